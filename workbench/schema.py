@@ -1,0 +1,288 @@
+"""What the workbench talks about: the taxonomy of labels, a post, a decision, and the columns of a corpus.
+
+A corpus is an Arrow table; `Post` is one row of its inputs as a request brings it. An unknown label is not a negative:
+label matrices `y` always come with a mask `known`.
+"""
+
+from __future__ import annotations
+
+import builtins
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+ROOT = Path(__file__).resolve().parent.parent
+MODALITIES = ("text", "image", "video")
+
+
+class WorkbenchError(Exception):
+    """Something a user can mend; its message is one plain sentence with the value, the choices and the next step."""
+
+
+class TaxonomyMismatch(WorkbenchError):
+    """An artefact was made for other labels than those in use."""
+
+
+def unknown(kind: str, value: object, choices: Iterable[str]) -> str:
+    """Return the sentence for a name that is none of the choices, with the nearest one suggested.
+
+    >>> unknown("model", "clip-cros", ["clip-cross", "prior"])
+    "unknown model 'clip-cros'; did you mean 'clip-cross'? The choices are: clip-cross, prior"
+    """
+    choices = [str(choice) for choice in choices]
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f"; did you mean {near[0]!r}? The" if near else "; the"
+    return f"unknown {kind} {str(value)!r}{hint} choices are: {', '.join(choices) or 'none'}"
+
+
+class Options(BaseModel):
+    """A frozen set of options that refuses unknown keys; each field says in a sentence what it does."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, values: dict[str, Any] | None, where: str) -> Self:
+        """Return the options, or raise WorkbenchError naming `where`, the key, its value and what is accepted."""
+        try:
+            return cls.model_validate(values or {})
+        except ValidationError as error:
+            raise WorkbenchError(f"{where}: {explain(error, cls)}") from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """Return a pydantic error as one sentence: the key, what is wrong with its value, and the choices."""
+    parts = []
+    for item in error.errors(include_url=False):
+        key = ".".join(str(step) for step in item["loc"]) or "value"
+        if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
+            parts.append(unknown("key", key, [field.alias or name for name, field in model.model_fields.items()]))
+        elif item["type"] == "extra_forbidden":
+            parts.append(f"unknown key {key!r}")
+        elif item["type"] == "missing":
+            parts.append(f"key {key!r} is missing")
+        else:
+            shown = f" (got {item['input']!r:.80})" if not isinstance(item["input"], dict) else ""
+            parts.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{shown}")
+    return "; ".join(parts)
+
+
+# ---------------------------------------------------------------------------------------------------------- taxonomy
+
+
+class Label(Options):
+    """One kind of harm."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="The identifier used in columns and files.")
+    title: str = Field(description="What a report calls it.")
+    definition: str = Field(description="One sentence that policy staff can apply.")
+    urgency: int = Field(0, description="Higher is handled first.")
+    deadline_hours: float = Field(24, gt=0, description="Hours from post to decision.")
+    mode: Literal["proactive", "reactive"] = Field("proactive", description="Scored at once, or on a signal.")
+
+
+class Taxonomy(Options):
+    """The ordered labels and the sets of labels that exclude each other."""
+
+    labels: tuple[Label, ...] = Field(min_length=1, description="In the order of every label matrix.")
+    exclusive: tuple[tuple[str, ...], ...] = Field((), description="Sets of labels of which at most one holds.")
+    wording: str = Field("", description="Version of titles and definitions; not part of the fingerprint.")
+
+    @model_validator(mode="after")
+    def _names_are_consistent(self) -> Self:
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"label names repeat: {', '.join(self.names)}")
+        for name in (name for group in self.exclusive for name in group):
+            if name not in self.names:
+                raise ValueError(unknown("label in `exclusive`", name, self.names))
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The label names, in order."""
+        return tuple(label.name for label in self.labels)
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hex digits over names, order and exclusive sets."""
+        core = {"names": self.names, "exclusive": sorted(sorted(group) for group in self.exclusive)}
+        return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:12]
+
+    def check(self, fingerprint: str, what: str) -> None:
+        """Raise TaxonomyMismatch when an artefact was made for another taxonomy."""
+        if fingerprint != self.fingerprint:
+            raise TaxonomyMismatch(
+                f"{what} was made for taxonomy {fingerprint}, but {', '.join(self.names)} is taxonomy "
+                f"{self.fingerprint}; train it again with `workbench run STUDY --all`"
+            )
+
+    @classmethod
+    def load(cls, path: Path | str | None = None) -> Self:
+        """Read a taxonomy file; the default is `data/taxonomy.yaml`."""
+        path = Path(path) if path else ROOT / "data" / "taxonomy.yaml"
+        return cls.parse(read_yaml(path), f"taxonomy {path}")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file, or raise WorkbenchError saying what is wrong with the file."""
+    try:
+        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise WorkbenchError(f"cannot read {path}: {error.__class__.__name__}; check the path") from None
+    except yaml.YAMLError as error:
+        raise WorkbenchError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise WorkbenchError(f"{path} must hold a mapping of keys to values, not {type(values).__name__}")
+    return values
+
+
+# ------------------------------------------------------------------------------------------------- posts and decisions
+
+
+class Media(Options):
+    """A picture or a clip, as bytes or as a path."""
+
+    bytes: builtins.bytes | None = Field(None, description="The encoded file.")
+    path: str | None = Field(None, description="Where the file lies; used when there are no bytes.")
+
+
+class Author(Options):
+    """Who posted, as known when the post was scored."""
+
+    id: str | None = Field(None, description="A stable pseudonym.")
+    account_age_days: float | None = Field(None, description="Days since the account was opened.")
+    posts: int | None = Field(None, description="Posts before this one.")
+    prior_reports: int | None = Field(None, description="Reports of earlier posts.")
+    prior_removals: int | None = Field(None, description="Earlier posts that were removed.")
+
+
+class Engagement(Options):
+    """Reactions to the post when it was scored, never later."""
+
+    reactions: int | None = Field(None, description="Reactions so far.")
+    reports: int | None = Field(None, description="Reports so far.")
+    impressions: int | None = Field(None, description="Views so far.")
+
+
+class Post(Options):
+    """One row of a corpus's inputs, for one request; it has at least one modality."""
+
+    post_id: str = Field(description="The site's own identifier.")
+    text: str | None = Field(None, description="The words, unchanged.")
+    image: Media | None = Field(None, description="A picture.")
+    video: Media | None = Field(None, description="A clip.")
+    author: Author | None = Field(None, description="Who posted.")
+    engagement: Engagement | None = Field(None, description="Reactions so far.")
+    community: str | None = Field(None, description="Where it was posted.")
+    language: str | None = Field(None, description="A BCP 47 tag, if known.")
+    region: str | None = Field(None, description="The author's or the community's region, if known.")
+    created_at: datetime | None = Field(None, description="When it was posted.")
+
+    @model_validator(mode="after")
+    def _has_a_modality(self) -> Self:
+        if not (self.text or self.image or self.video):
+            raise ValueError("a post needs at least one of text, image and video")
+        return self
+
+
+class Reason(Options):
+    """Why a decision is what it is."""
+
+    kind: Literal["label", "link", "reports", "unread", "rule", "sample"] = Field(description="What spoke.")
+    label: str | None = Field(None, description="The label concerned.")
+    score: float | None = Field(None, description="Its confidence, 0 to 1.")
+    threshold: float | None = Field(None, description="The threshold it met.")
+    detail: str | None = Field(None, description="One plain sentence.")
+
+
+class Decision(Options):
+    """What happens to a post, and why."""
+
+    post_id: str = Field(description="The post.")
+    action: Literal["allow", "review", "remove"] = Field(description="What is done.")
+    scores: dict[str, float] = Field(description="Confidence per label, 0 to 1.")
+    reasons: tuple[Reason, ...] = Field((), description="What led to the action.")
+    unread: tuple[str, ...] = Field((), description="Modalities that are there but could not be decoded.")
+    unseen: tuple[str, ...] = Field((), description="Modalities that are there but outside the model's.")
+    due_at: datetime | None = Field(None, description="When a person must have looked.")
+    model_id: str = Field(description="Which model scored it.")
+    policy_id: str = Field(description="Which policy decided.")
+
+    @model_validator(mode="after")
+    def _nothing_unread_is_allowed(self) -> Self:
+        if self.unread and self.action == "allow":
+            raise ValueError(f"content that could not be read ({', '.join(self.unread)}) cannot be allowed")
+        return self
+
+
+# ------------------------------------------------------------------------------------------------ corpora, as tables
+
+_MEDIA = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+_AUTHOR = pa.struct(
+    {
+        "id": pa.string(),
+        "account_age_days": pa.float64(),
+        "posts": pa.int64(),
+        "prior_reports": pa.int64(),
+        "prior_removals": pa.int64(),
+    }
+)
+_ENGAGEMENT = pa.struct({"reactions": pa.int64(), "reports": pa.int64(), "impressions": pa.int64()})
+
+INPUTS = pa.schema(
+    {
+        "post_id": pa.string(),
+        "text": pa.string(),
+        "image": _MEDIA,
+        "video": _MEDIA,
+        "author": _AUTHOR,
+        "engagement": _ENGAGEMENT,
+        "community": pa.string(),
+        "language": pa.string(),
+        "region": pa.string(),
+        "created_at": pa.timestamp("us", tz="UTC"),
+    }
+)
+
+
+def corpus_schema(taxonomy: Taxonomy) -> pa.Schema:
+    """Return the columns every corpus has: the inputs, then group, split, weight and labels.
+
+    A corpus may add `meta` (a struct of its source's own columns) and `truth` (a struct: information set -> struct of
+    label -> exact probability).
+    """
+    labels = pa.struct({name: pa.bool_() for name in taxonomy.names})
+    fields = {"group": pa.string(), "split": pa.string(), "weight": pa.float64(), "labels": labels}
+    return pa.schema([*INPUTS, *pa.schema(fields)])
+
+
+def inputs(table: pa.Table) -> pa.Table:
+    """Return the columns a model may see, and no others."""
+    return table.select(INPUTS.names)
+
+
+def label_matrix(table: pa.Table, taxonomy: Taxonomy) -> tuple[np.ndarray, np.ndarray]:
+    """Return `y (n_posts, n_labels)` float32, 0 or 1, and `known` bool of the same shape; y is 0 where it is unknown."""
+    columns = [pc.struct_field(table["labels"], name).combine_chunks() for name in taxonomy.names]
+    known = np.stack([column.is_valid().to_numpy(zero_copy_only=False) for column in columns], axis=1)
+    y = np.stack([column.fill_null(False).to_numpy(zero_copy_only=False) for column in columns], axis=1)
+    return y.astype(np.float32), known
+
+
+def declared(table: pa.Table) -> dict[str, np.ndarray]:
+    """Return, per modality, which posts (n_posts,) bring it: text with a visible character, media with bytes or a path."""
+    visible = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(table["text"]), ""), False)
+    found = {"text": visible.to_numpy()}
+    for name in ("image", "video"):
+        parts = [pc.is_valid(pc.struct_field(table[name], part)) for part in ("bytes", "path")]
+        found[name] = pc.fill_null(pc.or_(*parts), False).to_numpy()
+    return found
