@@ -25,8 +25,8 @@ def device(choice: str = "auto") -> torch.device:
     import torch
 
     present = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    kind = choice.split(":")[0]
-    if kind not in CHOICES:
+    kind = choice if choice in CHOICES else choice.partition(":")[0]
+    if kind not in CHOICES or choice.startswith("auto:"):
         raise WorkbenchError(unknown("device", choice, CHOICES))
     if choice == "auto":
         return torch.device(next(name for name in ("cuda", "mps", "cpu") if present[name]))
@@ -48,7 +48,7 @@ def dtype(where: torch.device) -> torch.dtype:
 
 
 def peak_memory_mb(where: torch.device | None = None) -> dict[str, float]:
-    """Return the peak memory since the process began: `host` (resident set) and, on CUDA, `cuda` (allocated), in MiB."""
+    """Return peak memory since the process began in MiB: `host` (resident set) and, on CUDA, `cuda` (allocated)."""
     unit = 1024.0 if sys.platform != "darwin" else 1024.0 * 1024.0
     peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
     if where is not None and where.type == "cuda":

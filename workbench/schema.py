@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -29,7 +29,7 @@ class WorkbenchError(Exception):
     """Something a user can mend; its message is one plain sentence with the value, the choices and the next step."""
 
 
-class TaxonomyMismatch(WorkbenchError):
+class TaxonomyMismatchError(WorkbenchError):
     """An artefact was made for other labels than those in use."""
 
 
@@ -54,26 +54,47 @@ class Options(BaseModel):
     def parse(cls, values: dict[str, Any] | None, where: str) -> Self:
         """Return the options, or raise WorkbenchError naming `where`, the key, its value and what is accepted."""
         try:
-            return cls.model_validate(values or {})
+            return cls.model_validate({} if values is None else values)
         except ValidationError as error:
             raise WorkbenchError(f"{where}: {explain(error, cls)}") from None
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Return a pydantic error as one sentence: the key, what is wrong with its value, and the choices."""
+    items = error.errors(include_url=False)
     parts = []
-    for item in error.errors(include_url=False):
-        key = ".".join(str(step) for step in item["loc"]) or "value"
-        if item["type"] == "extra_forbidden" and len(item["loc"]) == 1:
-            parts.append(unknown("key", key, [field.alias or name for name, field in model.model_fields.items()]))
-        elif item["type"] == "extra_forbidden":
-            parts.append(f"unknown key {key!r}")
+    for item in items:
+        loc, key = item["loc"], ".".join(str(step) for step in item["loc"]) or "value"
+        if any(other["loc"][: len(loc)] == loc and len(other["loc"]) > len(loc) for other in items):
+            continue  # what is wrong inside it says more
+        if item["type"] == "extra_forbidden":
+            inner = _model_at(model, loc[:-1])
+            names = [field.alias or name for name, field in inner.model_fields.items()] if inner else []
+            parts.append(unknown(f"key in {'.'.join(map(str, loc[:-1]))}" if loc[1:] else "key", loc[-1], names))
         elif item["type"] == "missing":
             parts.append(f"key {key!r} is missing")
         else:
-            shown = f" (got {item['input']!r:.80})" if not isinstance(item["input"], dict) else ""
+            shown = f" (got {item['input']!r:.80})" if not isinstance(item["input"], dict | list) else ""
             parts.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{shown}")
     return "; ".join(parts)
+
+
+def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The options class at a path of keys and positions, if its annotation names exactly one."""
+    for step in (step for step in path if isinstance(step, str)):
+        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+        found = {m for m in _classes(fields.get(step)) if issubclass(m, BaseModel)}
+        if len(found) != 1:
+            return None
+        model = found.pop()
+    return model
+
+
+def _classes(annotation: Any) -> list[type]:
+    arguments = get_args(annotation)
+    if arguments:
+        return [found for argument in arguments for found in _classes(argument)]
+    return [annotation] if isinstance(annotation, type) else []
 
 
 # ---------------------------------------------------------------------------------------------------------- taxonomy
@@ -101,6 +122,8 @@ class Taxonomy(Options):
     def _names_are_consistent(self) -> Self:
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"label names repeat: {', '.join(self.names)}")
+        if "macro" in self.names:
+            raise ValueError("a label cannot be called 'macro', the name of the mean over labels; choose another")
         for name in (name for group in self.exclusive for name in group):
             if name not in self.names:
                 raise ValueError(unknown("label in `exclusive`", name, self.names))
@@ -118,9 +141,9 @@ class Taxonomy(Options):
         return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:12]
 
     def check(self, fingerprint: str, what: str) -> None:
-        """Raise TaxonomyMismatch when an artefact was made for another taxonomy."""
+        """Raise TaxonomyMismatchError when an artefact was made for another taxonomy."""
         if fingerprint != self.fingerprint:
-            raise TaxonomyMismatch(
+            raise TaxonomyMismatchError(
                 f"{what} was made for taxonomy {fingerprint}, but {', '.join(self.names)} is taxonomy "
                 f"{self.fingerprint}; train it again with `workbench run STUDY --all`"
             )
@@ -132,13 +155,26 @@ class Taxonomy(Options):
         return cls.parse(read_yaml(path), f"taxonomy {path}")
 
 
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without repeated keys, of which the last would win silently."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """Return a mapping, or raise for a key that stands twice."""
+        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+        if repeated := next((key for key in keys if keys.count(key) > 1), None):
+            raise yaml.YAMLError(f"key {repeated!r} stands twice in line {node.start_mark.line + 1} ff.")
+        return super().construct_mapping(node, deep)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file, or raise WorkbenchError saying what is wrong with the file."""
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise WorkbenchError(f"cannot read {path}: {error.__class__.__name__}; check the path") from None
-    except yaml.YAMLError as error:
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except OSError as error:
+        raise WorkbenchError(f"cannot read {path}: {error.strerror or error}; check the path") from None
+    except UnicodeDecodeError as error:
+        raise WorkbenchError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise WorkbenchError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise WorkbenchError(f"{path} must hold a mapping of keys to values, not {type(values).__name__}")
@@ -176,7 +212,7 @@ class Engagement(Options):
 class Post(Options):
     """One row of a corpus's inputs, for one request; it has at least one modality."""
 
-    post_id: str = Field(description="The site's own identifier.")
+    post_id: str = Field(min_length=1, description="The site's own identifier.")
     text: str | None = Field(None, description="The words, unchanged.")
     image: Media | None = Field(None, description="A picture.")
     video: Media | None = Field(None, description="A clip.")
@@ -189,7 +225,8 @@ class Post(Options):
 
     @model_validator(mode="after")
     def _has_a_modality(self) -> Self:
-        if not (self.text or self.image or self.video):
+        media = (medium for medium in (self.image, self.video) if medium)
+        if not (visible(self.text) or any(medium.bytes is not None or medium.path for medium in media)):
             raise ValueError("a post needs at least one of text, image and video")
         return self
 
@@ -209,7 +246,7 @@ class Decision(Options):
 
     post_id: str = Field(description="The post.")
     action: Literal["allow", "review", "remove"] = Field(description="What is done.")
-    scores: dict[str, float] = Field(description="Confidence per label, 0 to 1.")
+    scores: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(description="Confidence per label, 0 to 1.")
     reasons: tuple[Reason, ...] = Field((), description="What led to the action.")
     unread: tuple[str, ...] = Field((), description="Modalities that are there but could not be decoded.")
     unseen: tuple[str, ...] = Field((), description="Modalities that are there but outside the model's.")
@@ -271,18 +308,35 @@ def inputs(table: pa.Table) -> pa.Table:
 
 
 def label_matrix(table: pa.Table, taxonomy: Taxonomy) -> tuple[np.ndarray, np.ndarray]:
-    """Return `y (n_posts, n_labels)` float32, 0 or 1, and `known` bool of the same shape; y is 0 where it is unknown."""
+    """Return `y (n_posts, n_labels)` float32 of 0 or 1 (0 where unknown) and `known`, bool of the same shape."""
+    kind = table.schema.field("labels").type
+    missing = [name for name in taxonomy.names if kind.get_field_index(name) < 0]
+    if missing:
+        have = ", ".join(field.name for field in kind)
+        raise WorkbenchError(f"the corpus has no column for label {missing[0]!r} (it has {have}); load it again")
     columns = [pc.struct_field(table["labels"], name).combine_chunks() for name in taxonomy.names]
     known = np.stack([column.is_valid().to_numpy(zero_copy_only=False) for column in columns], axis=1)
     y = np.stack([column.fill_null(False).to_numpy(zero_copy_only=False) for column in columns], axis=1)
     return y.astype(np.float32), known
 
 
+# A character that leaves a mark on a page: not white space, not a control, zero-width or direction character, no filler.
+_MARK = r"[^\s\p{Cc}\p{Cf}\p{Z}\x{034f}\x{115f}\x{1160}\x{17b4}\x{17b5}\x{180b}-\x{180f}\x{3164}\x{fe00}-\x{fe0f}\x{ffa0}]"
+
+
+def visible(text: str | None) -> bool:
+    """Return whether a text has any character that leaves a mark on a page."""
+    return bool(text) and pc.match_substring_regex(pa.scalar(text.encode(errors="replace").decode()), _MARK).as_py()
+
+
 def declared(table: pa.Table) -> dict[str, np.ndarray]:
-    """Return, per modality, which posts (n_posts,) bring it: text with a visible character, media with bytes or a path."""
-    visible = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(table["text"]), ""), False)
-    found = {"text": visible.to_numpy()}
+    """Return, per modality, which posts (n_posts,) bring it: text with a visible character, media with bytes or a path.
+
+    Media of zero bytes are declared: they are there and cannot be read.
+    """
+    found = {"text": pc.fill_null(pc.match_substring_regex(table["text"], _MARK), False).to_numpy()}
     for name in ("image", "video"):
-        parts = [pc.is_valid(pc.struct_field(table[name], part)) for part in ("bytes", "path")]
-        found[name] = pc.fill_null(pc.or_(*parts), False).to_numpy()
+        given = pc.is_valid(pc.struct_field(table[name], "bytes"))
+        named = pc.not_equal(pc.struct_field(table[name], "path"), "")
+        found[name] = pc.or_(pc.fill_null(given, False), pc.fill_null(named, False)).to_numpy()
     return found

@@ -1,0 +1,121 @@
+# The moderation workbench: type `make` to see what there is.
+#
+# Every target that needs Python first makes .venv and installs the package in it; the stamp file .venv/.installed is
+# written last, so an interrupted installation is taken up again, and a changed pyproject.toml installs what is new.
+
+STUDY = experiments/quickstart.yaml
+DEVICE = auto
+JOBS = 2
+TESTS = tests
+ARGS =
+VENV = .venv
+# PYTHON=/path/to/python chooses the interpreter that .venv is made with; left empty, the first suitable one is taken.
+PYTHON =
+
+PY = $(VENV)/bin/python
+STAMP = $(VENV)/.installed
+# The versions in pyproject.toml's `requires-python`; tests/test_environment.py holds the two together.
+SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+# One thread a process: JOBS processes share the cores, and thread pools on top of them only get in each other's way.
+QUIET_CORES = OMP_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+# Targets run one after another even under `make -j`: they share one environment and two cores.
+.NOTPARALLEL:
+.PHONY: help setup compare test test-all lint app lab clean
+
+help: ## Show this list
+	@echo "The moderation workbench: which model should moderate your site, and does a multimodal one win?"
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
+		printf '  make %-9s %s\n' "$$name" "$$what"; \
+	done
+	@echo
+	@echo "Settings, with what they are now (write them behind the target, as in: make compare DEVICE=cuda):"
+	@printf '  %-42s %s\n' \
+		"STUDY=$(STUDY)" "the study that compare runs" \
+		"DEVICE=$(DEVICE)" "auto, cpu, cuda or mps" \
+		"JOBS=$(JOBS)" "processes at once, for runs and for tests" \
+		"TESTS=$(TESTS)" "which tests to run" \
+		"ARGS=$(ARGS)" "more arguments for workbench run, pytest or JupyterLab" \
+		"PYTHON=$(PYTHON)" "the Python that makes $(VENV) (empty: the first one from 3.11 to 3.13)"
+
+setup: $(STAMP) ## Make .venv and install the workbench in it (other targets do this by themselves)
+
+compare: $(STAMP) ## Run a study and print which model wins; a second time it redoes only what changed
+	@$(VENV)/bin/workbench run "$(STUDY)" --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS)
+
+test: $(STAMP) ## Run the tests that need no browser and no long simulation (under 20 minutes on two cores)
+	@$(QUIET_CORES) $(PY) -m pytest -m "not slow" -n "$(JOBS)" --dist loadfile $(ARGS) $(TESTS)
+
+test-all: $(STAMP) ## Run every test (under 45 minutes on two cores)
+	@$(QUIET_CORES) $(PY) -m pytest -n "$(JOBS)" --dist loadfile $(ARGS) $(TESTS)
+
+lint: $(STAMP) ## Check style: ruff on Python files and notebooks, and no outputs stored in notebooks
+	@failed=0; $(PY) -m ruff check . || failed=1; \
+	$(PY) -m ruff format --check . || failed=1; \
+	for notebook in notebooks/*.ipynb; do \
+		[ -e "$$notebook" ] || continue; \
+		$(PY) -m nbstripout --verify "$$notebook" >/dev/null || { \
+			echo "$$notebook holds outputs or execution counts; remove them with: $(PY) -m nbstripout $$notebook"; \
+			failed=1; \
+		}; \
+	done; \
+	[ $$failed -eq 0 ] && echo "Style and notebooks are in order."
+
+app: ## Start the demo (comes with a later version)
+	@echo "The demo comes with a later version; until then, make compare and make lab are the ways in."
+
+lab: $(STAMP) ## Open the notebooks in JupyterLab
+	@$(PY) -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (workbench)"
+	@PATH="$$PWD/$(VENV)/bin:$$PATH" $(PY) -m jupyterlab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+
+clean: ## Remove caches and results; studies, LOG.md and .venv stay
+	@find . -path "./$(VENV)" -prune -o -path ./.git -prune -o -type d \
+		\( -name __pycache__ -o -name .pytest_cache -o -name .ruff_cache -o -name .hypothesis \
+		-o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
+	@rm -rf out artifacts build data/cache
+	@if [ -d experiments ]; then find experiments -mindepth 1 -maxdepth 1 -type d -exec rm -rf {} +; fi
+	@echo "Removed caches (data/cache too) and the results of all studies."
+	@echo "Left as they were: experiments/*.yaml, experiments/LOG.md, data, notebooks and $(VENV) (rm -r $(VENV) removes it)."
+
+# 1. Find a Python that is new enough and has venv with pip, unless .venv already works.
+# 2. Install, showing of pip's many lines those that tell a person where it stands; all of them go to install.log.
+# 3. Write the stamp.
+$(STAMP): pyproject.toml
+	@if ! { $(PY) -c "$(SUITABLE)" && { $(PY) -m pip --version || $(PY) -m ensurepip; }; } >/dev/null 2>&1; then \
+		found=; bare=; \
+		for name in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11 python); do \
+			"$$name" -c "$(SUITABLE)" >/dev/null 2>&1 || continue; \
+			if "$$name" -c "import ensurepip, venv" >/dev/null 2>&1; then found=$$name; break; fi; \
+			bare=$${bare:-$$name}; \
+		done; \
+		if [ -z "$$found" ] && [ -n "$$bare" ]; then \
+			echo "$$bare has no venv module: install it (on Debian and Ubuntu: apt-get install python3-venv), then run make again." >&2; \
+			exit 1; \
+		elif [ -z "$$found" ]; then \
+			seen=; name=$(or $(PYTHON),python3); \
+			if command -v "$$name" >/dev/null; then seen=$$("$$name" -V 2>&1 | head -n 1); fi; \
+			echo "The workbench needs Python 3.11, 3.12 or 3.13, but found $${seen:-none}: install one of them, or name it with make PYTHON=/path/to/python3." >&2; \
+			exit 1; \
+		fi; \
+		echo "Making $(VENV) with $$("$$found" -V 2>&1)."; \
+		"$$found" -m venv --clear "$(VENV)"; \
+	fi
+	@echo "Installing the workbench into $(VENV): several GB (PyTorch is most of it), some minutes the first time."
+	@{ PYTHONUNBUFFERED=1 PIP_DISABLE_PIP_VERSION_CHECK=1 $(PY) -m pip install --progress-bar off -e '.[dev]' 2>&1; \
+		echo "pip ended with $$?"; } | { \
+		: > "$(VENV)/install.log"; \
+		while IFS= read -r line; do \
+			printf '%s\n' "$$line" >> "$(VENV)/install.log"; \
+			case $$line in \
+				"pip ended with 0") exit 0 ;; \
+				"pip ended with "*) \
+					echo "Nothing is lost: run make again to go on; all that pip said is in $(VENV)/install.log." >&2; exit 1 ;; \
+				*Downloading*GB\)*|*Downloading*[0-9][0-9][0-9]*.[0-9]\ MB\)*) echo "  $${line#"$${line%%[! ]*}"}" ;; \
+				"Installing collected packages"*) echo "  Unpacking the packages; this takes a while and says nothing." ;; \
+				*ERROR*|*error:*) printf '%s\n' "$$line" >&2 ;; \
+			esac; \
+		done; exit 1; }
+	@touch "$(STAMP)"
+	@echo "Installed."

@@ -1,0 +1,88 @@
+"""What all tests share: no network, no hub, and real data sets only where they are."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+# Before anything imports a library that reads them; kernels and subprocesses inherit them.
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    HF_HUB_DISABLE_TELEMETRY="1",
+    GRADIO_ANALYTICS_ENABLED="False",
+    DO_NOT_TRACK="1",
+    MPLBACKEND="Agg",
+    TOKENIZERS_PARALLELISM="false",
+)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def _is_local(host: object) -> bool:
+    """Say whether a host is this machine: a loopback or unspecified address, its own name, or none given."""
+    if isinstance(host, bytes):
+        host = host.decode(errors="replace")
+    if host in (None, "", "localhost", "<broadcast>", socket.gethostname()):
+        return True
+    try:
+        address = ipaddress.ip_address(str(host).split("%")[0])
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def _refuse(host: object) -> None:
+    if not _is_local(host):
+        raise RuntimeError(f"tests reach no network, but {host!r} was asked for; use data that the test makes itself")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network():
+    """Let sockets of the test process reach this machine only (kernels and servers need loopback and unix sockets)."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("connect", "connect_ex", "sendto"):
+            patch.setattr(socket.socket, name, _guarded(getattr(socket.socket, name)))
+        lookup = socket.getaddrinfo
+
+        def getaddrinfo(host, *args, **kwargs):
+            _refuse(host)
+            return lookup(host, *args, **kwargs)
+
+        patch.setattr(socket, "getaddrinfo", getaddrinfo)
+        yield
+
+
+def _guarded(method):
+    def call(self, *args):
+        # The address is the last argument of all three methods.
+        if self.family in (socket.AF_INET, socket.AF_INET6):
+            _refuse(args[-1][0])
+        return method(self, *args)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def workbench_data() -> Path:
+    """Return the folder of real data sets, or skip the test with the reason."""
+    named = os.environ.get("WORKBENCH_DATA")
+    if not named:
+        pytest.skip("WORKBENCH_DATA is not set; it names the folder with the real data sets")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.skip(f"WORKBENCH_DATA names {named}, which is no folder")
+    return folder
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests marked `gpu` where there is no CUDA device."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device, and this machine has none")

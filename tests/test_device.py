@@ -1,0 +1,127 @@
+"""Which device is chosen, what is said where there is none, and the units of memory."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from workbench import device as devices
+from workbench.schema import WorkbenchError
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Return a function that makes this machine look as if it had the accelerators named."""
+
+    def pretend(*present: str) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: "cuda" in present)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: "mps" in present)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("present", "chosen"),
+    [((), "cpu"), (("cuda",), "cuda"), (("mps",), "mps"), (("cuda", "mps"), "cuda")],
+)
+def test_auto_takes_the_fastest_there_is(machine, present, chosen):
+    machine(*present)
+    assert devices.device() == devices.device("auto") == torch.device(chosen)
+
+
+def test_the_cpu_is_always_there_and_can_be_asked_for(machine):
+    machine("cuda", "mps")
+    assert devices.device("cpu") == torch.device("cpu")
+
+
+def test_one_of_several_accelerators_can_be_named(machine):
+    machine("cuda")
+    assert devices.device("cuda:0") == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize("choice", ["cuda", "cuda:0", "mps"])
+def test_a_missing_accelerator_is_an_error_with_a_way_out_never_silently_the_cpu(machine, choice):
+    machine()
+    with pytest.raises(WorkbenchError) as caught:
+        devices.device(choice)
+    assert repr(choice) in str(caught.value)
+    assert "'auto' or 'cpu'" in str(caught.value)
+
+
+def test_having_one_accelerator_is_not_having_the_other(machine):
+    machine("mps")
+    with pytest.raises(WorkbenchError, match="'cuda'"):
+        devices.device("cuda")
+
+
+@pytest.mark.parametrize(
+    ("choice", "near"), [("cud", "did you mean 'cuda'"), ("tpu", "'tpu'"), ("", "''"), ("CPU", "")]
+)
+def test_an_unknown_device_names_the_choices(machine, choice, near):
+    machine()
+    with pytest.raises(WorkbenchError) as caught:
+        devices.device(choice)
+    assert near in str(caught.value)
+    assert "auto, cpu, cuda, mps" in str(caught.value)
+
+
+def test_auto_takes_no_number(machine):
+    machine()
+    with pytest.raises(WorkbenchError, match="auto:1"):
+        devices.device("auto:1")
+
+
+def test_half_precision_only_where_the_hardware_multiplies_it(monkeypatch):
+    assert devices.dtype(torch.device("cpu")) is torch.float32
+    assert devices.dtype(torch.device("mps")) is torch.float32
+    asked = []
+
+    def supported(including_emulation=True):
+        asked.append(including_emulation)
+        return not including_emulation  # as if only true support were there
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert devices.dtype(torch.device("cuda")) is torch.bfloat16
+    assert asked == [False]  # emulated bfloat16 would be slower than float32
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+    assert devices.dtype(torch.device("cuda", 0)) is torch.float32
+
+
+def test_peak_memory_is_in_mib_and_never_falls():
+    before = devices.peak_memory_mb()
+    assert set(before) == set(devices.peak_memory_mb(torch.device("cpu"))) == {"host"}
+    # A Python process with torch takes between 50 MiB and 50 GiB: kilobytes or bytes would be far outside.
+    assert 50 < before["host"] < 50 * 1024
+    assert devices.peak_memory_mb()["host"] >= before["host"]
+
+
+def test_peak_memory_counts_macs_bytes_and_linuxs_kilobytes(monkeypatch):
+    class Usage:
+        ru_maxrss = 3 * 2**20
+
+    monkeypatch.setattr(devices.resource, "getrusage", lambda who: Usage)
+    monkeypatch.setattr(devices.sys, "platform", "linux")
+    assert devices.peak_memory_mb()["host"] == 3 * 1024  # 3 * 2**20 KiB
+    monkeypatch.setattr(devices.sys, "platform", "darwin")
+    assert devices.peak_memory_mb()["host"] == 3  # 3 * 2**20 bytes
+
+
+def test_cuda_memory_is_reported_beside_the_hosts(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda where: 5 * 2**20)
+    assert devices.peak_memory_mb(torch.device("cuda"))["cuda"] == 5
+
+
+def test_looking_at_results_does_not_load_torch():
+    code = "import sys, workbench.device as d; d.peak_memory_mb(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.gpu
+def test_a_gpu_computes_in_the_number_format_chosen():
+    where = devices.device("cuda")
+    total = torch.ones(8, 8, device=where, dtype=devices.dtype(where)).sum().item()
+    assert total == 64  # exact in bfloat16 too: a power of two
+    assert devices.peak_memory_mb(where)["cuda"] > 0

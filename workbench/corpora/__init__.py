@@ -1,0 +1,119 @@
+"""Where posts come from: one table whatever the source, known by its content and kept as a memory-mapped Arrow file.
+
+A source is a module with `SourceOptions`, `digest(options, taxonomy)` and `build(options, taxonomy, folder)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+
+from workbench import fingerprint
+from workbench.schema import ROOT, Options, Taxonomy, WorkbenchError, corpus_schema, unknown
+
+SOURCES = {"synthetic": "workbench.corpora.synthetic", "files": "workbench.corpora.files"}
+_CODE = (
+    Path(__file__).parent,
+    ROOT / "workbench" / "preprocessing",
+)  # a cached table is as old as the code that made it
+
+
+@dataclass(frozen=True, eq=False)
+class Corpus:
+    """Posts with their labels.
+
+    `table` has the columns of `schema.corpus_schema`, and maybe `meta` and `truth`; `digest` tells everything that the
+    table and the media it refers to depend on, by content.
+    """
+
+    name: str
+    table: pa.Table
+    digest: str
+
+
+def load(config: dict[str, Any], taxonomy: Taxonomy, *, cache: Path | None = None) -> Corpus:
+    """Return the corpus that `{source: NAME, ...options}` describes, built once and then memory-mapped from `cache`.
+
+    Relative paths start at the repository's root. `cache` is a folder (default `data/cache/corpora`); its files are
+    named by what is in them, a torn one is made again, and where none can be written the table stays in memory.
+    Raises WorkbenchError for an unknown source or option and for what the source cannot read.
+    """
+    module, options = _parse(config)
+    content = module.digest(options, taxonomy)
+    # Media stay where they lie, so a table with their paths holds for this place only; the digest holds anywhere.
+    place = fingerprint.of_json({"config": config, "root": str(ROOT), "code": _code()})
+    folder = Path(cache) if cache is not None else ROOT / "data" / "cache" / "corpora"
+    path = folder / f"{content}-{place}.arrow"
+    table = _mapped(path, taxonomy)
+    if table is None:
+        table = module.build(options, taxonomy, ROOT)
+        _check(table, taxonomy, config["source"])
+        table = _mapped(path, taxonomy) if _stored(table, path) else table
+    named = getattr(module, "name", None)
+    return Corpus(named(options) if named else config["source"], table, content)
+
+
+def digest(config: dict[str, Any], taxonomy: Taxonomy) -> str:
+    """Return the digest that `load` would give, without building the table."""
+    module, options = _parse(config)
+    return module.digest(options, taxonomy)
+
+
+def _parse(config: dict[str, Any]) -> tuple[ModuleType, Options]:
+    """Return the source's module and its options."""
+    source = config.get("source")
+    if source not in SOURCES:
+        raise WorkbenchError(unknown("corpus source", source, SOURCES))
+    module = import_module(SOURCES[source])
+    values = {key: value for key, value in config.items() if key != "source"}
+    return module, module.SourceOptions.parse(values, f"corpus source {source!r}")
+
+
+def _code() -> list[str]:
+    """Return the fingerprints of the modules that a table is made by."""
+    return [fingerprint.of_module(path) for folder in _CODE for path in sorted(folder.rglob("*.py"))]
+
+
+def _check(table: pa.Table, taxonomy: Taxonomy, source: str) -> None:
+    """Hold a source to the columns and types that every corpus has."""
+    for field in corpus_schema(taxonomy):
+        if field.name not in table.column_names or table.schema.field(field.name).type != field.type:
+            raise TypeError(f"source {source!r} built no column {field.name!r} of type {field.type}")
+
+
+# -------------------------------------------------------------------------------------------------------------- cache
+
+
+def _mapped(path: Path, taxonomy: Taxonomy) -> pa.Table | None:
+    """Return the memory-mapped table of a cache file, or None where there is no whole one."""
+    try:
+        table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+        _check(table, taxonomy, path.name)
+    except (OSError, pa.ArrowException, TypeError):
+        return None
+    return table
+
+
+def _stored(table: pa.Table, path: Path) -> bool:
+    """Write a table under a temporary name and rename it, and say whether that worked."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            with pa.ipc.new_file(file, table.schema) as writer:
+                writer.write_table(table)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:  # a full or read-only disk costs the cache, not the study
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return False
+    return True

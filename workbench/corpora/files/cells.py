@@ -1,0 +1,130 @@
+"""Columns of a user's file to columns of a corpus, whole columns at a time."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench.corpora.files.labels import plain_text
+from workbench.corpora.files.mapping import SplitColumn
+from workbench.schema import INPUTS, WorkbenchError, unknown
+
+SPLITS = ("train", "validation", "test")
+_TIME = INPUTS.field("created_at").type
+
+
+def struct(columns: Mapping[str, pa.ChunkedArray]) -> pa.ChunkedArray:
+    """Return columns as one column of structs."""
+    return pa.table(dict(columns)).to_struct_array()
+
+
+def words(cells: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
+    """Return the text column, character for character."""
+    if pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type):
+        raise WorkbenchError(f"{where}: the text column holds {cells.type}; name a column of text")
+    return pc.cast(cells, pa.string())
+
+
+def content_keys(text: pa.ChunkedArray, pictures: list[str | None]) -> list[str | None]:
+    """Return, per row, 16 hex digits over its normalised text and its picture, None for a row that has neither.
+
+    Normalised: NFKC, lower-cased, white space collapsed. Equal keys are exact repeats.
+    """
+    plain = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
+    plain = pc.binary_join(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(plain)), " ")
+    return [
+        hashlib.sha256(f"{words or ''}\0{picture or ''}".encode()).hexdigest()[:16] if words or picture else None
+        for words, picture in zip(plain.to_pylist(), pictures, strict=True)
+    ]
+
+
+def ids(cells: pa.ChunkedArray | None, keys: list[str | None], where: str) -> pa.ChunkedArray:
+    """Return the ids; a row without one gets `row-NUMBER-CONTENT`. Raises WorkbenchError for ids that repeat."""
+    own = [f"row-{row}-{(key or 'empty')[:8]}" for row, key in enumerate(keys)]
+    found = filled(cells, own)
+    counts = pc.value_counts(found)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+    if len(repeated):
+        some = ", ".join(repr(one) for one in sorted(repeated.slice(0, 1000).to_pylist())[:3])
+        contents: dict[str, set[str | None]] = {one: set() for one in repeated.to_pylist()}
+        for one, key in zip(found.to_pylist(), keys, strict=True):
+            if one in contents:
+                contents[one].add(key)
+        unlike = sum(len(found) > 1 for found in contents.values())
+        raise WorkbenchError(
+            f"{where}: {len(repeated)} post ids occur more than once, {unlike} of them with different content, such as "
+            f"{some}; remove the repeats, or leave out `post_id` to number the rows"
+        )
+    return found
+
+
+def filled(cells: pa.ChunkedArray | None, own: list[str]) -> pa.ChunkedArray:
+    """Return a column as text, with `own` where it has nothing."""
+    fallback = pa.chunked_array([pa.array(own, pa.string())])
+    return fallback if cells is None else pc.coalesce(plain_text(cells), fallback)
+
+
+def author(cells: pa.ChunkedArray | None) -> pa.ChunkedArray | None:
+    """Return the authors, from a column of ids or from structs that share fields with the corpus."""
+    if cells is None:
+        return None
+    kind = INPUTS.field("author").type
+    if pa.types.is_struct(cells.type):
+        given = {field.name: pc.struct_field(cells, field.name) for field in cells.type}
+    else:
+        given = {"id": plain_text(cells)}
+    parts = {
+        field.name: given[field.name].cast(field.type) if field.name in given else pa.nulls(len(cells), field.type)
+        for field in kind
+    }
+    return struct(parts)
+
+
+def times(cells: pa.ChunkedArray | None, where: str) -> pa.ChunkedArray | None:
+    """Return UTC times from times, ISO 8601 text (without a zone: UTC) or seconds since 1970."""
+    if cells is None:
+        return None
+    if pa.types.is_temporal(cells.type):
+        return cells.cast(_TIME)
+    values = plain_text(cells)
+    for read in (_seconds, lambda texts: texts.cast(_TIME), lambda texts: texts.cast(pa.timestamp("us")).cast(_TIME)):
+        try:
+            return read(values)
+        except pa.ArrowException as error:
+            last = " ".join(str(error).split())
+    raise WorkbenchError(f"{where}: `created_at` must hold ISO 8601 times or seconds since 1970: {last:.150}")
+
+
+def _seconds(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    micros = pc.multiply(texts.cast(pa.float64()), 1e6)
+    return pc.cast(pc.round(micros), pa.int64()).cast(pa.timestamp("us")).cast(_TIME)
+
+
+def weights(cells: pa.ChunkedArray | None, rows: int, where: str) -> pa.ChunkedArray:
+    """Return how many posts each row stands for, 1 where nothing is said."""
+    if cells is None:
+        return pa.chunked_array([pa.array([1.0] * rows)])
+    try:
+        numbers = pc.fill_null(pc.cast(plain_text(cells), pa.float64()), 1.0)
+    except pa.ArrowException as error:
+        raise WorkbenchError(f"{where}: `weight` must hold numbers: {error}") from None
+    if not pc.all(pc.and_(pc.is_finite(numbers), pc.greater(numbers, 0))).as_py():
+        raise WorkbenchError(
+            f"{where}: `weight` must be above zero in every row; remove the rows that stand for nothing"
+        )
+    return numbers
+
+
+def splits(cells: pa.ChunkedArray, rule: SplitColumn, where: str) -> pa.ChunkedArray:
+    """Return train, validation, test or null; raise WorkbenchError for a value that means none of them."""
+    values = plain_text(cells)
+    meaning = {**{split: split for split in SPLITS}, **rule.values}
+    for value in pc.unique(values).to_pylist():
+        if value is not None and value not in meaning:
+            sentence = unknown("split", value, meaning)
+            raise WorkbenchError(f"{where}: column {rule.column!r}: {sentence}; say what it means in `split.values`")
+    places = pc.index_in(values, value_set=pa.array(list(meaning), pa.string()), skip_nulls=True)
+    return pc.take(pa.array(list(meaning.values()), pa.string()), places)

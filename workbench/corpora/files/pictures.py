@@ -1,0 +1,98 @@
+"""The picture column of a file: paths made absolute and kept inside their folder, and each picture by content."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench import fingerprint
+from workbench.schema import INPUTS, WorkbenchError
+
+MEDIA = INPUTS.field("image").type
+
+
+def as_media(cells: pa.ChunkedArray, folder: Path, where: str) -> pa.ChunkedArray:
+    """Return a column of paths, bytes or {bytes, path} as {bytes, path}, with paths absolute and inside `folder`.
+
+    A picture that has bytes keeps its path as a name only. Raises WorkbenchError for a path that leaves the folder (a
+    data set from elsewhere must not make the workbench read other files) and for a column of another type.
+    """
+    root = os.path.normpath(folder)
+    return pa.chunked_array([_media_chunk(chunk, root, where) for chunk in cells.chunks], MEDIA)
+
+
+def _media_chunk(cells: pa.Array, root: str, where: str) -> pa.Array:
+    data, paths = pa.nulls(len(cells), pa.binary()), pa.nulls(len(cells), pa.string())
+    kind = cells.type
+    if pa.types.is_struct(kind) and {field.name for field in kind} & {"bytes", "path"}:
+        given = {field.name: pc.struct_field(cells, field.name) for field in kind}
+        data = given.get("bytes", data).cast(pa.binary())
+        paths = given.get("path", paths).cast(pa.string())
+    elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        data = cells.cast(pa.binary())
+    elif pa.types.is_string(kind):
+        paths = cells
+    elif not pa.types.is_null(kind):
+        raise WorkbenchError(f"{where}: the picture column holds {kind}; it must hold paths, bytes or {{bytes, path}}")
+    if paths.null_count < len(paths):
+        is_file = pc.is_null(data).to_pylist()
+        found = [
+            _inside(root, path, where) if alone else path
+            for path, alone in zip(paths.to_pylist(), is_file, strict=True)
+        ]
+        paths = pa.array(found, pa.string())
+    absent = pc.and_(pc.is_null(data), pc.is_null(paths))
+    return pa.StructArray.from_arrays([data, paths], fields=list(MEDIA), mask=absent)
+
+
+def _inside(root: str, path: str | None, where: str) -> str | None:
+    """Return an absolute path; None for an empty one."""
+    if not path or not path.strip():
+        return None
+    full = os.path.normpath(os.path.join(root, path.strip()))
+    if os.path.commonpath([root, full]) != root:
+        raise WorkbenchError(f"{where}: the picture path {path!r} leaves {root}; set `images` to the pictures' folder")
+    return full
+
+
+def files_of(media: pa.ChunkedArray) -> list[str]:
+    """Return the distinct picture files that a column refers to, in order of appearance."""
+    paths = pc.if_else(pc.is_null(pc.struct_field(media, "bytes")), pc.struct_field(media, "path"), None)
+    return [path for path in pc.unique(paths).to_pylist() if path is not None]
+
+
+def contents(files: list[str]) -> dict[str, str | None]:
+    """Return the sha256 of each file's bytes, None where there is no readable file."""
+    return {path: _content(path) for path in files}
+
+
+def _content(path: str) -> str | None:
+    try:
+        return fingerprint.of_file(path)
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return None
+
+
+def identities(media: pa.ChunkedArray, where: str) -> list[str | None]:
+    """Return what each row's picture is by content, None for no picture; a missing file is known by its name.
+
+    Raises WorkbenchError when pictures are referred to and not one of them is there.
+    """
+    files = files_of(media)
+    known = contents(files)
+    if files and not any(known.values()):
+        raise WorkbenchError(
+            f"{where}: none of the {len(files)} pictures is there, for example {files[0]}; set `images` to their folder"
+        )
+    found: list[str | None] = []
+    for chunk in media.chunks:
+        data, paths = chunk.field("bytes"), chunk.field("path").to_pylist()
+        for row, path in enumerate(paths):
+            if data[row].is_valid:
+                found.append(fingerprint.of_bytes(data[row].as_buffer()))
+            else:
+                found.append(path and (known[path] or f"missing {os.path.basename(path)}"))
+    return found

@@ -1,0 +1,167 @@
+"""The synthetic world: posts whose labels have known causes, so that the best possible score of any model is known.
+
+`world` holds the causes and the exact probabilities, `phrases` and `pictures` the surfaces; this module puts them
+together to a corpus, chunk by chunk, so that a chunk depends on the seed and its own number alone. What the numbers of
+this world can and cannot say stands in `data/cards/synthetic.md`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from workbench import fingerprint
+from workbench.corpora.synthetic import phrases, pictures
+from workbench.corpora.synthetic.world import LABELS, LANGUAGE_TAGS, PATTERNS, REGIONS, Shares, World, information_sets
+from workbench.schema import INPUTS, Options, Taxonomy, corpus_schema
+
+CHUNK = 2000  # posts
+COMMUNITIES = ("allotment", "kitchen", "workshop", "terrace", "platform", "shelf", "harbour", "plaza")
+_START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
+
+
+class ShareOptions(Options):
+    """Which part of the harm among paired posts each half tells; the three add up to 1 unless harm is meant to be less."""
+
+    pair: float = Field(0.5, ge=0, le=1, description="Told only by text and picture together.")
+    text: float = Field(0.3, ge=0, le=1, description="Told by the text alone.")
+    image: float = Field(0.2, ge=0, le=1, description="Told by the picture alone.")
+
+
+class OversampleOptions(Options):
+    """How the sample differs from the site; `weight` undoes it."""
+
+    paired: float | None = Field(None, gt=0, lt=1, description="Share of posts with text and picture (the site has 0.1).")
+    harm: float | None = Field(None, gt=0, lt=1, description="Share of posts that have a label.")
+
+
+class SourceOptions(Options):
+    """One sample of the synthetic world."""
+
+    posts: int = Field(10_000, ge=1, le=100_000_000, description="How many posts.")
+    seed: int = Field(7, ge=0, description="Which sample; the same seed gives the same posts.")
+    prevalence: float = Field(0.03, gt=0, lt=0.5, description="Share of the site's posts that have a label.")
+    shares: ShareOptions = Field(ShareOptions(), description="Who tells the harm of paired posts.")
+    oversample: OversampleOptions = Field(OversampleOptions(), description="More pairs and more harm than at the site.")
+    reposts: float = Field(0.05, ge=0, lt=1, description="Share of posts' families with one or two reposts.")
+    difficulty: float = Field(0.5, ge=0, le=1, description="Typing errors, clutter and low contrast.")
+
+
+def digest(options: SourceOptions, taxonomy: Taxonomy) -> str:
+    """Return what the corpus depends on: the options, the labels and the code that generates it."""
+    code = {path.name: fingerprint.of_module(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
+    return fingerprint.of_json({"options": options.model_dump(), "taxonomy": taxonomy.fingerprint, "code": code})
+
+
+def world_of(options: SourceOptions) -> World:
+    """Return the causes behind a sample."""
+    return World(Shares(**options.shares.model_dump()), options.prevalence, options.oversample.paired, options.oversample.harm)
+
+
+def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path | None = None) -> pa.Table:
+    """Return the whole sample as one table with `truth`; pictures are JPEG bytes in the table."""
+    return pa.Table.from_batches(stream(options, taxonomy))
+
+
+def stream(options: SourceOptions, taxonomy: Taxonomy) -> Iterator[pa.RecordBatch]:
+    """Yield the sample in batches of CHUNK posts, holding one at a time."""
+    world = world_of(options)
+    for start in range(0, options.posts, CHUNK):
+        yield _chunk(world, options, taxonomy, start)
+
+
+def _chunk(world: World, options: SourceOptions, taxonomy: Taxonomy, start: int) -> pa.RecordBatch:
+    """One batch: families of posts that share their content, each post by its own author."""
+    size = min(CHUNK, options.posts - start)
+    rng = np.random.default_rng([options.seed, start])
+    copies = 1 + rng.choice(3, CHUNK, p=[1 - options.reposts, options.reposts / 2, options.reposts / 2])
+    family = np.repeat(np.arange(CHUNK), copies)[:size]
+    latents = {name: values[family] for name, values in world.draw(CHUNK, rng).items()}
+    latents["author"] = (rng.random(size) < 0.1).astype(np.int64)
+    chance = rng.random((CHUNK, len(LABELS)))[family]  # shared by a family: its posts carry the same labels but for the author
+    y = chance < world.label_probabilities(latents)
+    first = np.r_[True, family[1:] != family[:-1]]
+    columns = {
+        "post_id": [f"s{options.seed}-{start + n:07d}" for n in range(size)],
+        **_contents(latents, options, start, first, rng),
+        **_site(latents, start, rng),
+        "group": [f"s{options.seed}-{start}-{n}" for n in family],
+        "split": [None] * size,
+        "weight": latents["weight"],
+        "labels": _struct({name: pa.array(y[:, k]) for k, name in _shared(taxonomy)}, taxonomy.names, pa.bool_(), size),
+    }
+    schema = corpus_schema(taxonomy)
+    arrays = [pa.array(columns[field.name], field.type) for field in schema]
+    truth = _truth(world, latents, taxonomy)
+    return pa.RecordBatch.from_arrays([*arrays, truth], schema=schema.append(pa.field("truth", truth.type)))
+
+
+def _shared(taxonomy: Taxonomy) -> list[tuple[int, str]]:
+    """The labels that the world has a table for and the taxonomy wants; any other is unknown here."""
+    return [(k, name) for k, name in enumerate(LABELS) if name in taxonomy.names]
+
+
+def _struct(values: dict[str, pa.Array], names: tuple[str, ...], kind: pa.DataType, size: int) -> pa.StructArray:
+    return pa.StructArray.from_arrays([values.get(name, pa.nulls(size, kind)) for name in names], list(names))
+
+
+def _truth(world: World, latents: dict[str, np.ndarray], taxonomy: Taxonomy) -> pa.StructArray:
+    """Exact P(label | information) per post, for every information set of text and image and for late fusion."""
+    exact = {name: world.posterior(fields, latents) for name, fields in information_sets().items()}
+    exact["late-fusion"] = world.late_fusion(latents)
+    shared = _shared(taxonomy)
+    parts = [pa.StructArray.from_arrays([pa.array(p[:, k]) for k, _ in shared], [n for _, n in shared]) for p in exact.values()]
+    return pa.StructArray.from_arrays(parts, list(exact))
+
+
+def _contents(latents: dict, options: SourceOptions, start: int, first: np.ndarray, rng: np.random.Generator) -> dict[str, list]:
+    """Texts and pictures: fresh for the first post of a family, repeated or slightly edited for its reposts."""
+    texts, images = [], []
+    typos = 0.2 * options.difficulty
+    for n in range(len(first)):
+        pattern = PATTERNS[latents["pattern"][n]]
+        text, image = None, None
+        if "text" in pattern:
+            if first[n]:
+                said = phrases.say(latents["utterance"][n], latents["language"][n], start + n, rng, typos)
+            text = said if first[n] or rng.random() < 0.5 else phrases.misspell(said, rng, 0.1)
+        if "image" in pattern:
+            if first[n]:
+                picture = pictures.draw(latents["scene"][n], rng, options.difficulty)
+                shown = pictures.encode(picture, rng)
+            image = shown if first[n] or rng.random() < 0.5 else pictures.encode(picture, rng)
+        texts.append(text)
+        images.append(image if image is None else {"bytes": image, "path": None})
+    return {"text": texts, "image": images, "video": [None] * len(first)}
+
+
+def _site(latents: dict[str, np.ndarray], start: int, rng: np.random.Generator) -> dict[str, list]:
+    """Who, where and when. Authors differ by trait only; everything else here is independent of the labels."""
+    n = len(latents["author"])
+    number = rng.integers(0, 50_000, n)
+    prone = latents["author"] == 1
+    own = np.random.default_rng(11).random((4, 50_000))[:, number]  # an author's numbers stay the author's
+    age = 10 ** (0.5 + 3.0 * own[0] - 0.4 * prone)
+    posts = np.floor(age * own[1] ** 2).astype(np.int64)
+    reports, removals = np.floor((3.0 + 9.0 * prone) * own[2] ** 3), np.floor((1.0 + 4.0 * prone) * own[3] ** 3)
+    impressions = rng.geometric(0.004, n)
+    reactions, reported = rng.binomial(impressions, 0.03), rng.binomial(impressions, 0.0005)
+    authors = [
+        {"id": f"u{'p' if p else 'o'}{a:05d}", "account_age_days": round(d, 1), "posts": c, "prior_reports": r, "prior_removals": m}
+        for p, a, d, c, r, m in zip(prone, number, age, posts, reports.astype(int), removals.astype(int), strict=True)
+    ]
+    seen = zip(reactions, reported, impressions, strict=True)
+    times = (_START + 37 * (start + np.arange(n)) + rng.integers(0, 37, n)) * 1_000_000
+    return {
+        "author": authors,
+        "engagement": [{"reactions": a, "reports": b, "impressions": c} for a, b, c in seen],
+        "community": [COMMUNITIES[c] for c in rng.integers(0, len(COMMUNITIES), n)],
+        "language": [LANGUAGE_TAGS[c] for c in latents["language"]],
+        "region": [list(REGIONS)[c] for c in latents["region"]],
+        "created_at": pa.array(times, pa.timestamp("us")).cast(INPUTS.field("created_at").type),
+    }

@@ -1,0 +1,207 @@
+"""The disk tier: append-only shards of float16 vectors for one encoder and one modality.
+
+A shard is two files. `<name>.npy` holds the vectors (rows, d); `<name>.manifest.npz` the keys (n, 32), the offsets
+(n + 1,), and as JSON the reasons, the notes and the sha256 of the vectors. Both are written under a temporary name,
+flushed to the disk and renamed, the manifest last: vectors without a manifest do not exist. A shard is checked against
+its hash when it is first used; what fails is set aside (`.broken`) and computed again.
+
+Writers hold `lock()`, which the operating system releases when a process dies. Readers need no lock.
+
+Source: temp-then-rename as in allenai/tango, `local_step_cache.py`. Open doubt: a shard of one row is kept as such, so
+thousands of one-post calls with a folder make thousands of files; serving should use the memory tier alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import os
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from workbench.features.blocks import Blocks, collect
+
+log = logging.getLogger(__name__)
+MANIFEST = ".manifest.npz"
+MAPPED = 4 * 2**20  # bytes; smaller shards are read, larger ones memory-mapped
+
+
+@dataclass(eq=False)
+class _Shard:
+    name: str
+    keys: np.ndarray  # (n, 32) uint8
+    offsets: np.ndarray  # (n + 1,) int64
+    about: dict
+    blocks: Blocks | None = None  # with values in float16; None until they have been checked
+
+
+class Shards:
+    """The shards in one folder; all vectors have length `dim`."""
+
+    def __init__(self, folder: Path, dim: int) -> None:
+        self.folder, self.dim = folder, dim
+        self._shards: dict[str, _Shard] = {}
+        self._refused: set[str] = set()
+        self._swept = False
+        self._guard = threading.RLock()
+        self._index()
+
+    # ------------------------------------------------------------------------------------------------------- reading
+
+    def refresh(self) -> None:
+        """Take in the manifests that other processes have written since."""
+        with self._guard:
+            names = {path.name.removesuffix(MANIFEST) for path in self.folder.glob(f"*{MANIFEST}")}
+            new = sorted(names - self._shards.keys() - self._refused)
+            for name in new:
+                with self._setting_aside(name):
+                    self._shards[name] = self._open(name)
+            if new:
+                self._index()
+
+    def look(self, keys: np.ndarray) -> tuple[np.ndarray, Blocks]:
+        """Return which of `keys (m, 32)` uint8 are here, as indices (j,), and their j blocks."""
+        with self._guard:
+            while True:
+                where = self._search(keys)
+                found = np.flatnonzero(where >= 0)
+                owner, item = self._owner[where[found]], self._item[where[found]]
+                if all(self._checked(self._order[i]) for i in np.unique(owner)):
+                    return found, collect([self._shards[name].blocks for name in self._order], owner, item, self.dim)
+                self._index()
+
+    # ------------------------------------------------------------------------------------------------------- writing
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Wait for the folder, hold it for writing, and take in what others wrote; raises OSError if it cannot be."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / "lock"):
+            self._sweep()
+            self.refresh()
+            yield
+
+    def append(self, keys: np.ndarray, blocks: Blocks) -> None:
+        """Write one shard: `keys (n, 32)` uint8 with their blocks; the caller holds `lock()`. Raises OSError."""
+        name = uuid.uuid4().hex
+        values, manifest = io.BytesIO(), io.BytesIO()
+        np.save(values, blocks.values.astype(np.float16), allow_pickle=False)
+        about = {
+            "dim": self.dim,
+            "sha256": hashlib.sha256(values.getbuffer()).hexdigest(),
+            "reasons": {str(i): reason for i, reason in enumerate(blocks.reasons) if reason is not None},
+            "notes": {str(i): note for i, note in enumerate(blocks.notes) if note is not None},
+        }
+        text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
+        np.savez(manifest, keys=keys, offsets=blocks.offsets, about=text)
+        _write(self.folder / f"{name}.npy", values)
+        _write(self.folder / f"{name}{MANIFEST}", manifest)
+        with self._guard:
+            self._shards[name] = self._open(name)
+            self._index()
+
+    # ------------------------------------------------------------------------------------------------------ inwardly
+
+    def _open(self, name: str) -> _Shard:
+        with np.load(self.folder / f"{name}{MANIFEST}", allow_pickle=False) as manifest:  # zip checks its own CRCs
+            keys, offsets, text = manifest["keys"], manifest["offsets"], manifest["about"]
+        about = json.loads(text.tobytes())
+        if (
+            keys.dtype != np.uint8
+            or keys.shape != (len(offsets) - 1, 32)
+            or offsets[0] != 0
+            or (np.diff(offsets) < 1).any()
+        ):
+            raise ValueError("keys and offsets do not fit")
+        if about["dim"] != self.dim:
+            raise ValueError(f"vectors of length {about['dim']}, not {self.dim}")
+        return _Shard(name, keys, offsets, about)
+
+    def _checked(self, name: str) -> bool:
+        """Check a shard's vectors on first use; False where they are not what its manifest says."""
+        if self._shards[name].blocks is None:
+            with self._setting_aside(name):
+                self._shards[name].blocks = self._load(self._shards[name])
+        return name in self._shards
+
+    def _load(self, shard: _Shard) -> Blocks:
+        path = self.folder / f"{shard.name}.npy"
+        with path.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != shard.about["sha256"]:
+                raise ValueError("the vectors are not those that the manifest was written for")
+        # each map holds a file descriptor, of which a process has about a thousand
+        mapped = "r" if path.stat().st_size > MAPPED else None
+        values = np.load(path, mmap_mode=mapped, allow_pickle=False)
+        if values.shape != (shard.offsets[-1], self.dim) or values.dtype != np.float16:
+            raise ValueError("vectors and offsets do not fit")
+        said = ([shard.about[kind].get(str(i)) for i in range(len(shard.keys))] for kind in ("reasons", "notes"))
+        return Blocks(values, shard.offsets, *said)
+
+    @contextlib.contextmanager
+    def _setting_aside(self, name: str) -> Iterator[None]:
+        """Forget a shard that cannot be used; rename its files where they are torn or corrupt, so that nobody tries."""
+        try:
+            yield
+        except Exception as error:  # a damaged zip raises a dozen kinds
+            log.warning("a shard of features is left out and computed again: %s (%s)", self.folder / name, error)
+            self._shards.pop(name, None)
+            self._refused.add(name)
+            if isinstance(error, OSError | MemoryError) and not isinstance(error, FileNotFoundError):
+                return  # the machine failed, not the shard
+            for suffix in (MANIFEST, ".npy"):
+                path = self.folder / f"{name}{suffix}"
+                with contextlib.suppress(OSError):
+                    path.replace(path.with_name(path.name + ".broken"))
+
+    def _index(self) -> None:
+        """Sort all keys by their first eight bytes; a search compares the rest, so a clash is a miss, not an error."""
+        self._order = list(self._shards)
+        shards = [self._shards[name] for name in self._order]
+        keys = np.concatenate([np.empty((0, 32), np.uint8), *(shard.keys for shard in shards)])
+        sizes = [len(shard.keys) for shard in shards]
+        heads = np.ascontiguousarray(keys[:, :8]).view(np.uint64).ravel()
+        order = np.argsort(heads, kind="stable")
+        self._heads, self._keys = heads[order], keys[order]
+        self._owner = np.repeat(np.arange(len(shards)), sizes)[order]
+        self._item = np.concatenate([np.empty(0, np.int64), *(np.arange(size) for size in sizes)])[order]
+
+    def _search(self, keys: np.ndarray) -> np.ndarray:
+        if not len(self._heads) or not len(keys):
+            return np.full(len(keys), -1, dtype=np.int64)
+        heads = np.ascontiguousarray(keys[:, :8]).view(np.uint64).ravel()
+        at = np.minimum(np.searchsorted(self._heads, heads), len(self._heads) - 1)
+        return np.where((self._keys[at] == keys).all(axis=1), at, -1)
+
+    def _sweep(self) -> None:
+        """Delete what a killed writer left; whoever holds the lock is the only one who may be writing."""
+        if self._swept:
+            return
+        self._swept = True
+        for path in [*self.folder.glob("*.tmp"), *self.folder.glob("*.npy")]:
+            if path.suffix == ".tmp" or not path.with_suffix(MANIFEST).exists():
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
+def _write(path: Path, content: io.BytesIO) -> None:
+    """Write a file so that it is whole or not there, even after a power cut."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise

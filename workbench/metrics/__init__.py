@@ -1,0 +1,1 @@
+"""Numbers and their uncertainty: `classification`, `intervals`, and `plots`, which draws what the others return."""

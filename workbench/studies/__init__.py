@@ -1,0 +1,80 @@
+"""Studies: a YAML file names corpus, split, seeds and models; each model is one run, one notebook, one folder.
+
+A run folder holds `run.json` (written last, by rename), `metrics.json`, `predictions.parquet`, `executed.ipynb`,
+`bundle/`, and `log.txt`; while a process works on it, also `running.json`. A folder without a readable `run.json` is
+unfinished and nothing trusts it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+PLANNED, RUNNING, DONE = "planned", "running", "done"
+FAILED, TIMEOUT, KERNEL_DIED, INTERRUPTED = "failed", "timeout", "kernel-died", "interrupted"
+STATES = (PLANNED, RUNNING, DONE, FAILED, TIMEOUT, KERNEL_DIED, INTERRUPTED)
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all: to a temporary name beside it, flushed to the disk, then renamed.
+
+    Raises OSError as the file system does; the old content, if any, then stays.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        with open(draft, "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write a value as JSON, whole or not at all; NaN and infinity are refused with ValueError."""
+    return write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file, or None where the file is missing, torn or no object; NaN is read as None."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: None)
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+class Watch:
+    """Follows one execution from outside (which kernel, which cell of how many) and can stop it at once."""
+
+    def __init__(self) -> None:
+        self.kernel: int | None = None
+        self.cell: int | None = None
+        self.cells = 0
+        self.error: str | None = None
+        self.stopped = False
+
+    def started(self, kernel: int) -> None:
+        """Note the kernel's process id, which is also its process group."""
+        self.kernel = kernel
+        if self.stopped:
+            self.stop()
+
+    def entered(self, cell: int, cells: int) -> None:
+        """Note the cell now executed, an index in the source notebook, and how many cells there are."""
+        self.cell, self.cells = cell, cells
+
+    def stop(self) -> None:
+        """Kill the kernel and whatever it started; the execution then ends as interrupted, within about a second."""
+        self.stopped = True
+        if self.kernel:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.kernel, signal.SIGKILL)

@@ -1,0 +1,154 @@
+"""A study's YAML file: what is asked, of which posts, with which models and seeds, and what is compared."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, Field, PrivateAttr, StrictInt, field_validator, model_validator
+
+from workbench.schema import ROOT, Options, WorkbenchError, read_yaml, unknown
+
+BEST = "best-unimodal"  # in `compare.pairs`: whichever unimodal model does best on validation
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
+
+
+class ModelEntry(Options):
+    """One model of a study: its name in `MODELS`, what the report calls it, and its options."""
+
+    name: str = Field(description="A name of `workbench.models.MODELS`.")
+    alias: str = Field(alias="as", pattern=rf"^{_NAME}$", description="What tables call it; the name, if not given.")
+    options: dict[str, Any] = Field({}, description="The model's own options; what is left out has its default.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alias_is_name(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "name" in values:
+            return {"as": values["name"], **values}
+        return values
+
+
+def _compare_options(values: Any) -> Any:
+    options = importlib.import_module("workbench.studies.comparison").CompareOptions
+    return options.parse(values, "compare") if values is None or isinstance(values, dict) else values
+
+
+class StudyConfig(Options):
+    """What a study asks and of what: the content of its YAML file."""
+
+    question: str = Field(description="The question that the report answers, as a sentence.")
+    corpus: dict[str, Any] = Field(description="Where the posts come from: `source` and that source's options.")
+    tests: dict[str, dict[str, Any]] = Field({}, description="Further test sets, each a corpus of its own.")
+    split: dict[str, Any] = Field({}, description="How posts are divided into train, validation and test.")
+    seeds: tuple[StrictInt, ...] = Field((0,), min_length=1, description="Each run trains once per seed.")
+    models: tuple[ModelEntry, ...] = Field(min_length=1, description="What is compared; each is one run.")
+    compare: Annotated[Any, BeforeValidator(_compare_options)] = Field(
+        None, validate_default=True, description="The primary comparison: metric, label, view, pairs."
+    )
+    notebook: str = Field("notebooks/03-train-a-model.ipynb", description="What one run executes.")
+    timeout_minutes: float = Field(60, gt=0, description="How long one cell of a run may take.")
+
+    _path: Path = PrivateAttr(default=Path("study.yaml"))
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read and check a study; raise WorkbenchError with one sentence for the first thing that is wrong.
+
+        Variables like `${WORKBENCH_DATA}` stay as written until `expand`, so that results can be read without data.
+        """
+        path = Path(path)
+        if not re.fullmatch(_NAME, path.stem):
+            raise WorkbenchError(f"study file {path.name!r} must be named with letters, digits, '.', '_' and '-' only")
+        study = cls.parse(read_yaml(path), f"study {path}")
+        study._path = path
+        study._check_names()
+        return study
+
+    @property
+    def path(self) -> Path:
+        """The YAML file."""
+        return self._path
+
+    @property
+    def name(self) -> str:
+        """The name of the study: its file's, without the ending."""
+        return self._path.stem
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go: a folder of that name beside the file."""
+        return self._path.with_suffix("").absolute()
+
+    @property
+    def notebook_path(self) -> Path:
+        """The notebook; a relative path starts from the repository."""
+        return ROOT / self.notebook
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError("each seed must be a different whole number, zero or more")
+        return seeds
+
+    @field_validator("tests")
+    @classmethod
+    def _test_names(cls, tests: dict[str, Any]) -> dict[str, Any]:
+        for name in tests:
+            if name in ("train", "validation", "test", "corpus") or not re.fullmatch(_NAME, name):
+                raise ValueError(f"a test set cannot be called {name!r}; use another word of letters, digits, '-', '_'")
+        return tests
+
+    @model_validator(mode="after")
+    def _models_differ(self) -> Self:
+        aliases, runs = set(), {}
+        for entry in self.models:
+            if entry.alias in aliases or entry.alias == BEST:
+                taken = "is taken by this word" if entry.alias == BEST else "is used twice"
+                raise ValueError(f"the model name {entry.alias!r} {taken}; give one of them another with `as:`")
+            aliases.add(entry.alias)
+            twin = runs.setdefault((entry.name, repr(sorted(entry.options.items()))), entry.alias)
+            if twin != entry.alias:
+                raise ValueError(f"models {twin!r} and {entry.alias!r} are the same; delete one or change its options")
+        return self
+
+    def _check_names(self) -> None:
+        where = f"study {self.path}"
+        known = importlib.import_module("workbench.models").MODELS
+        for entry in self.models:
+            if entry.name not in known:
+                raise WorkbenchError(f"{where}: {unknown('model', entry.name, known)}")
+        sources = importlib.import_module("workbench.corpora").SOURCES
+        for name, corpus in {"corpus": self.corpus, **{f"tests.{key}": one for key, one in self.tests.items()}}.items():
+            if "source" not in corpus:
+                raise WorkbenchError(f"{where}: {name} needs a `source`; the choices are: {', '.join(sources)}")
+            if corpus["source"] not in sources:
+                raise WorkbenchError(f"{where}: {name}: {unknown('source', corpus['source'], sources)}")
+        aliases = [*(entry.alias for entry in self.models), BEST]
+        for alias in (alias for pair in getattr(self.compare, "pairs", ()) for alias in pair):
+            if alias not in aliases:
+                raise WorkbenchError(f"{where}: compare.pairs: {unknown('model', alias, aliases)}")
+
+
+def expand(value: Any, where: str) -> Any:
+    """Return a value with `${NAME}` in its strings replaced by environment variables, at any depth.
+
+    Raises WorkbenchError naming a variable that is not set.
+    """
+    if isinstance(value, dict):
+        return {key: expand(item, where) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [expand(item, where) for item in value]
+    if not isinstance(value, str):
+        return value
+    for name in re.findall(r"\$\{(\w+)\}", value):
+        if not os.environ.get(name):
+            raise WorkbenchError(
+                f"{where} uses ${{{name}}}, but the environment variable {name} is not set; "
+                "set it to the folder that holds the data sets (the README says where to get them)"
+            )
+        value = value.replace(f"${{{name}}}", os.environ[name])
+    return value

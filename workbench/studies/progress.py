@@ -1,0 +1,377 @@
+"""One run as a process of its own: what it says of itself while it runs, what it leaves behind, how that is shown.
+
+`python -m workbench.studies.progress FOLDER` is the worker: it reads its job as one line of JSON, executes it, keeps
+`running.json` true, and writes `run.json` last. Its standard input is its lifeline: when it closes, the runner is
+gone, and the worker ends its kernel and itself. The display polls `running.json`, so `workbench status` sees the same.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import psutil
+
+from workbench.schema import WorkbenchError
+from workbench.studies import DONE, FAILED, INTERRUPTED, Watch, read_json, write_json
+
+RESULTS = ("metrics.json", "predictions.parquet")
+GRACE = 5.0  # seconds a run has to record its interruption before it is killed
+
+# ---------------------------------------------------------------------------------------------------------- the worker
+
+
+def work(folder: Path) -> int:
+    """Execute the job given on standard input in a run folder and record how it ended; the exit status is 0 if done."""
+    from workbench.studies.notebooks import execute
+
+    job = _job()
+    watch, ended = Watch(), threading.Event()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the runner decides, and says so by SIGTERM
+    signal.signal(signal.SIGTERM, lambda *_: watch.stop())
+    beat = threading.Thread(target=_heartbeat, args=(folder, watch, ended), daemon=True)
+    beat.start()
+    threading.Thread(target=_lifeline, args=(watch,), daemon=True).start()
+    log, timeout = folder / "log.txt", job["timeout"]
+    end = execute(
+        Path(job["notebook"]), folder / "executed.ipynb", job["parameters"], timeout=timeout, log=log, watch=watch
+    )
+    ended.set()
+    beat.join()
+    record = write_record(folder, job["facts"], end.state, end.seconds, cell=end.cell, error=end.error)
+    return 0 if record["state"] == DONE else 1
+
+
+def _job() -> dict[str, Any]:
+    line = b""
+    while not line.endswith(b"\n"):
+        piece = os.read(0, 1 << 16)
+        if not piece:
+            raise SystemExit("the runner ended before it said what to do")
+        line += piece
+    return json.loads(line)
+
+
+def _lifeline(watch: Watch) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 1 << 10):
+            pass
+    watch.stop()
+    time.sleep(GRACE)
+    os._exit(1)
+
+
+def _heartbeat(folder: Path, watch: Watch, ended: threading.Event) -> None:
+    """Write where the run is, at once when that changes and every five seconds otherwise."""
+    started, last, spoke = now(), None, 0.0
+    while not ended.is_set():
+        said = {"pid": os.getpid(), "kernel": watch.kernel, "cell": watch.cell, "cells": watch.cells}
+        if said != last or time.monotonic() - spoke >= 5:
+            with contextlib.suppress(OSError):  # a full disk must not end the run
+                write_json(folder / "running.json", {**said, "started": started, "heartbeat": now()})
+            last, spoke = said, time.monotonic()
+        ended.wait(0.2)
+
+
+def write_record(
+    folder: Path,
+    facts: dict[str, Any],
+    state: str,
+    seconds: float,
+    *,
+    cell: int | None = None,
+    error: str | None = None,
+) -> dict[str, Any]:
+    """Write `run.json`, which ends a run, and return it; the measured part comes from the notebook's `metrics.json`.
+
+    A notebook that ended well but left out a result is recorded as failed. Raises OSError where it cannot be written.
+    """
+    lost = [name for name in RESULTS if not (folder / name).is_file()]
+    if state == DONE and lost:
+        state, error = FAILED, f"the notebook ended without writing {lost[0]}"
+    metrics = read_json(folder / "metrics.json") or {}
+    peak = metrics.get("peak_mb") if isinstance(metrics.get("peak_mb"), dict) else {}
+    measured = {name: metrics.get(name) for name in ("modalities", "dtype", "ms_per_post", "n_train")}
+    record = {
+        **facts,
+        "state": state,
+        "cell": cell,
+        "error": error,
+        **measured,
+        "device": metrics.get("device") or facts.get("device"),
+        "peak_mb": peak.get("host"),
+        "cuda_peak_mb": peak.get("cuda"),
+        "ended": now(),
+        "seconds": round(seconds, 3),
+    }
+    write_json(folder / "run.json", record)
+    (folder / "running.json").unlink(missing_ok=True)
+    return record
+
+
+def alive(folder: Path, who: str = "pid") -> psutil.Process | None:
+    """Return the process busy in a run folder (`pid`: its worker, `kernel`: its kernel), or None.
+
+    A process id is used again some day, so the process must also look like the one that wrote it down.
+    """
+    mark = {"pid": str(folder), "kernel": "ipykernel_launcher"}[who]
+    with contextlib.suppress(psutil.Error, TypeError, ValueError):
+        process = psutil.Process(int((read_json(folder / "running.json") or {}).get(who)))
+        return process if mark in process.cmdline() and process.status() != psutil.STATUS_ZOMBIE else None
+    return None
+
+
+def reap(folder: Path) -> None:
+    """Kill what still works in a run folder after its runner or its worker has gone, with all that it started."""
+    for process in filter(None, (alive(folder), alive(folder, "kernel"))):
+        with contextlib.suppress(OSError, psutil.Error):
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(timeout=GRACE)
+
+
+def now() -> str:
+    """Return the time in UTC, as written in records."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+# ---------------------------------------------------------------------------------------------------- the runner's side
+
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+class Worker:
+    """A run's process as its runner sees it, from an empty folder to the record.
+
+    While a finished run is done again its old results stand in `<key>.previous`; they come back if the new ones fail.
+    """
+
+    def __init__(self, folder: Path, job: dict[str, Any], threads: int) -> None:
+        self.folder, self.job, self.clock = folder, job, time.monotonic()
+        self.alias: str = job["facts"]["alias"]
+        environment = {name: os.environ.get(name, str(threads)) for name in _THREADS}
+        environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
+        try:
+            self._clear()
+            with open(folder / "log.txt", "ab") as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "workbench.studies.progress", str(folder)],
+                    stdin=subprocess.PIPE,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, **environment},
+                    start_new_session=True,  # Ctrl-C in a terminal reaches the runner alone
+                )
+        except OSError as error:
+            raise WorkbenchError(f"cannot write results to {folder}: {error.strerror}; make room or allow it") from None
+        with contextlib.suppress(BrokenPipeError):  # it died at once; `end` records that
+            self.process.stdin.write(json.dumps(job).encode() + b"\n")
+            self.process.stdin.flush()
+
+    def end(self, error: str | None = None) -> dict[str, Any]:
+        """Return the record of the worker, killing what is left of it; written here if it could not write one.
+
+        `notebook` in it says where the executed notebook lies.
+        """
+        said = read_json(self.folder / "running.json") or {}
+        reap(self.folder)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        code = self.process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        record = read_json(self.folder / "run.json") or self._record(code, said.get("cell"), error)
+        return {**record, "notebook": str(self._settle(record["state"]) / "executed.ipynb")}
+
+    def _record(self, code: int, cell: int | None, error: str | None) -> dict[str, Any]:
+        from workbench.studies.notebooks import salvage
+
+        state = INTERRUPTED if error or code < 0 else FAILED
+        if code < 0:
+            error = error or f"the run's process was ended by {signal.Signals(-code).name}"
+        seconds = time.monotonic() - self.clock
+        try:
+            said = (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace").split("\n")
+            error = error or next((line for line in reversed(said) if line.strip()), "it ended without a word")
+            salvage(self.folder / "executed.ipynb", error)
+            return write_record(self.folder, self.job["facts"], state, seconds, cell=cell, error=error)
+        except OSError as problem:  # say, a full disk: the folder stays without a record, and nothing trusts it
+            return {**self.job["facts"], "state": state, "cell": cell, "error": str(problem), "seconds": seconds}
+
+    def _clear(self) -> None:
+        """Make the folder empty; finished results are put aside."""
+        reap(self.folder)
+        if (read_json(self.folder / "run.json") or {}).get("state") == DONE:
+            os.replace(self.folder, _beside(self.folder, "previous"))
+        elif self.folder.exists():
+            shutil.rmtree(self.folder)
+        self.folder.mkdir(parents=True)
+
+    def _settle(self, state: str) -> Path:
+        """Drop or bring back earlier results, and return where this run's own are."""
+        previous = _beside(self.folder, "previous")
+        if not previous.exists():
+            return self.folder
+        if state == DONE:
+            shutil.rmtree(previous)
+            return self.folder
+        failed = _beside(self.folder, "failed")
+        if failed.exists():
+            shutil.rmtree(failed)
+        os.replace(self.folder, failed)
+        os.replace(previous, self.folder)
+        return failed
+
+
+def restore(study: Path) -> None:
+    """Bring back finished results that a killed runner had put aside."""
+    for previous in study.glob("*.previous"):
+        folder = previous.with_suffix("")
+        reap(folder)
+        if (read_json(folder / "run.json") or {}).get("state") == DONE:
+            shutil.rmtree(previous)
+        else:
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(previous, folder)
+
+
+def _beside(folder: Path, what: str) -> Path:
+    return folder.with_name(f"{folder.name}.{what}")
+
+
+# --------------------------------------------------------------------------------------------------------- the display
+
+
+def ending(record: dict[str, Any]) -> str:
+    """Return how a run ended in a few words: "done in 12 s", "timeout at cell 4 after 60 s: the cell ran ..."."""
+    seconds = f"{record.get('seconds') or 0:.0f} s"
+    if record["state"] == DONE:
+        return f"done in {seconds}"
+    cell = f" at cell {record['cell']}" if record.get("cell") is not None else ""
+    error = f": {record['error']}" if record.get("error") else ""
+    return f"{record['state']}{cell} after {seconds}{error}"
+
+
+class Lines:
+    """Plain lines, for logs: one when a run starts and ends, and one every 30 seconds for each that is running."""
+
+    every = 30.0
+
+    def __init__(self, total: int, write: Callable[[str], None] | None = None) -> None:
+        self.total, self.ended = total, 0
+        self.write = write or (lambda line: print(line, flush=True))
+        self.started: dict[str, float] = {}
+        self.spoke: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def start(self, name: str, why: str) -> None:
+        """Say that a run starts, and why."""
+        self.started[name] = self.spoke[name] = time.monotonic()
+        self.write(f"[{self.ended}/{self.total}] {name}: started ({why})")
+
+    def tick(self, running: dict[str, dict[str, Any] | None]) -> None:
+        """Take what each running run last said of itself (its `running.json`, None before the first)."""
+        now = time.monotonic()
+        for name, said in running.items():
+            if now - self.spoke[name] >= self.every:
+                self.spoke[name] = now
+                self.write(f"[{self.ended}/{self.total}] {name}: {_where(said)}, {now - self.started[name]:.0f} s")
+
+    def end(self, name: str, record: dict[str, Any]) -> None:
+        """Say how a run ended."""
+        self.ended += 1
+        self.write(f"[{self.ended}/{self.total}] {name}: {ending(record)}")
+
+
+class Bars(Lines):
+    """Bars in a terminal: finished runs of all, and for each running one its cell and the time it has taken."""
+
+    def __init__(self, total: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[where]}"))
+        self.bars = Progress(*columns, TimeElapsedColumn(), transient=True)
+        super().__init__(total, lambda line: self.bars.console.print(line, markup=False, highlight=False))
+        self.whole = self.bars.add_task("runs", total=total, where=f"0/{total}")
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.stop()
+
+    def start(self, name: str, why: str) -> None:
+        super().start(name, why)
+        self.tasks[name] = self.bars.add_task(name, total=None, where=_where(None))
+
+    def tick(self, running: dict[str, dict[str, Any] | None]) -> None:
+        for name, said in running.items():
+            cell, cells = (said or {}).get("cell"), (said or {}).get("cells")
+            self.bars.update(self.tasks[name], completed=cell or 0, total=cells, where=_where(said))
+
+    def end(self, name: str, record: dict[str, Any]) -> None:
+        super().end(name, record)
+        self.bars.remove_task(self.tasks.pop(name))
+        self.bars.update(self.whole, completed=self.ended, where=f"{self.ended}/{self.total}")
+
+
+def headline(comparison: dict[str, Any], asked: Any) -> None:
+    """Print the primary comparison as a table: each model's value with its interval, then the differences."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("model", f"{asked.metric} ({asked.label})", "95 % interval", "ceiling", "n", "positives", "ms/post")
+    for row in comparison.get("models", []):
+        if (row["metric"], row["label"], row["view"]) == (asked.metric, asked.label, asked.view):
+            span = f"[{_number(row['lo'])}, {_number(row['hi'])}]" + (" few" if row.get("few") else "")
+            values = (row["value"], row.get("ceiling"))
+            value, ceiling = map(_number, values)
+            counts = (str(row.get("n", "")), str(row.get("positives", "")), _number(row.get("ms_per_post")))
+            table.add_row(row["model"], value, span, ceiling, *counts)
+    # Where the output is no terminal rich would wrap at 80 columns and cut names.
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
+    console.print(f"\n{comparison.get('question', '')} ({asked.view} view)")
+    console.print(table)
+    for row in comparison.get("differences", []):
+        if row.get("p_holm") is not None:
+            span = f"{_number(row['delta'])} [{_number(row['lo'])}, {_number(row['hi'])}]"
+            console.print(f"{row['a']} minus {row['b']}: {span}, p (Holm) {row['p_holm']:.2g}")
+    for row in comparison.get("missing", []):
+        console.print(f"missing: {row['model']} ({row['state']})")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+def display(total: int) -> Lines:
+    """Return bars where the output is a terminal, plain lines where it is a file or a pipe."""
+    return Bars(total) if sys.stdout.isatty() else Lines(total)
+
+
+def _where(said: dict[str, Any] | None) -> str:
+    if not said or said.get("cell") is None:
+        return "starting"
+    return f"cell {said['cell']} of {said['cells']}"
+
+
+if __name__ == "__main__":
+    sys.exit(work(Path(sys.argv[1])))
