@@ -12,7 +12,7 @@ import pytest
 from pydantic import Field, ValidationError
 
 from workbench import schema
-from workbench.schema import Decision, Media, Options, Post, Taxonomy, TaxonomyMismatchError, WorkbenchError, unknown
+from workbench.schema import Decision, Media, Options, Post, Taxonomy, TaxonomyMismatch, WorkbenchError, unknown
 
 A = {"name": "a", "title": "A", "definition": "An a."}
 B = {"name": "b", "title": "B", "definition": "A b."}
@@ -131,7 +131,7 @@ def test_what_the_fingerprint_covers():
 def test_another_taxonomys_artefact_is_refused_with_both_names_and_the_next_step():
     ours, theirs = taxonomy(A, B), taxonomy(B, A)
     ours.check(ours.fingerprint, "model x")
-    with pytest.raises(TaxonomyMismatchError) as caught:
+    with pytest.raises(TaxonomyMismatch) as caught:
         ours.check(theirs.fingerprint, "model x")
     for part in ("model x", ours.fingerprint, theirs.fingerprint, "a, b", "workbench run"):
         assert part in str(caught.value)
@@ -178,7 +178,7 @@ def test_a_taxonomy_is_read_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (None, "FileNotFoundError; check the path"),
+        (None, "No such file or directory; check the path"),
         (b"\xff\xfe\xff", "UnicodeDecodeError"),
         (b"a: [1", "is not valid YAML"),
         (b"a: !!python/object/apply:os.getcwd []", "is not valid YAML"),  # a file runs no code

@@ -1,4 +1,4 @@
-"""The command line: run a study, see how it stands, rebuild its tables. Nothing heavy is imported before it is needed."""
+"""The command line: run a study, see how it stands, rebuild its tables; nothing heavy is imported before its turn."""
 
 from __future__ import annotations
 

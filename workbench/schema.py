@@ -29,7 +29,7 @@ class WorkbenchError(Exception):
     """Something a user can mend; its message is one plain sentence with the value, the choices and the next step."""
 
 
-class TaxonomyMismatchError(WorkbenchError):
+class TaxonomyMismatch(WorkbenchError):
     """An artefact was made for other labels than those in use."""
 
 
@@ -141,9 +141,9 @@ class Taxonomy(Options):
         return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:12]
 
     def check(self, fingerprint: str, what: str) -> None:
-        """Raise TaxonomyMismatchError when an artefact was made for another taxonomy."""
+        """Raise TaxonomyMismatch when an artefact was made for another taxonomy."""
         if fingerprint != self.fingerprint:
-            raise TaxonomyMismatchError(
+            raise TaxonomyMismatch(
                 f"{what} was made for taxonomy {fingerprint}, but {', '.join(self.names)} is taxonomy "
                 f"{self.fingerprint}; train it again with `workbench run STUDY --all`"
             )
@@ -320,8 +320,11 @@ def label_matrix(table: pa.Table, taxonomy: Taxonomy) -> tuple[np.ndarray, np.nd
     return y.astype(np.float32), known
 
 
-# A character that leaves a mark on a page: not white space, not a control, zero-width or direction character, no filler.
-_MARK = r"[^\s\p{Cc}\p{Cf}\p{Z}\x{034f}\x{115f}\x{1160}\x{17b4}\x{17b5}\x{180b}-\x{180f}\x{3164}\x{fe00}-\x{fe0f}\x{ffa0}]"
+# A character that leaves a mark on a page: no white space, control, zero-width or direction character, no filler.
+_MARK = (
+    r"[^\s\p{Cc}\p{Cf}\p{Z}\x{034f}\x{115f}\x{1160}\x{17b4}\x{17b5}"
+    r"\x{180b}-\x{180f}\x{3164}\x{fe00}-\x{fe0f}\x{ffa0}]"
+)
 
 
 def visible(text: str | None) -> bool:

@@ -19,7 +19,7 @@ CONFIG = {
     },
     "preprocess_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "resize_mode": "shortest"},
 }
-WORDS = "the quick brown fox jumps over a lazy dog while many people write rude words about pictures of cats".split()
+WORDS = "the quick brown fox jumps over a lazy dog while many people write rude words about pictures of cats"
 
 
 def write_encoder(folder, seed=0, config=CONFIG):
@@ -36,7 +36,7 @@ def write_encoder(folder, seed=0, config=CONFIG):
     trainer = trainers.BpeTrainer(
         vocab_size=300, special_tokens=["<pad>", "<start>"], initial_alphabet=letters, show_progress=False
     )
-    tokenizer.train_from_iterator([" ".join(WORDS)], trainer)
+    tokenizer.train_from_iterator([WORDS], trainer)
     tokenizer.add_special_tokens(["<end>"])
     ids = [(name, tokenizer.token_to_id(name)) for name in ("<start>", "<end>")]
     tokenizer.post_processor = processors.TemplateProcessing(single="<start> $A <end>", special_tokens=ids)

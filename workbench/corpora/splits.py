@@ -28,8 +28,8 @@ class SplitOptions(Options):
 
     by: Literal["group", "author", "column"] = Field(
         "group",
-        description="What stays together: repost families, or an author's posts; `column` takes the corpus's own "
-        "split as it is and refuses rows without one.",
+        description="What stays together: repost families, or an author's posts; `column` relies on the corpus's own "
+        "split and refuses rows without one.",
     )
     validation: float = Field(0.15, gt=0, lt=1, description="Share of the rows for thresholds and calibration.")
     test: float = Field(0.25, gt=0, lt=1, description="Share of the rows for the final scores.")

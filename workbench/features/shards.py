@@ -14,6 +14,7 @@ thousands of one-post calls with a folder make thousands of files; serving shoul
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import json
@@ -32,6 +33,7 @@ from workbench.features.blocks import Blocks, collect
 
 log = logging.getLogger(__name__)
 MANIFEST = ".manifest.npz"
+_MACHINE = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # not the shard's fault
 MAPPED = 4 * 2**20  # bytes; smaller shards are read, larger ones memory-mapped
 
 
@@ -112,7 +114,8 @@ class Shards:
     # ------------------------------------------------------------------------------------------------------ inwardly
 
     def _open(self, name: str) -> _Shard:
-        with np.load(self.folder / f"{name}{MANIFEST}", allow_pickle=False) as manifest:  # zip checks its own CRCs
+        data = io.BytesIO((self.folder / f"{name}{MANIFEST}").read_bytes())  # numpy leaks a torn file that it opens
+        with np.load(data, allow_pickle=False) as manifest:  # a zip, which checks its own CRCs
             keys, offsets, text = manifest["keys"], manifest["offsets"], manifest["about"]
         about = json.loads(text.tobytes())
         if (
@@ -155,8 +158,8 @@ class Shards:
             log.warning("a shard of features is left out and computed again: %s (%s)", self.folder / name, error)
             self._shards.pop(name, None)
             self._refused.add(name)
-            if isinstance(error, OSError | MemoryError) and not isinstance(error, FileNotFoundError):
-                return  # the machine failed, not the shard
+            if isinstance(error, MemoryError) or getattr(error, "errno", None) in _MACHINE:
+                return
             for suffix in (MANIFEST, ".npy"):
                 path = self.folder / f"{name}{suffix}"
                 with contextlib.suppress(OSError):

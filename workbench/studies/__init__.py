@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 from pathlib import Path
@@ -52,6 +53,12 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def last_line(text: str) -> str:
+    """Return the last line of a text that says something, without terminal colours, at most 500 characters."""
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).splitlines() if line.strip()]
+    return lines[-1][:500] if lines else ""
+
+
 class Watch:
     """Follows one execution from outside (which kernel, which cell of how many) and can stop it at once."""
 
@@ -73,8 +80,12 @@ class Watch:
         self.cell, self.cells = cell, cells
 
     def stop(self) -> None:
-        """Kill the kernel and whatever it started; the execution then ends as interrupted, within about a second."""
+        """Have it killed, now or when there is a kernel; it ends as interrupted within about a second."""
         self.stopped = True
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill the kernel, if there is one, and whatever it started."""
         if self.kernel:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.kernel, signal.SIGKILL)

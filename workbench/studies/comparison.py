@@ -1,49 +1,44 @@
 """From run folders alone to one comparison: values with intervals, differences, ceilings and the test for leaks.
 
-Nothing here trains or scores: all numbers come from the predictions and thresholds of finished runs. Within one test set
-and view all runs are resampled by the same draws, so every difference is a paired one. Ranking metrics order posts by
-probability, and by logit where probabilities tie (float32 saturates). A row that a model could not see counts with the
-label's prevalence in training when ranked, and as not flagged at the threshold.
+Nothing here trains or scores: all numbers come from the predictions and thresholds of finished runs. `resampled` holds
+the statistics, this module what is asked of them and the rows of `comparison.json`.
 
-Open doubt: each resample of a ceiling averages 4 of its 20 tie-breaks; that adds a little noise to the test for leaks and
-makes it, if anything, slower to trip.
+Open doubt: posts are resampled by group with the seeds held fixed, so intervals say how a result would differ on other
+posts; how it would differ after training again is the seeds' standard deviation, which stands apart.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
 from workbench.metrics import intervals
-from workbench.metrics.classification import METRICS, Confusion
+from workbench.metrics.classification import METRICS
 from workbench.schema import Options, WorkbenchError, unknown
 from workbench.studies.predictions import Run, check_same_items, load_run
+from workbench.studies.resampled import AREAS, NAMES, VIEWS, Cell, Seen, at_once, ceiling, permutation, resample
 
 __all__ = ["CompareOptions", "Run", "compare", "load_run", "tables"]
 
-BEST, MACRO, MAIN, LATE_FUSION = "best-unimodal", "macro", "test", "late-fusion"
-VIEWS = ("paired", "all")
-RATES = ("precision", "recall", "f1", "f1_macro", "false_positive_rate", "true_negative_rate")
-AREAS = ("average_precision", "roc_auc")  # those with a ceiling
-NAMES = (*RATES, *AREAS, "precision_site", "f1_micro")
-TIE_BREAKS, TURNS = 20, 5  # a resample averages every fifth tie-break
+BEST, MACRO, MAIN, VALIDATION, LATE_FUSION = "best-unimodal", "macro", "test", "validation", "late-fusion"
 LEAK_ALPHA = 0.01
+HEADLINE = ("precision", "recall", "f1", "roc_auc")
 
 
 class CompareOptions(Options):
     """What a study compares, and how surely."""
 
     metric: str = Field("average_precision", description="The metric that the study's question is decided by.")
-    label: str = Field(MACRO, description="One label, or `macro` for the mean over the labels defined for all models.")
-    view: Literal["paired", "all"] = Field("paired", description="`paired`: posts with text and picture or clip; `all`.")
+    label: str = Field(MACRO, description="One label, or `macro`: the mean over the labels defined for all models.")
+    view: Literal["paired", "all"] = Field(
+        "paired", description="`paired`: posts with text and media; `all`: all posts."
+    )
     pairs: tuple[tuple[str, str], ...] = Field((), description="The primary family: pairs of aliases or best-unimodal.")
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples of whole groups, for intervals.")
     draws: int = Field(10_000, ge=10_000, description="Permutations of whole groups, for p-values.")
@@ -59,121 +54,291 @@ class CompareOptions(Options):
         return value
 
 
-# --------------------------------------------------------------------------------- one test set in one view, and a run
+def compare(study: str, question: str, runs: list[Run], settings: CompareOptions) -> dict[str, Any]:
+    """Return the comparison of finished runs as plain, JSON-safe values; the same runs and settings give the same.
+
+    Raises WorkbenchError in one sentence for runs on different items, unknown names, and a view without posts.
+    """
+    _check(runs, settings)
+    tests = sorted({*runs[0].sets} - {VALIDATION}, key=lambda name: (name != MAIN, name))
+    result = {"study": study, "question": question, "compare": settings.model_dump(), "labels": runs[0].labels}
+    result |= {"labels_used": {}, "best_unimodal": best_unimodal(runs, settings)}
+    result |= {"items": {name: _digest(runs[0].sets[name].post_id) for name in tests}, "models": []}
+    for test in tests:
+        for view in VIEWS:
+            cell = Cell.of(runs, test, view, settings.seed)
+            if not len(cell.codes):
+                continue
+            table = _Table.of(runs, cell, settings)
+            result["labels_used"].setdefault(test, {})[view] = table.labels_used
+            result["models"] += table.rows()
+            if (test, view) == (MAIN, settings.view):
+                result["differences"] = table.differences(result["best_unimodal"])
+                result["late_fusion_limit"], result["leak_test"] = table.against_ceilings()
+    return _plain(result)
+
+
+def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
+    """Raise WorkbenchError where the runs cannot be compared as asked."""
+    if not runs:
+        raise WorkbenchError("there is no finished run to compare; `workbench run STUDY` makes them")
+    aliases = [run.alias for run in runs]
+    twice = sorted({alias for alias in aliases if aliases.count(alias) > 1})
+    if twice:
+        raise WorkbenchError(f"two runs are both called {twice[0]!r}; give one of them another name with `as:`")
+    check_same_items(runs)
+    if settings.label not in (MACRO, *runs[0].labels):
+        raise WorkbenchError(f"compare.label: {unknown('label', settings.label, (MACRO, *runs[0].labels))}")
+    if settings.metric == "f1_micro" and settings.label != MACRO:
+        raise WorkbenchError("compare.metric f1_micro sums over labels, so compare.label must be macro")
+    for name in (name for pair in settings.pairs for name in pair):
+        if name not in (*aliases, BEST):
+            raise WorkbenchError(f"compare.pairs: {unknown('model', name, (*aliases, BEST))}")
+    if MAIN not in runs[0].sets:
+        raise WorkbenchError(
+            f"the runs hold no {MAIN!r} set, only {', '.join(runs[0].sets)}; give the split a test share"
+        )
+    if settings.view == "paired" and not runs[0].sets[MAIN].paired.any():
+        raise WorkbenchError(
+            "no test post has both text and a picture or clip, so the view 'paired' is empty; set `view: all` under "
+            "`compare` and run `workbench compare STUDY`"
+        )
+    if any(BEST in pair for pair in settings.pairs) and best_unimodal(runs, settings) is None:
+        raise WorkbenchError(
+            f"compare.pairs names {BEST}, but no model with one modality has a validation value of {settings.metric}; "
+            "add one (such as text-tfidf) or name an alias"
+        )
+
+
+def best_unimodal(runs: Sequence[Run], settings: CompareOptions) -> str | None:
+    """Return the one-modality model with the best validation value of the compared metric; None without any.
+
+    The validation set is not the test set, so the pick costs the test nothing. The first listed wins a tie.
+    """
+    if VALIDATION not in runs[0].sets:
+        return None
+    cell = Cell.of(runs, VALIDATION, settings.view, settings.seed)
+    if not len(cell.codes):
+        return None
+    seen = [Seen(run, cell) for run in runs]
+    used = np.logical_and.reduce([cell.defined, *(one.ranked for one in seen)])
+    place, better = _place(runs[0].labels, settings), -1 if _lower_is_better(settings.metric) else 1
+    values = {}
+    for one in (one for one in seen if len(one.run.modalities) == 1):
+        value = at_once(one.statistic(used), cell)[place[0], :, place[1]].mean()
+        if not np.isnan(value):
+            values[one.run.alias] = better * value
+    return max(values, key=values.get) if values else None
+
+
+def _lower_is_better(metric: str) -> bool:
+    return metric in METRICS and not METRICS[metric].higher_is_better
+
+
+def _place(labels: Sequence[str], settings: CompareOptions) -> tuple[int, int]:
+    """Return the positions of the compared metric among NAMES and of its label, macro being the last."""
+    return NAMES.index(settings.metric), (*labels, MACRO).index(settings.label)
+
+
+# ----------------------------------------------------------------------------------------- one test set in one view
 
 
 @dataclass(frozen=True)
-class _Cell:
-    """The rows of one test set in one view, the same for all runs: y, known (n, L), codes (n,), weight (n,)."""
+class _Table:
+    """All runs in one cell: draws, alias -> (NAMES, L + 1, 1 + resamples), mean over seeds, the sample itself first.
 
-    test: str
-    view: str
-    rows: np.ndarray
-    codes: np.ndarray
-    groups: int
-    weight: np.ndarray
-    y: np.ndarray
-    known: np.ndarray
-    exact: dict[str, np.ndarray]
-    seed: int
+    used (L,): the labels of macro; spread, alias -> (NAMES, L + 1): standard deviation over seeds, NaN for one seed.
+    """
+
+    cell: Cell
+    settings: CompareOptions
+    seen: dict[str, Seen]
+    used: np.ndarray
+    draws: dict[str, np.ndarray]
+    spread: dict[str, np.ndarray]
 
     @classmethod
-    def of(cls, runs: Sequence[Run], test: str, view: str, seed: int) -> _Cell:
-        scores = runs[0].sets[test]
-        rows = scores.paired if view == "paired" else np.ones(len(scores.paired), dtype=bool)
-        codes, groups = intervals.group_codes(scores.group[rows])
-        exact = {name: values[rows] for run in runs for name, values in run.sets[test].exact.items()}
-        # a seed of its own per test set and view: a model more or less changes nobody else's draws
-        mixed = zlib.crc32(f"{seed}/{test}/{view}".encode())
-        y, known = scores.y[rows], scores.known[rows]
-        return cls(test, view, rows, codes, groups, scores.weight[rows], y, known, exact, mixed)
+    def of(cls, runs: Sequence[Run], cell: Cell, settings: CompareOptions) -> _Table:
+        seen = {run.alias: Seen(run, cell) for run in runs}
+        used = np.logical_and.reduce([cell.defined, *(one.ranked for one in seen.values())])
+        draws, spread = {}, {}
+        for alias, one in seen.items():
+            by_seed = resample(one.statistic(used), cell, settings.resamples)
+            draws[alias] = by_seed.mean(axis=1)
+            several = by_seed.shape[1] > 1
+            spread[alias] = by_seed[..., 0].std(axis=1, ddof=1) if several else np.full(draws[alias].shape[:2], np.nan)
+        return cls(cell, settings, seen, used, draws, spread)
 
     @property
-    def positives(self) -> np.ndarray:
-        return (self.y & self.known).sum(axis=0)
-
-    @cached_property
-    def defined(self) -> np.ndarray:
-        """Which labels (L,) have a known positive and a known negative."""
-        return (self.positives > 0) & ((~self.y & self.known).sum(axis=0) > 0)
-
-    def bootstrap(self, statistic: intervals.Statistic, resamples: int, rows: int = 0) -> np.ndarray:
-        return intervals.bootstrap(statistic, self.groups, resamples, seed=self.seed, rows=rows)
-
-    def at_once(self, statistic: intervals.Statistic) -> np.ndarray:
-        """Return the statistic of the sample itself."""
-        return statistic(np.ones((self.groups, 1)))[..., 0]
-
-
-class _Seen:
-    """One run in one cell: its ranks (S, n, L), NaN where nothing can be ranked, and its counts (S, L, 4, groups)."""
-
-    def __init__(self, run: Run, cell: _Cell):
-        scores = run.sets[cell.test]
-        prob, logit = scores.prob[:, cell.rows], scores.logit[:, cell.rows]
-        unseen = np.isnan(logit)
-        self.run, self.cell = run, cell
-        self.coverage = 1 - unseen.mean(axis=(0, 1)) if prob.shape[1] else np.full(len(run.labels), np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            stand_in = np.log(run.prevalence) - np.log1p(-run.prevalence)
-        self.ranks = _ranks(np.where(unseen, run.prevalence, prob), np.where(unseen, stand_in, logit))
-        flagged = (prob >= run.thresholds[:, None, :]) & ~unseen
-        self.counts = self._counts(flagged, np.ones(len(cell.codes)))
-        self.site_counts = self._counts(flagged, cell.weight)
-
-    def _counts(self, flagged: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        cell, (seeds, _, labels) = self.cell, flagged.shape
-        counts = np.empty((seeds, labels, 4, cell.groups))
-        for s, k in np.ndindex(seeds, labels):
-            of_label = {"weight": weight, "known": cell.known[:, k]}
-            counts[s, k] = intervals.group_confusions(
-                cell.y[:, k], flagged[s, :, k], cell.codes, cell.groups, **of_label
-            )
-        counts[np.isnan(self.run.thresholds)] = np.nan
-        return counts
+    def labels(self) -> tuple[str, ...]:
+        return next(iter(self.seen.values())).run.labels
 
     @property
-    def ranked(self) -> np.ndarray:
-        """Which labels (L,) have a score for every known row."""
-        return ~(np.isnan(self.ranks) & self.cell.known).any(axis=(0, 1))
+    def labels_used(self) -> list[str]:
+        return [label for label, used in zip(self.labels, self.used, strict=True) if used]
 
-    def ranking(self, s: int, k: int) -> intervals.Ranking:
+    def place(self, k: int, weight: np.ndarray | None = None) -> dict[str, Any]:
+        """Return where a number stands and on what: macro counts posts once, positives of all its labels together."""
         cell = self.cell
-        return intervals.Ranking.build(
-            cell.y[:, k], self.ranks[s, :, k], cell.codes, cell.groups, known=cell.known[:, k]
+        columns = self.used if k == len(self.labels) else np.arange(len(self.used)) == k
+        known, positives = cell.known[:, columns], cell.positives[columns]
+        weight = np.ones(len(known)) if weight is None else weight
+        total = weight @ known
+        shares = np.divide(
+            weight @ (cell.y[:, columns] & known), total, out=np.full(len(total), np.nan), where=total > 0
         )
+        return {
+            "label": (*self.labels, MACRO)[k],
+            "view": cell.view,
+            "test": cell.test,
+            "n": int(known.any(axis=1).sum()),
+            "positives": int(positives.sum()),
+            "prevalence": shares.mean() if len(shares) else None,
+            "few": bool(positives.min(initial=self.settings.few) < self.settings.few) or not len(positives),
+        }
 
-    def statistic(self, used: np.ndarray) -> intervals.Statistic:
-        """Return weights (groups, c) -> (NAMES, S, L + 1, c); the last label is macro, the mean over `used`."""
-        cell, (seeds, labels) = self.cell, self.counts.shape[:2]
-        rankings = [[self.ranking(s, k) if self.ranked[k] else None for k in range(labels)] for s in range(seeds)]
+    def rows(self) -> list[dict[str, Any]]:
+        """Return a row per model, label and metric."""
+        cell, last = self.cell, len(self.labels)
+        weighted = len(np.unique(cell.weight)) > 1
+        wanted = {one.run.information for one in self.seen.values()} & set(cell.exact)
+        best = {name: at_once(ceiling(cell, name, self.used), cell) for name in wanted}
+        names = [name for name in NAMES if weighted or name != "precision_site"]
+        places = [(self.place(k), self.place(k, cell.weight)) for k in range(last + 1)]
+        return [
+            {"model": alias, "metric": name, **places[k][name == "precision_site"], **self._value(alias, name, k, best)}
+            for alias in self.seen
+            for k in range(last + 1)
+            for name in names
+            if name != "f1_micro" or k == last
+        ]
 
-        def evaluate(W: np.ndarray) -> np.ndarray:
-            values = np.full((len(NAMES), seeds, labels + 1, W.shape[1]), np.nan)
-            cells = (self.counts.reshape(-1, cell.groups) @ W).reshape(seeds, labels, 4, -1)
-            site = (self.site_counts.reshape(-1, cell.groups) @ W).reshape(seeds, labels, 4, -1)
-            counts = Confusion(*np.moveaxis(cells, 2, 0))
-            for m, name in enumerate(RATES):
-                values[m, :, :-1] = getattr(counts, name)
-            values[NAMES.index("precision_site"), :, :-1] = Confusion(*np.moveaxis(site, 2, 0)).precision
-            for s, k in np.ndindex(seeds, labels):
-                if rankings[s][k] is not None:
-                    values[len(RATES) : len(RATES) + 2, s, k] = rankings[s][k].areas(W)
-            if used.any():
-                values[:, :, -1] = values[:, :, :-1][:, :, used].mean(axis=2)
-                values[-1, :, -1] = Confusion(*np.moveaxis(cells[:, used].sum(axis=1), 1, 0)).f1
-            return values
+    def _value(self, alias: str, name: str, k: int, best: dict[str, np.ndarray]) -> dict[str, Any]:
+        one, m = self.seen[alias], NAMES.index(name)
+        draws = self.draws[alias][m, k]
+        low, high = intervals.percentile_interval(draws[1:], self.settings.alpha)
+        exact = best.get(one.run.information) if name in AREAS else None
+        macro = k == len(self.labels)
+        coverage = one.coverage[self.used] if macro else one.coverage[[k]]
+        counts = None if macro else one.counts[:, k].sum(axis=-1).mean(axis=0)
+        return {
+            "value": draws[0],
+            "lo": low if not np.isnan(draws[0]) else None,
+            "hi": high if not np.isnan(draws[0]) else None,
+            "seed_sd": self.spread[alias][m, k],
+            "coverage": coverage.mean() if len(coverage) else None,
+            "ceiling": None if exact is None else exact[AREAS.index(name), k],
+            "confusion": None if macro else dict(zip(("tn", "fp", "fn", "tp"), counts, strict=True)),
+            "runs": [one.run.key],
+            "ms_per_post": one.run.ms_per_post,
+            "peak_mb": one.run.peak_mb,
+        }
 
-        return evaluate
+    def differences(self, best: str | None) -> list[dict[str, Any]]:
+        """Return the primary family with its p-values, then, exploratory, every other model against best-unimodal."""
+        rows = [self._difference(pair, best, primary=True) for pair in self.settings.pairs]
+        adjusted = intervals.holm([row["p"] for row in rows])
+        rows = [row | {"p_holm": p} for row, p in zip(rows, adjusted, strict=True)]
+        done = {frozenset((row["a"], row["b"])) for row in rows} | {frozenset([best])}
+        others = [alias for alias in self.seen if best is not None and frozenset((alias, best)) not in done]
+        return rows + [self._difference((alias, BEST), best, primary=False) for alias in others]
+
+    def _difference(self, pair: tuple[str, str], best: str | None, *, primary: bool) -> dict[str, Any]:
+        settings = self.settings
+        a, b = (best if name == BEST else name for name in pair)
+        m, k = _place(self.labels, settings)
+        draws = self.draws[a][m, k] - self.draws[b][m, k]
+        low, high = intervals.percentile_interval(draws[1:], settings.alpha)
+        inner = intervals.percentile_interval(draws[1:], 2 * settings.alpha)
+        labels = np.flatnonzero(self.used).tolist() if k == len(self.labels) else [k]
+        p = math.nan
+        if primary and labels and not np.isnan(draws[0]):
+            p = permutation(self.seen[a], self.seen[b], labels, settings.metric, settings.draws)[1]
+        values = {"delta": draws[0], "lo": low, "hi": high, "p": p, "p_holm": None, "primary": primary}
+        margin = {"equivalent_within": np.max(np.abs(inner))}
+        return {"a": a, "b": b, "pair": list(pair), "metric": settings.metric, **self.place(k), **values, **margin}
+
+    def against_ceilings(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Return the rows of the limit of late fusion and of the test for leaks, both in the compared view.
+
+        A model better than anything its inputs allow has seen something it should not. The test looks at every label
+        and at macro; a label with few positive groups is not tested, since luck with three posts looks like a leak.
+        """
+        cell, settings = self.cell, self.settings
+        metric = settings.metric if settings.metric in AREAS else AREAS[0]
+        m, enough = NAMES.index(metric), cell.positive_groups >= settings.few
+        wanted = {one.run.information for one in self.seen.values()} | {LATE_FUSION}
+        best = {
+            name: resample(ceiling(cell, name, self.used), cell, settings.resamples, turns=True)[AREAS.index(metric)]
+            for name in sorted(wanted & set(cell.exact))
+        }
+        limit, leaks = [], []
+        for k in [*np.flatnonzero(self.used), len(self.used)]:
+            tested = bool((enough[self.used] if k == len(self.used) else enough[[k]]).all())
+            if LATE_FUSION in best:
+                value, *draws = best[LATE_FUSION][k]
+                low, high = intervals.percentile_interval(draws, settings.alpha)
+                limit.append({"metric": metric, **self.place(k), "value": value, "lo": low, "hi": high})
+            for alias, one in self.seen.items():
+                if one.run.information not in best:
+                    continue
+                ours, bound = self.draws[alias][m, k], best[one.run.information][k]
+                if np.isnan(ours[0] - bound[0]):
+                    continue
+                row = {"model": alias, "metric": metric, **self.place(k), "value": ours[0], "ceiling": bound[0]}
+                leaks.append(row | _leak(ours - bound, settings.alpha, tested))
+        for row, p in zip(leaks, intervals.holm([row["p"] for row in leaks]), strict=True):
+            row |= {"p_holm": p, "tripped": None if np.isnan(p) else bool(p < LEAK_ALPHA)}
+        return limit, leaks
 
 
-def _ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return dense ranks (S, n, L) by first, then by second; NaN where either is."""
-    ranks = np.full(first.shape, np.nan)
-    for s, k in np.ndindex(first.shape[0], first.shape[2]):
-        a, b = first[s, :, k], second[s, :, k]
-        order = np.lexsort((b, a))
-        new = (np.diff(a[order]) != 0) | (b[order][1:] != b[order][:-1])
-        ranks[s, order, k] = np.cumsum(np.r_[False, new])[: len(order)]
-    ranks[np.isnan(first) | np.isnan(second)] = np.nan
-    return ranks
+def _leak(draws: np.ndarray, alpha: float, tested: bool) -> dict[str, float]:
+    """Return the difference to the ceiling, its interval and its one-sided p, NaN where it is not to be tested."""
+    low, high = intervals.percentile_interval(draws[1:], alpha)
+    p = intervals.one_sided_p(draws[0], draws[1:]) if tested else math.nan
+    return {"delta": draws[0], "lo": low, "hi": high, "p": p}
+
+
+# ------------------------------------------------------------------------------------------------------- plain values
+
+
+def _digest(post_ids: np.ndarray) -> str:
+    """Return sha256 over the sorted post ids, one a line: two comparisons with the same digest used the same items."""
+    return hashlib.sha256("\n".join(sorted(post_ids.tolist())).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    """Return nested values as JSON knows them: numpy numbers as Python's, NaN and infinity as None."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def tables(comparison: dict[str, Any]) -> list[dict[str, str]]:
+    """Return a line per model for a terminal: the compared metric with its ceiling, the headline, the costs."""
+    asked = comparison["compare"]
+    metric, lines = asked["metric"], {}
+    for row in comparison["models"]:
+        if (row["test"], row["view"], row["label"]) == (MAIN, asked["view"], asked["label"]):
+            lines.setdefault(row["model"], {})[row["metric"]] = row
+    names = [name for name in HEADLINE if name != metric]
+    return [
+        {"model": model, metric: _interval(rows[metric]), "ceiling": _number(rows[metric]["ceiling"])}
+        | {name: _number(rows[name]["value"]) for name in names}
+        | {"coverage": _number(rows[metric]["coverage"], 2), "ms/post": _number(rows[metric]["ms_per_post"], 1)}
+        for model, rows in lines.items()
+    ]
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if row["value"] is None:
+        return "-"
+    bounds = f" [{_number(row['lo'])}, {_number(row['hi'])}]"
+    return f"{row['value']:.3f}{bounds}{' few' if row['few'] else ''}"

@@ -15,7 +15,6 @@ import keyword
 import logging
 import math
 import os
-import re
 import signal
 import tempfile
 import time
@@ -31,10 +30,11 @@ import nbformat
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from workbench.schema import WorkbenchError, unknown
-from workbench.studies import DONE, FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, Watch, write_text
+from workbench.studies import DONE, FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, Watch, last_line, write_text
 from workbench.studies.keys import code, names_read, read
 
 KERNEL = "python3"
+PARTIAL = ".partial.ipynb"  # beside the output, while it runs
 
 
 def __getattr__(name: str) -> Any:
@@ -154,8 +154,6 @@ def _type(node: ast.expr, name: str, where: str) -> Any:
             return list[_type(item, name, where)]
         case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, value])):
             return dict[_type(key, name, where), _type(value, name, where)]
-        case ast.Subscript(value=ast.Name(id="Optional") | ast.Attribute(attr="Optional"), slice=item):
-            return _type(item, name, where) | None
         case ast.Subscript(value=ast.Name(id="Literal") | ast.Attribute(attr="Literal"), slice=choices):
             values = choices.elts if isinstance(choices, ast.Tuple) else [choices]
             return Literal[tuple(ast.literal_eval(value) for value in values)]
@@ -272,7 +270,7 @@ class _Client(PapermillNotebookClient):
             return f"the kernel was ended by {signal.Signals(-status).name}{hint}"
         if isinstance(error, DeadKernelError):
             return f"the kernel ended by itself with exit status {status}"
-        return _last_line(str(error)) or type(error).__name__
+        return last_line(str(error)) or type(error).__name__
 
 
 class StrictEngine(NBClientEngine):
@@ -290,6 +288,7 @@ class StrictEngine(NBClientEngine):
             cls.execute_managed_notebook(manager, kernel_name, log_output=log, **kwargs)
         except BaseException:
             manager.nb.metadata.papermill["exception"] = True
+            manager.watch.kill()  # what the kernel started may have outlived it
             raise
         finally:
             manager.watch.kernel = None
@@ -302,7 +301,9 @@ class StrictEngine(NBClientEngine):
         """Run the cells; raises CellTimeoutError and DeadKernelError after recording them."""
         wait = {"timeout": kwargs.pop("execution_timeout", None), "startup_timeout": kwargs.pop("start_timeout", 60)}
         kwargs.pop("input_path", None)
-        return _Client(nb_man, kernel_name=kernel_name, log=logging.getLogger("papermill"), **wait, **kwargs).execute()
+        # A slow machine may need more than nbclient's 4 s to hand over what a cell has printed; that is no timeout.
+        wait |= {"iopub_timeout": 60, "log": logging.getLogger("papermill")}
+        return _Client(nb_man, kernel_name=kernel_name, **wait, **kwargs).execute()
 
 
 papermill_engines.register("strict", StrictEngine)
@@ -320,12 +321,12 @@ def execute(
     """Check the values, execute a notebook in a fresh kernel, write the result to `output`, and say how it ended.
 
     `timeout`: seconds a single cell may take; `log`: a file that gets what the cells print, as they print it.
-    While it runs the state stands in `<output's stem>.partial.ipynb`. Raises WorkbenchError before a kernel starts.
+    Raises WorkbenchError before a kernel starts.
     """
     from papermill.execute import execute_notebook  # not above: papermill may be importing this module just now
 
     resolve(notebook, values)
-    watch, start, partial = watch or Watch(), time.monotonic(), partial_path(output)
+    watch, start, partial = watch or Watch(), time.monotonic(), output.with_suffix(PARTIAL)
     state, error = DONE, None
     try:
         with _quiet(), open(log or os.devnull, "a", encoding="utf-8", errors="replace") as printed:
@@ -349,14 +350,9 @@ def execute(
     return Outcome(state, None if state == DONE else watch.cell, error, time.monotonic() - start)
 
 
-def partial_path(output: Path) -> Path:
-    """Return where the state of a running execution stands: beside `output`."""
-    return output.with_name(f"{output.stem}.partial.ipynb")
-
-
 def salvage(output: Path, error: str) -> None:
     """Finish what a killed process left of an executed notebook: its running cell becomes `failed` with the error."""
-    partial = partial_path(output)
+    partial = output.with_suffix(PARTIAL)
     if not partial.exists():
         return
     with contextlib.suppress(WorkbenchError, KeyError, OSError):  # a torn one says nothing
@@ -371,11 +367,11 @@ def salvage(output: Path, error: str) -> None:
 
 
 def _ending(caught: BaseException, watch: Watch) -> tuple[str, str]:
-    line = watch.error or f"{type(caught).__name__}: {_last_line(str(caught))}".removesuffix(": ")
+    line = watch.error or f"{type(caught).__name__}: {last_line(str(caught))}".removesuffix(": ")
     if watch.stopped or isinstance(caught, KeyboardInterrupt):
         return INTERRUPTED, line
     if isinstance(caught, PapermillExecutionError):
-        return FAILED, f"{caught.ename}: {_last_line(caught.evalue)}".removesuffix(": ")
+        return FAILED, f"{caught.ename}: {last_line(caught.evalue)}".removesuffix(": ")
     if isinstance(caught, CellTimeoutError):
         return TIMEOUT, line
     if isinstance(caught, (DeadKernelError, RuntimeError)):  # RuntimeError: the kernel did not start
@@ -389,11 +385,6 @@ def _mark(cell: Any, name: str, sentence: str) -> None:
         cell.outputs.append(nbformat.v4.new_output("error", ename=name, evalue=sentence, traceback=[sentence]))
 
 
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).splitlines() if line.strip()]
-    return lines[-1][:500] if lines else ""
-
-
 def _literal(path: Path) -> str:
     """Return an absolute path for papermill, which reads braces in paths as fields to fill in."""
     return str(Path(path).absolute()).replace("{", "{{").replace("}", "}}")
@@ -403,11 +394,8 @@ def _literal(path: Path) -> str:
 def _quiet() -> Iterator[None]:
     """Keep papermill's and jupyter's warnings off the terminal: what they are about is checked or recorded here."""
     logger = logging.getLogger("papermill")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL + 1)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
+    with warnings.catch_warnings(), contextlib.ExitStack() as after:
+        warnings.simplefilter("ignore")
+        after.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.CRITICAL + 1)
+        yield

@@ -188,9 +188,7 @@ def check_same_items(runs: Sequence[Run]) -> None:
         pair = f"{first.alias!r} and {other.alias!r}"
         if (first.taxonomy, first.labels) != (other.taxonomy, other.labels):
             theirs = f"{first.taxonomy}: {', '.join(first.labels)}; {other.taxonomy}: {', '.join(other.labels)}"
-            raise TaxonomyMismatch(
-                f"{pair} were trained for different taxonomies ({theirs}); train both on one"
-            )
+            raise TaxonomyMismatch(f"{pair} were trained for different taxonomies ({theirs}); train both on one")
         for name in sorted({*first.sets, *other.sets}):
             ours, theirs = (run.sets[name].post_id if name in run.sets else np.array([], str) for run in (first, other))
             differ = np.setxor1d(ours, theirs)

@@ -24,7 +24,7 @@ from typing import Any, Self
 import psutil
 
 from workbench.schema import WorkbenchError
-from workbench.studies import DONE, FAILED, INTERRUPTED, Watch, read_json, write_json
+from workbench.studies import DONE, FAILED, INTERRUPTED, Watch, last_line, read_json, write_json
 
 RESULTS = ("metrics.json", "predictions.parquet")
 GRACE = 5.0  # seconds a run has to record its interruption before it is killed
@@ -201,8 +201,8 @@ class Worker:
             error = error or f"the run's process was ended by {signal.Signals(-code).name}"
         seconds = time.monotonic() - self.clock
         try:
-            said = (self.folder / "log.txt").read_text(encoding="utf-8", errors="replace").split("\n")
-            error = error or next((line for line in reversed(said) if line.strip()), "it ended without a word")
+            said = last_line((self.folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
+            error = error or said or "it ended without a word"
             salvage(self.folder / "executed.ipynb", error)
             return write_record(self.folder, self.job["facts"], state, seconds, cell=cell, error=error)
         except OSError as problem:  # say, a full disk: the folder stays without a record, and nothing trusts it
@@ -333,33 +333,28 @@ class Bars(Lines):
         self.bars.update(self.whole, completed=self.ended, where=f"{self.ended}/{self.total}")
 
 
-def headline(comparison: dict[str, Any], asked: Any) -> None:
-    """Print the primary comparison as a table: each model's value with its interval, then the differences."""
+def headline(comparison: dict[str, Any], lines: list[dict[str, str]]) -> None:
+    """Print the primary comparison: a line per model, the differences asked for, and which models are missing."""
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("model", f"{asked.metric} ({asked.label})", "95 % interval", "ceiling", "n", "positives", "ms/post")
-    for row in comparison.get("models", []):
-        if (row["metric"], row["label"], row["view"]) == (asked.metric, asked.label, asked.view):
-            span = f"[{_number(row['lo'])}, {_number(row['hi'])}]" + (" few" if row.get("few") else "")
-            values = (row["value"], row.get("ceiling"))
-            value, ceiling = map(_number, values)
-            counts = (str(row.get("n", "")), str(row.get("positives", "")), _number(row.get("ms_per_post")))
-            table.add_row(row["model"], value, span, ceiling, *counts)
     # Where the output is no terminal rich would wrap at 80 columns and cut names.
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
-    console.print(f"\n{comparison.get('question', '')} ({asked.view} view)")
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
+    table = Table(*(lines[0] if lines else ()))
+    for line in lines:
+        table.add_row(*line.values())
+    console.print(f"\n{comparison.get('question', '')}")
     console.print(table)
     for row in comparison.get("differences", []):
-        if row.get("p_holm") is not None:
-            span = f"{_number(row['delta'])} [{_number(row['lo'])}, {_number(row['hi'])}]"
+        if row.get("p_holm") is not None and row["delta"] is not None:
+            span = f"{row['delta']:+.3f} [{_signed(row['lo'])}, {_signed(row['hi'])}]"
             console.print(f"{row['a']} minus {row['b']}: {span}, p (Holm) {row['p_holm']:.2g}")
     for row in comparison.get("missing", []):
         console.print(f"missing: {row['model']} ({row['state']})")
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.3f}"
 
 
 def display(total: int) -> Lines:

@@ -28,7 +28,7 @@ from filelock import FileLock, Timeout
 
 from workbench.schema import ROOT, Taxonomy, WorkbenchError, unknown
 from workbench.studies import DONE, PLANNED, RUNNING, keys, read_json, write_json
-from workbench.studies.config import StudyConfig, expand
+from workbench.studies.config import BEST, StudyConfig, expand
 from workbench.studies.progress import GRACE, RESULTS, Worker, alive, display, ending, headline, now, restore
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -138,7 +138,7 @@ def _stored(record: dict[str, Any]) -> Run:
 
 
 def standing(study: StudyConfig) -> list[Run]:
-    """Return the planned runs for the device on which most of them are finished, so that results made elsewhere count."""
+    """Return the planned runs for the device on which most of them are finished: results made elsewhere count."""
     here = plan(study)
     plans = [here, *([_again(run, device) for run in here] for device in ("cpu", "cuda", "mps"))]
     return max(plans, key=lambda runs: sum(run.state in (DONE, RUNNING) for run in runs))
@@ -187,8 +187,13 @@ def run_study(
             return 130
         planned = {run.key for run in runs}
         moved = any(record["key"] not in planned for record in ended)
-        compare_study(study, plan(study, device) if moved else [_again(run) for run in runs])
-    failed = [record for record in ended if record["state"] != DONE]
+        failed = [record for record in ended if record["state"] != DONE]
+        try:
+            compare_study(study, plan(study, device) if moved else [_again(run) for run in runs])
+        except WorkbenchError as error:
+            if not failed:
+                raise
+            print(f"no comparison: {error}", file=sys.stderr, flush=True)
     for record in failed:
         print(f"{record['alias']}: {ending(record)}; see {record['notebook']}", file=sys.stderr, flush=True)
     return 1 if failed else 0
@@ -346,24 +351,29 @@ def compare_study(study: StudyConfig, runs: list[Run], *, always: bool = False) 
     """
     done = [run for run in runs if run.state == DONE]
     if not done:
-        print(f"no run of {study.name} is finished, so there is nothing to compare", flush=True)
+        print(f"no run of {study.name} is finished and up to date, so there is nothing to compare", flush=True)
         return None
     path, page = study.folder / "comparison.json", study.folder / "report.html"
     made_from = {
         "runs": {run.alias: run.key for run in done},
+        "ended": {run.alias: run.record["ended"] for run in done},
+        "missing": {run.alias: run.state for run in runs if run.state != DONE},
         "settings": keys.run_key({"question": study.question, "compare": study.compare.model_dump(mode="json")}),
         "code": keys.run_key(keys.modules(["workbench.studies.comparison", "workbench.studies.report"])),
     }
+    methods = importlib.import_module("workbench.studies.comparison")
     comparison = read_json(path) or {}
     if always or comparison.get("made_from") != made_from or not page.is_file():
-        methods = importlib.import_module("workbench.studies.comparison")
+        names = {run.alias for run in done} | {BEST}
+        pairs = tuple(pair for pair in study.compare.pairs if names.issuperset(pair))  # the rest waits for its models
+        settings = study.compare.model_copy(update={"pairs": pairs})
         loaded = [replace(methods.load_run(run.folder), alias=run.alias) for run in done]
-        missing = [{"model": run.alias, "state": run.state} for run in runs if run.state != DONE]
-        comparison = methods.compare(study.name, study.question, loaded, study.compare)
+        missing = [{"model": alias, "state": state} for alias, state in made_from["missing"].items()]
+        comparison = methods.compare(study.name, study.question, loaded, settings)
         comparison = {**comparison, "missing": missing, "made_from": made_from}
         write_json(path, comparison)
         importlib.import_module("workbench.studies.report").write(study.folder, comparison, loaded)
-    headline(comparison, study.compare)
+    headline(comparison, methods.tables(comparison))
     print(f"comparison: {path}\nreport:     {page}", flush=True)
     return comparison
 

@@ -31,14 +31,15 @@ def digest(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> s
     source = Source(options, taxonomy, folder)
     image = source.options.image
     known = contents(files_of(source.columns()[image])) if image else {}
-    return fingerprint.of_json(
-        {
-            "mapping": source.options.model_dump(mode="json", exclude={"path", "paths", "images"}),
-            "files": [[split, fingerprint.of_file(path)] for path, split in source.files],
-            "pictures": list(known.values()),
-            "taxonomy": taxonomy.fingerprint,
-        }
-    )
+    mapping = source.options.model_dump(mode="json", exclude={"path", "paths", "images"})
+    try:
+        files = [[split, fingerprint.of_file(path)] for path, split in source.files]
+    except OSError as error:
+        raise WorkbenchError(
+            f"{source.where}: cannot read {error.filename}: {error.strerror}; check the file"
+        ) from None
+    parts = {"mapping": mapping, "files": files, "pictures": list(known.values()), "taxonomy": taxonomy.fingerprint}
+    return fingerprint.of_json(parts)
 
 
 def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> pa.Table:

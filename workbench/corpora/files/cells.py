@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -76,11 +77,12 @@ def author(cells: pa.ChunkedArray | None) -> pa.ChunkedArray | None:
         given = {field.name: pc.struct_field(cells, field.name) for field in cells.type}
     else:
         given = {"id": plain_text(cells)}
-    parts = {
-        field.name: given[field.name].cast(field.type) if field.name in given else pa.nulls(len(cells), field.type)
+    parts = [
+        given[field.name].cast(field.type).combine_chunks() if field.name in given else pa.nulls(len(cells), field.type)
         for field in kind
-    }
-    return struct(parts)
+    ]
+    nobody = np.logical_and.reduce([part.is_null().to_numpy(zero_copy_only=False) for part in parts])
+    return pa.chunked_array([pa.StructArray.from_arrays(parts, fields=list(kind), mask=pa.array(nobody))])
 
 
 def times(cells: pa.ChunkedArray | None, where: str) -> pa.ChunkedArray | None:

@@ -61,8 +61,9 @@ class SourceOptions(Options):
     @property
     def columns(self) -> list[str]:
         """All column names that the mapping mentions."""
-        plain = [getattr(self, name) for name in _PLAIN] + [self.split.column if self.split_column else None]
+        plain = [getattr(self, name) for name in _PLAIN]
         rules = [self.rule(label).column for label in self.labels]
+        rules += [self.split_column.column] if self.split_column else []
         return list(dict.fromkeys(name for name in (*plain, *rules, *self.keep) if name))
 
     @property

@@ -20,7 +20,7 @@ def as_media(cells: pa.ChunkedArray, folder: Path, where: str) -> pa.ChunkedArra
     A picture that has bytes keeps its path as a name only. Raises WorkbenchError for a path that leaves the folder (a
     data set from elsewhere must not make the workbench read other files) and for a column of another type.
     """
-    root = os.path.normpath(folder)
+    root = os.path.abspath(folder)
     return pa.chunked_array([_media_chunk(chunk, root, where) for chunk in cells.chunks], MEDIA)
 
 

@@ -5,6 +5,7 @@ CSV and TSV come as text in every column, so that an id such as `007` stays as i
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 from collections.abc import Iterable
@@ -25,21 +26,24 @@ CHUNK = 20_000  # rows of JSON that are Python objects at one time
 def read(path: Path, wanted: Iterable[str], encoding: str = "utf-8", quotes: bool = True) -> tuple[pa.Table, list[str]]:
     """Return the wanted columns that a file has, and the names of all its columns.
 
-    A wanted name with dots also matches the nested column before its first dot. Raises WorkbenchError for a missing
-    file, an unknown ending, bytes that are not in the encoding (with line and byte) and a row that cannot be parsed.
+    A wanted name with dots also matches the nested column before its first dot. Raises WorkbenchError for an
+    unknown ending or encoding, bytes that are not in the encoding (with line and byte) and a row that cannot be parsed.
     """
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
         raise WorkbenchError(f"{path}: {unknown('file ending', path.suffix, FORMATS)}")
-    if not path.is_file():
-        raise WorkbenchError(f"there is no file {path}; check the path (relative ones start at the repository's root)")
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        choices = "use a name such as utf-8, utf-16, latin-1 or cp1252"
+        raise WorkbenchError(f"unknown encoding {encoding!r}; {choices}") from None
     wanted = {form for name in wanted for form in (name, name.split(".")[0])}
     try:
         if kind == "parquet":
             return _parquet(path, wanted)
         return _jsonl(path, wanted, encoding) if kind == "jsonl" else _csv(path, wanted, encoding, kind, quotes)
-    except (UnicodeError, LookupError) as error:
-        raise WorkbenchError(_undecodable(path, encoding, error)) from None
+    except UnicodeError:
+        raise WorkbenchError(_undecodable(path, encoding)) from None
     except OSError as error:
         raise WorkbenchError(f"cannot read {path}: {error.strerror or error}; check the file") from None
 
@@ -172,8 +176,9 @@ def column(table: pa.Table, name: str, names: list[str], where: str) -> pa.Chunk
     for step in steps:
         fields = [field.name for field in cells.type] if pa.types.is_struct(cells.type) else []
         if step not in fields:
-            raise WorkbenchError(f"{where}: {unknown(f'part {step!r} of column', name, fields)}")
-        cells = pc.struct_field(cells, step)
+            nested = [f"{first}.{field}" for field in fields]
+            raise WorkbenchError(f"{where}: {unknown('column', name, [*names, *nested])}")
+        cells, first = pc.struct_field(cells, step), f"{first}.{step}"
     return _simple(cells)
 
 
@@ -188,10 +193,8 @@ def _simple(cells: pa.ChunkedArray) -> pa.ChunkedArray:
     return cells
 
 
-def _undecodable(path: Path, encoding: str, error: Exception) -> str:
+def _undecodable(path: Path, encoding: str) -> str:
     """Return the sentence on the first bytes of a file that are not in its encoding."""
-    if isinstance(error, LookupError):
-        return f"unknown encoding {encoding!r}; use a name such as utf-8, utf-16, latin-1 or cp1252"
     with open(path, "rb") as file:
         if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
             return f"{path} is not {encoding}: it starts like UTF-16; set `encoding: utf-16`"

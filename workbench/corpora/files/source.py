@@ -19,7 +19,7 @@ _LAYOUT = {"post_id": "id", "image": "img", "text": "text"}
 class Source:
     """A corpus's files, each with the split that its place says, and its mapping, completed and checked.
 
-    Raises WorkbenchError for a label outside the taxonomy, a mapping without content and a folder without its files.
+    Raises WorkbenchError for a missing file, a label outside the taxonomy and a mapping without content.
     """
 
     def __init__(self, options: SourceOptions, taxonomy: Taxonomy, folder: Path) -> None:
@@ -28,6 +28,10 @@ class Source:
         self.files = _files(options, folder)
         if self.files[0][0].parent == folder / str(options.path):  # the layout of a folder, which names its own columns
             options = options.model_copy(update={key: getattr(options, key) or own for key, own in _LAYOUT.items()})
+        for path, _ in self.files:
+            if not path.is_file():
+                hint = "check the path (relative ones start at the repository's root)"
+                raise WorkbenchError(f"there is no file {path}; {hint}")
         self.options = options
         for label in options.labels:
             if label not in taxonomy.names:

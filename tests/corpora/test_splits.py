@@ -1,0 +1,171 @@
+"""Splits: no group crosses, rare labels are everywhere, and neither row order nor chance decides."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench.corpora.splits import SPLITS, SplitOptions, assign, crossing
+from workbench.schema import Taxonomy, WorkbenchError, corpus_schema
+
+TAXONOMY = Taxonomy.load()
+
+
+def posts(groups: list, *, abuse=None, authors=None, own=None, pictures=None) -> pa.Table:
+    """Return a corpus of posts with a text each; what is not given is unknown."""
+    n = len(groups)
+    columns = {field.name: pa.nulls(n, field.type) for field in corpus_schema(TAXONOMY)}
+    columns["post_id"] = pa.array([f"p{row}" for row in range(n)])
+    columns["text"] = pa.array(["words"] * n)
+    columns["group"] = pa.array([None if one is None else str(one) for one in groups], pa.string())
+    columns["labels"] = pa.array(
+        [{"abuse": one} for one in (abuse if abuse is not None else [None] * n)], columns["labels"].type
+    )
+    if authors:
+        columns["author"] = pa.array([{"id": one} if one else None for one in authors], columns["author"].type)
+    if own:
+        columns["split"] = pa.array(own, pa.string())
+    if pictures:
+        columns["image"] = pa.array([{"path": "x.png"} if one else None for one in pictures], columns["image"].type)
+    return pa.table(columns, schema=corpus_schema(TAXONOMY))
+
+
+def split(table: pa.Table, **options) -> np.ndarray:
+    return assign(table, TAXONOMY, SplitOptions(**options))
+
+
+def shares(found: np.ndarray, where: np.ndarray | slice = slice(None)) -> list[float]:
+    return [float((found[where] == name).mean()) for name in SPLITS]
+
+
+def test_shares_and_strata_are_kept():
+    rng = np.random.default_rng(0)
+    abuse = (rng.random(4000) < 0.02).tolist()
+    pictures = (rng.random(4000) < 0.2).tolist()
+    found = split(posts(list(range(4000)), abuse=abuse, pictures=pictures))
+    assert shares(found) == pytest.approx([0.6, 0.15, 0.25], abs=0.001)
+    # about 80 positives, about 16 of them with a picture: each split gets its share to within a post per stratum
+    for where in (np.array(abuse), np.array(pictures), np.array(abuse) & np.array(pictures)):
+        assert shares(found, where) == pytest.approx([0.6, 0.15, 0.25], abs=2 / where.sum())
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.sampled_from([True, False, None])), min_size=60, max_size=150),
+    st.integers(0, 5),
+    st.randoms(use_true_random=False),
+)
+def test_groups_stay_whole_and_row_order_says_nothing(rows, seed, random):
+    rows += [(group, None) for group in range(31)]
+    table = posts([group for group, _ in rows], abuse=[label for _, label in rows])
+    found = split(table, seed=seed)
+    assert crossing(table, found)["group"] == {"crossing": 0, "of": 31, "posts": 0, "examples": []}
+    order = list(range(len(rows)))
+    random.shuffle(order)
+    assert split(table.take(order), seed=seed).tolist() == found[order].tolist()
+
+
+def test_the_seed_changes_the_split():
+    table = posts(list(range(200)))
+    first, second, again = (split(table, seed=seed).tolist() for seed in (0, 1, 0))
+    assert first == again
+    assert first != second
+    # a post's place is chance: 200 posts agree by chance on .6^2 + .15^2 + .25^2 = 45 % of their places
+    assert 0.3 < np.mean([a == b for a, b in zip(first, second, strict=True)]) < 0.6
+
+
+def test_three_positives_reach_training_and_test():
+    abuse = [True] * 3 + [False] * 97
+    found = split(posts(list(range(100)), abuse=abuse))
+    # shares of 3 posts are 1.8, .45 and .75: the first goes to train, then train lacks .8 and test .75, then test
+    assert sorted(found[:3]) == ["test", "train", "train"]
+    assert shares(found) == pytest.approx([0.6, 0.15, 0.25], abs=0.011)
+
+
+def test_many_lonely_strata_do_not_all_go_to_training():
+    # 16 combinations of four labels, three posts each; what one stratum lacks the next makes up for
+    table = posts(list(range(48)))
+    labels = [{name: bool(row % 16 >> bit & 1) for bit, name in enumerate(TAXONOMY.names)} for row in range(48)]
+    at = table.column_names.index("labels")
+    table = table.set_column(at, "labels", pa.array(labels, table["labels"].type))
+    assert shares(split(table)) == pytest.approx([0.6, 0.15, 0.25], abs=0.03)
+
+
+def test_a_large_group_goes_to_training_and_the_rest_evens_out():
+    groups = ["giant"] * 50 + list(range(50))
+    found = split(posts(groups))
+    assert set(found[:50]) == {"train"}
+    assert shares(found) == pytest.approx([0.6, 0.15, 0.25], abs=0.01)
+
+
+def test_what_cannot_be_divided_is_said():
+    with pytest.raises(WorkbenchError, match="no post is left for validation: 9 posts in 1 groups"):
+        split(posts(["one"] * 9))
+    with pytest.raises(WorkbenchError, match="2 posts have no group"):
+        split(posts([None, None, "a"]))
+    with pytest.raises(WorkbenchError, match="leave nothing for training"):
+        SplitOptions.parse({"validation": 0.5, "test": 0.5}, "split")
+
+
+def test_by_author():
+    authors = [f"a{row % 20}" for row in range(200)] + [None] * 20
+    table = posts(list(range(220)), authors=authors)
+    found = split(table, by="author")
+    told = crossing(table, found)
+    assert told["author"] == {"crossing": 0, "of": 20, "posts": 0, "examples": []}
+    assert shares(found) == pytest.approx([0.6, 0.15, 0.25], abs=0.05)
+    by_group = crossing(table, split(table))["author"]
+    assert by_group["crossing"] > 15  # ten posts each, spread at random
+    assert by_group["posts"] == 10 * by_group["crossing"]
+    assert by_group["examples"] == sorted(by_group["examples"])
+    with pytest.raises(WorkbenchError, match="no post names its author"):
+        split(posts(list(range(9))), by="author")
+
+
+def test_own_splits_are_kept_and_training_gives_up_validation():
+    own = ["train"] * 100 + ["test"] * 40
+    groups = [row // 2 for row in range(100)] + list(range(1000, 1040))
+    table = posts(groups, own=own)
+    found = split(table)
+    assert set(found[100:]) == {"test"}
+    assert (found[:100] == "validation").sum() in (14, 16)  # .15 of 100 in whole pairs
+    assert crossing(table, found)["group"]["crossing"] == 0
+
+
+def test_complete_own_splits_are_untouched_and_their_leaks_counted():
+    own = ["train"] * 6 + ["validation"] * 3 + ["test"] * 3
+    table = posts([0, 1, 2, 3, 4, 5, 0, 1, 8, 0, 10, 11], own=own)
+    found = split(table)
+    assert found.tolist() == own
+    assert crossing(table, found)["group"] == {"crossing": 2, "of": 9, "posts": 5, "examples": ["0", "1"]}
+    assert split(table, by="column").tolist() == own
+
+
+def test_train_and_validation_without_test():
+    found = split(posts(list(range(100)), own=["train"] * 80 + ["validation"] * 20))
+    assert set(found[80:]) == {"validation"}
+    assert (found[:80] == "test").sum() == 20  # a quarter of the 80 training rows
+
+
+def test_rows_without_a_split_follow_their_group_or_are_dealt_out():
+    own = ["test"] * 10 + [None] * 110
+    groups = [row % 10 for row in range(20)] + list(range(100, 200))
+    found = split(posts(groups, own=own))
+    assert set(found[:20]) == {"test"}
+    assert shares(found, slice(20, None)) == pytest.approx([0.6, 0.15, 0.25], abs=0.01)
+    with pytest.raises(WorkbenchError, match="110 of 120 posts have no split of their own"):
+        split(posts(groups, own=own), by="column")
+
+
+def test_a_hundred_thousand_posts_take_bounded_time():
+    rng = np.random.default_rng(0)
+    table = posts(list(range(100_000)), abuse=(rng.random(100_000) < 0.02).tolist())
+    start = time.process_time()
+    found = split(table)
+    assert time.process_time() - start < 15  # under a second on an idle core; a million take about eight
+    assert shares(found) == pytest.approx([0.6, 0.15, 0.25], abs=1e-4)

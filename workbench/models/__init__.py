@@ -1,0 +1,244 @@
+"""Classifiers: the MODELS table and the contract that every one of them keeps.
+
+A classifier gets posts and returns one logit per label. `MODELS` names them; `create` makes one, `load` brings a saved
+one back. To add a model, write a `Classifier` in a module of its own and add its line to the table; modules meet only
+through the table, never by importing one another. Importing this package imports no torch.
+
+The contract (tests/models/test_contract.py holds every model in the table to it):
+- `modalities` says what of a post a model looks at. `fit(train, validation, seed=...)` learns from a corpus table and
+  may use validation to stop or to choose, never to fit. `logits(posts)` sees the columns of `schema.INPUTS` only.
+- `logits` is float32 (n_posts, n_labels), the same for a post whatever its neighbours and the order. A model scores
+  from whatever of its modalities the post has and can be read; the row is NaN where nothing of them is readable.
+- Training takes the first reading of each item; a score is the maximum over all combinations of readings, per label.
+- Whatever is random comes from `seed`: the same table and seed give the same model on the same machine.
+- An unknown label (`known` False) costs nothing and teaches nothing, whatever `y` says there.
+- A label whose known training posts are all of one class is not learnt: every readable post gets the log-odds of its
+  smoothed prevalence, (positives + 1/2) / (known + 1). A label without any known training post has NaN for every post:
+  a made-up 0.5 would look like evidence, lead to actions, and count as coverage (`untaught` lists such labels).
+- `save` writes a folder of its own (JSON and safetensors with a hash manifest, nothing pickled), `load` refuses what
+  was changed, what the manifest does not list, and another taxonomy's models, and gives bit-equal scores.
+- Training weights every post alike: a corpus's `weight` says how it was sampled, and belongs to evaluation.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+
+from workbench.models import storage
+from workbench.schema import INPUTS, Options, Taxonomy, WorkbenchError, label_matrix, unknown
+
+if TYPE_CHECKING:
+    from workbench.features import FeatureStore
+
+MODELS: dict[str, str] = {
+    "prior": "workbench.models.prior:Prior",
+    "text-tfidf": "workbench.models.text:TfidfClassifier",
+    "text-clip": "workbench.models.clip:TextClip",
+    "image-clip": "workbench.models.clip:ImageClip",
+    "late-fusion": "workbench.models.ensemble:LateFusion",
+    "clip-concat": "workbench.models.clip:ClipConcat",
+    "clip-cross": "workbench.models.clip:ClipCross",
+    "clip-align": "workbench.models.clip:ClipAlign",
+    "scores": "workbench.models.scores:Scores",
+}
+
+
+class Classifier(ABC):
+    """One logit per label for a post; subclasses write `_fit` and `_score`, and `_state` and `_restore` for the disk.
+
+    Attributes:
+        name: its name in MODELS; options: parsed; taxonomy: whose labels it scores; store: where features come from.
+        modalities: what of a post it looks at, in the order of `schema.MODALITIES`; it may depend on the options.
+        record: what fitting found out (chosen strength, best epoch), plain JSON, saved with the model.
+        learnable (n_labels,): which labels have known training posts of both classes.
+    """
+
+    options_class: ClassVar[type[Options]] = Options
+    modalities: tuple[str, ...] = ()
+
+    def __init__(self, name: str, options: Options, *, taxonomy: Taxonomy, store: FeatureStore | None) -> None:
+        self.name, self.options, self.taxonomy, self.store = name, options, taxonomy, store
+        self.record: dict[str, Any] = {}
+        self.learnable = np.zeros(len(taxonomy.names), dtype=bool)
+        self.constants: np.ndarray | None = None  # (n_labels,) float32: log-odds of the smoothed prevalence, or NaN
+
+    # ------------------------------------------------------------------------------------------------- the contract
+
+    @property
+    def untaught(self) -> tuple[str, ...]:
+        """The labels that no training post knew; their scores are NaN."""
+        self._require_fitted()
+        return tuple(name for name, value in zip(self.taxonomy.names, self.constants, strict=True) if np.isnan(value))
+
+    def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> Self:
+        """Learn from the corpus table `train`; `validation` only stops or chooses. Returns the classifier."""
+        y, known = label_matrix(train, self.taxonomy)
+        self.constants, self.learnable = prevalence_logits(y, known), two_classes(y, known)
+        self.record = {}
+        self._fit(train, validation, seed)
+        return self
+
+    def logits(self, posts: pa.Table) -> np.ndarray:
+        """Return float32 (n_posts, n_labels), NaN rows where nothing is readable; only INPUTS columns are looked at."""
+        self._require_fitted()
+        if len(posts) == 0:
+            return np.empty((0, len(self.taxonomy.names)), dtype=np.float32)
+        scores, readable = self._score(posts.select([name for name in INPUTS.names if name in posts.column_names]))
+        out = np.where(self.learnable, scores, self.constants).astype(np.float32)
+        out[~readable] = np.nan
+        return out
+
+    def save(self, folder: Path | str) -> None:
+        """Write the fitted model into a folder of its own, in the place of an earlier model there."""
+        self._require_fitted()
+        state, arrays = self._state()
+        head = {
+            "model": self.name,
+            "options": self.options.model_dump(mode="json"),
+            "modalities": list(self.modalities),
+            "labels": list(self.taxonomy.names),
+            "taxonomy": self.taxonomy.fingerprint,
+            "record": self.record,
+            "state": state,
+        }
+        own = {"classifier.constants": self.constants, "classifier.learnable": self.learnable}
+        storage.write(folder, head, {**own, **arrays}, self._save_parts)
+
+    # ------------------------------------------------------------------------------------------ what subclasses write
+
+    @abstractmethod
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        """Learn; may set more entries of `learnable` to False, and writes `record`."""
+
+    @abstractmethod
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        """Return scores (n_posts, n_labels) and readable (n_posts,); columns that are not learnable are ignored."""
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what was learnt as plain JSON and arrays by name."""
+        return {}, {}
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        """Take back what `_state` returned; members lie in `folder`."""
+
+    def _save_parts(self, folder: Path) -> None:
+        """Write the models that this one is made of into folders of `folder`."""
+
+    @classmethod
+    def check_options(cls, options: Options) -> None:
+        """Raise WorkbenchError for what only shows across options (members that do not exist)."""
+
+    @classmethod
+    def files(cls, options: Options) -> list[Path]:
+        """Return the files whose content the model depends on, besides corpus and code."""
+        return []
+
+    @classmethod
+    def members(cls, options: Options) -> list[tuple[str, dict[str, Any]]]:
+        """Return name and options of the models that this one is made of."""
+        return []
+
+    def _require_fitted(self) -> None:
+        if self.constants is None:
+            raise WorkbenchError(f"model {self.name!r} is not trained yet; call fit first, or load a saved model")
+
+
+# ------------------------------------------------------------------------------------------------------------ by name
+
+
+def create(
+    name: str, options: dict[str, Any] | None = None, *, taxonomy: Taxonomy, store: FeatureStore | None
+) -> Classifier:
+    """Return an untrained classifier; raises WorkbenchError for an unknown name or option."""
+    return _class(name)(name, _parsed(name, options), taxonomy=taxonomy, store=store)
+
+
+def check(name: str, options: dict[str, Any] | None = None) -> None:
+    """Raise WorkbenchError, in one sentence, for an unknown model or option; builds nothing."""
+    _parsed(name, options)
+
+
+def artefacts(name: str, options: dict[str, Any] | None = None) -> list[Path]:
+    """Return the files whose content a model depends on: its encoder's, a file of scores, its members' too."""
+    parsed, found = _parsed(name, options), {}
+    own = _class(name).files(parsed)
+    inner = [path for member in _class(name).members(parsed) for path in artefacts(*member)]
+    found.update(dict.fromkeys([*own, *inner]))
+    return list(found)
+
+
+def modules(name: str, options: dict[str, Any] | None = None) -> list[str]:
+    """Return the dotted modules that a model's entries in MODELS name, its members' too."""
+    found = [_entry(name).partition(":")[0]]
+    for member in _class(name).members(_parsed(name, options)):
+        found += modules(*member)
+    return list(dict.fromkeys(found))
+
+
+def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) -> Classifier:
+    """Return the classifier saved in a folder.
+
+    Raises TaxonomyMismatchError for another taxonomy's model, and WorkbenchError for a damaged or changed folder, a file
+    that does not belong there (a pickle), an unknown model, and an encoder other than the one it was trained on.
+    """
+    head, arrays = storage.read(folder)
+    taxonomy.check(str(head.get("taxonomy")), f"the model in {folder}")
+    name = head.get("model")
+    model = create(name, head.get("options"), taxonomy=taxonomy, store=store)
+    try:
+        model.record = head["record"]
+        model.constants, model.learnable = arrays["classifier.constants"], arrays["classifier.learnable"]
+        model._restore(head["state"], arrays, Path(folder))
+    except (KeyError, ValueError, TypeError, RuntimeError) as error:
+        raise WorkbenchError(
+            f"the model in {folder} does not fit this version of {name!r} ({' '.join(str(error).split())[:120]}); "
+            "train it again"
+        ) from None
+    return model
+
+
+def _entry(name: str) -> str:
+    if name not in MODELS:
+        raise WorkbenchError(unknown("model", name, MODELS))
+    return MODELS[name]
+
+
+def _class(name: str) -> type[Classifier]:
+    module, _, attribute = _entry(name).partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def _parsed(name: str, options: dict[str, Any] | None) -> Options:
+    kind = _class(name)
+    parsed = kind.options_class.parse(options, f"options of model {name!r}")
+    kind.check_options(parsed)
+    return parsed
+
+
+# ------------------------------------------------------------------------------------------------------- label states
+
+
+def prevalence_logits(y: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return the log-odds (n_labels,) float32 of each label's smoothed prevalence, NaN where no post knows the label.
+
+    y, known: (n_posts, n_labels). Smoothed as (positives + 1/2) / (known + 1), Jeffreys' prior, so it is never 0 or 1.
+
+    >>> prevalence_logits(np.array([[1.0], [0.0], [0.0]]), np.array([[True], [True], [False]]))
+    array([0.], dtype=float32)
+    """
+    n = known.sum(axis=0)
+    positives = ((y > 0.5) & known).sum(axis=0)
+    logits = np.log(positives + 0.5) - np.log(n - positives + 0.5)
+    return np.where(n > 0, logits, np.nan).astype(np.float32)
+
+
+def two_classes(y: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return which labels (n_labels,) have a known positive and a known negative among `y, known (n_posts, n_labels)`."""
+    positive = y > 0.5
+    return (positive & known).any(axis=0) & (~positive & known).any(axis=0)

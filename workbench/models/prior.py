@@ -1,0 +1,20 @@
+"""What a model has to beat: the share of training posts with each label, whatever the post."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from workbench.models import Classifier
+
+
+class Prior(Classifier):
+    """The smoothed training prevalence of each label, for every post, as it looks at none of them."""
+
+    modalities = ()
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        self.learnable = np.zeros_like(self.learnable)  # all that is known is the constant
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        return np.zeros((len(posts), len(self.constants)), np.float32), np.ones(len(posts), bool)

@@ -1,0 +1,73 @@
+"""Posts that a model got most wrong, shown so that a reader can bear it: media blurred beyond recognition, text folded.
+
+The blur happens before the picture enters the page; nothing in the page can undo it.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image, ImageFilter
+
+from workbench.preprocessing.media import picture
+from workbench.studies.predictions import Run
+
+SIDE = 112  # pixels of a thumbnail
+GRAIN = 14  # pixels that are left of a blurred picture
+
+
+class Error(NamedTuple):
+    """A post on the wrong side: its confidence for a label it has (a miss) or has not (a false alarm)."""
+
+    post_id: str
+    label: str
+    prob: float
+
+
+def worst_errors(run: Run, test: str = "test", *, n: int = 4) -> tuple[list[Error], list[Error]]:
+    """Return the n worst misses and the n worst false alarms of a run over all labels, mean confidence over seeds."""
+    scores = run.sets[test]
+    prob = np.full(scores.y.shape, np.nan)
+    seen = ~np.isnan(scores.prob).all(axis=0)
+    prob[seen] = np.nanmean(scores.prob[:, seen], axis=0)
+    sides = []
+    for wanted, sign in ((scores.known & scores.y, 1), (scores.known & ~scores.y, -1)):
+        rows, columns = np.nonzero(wanted & seen)
+        order = np.argsort(sign * prob[rows, columns], kind="stable")[:n]
+        picks = zip(rows[order], columns[order], strict=True)
+        sides.append([Error(str(scores.post_id[i]), run.labels[k], float(prob[i, k])) for i, k in picks])
+    return sides[0], sides[1]
+
+
+def gallery(posts: pa.Table, errors: list[Error]) -> str:
+    """Return a page fragment with one card per error, from the corpus table that holds the posts."""
+    wanted = posts.filter(pc.is_in(posts["post_id"], pa.array([error.post_id for error in errors], pa.string())))
+    rows = {row["post_id"]: row for row in wanted.select(["post_id", "text", "image"]).to_pylist()}
+    return '<div class="gallery">' + "".join(_card(rows[e.post_id], e) for e in errors if e.post_id in rows) + "</div>"
+
+
+def _card(row: dict, error: Error) -> str:
+    shown = picture(row["image"])
+    media = ""
+    if shown is not None and shown.readings:
+        media = f'<img alt="blurred picture" width="{SIDE}" height="{SIDE}" src="{blurred(shown.readings[0])}">'
+    elif shown is not None:
+        media = f"<p>{html.escape(shown.reason or '')}</p>"
+    text = html.escape((row["text"] or "").strip()[:400])
+    words = f"<details><summary>text</summary><p>{text}</p></details>" if text else "<p>no text</p>"
+    return f'<div class="card">{media}<p><b>{html.escape(error.label)}</b> {error.prob:.3f}</p>{words}</div>'
+
+
+def blurred(reading: np.ndarray) -> str:
+    """Return a picture uint8 (h, w, 3) as a small blurred JPEG in a data address."""
+    small = Image.fromarray(reading).resize((GRAIN, GRAIN), Image.Resampling.BOX)
+    soft = small.resize((SIDE, SIDE), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(3))
+    buffer = io.BytesIO()
+    soft.save(buffer, "JPEG", quality=70)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
