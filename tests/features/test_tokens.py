@@ -121,6 +121,21 @@ def test_lone_surrogates_are_replaced_and_pairs_joined(own):
     assert rows[2] == rows[3]
 
 
+@pytest.mark.parametrize("reference", ["&#" + "9" * 5000 + ";", "&amp;#" + "9" * 5000, "&#" + "&#57;" * 5000])
+def test_a_character_reference_of_thousands_of_digits_is_no_error(own, reference):
+    # Python refuses to turn more than 4300 digits into a number, and html.unescape lets that through
+    assert own[1].windows([f"rude {reference} words"]).counts[0] > 1
+
+
+def test_towers_of_combining_marks_are_broken_and_ordinary_marks_are_not(own):
+    towers = "a" + "\u0301\u0316" * 20_000
+    began = time.monotonic()
+    assert own[1].windows([towers]).counts == [tokens.WINDOWS]
+    assert time.monotonic() - began < 1  # unbroken, several times as long
+    assert tokens.mend("e\u0301" * 50 + "o" + "\u0301" * 30) == "e\u0301" * 50 + "o" + "\u0301" * 30
+    assert tokens.mend("o" + "\u0301" * 31) == "o" + "\u0301" * 30 + "\u034f" + "\u0301"
+
+
 def test_the_absent_has_no_rows_and_what_nothing_is_left_of_has_a_reason(own):
     windows = own[1].windows([None, "", " \n\u3000", "\0\0"])
     assert windows.counts == [0, 0, 0, 0]

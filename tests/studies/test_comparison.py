@@ -286,12 +286,13 @@ def test_ceilings_are_those_of_what_the_model_sees(world, runs):
     exact = world.exact["text+image"][at, 0]
     rng = np.random.default_rng(5)
     breaks = [np.lexsort((rng.random(at.sum()), exact)).argsort() for _ in range(300)]
-    expected = np.mean([average_precision_score(world.y[at, 0], order) for order in breaks])
-    # 20 tie-breaks of a spread of about .01 each: their mean lies within .01
-    assert row(result, "cross", "abuse")["ceiling"] == pytest.approx(expected, abs=0.01)
-    assert row(result, "words", "abuse", metric="roc_auc")["ceiling"] == pytest.approx(
-        0.5, abs=0.04
-    )  # text says nothing
+    values = [average_precision_score(world.y[at, 0], order) for order in breaks]
+    # the mean of 20 tie-breaks spreads by sd / sqrt(20); the seeds are fixed, so 3 of those is no gamble
+    within = 3 * np.std(values) / np.sqrt(20)
+    assert row(result, "cross", "abuse")["ceiling"] == pytest.approx(np.mean(values), abs=within)
+    assert within < 0.04
+    # the text alone says nothing
+    assert row(result, "words", "abuse", metric="roc_auc")["ceiling"] == pytest.approx(0.5, abs=0.04)
     assert row(result, "prior")["ceiling"] is None  # the world tells no `none`
     limit = {found["label"]: found for found in result["late_fusion_limit"]}
     assert set(limit) == {"abuse", "violence", "macro"}
@@ -331,31 +332,20 @@ def test_luck_with_few_positives_is_no_leak(world, tmp_path):
 
 
 def test_intervals_know_that_copies_are_one_post(tmp_path):
-    # every post twice in one group: twice the rows, the same evidence, so the interval must not shrink
-    world = World(600, groups=150)
-    alone = World(600)
-    widths = {}
-    for name, given in (("grouped", world), ("alone", alone)):
-        found = row(compare("s", "?", [given.write(tmp_path, name, given.noise())], CompareOptions()), name, "abuse")
-        widths[name] = found["hi"] - found["lo"]
-    assert widths["grouped"] != widths["alone"]
-    half = World(300, seed=3)
-    twice = World(300, seed=3)
+    # every post twice in one group: twice the rows, the same evidence, so values and intervals must stay as they are
+    once, twice = World(300), World(300)
     for name in ("post_id", "group", "split", "has_image", "weight", "y", "known"):
         value = getattr(twice, name)
         setattr(twice, name, np.concatenate([value, np.char.add(value, "b") if name == "post_id" else value]))
     twice.exact = {name: np.concatenate([value, value]) for name, value in twice.exact.items()}
     twice.n = 600
-    logit = half.noise()
-    one = row(compare("s", "?", [half.write(tmp_path, "half", logit)], FAST), "half", "abuse", metric="roc_auc")
-    both = half.noise().repeat(1, axis=0)
-    two = row(
-        compare("s", "?", [twice.write(tmp_path, "twice", np.concatenate([both, both], axis=1))], FAST),
-        "twice",
-        "abuse",
-        metric="roc_auc",
-    )
-    assert (two["lo"], two["value"], two["hi"]) == pytest.approx((one["lo"], one["value"], one["hi"]))
+    logit, found = once.noise(), {}
+    for name, world, scores in (("once", once, logit), ("twice", twice, np.concatenate([logit, logit], axis=1))):
+        result = compare("s", "?", [world.write(tmp_path, name, scores)], FAST)
+        found[name] = row(result, name, "abuse", metric="roc_auc")
+    assert found["twice"]["n"] == 2 * found["once"]["n"]
+    for bound in ("lo", "value", "hi"):
+        assert found["twice"][bound] == pytest.approx(found["once"][bound])
 
 
 def test_another_test_set_gets_rows_but_no_differences(world, tmp_path):
@@ -383,7 +373,7 @@ def test_models_on_different_items_are_refused_with_names_and_number(world, tmp_
 
 def test_another_taxonomy_is_refused(world, tmp_path):
     runs = [world.write(tmp_path, "one", world.noise()), world.write(tmp_path, "two", world.noise(), taxonomy="t2")]
-    with pytest.raises(TaxonomyMismatch, match="t1.*t2"):
+    with pytest.raises(TaxonomyMismatch, match=r"t1.*t2"):
         compare("s", "?", runs, FAST)
 
 

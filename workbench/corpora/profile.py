@@ -1,4 +1,4 @@
-"""What is in a corpus: how many posts of which kind, how rare the harm is, what repeats, which pictures cannot be read."""
+"""What is in a corpus: posts of which kinds, how rare the harm is, what repeats, which pictures cannot be read."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from workbench.schema import MODALITIES, Taxonomy, declared, label_matrix
 
 
 def patterns(table: pa.Table) -> pd.DataFrame:
-    """Return posts and share by which modalities a post brings (`text`, `text+image`, ...), in the sample and at the site.
+    """Return posts and share by what a post brings (`text`, `text+image`, ...), in the sample and at the site.
 
     The site's share weighs each post by `weight`, which undoes how the sample was drawn.
     """
     names = modality_names(table)
     weight = weights(table)
-    frame = pd.DataFrame({"modalities": names, "weight": weight}).groupby("modalities").agg(
-        posts=("weight", "size"), site=("weight", "sum")
+    frame = (
+        pd.DataFrame({"modalities": names, "weight": weight})
+        .groupby("modalities")
+        .agg(posts=("weight", "size"), site=("weight", "sum"))
     )
     frame["share"] = frame["posts"] / len(table)
     frame["share at the site"] = frame.pop("site") / weight.sum()
@@ -49,7 +51,7 @@ def labels(table: pa.Table, taxonomy: Taxonomy) -> pd.DataFrame:
 
 
 def harm_by_pattern(table: pa.Table, taxonomy: Taxonomy) -> pd.DataFrame:
-    """Return the share of positives per label (columns) and pattern of modalities (rows), of posts where it is known."""
+    """Return the share of positives, of known posts, per label (columns) and pattern of modalities (rows)."""
     y, known = label_matrix(table, taxonomy)
     frame = pd.DataFrame(np.where(known, y, np.nan), columns=list(taxonomy.names))
     return frame.groupby(modality_names(table)).mean()
@@ -72,7 +74,9 @@ def duplicates(table: pa.Table) -> pd.DataFrame:
     rows, groups = {}, table["group"].to_pylist()
     for name, keys in (("text", cleaned), ("image", shown)):
         counts = Counter(key for key in keys if key is not None)
-        pairs = Counter(key for key, _ in {(key, group) for key, group in zip(keys, groups, strict=True) if key is not None})
+        pairs = Counter(
+            key for key, _ in {(key, group) for key, group in zip(keys, groups, strict=True) if key is not None}
+        )
         repeated = [key for key, count in counts.items() if count > 1]
         rows[name] = {
             "contents": len(counts),

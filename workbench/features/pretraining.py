@@ -13,16 +13,13 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F  # noqa: N812, the field's name
-
-if TYPE_CHECKING:
-    from workbench.corpora.synthetic.pairs import Pairs
 
 CONTEXT = 48  # tokens
 CONFIG = {
@@ -47,8 +44,19 @@ CONFIG = {
 }
 
 
+class Pairs(Protocol):
+    """n JPEG pictures with captions, n texts with paraphrases; what each shows or means is for the test alone."""
+
+    images: list[bytes]
+    captions: list[str]
+    texts: list[str]
+    paraphrases: list[str]
+    scene: np.ndarray
+    utterance: np.ndarray
+
+
 def train_tokenizer(texts: Iterable[str], folder: Path, size: int = 3000) -> int:
-    """Learn a byte-level BPE of at most `size` ids, save it to a folder in transformers' format, return its number of ids.
+    """Learn a byte-level BPE of at most `size` ids, save it in transformers' format, return its number of ids.
 
     Padding is id 0 and end-of-text the highest id, where CLIP's pooling looks for it.
     """
@@ -85,7 +93,7 @@ def new_clip(folder: Path, vocabulary: int, seed: int = 0) -> torch.nn.Module:
     (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # open_clip draws its weights from the global generator
-        return open_clip.CLIP(**{k: v for k, v in config["model_cfg"].items()})
+        return open_clip.CLIP(**config["model_cfg"])
 
 
 def save_clip(model: torch.nn.Module, folder: Path) -> Path:
@@ -189,7 +197,9 @@ def recognition_error(model: torch.nn.Module, pairs: Pairs, folder: Path, batch:
     pictures, half = normalised(data["images"]), len(pairs.images) // 2
     embeddings = {
         "image": torch.cat([model.encode_image(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]),
-        "text": torch.cat([text_embeddings(model, data["texts"][i : i + batch]) for i in range(0, len(pictures), batch)]),
+        "text": torch.cat(
+            [text_embeddings(model, data["texts"][i : i + batch]) for i in range(0, len(pictures), batch)]
+        ),
     }
     errors = {}
     for name, meaning in (("image", pairs.scene), ("text", pairs.utterance)):
@@ -200,16 +210,17 @@ def recognition_error(model: torch.nn.Module, pairs: Pairs, folder: Path, batch:
 
 
 def write_card(folder: Path, errors: dict[str, float], recipe: dict[str, int]) -> None:
-    """Write the encoder's card: what it was trained on, how well it reads the world, and what it must not be used for."""
+    """Write the encoder's card: what it was trained on, how well it reads the world, what it must not be used for."""
     made = ", ".join(f"{name} {value}" for name, value in recipe.items())
     lines = [
         "# Tiny CLIP of the synthetic world",
         "",
-        "A small ResNet and a small causal transformer (open_clip `local-dir:` layout, fp16 safetensors, own byte-level",
-        "BPE), trained contrastively by `notebooks/00-can-a-tiny-clip-read-the-world.ipynb` without any label.",
+        "A small ResNet and a small causal transformer (open_clip `local-dir:` layout, fp16 safetensors, own",
+        "byte-level BPE), trained contrastively and without any label by",
+        "`notebooks/00-can-a-tiny-clip-read-the-world.ipynb`.",
         "",
         f"- Recipe: {made}.",
-        f"- Recognition error on fresh surfaces (linear probe): pictures {errors['image']:.2%}, texts {errors['text']:.2%}.",
+        f"- Error of a linear probe on fresh surfaces: pictures {errors['image']:.2%}, texts {errors['text']:.2%}.",
         "- It has seen the world's causes: captions name what is drawn, paraphrases share what is meant. Its seeds are",
         "  disjoint from every corpus, but a comparison in this world says nothing about an encoder on real posts.",
         "- It knows 64-pixel drawings and the phrases of this world only. Name another encoder for anything else.",

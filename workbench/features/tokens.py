@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import regex
 
 CHARACTERS = 40_000
 WINDOWS = 16
@@ -31,6 +32,7 @@ PROBES = (
     "Don't!! <b>1,234</b> &amp; caf\u00e9 \u65e5\u672c \U0001f600",
     "all work and no play " * 400,
 )
+_MARKS = regex.compile(r"\p{M}{30}(?=\p{M})")
 _SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -67,10 +69,10 @@ class Tokens:
     def windows(self, texts: Sequence[str | None]) -> Windows:
         """Return the rows of each text; none for None, the empty string and white space."""
         shortened = [shorten(text) if isinstance(text, str) else ("", None) for text in texts]
-        cleaned = [self.clean(mend(text)) if text.strip() else "" for text, _ in shortened]
         present = [i for i, (text, _) in enumerate(shortened) if text.strip()]
+        cleaned = [_calmly(self.clean, mend(shortened[i][0])) for i in present]
         out = Windows([], [0] * len(texts), [None] * len(texts), [note for _, note in shortened])
-        for i, ids in zip(present, self.encode([cleaned[i] for i in present]), strict=True):
+        for i, ids in zip(present, self.encode(cleaned), strict=True):
             if not ids:
                 out.reasons[i] = "the encoder's tokenizer leaves nothing of this text"
                 continue
@@ -107,16 +109,29 @@ def shorten(text: str) -> tuple[str, str | None]:
 
 
 def mend(text: str) -> str:
-    """Return a text with paired surrogates joined and lone ones replaced by U+FFFD, which every tokenizer takes.
+    """Return a text that every tokenizer takes, and takes in time proportional to its length.
+
+    Paired surrogates are joined and lone ones become U+FFFD. Towers of combining marks are broken after every 30 by
+    U+034F, as Unicode Standard Annex 15 does for streams (UAX15-D4): ordering them takes quadratic time.
 
     >>> mend("\\ud83d\\ude00 \\ud800") == "\\U0001f600 \\ufffd"
     True
     """
+    if text.isascii():
+        return text
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return _MARKS.sub(lambda marks: marks[0] + "\u034f", text)
+
+
+def _calmly(clean: Callable[[str], Any], text: str) -> Any:
+    """Clean a text; if that fails on a character reference of thousands of digits, leave all references as they are."""
+    try:
+        return clean(text)
+    except ValueError:
+        return clean(text.replace("&", "& "))
 
 
 def fast_tokens(tokenizer: Any, context: int) -> Tokens:
@@ -130,8 +145,11 @@ def fast_tokens(tokenizer: Any, context: int) -> Tokens:
         if tokens is not None and _agrees(tokens, tokenizer):
             return tokens
 
+    def row(text: str) -> list[int]:
+        return tokenizer([text], context_length=context).tolist()[0]
+
     def encode(texts: list[str]) -> list[list[int]]:
-        return tokenizer(texts, context_length=context).tolist() if texts else []
+        return [_calmly(row, text) for text in texts]
 
     recipe = {"tokenizer": f"{type(tokenizer).__name__} {_content(tokenizer)}", "characters": CHARACTERS}
     return Tokens(encode, lambda text: text, context, (), (), 0, False, recipe)

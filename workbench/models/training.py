@@ -6,7 +6,6 @@ comes from one CPU generator, so that a GPU sees the same batches and masks as a
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import nn
 
 from workbench.models.losses import masked_bce
 from workbench.models.networks import Halves
+from workbench.schema import WorkbenchError
 
 if TYPE_CHECKING:
     from workbench.models.clip import HeadOptions
@@ -63,9 +63,9 @@ def fit_head(
 
     Without a known label in validation the loss on train decides (then more epochs only help, and all are run).
     hide: for each half, the share of the posts that have both halves whose half is hidden in a batch.
-    Returns what happened: epochs run, best epoch, its loss in nats per label, seconds.
+    Returns what happened: epochs run, best epoch, its loss in nats per label. Raises WorkbenchError where the loss is
+    never a number.
     """
-    started = time.perf_counter()
     watched = validation if validation is not None and bool(validation.known.any()) else train
     weights = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim < 2]  # biases and absent halves are not drawn to zero
@@ -75,8 +75,8 @@ def fit_head(
     for epoch in range(1, options.epochs + 1):
         network.train()
         for rows in torch.randperm(len(train.y), generator=generator).split(options.batch_size):
-            present = _hidden(train.present[rows], hide, generator)
             rows = rows.to(train.y.device)
+            present = _hidden(train.present[rows], hide, generator)
             loss = masked_bce(network(tuple(x[rows] for x in train.halves), present), train.y[rows], train.known[rows])
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -87,8 +87,10 @@ def fit_head(
             best_state = {name: value.detach().clone() for name, value in network.state_dict().items()}
         elif epoch - best_epoch >= options.patience:
             break
+    if not best_state:
+        raise WorkbenchError(f"training with lr {options.lr:g} diverged; lower `lr` or raise `weight_decay`")
     network.load_state_dict(best_state)
-    return {"epochs": epoch, "best_epoch": best_epoch, "loss": best, "seconds": time.perf_counter() - started}
+    return {"epochs": epoch, "best_epoch": best_epoch, "loss": best}
 
 
 def score(network: nn.Module, halves: Halves, present: torch.Tensor) -> torch.Tensor:

@@ -80,7 +80,7 @@ class StudyConfig(Options):
     @property
     def folder(self) -> Path:
         """Where the results go: a folder of that name beside the file."""
-        return self._path.with_suffix("").absolute()
+        return self._path.resolve().with_suffix("")
 
     @property
     def notebook_path(self) -> Path:

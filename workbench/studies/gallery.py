@@ -45,6 +45,22 @@ def worst_errors(run: Run, test: str = "test", *, n: int = 4) -> tuple[list[Erro
     return sides[0], sides[1]
 
 
+def style() -> str:
+    """Return the style sheet that fragments of this module need in a notebook."""
+    return (
+        "<style>.gallery{display:flex;flex-wrap:wrap;gap:.75rem}.gallery .card{width:11rem;padding:.6rem;"
+        "border:1px solid #8886;border-radius:.5rem;overflow-wrap:anywhere}.gallery p{margin:.3rem 0}</style>"
+    )
+
+
+def sheet(posts: pa.Table, n: int) -> str:
+    """Return a page fragment with the first n pictures of a table, blurred."""
+    shown = (picture(media) for media in posts["image"].slice(0, 20 * n).to_pylist())
+    readable = [one.readings[0] for one in shown if one is not None and one.readings][:n]
+    images = (f'<img alt="blurred picture" width="{SIDE}" src="{blurred(reading)}">' for reading in readable)
+    return f'<div class="gallery">{"".join(images)}</div>'
+
+
 def gallery(posts: pa.Table, errors: list[Error]) -> str:
     """Return a page fragment with one card per error, from the corpus table that holds the posts."""
     wanted = posts.filter(pc.is_in(posts["post_id"], pa.array([error.post_id for error in errors], pa.string())))

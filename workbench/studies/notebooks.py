@@ -22,7 +22,7 @@ import types
 import typing
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -53,8 +53,6 @@ with warnings.catch_warnings():
     from papermill.clientwrap import PapermillNotebookClient
     from papermill.engines import NBClientEngine, NotebookExecutionManager, papermill_engines
     from papermill.exceptions import PapermillExecutionError
-
-# ------------------------------------------------------------------------------------------------------- what it takes
 
 
 @dataclass(frozen=True)
@@ -126,7 +124,8 @@ def resolve(path: Path, values: dict[str, Any]) -> dict[str, Any]:
 def _declaration(line: ast.stmt, where: str) -> Parameter:
     if not (isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.value is not None):
         raise WorkbenchError(
-            f"the parameters cell of {where} must hold only lines like `name: int = 1`, not `{ast.unparse(line):.80}`"
+            f"the parameters cell of {where} must hold only lines like `name: int = 1`, not "
+            f"`{ast.unparse(line).splitlines()[0]:.80}`"
         )
     name = line.target.id
     try:
@@ -135,8 +134,8 @@ def _declaration(line: ast.stmt, where: str) -> Parameter:
         raise WorkbenchError(
             f"the default of parameter {name!r} of {where} must be a literal, not `{ast.unparse(line.value):.80}`"
         ) from None
-    parameter = Parameter(name, ast.unparse(line.annotation), _type(line.annotation, name, where), default)
-    return Parameter(name, parameter.annotation, parameter.type, parameter.check(default, where))
+    item = Parameter(name, ast.unparse(line.annotation), _type(line.annotation, name, where), default)
+    return replace(item, default=item.check(default, where))
 
 
 _PLAIN_TYPES = {"str": str, "int": int, "float": float, "bool": bool, "dict": dict, "list": list}
@@ -168,9 +167,6 @@ def _is_plain(value: Any) -> bool:
         return json.loads(json.dumps(value, allow_nan=False)) == value
     except (TypeError, ValueError):
         return False
-
-
-# --------------------------------------------------------------------------------------------------- how it is executed
 
 
 @dataclass(frozen=True)

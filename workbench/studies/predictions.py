@@ -130,7 +130,7 @@ def _scores(rows: pa.Table, labels: Sequence[str], seeds: int, what: str) -> Sco
     if (ids != ids[0]).any():
         raise WorkbenchError(f"the {what} holds different posts for different seeds; run the study again")
     if (ids[0, 1:] == ids[0, :-1]).any():
-        twice = ids[0, 1:][ids[0, 1:] == ids[0, :-1]][0]
+        twice = str(ids[0, 1:][ids[0, 1:] == ids[0, :-1]][0])
         raise WorkbenchError(f"the {what} holds post {twice!r} more than once; post ids must differ within a set")
     first = rows.slice(0, n)
     has = {name: _flags(first, f"has_{name}") for name in MODALITIES}
@@ -195,7 +195,7 @@ def check_same_items(runs: Sequence[Run]) -> None:
             if len(differ):
                 raise WorkbenchError(
                     f"{pair} were scored on different items: {len(differ)} posts of {name!r} are in one run only "
-                    f"(such as {differ[0]!r}); score both on one corpus and split with `workbench run STUDY --all`"
+                    f"(such as {str(differ[0])!r}); score both on one corpus and split with `workbench run STUDY --all`"
                 )
             changed = _changed(first.sets[name], other.sets[name])
             if changed.any():

@@ -173,7 +173,9 @@ class Worker:
                     start_new_session=True,  # Ctrl-C in a terminal reaches the runner alone
                 )
         except OSError as error:
-            raise WorkbenchError(f"cannot write results to {folder}: {error.strerror}; make room or allow it") from None
+            raise WorkbenchError(
+                f"cannot write results to {folder}: {error.strerror or error}; make room or allow it"
+            ) from None
         with contextlib.suppress(BrokenPipeError):  # it died at once; `end` records that
             self.process.stdin.write(json.dumps(job).encode() + b"\n")
             self.process.stdin.flush()
@@ -185,7 +187,7 @@ class Worker:
         """
         said = read_json(self.folder / "running.json") or {}
         reap(self.folder)
-        with contextlib.suppress(ProcessLookupError):
+        if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         code = self.process.wait()
         with contextlib.suppress(BrokenPipeError):

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ class Run:
 # ------------------------------------------------------------------------------------------------------------- planning
 
 
+@lru_cache
 def resolve_device(choice: str) -> str:
     """Return "cpu", "cuda" or "mps" for a choice; torch is asked, in a process of its own, only where it could matter.
 
@@ -217,7 +219,7 @@ def _locked(study: StudyConfig) -> Iterator[None]:
         ) from None
     except OSError as error:
         raise WorkbenchError(
-            f"cannot write results to {study.folder}: {error.strerror}; free or choose a place"
+            f"cannot write results to {study.folder}: {error.strerror or error}; make room or allow it"
         ) from None
     try:
         yield
@@ -236,7 +238,7 @@ def _interruptible() -> Iterator[None]:
         yield
     finally:
         for name, handler in before.items():
-            signal.signal(getattr(signal, name), handler)
+            signal.signal(getattr(signal, name), handler or signal.SIG_DFL)
 
 
 def _interrupt(*_: Any) -> None:

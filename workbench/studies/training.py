@@ -61,7 +61,7 @@ class Fitted:
 
 
 def prepare(corpus: dict[str, Any], split: dict[str, Any], tests: dict[str, dict], taxonomy: Taxonomy) -> Material:
-    """Load and divide a corpus and its further test sets; of these, rows of an own split other than test are left out."""
+    """Load and divide a corpus; of a further test set, rows whose own split is not test are left out."""
     loaded = corpora.load(corpus, taxonomy)
     part = splits.assign(loaded.table, taxonomy, splits.SplitOptions.parse(split, "split"))
     sets = {name: loaded.table.filter(pa.array(part == name)) for name in splits.SPLITS}
@@ -75,7 +75,9 @@ def prepare(corpus: dict[str, Any], split: dict[str, Any], tests: dict[str, dict
     return Material(taxonomy, sets, digests, splits.crossing(loaded.table, part))
 
 
-def fit(name: str, options: dict[str, Any], material: Material, seeds: Sequence[int], store: FeatureStore) -> list[Fitted]:
+def fit(
+    name: str, options: dict[str, Any], material: Material, seeds: Sequence[int], store: FeatureStore
+) -> list[Fitted]:
     """Train one model per seed on the train set."""
     fitted = []
     for seed in seeds:
@@ -87,7 +89,7 @@ def fit(name: str, options: dict[str, Any], material: Material, seeds: Sequence[
 
 
 def score(fitted: Sequence[Fitted], material: Material) -> pa.Table:
-    """Return the predictions of every seed on validation and every test set, in the columns of `predictions.parquet`."""
+    """Return every seed's predictions on validation and the test sets, in the columns of `predictions.parquet`."""
     parts = []
     for name, table in material.sets.items():
         if name != "train":
@@ -123,7 +125,9 @@ def _scored(facts: dict[str, Any], fitted: Fitted, table: pa.Table, taxonomy: Ta
     return pa.table(columns)
 
 
-def thresholds(predictions: pa.Table, labels: Sequence[str], seeds: Sequence[int]) -> dict[str, dict[str, float | None]]:
+def thresholds(
+    predictions: pa.Table, labels: Sequence[str], seeds: Sequence[int]
+) -> dict[str, dict[str, float | None]]:
     """Return, per label and seed, the probability at or above which a post is flagged: the best F1 on validation."""
     validation = predictions.filter(pc.equal(predictions["split"], "validation"))
     chosen: dict[str, dict[str, float | None]] = {label: {} for label in labels}
@@ -152,7 +156,9 @@ def time_per_post(bundle: Path, material: Material, store: FeatureStore) -> floa
     return 1000 * (time.perf_counter() - started) / max(len(table), 1)
 
 
-def save(folder: Path | str, fitted: Sequence[Fitted], predictions: pa.Table, material: Material, store: FeatureStore) -> dict:
+def save(
+    folder: Path | str, fitted: Sequence[Fitted], predictions: pa.Table, material: Material, store: FeatureStore
+) -> dict:
     """Write `predictions.parquet`, one bundle per seed and `metrics.json` (last), and return what metrics.json says."""
     folder = ROOT / folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -171,7 +177,9 @@ def save(folder: Path | str, fitted: Sequence[Fitted], predictions: pa.Table, ma
         "train_prevalence": prevalence,
     }
     pq.write_table(
-        predictions.replace_schema_metadata({"workbench": json.dumps(about)}), folder / "predictions.parquet", compression="zstd"
+        predictions.replace_schema_metadata({"workbench": json.dumps(about)}),
+        folder / "predictions.parquet",
+        compression="zstd",
     )
     for one in fitted:
         one.model.save(folder / "bundle" / str(one.seed))
@@ -197,3 +205,26 @@ def _machine(store: FeatureStore) -> dict[str, Any]:
         "dtype": str(devices.dtype(where)).removeprefix("torch."),
         "peak_mb": devices.peak_memory_mb(where),
     }
+
+
+def quality(predictions: pa.Table, metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return AP, precision and recall at the chosen threshold per set and label, over scored rows, mean over seeds.
+
+    A first look at one run; what models are compared by stands in `comparison`, with intervals and on the same rows.
+    """
+    rows = {}
+    for name in pc.unique(predictions["split"]).to_pylist():
+        part = predictions.filter(pc.equal(predictions["split"], name)).to_pandas()
+        for label in metrics["labels"]:
+            values = []
+            for seed, threshold in metrics["thresholds"][label].items():
+                one = part[(part["seed"] == int(seed)) & part[f"y_{label}"].notna() & part[f"prob_{label}"].notna()]
+                y, prob = one[f"y_{label}"].to_numpy(bool), one[f"prob_{label}"].to_numpy()
+                cut = np.nan if threshold is None else threshold
+                at = [metric(y, prob, threshold=cut) for metric in (classification.precision, classification.recall)]
+                values.append((len(one), y.sum(), classification.average_precision(y, prob), *at))
+            rows[name, label] = np.mean(values, axis=0)
+    columns = ["n", "positives", "average precision", "precision", "recall"]
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    frame.index = pd.MultiIndex.from_tuples(frame.index)
+    return frame

@@ -26,7 +26,7 @@ _START = int(datetime(2026, 1, 1, tzinfo=UTC).timestamp())
 
 
 class ShareOptions(Options):
-    """Which part of the harm among paired posts each half tells; the three add up to 1 unless harm is meant to be less."""
+    """Which part of the harm among paired posts is told by what; if the three add up to less than 1, there is less."""
 
     pair: float = Field(0.5, ge=0, le=1, description="Told only by text and picture together.")
     text: float = Field(0.3, ge=0, le=1, description="Told by the text alone.")
@@ -36,7 +36,9 @@ class ShareOptions(Options):
 class OversampleOptions(Options):
     """How the sample differs from the site; `weight` undoes it."""
 
-    paired: float | None = Field(None, gt=0, lt=1, description="Share of posts with text and picture (the site has 0.1).")
+    paired: float | None = Field(
+        None, gt=0, lt=1, description="Share of posts with text and picture (0.1 at the site)."
+    )
     harm: float | None = Field(None, gt=0, lt=1, description="Share of posts that have a label.")
 
 
@@ -60,7 +62,8 @@ def digest(options: SourceOptions, taxonomy: Taxonomy) -> str:
 
 def world_of(options: SourceOptions) -> World:
     """Return the causes behind a sample."""
-    return World(Shares(**options.shares.model_dump()), options.prevalence, options.oversample.paired, options.oversample.harm)
+    more = options.oversample
+    return World(Shares(**options.shares.model_dump()), options.prevalence, more.paired, more.harm)
 
 
 def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path | None = None) -> pa.Table:
@@ -83,7 +86,9 @@ def _chunk(world: World, options: SourceOptions, taxonomy: Taxonomy, start: int)
     family = np.repeat(np.arange(CHUNK), copies)[:size]
     latents = {name: values[family] for name, values in world.draw(CHUNK, rng).items()}
     latents["author"] = (rng.random(size) < 0.1).astype(np.int64)
-    chance = rng.random((CHUNK, len(LABELS)))[family]  # shared by a family: its posts carry the same labels but for the author
+    chance = rng.random((CHUNK, len(LABELS)))[
+        family
+    ]  # a family shares it, so that only the author can change its labels
     y = chance < world.label_probabilities(latents)
     first = np.r_[True, family[1:] != family[:-1]]
     columns = {
@@ -115,11 +120,14 @@ def _truth(world: World, latents: dict[str, np.ndarray], taxonomy: Taxonomy) -> 
     exact = {name: world.posterior(fields, latents) for name, fields in information_sets().items()}
     exact["late-fusion"] = world.late_fusion(latents)
     shared = _shared(taxonomy)
-    parts = [pa.StructArray.from_arrays([pa.array(p[:, k]) for k, _ in shared], [n for _, n in shared]) for p in exact.values()]
+    names = [name for _, name in shared]
+    parts = [pa.StructArray.from_arrays([pa.array(p[:, k]) for k, _ in shared], names) for p in exact.values()]
     return pa.StructArray.from_arrays(parts, list(exact))
 
 
-def _contents(latents: dict, options: SourceOptions, start: int, first: np.ndarray, rng: np.random.Generator) -> dict[str, list]:
+def _contents(
+    latents: dict, options: SourceOptions, start: int, first: np.ndarray, rng: np.random.Generator
+) -> dict[str, list]:
     """Texts and pictures: fresh for the first post of a family, repeated or slightly edited for its reposts."""
     texts, images = [], []
     typos = 0.2 * options.difficulty
@@ -151,10 +159,9 @@ def _site(latents: dict[str, np.ndarray], start: int, rng: np.random.Generator) 
     reports, removals = np.floor((3.0 + 9.0 * prone) * own[2] ** 3), np.floor((1.0 + 4.0 * prone) * own[3] ** 3)
     impressions = rng.geometric(0.004, n)
     reactions, reported = rng.binomial(impressions, 0.03), rng.binomial(impressions, 0.0005)
-    authors = [
-        {"id": f"u{'p' if p else 'o'}{a:05d}", "account_age_days": round(d, 1), "posts": c, "prior_reports": r, "prior_removals": m}
-        for p, a, d, c, r, m in zip(prone, number, age, posts, reports.astype(int), removals.astype(int), strict=True)
-    ]
+    ids = [f"u{'p' if p else 'o'}{a:05d}" for p, a in zip(prone, number, strict=True)]
+    kept = zip(ids, age.round(1), posts, reports.astype(int), removals.astype(int), strict=True)
+    authors = [dict(zip(INPUTS.field("author").type.names, row, strict=True)) for row in kept]
     seen = zip(reactions, reported, impressions, strict=True)
     times = (_START + 37 * (start + np.arange(n)) + rng.integers(0, 37, n)) * 1_000_000
     return {

@@ -18,8 +18,14 @@ _CAPTIONS = (
     ("se ve: {n}", "dibujo de {n}", "una imagen con {n}", "aquí hay {n}"),
     ("man sieht: {n}", "Zeichnung: {n}", "ein Bild mit {n}", "hier ist {n}"),
 )
-_SPANISH = "casa árbol barco taza pez nube estrella aro flecha cruz luna corazón rayo llave jaula bozal durazno cortina martillo astilla pastilla sello"
-_GERMAN = "Haus Baum Boot Becher Fisch Wolke Stern Ring Pfeil Kreuz Mond Herz Blitz Schlüssel Käfig Maulkorb Pfirsich Vorhang Hammer Scherbe Pille Marke"
+_SPANISH = (
+    "casa árbol barco taza pez nube estrella aro flecha cruz luna corazón rayo llave "
+    "jaula bozal durazno cortina martillo astilla pastilla sello"
+)
+_GERMAN = (
+    "Haus Baum Boot Becher Fisch Wolke Stern Ring Pfeil Kreuz Mond Herz Blitz Schlüssel "
+    "Käfig Maulkorb Pfirsich Vorhang Hammer Scherbe Pille Marke"
+)
 _NOUNS = (SCENES[1:], tuple(_SPANISH.split()), tuple(_GERMAN.split()))
 assert all(len(nouns) == len(SCENES) - 1 for nouns in _NOUNS)
 
@@ -47,7 +53,7 @@ def pairs(n: int, seed: int, difficulty: float = 0.5) -> Pairs:
     index = rng.integers(0, phrases.SURFACES, (2, n))
     language = rng.integers(0, len(LANGUAGE_TAGS), (2, n))
     texts, paraphrases = (
-        [phrases.say(u, lang, int(i), rng, 0.2 * difficulty) for u, lang, i in zip(utterance, language[side], index[side], strict=True)]
+        [phrases.say(*what, rng, 0.2 * difficulty) for what in zip(utterance, language[side], index[side], strict=True)]
         for side in (0, 1)
     )
     return Pairs(images, captions, texts, paraphrases, scene, utterance)

@@ -1,8 +1,8 @@
 """What posts of the synthetic world say: a small paraphrase grammar in three languages.
 
-Every utterance (what a text means) has a few phrasings per language; openers, closers and a note with a name, a place and a
-minute make each post's surface fresh. The note is a mixed-radix number of the post's surface index, so that no two
-indices share a text. Words are mild on purpose: what a label *is* here is symbolic.
+Every utterance (what a text means) has a few phrasings per language; openers, closers and a note with a name, a place
+and a minute make each post's surface fresh. The note is a mixed-radix number of the post's surface index, so that no
+two indices share a text. Words are mild on purpose: what a label *is* here is symbolic.
 """
 
 from __future__ import annotations
@@ -153,9 +153,11 @@ CLOSERS = (
 )
 NOTES = (("at {t} in {p}, {w} says", "{p}, {t}, with {w}"), ("a las {t} en {p}, dice {w}", "{p}, {t}, con {w}"),
          ("um {t} in {p}, sagt {w}", "{p}, {t}, mit {w}"))  # fmt: skip
-_ONSETS, _ENDS = "b d f g k l m n r s t v".split(), "a e i o u an el in or us".split()
-NAMES = tuple((a + b + c + d).title() for a in "bdklmrst" for b in "aeiou" for c in "lnrv" for d in ("a", "o", "in"))[:360]
-PLACES = tuple((a + e + o + "burg").title() for a in _ONSETS for e in ("a", "e", "o") for o in _ONSETS)[:400]
+_ONSETS = "bdfgklmnrstv"
+NAMES = tuple((a + b + c + d).title() for a in "bdklmrst" for b in "aeiou" for c in "lnrv" for d in ("a", "o", "in"))[
+    :360
+]
+PLACES = tuple((a + e + o + "burg").title() for a in _ONSETS for e in "aeo" for o in _ONSETS)[:400]
 SURFACES = len(NAMES) * len(PLACES) * 1440  # how many indices have a text of their own (207 million)
 _STRIDE = 1_000_003  # coprime to SURFACES: neighbouring indices get unlike notes
 
@@ -166,7 +168,9 @@ def say(utterance: int, language: int, index: int, rng: np.random.Generator, typ
     place, minute, witness = _digits(index * _STRIDE % SURFACES)
     phrasings = PHRASES[UTTERANCES[utterance]][language].split("|")
     core = phrasings[pick[0] % len(phrasings)].replace("{n}", NAMES[pick[1] % len(NAMES)])
-    note = NOTES[language][pick[2] % 2].format(t=f"{minute // 60:02d}:{minute % 60:02d}", p=PLACES[place], w=NAMES[witness])
+    note = NOTES[language][pick[2] % 2].format(
+        t=f"{minute // 60:02d}:{minute % 60:02d}", p=PLACES[place], w=NAMES[witness]
+    )
     opener, closer = OPENERS[language][pick[3] % 8], CLOSERS[language][pick[4] % 8]
     parts = [opener, misspell(core, rng, typos), closer, f"({note})"]
     if pick[5] % 2:

@@ -1,14 +1,15 @@
 """The joint prior of what causes posts and labels, and every probability that follows from it, as exact sums.
 
-A post is caused by *latents*: which modalities it has, when and where it was written, by whom, what its words intend and
-what its picture shows. Given the latents, the surfaces of different modalities are independent of each other, of the
-labels and of everything else. A label's probability is a logistic table over the latents,
+A post is caused by *latents*: which modalities it has, when and where it was written, by whom, what its words intend
+and what its picture shows. Given the latents, the surfaces of different modalities are independent of each other, of
+the labels and of everything else. A label's probability is a logistic table over the latents,
 
-    P(label k) = sigmoid(base + text_k[intent] + image_k[scene] + pair_k[intent, scene] + author_k[trait] + norm_k[region, intent]).
+    P(label k) = sigmoid(base + text_k[intent] + image_k[scene] + pair_k[intent, scene]
+                         + author_k[trait] + norm_k[region, intent]).
 
-*Pair-only* harm is a matching: remark i is harmful for label k only with scene match_k(i). All labels share one block of
-remarks and scenes, each label has its own matching, and every remark and every scene of the block is equally likely; so
-neither half alone says anything about the label, and no sum of two halves can.
+*Pair-only* harm is a matching: remark i is harmful for label k only with scene match_k(i). All labels share one block
+of remarks and scenes, each label has its own matching, and every remark and every scene of the block is equally likely;
+so neither half alone says anything about the label, and no sum of two halves can.
 
 Because the table is small, `World.exact` sums it: P(label | any set of observed fields). The prior is the one that the
 corpus is sampled from; oversampling changes the weight of whole components of the prior and is undone by `weight`.
@@ -30,8 +31,8 @@ LINKS = ("none",)
 OBFUSCATIONS = ("none",)
 PATTERNS = ("text", "image", "text+image")
 REGIONS = {"north": 0.5, "south": 0.3, "isles": 0.2}
-LANGUAGES = {"north": (0.90, 0.05, 0.05), "south": (0.25, 0.70, 0.05), "isles": (0.30, 0.10, 0.60)}  # P(en, es, de | region)
 LANGUAGE_TAGS = ("en", "es", "de")
+LANGUAGES = {"north": (0.90, 0.05, 0.05), "south": (0.25, 0.70, 0.05), "isles": (0.30, 0.10, 0.60)}  # P(tag | region)
 TRAITS = {"ordinary": 0.9, "prone": 0.1}
 
 LABELS = ("abuse", "nudity", "violence", "misinformation")
@@ -66,7 +67,8 @@ IMAGE_HARM = {
 SCENES = ("absent", *VIEWS, *MATCHABLE, *IMAGE_HARM)
 
 AXES = ("period", "region", "language", "author", "link", "obfuscation", "intent", "scene", "utterance")
-SIZES = (len(PERIODS), len(REGIONS), 3, len(TRAITS), len(LINKS), len(OBFUSCATIONS), len(INTENTS), len(SCENES), len(UTTERANCES))
+_VALUES = (PERIODS, REGIONS, LANGUAGE_TAGS, TRAITS, LINKS, OBFUSCATIONS, INTENTS, SCENES, UTTERANCES)
+SIZES = tuple(len(values) for values in _VALUES)
 FIELDS = {  # what observing a field of a post reveals; pattern and period are always given
     "text": ("utterance", "language", "link", "obfuscation"),
     "image": ("scene",),
@@ -90,7 +92,7 @@ class World:
     """The joint table for one set of shares, prevalence and oversampling.
 
     prior: for each pattern, an array over AXES (P(axes | pattern)); patterns: P(pattern), both as sampled.
-    weights: for each pattern, P(intent, scene) at the site divided by that in the sample, times the same for the pattern.
+    weights: for each pattern, how much rarer (intent, scene) is in the sample than at the site (n_intents, n_scenes).
     """
 
     def __init__(self, shares: Shares, prevalence: float, paired: float | None = None, harm: float | None = None):
@@ -133,7 +135,8 @@ class World:
                     logit[(k, *index)] += HARM
             for remark, scene in enumerate(self.matchings[k]):
                 logit[k, :, :, INTENTS.index(REMARKS[remark]), SCENES.index(MATCHABLE[scene])] += HARM
-        logit[LABELS.index("abuse"), list(REGIONS).index("isles"), :, INTENTS.index("custom")] += HARM  # a regional norm
+        # a regional norm: what is folklore elsewhere demeans people in the isles
+        logit[LABELS.index("abuse"), list(REGIONS).index("isles"), :, INTENTS.index("custom")] += HARM
         return 1.0 / (1.0 + np.exp(-logit))
 
     # ------------------------------------------------------------------------------------------------------- prior
@@ -155,17 +158,19 @@ class World:
             loud = np.outer(harm_words, calm_views) if words else np.outer(calm_words, harm_views)
             return harmful * loud + (1 - harmful) * (0.85 * calm + 0.15 * confounders)
         crowding = len(LABELS) / len(REMARKS)  # the part of block cells that is harmful for some label
-        mass = np.array([harmful * self.shares.pair / crowding, harmful * self.shares.text, harmful * self.shares.image])
+        pair, text, image = self.shares
+        mass = harmful * np.array([pair / crowding, text, image])
         if mass.sum() > 1:
             raise WorkbenchError(
                 f"a share of {factor:.2f} harmful posts cannot be reached with these shares; lower `oversample.harm`"
             )
-        calm = 0.8 * np.outer(calm_words, calm_views) + 0.1 * np.outer(remarks, calm_views) + 0.1 * np.outer(calm_words, matchable)
+        half_calm = np.outer(remarks, calm_views) + np.outer(calm_words, matchable)  # block halves without their match
+        calm = 0.8 * np.outer(calm_words, calm_views) + 0.1 * half_calm
         parts = [np.outer(remarks, matchable), np.outer(harm_words, calm_views), np.outer(calm_words, harm_views), calm]
         return np.tensordot(np.append(mass, 1 - mass.sum()), np.stack(parts), 1)
 
     def _harm_factor(self, harm: float, patterns: dict[str, float]) -> float:
-        """The factor with which a share `harm` of posts has a label: harm is affine in the factor, so two points tell."""
+        """The factor with which a share `harm` of posts has a label: harm is affine in it, so two points tell."""
         at = []
         for factor in (0.0, 0.1):
             share = 0.0
@@ -212,7 +217,7 @@ class World:
         return tables
 
     def posterior(self, information: tuple[str, ...], latents: dict[str, np.ndarray]) -> np.ndarray:
-        """Return P(label | fields) for posts (n_posts, n_labels); latents: `pattern` and AXES as index arrays (n_posts,)."""
+        """Return P(label | fields) (n_posts, n_labels); latents: `pattern` and AXES as index arrays (n_posts,)."""
         return self._look_up(self.exact(information), latents)
 
     @staticmethod
@@ -223,11 +228,12 @@ class World:
             rows = latents["pattern"] == number
             table = tables[pattern]
             index = tuple(latents[axis][rows] if table.shape[n + 1] > 1 else 0 for n, axis in enumerate(AXES))
-            out[rows] = np.broadcast_to(table[(slice(None), *index)].T.reshape(-1, len(LABELS)), (rows.sum(), len(LABELS)))
+            found = table[(slice(None), *index)].T.reshape(-1, len(LABELS))
+            out[rows] = np.broadcast_to(found, (rows.sum(), len(LABELS)))
         return out
 
     def late_fusion(self, latents: dict[str, np.ndarray]) -> np.ndarray:
-        """Return E[label | the posteriors of the halves] (n_posts, n_labels): the best that any fusion of scores can do.
+        """Return E[label | the posteriors of the halves] (n_posts, n_labels): the best that any fusion of scores does.
 
         Whoever fuses scores sees P(every label | text) and P(every label | image), not the halves. Cells of the joint
         table with the same two posteriors (to 1e-9) are one cell to a fuser.
@@ -254,7 +260,7 @@ class World:
     # ------------------------------------------------------------------------------------------------------ sampling
 
     def draw(self, n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return latents of n independent posts: `pattern`, every axis of AXES (index arrays (n,)) and `weight` (n,)."""
+        """Return latents of n independent posts: `pattern` and AXES as index arrays (n,), and `weight` (n,)."""
         pattern = rng.choice(len(PATTERNS), n, p=[self.patterns[name] for name in PATTERNS])
         latents = {"pattern": pattern, "weight": np.empty(n), **{axis: np.zeros(n, np.int64) for axis in AXES}}
         around = _surroundings()

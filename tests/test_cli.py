@@ -1,0 +1,388 @@
+"""The command line: quick to answer, plain in its errors, and it passes on what it is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import nbformat
+import psutil
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from workbench import cli
+from workbench.schema import WorkbenchError
+from workbench.studies import progress, read_json, runs
+from workbench.studies.config import StudyConfig
+
+
+@pytest.fixture
+def call():
+    """Call the command line in this process."""
+    return lambda *arguments: CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def study(tmp_path):
+    """A study file; what is in it does not matter here."""
+    path = tmp_path / "toy.yaml"
+    path.write_text("question: Which?\n")
+    return path
+
+
+def test_help_names_every_command_and_imports_nothing_heavy():
+    ask = (
+        "import sys\nfrom workbench.cli import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit as end:\n    assert end.code == 0\n"
+        "print({'torch', 'open_clip', 'datasets', 'papermill', 'sklearn'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert {"run", "status", "compare"} <= set(done.stdout.split())
+
+
+@pytest.mark.parametrize("command", ["run", "status", "compare"])
+def test_each_command_explains_itself(call, command):
+    shown = call(command, "--help")
+    assert shown.exit_code == 0
+    assert "STUDY" in shown.stdout
+
+
+def test_run_passes_on_what_it_is_told_and_returns_its_status(call, study, monkeypatch):
+    told = []
+
+    def run_study(path, **options):
+        told.append((path, options))
+        return 130
+
+    monkeypatch.setitem(sys.modules, "workbench.studies.runs", SimpleNamespace(run_study=run_study))
+    assert call("run", study, "--dry-run", "--jobs", 3, "--all", "--device", "cpu").exit_code == 130
+    assert told == [(study, {"jobs": 3, "redo": True, "dry_run": True, "device": "cpu"})]
+    assert call("run", study, "--jobs", 0).exit_code == 2
+
+
+def test_an_error_is_one_sentence_on_stderr(call, study, monkeypatch):
+    def run_study(*_, **__):
+        raise WorkbenchError("unknown model 'clip-cros'; did you mean 'clip-cross'?")
+
+    monkeypatch.setitem(sys.modules, "workbench.studies.runs", SimpleNamespace(run_study=run_study))
+    shown = call("run", study)
+    assert shown.exit_code == 2
+    assert shown.stdout == ""
+    assert shown.stderr == "error: unknown model 'clip-cros'; did you mean 'clip-cross'?\n"
+
+
+def test_ctrl_c_before_anything_runs_is_no_traceback(call, study, monkeypatch):
+    def run_study(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "workbench.studies.runs", SimpleNamespace(run_study=run_study))
+    shown = call("run", study)
+    assert (shown.exit_code, shown.stderr) == (130, "interrupted\n")
+
+
+def test_a_study_is_found_by_path_and_by_name(study, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "ROOT", tmp_path / "repository")
+    (tmp_path / "repository" / "experiments").mkdir(parents=True)
+    named = tmp_path / "repository" / "experiments" / "quickstart.yaml"
+    named.write_text("")
+    monkeypatch.chdir(tmp_path)
+    assert cli.find(str(study)) == study
+    assert cli.find("quickstart") == named
+    with pytest.raises(WorkbenchError, match=r"unknown study 'quikstart'; did you mean 'quickstart'\?"):
+        cli.find("quikstart")
+
+
+def test_status_of_all_shows_the_others_where_one_cannot_be_read(call, monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    (tmp_path / "experiments").mkdir()
+    assert "no studies" in call("status").stdout
+    (tmp_path / "experiments" / "bad.yaml").write_text("- a list\n")
+    (tmp_path / "experiments" / "worse.yaml").write_text("[\n")
+    shown = call("status")
+    assert shown.exit_code == 0
+    assert "bad:\n" in shown.stdout
+    assert "worse:\n" in shown.stdout
+    assert "must hold a mapping" in shown.stdout
+    assert call("status", "bad").exit_code == 2
+
+
+# ------------------------------------------------------------------------------------ what a terminal sees of a study
+
+PARAMETERS = """
+model: str = "toy"
+options: dict = {}
+corpus: dict = {}
+split: dict = {}
+tests: dict = {}
+seeds: list[int] = [0]
+device: str = "auto"
+folder: str = "out"
+"""
+CELLS = (
+    "import json, os, signal, time\nfrom pathlib import Path",
+    """
+do = options.get("do", "ok")
+print(model, corpus, split, tests, seeds, device, "does", do)
+if do == "die":
+    os.kill(os.getpid(), signal.SIGKILL)
+elif do == "raise":
+    raise ValueError("the column is missing")
+elif do == "sleep" and not Path(options["until"]).exists():
+    time.sleep(60)
+""",
+    """
+if do != "nothing":
+    Path(folder, "predictions.parquet").write_text(model)
+    peak = {"host": 10.0}
+    Path(folder, "metrics.json").write_text(json.dumps({"peak_mb": peak, "device": device, "ms_per_post": 1.5}))
+""",
+)
+FAKES = """
+import hashlib, sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+from pydantic import Field
+
+from workbench.schema import Options, WorkbenchError
+
+
+class CompareOptions(Options):
+    pairs: tuple[tuple[str, str], ...] = Field((), description="Pairs.")
+
+
+@dataclass
+class Loaded:
+    alias: str
+
+
+def compare(study, question, loaded, settings):
+    log("compare " + " ".join(run.alias for run in loaded))
+    return {"question": question, "models": [run.alias for run in loaded], "pairs": settings.pairs}
+
+
+def write(folder, comparison, loaded):
+    (folder / "report.html").write_text("report")
+    return folder / "report.html"
+
+
+def check(name, options):
+    if "hiden" in options:
+        raise WorkbenchError("unknown key 'hiden'")
+
+
+def log(line):
+    with open(Path(__file__).with_name("log.txt"), "a") as file:
+        file.write(line + "\\n")
+
+
+digest = lambda config, taxonomy: hashlib.sha256(Path(config["path"]).read_bytes()).hexdigest()
+modules = lambda name, options: ["toylib"] if name == "toy" else ["otherlib"]
+FAKES = {
+    "workbench.models": dict(MODELS={"toy": "", "other": ""}, modules=modules, artefacts=lambda *_: [], check=check),
+    "workbench.corpora": dict(SOURCES={"files": "workbench.schema"}, digest=digest),
+    "workbench.studies.comparison": dict(
+        CompareOptions=CompareOptions,
+        load_run=lambda folder: Loaded(folder.name),
+        compare=compare,
+        tables=lambda comparison: [{"model": name} for name in comparison["models"]],
+    ),
+    "workbench.studies.report": dict(write=write),
+}
+
+
+def install(put=sys.modules.__setitem__):
+    for name, content in FAKES.items():
+        module = ModuleType(name)
+        module.__dict__.update(content)
+        put(name, module)
+
+
+if __name__ == "__main__":
+    install()
+    from workbench.cli import app
+
+    app()
+"""
+
+
+class Place:
+    """A folder with a toy study, its notebook, its data and its library."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.study = folder, folder / "toy.yaml"
+        self.results, self.log = folder / "toy", folder / "log.txt"
+        cells = [nbformat.v4.new_code_cell(PARAMETERS, metadata={"tags": ["parameters"]})]
+        cells += [nbformat.v4.new_code_cell(cell) for cell in CELLS]
+        (folder / "n.ipynb").write_text(nbformat.writes(nbformat.v4.new_notebook(cells=cells)))
+        (folder / "posts.csv").write_text("a,b\n")
+        (folder / "toylib.py").write_text("value = 1\n")
+        (folder / "otherlib.py").write_text("value = 1\n")
+        (folder / "fakes.py").write_text(FAKES)
+
+    def write(self, *models: dict, **changes: object) -> Path:
+        """Write the study with the models given."""
+        corpus = {"source": "files", "path": str(self.folder / "posts.csv")}
+        values = {
+            "question": "Which?",
+            "corpus": corpus,
+            "models": list(models),
+            "notebook": str(self.folder / "n.ipynb"),
+        }
+        self.study.write_text(yaml.safe_dump({**values, **changes}))
+        return self.study
+
+    def records(self) -> dict[str, dict]:
+        """Return what each run recorded last, by its name in the study."""
+        found = [json.loads(path.read_text()) for path in self.results.glob("*/run.json")]
+        return {record["alias"]: record for record in sorted(found, key=lambda record: record["ended"])}
+
+    def call(self, *arguments: object) -> subprocess.Popen:
+        """Start the command line as a process of its own."""
+        command = [sys.executable, str(self.folder / "fakes.py"), *map(str, arguments)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def wait_for(self, **wanted: object) -> dict:
+        """Wait until a worker says all of this of itself, and return it."""
+        for _ in range(300):
+            for path in self.results.glob("*/running.json"):
+                said = read_json(path) or {}
+                if all(said.get(name) == value for name, value in wanted.items()):
+                    return {**said, "folder": path.parent}
+            time.sleep(0.1)
+        raise AssertionError(f"no worker said {wanted} within 30 s")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Make a toy study whose stand-ins are in place, here and in processes started from here."""
+    made = Place(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    namespace: dict = {"__file__": str(tmp_path / "fakes.py"), "__name__": "fakes"}
+    sys.modules["fakes"] = type(sys)("fakes")  # dataclasses look their module up
+    exec(compile(FAKES, "fakes.py", "exec"), namespace)
+    namespace["install"](lambda name, module: monkeypatch.setitem(sys.modules, name, module))
+    yield made
+    for name in ("fakes", "toylib", "otherlib"):
+        sys.modules.pop(name, None)
+
+
+def toy(alias: str, **options: object) -> dict:
+    return {"name": "toy", "as": alias, "options": {"of": alias, **options}}
+
+
+OTHER = {"name": "other"}
+
+
+def finish(place: Place, device: str = "cpu") -> list[runs.Run]:
+    """Leave finished runs of the study behind, without running them, and return them."""
+    finished = [runs._again(run, device) for run in runs.plan(StudyConfig.load(place.study))]
+    for run in finished:
+        run.folder.mkdir(parents=True)
+        for name in progress.RESULTS:
+            (run.folder / name).write_text("{}")
+        facts = {"key": run.key, "alias": run.alias, "inputs": run.inputs}
+        progress.write_record(run.folder, facts, "done", 1.0)
+    return finished
+
+
+def why(place: Place) -> dict[str, tuple[str, ...]]:
+    """Return, for each run that would run, why."""
+    return {run.alias: run.reasons for run in runs.plan(StudyConfig.load(place.study)) if run.state != "done"}
+
+
+@pytest.mark.slow
+def test_a_worker_killed_outright_is_recorded_and_leaves_no_kernel(place):
+    place.write(toy("a", do="sleep", until="never"), OTHER)
+    process = place.call("run", place.study, "--jobs", 2)
+    said = place.wait_for(cell=2)
+    os.killpg(said["pid"], signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    records = place.records()
+    assert (records["a"]["state"], records["a"]["cell"]) == ("interrupted", 2)
+    assert "SIGKILL" in records["a"]["error"]
+    assert records["other"]["state"] == "done"
+    assert not psutil.pid_exists(said["kernel"])
+    executed = nbformat.read(said["folder"] / "executed.ipynb", 4)
+    assert [cell.metadata.papermill.status for cell in executed.cells][-2:] == ["failed", "pending"]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+def test_an_interruption_is_quick_recorded_and_resumable(place, name):
+    flag = place.folder / "go"
+    place.write(toy("a", do="sleep", until=str(flag)), OTHER)
+    process = place.call("run", place.study, "--jobs", 1)
+    said = place.wait_for(cell=2)
+    start = time.monotonic()
+    process.send_signal(getattr(signal, name))
+    output, _ = process.communicate(timeout=30)
+    assert time.monotonic() - start < 10
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    assert place.records()["a"]["state"] == "interrupted"
+    assert not psutil.pid_exists(said["pid"])
+    assert not psutil.pid_exists(said["kernel"])
+    assert why(place) == {"a": ("last run ended as interrupted at cell 2",), "other": ("never ran",)}
+    flag.write_text("")
+    assert runs.run_study(place.study, jobs=2) == 0
+
+
+def test_two_runs_of_one_study_at_once_are_refused_and_status_sees_the_first(place):
+    place.write(toy("a", do="sleep", until="never"))
+    first = place.call("run", place.study)
+    said = place.wait_for(cell=2)
+    second = place.call("run", place.study)
+    output, _ = second.communicate(timeout=60)
+    assert second.returncode == 2
+    assert output.startswith("error: study 'toy' is being run by another process")
+    assert output.count("\n") == 1
+    status, _ = place.call("status", place.study).communicate(timeout=60)
+    assert f"running      process {said['pid']}, cell 2 of 5" in status
+    # The runner dies without a word: the lock is free, its worker and kernel end by themselves.
+    first.kill()
+    first.communicate()
+    for _ in range(100):
+        if not psutil.pid_exists(said["kernel"]) and progress.alive(said["folder"]) is None:
+            break
+        time.sleep(0.1)
+    else:
+        raise AssertionError("the worker outlived its runner by ten seconds")
+    assert set(why(place)) == {"a"}
+    with runs._locked(StudyConfig.load(place.study)):
+        pass  # a lock left by a killed process is free
+
+
+def test_plain_lines_tell_start_end_and_every_half_minute(monkeypatch):
+    clock, lines = [0.0], []
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with progress.Lines(2, lines.append) as shown:
+        shown.start("a", "never ran")
+        for clock[0] in (1.0, 29.0, 31.0, 40.0, 62.0):
+            shown.tick({"a": {"cell": 4, "cells": 9}})
+        shown.end("a", {"state": "timeout", "cell": 4, "seconds": 62.4, "error": "the cell ran longer than 60 s"})
+    assert lines == [
+        "[0/2] a: started (never ran)",
+        "[0/2] a: cell 4 of 9, 31 s",
+        "[0/2] a: cell 4 of 9, 62 s",
+        "[1/2] a: timeout at cell 4 after 62 s: the cell ran longer than 60 s",
+    ]
+
+
+def test_bars_take_the_same_calls():
+    with progress.Bars(1) as shown:
+        shown.start("a [x]", "why [not]")
+        shown.tick({"a [x]": None})
+        shown.tick({"a [x]": {"cell": 1, "cells": 3}})
+        shown.end("a [x]", {"state": "done", "seconds": 1})
+    assert shown.ended == 1

@@ -1,0 +1,66 @@
+"""A comparison as a page: the sections of `sections`, in one HTML file that asks for nothing from any network.
+
+Notebook 04 shows the same sections one by one (`fragment`).
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from workbench.metrics import plots
+from workbench.studies import gallery, write_text
+from workbench.studies.predictions import Run
+from workbench.studies.sections import Section, sections
+
+
+def write(folder: Path, comparison: dict[str, Any], runs: Sequence[Run], posts: pa.Table | None = None) -> Path:
+    """Write `report.html` into a study's folder, whole or not at all, and return its path.
+
+    posts: the corpus, for showing the worst errors; without it that section is left out.
+    """
+    about = {"study": comparison["study"], "question": comparison["question"]}
+    page = _render("report.html", sections=sections(comparison, runs, posts), picture=_both, **about)
+    return write_text(folder / "report.html", page)
+
+
+def fragment(section: Section) -> str:
+    """Return a section as HTML for a notebook, its figures drawn for a light page."""
+    return gallery.style() + _render("section.html", section=section, picture=_light)
+
+
+def _render(template: str, **values: Any) -> str:
+    pages = Environment(
+        loader=PackageLoader("workbench.studies"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
+    )
+    pages.filters["table"] = _table
+    return pages.get_template(template).render(**values)
+
+
+def _table(frame: pd.DataFrame) -> Markup:
+    return Markup(frame.to_html(border=0, escape=True, na_rep="–"))
+
+
+def _address(figure: Figure) -> str:
+    return "data:image/png;base64," + base64.b64encode(plots.png(figure, dpi=144)).decode()
+
+
+def _light(name: str, draw: Callable[[str], Figure]) -> Markup:
+    return Markup('<img alt="{}" src="{}">').format(name, _address(draw("light")))
+
+
+def _both(name: str, draw: Callable[[str], Figure]) -> Markup:
+    """A figure that follows the reader's choice of a light or dark page, both inside the file."""
+    dark, light = _address(draw("dark")), _address(draw("light"))
+    source = f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+    return Markup("<picture>{}{}</picture>").format(
+        Markup(source), Markup('<img alt="{}" src="{}">').format(name, light)
+    )
