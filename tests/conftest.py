@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from toy_study import place  # noqa: F401, a fixture
 
 # Before anything imports a library that reads them; kernels and subprocesses inherit them.
 os.environ.update(

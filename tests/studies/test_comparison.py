@@ -6,77 +6,15 @@ import json
 from dataclasses import replace
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
+from made_runs import World, sigmoid
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from workbench.metrics.intervals import holm
-from workbench.schema import TaxonomyMismatch, WorkbenchError
-from workbench.studies.comparison import CompareOptions, compare, load_run, tables
+from workbench.schema import WorkbenchError
+from workbench.studies.comparison import CompareOptions, compare, tables
 
-LABELS = ("abuse", "violence")
 FAST = CompareOptions(resamples=100)
-
-
-def sigmoid(x):
-    return 1 / (1 + np.exp(-x))
-
-
-class World:
-    """Posts with a text half and an image half; both labels need both halves, so each half alone says little."""
-
-    def __init__(self, n=400, *, seed=0, groups=None, rate=-1.0):
-        rng = np.random.default_rng(seed)
-        self.n, self.rng = n, rng
-        self.post_id = np.array([f"p{i:05d}" for i in range(n)])
-        self.group = self.post_id if groups is None else np.array([f"g{i % groups}" for i in range(n)])
-        self.split = np.where(np.arange(n) % 4 == 0, "validation", "test")
-        self.has_image = np.arange(n) % 3 != 2
-        self.weight = np.ones(n)
-        intent, scene = rng.integers(0, 4, n), rng.integers(0, 4, n)
-        both = sigmoid(rate - 2 + 4.0 * (intent == scene))[:, None].repeat(2, axis=1)
-        self.exact = {"text+image": both, "text": np.full((n, 2), both.mean()), "image": np.full((n, 2), both.mean())}
-        self.exact["late-fusion"] = np.full((n, 2), both.mean())
-        self.y = rng.random((n, 2)) < both
-        self.known = np.ones((n, 2), dtype=bool)
-
-    def write(self, folder, alias, logit, *, modalities=("text",), thresholds=0.5, keep=None, exact=True, **changed):
-        """Write a run folder from logits (S, n, 2) and return the run as loaded."""
-        keep, prob = np.arange(self.n) if keep is None else keep, sigmoid(logit)
-        parts = []
-        for seed in range(len(logit)):
-            columns = {name: getattr(self, name)[keep] for name in ("post_id", "group", "split", "weight", "has_image")}
-            columns |= {"seed": np.full(len(keep), seed), "has_text": np.ones(len(keep), bool)}
-            columns |= {"has_video": np.zeros(len(keep), bool)}
-            for k, label in enumerate(LABELS):
-                columns[f"y_{label}"] = pa.array(self.y[keep, k], mask=~self.known[keep, k])
-                columns[f"logit_{label}"] = logit[seed, keep, k].astype(np.float32)
-                columns[f"prob_{label}"] = prob[seed, keep, k].astype(np.float32)
-                for name, values in self.exact.items() if exact else ():
-                    columns[f"exact_{name}_{label}"] = values[keep, k]
-            parts.append(pa.table(columns))
-        about = {"labels": LABELS, "model": alias, "modalities": modalities, "taxonomy": "t1"} | changed
-        table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(about)})
-        # rows come in any order: the reader sorts
-        table = table.take(self.rng.permutation(len(table)))
-        folder = folder / alias
-        folder.mkdir()
-        pq.write_table(table, folder / "predictions.parquet")
-        seeds = {str(seed): thresholds for seed in range(len(logit))}
-        metrics = {"thresholds": dict.fromkeys(LABELS, seeds), "train_prevalence": dict.fromkeys(LABELS, 0.1)}
-        (folder / "metrics.json").write_text(json.dumps(metrics))
-        record = {"key": f"key-{alias}", "alias": alias, "state": "done", "ms_per_post": 1.5, "peak_mb": 300.0}
-        (folder / "run.json").write_text(json.dumps(record))
-        return load_run(folder)
-
-    def noise(self, seeds=1, scale=1.0, seed=1):
-        return scale * np.random.default_rng(seed).normal(size=(seeds, self.n, 2))
-
-    def good(self, seeds=1, scale=0.3):
-        """Logits near the truth's own."""
-        exact = self.exact["text+image"]
-        return np.log(exact / (1 - exact)) + self.noise(seeds, scale, seed=2)
 
 
 @pytest.fixture
@@ -359,24 +297,6 @@ def test_another_test_set_gets_rows_but_no_differences(world, tmp_path):
 # ---------------------------------------------------------------------------------------------------------- refusals
 
 
-def test_models_on_different_items_are_refused_with_names_and_number(world, tmp_path):
-    one = world.write(tmp_path, "one", world.noise())
-    other = world.write(tmp_path, "other", world.noise(), keep=np.flatnonzero(np.arange(world.n) > 8))
-    # posts 0 to 8 are missing: 0, 4, 8 of validation (the sets go by name: test first) and six of test
-    with pytest.raises(WorkbenchError, match=r"'one' and 'other' .* different items: 6 posts of 'test'"):
-        compare("s", "?", [one, other], FAST)
-    world.y[1, 0] ^= True
-    changed = world.write(tmp_path, "changed", world.noise())
-    with pytest.raises(WorkbenchError, match=r"'one' and 'changed' .* 1 posts of 'test' differ in label"):
-        compare("s", "?", [one, changed], FAST)
-
-
-def test_another_taxonomy_is_refused(world, tmp_path):
-    runs = [world.write(tmp_path, "one", world.noise()), world.write(tmp_path, "two", world.noise(), taxonomy="t2")]
-    with pytest.raises(TaxonomyMismatch, match=r"t1.*t2"):
-        compare("s", "?", runs, FAST)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -410,31 +330,6 @@ def test_options_name_key_value_and_choices():
         CompareOptions.parse({"resample": 10}, "compare")
     with pytest.raises(WorkbenchError, match="10000"):  # fewer draws cannot resolve the p that is asked of them
         CompareOptions.parse({"draws": 500}, "compare")
-
-
-def test_an_unfinished_or_torn_run_is_refused(world, tmp_path):
-    run = world.write(tmp_path, "one", world.noise())
-    record = json.loads((run.folder / "run.json").read_text())
-    (run.folder / "run.json").write_text(json.dumps(record | {"state": "timeout"}))
-    with pytest.raises(WorkbenchError, match="is timeout"):
-        load_run(run.folder)
-    (run.folder / "run.json").unlink()
-    with pytest.raises(WorkbenchError, match="unfinished"):
-        load_run(run.folder)
-    (run.folder / "run.json").write_text(json.dumps(record))
-    (run.folder / "predictions.parquet").write_bytes(b"PAR1 torn")
-    with pytest.raises(WorkbenchError, match="cannot read"):
-        load_run(run.folder)
-
-
-def test_a_post_twice_and_a_missing_column_are_refused(world, tmp_path):
-    with pytest.raises(WorkbenchError, match="post 'p00001' more than once"):
-        world.write(tmp_path, "twice", world.noise(), keep=np.array([0, 1, 1, 2]))
-    run = world.write(tmp_path, "one", world.noise())
-    table = pq.read_table(run.folder / "predictions.parquet").drop_columns(["prob_abuse"])
-    pq.write_table(table, run.folder / "predictions.parquet")
-    with pytest.raises(WorkbenchError, match="prob_abuse"):
-        load_run(run.folder)
 
 
 def test_the_headline_table_has_a_line_per_model(runs):

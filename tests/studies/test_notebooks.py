@@ -14,7 +14,8 @@ import nbformat
 import pytest
 
 from workbench.schema import WorkbenchError
-from workbench.studies import Watch, notebooks
+from workbench.studies import notebooks
+from workbench.studies.watch import Watch
 
 
 def make(path: Path, *cells: str, parameters: str | None = "x: int = 1") -> Path:
@@ -209,6 +210,16 @@ def test_a_killed_kernel_is_recorded_with_its_cell_and_signal(tmp_path):
     assert (end.state, end.cell) == ("kernel-died", 3)
     assert "SIGKILL" in end.error
     assert states(tmp_path / "out.ipynb")[-3:] == ["completed", "failed", "pending"]
+    assert nbformat.read(tmp_path / "out.ipynb", 4).metadata.papermill.exception is True
+
+
+def test_a_kernel_that_does_not_start_leaves_every_cell_pending(tmp_path, monkeypatch):
+    command = {**notebooks.get_kernel_dict(), "argv": [sys.executable, "-c", "raise SystemExit(1)"]}
+    monkeypatch.setattr(notebooks, "get_kernel_dict", lambda: command)
+    path = make(tmp_path / "n.ipynb", "print(x)")
+    end = notebooks.execute(path, tmp_path / "out.ipynb", {})
+    assert (end.state, end.cell) == ("kernel-died", None)
+    assert set(states(tmp_path / "out.ipynb")) == {"pending"}  # papermill would call them completed
     assert nbformat.read(tmp_path / "out.ipynb", 4).metadata.papermill.exception is True
 
 

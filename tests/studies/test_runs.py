@@ -11,15 +11,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import test_cli
-from test_cli import OTHER, finish, toy, why
+from toy_study import OTHER, finish, toy, why
 
 from workbench.schema import WorkbenchError
 from workbench.studies import progress, read_json, runs
 from workbench.studies.config import StudyConfig
-
-place = test_cli.place  # the toy study; its stand-ins are shared with the tests of the command line
-
 
 # ------------------------------------------------------------------------------------------------- what runs, and why
 

@@ -9,10 +9,14 @@ Two sparse matrices (segments, groups) of positives and negatives then give the 
 (groups, draws) by one product and one cumulative sum. Weightings have the shape (groups, draws) throughout.
 
 Intervals are plain percentiles. BCa's correction needs the statistic without each group in turn and a stable estimate
-of its skewness; with few positive groups that estimate is what fails, with many it hardly moves the bounds, and paired
-differences are nearly symmetric. Too few positives are reported as such instead of corrected for.
+of its skewness, which is what fails with few positive groups. In simulation (300 samples a case, 30 to 150 positive
+groups, prevalence 3 and 5 %) percentiles of average precision covered 91-96 %, of paired differences 92-97 %; shifting
+by the bootstrap's bias, the reversed ("basic") and the median-corrected ("BC") interval were no better over all cases.
 
-Open doubt: percentile intervals of average precision are a little narrow under some 50 positive groups.
+Open doubts: average precision is biased upward in small samples and a resample, whose copies of a post share a rank,
+adds as much again, so intervals of a single value miss more often by lying too high. The bias cancels between two
+models unless one of them ties most posts (a constant score has none of it). `one_sided_p` fell below .01 in 1.3-1.6 %
+of samples with 30 to 60 positive groups in which nothing was wrong.
 """
 
 from __future__ import annotations

@@ -58,11 +58,18 @@ def _say(axis: Axes, colours: Mapping[str, str], *, title: str = "", x: str = ""
     axis.set_ylabel(y, color=colours["ink"], fontsize=11)
 
 
-def _legend(axis: Axes, colours: Mapping[str, str], **where: Any) -> None:
+def _legend(axis: Axes, colours: Mapping[str, str]) -> None:
+    """Put the legend above the axes, where it hides nothing."""
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(
-            fontsize=10, labelcolor=colours["ink"], facecolor=colours["page"], edgecolor=colours["faint"], **where
+        edges = {"labelcolor": colours["ink"], "facecolor": colours["page"], "edgecolor": colours["page"]}
+        axis.legend(fontsize=10, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, **edges)
+        axis.set_title(
+            axis.get_title(loc="left"), loc="left", color=colours["ink"], fontsize=12, pad=10 + 18 * _rows(axis)
         )
+
+
+def _rows(axis: Axes) -> int:
+    return math.ceil(len(axis.get_legend_handles_labels()[0]) / 3)
 
 
 def pr_curves(
@@ -91,7 +98,7 @@ def pr_curves(
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter(PercentFormatter(1.0))
     _say(axis, colours, title=label, x="harmful posts caught (recall)", y="flagged posts that are harmful (precision)")
-    _legend(axis, colours, loc="best")
+    _legend(axis, colours)
     return figure
 
 
@@ -229,7 +236,7 @@ def values(rows: Sequence[Mapping[str, Any]], *, theme: str = "light") -> Figure
     axis.margins(x=0.08)
     what = f"{rows[0]['label']}, {rows[0]['view']} posts" if rows else ""
     _say(axis, colours, title=what, x=_words(rows[0]["metric"]) if rows else "")
-    _legend(axis, colours, loc="best")
+    _legend(axis, colours)
     return figure
 
 

@@ -55,12 +55,14 @@ class Classifier(ABC):
     Attributes:
         name: its name in MODELS; options: parsed; taxonomy: whose labels it scores; store: where features come from.
         modalities: what of a post it looks at, in the order of `schema.MODALITIES`; it may depend on the options.
+        seeded: whether the seed can change the model at all; where False, one fit stands for all seeds.
         record: what fitting found out (chosen strength, best epoch), plain JSON, saved with the model.
         learnable (n_labels,): which labels have known training posts of both classes.
     """
 
     options_class: ClassVar[type[Options]] = Options
     modalities: tuple[str, ...] = ()
+    seeded: ClassVar[bool] = True
 
     def __init__(self, name: str, options: Options, *, taxonomy: Taxonomy, store: FeatureStore | None) -> None:
         self.name, self.options, self.taxonomy, self.store = name, options, taxonomy, store
@@ -126,13 +128,16 @@ class Classifier(ABC):
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         """Take back what `_state` returned; members lie in `folder`."""
+        return
 
     def _save_parts(self, folder: Path) -> None:
-        """Write the models that this one is made of into folders of `folder`."""
+        """Write more files, and the models that this one is made of, into `folder`."""
+        return
 
     @classmethod
     def check_options(cls, options: Options) -> None:
         """Raise WorkbenchError for what only shows across options (members that do not exist)."""
+        return
 
     @classmethod
     def files(cls, options: Options) -> list[Path]:
@@ -184,8 +189,8 @@ def modules(name: str, options: dict[str, Any] | None = None) -> list[str]:
 def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) -> Classifier:
     """Return the classifier saved in a folder.
 
-    Raises TaxonomyMismatchError for another taxonomy's model, and WorkbenchError for a damaged or changed folder, a file
-    that does not belong there (a pickle), an unknown model, and an encoder other than the one it was trained on.
+    Raises TaxonomyMismatch for another taxonomy's model, and WorkbenchError for a damaged or changed folder, a
+    file that does not belong there (a pickle), an unknown model, and an encoder other than the one it was trained on.
     """
     head, arrays = storage.read(folder)
     taxonomy.check(str(head.get("taxonomy")), f"the model in {folder}")
@@ -201,6 +206,11 @@ def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) 
             "train it again"
         ) from None
     return model
+
+
+def option_names(name: str) -> tuple[str, ...]:
+    """Return the names of a model's options; raises WorkbenchError for an unknown model."""
+    return tuple(_class(name).options_class.model_fields)
 
 
 def _entry(name: str) -> str:
@@ -239,6 +249,6 @@ def prevalence_logits(y: np.ndarray, known: np.ndarray) -> np.ndarray:
 
 
 def two_classes(y: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return which labels (n_labels,) have a known positive and a known negative among `y, known (n_posts, n_labels)`."""
+    """Return which labels (n_labels,) have a known positive and a known negative; y, known: (n_posts, n_labels)."""
     positive = y > 0.5
     return (positive & known).any(axis=0) & (~positive & known).any(axis=0)

@@ -32,7 +32,7 @@ HIDDEN_BY_DEFAULT = 0.1
 class HeadOptions(Options):
     """The encoder, and how the head on it is built and trained."""
 
-    encoder: str = Field("tiny", description="Name of the encoder: `tiny`, an open_clip name with weights, or a folder.")
+    encoder: str = Field("tiny", description="The encoder's name: `tiny`, an open_clip name with weights, or a folder.")
     head: Literal["mlp", "linear"] = Field("mlp", description="One hidden layer, or none.")
     hidden: int = Field(64, ge=1, le=8192, description="Units of the hidden layer.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
@@ -70,7 +70,7 @@ class AlignOptions(PairOptions):
 
 
 class Readings(NamedTuple):
-    """The readable vectors of one half: values (n_rows, dim); the k-th of post i is row `start[i] + k`, k < count[i]."""
+    """The readable vectors of one half: values (n_rows, dim); post i has rows `start[i]` to `start[i] + count[i]`."""
 
     values: np.ndarray
     start: np.ndarray
@@ -174,7 +174,7 @@ class ClipClassifier(Classifier):
         ).to(self.store.device)
 
     def _hide(self, present: np.ndarray) -> tuple[float, ...]:
-        """Return how often each half is hidden in training, from `present (n_posts, n_halves)` of the training posts."""
+        """Return how often each half is hidden in training, from `present (n_posts, n_halves)` of train."""
         if not isinstance(self.options, PairOptions):
             return ()
         if self.options.modality_dropout is not None:

@@ -12,6 +12,7 @@ class Prior(Classifier):
     """The smoothed training prevalence of each label, for every post, as it looks at none of them."""
 
     modalities = ()
+    seeded = False
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         self.learnable = np.zeros_like(self.learnable)  # all that is known is the constant

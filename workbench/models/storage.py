@@ -61,8 +61,8 @@ def write(
 def read(folder: Path | str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the head and the arrays of a model folder after holding every file against the manifest.
 
-    Raises WorkbenchError, in one sentence, for a folder without a model, a pickle or another file that the manifest does
-    not list, a missing or changed file, and another format.
+    Raises WorkbenchError, in one sentence, for a folder without a model, a pickle or another file that the manifest
+    does not list, a missing or changed file, and another format.
     """
     folder = Path(folder)
     head = _head(folder)
@@ -120,4 +120,3 @@ def _digest(head: dict[str, Any]) -> str:
 
 def _canonical(value: dict[str, Any]) -> str:
     return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False)
-

@@ -1,7 +1,7 @@
 """How a head on encoder embeddings learns: whitening, minibatches, early stopping.
 
-Embeddings are computed once and stay in memory on the device; an epoch is a few dozen matrix products. Everything random
-comes from one CPU generator, so that a GPU sees the same batches and masks as a CPU.
+Embeddings are computed once and stay in memory on the device; an epoch is a few dozen matrix products. Everything
+random comes from one CPU generator, so that a GPU sees the same batches and masks as a CPU.
 """
 
 from __future__ import annotations

@@ -7,11 +7,9 @@ unfinished and nothing trusts it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
-import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -57,35 +55,3 @@ def last_line(text: str) -> str:
     """Return the last line of a text that says something, without terminal colours, at most 500 characters."""
     lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text).splitlines() if line.strip()]
     return lines[-1][:500] if lines else ""
-
-
-class Watch:
-    """Follows one execution from outside (which kernel, which cell of how many) and can stop it at once."""
-
-    def __init__(self) -> None:
-        self.kernel: int | None = None
-        self.cell: int | None = None
-        self.cells = 0
-        self.error: str | None = None
-        self.stopped = False
-
-    def started(self, kernel: int) -> None:
-        """Note the kernel's process id, which is also its process group."""
-        self.kernel = kernel
-        if self.stopped:
-            self.stop()
-
-    def entered(self, cell: int, cells: int) -> None:
-        """Note the cell now executed, an index in the source notebook, and how many cells there are."""
-        self.cell, self.cells = cell, cells
-
-    def stop(self) -> None:
-        """Have it killed, now or when there is a kernel; it ends as interrupted within about a second."""
-        self.stopped = True
-        self.kill()
-
-    def kill(self) -> None:
-        """Kill the kernel, if there is one, and whatever it started."""
-        if self.kernel:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.kernel, signal.SIGKILL)

@@ -200,10 +200,9 @@ class _Table:
     def rows(self) -> list[dict[str, Any]]:
         """Return a row per model, label and metric."""
         cell, last = self.cell, len(self.labels)
-        weighted = len(np.unique(cell.weight)) > 1
         wanted = {one.run.information for one in self.seen.values()} & set(cell.exact)
         best = {name: at_once(ceiling(cell, name, self.used), cell) for name in wanted}
-        names = [name for name in NAMES if weighted or name != "precision_site"]
+        names = [name for name in NAMES if cell.weighted or name != "precision_site"]
         places = [(self.place(k), self.place(k, cell.weight)) for k in range(last + 1)]
         return [
             {"model": alias, "metric": name, **places[k][name == "precision_site"], **self._value(alias, name, k, best)}

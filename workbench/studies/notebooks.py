@@ -30,8 +30,9 @@ import nbformat
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from workbench.schema import WorkbenchError, unknown
-from workbench.studies import DONE, FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, Watch, last_line, write_text
+from workbench.studies import DONE, FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, last_line, write_text
 from workbench.studies.keys import code, names_read, read
+from workbench.studies.watch import Watch
 
 KERNEL = "python3"
 PARTIAL = ".partial.ipynb"  # beside the output, while it runs

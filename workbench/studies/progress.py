@@ -24,7 +24,8 @@ from typing import Any, Self
 import psutil
 
 from workbench.schema import WorkbenchError
-from workbench.studies import DONE, FAILED, INTERRUPTED, Watch, last_line, read_json, write_json
+from workbench.studies import DONE, FAILED, INTERRUPTED, last_line, read_json, write_json
+from workbench.studies.watch import Watch
 
 RESULTS = ("metrics.json", "predictions.parquet")
 GRACE = 5.0  # seconds a run has to record its interruption before it is killed

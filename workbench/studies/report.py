@@ -16,20 +16,32 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from workbench import corpora
 from workbench.metrics import plots
+from workbench.schema import Taxonomy, WorkbenchError
 from workbench.studies import gallery, write_text
+from workbench.studies.config import expand
 from workbench.studies.predictions import Run
 from workbench.studies.sections import Section, sections
 
 
-def write(folder: Path, comparison: dict[str, Any], runs: Sequence[Run], posts: pa.Table | None = None) -> Path:
+def write(folder: Path, comparison: dict[str, Any], runs: Sequence[Run], corpus: dict[str, Any]) -> Path:
     """Write `report.html` into a study's folder, whole or not at all, and return its path.
 
-    posts: the corpus, for showing the worst errors; without it that section is left out.
+    corpus: where the study's posts come from; where they are not at hand, the worst errors are not shown.
     """
+    posts = posts_of(corpus)
     about = {"study": comparison["study"], "question": comparison["question"]}
     page = _render("report.html", sections=sections(comparison, runs, posts), picture=_both, **about)
     return write_text(folder / "report.html", page)
+
+
+def posts_of(corpus: dict[str, Any]) -> pa.Table | None:
+    """Return the posts of a study's corpus, None where its data are not on this machine."""
+    try:
+        return corpora.load(expand(corpus, "the study"), Taxonomy.load()).table
+    except WorkbenchError:
+        return None
 
 
 def fragment(section: Section) -> str:

@@ -57,6 +57,11 @@ class Cell:
         return cls(test, view, rows, codes, groups, scores.weight[rows], y, known, exact, mixed)
 
     @cached_property
+    def weighted(self) -> bool:
+        """Whether the rows stand for unequal numbers of the site's posts."""
+        return bool((self.weight != self.weight[:1]).any())
+
+    @cached_property
     def positives(self) -> np.ndarray:
         """The number of known positives (L,)."""
         return (self.y & self.known).sum(axis=0)
@@ -89,7 +94,7 @@ class Seen:
         self.ranks = _ranks(np.where(unseen, run.prevalence, prob), np.where(unseen, stand_in, logit))
         flagged = (prob >= run.thresholds[:, None, :]) & ~unseen
         self.counts = self._counts(flagged, np.ones(len(cell.codes)))
-        self.site_counts = self._counts(flagged, cell.weight)
+        self.site_counts = self._counts(flagged, cell.weight) if cell.weighted else self.counts
 
     def _counts(self, flagged: np.ndarray, weight: np.ndarray) -> np.ndarray:
         cell, (seeds, _, labels) = self.cell, flagged.shape
@@ -119,12 +124,13 @@ class Seen:
             counts = _resampled(self.counts, W)
             for m, name in enumerate(RATES):
                 values[m, :, :-1] = getattr(Confusion(*counts), name)
-            values[-2, :, :-1] = Confusion(*_resampled(self.site_counts, W)).precision
+            site = _resampled(self.site_counts, W) if cell.weighted else counts
+            values[NAMES.index("precision_site"), :, :-1] = Confusion(*site).precision
             for (s, k), ranking in rankings.items():
-                values[len(RATES) : len(RATES) + 2, s, k] = ranking.areas(W)
+                values[len(RATES) : len(RATES) + len(AREAS), s, k] = ranking.areas(W)
             if used.any():
                 values[:, :, -1] = values[:, :, :-1][:, :, used].mean(axis=2)
-                values[-1, :, -1] = Confusion(*counts[:, :, used].sum(axis=2)).f1
+                values[NAMES.index("f1_micro"), :, -1] = Confusion(*counts[:, :, used].sum(axis=2)).f1
             return values
 
         return evaluate

@@ -308,7 +308,7 @@ def _facts(study: StudyConfig) -> dict[str, Any]:
     for package in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
-    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--untracked-files=no")
+    commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     return {
         "study": study.name,
         "versions": versions,
@@ -374,7 +374,7 @@ def compare_study(study: StudyConfig, runs: list[Run], *, always: bool = False) 
         comparison = methods.compare(study.name, study.question, loaded, settings)
         comparison = {**comparison, "missing": missing, "made_from": made_from}
         write_json(path, comparison)
-        importlib.import_module("workbench.studies.report").write(study.folder, comparison, loaded)
+        importlib.import_module("workbench.studies.report").write(study.folder, comparison, loaded, study.corpus)
     headline(comparison, methods.tables(comparison))
     print(f"comparison: {path}\nreport:     {page}", flush=True)
     return comparison

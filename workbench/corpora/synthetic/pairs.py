@@ -1,6 +1,6 @@
 """Unlabelled pairs of the synthetic world, for training an encoder: (picture, caption) and (text, paraphrase).
 
-Seeds are disjoint from every corpus by construction (a corpus seeds its chunks with two numbers, this with three). Who
+Seeds are disjoint from every corpus by construction: the third number that seeds a corpus is 2, that of these is 1. Who
 trains on these pairs has seen the world's causes, though none of its labels: the encoder's card says so.
 """
 

@@ -9,7 +9,8 @@ the labels and of everything else. A label's probability is a logistic table ove
 
 *Pair-only* harm is a matching: remark i is harmful for label k only with scene match_k(i). All labels share one block
 of remarks and scenes, each label has its own matching, and every remark and every scene of the block is equally likely;
-so neither half alone says anything about the label, and no sum of two halves can.
+so neither half alone says anything about the label. The sum of two scores that fits best is constant over the block as
+well: fusing fitted scores gains there by luck alone. (Whoever knows the matching can build a sum that ranks better.)
 
 Because the table is small, `World.exact` sums it: P(label | any set of observed fields). The prior is the one that the
 corpus is sampled from; oversampling changes the weight of whole components of the prior and is undone by `weight`.
@@ -77,6 +78,8 @@ FIELDS = {  # what observing a field of a post reveals; pattern and period are a
     "language": ("language",),
 }
 BASE, HARM = -7.0, 9.5  # sigmoid(-7) = 0.0009 of harmless cells carry a label, sigmoid(2.5) = 0.92 of harmful ones
+_RATE = 1.0 / (1.0 + np.exp(-(BASE + HARM)))  # of what a harmful component holds
+_CROWDING = len(LABELS) / len(REMARKS)  # the part of the block's cells that is harmful for some label
 AUTHOR = {"misinformation": 0.8}  # what a prone author adds; 0.4 for the other labels
 
 
@@ -100,8 +103,8 @@ class World:
         self._tables: dict[tuple[str, ...], dict[str, np.ndarray]] = {}
         site = {"text": 0.8, "image": 0.1, "text+image": 0.1}
         self.patterns = site if paired is None else self._with_paired(site, paired)
-        natural = self._harm_factor(prevalence, site)
-        factor = natural if harm is None else self._harm_factor(harm, self.patterns)
+        natural = self._harm_factor("prevalence", prevalence, site)
+        factor = natural if harm is None else self._harm_factor("oversample.harm", harm, self.patterns)
         self.contents, self.weights = {}, {}
         for pattern in PATTERNS:
             at_site, sampled = self._contents(pattern, natural), self._contents(pattern, factor)
@@ -150,37 +153,36 @@ class World:
         matchable = _spread(SCENES, dict.fromkeys(MATCHABLE, 1.0), pictures)
         harm_words = _spread(INTENTS, dict.fromkeys(TEXT_HARM, 1.0), words)
         harm_views = _spread(SCENES, dict.fromkeys(IMAGE_HARM, 1.0), pictures)
-        rate = 1.0 / (1.0 + np.exp(-(BASE + HARM)))
-        harmful = factor / rate
+        harmful = factor / _RATE
         if not (words and pictures):
             calm = np.outer(calm_words, calm_views)
             confounders = np.outer(remarks, calm_views) if words else np.outer(calm_words, matchable)
             loud = np.outer(harm_words, calm_views) if words else np.outer(calm_words, harm_views)
             return harmful * loud + (1 - harmful) * (0.85 * calm + 0.15 * confounders)
-        crowding = len(LABELS) / len(REMARKS)  # the part of block cells that is harmful for some label
         pair, text, image = self.shares
-        mass = harmful * np.array([pair / crowding, text, image])
-        if mass.sum() > 1:
-            raise WorkbenchError(
-                f"a share of {factor:.2f} harmful posts cannot be reached with these shares; lower `oversample.harm`"
-            )
+        mass = harmful * np.array([pair / _CROWDING, text, image])
         half_calm = np.outer(remarks, calm_views) + np.outer(calm_words, matchable)  # block halves without their match
         calm = 0.8 * np.outer(calm_words, calm_views) + 0.1 * half_calm
         parts = [np.outer(remarks, matchable), np.outer(harm_words, calm_views), np.outer(calm_words, harm_views), calm]
         return np.tensordot(np.append(mass, 1 - mass.sum()), np.stack(parts), 1)
 
-    def _harm_factor(self, harm: float, patterns: dict[str, float]) -> float:
+    def _harm_factor(self, option: str, harm: float, patterns: dict[str, float]) -> float:
         """The factor with which a share `harm` of posts has a label: harm is affine in it, so two points tell."""
-        at = []
-        for factor in (0.0, 0.1):
+        pair, text, image = self.shares
+        most = _RATE / max(1.0, pair / _CROWDING + text + image)  # leaves no calm post
+        ends = []
+        for factor in (0.0, most):
             share = 0.0
             for pattern, p in patterns.items():
                 joint = _surroundings()[..., None, None] * self._contents(pattern, factor)
                 share += p * (joint.sum(1) * (1 - np.prod(1 - self.label_table, axis=0))).sum()
-            at.append(share)
-        if harm < at[0]:
-            raise WorkbenchError(f"a share of {harm} harmful posts is below the world's floor of {at[0]:.4f}; raise it")
-        return 0.1 * (harm - at[0]) / (at[1] - at[0])
+            ends.append(share)
+        if not ends[0] < harm < ends[1]:
+            raise WorkbenchError(
+                f"`{option}` is {harm}, but with these shares and this part of pairs between {ends[0]:.4f} and "
+                f"{ends[1]:.4f} of the posts can have a label; choose a share in between"
+            )
+        return most * (harm - ends[0]) / (ends[1] - ends[0])
 
     @cached_property
     def prior(self) -> dict[str, np.ndarray]:
@@ -204,12 +206,13 @@ class World:
         for field in information:
             if field not in FIELDS:
                 raise WorkbenchError(unknown("field", field, FIELDS))
-        seen = {axis for field in information for axis in FIELDS[field]} | {"period"}
-        hidden = tuple(n for n, axis in enumerate(AXES) if axis not in seen)
         harm = self.label_table  # (k, region, author, intent, scene)
         harm = harm[:, None, :, None, :, None, None, :, :, None]
         tables = {}
         for pattern, joint in self.prior.items():
+            lacking = {"text", "image"} - set(pattern.split("+"))
+            seen = {axis for field in information if field not in lacking for axis in FIELDS[field]} | {"period"}
+            hidden = tuple(n for n, axis in enumerate(AXES) if axis not in seen)
             total = joint.sum(hidden, keepdims=True)
             mass = (joint[None] * harm).sum(tuple(n + 1 for n in hidden), keepdims=True)
             tables[pattern] = np.divide(mass, total[None], out=np.zeros_like(mass), where=total[None] > 0)

@@ -1,0 +1,270 @@
+"""Resampling by group: the fast kernels against brute force, and the promises of intervals and tests in simulation."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from workbench.metrics import classification as c
+from workbench.metrics import intervals as iv
+
+
+def sample(n=120, groups=40, *, levels=None, rate=0.3, strength=1.0, seed=0):
+    """Truths, scores (with ties where `levels` is given) and group codes."""
+    rng = np.random.default_rng(seed)
+    y = rng.random(n) < rate
+    score = rng.normal(size=n) + strength * y
+    if levels:
+        score = np.round(score * levels) / levels
+    return y, score, *iv.group_codes(rng.integers(0, groups, n))
+
+
+# -------------------------------------------------------------------------------------------------- against brute force
+
+
+@pytest.mark.parametrize("levels", [None, 2, 0.4])
+def test_areas_under_weights_are_those_of_naive_reweighting(levels):
+    y, score, codes, groups = sample(levels=levels)
+    W = np.random.default_rng(1).integers(0, 4, (groups, 25)).astype(float)
+    ranking = iv.Ranking.build(y, score, codes, groups)
+    ap = [average_precision_score(y, score, sample_weight=w[codes]) for w in W.T]
+    auc = [roc_auc_score(y, score, sample_weight=w[codes]) for w in W.T]
+    np.testing.assert_allclose(ranking.areas(W), [ap, auc], rtol=1e-12)
+    np.testing.assert_allclose(ranking.average_precision(W), ap, rtol=1e-12)
+    np.testing.assert_allclose(ranking.roc_auc(W), auc, rtol=1e-12)
+
+
+@given(seed=st.integers(0, 10_000), n=st.integers(1, 25), levels=st.sampled_from([None, 1, 0.3]))
+def test_areas_agree_with_the_metrics_on_any_small_sample(seed, n, levels):
+    y, score, codes, groups = sample(n, 6, levels=levels, seed=seed)
+    rng = np.random.default_rng(seed)
+    known, weight, W = rng.random(n) < 0.8, rng.integers(0, 3, n), rng.integers(0, 3, (groups, 5)).astype(float)
+    ranking = iv.Ranking.build(y, np.where(known, score, np.nan), codes, groups, weight=weight, known=known)
+    for w, found in zip(W.T, ranking.areas(W).T, strict=True):
+        masks = {"weight": weight * w[codes], "known": known}
+        expected = [c.average_precision(y, score, **masks), c.roc_auc(y, score, **masks)]
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_without_a_positive_or_any_post_areas_are_nan():
+    W = np.ones((2, 3))
+    assert np.isnan(iv.Ranking.build([0, 0], [0.1, 0.2], [0, 1], 2).areas(W)).all()
+    assert np.isnan(iv.Ranking.build([], [], np.array([], int), 2).areas(W)).all()
+    with pytest.raises(ValueError, match="NaN for 1 of 2"):
+        iv.Ranking.build([1, 0], [np.nan, 0.2], [0, 1], 2)
+
+
+def test_counts_of_groups_add_up_to_confusions():
+    y, score, codes, groups = sample()
+    known = np.random.default_rng(3).random(len(y)) < 0.7
+    counts = iv.group_confusions(y, score >= 0.5, codes, groups, known=known)
+    w = np.random.default_rng(4).integers(0, 4, groups)
+    expected = c.confusion(y, score, threshold=0.5, weight=w[codes], known=known)
+    assert c.Confusion(*(counts @ w).tolist()) == expected
+
+
+# ------------------------------------------------------------------------------------------------------------ bootstrap
+
+
+def test_draws_are_the_samples_own_first_then_groups_with_replacement_whatever_the_chunk():
+    whole = np.concatenate(list(iv.bootstrap_weights(7, 50, seed=3, chunk=50)), axis=1)
+    parts = np.concatenate(list(iv.bootstrap_weights(7, 50, seed=3, chunk=6)), axis=1)
+    np.testing.assert_array_equal(whole, parts)
+    assert (whole[:, 0] == 1).all()
+    assert (whole.sum(axis=0) == 7).all()  # each resample draws as many groups as there are
+    assert whole[:, 1:].max() > 1
+    other = np.concatenate(list(iv.bootstrap_weights(7, 50, seed=4)), axis=1)
+    assert (whole != other).any()
+
+
+def test_groups_are_drawn_multinomially():
+    W = np.concatenate(list(iv.bootstrap_weights(20, 20_000, seed=0)), axis=1)[:, 1:]
+    # a count is binomial (20, 1/20): mean 1, variance .95, none drawn with (19/20)^20 = .3585
+    assert W.mean() == pytest.approx(1)
+    assert W.var() == pytest.approx(0.95, abs=0.01)
+    assert (W == 0).mean() == pytest.approx(0.3585, abs=0.003)
+
+
+def test_the_bootstrap_returns_the_metric_itself_first():
+    y, score, codes, groups = sample()
+    ranking = iv.Ranking.build(y, score, codes, groups)
+    draws = iv.bootstrap(ranking.average_precision, groups, 200, seed=0)
+    assert draws.shape == (201,)
+    assert draws[0] == pytest.approx(average_precision_score(y, score))
+    np.testing.assert_array_equal(draws, iv.bootstrap(ranking.average_precision, groups, 200, seed=0))
+
+
+def test_copies_in_one_group_do_not_narrow_the_interval():
+    y, score, codes, groups = sample(levels=4)
+    once = iv.Ranking.build(y, score, codes, groups)
+    thrice = iv.Ranking.build(y.repeat(3), score.repeat(3), codes.repeat(3), groups)
+    a, b = (iv.bootstrap(one.roc_auc, groups, 100, seed=0) for one in (once, thrice))
+    np.testing.assert_allclose(a, b)
+
+
+def test_percentiles_leave_out_undefined_resamples_until_they_are_the_rule():
+    assert iv.percentile_interval([np.nan, 0, 1, 2, 3, 4], alpha=0.5) == (1, 3)
+    assert np.isnan(iv.percentile_interval([np.nan, np.nan, 1, 2])).all()
+    assert np.isnan(iv.percentile_interval([])).all()
+
+
+def test_one_sided_p_counts_and_reaches_below_its_count():
+    draws = np.array([-1.0, 0.0, 1.0, 2.0])
+    assert iv.one_sided_p(0.5, draws) == pytest.approx(3 / 5)  # two of four at or below 0
+    assert iv.one_sided_p(0.0, np.zeros(99)) == 1
+    # nine standard errors above 0 with 999 resamples: a count alone would stop at .001
+    far = 9 + np.random.default_rng(0).normal(size=999)
+    assert iv.one_sided_p(9.0, far) == pytest.approx(stats.norm.sf(9 / far.std(ddof=1)))
+    near = np.linspace(0.01, 1, 9)  # all above 0 by luck of few: never less than the count when the tail is fat
+    assert iv.one_sided_p(0.1, near) == pytest.approx(1 / 10)
+    assert np.isnan(iv.one_sided_p(np.nan, draws))
+    assert np.isnan(iv.one_sided_p(0.5, [np.nan, np.nan, 1.0]))
+
+
+# ---------------------------------------------------------------------------------------------------------- permutation
+
+
+@pytest.mark.parametrize("metric", ["average_precision", "roc_auc"])
+def test_swaps_are_those_of_naive_swapping(metric):
+    y, a, codes, groups = sample(levels=3)
+    b = sample(levels=2, seed=9)[1] * 100  # another scale: only ranks may matter
+    known = np.random.default_rng(5).random(len(y)) < 0.8
+    difference = iv.swapped_ranking(y, a, b, codes, groups, metric=metric, known=known)
+    S = np.random.default_rng(6).integers(0, 2, (groups, 12)).astype(float)
+    exact = {"average_precision": average_precision_score, "roc_auc": roc_auc_score}[metric]
+    ranks = [iv.midranks(score[known]) for score in (a, b)]
+    for s, found in zip(S.T, difference(S), strict=True):
+        keep = s[codes[known]] == 1
+        first, second = np.where(keep, *ranks), np.where(keep, *ranks[::-1])
+        assert found == pytest.approx(exact(y[known], first) - exact(y[known], second), abs=1e-12)
+    observed = exact(y[known], a[known]) - exact(y[known], b[known])
+    assert difference(np.ones((groups, 1)))[0] == pytest.approx(observed)
+
+
+def test_swapped_counts_are_those_of_naive_swapping():
+    y, a, codes, groups = sample()
+    b = sample(seed=9)[1]
+    counts = [iv.group_confusions(y, score >= 0.5, codes, groups) for score in (a, b)]
+    S = np.random.default_rng(6).integers(0, 2, (groups, 12)).astype(float)
+    for s, found in zip(S.T, iv.swapped_counts(*counts, "f1")(S), strict=True):
+        keep = s[codes] == 1
+        expected = c.f1(y, np.where(keep, a, b)) - c.f1(y, np.where(keep, b, a))
+        assert found == pytest.approx(expected)
+
+
+def test_the_permutation_p_is_the_share_of_all_swaps_at_least_as_extreme():
+    # 6 groups have 64 swaps, so the exact p can be counted; 20,000 draws lie within .01 of it
+    y, a, codes, groups = sample(24, 6, strength=1.5, seed=2)
+    b = sample(24, 6, seed=3)[1]
+    difference = iv.swapped_ranking(y, a, b, codes, groups)
+    every = np.array([[i >> g & 1 for i in range(2**groups)] for g in range(groups)], dtype=float)
+    exact = np.mean(np.abs(difference(every)) >= abs(difference(np.ones((groups, 1)))[0]) - 1e-12)
+    delta, p = iv.permutation_test([difference], groups, draws=20_000, seed=0)
+    assert p == pytest.approx(exact, abs=0.01)
+    assert delta == pytest.approx(average_precision_score(y, a) - average_precision_score(y, b))
+    assert iv.permutation_test([difference], groups, draws=20_000, seed=0) == (delta, p)
+
+
+def test_labels_and_seeds_are_averaged_under_the_same_swaps():
+    y, a, codes, groups = sample()
+    b = sample(seed=9)[1]
+    forward, back = (iv.swapped_ranking(y, *scores, codes, groups) for scores in ((a, b), (b, a)))
+    # under the same swaps the two cancel in every draw; under separate ones they would not
+    assert iv.permutation_test([forward, back], groups, draws=1000) == (pytest.approx(0), 1)
+
+
+def test_equal_models_differ_by_nothing_and_unlike_ones_clearly():
+    y, a, codes, groups = sample(600, 600, strength=2.0)
+    noise = sample(600, 600, strength=0.0, seed=7)[1]
+    assert iv.permutation_test([iv.swapped_ranking(y, a, a, codes, groups)], groups) == (0, 1)
+    # no draw of 9,999 is as extreme: the smallest p there is
+    assert iv.permutation_test([iv.swapped_ranking(y, a, noise, codes, groups)], groups, draws=9999)[1] == 1e-4
+
+
+def test_an_undefined_difference_has_no_p():
+    nothing = iv.swapped_ranking([0, 0], [0.1, 0.2], [0.2, 0.1], [0, 1], 2)
+    assert np.isnan(iv.permutation_test([nothing], 2)).all()
+    assert np.isnan(iv.permutation_test([], 2)).all()
+
+
+# ------------------------------------------------------------------------------------------------ corrections and rates
+
+
+def test_holm_by_hand():
+    # sorted .01 .02 .03 .04 times 4 3 2 1 = .04 .06 .06 .04, and no later one below an earlier
+    np.testing.assert_allclose(iv.holm([0.03, 0.01, 0.04, 0.02]), [0.06, 0.04, 0.06, 0.06])
+    np.testing.assert_allclose(iv.holm([0.5, np.nan, 0.9]), [1.0, np.nan, 1.0])
+    assert iv.holm([]).shape == (0,)
+    assert np.isnan(iv.holm([np.nan])).all()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_keeps_the_order_and_never_lowers_a_p(p):
+    adjusted = iv.holm(p)
+    assert (adjusted >= np.array(p) - 1e-15).all()
+    assert (adjusted <= 1).all()
+    assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 5), (3, 10), (50, 50), (123, 1000)])
+def test_wilson_is_scipys(successes, trials):
+    expected = stats.binomtest(successes, trials).proportion_ci(0.9, method="wilson")
+    assert iv.wilson(successes, trials, alpha=0.1) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert np.isnan(iv.wilson(0, 0)).all()
+
+
+def test_every_example_in_the_docstrings_holds():
+    results = doctest.testmod(iv)
+    assert results.attempted >= 5
+    assert results.failed == 0
+
+
+# -------------------------------------------------------------------------------------------------------- in simulation
+
+
+def simulated(rng, groups=250, rate=0.3, strength=(1.0, 1.0)):
+    """Groups of one to three near-copies; two models of the given strengths whose errors go together."""
+    sizes = rng.integers(1, 4, groups)
+    y, shared = rng.random(groups) < rate, rng.normal(size=groups)
+    scores = [s * y + 0.7 * shared + 0.7 * rng.normal(size=groups) for s in strength]
+    codes = np.repeat(np.arange(groups), sizes)
+    near = [np.repeat(score, sizes) + 0.05 * rng.normal(size=len(codes)) for score in scores]
+    return np.repeat(y, sizes), *near, codes
+
+
+@pytest.mark.slow
+def test_the_interval_covers_the_truth_and_one_by_post_would_not():
+    rng = np.random.default_rng(0)
+    y, score, _, _ = simulated(rng, groups=200_000)
+    truth, hits = average_precision_score(y, score), {"group": 0, "post": 0}
+    for trial in range(400):
+        y, score, _, codes = simulated(rng)
+        for unit, units in (("group", codes), ("post", np.arange(len(codes)))):
+            n = units.max() + 1
+            draws = iv.bootstrap(iv.Ranking.build(y, score, units, n).average_precision, n, 400, seed=trial)
+            low, high = iv.percentile_interval(draws[1:])
+            hits[unit] += low <= truth <= high
+    # 95 % nominal; 400 trials have a standard error of 1.1 points; near-copies taken for evidence cost far more
+    assert 0.92 <= hits["group"] / 400 <= 0.98
+    assert hits["post"] / 400 < 0.88
+
+
+@pytest.mark.slow
+def test_the_permutation_test_holds_its_level_and_finds_what_is_there():
+    rng, p = np.random.default_rng(1), {"equal": [], "better": []}
+    for trial in range(400):
+        for name, strength in (("equal", (1.0, 1.0)), ("better", (1.0, 2.2))):
+            y, a, b, codes = simulated(rng, groups=120, strength=strength)
+            difference = iv.swapped_ranking(y, a, b, codes, 120)
+            p[name].append(iv.permutation_test([difference], 120, draws=499, seed=trial)[1])
+    rejected = {name: np.mean(np.array(values) <= 0.05) for name, values in p.items()}
+    # at most 5 % of true hypotheses; three standard errors of 400 trials are 3.3 points
+    assert rejected["equal"] <= 0.083
+    assert 0.4 <= np.mean(p["equal"]) <= 0.6
+    assert rejected["better"] > 0.8

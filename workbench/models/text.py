@@ -1,0 +1,191 @@
+"""Words and character n-grams by logistic regression: the baseline that any text model has to beat.
+
+Counts of word and character n-grams, 1 + log(count) times smoothed idf, each post's row of length 1, then one logistic
+regression per label on the posts that know it. Character n-grams inside words bridge misspellings and inflection.
+The weighting is scikit-learn's TfidfVectorizer(sublinear_tf=True) over both kinds together, written out here so that a
+fitted model is plain data: a vocabulary, its idf, a matrix of weights.
+Open doubt: liblinear's intercept is penalised like a weight; with unit rows that shrinks it a little for rare labels.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, field_validator, model_validator
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
+
+from workbench.metrics.classification import average_precision
+from workbench.models import Classifier, two_classes
+from workbench.preprocessing.text import TextOptions, clean
+from workbench.schema import Options, declared, label_matrix
+
+VOCABULARY = "vocabulary.json"
+ENOUGH = 10  # positives and negatives that validation must have to choose C for a label
+WORD = r"(?u)\b\w+\b"  # one-letter words too: "u", "I"
+
+
+class TfidfOptions(Options):
+    """Which n-grams are counted and how strongly their weights are held back."""
+
+    ngrams: tuple[int, int] | None = Field((1, 2), description="Shortest and longest run of words; null: no words.")
+    char_ngrams: tuple[int, int] | None = Field(
+        (2, 5), description="Shortest and longest run of characters within a word; null: no characters."
+    )
+    min_df: int = Field(2, ge=1, description="An n-gram counts if so many training posts have it.")
+    max_features: int | None = Field(None, ge=1, description="Most n-grams of each kind, the most frequent; null: all.")
+    C: tuple[float, ...] = Field(
+        (1.0, 3.0, 10.0),
+        min_length=1,
+        description="Inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
+    )
+    class_weight: Literal["balanced"] | None = Field(None, description="Weigh both classes alike, or not (null).")
+    text: TextOptions = Field(TextOptions(), description="How a text is cleaned before n-grams are counted.")
+
+    @field_validator("C", mode="before")
+    @classmethod
+    def _one_is_enough(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int | float) else value
+
+    @model_validator(mode="after")
+    def _ranges_make_sense(self) -> Self:
+        for name in ("ngrams", "char_ngrams"):
+            span = getattr(self, name)
+            if span and not 1 <= span[0] <= span[1] <= 20:
+                raise ValueError(f"{name} must be two numbers from 1 to 20, the shorter first, not {list(span)}")
+        if not (self.ngrams or self.char_ngrams):
+            raise ValueError("ngrams and char_ngrams cannot both be null")
+        if any(value <= 0 for value in self.C):
+            raise ValueError(f"C must be above 0, not {list(self.C)}")
+        return self
+
+
+class Ngrams:
+    """Counts of one kind of n-gram over a fixed vocabulary."""
+
+    def __init__(self, analyzer: str, span: tuple[int, int], vocabulary: list[str] | None = None) -> None:
+        self.analyzer, self.span, self.vocabulary = analyzer, span, vocabulary
+
+    def _counter(self, vocabulary: list[str] | None) -> CountVectorizer:
+        pattern = {"token_pattern": WORD} if self.analyzer == "word" else {}
+        return CountVectorizer(
+            analyzer=self.analyzer, ngram_range=tuple(self.span), vocabulary=vocabulary, dtype=np.float64, **pattern
+        )
+
+    def learn(self, texts: list[str], min_df: int, most: int | None) -> sparse.csr_matrix:
+        """Take the n-grams of `texts` that `min_df` of them have; return their counts (n_texts, n_ngrams)."""
+        counter = self._counter(None)
+        try:
+            counts = counter.fit_transform(texts)
+        except ValueError:  # no text has any n-gram of this kind
+            self.vocabulary = []
+            return sparse.csr_matrix((len(texts), 0))
+        posts = np.bincount(counts.indices, minlength=counts.shape[1])
+        kept = np.flatnonzero(posts >= min_df)
+        if most is not None and len(kept) > most:
+            kept = np.sort(kept[np.argsort(-posts[kept], kind="stable")[:most]])
+        self.vocabulary = counter.get_feature_names_out()[kept].tolist()
+        return counts[:, kept]
+
+    def count(self, texts: list[str]) -> sparse.csr_matrix:
+        """Return the counts (n_texts, n_ngrams) of the vocabulary's n-grams."""
+        if not self.vocabulary:
+            return sparse.csr_matrix((len(texts), 0))
+        return self._counter(self.vocabulary).transform(texts)
+
+
+class TfidfClassifier(Classifier):
+    """Logistic regression on tf-idf of word and character n-grams."""
+
+    options_class = TfidfOptions
+    options: TfidfOptions
+    modalities = ("text",)
+    seeded = False
+
+    def __init__(self, name: str, options: Options, **built: Any) -> None:
+        super().__init__(name, options, **built)
+        spans = {"word": self.options.ngrams, "char_wb": self.options.char_ngrams}
+        self.kinds = [Ngrams(analyzer, span) for analyzer, span in spans.items() if span]
+        self.idf = np.zeros(0)
+        self.weights = np.zeros((0, len(self.taxonomy.names)))
+        self.bias = np.zeros(len(self.taxonomy.names))
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        rows = declared(train)["text"]
+        y, known = (array[rows] for array in label_matrix(train, self.taxonomy))
+        self.learnable &= two_classes(y, known)
+        texts = self._texts(train, rows)
+        least, most = self.options.min_df, self.options.max_features
+        counts = sparse.hstack([kind.learn(texts, least, most) for kind in self.kinds]).tocsr()
+        # Smoothed as if one more post had every n-gram: log((1 + n) / (1 + df)) + 1.
+        self.idf = np.log((1 + len(texts)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
+        if counts.shape[1] == 0:
+            self.learnable[:] = False
+        x = self._weighted(counts)
+        held_out = self._held_out(validation)
+        self.weights, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
+        self.record = {"ngrams": x.shape[1], "C": {}}
+        for k in np.flatnonzero(self.learnable):
+            some = known[:, k]
+            model = self._chosen(x[some], y[some, k] > 0.5, held_out, k)
+            self.weights[:, k], self.bias[k] = model.coef_[0], model.intercept_[0]
+            self.record["C"][self.taxonomy.names[k]] = model.C
+
+    def _chosen(self, x: sparse.csr_matrix, y: np.ndarray, held_out: tuple, k: int) -> LogisticRegression:
+        """Return the regression for label k whose C ranks validation best; the middle C where it cannot tell."""
+        z, truth, known = held_out[0], held_out[1][:, k] > 0.5, held_out[2][:, k]
+        strengths = self.options.C
+        if min((truth & known).sum(), (~truth & known).sum()) < ENOUGH:
+            strengths = (sorted(strengths)[len(strengths) // 2],)
+        fixed = {"class_weight": self.options.class_weight, "solver": "liblinear", "max_iter": 10_000}
+        models = [LogisticRegression(C=c, **fixed).fit(x, y) for c in strengths]
+        if len(models) == 1:
+            return models[0]
+        ranked = [average_precision(truth[known], model.decision_function(z[known])) for model in models]
+        return models[int(np.argmax(ranked))]
+
+    def _held_out(self, validation: pa.Table) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+        """Return features, y and known of the validation posts that have a text."""
+        rows = declared(validation)["text"]
+        y, known = label_matrix(validation, self.taxonomy)
+        return self._features(self._texts(validation, rows)), y[rows], known[rows]
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        readable = declared(posts)["text"]
+        scores = np.zeros((len(posts), len(self.bias)))
+        if readable.any():
+            scores[readable] = self._features(self._texts(posts, readable)) @ self.weights + self.bias
+        return scores, readable
+
+    def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
+        texts = table["text"].filter(pa.array(rows)).to_pylist()
+        return [clean(text, self.options.text) for text in texts]
+
+    def _features(self, texts: list[str]) -> sparse.csr_matrix:
+        """Return the weighted n-grams (n_texts, n_ngrams) of cleaned texts."""
+        return self._weighted(sparse.hstack([kind.count(texts) for kind in self.kinds]).tocsr())
+
+    def _weighted(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
+        if 0 in counts.shape:
+            return counts
+        counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
+        return normalize(counts)
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {"idf": self.idf, "weights": self.weights, "bias": self.bias}
+
+    def _save_parts(self, folder: Path) -> None:
+        vocabularies = {kind.analyzer: kind.vocabulary for kind in self.kinds}
+        (folder / VOCABULARY).write_text(json.dumps(vocabularies, indent=0), encoding="utf-8")
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        vocabularies = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        for kind in self.kinds:
+            kind.vocabulary = vocabularies[kind.analyzer]
+        self.idf, self.weights, self.bias = arrays["idf"], arrays["weights"], arrays["bias"]
