@@ -1,6 +1,6 @@
 """Small corpora and an encoder of words that needs no weights; what a text or a picture says stands in plain words.
 
-In the fake encoder a text (or the bytes of a picture, as ASCII) is a bag of words; `a | b` has the two readings a and b;
+In the fake encoder a text (or the bytes of a picture, as ASCII) is a bag of words; `a | b` has two readings;
 `unreadable` cannot be read.
 """
 

@@ -5,7 +5,7 @@ so it sees scores as honest as those of new posts. Members are then fitted again
 is sum_m (w_m * logit_m + v_m * there_m) + bias: additive in the halves given which of them are there. It cannot know
 what only the pair says, and is the yardstick for models that should.
 
-Weights of members are not negative (Breiman's finding that this stacks best, and a member that finds a post more harmful
+Weights of members are not negative (Breiman found that this stacks best, and a member that finds a post more harmful
 cannot make it less so); hence the sum of the members' maxima over readings is the maximum of the sum.
 
 Source: Wolpert 1992, Stacked generalization; Breiman 1996, Stacked regressions.
@@ -140,8 +140,8 @@ def features(scores: np.ndarray) -> np.ndarray:
 def stacker(x: np.ndarray, y: np.ndarray, strength: float, n_members: int) -> tuple[np.ndarray, float]:
     """Return weights (n_features,) and bias of an L2-penalised logistic regression whose first weights are >= 0.
 
-    x: (n_posts, n_features), the first `n_members` columns being members' logits; y: (n_posts,) 0 or 1. The objective is
-    scikit-learn's: strength * sum of log losses + half the squared weights; the bias is free.
+    x: (n_posts, n_features), the first `n_members` columns being members' logits; y: (n_posts,) 0 or 1. The objective
+    is scikit-learn's: strength * sum of log losses + half the squared weights; the bias is free.
     """
 
     def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:

@@ -143,7 +143,12 @@ class TfidfClassifier(Classifier):
         strengths = self.options.C
         if min((truth & known).sum(), (~truth & known).sum()) < ENOUGH:
             strengths = (sorted(strengths)[len(strengths) // 2],)
-        fixed = {"class_weight": self.options.class_weight, "solver": "liblinear", "max_iter": 10_000}
+        fixed = {
+            "class_weight": self.options.class_weight,
+            "solver": "liblinear",
+            "max_iter": 10_000,
+            "random_state": 0,
+        }
         models = [LogisticRegression(C=c, **fixed).fit(x, y) for c in strengths]
         if len(models) == 1:
             return models[0]

@@ -9,7 +9,6 @@ posts; how it would differ after training again is the seeds' standard deviation
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from pydantic import Field, field_validator
 from workbench.metrics import intervals
 from workbench.metrics.classification import METRICS
 from workbench.schema import Options, WorkbenchError, unknown
-from workbench.studies.predictions import Run, check_same_items, load_run
+from workbench.studies.predictions import Run, check_same_items, items_digest, load_run
 from workbench.studies.resampled import AREAS, NAMES, VIEWS, Cell, Seen, at_once, ceiling, permutation, resample
 
 __all__ = ["CompareOptions", "Run", "compare", "load_run", "tables"]
@@ -63,7 +62,7 @@ def compare(study: str, question: str, runs: list[Run], settings: CompareOptions
     tests = sorted({*runs[0].sets} - {VALIDATION}, key=lambda name: (name != MAIN, name))
     result = {"study": study, "question": question, "compare": settings.model_dump(), "labels": runs[0].labels}
     result |= {"labels_used": {}, "best_unimodal": best_unimodal(runs, settings)}
-    result |= {"items": {name: _digest(runs[0].sets[name].post_id) for name in tests}, "models": []}
+    result |= {"items": {name: items_digest(runs[0].sets[name].post_id) for name in tests}, "models": []}
     for test in tests:
         for view in VIEWS:
             cell = Cell.of(runs, test, view, settings.seed)
@@ -299,11 +298,6 @@ def _leak(draws: np.ndarray, alpha: float, tested: bool) -> dict[str, float]:
 
 
 # ------------------------------------------------------------------------------------------------------- plain values
-
-
-def _digest(post_ids: np.ndarray) -> str:
-    """Return sha256 over the sorted post ids, one a line: two comparisons with the same digest used the same items."""
-    return hashlib.sha256("\n".join(sorted(post_ids.tolist())).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _plain(value: Any) -> Any:

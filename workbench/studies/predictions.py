@@ -5,6 +5,7 @@ Read from `run.json`, `metrics.json` and `predictions.parquet` with pyarrow and 
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -179,6 +180,11 @@ def _numbers(rows: pa.Table, name: str, missing: float = np.nan) -> np.ndarray:
 def _flags(rows: pa.Table, name: str) -> np.ndarray:
     """Return a column as bool, null as False."""
     return pc.fill_null(pc.cast(rows[name], pa.bool_()), False).to_numpy().astype(bool)
+
+
+def items_digest(post_ids: np.ndarray) -> str:
+    """Return sha256 over the sorted post ids, one a line: two comparisons with the same digest used the same items."""
+    return hashlib.sha256("\n".join(sorted(post_ids.tolist())).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def check_same_items(runs: Sequence[Run]) -> None:

@@ -24,8 +24,10 @@ from workbench.corpora import splits
 from workbench.features.store import FeatureStore
 from workbench.metrics import classification
 from workbench.schema import ROOT, Taxonomy, WorkbenchError, declared, inputs, label_matrix
+from workbench.studies.predictions import items_digest
 
 SLICES = ("community", "language", "region")
+_FITTED = ("train", "validation")
 TIMED_POSTS = 256  # how many test posts are scored once more, from raw content, to time a model
 
 
@@ -189,6 +191,9 @@ def save(
         "ms_per_post": time_per_post(folder / "bundle" / str(seeds[0]), material, store),
         "seconds": {"fit": sum(one.seconds for one in fitted)},
         "digests": material.digests,
+        "items": {
+            n: items_digest(table["post_id"].to_numpy()) for n, table in material.sets.items() if n not in _FITTED
+        },
         "crossing": material.crossing,
         "feature_hits": store.hits,
         **_machine(store),
