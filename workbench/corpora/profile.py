@@ -67,7 +67,8 @@ def values(table: pa.Table, column: str) -> pd.Series:
 def duplicates(table: pa.Table) -> pd.DataFrame:
     """Return, for texts and pictures, how many contents occur more than once and how many of these cross groups.
 
-    Texts count as equal after cleaning, pictures by their bytes (or path); reposts inside a group are meant to repeat.
+    Texts count as equal after cleaning, pictures by their bytes, wherever these lie (a missing file by its path);
+    reposts inside a group are meant to repeat.
     """
     cleaned = [None if one is None else text.clean(one) or None for one in table["text"].to_pylist()]
     shown = [_picture_key(one) for one in table["image"].to_pylist()]
@@ -111,6 +112,12 @@ def weights(table: pa.Table) -> np.ndarray:
 
 
 def _picture_key(media: dict | None) -> str | None:
-    if not media:
+    """Return what a picture is told by, None where a post brings none."""
+    if not media or (media["bytes"] is None and not media["path"]):
         return None
-    return fingerprint.of_bytes(media["bytes"]) if media["bytes"] is not None else media["path"]
+    if media["bytes"] is not None:
+        return fingerprint.of_bytes(media["bytes"])
+    try:
+        return fingerprint.of_file(media["path"])
+    except (OSError, ValueError):  # ValueError: a NUL in the path
+        return f"missing {media['path']}"

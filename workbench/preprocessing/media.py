@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Any
 
-from workbench.preprocessing.image import Picture, decode
+from workbench.preprocessing.image import DEFAULT, Picture, decode
 
 
 def picture(media: dict[str, Any] | None) -> Picture | None:
@@ -17,7 +18,14 @@ def picture(media: dict[str, Any] | None) -> Picture | None:
         return None
     if media["bytes"] is not None:
         return decode(media["bytes"])
+    path = Path(media["path"])
     try:
-        return decode(Path(media["path"]).read_bytes())
-    except OSError as error:
-        return Picture((), f"the file {media['path']} cannot be opened: {error.strerror}", ())
+        about = path.stat()  # before it is opened: a pipe would be waited for, a huge file fill the memory
+        if not stat.S_ISREG(about.st_mode):
+            return Picture((), f"{path.name!r} is not a file.")
+        if about.st_size > DEFAULT.max_bytes:
+            return Picture((), f"The file has {about.st_size:,} bytes; at most {DEFAULT.max_bytes:,} are read.")
+        return decode(path.read_bytes())
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = getattr(error, "strerror", None) or error
+        return Picture((), f"The file {path.name!r} cannot be opened: {why}.")

@@ -204,8 +204,8 @@ class _Manager(NotebookExecutionManager):
     def cell_start(self, cell: Any, cell_index: int | None = None, **kwargs: Any) -> None:
         if self.watch.stopped:
             raise KeyboardInterrupt
-        injected = sum("injected-parameters" in c.metadata.get("tags", []) for c in self.nb.cells[: cell_index + 1])
-        self.watch.entered(cell_index - injected, sum(c.cell_type == "code" for c in self.nb.cells))
+        injected = ["injected-parameters" in c.metadata.get("tags", []) for c in self.nb.cells]
+        self.watch.entered(cell_index - sum(injected[: cell_index + 1]), len(injected) - sum(injected))
         super().cell_start(cell, cell_index, **kwargs)
 
     def notebook_complete(self, **kwargs: Any) -> None:

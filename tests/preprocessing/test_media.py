@@ -1,0 +1,97 @@
+"""A picture cell's content: bytes before path, and every file that cannot be read is a picture with a reason."""
+
+from __future__ import annotations
+
+import io
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from workbench.preprocessing import media as module
+from workbench.preprocessing.media import picture
+
+
+def png(colour: tuple[int, int, int], size=(5, 3)) -> bytes:
+    """Return a PNG of one colour; `size` is width, height."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+RED, BLUE = (250, 10, 20), (5, 6, 240)
+
+
+@pytest.mark.parametrize("cell", [None, {"bytes": None, "path": None}, {"bytes": None, "path": ""}])
+def test_a_post_without_a_picture_has_none(cell):
+    assert picture(cell) is None
+
+
+def test_bytes_are_read_as_they_are():
+    (reading,) = picture({"bytes": png(RED), "path": None}).readings
+    assert reading.shape == (3, 5, 3)  # rows, columns, channels
+    assert reading.dtype == np.uint8
+    assert (reading == RED).all()
+
+
+def test_a_path_is_read_where_there_are_no_bytes(tmp_path):
+    path = tmp_path / "no ending"  # the content tells the format, not the name
+    path.write_bytes(png(BLUE))
+    assert (picture({"bytes": None, "path": str(path)}).readings[0] == BLUE).all()
+
+
+def test_bytes_go_before_the_path(tmp_path):
+    path = tmp_path / "blue.png"
+    path.write_bytes(png(BLUE))
+    assert (picture({"bytes": png(RED), "path": str(path)}).readings[0] == RED).all()
+    assert (picture({"bytes": png(RED), "path": "/nowhere"}).readings[0] == RED).all()
+
+
+def test_zero_bytes_are_there_and_cannot_be_read(tmp_path):
+    (tmp_path / "empty.png").write_bytes(b"")
+    for cell in ({"bytes": b"", "path": None}, {"bytes": None, "path": str(tmp_path / "empty.png")}):
+        found = picture(cell)
+        assert (found.readings, found.reason) == ((), "The file is empty.")
+
+
+def test_zero_bytes_are_not_replaced_by_the_file_at_the_path(tmp_path):
+    (tmp_path / "red.png").write_bytes(png(RED))
+    assert picture({"bytes": b"", "path": str(tmp_path / "red.png")}).reason == "The file is empty."
+
+
+def test_what_cannot_be_decoded_has_the_decoders_reason(tmp_path):
+    (tmp_path / "fake.png").write_bytes(b"just words")
+    found = picture({"bytes": None, "path": str(tmp_path / "fake.png")})
+    assert found.readings == ()
+    assert "a text file" in found.reason
+
+
+def test_a_missing_file_is_a_picture_with_a_reason_that_names_it(tmp_path):
+    found = picture({"bytes": None, "path": str(tmp_path / "gone.jpg")})
+    assert found.readings == ()
+    assert found.reason == "The file 'gone.jpg' cannot be opened: No such file or directory."
+
+
+@pytest.mark.parametrize("path", ["a\0b.png", "x" * 5000])
+def test_an_impossible_path_is_a_picture_with_a_reason(path):
+    found = picture({"bytes": None, "path": path})
+    assert found.readings == ()
+    assert "cannot be opened" in found.reason
+
+
+def test_a_folder_and_a_pipe_are_no_files_and_nothing_waits(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for a writer for ever
+    for path in (tmp_path, tmp_path / "pipe"):
+        found = picture({"bytes": None, "path": str(path)})
+        assert found.readings == ()
+        assert found.reason.endswith("is not a file.")
+
+
+def test_a_file_over_the_limit_is_not_read_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "huge.png"
+    with open(path, "wb") as file:
+        file.truncate(module.DEFAULT.max_bytes + 1)  # sparse: it takes no room on the disk
+    monkeypatch.setattr(module, "decode", lambda data: pytest.fail("the file was read"))
+    found = picture({"bytes": None, "path": str(path)})
+    assert found.reason == "The file has 33,554,433 bytes; at most 33,554,432 are read."
