@@ -163,7 +163,10 @@ def test_comments_layout_and_docstrings_do_not_count(old, new):
         ("        return scale", "        assert scale\n        return scale"),
         ("        return scale * math.pi", "        scale * math.pi"),
         ("sides: int = 3", 'sides: int = 3\n    name = "a"'),
-        ("        return scale * math.pi", '        return "Return the area."'),  # a string that is used is no docstring
+        (
+            "        return scale * math.pi",
+            '        return "Return the area."',
+        ),  # a string that is used is no docstring
     ],
 )
 def test_what_code_does_counts(old, new):

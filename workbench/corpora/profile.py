@@ -70,7 +70,8 @@ def duplicates(table: pa.Table) -> pd.DataFrame:
     Texts count as equal after cleaning, pictures by their bytes, wherever these lie (a missing file by its path);
     reposts inside a group are meant to repeat.
     """
-    cleaned = [None if one is None else text.clean(one) or None for one in table["text"].to_pylist()]
+    told = zip(table["text"].to_pylist(), declared(table)["text"], strict=True)
+    cleaned = [text.clean(words) if there else None for words, there in told]
     shown = [_picture_key(one) for one in table["image"].to_pylist()]
     rows, groups = {}, table["group"].to_pylist()
     for name, keys in (("text", cleaned), ("image", shown)):
