@@ -128,9 +128,8 @@ def enumerated(shares: tuple, patterns: dict[str, float], harmful: float) -> Ite
                 for language, s in zip(w.LANGUAGE_TAGS, w.LANGUAGES[region], strict=True):
                     for trait, t in (("ordinary", 0.9), ("prone", 0.1)):
                         for utterance, u in said.items():
-                            yield Case(
-                                p * q * r * s * t * u, pattern, region, language, trait, intent, scene, utterance
-                            )
+                            mass = p * q * r * s * t * u
+                            yield Case(mass, pattern, region, language, trait, intent, scene, utterance)
 
 
 @cache
@@ -233,7 +232,8 @@ def test_no_half_of_the_block_says_anything(spec):
     block = np.ix_([w.INTENTS.index(name) for name in w.REMARKS], shapes)
     assert np.ptp(world.weights["text+image"][block]) == 0  # whoever looks at weights learns nothing either
     table = world.label_table[:, 0, 0][:, block[0], block[1]]  # (label, remark, scene)
-    assert ((table > 0.9).sum(1) == 1).all() and ((table > 0.9).sum(2) == 1).all()  # one match in every row and column
+    assert ((table > 0.9).sum(1) == 1).all()  # one match for every shape
+    assert ((table > 0.9).sum(2) == 1).all()  # and for every remark
     assert ((table > 0.9).sum(0) <= 1).all()  # no pair is the match of two labels, so half of the 64 are harmful
     assert table.min() < 0.001
 
@@ -247,12 +247,8 @@ def test_the_best_fitting_sum_of_two_halves_is_constant_over_the_block():
     both = np.array([np.outer(np.eye(8)[i], np.eye(8)[s]).ravel() for i, s, _ in pairs])
     truth = [0.92 if match[i] == s else 0.001 for i, s, _ in pairs]
     weight = [p if y else 1 - p for p, (*_, y) in zip(truth, pairs, strict=True)]
-    flat, sharp = (
-        LogisticRegression(C=1e6, tol=1e-10, max_iter=2000)
-        .fit(x, [y for *_, y in pairs], weight)
-        .predict_proba(x)[:, 1]
-        for x in (halves, both)
-    )
+    model, y = LogisticRegression(C=1e6, tol=1e-10, max_iter=2000), [y for *_, y in pairs]
+    flat, sharp = (model.fit(x, y, weight).predict_proba(x)[:, 1] for x in (halves, both))
     assert flat == pytest.approx(np.full(128, (0.92 + 7 * 0.001) / 8), abs=1e-4)
     assert sharp == pytest.approx(np.array(truth), abs=1e-3)
 

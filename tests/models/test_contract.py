@@ -18,7 +18,7 @@ from workbench.schema import MODALITIES, TaxonomyMismatch, WorkbenchError, label
 LEARNING = [name for name in MODELS if name not in ("prior", "scores")]
 WITH_ENCODER = [name for name in LEARNING if name != "text-tfidf"]
 PAIRS = ["late-fusion", "clip-concat", "clip-cross", "clip-align"]
-QUICK = {"encoder": "words", "epochs": 4, "batch_size": 16}
+QUICK = {"encoder": "words", "epochs": 8, "batch_size": 16, "lr": 0.02, "dropout": 0.1, "weight_decay": 0.0}
 
 
 def options(name, scores_file=None):

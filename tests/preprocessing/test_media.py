@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from workbench.preprocessing import media as module
-from workbench.preprocessing.media import picture
+from workbench.preprocessing.image import DEFAULT
+from workbench.preprocessing.media import content, picture
 
 
 def png(colour: tuple[int, int, int], size=(5, 3)) -> bytes:
@@ -70,14 +71,14 @@ def test_what_cannot_be_decoded_has_the_decoders_reason(tmp_path):
 def test_a_missing_file_is_a_picture_with_a_reason_that_names_it(tmp_path):
     found = picture({"bytes": None, "path": str(tmp_path / "gone.jpg")})
     assert found.readings == ()
-    assert found.reason == "The file 'gone.jpg' cannot be opened: No such file or directory."
+    assert found.reason == "The file 'gone.jpg' cannot be read: No such file or directory."
 
 
 @pytest.mark.parametrize("path", ["a\0b.png", "x" * 5000])
 def test_an_impossible_path_is_a_picture_with_a_reason(path):
     found = picture({"bytes": None, "path": path})
     assert found.readings == ()
-    assert "cannot be opened" in found.reason
+    assert "cannot be read" in found.reason
 
 
 def test_a_folder_and_a_pipe_are_no_files_and_nothing_waits(tmp_path):
@@ -85,13 +86,25 @@ def test_a_folder_and_a_pipe_are_no_files_and_nothing_waits(tmp_path):
     for path in (tmp_path, tmp_path / "pipe"):
         found = picture({"bytes": None, "path": str(path)})
         assert found.readings == ()
-        assert found.reason.endswith("is not a file.")
+        assert found.reason == f"The file {path.name!r} cannot be read: it is not a file."
 
 
 def test_a_file_over_the_limit_is_not_read_at_all(tmp_path, monkeypatch):
     path = tmp_path / "huge.png"
     with open(path, "wb") as file:
-        file.truncate(module.DEFAULT.max_bytes + 1)  # sparse: it takes no room on the disk
-    monkeypatch.setattr(module, "decode", lambda data: pytest.fail("the file was read"))
+        file.truncate(DEFAULT.max_bytes + 1)  # sparse: it takes no room on the disk
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("the file was read"))
     found = picture({"bytes": None, "path": str(path)})
-    assert found.reason == "The file has 33,554,433 bytes; at most 33,554,432 are read."
+    assert found.reason == "The file 'huge.png' cannot be read: it has 33,554,433 bytes; at most 33,554,432 are read."
+
+
+def test_the_encoded_content_is_returned_untouched(tmp_path):
+    (tmp_path / "x").write_bytes(b"not decoded")
+    assert content({"bytes": b"as it is", "path": "x"}) == b"as it is"
+    assert content({"bytes": None, "path": str(tmp_path / "x")}) == b"not decoded"
+    assert content({"bytes": b"", "path": None}) == b""  # there, though empty
+    assert content(None) is content({"bytes": None, "path": ""}) is None
+    with pytest.raises(FileNotFoundError):
+        content({"bytes": None, "path": str(tmp_path / "gone")})
+    with pytest.raises(OSError, match="null"):
+        content({"bytes": None, "path": "a\0b"})

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from workbench import fingerprint
 from workbench.preprocessing import text
+from workbench.preprocessing.media import content
 from workbench.preprocessing.media import picture as decoded
 from workbench.schema import MODALITIES, Taxonomy, declared, label_matrix
 
@@ -67,8 +68,8 @@ def values(table: pa.Table, column: str) -> pd.Series:
 def duplicates(table: pa.Table) -> pd.DataFrame:
     """Return, for texts and pictures, how many contents occur more than once and how many of these cross groups.
 
-    Texts count as equal after cleaning, pictures by their bytes, wherever these lie (a missing file by its path);
-    reposts inside a group are meant to repeat.
+    Texts count as equal after cleaning, pictures by their bytes, wherever these lie (by their path where it cannot be
+    read); reposts inside a group are meant to repeat.
     """
     told = zip(table["text"].to_pylist(), declared(table)["text"], strict=True)
     cleaned = [text.clean(words) if there else None for words, there in told]
@@ -114,11 +115,8 @@ def weights(table: pa.Table) -> np.ndarray:
 
 def _picture_key(media: dict | None) -> str | None:
     """Return what a picture is told by, None where a post brings none."""
-    if not media or (media["bytes"] is None and not media["path"]):
-        return None
-    if media["bytes"] is not None:
-        return fingerprint.of_bytes(media["bytes"])
     try:
-        return fingerprint.of_file(media["path"])
-    except (OSError, ValueError):  # ValueError: a NUL in the path
-        return f"missing {media['path']}"
+        data = content(media)
+    except OSError:
+        return f"unread {media['path']}"
+    return None if data is None else fingerprint.of_bytes(data)

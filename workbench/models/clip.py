@@ -35,10 +35,10 @@ class HeadOptions(Options):
     encoder: str = Field("tiny", description="The encoder's name: `tiny`, an open_clip name with weights, or a folder.")
     head: Literal["mlp", "linear"] = Field("mlp", description="One hidden layer, or none.")
     hidden: int = Field(64, ge=1, le=8192, description="Units of the hidden layer.")
-    dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
+    dropout: float = Field(0.3, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
     epochs: int = Field(60, ge=1, le=10_000, description="Most passes over the training posts.")
-    lr: float = Field(0.005, gt=0, le=1, description="Learning rate of AdamW.")
-    weight_decay: float = Field(0.5, ge=0, description="Weight decay of AdamW (per step it is multiplied by lr).")
+    lr: float = Field(0.003, gt=0, le=1, description="Learning rate of AdamW.")
+    weight_decay: float = Field(1.0, ge=0, description="Weight decay of AdamW (per step it is multiplied by lr).")
     batch_size: int = Field(256, ge=1, description="Posts per step.")
     patience: int = Field(6, ge=1, description="Epochs without a better validation loss before training stops.")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from PIL import Image, ImageFilter
 
 from workbench.preprocessing.media import picture
+from workbench.schema import visible
 from workbench.studies.predictions import Run
 
 SIDE = 112  # pixels of a thumbnail
@@ -31,14 +33,20 @@ class Error(NamedTuple):
 
 
 def worst_errors(run: Run, test: str = "test", *, n: int = 4) -> tuple[list[Error], list[Error]]:
-    """Return the n worst misses and the n worst false alarms of a run over all labels, mean confidence over seeds."""
+    """Return the n worst misses and the n worst false alarms of a run over all labels, mean confidence over seeds.
+
+    A post counts as flagged when more than half of the seeds flag it at their thresholds. What the model could not see
+    and labels without a threshold are left out: there is no confidence to order them by.
+    """
     scores = run.sets[test]
-    prob = np.full(scores.y.shape, np.nan)
-    seen = ~np.isnan(scores.prob).all(axis=0)
-    prob[seen] = np.nanmean(scores.prob[:, seen], axis=0)
+    cuts = run.thresholds[:, None, :]
+    scored = ~np.isnan(scores.prob) & ~np.isnan(cuts)
+    seen, seeds = scored.any(axis=0), np.maximum(scored.sum(axis=0), 1)
+    prob = np.where(scored, scores.prob, 0).sum(axis=0) / seeds
+    flagged = (scored & (scores.prob >= cuts)).sum(axis=0) / seeds > 0.5
     sides = []
-    for wanted, sign in ((scores.known & scores.y, 1), (scores.known & ~scores.y, -1)):
-        rows, columns = np.nonzero(wanted & seen)
+    for wrong, sign in ((scores.y & ~flagged, 1), (~scores.y & flagged, -1)):
+        rows, columns = np.nonzero(wrong & scores.known & seen)
         order = np.argsort(sign * prob[rows, columns], kind="stable")[:n]
         picks = zip(rows[order], columns[order], strict=True)
         sides.append([Error(str(scores.post_id[i]), run.labels[k], float(prob[i, k])) for i, k in picks])
@@ -54,11 +62,11 @@ def style() -> str:
 
 
 def sheet(posts: pa.Table, n: int) -> str:
-    """Return a page fragment with the first n pictures of a table, blurred."""
-    shown = (picture(media) for media in posts["image"].slice(0, 20 * n).to_pylist())
-    readable = [one.readings[0] for one in shown if one is not None and one.readings][:n]
-    images = (f'<img alt="blurred picture" width="{SIDE}" src="{blurred(reading)}">' for reading in readable)
-    return f'<div class="gallery">{"".join(images)}</div>'
+    """Return a page fragment with the first n pictures of a table that can be read, blurred."""
+    cells = (media for batch in posts.select(["image"]).to_batches(256) for media in batch["image"].to_pylist())
+    shown = (picture(media) for media in cells if media)
+    readable = itertools.islice((one.readings[0] for one in shown if one is not None and one.readings), n)
+    return f'<div class="gallery">{"".join(map(_image, readable))}</div>'
 
 
 def gallery(posts: pa.Table, errors: list[Error]) -> str:
@@ -72,12 +80,16 @@ def _card(row: dict, error: Error) -> str:
     shown = picture(row["image"])
     media = ""
     if shown is not None and shown.readings:
-        media = f'<img alt="blurred picture" width="{SIDE}" height="{SIDE}" src="{blurred(shown.readings[0])}">'
+        media = _image(shown.readings[0])
     elif shown is not None:
         media = f"<p>{html.escape(shown.reason or '')}</p>"
-    text = html.escape((row["text"] or "").strip()[:400])
-    words = f"<details><summary>text</summary><p>{text}</p></details>" if text else "<p>no text</p>"
+    text = html.escape(row["text"].strip()[:400]) if visible(row["text"]) else ""
+    words = f'<details><summary>text</summary><p dir="auto">{text}</p></details>' if text else "<p>no text</p>"
     return f'<div class="card">{media}<p><b>{html.escape(error.label)}</b> {error.prob:.3f}</p>{words}</div>'
+
+
+def _image(reading: np.ndarray) -> str:
+    return f'<img alt="blurred picture" width="{SIDE}" height="{SIDE}" src="{blurred(reading)}">'
 
 
 def blurred(reading: np.ndarray) -> str:

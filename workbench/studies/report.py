@@ -58,7 +58,8 @@ def _render(template: str, **values: Any) -> str:
 
 
 def _table(frame: pd.DataFrame) -> Markup:
-    return Markup(frame.to_html(border=0, escape=True, na_rep="–"))
+    with pd.option_context("display.max_colwidth", None):  # else pandas cuts cells at 50 characters
+        return Markup(frame.to_html(border=0, escape=True, na_rep="–"))
 
 
 def _address(figure: Figure) -> str:

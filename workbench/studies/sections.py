@@ -68,41 +68,29 @@ def _values(comparison: dict) -> Section:
     prose = (
         f"{what[0].upper()}{what[1:]}. "
         "Dots are means over seeds on the same posts; bars say how far the value would move on other posts "
-        f"({100 * (1 - asked['alpha']):.0f} %, bootstrap over groups of posts); the table has the seeds' own spread. "
-        "A tick is the best that any model could reach with what this one sees."
+        f"({100 * (1 - asked['alpha']):g} %, bootstrap over groups of posts); the table has the seeds' own spread."
     )
+    if any(row["ceiling"] is not None for row in rows):
+        prose += " A tick is the best that any model could reach with what this one sees."
     figure = {"every model with its interval": lambda theme: plots.values(rows, theme=theme)}
     return Section("values", "How good is each model?", prose, figure, {"": _value_table(comparison, asked["view"])})
 
 
-def _value_table(comparison: dict, view: str, test: str = MAIN) -> pd.DataFrame:
+def _value_table(comparison: dict, view: str) -> pd.DataFrame:
     """One row per model: the compared metric with its company, the headline, the costs."""
-    asked = comparison["compare"]
-    lines = {}
+    asked, lines = comparison["compare"], {}
+    others = [name for name in (*HEADLINE, "precision_site") if name != asked["metric"]]
     for model in _models(comparison):
-        found = {
-            row["metric"]: row for row in _rows(comparison, model=model, label=asked["label"], view=view, test=test)
-        }
-        if not found:
+        found = {row["metric"]: row for row in _rows(comparison, model=model, label=asked["label"], view=view)}
+        main = found.get(asked["metric"])  # precision at the site is one of several only where weights differ
+        if main is None:
             continue
-        main = found[asked["metric"]]
-        ceiling = main["ceiling"]
+        share = main["value"] / main["ceiling"] if main["ceiling"] and main["value"] is not None else None
         lines[model] = {
             wording.metric(asked["metric"]): wording.interval(main),
-            "of the best possible": wording.percent(
-                main["value"] / ceiling if ceiling and main["value"] is not None else None
-            ),
+            "of the best possible": wording.percent(share),
             "seeds' sd": wording.number(main["seed_sd"]),
-            **{
-                wording.metric(name): wording.number(found[name]["value"])
-                for name in HEADLINE
-                if name != asked["metric"]
-            },
-            **(
-                {"precision at the site": wording.number(found["precision_site"]["value"])}
-                if "precision_site" in found
-                else {}
-            ),
+            **{wording.metric(name): wording.number(found[name]["value"]) for name in others if name in found},
             "coverage": wording.percent(main["coverage"]),
             "ms per post": wording.number(main["ms_per_post"], 2),
             "peak MB": wording.number(main["peak_mb"], 0),
@@ -114,23 +102,26 @@ def _differences(comparison: dict) -> Section | None:
     rows = comparison.get("differences") or []
     if not rows:
         return None
+    primary, asked = [row for row in rows if row["primary"]], comparison["compare"]
+    family = (
+        "What has a p was chosen before anything was scored and is corrected for how many there are (Holm); p comes "
+        "from swapping both models' scores of whole groups of posts at random. Everything else is exploratory. "
+        if primary
+        else "The study named no comparison before anything was scored, so all of this is exploratory. "
+    )
     prose = (
-        "The first family was chosen before anything was scored and is corrected for its size (Holm); p comes from "
-        "swapping both models' scores of whole groups of posts at random. Everything below it is exploratory. "
-        "An interval that holds zero is no proof that two models are equal: the last column says how small the "
-        "difference surely is."
+        f"{family}An interval that holds zero is no proof that two models are equal: the last column says how large "
+        f"the difference is at most, with {100 * (1 - asked['alpha']):g} % confidence."
     )
     table = pd.DataFrame(
         {
             "difference": wording.interval({**row, "value": row["delta"]}, signed=True),
             "p (Holm)": wording.p(row["p_holm"]) if row["primary"] else "exploratory",
-            "surely within": wording.number(row["equivalent_within"]),
+            "at most": wording.number(row["equivalent_within"]),
         }
         for row in rows
     )
-    table.index = [
-        f"{row['a']} − {row['b']}" + (" (best unimodal)" if "best-unimodal" in row["pair"] else "") for row in rows
-    ]
+    table.index = [" − ".join(wording.sides(row)) for row in rows]
     figure = {"differences with intervals": lambda theme: plots.differences(rows, theme=theme)}
     return Section("differences", "Which differences are real?", prose, figure, {"": table})
 
@@ -149,6 +140,8 @@ def _labels(comparison: dict, runs: Sequence[Run]) -> Iterator[Section]:
             f"{one['positives']} positives among {one['n']} posts ({wording.percent(one['prevalence'])}).{few} "
             "Each model flags at its own threshold, chosen on validation for the best F1."
         )
+        if any(len(run.seeds) > 1 for run in runs):
+            prose += " Counts are means over seeds; curves are those of the first seed."
         figures: dict[str, Callable[[str], Figure]] = {}
         if counts:
             figures["confusion matrices"] = lambda theme, c=counts, n=label: plots.confusion_matrices(
@@ -185,10 +178,13 @@ def _curves(runs: Sequence[Run], shown: Sequence[str], label: str, view: str) ->
     for run in (run for run in runs if run.alias in shown):
         scores, k = run.sets[MAIN], run.labels.index(label)
         rows = scores.known[:, k] & (scores.paired if view == "paired" else True)
-        prob = np.where(np.isnan(scores.prob[0, :, k]), run.prevalence[k], scores.prob[0, :, k])
-        if np.isnan(prob[rows]).any() or not scores.y[rows, k].any():
+        with np.errstate(divide="ignore"):
+            unseen = np.log(run.prevalence[k]) - np.log1p(-run.prevalence[k])
+        # logits, as probabilities of float32 tie near 1
+        score = np.where(np.isnan(scores.logit[0, :, k]), unseen, scores.logit[0, :, k])
+        if np.isnan(score[rows]).any() or not scores.y[rows, k].any():
             continue
-        curves[run.alias] = classification.precision_recall_curve(scores.y[rows, k], prob[rows])[:2]
+        curves[run.alias] = classification.precision_recall_curve(scores.y[rows, k], score[rows])[:2]
         exact = scores.exact.get("text+image")
         if exact is not None and not np.isnan(exact[rows, k]).any():
             best = classification.precision_recall_curve(scores.y[rows, k], exact[rows, k])[:2]
@@ -214,7 +210,7 @@ def _further_tests(comparison: dict) -> Iterator[Section]:
         for label in comparison["labels"]:
             for model in _models(comparison):
                 found = {r["metric"]: r for r in _rows(comparison, model=model, label=label, view="all", test=test)}
-                if not found or not found["recall"]["positives"]:
+                if not found or not found["recall"]["n"]:
                     continue
                 lines[label, model] = {
                     "harmful posts caught": wording.interval(found["recall"]),
@@ -236,13 +232,7 @@ def _ceilings(comparison: dict) -> Section | None:
     leaks, limits = comparison.get("leak_test") or [], comparison.get("late_fusion_limit") or []
     if not leaks:
         return None
-    tripped = [f"{row['model']} ({row['label']})" for row in leaks if row["tripped"]]
-    verdict = (
-        f"It is tripped by {', '.join(tripped)}: what is better than its inputs allow has seen something it should not."
-        if tripped
-        else "No model is better than what its inputs allow, so nothing points to a leak."
-    )
-    prose = f"Here the best possible score is known exactly. The leak test asks whether any model beats it. {verdict}"
+    prose = f"Here the best possible score is known exactly. The leak test asks if any model beats it. {_leaks(leaks)}"
     table = pd.DataFrame(
         {
             "model": row["model"],
@@ -261,14 +251,29 @@ def _ceilings(comparison: dict) -> Section | None:
     return Section("ceilings", "Is it too good to be true?", prose, {}, tables)
 
 
+def _leaks(rows: list[dict]) -> str:
+    """What the leak test found, in a sentence or two."""
+    tripped = [f"{row['model']} ({wording.label(row['label'])})" for row in rows if row["tripped"]]
+    few = sorted({wording.label(row["label"]) for row in rows if row["tripped"] is None})
+    rest = f" Not tested, for lack of positives: {', '.join(few)}." if few else ""
+    if tripped:
+        who = ", ".join(tripped)
+        return f"It is tripped by {who}: what is better than its inputs allow has seen something it should not.{rest}"
+    if all(row["tripped"] is None for row in rows):
+        return f"It says nothing here.{rest}"
+    return f"No model is provably better than what its inputs allow, so nothing points to a leak.{rest}"
+
+
 def _errors(comparison: dict, runs: Sequence[Run], posts: pa.Table | None) -> Section | None:
     best = _winner(comparison)
     run = next((run for run in runs if run.alias == best), None)
     if posts is None or run is None:
         return None
     misses, alarms = gallery.worst_errors(run)
-    fragment = (
-        f"<h3>Missed</h3>{gallery.gallery(posts, misses)}<h3>Flagged, but harmless</h3>{gallery.gallery(posts, alarms)}"
+    sides = {"Missed": misses, "Flagged, but harmless": alarms}
+    fragment = "".join(
+        f"<h3>{title}</h3>{gallery.gallery(posts, errors) if errors else '<p>None.</p>'}"
+        for title, errors in sides.items()
     )
     prose = f"What {best} got most wrong on the test set. Pictures are blurred for good; texts open on a click."
     return Section("errors", "Where does the best model fail?", prose, fragment=fragment)
@@ -281,17 +286,17 @@ def _provenance(comparison: dict, runs: Sequence[Run]) -> Section:
         record = read_json(run.folder / "run.json") or {}
         commit = str(record.get("commit") or "unknown")[:10] + (" (changed)" if record.get("dirty") else "")
         lines[run.alias] = {
-            "model": record.get("model"),
+            "model": wording.plain(record.get("model")),
             "run": run.key,
-            "device": f"{record.get('device')}, {record.get('dtype')}",
+            "device": wording.plain(", ".join(filter(None, (record.get("device"), record.get("dtype"))))),
             "seconds": wording.number(record.get("seconds"), 1),
-            "trained on": record.get("n_train"),
+            "trained on": wording.plain(record.get("n_train")),
             "seeds": ", ".join(map(str, run.seeds)),
             "commit": commit,
-            "data": str(record.get("corpus_digest"))[:16],
+            "data": wording.plain(record.get("corpus_digest"))[:16],
         }
     items = {
-        name: {"items": digest[:16], "runs that scored it": _scored(runs, name, digest)}
+        name: {"items": digest[:16], "runs that scored it": str(_scored(runs, name, digest))}
         for name, digest in comparison["items"].items()
     }
     missing = "".join(f" {m['model']} is missing: {m['state']}." for m in comparison.get("missing", []))
@@ -305,9 +310,11 @@ def _provenance(comparison: dict, runs: Sequence[Run]) -> Section:
 
 def _scored(runs: Sequence[Run], test: str, digest: str) -> int:
     """How many distinct runs of this study's folder, old ones included, have scored this very test set."""
-    folder = runs[0].folder.parent if runs else None
-    records = (read_json(path) for path in folder.glob("*/metrics.json")) if folder else ()
-    return sum((record or {}).get("items", {}).get(test) == digest for record in records)
+    folders = {run.folder for run in runs}
+    for path in (path for parent in {folder.parent for folder in folders} for path in parent.glob("*/metrics.json")):
+        items = (read_json(path) or {}).get("items")
+        folders |= {path.parent} if isinstance(items, dict) and items.get(test) == digest else set()
+    return len(folders)
 
 
 # ---------------------------------------------------------------------------------------------------------- selecting
@@ -326,15 +333,8 @@ def _models(comparison: dict) -> list[str]:
 def _winner(comparison: dict) -> str | None:
     """The model with the best value of the compared metric."""
     asked = comparison["compare"]
-    rows = list(_rows(comparison, metric=asked["metric"], label=asked["label"], view=asked["view"]))
-    sign = (
-        1
-        if classification.METRICS.get(asked["metric"]) is None
-        or classification.METRICS[asked["metric"]].higher_is_better
-        else -1
-    )
-    values = {row["model"]: sign * row["value"] for row in rows if row["value"] is not None}
-    return max(values, key=values.get) if values else None
+    row = wording.best(list(_rows(comparison, metric=asked["metric"], label=asked["label"], view=asked["view"])))
+    return row["model"] if row else None
 
 
 def _shown_models(comparison: dict) -> list[str]:

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+from workbench.metrics.classification import METRICS
 from workbench.metrics.plots import WORDS
+from workbench.studies.config import BEST
+
+
+def better(metric: str) -> int:
+    """Return 1 for a metric of which more is better, -1 for one of which less is (a false positive rate)."""
+    return -1 if metric in METRICS and not METRICS[metric].higher_is_better else 1
+
+
+def best(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the row with the best value, the first of equal ones; None where no value is defined."""
+    scored = [row for row in rows if row["value"] is not None]
+    return max(scored, key=lambda row: better(row["metric"]) * row["value"], default=None)
 
 
 def metric(name: str) -> str:
@@ -21,6 +34,11 @@ def label(name: str) -> str:
 def view(name: str) -> str:
     """Return what a view is called in prose."""
     return {"paired": "posts with text and media", "all": "all posts"}[name]
+
+
+def plain(value: object) -> str:
+    """Return a fact as it is, or a dash where it is not known."""
+    return "–" if value is None or value == "" else str(value)
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -47,49 +65,63 @@ def interval(row: dict[str, Any], *, signed: bool = False) -> str:
     return f"{row['value']:{sign}.3f}{bounds}{' few' if row.get('few') else ''}"
 
 
+def sides(row: dict[str, Any]) -> tuple[str, str]:
+    """Return both models of a difference, the one that stands for the best unimodal marked so."""
+    a, b = (
+        f"{row[side]} (best unimodal)" if named == BEST else row[side]
+        for side, named in zip("ab", row["pair"], strict=True)
+    )
+    return a, b
+
+
 def answer(comparison: dict[str, Any]) -> Iterator[str]:
     """Yield the sentences that answer a study's question; each follows from one row of the comparison."""
     asked = comparison["compare"]
     place = ("test", asked["view"], asked["label"], asked["metric"])
     rows = [row for row in comparison["models"] if (row["test"], row["view"], row["label"], row["metric"]) == place]
-    scored = [row for row in rows if row["value"] is not None]
-    what, where = metric(asked["metric"]), view(asked["view"])
-    if not scored:
-        yield f"There is no value of {what} on {where}: no label has positives and negatives."
-        return
-    best = max(scored, key=lambda row: row["value"])
-    yield f"On {where}, {best['model']} is best: {what} {interval(best)} ({label(asked['label'])})."
-    if best["ceiling"]:
-        share = percent(best["value"] / best["ceiling"])
-        yield f"That is {share} of the best that its inputs allow ({best['ceiling']:.3f})."
+    yield from _winner(best(rows), asked)
     for row in (row for row in comparison.get("differences") or [] if row["primary"]):
         yield _verdict(row, asked["alpha"])
-    if any(row["few"] for row in scored):
+    if any(row["few"] for row in rows if row["value"] is not None):
         yield "Some label has few positives in the test set, so these numbers are uncertain beyond their intervals."
     tripped = sorted({row["model"] for row in comparison.get("leak_test") or [] if row["tripped"]})
     if tripped:
-        names = ", ".join(tripped)
-        yield f"Do not trust this yet: {names} scores better than its inputs allow, which points to a leak."
+        scores = "scores better than its inputs" if len(tripped) == 1 else "score better than their inputs"
+        yield f"Do not trust this yet: {', '.join(tripped)} {scores} allow, which points to a leak."
     if comparison.get("missing"):
         names = ", ".join(one["model"] for one in comparison["missing"])
         yield f"Not compared, because their runs are not finished: {names}."
 
 
+def _winner(row: dict[str, Any] | None, asked: dict[str, Any]) -> Iterator[str]:
+    """Sentences on the model with the best value."""
+    what, where = metric(asked["metric"]), view(asked["view"])
+    if row is None:
+        yield f"No model has a value of {what} on {where}: there are too few labelled posts, or no threshold."
+        return
+    less = ", of which less is better" if better(asked["metric"]) < 0 else ""
+    yield f"On {where}, {row['model']} is best: {what} {interval(row)} ({label(asked['label'])}{less})."
+    if row["ceiling"]:
+        yield f"That is {percent(row['value'] / row['ceiling'])} of the best its inputs allow ({row['ceiling']:.3f})."
+
+
 def _verdict(row: dict[str, Any], alpha: float) -> str:
     """One sentence on one primary difference."""
-    against = f"{row['b']} (the best unimodal model)" if row["pair"][1] == "best-unimodal" else row["b"]
-    size = interval({**row, "value": row["delta"]}, signed=True)
+    a, b = sides(row)
+    if row["a"] == row["b"]:
+        return f"{row['a']} is itself the best unimodal model, so it is not compared with it."
     if row["delta"] is None:
-        return f"Between {row['a']} and {against} nothing can be said: a value is undefined."
-    if row["p_holm"] is not None and row["p_holm"] < alpha:
-        how = "beats" if row["delta"] > 0 else "is worse than"
-        return f"{row['a']} {how} {against} by {size}, p {_of(row['p_holm'])} after correction."
-    return (
-        f"{row['a']} against {against}: {size}, no difference is shown (p {_of(row['p_holm'])}); "
-        f"it is surely smaller than {row['equivalent_within']:.3f}."
-    )
+        return f"Between {a} and {b} nothing can be said: a value is undefined."
+    size, p_holm = interval({**row, "value": row["delta"]}, signed=True), row["p_holm"]
+    if p_holm is not None and p_holm < alpha:
+        how = "beats" if better(row["metric"]) * row["delta"] > 0 else "is worse than"
+        return f"{a} {how} {b} by {size}, p {_of(p_holm)} after correction."
+    tested = f"no difference is shown (p {_of(p_holm)})" if p_holm is not None else "which could not be tested"
+    within = row["equivalent_within"]
+    sure = "" if within is None else f"; with {100 * (1 - alpha):g} % confidence it is at most {within:.3f}"
+    return f"{a} against {b}: {size}, {tested}{sure}."
 
 
-def _of(value: float | None) -> str:
+def _of(value: float) -> str:
     text = p(value)
     return text if text.startswith("<") else f"= {text}"
