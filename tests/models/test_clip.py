@@ -111,7 +111,7 @@ def test_other_fusions_learn_pairs_too_and_late_fusion_does_not(trial):
     world = trial((0.5, 0.25, 0.25))
     concat, align, late = (world.of(name) for name in ("clip-concat", "clip-align", "late-fusion"))
     print(f"ceiling {world.ceiling:.4f} concat {concat:.4f} align {align:.4f} late {late:.4f}")
-    assert min(concat, align) > 0.8 * world.ceiling
+    assert min(concat, align) > 0.75 * world.ceiling
     assert late < 0.7 * world.ceiling
 
 

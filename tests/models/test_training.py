@@ -69,7 +69,7 @@ def test_without_known_validation_labels_the_training_loss_decides():
 def test_a_diverging_training_says_what_to_lower():
     train = examples(50)
     train = train._replace(halves=(train.halves[0] * float("inf"),))
-    with pytest.raises(WorkbenchError, match=r"lr 0\.003 diverged; lower `lr`"):
+    with pytest.raises(WorkbenchError, match=r"lr 0\.005 diverged; lower `lr`"):
         fit_head(head(), train, None, HeadOptions(), torch.Generator().manual_seed(0))
 
 

@@ -6,7 +6,9 @@ The comparison is made by `compare` from small predictions written here; the sen
 from __future__ import annotations
 
 import base64
+import functools
 import importlib
+import itertools
 import json
 import re
 import shutil
@@ -20,6 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import average_precision_score
 
+from workbench import corpora
 from workbench.schema import Taxonomy, corpus_schema
 from workbench.studies import report, wording
 from workbench.studies.comparison import CompareOptions, compare
@@ -35,6 +38,7 @@ SPLIT = np.where(np.arange(N) % 4 == 0, "validation", "test")
 PAIRED = np.arange(N) % 3 != 2
 Y = np.random.default_rng(1).random((N, 2)) < 0.3
 EXACT = np.where(Y, 0.8, 0.8 * 0.2 / 0.7)  # whatever: some probability that a posterior could be
+NOWHERE = {"source": "files", "path": "${NO_SUCH_VARIABLE}/posts.csv", "text": "text"}
 HOSTILE = '<script>alert("1")</script> & \'quoted\' "x" {{ 7 * 7 }}'
 
 
@@ -138,7 +142,7 @@ def row(comparison: dict, model: str, metric: str = "average_precision", label: 
     return found
 
 
-# ------------------------------------------------------------------------------------------ numbers and sentences by hand
+# ----------------------------------------------------------------------------------------- numbers and words, by hand
 
 
 def test_numbers_as_people_read_them():
@@ -463,7 +467,7 @@ def test_where_nothing_is_defined_the_page_still_says_so(tmp_path):
     page = by_key(settled(runs, pairs=[("a", "b")]), runs)
     assert page["answer"].prose.startswith("No model has a value of average precision")
     assert "Between a and b nothing can be said" in page["answer"].prose
-    report.write(tmp_path, settled(runs, pairs=[("a", "b")]), runs)
+    report.write(tmp_path, settled(runs, pairs=[("a", "b")]), runs, NOWHERE)
 
 
 def test_a_further_test_shows_both_halves_apart(comparison, runs):
@@ -614,16 +618,16 @@ class Page(HTMLParser):
             self.open.append(tag)
         if re.fullmatch("h[1-6]", tag):
             self.headings.append((int(tag[1]), ""))
-        if tag == "td":
+        if tag == "td" and "tbody" in self.open:
             self.cells.append("")
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag, f"</{tag}> closes another"
 
     def handle_data(self, data):
-        if self.open and re.fullmatch("h[1-6]", self.open[-1]):
+        if re.fullmatch("h[1-6]", "".join(self.open[-1:])):
             self.headings[-1] = (self.headings[-1][0], self.headings[-1][1] + data)
-        if self.open and self.open[-1] == "td":
+        if self.open[-1:] == ["td"] and "tbody" in self.open:
             self.cells[-1] += data
         if not {"style", "script"} & set(self.open):
             self.words += data
@@ -635,8 +639,10 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, comparison, runs, posts) -> Path:
     """The report of the whole comparison, with a hostile question."""
-    hostile = comparison | {"question": HOSTILE, "study": "tiny"}
-    return report.write(tmp_path_factory.mktemp("page"), hostile, runs, posts)
+    hostile = comparison | {"question": HOSTILE}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "posts_of", lambda corpus: posts if corpus == {"source": "here"} else None)
+        return report.write(tmp_path_factory.mktemp("page"), hostile, runs, {"source": "here"})
 
 
 @pytest.fixture(scope="module")
@@ -681,7 +687,9 @@ def test_the_page_forbids_what_it_does_not_need(page):
 
 
 def test_hostile_words_are_words(page):
-    assert page.words.count(HOSTILE) >= 2 + 8  # the title, the heading, and the texts of the worst errors
+    texts = len(page.all("details"))
+    assert texts >= 2
+    assert page.words.count(HOSTILE) == 2 + texts  # the title, the heading, and the texts of the worst errors
     assert [heading for level, heading in page.headings if level == 1] == [HOSTILE]
 
 
@@ -691,7 +699,7 @@ def test_a_hostile_alias_and_test_name_are_words(tmp_path):
     runs = [
         write(tmp_path, HOSTILE, good(), modalities=BOTH, split=split, record={"model": HOSTILE, "device": HOSTILE})
     ]
-    page = Page(report.write(tmp_path, settled(runs, pairs=[]), runs).read_text(encoding="utf-8"))
+    page = Page(report.write(tmp_path, settled(runs, pairs=[]), runs, NOWHERE).read_text(encoding="utf-8"))
     assert page.all("script") == []
     assert page.words.count(HOSTILE) >= 6
     assert "&lt;" not in page.words  # escaped once, not twice
@@ -701,7 +709,7 @@ def test_headings_go_down_one_level_at_a_time(page):
     levels = [level for level, _ in page.headings]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert all(words.strip() for _, words in page.headings)
     titles = ["The answer", "How good is each model?", "Which differences are real?"]
     assert [words for level, words in page.headings if level == 2][:3] == titles
@@ -740,13 +748,26 @@ def test_every_cell_of_the_page_says_something(page):
 def test_long_cells_are_not_cut(tmp_path):
     seeds = tuple(range(40))
     runs = [replace(write(tmp_path, "cross", good(40), modalities=BOTH), seeds=seeds)]
-    words = Page(report.write(tmp_path, settled(runs, pairs=[]), runs).read_text(encoding="utf-8")).words
+    words = Page(report.write(tmp_path, settled(runs, pairs=[]), runs, NOWHERE).read_text(encoding="utf-8")).words
     assert ", ".join(map(str, seeds)) in words  # 158 characters; pandas would cut at 50
 
 
 def test_a_report_replaces_the_one_before(tmp_path, comparison, runs):
     (tmp_path / "report.html").write_text("old")
-    assert "old" not in report.write(tmp_path, comparison, runs).read_text(encoding="utf-8")[:3]
+    page = Page(report.write(tmp_path, comparison, runs, NOWHERE).read_text(encoding="utf-8"))
+    assert len(page.all("section")) == 9  # without the posts the worst errors cannot be shown
+
+
+def test_posts_come_from_the_corpus_where_it_is_at_hand(tmp_path, monkeypatch):
+    monkeypatch.setattr(report.corpora, "load", functools.partial(corpora.load, cache=tmp_path / "cache"))
+    monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
+    (tmp_path / "posts.csv").write_text("text\nhello\n")
+    config = {"source": "files", "path": "${WORKBENCH_DATA}/posts.csv", "text": "text"}
+    assert report.posts_of(config)["text"].to_pylist() == ["hello"]
+    (tmp_path / "posts.csv").unlink()
+    assert report.posts_of(config) is None
+    monkeypatch.delenv("WORKBENCH_DATA")
+    assert report.posts_of(config) is None
 
 
 def test_a_fragment_is_a_section_with_its_style(comparison, runs):
@@ -758,7 +779,7 @@ def test_a_fragment_is_a_section_with_its_style(comparison, runs):
     assert len(page.all("img")) == len(page.all("style")) == 1
 
 
-# ---------------------------------------------------------------------------------------------------------- in a browser
+# --------------------------------------------------------------------------------------------------------- in a browser
 
 
 @pytest.fixture(scope="module")
@@ -792,7 +813,8 @@ def test_the_page_fits_and_is_quiet_in_a_browser(browser, written, scheme, width
     assert any(boxes) == (width == 390) or width == 1200  # on a phone some table must scroll in its box
     assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     chosen = tab.evaluate(
-        "[...document.querySelectorAll('picture')].map(p => p.querySelector('img').currentSrc === p.querySelector('source').srcset)"
+        "[...document.querySelectorAll('picture')].map("
+        "p => p.querySelector('img').currentSrc === p.querySelector('source').srcset)"
     )
     assert set(chosen) == {scheme == "dark"}
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")

@@ -35,10 +35,10 @@ class HeadOptions(Options):
     encoder: str = Field("tiny", description="The encoder's name: `tiny`, an open_clip name with weights, or a folder.")
     head: Literal["mlp", "linear"] = Field("mlp", description="One hidden layer, or none.")
     hidden: int = Field(64, ge=1, le=8192, description="Units of the hidden layer.")
-    dropout: float = Field(0.3, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
     epochs: int = Field(60, ge=1, le=10_000, description="Most passes over the training posts.")
-    lr: float = Field(0.003, gt=0, le=1, description="Learning rate of AdamW.")
-    weight_decay: float = Field(1.0, ge=0, description="Weight decay of AdamW (per step it is multiplied by lr).")
+    lr: float = Field(0.005, gt=0, le=1, description="Learning rate of AdamW.")
+    weight_decay: float = Field(0.5, ge=0, description="Weight decay of AdamW (per step it is multiplied by lr).")
     batch_size: int = Field(256, ge=1, description="Posts per step.")
     patience: int = Field(6, ge=1, description="Epochs without a better validation loss before training stops.")
 
@@ -55,9 +55,18 @@ class PairOptions(HeadOptions):
     )
 
 
-class CrossOptions(PairOptions):
-    """A head on the outer product of projected halves."""
+class ConcatOptions(PairOptions):
+    """A head on both halves side by side; it needs more units than a fusion to tell pairs apart."""
 
+    hidden: int = Field(128, ge=1, le=8192, description="Units of the hidden layer.")
+
+
+class CrossOptions(PairOptions):
+    """A head on the outer product of projected halves; it fits pairs within a few epochs and is held back more."""
+
+    dropout: float = Field(0.3, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
+    lr: float = Field(0.003, gt=0, le=1, description="Learning rate of AdamW.")
+    weight_decay: float = Field(1.0, ge=0, description="Weight decay of AdamW (per step it is multiplied by lr).")
     rank: int = Field(32, ge=1, le=128, description="Length of a projected half; the product has its square.")
     projection: Literal["softmax", "linear"] = Field("softmax", description="Soft prototypes, or plain projections.")
 
@@ -65,6 +74,7 @@ class CrossOptions(PairOptions):
 class AlignOptions(PairOptions):
     """A head on the element-wise product of projected halves."""
 
+    hidden: int = Field(128, ge=1, le=8192, description="Units of the hidden layer.")
     rank: int = Field(128, ge=1, le=4096, description="Length of a projected half, and of the product.")
     projection: Literal["softmax", "linear"] = Field("softmax", description="Soft prototypes, or plain projections.")
 
@@ -281,7 +291,7 @@ class ImageClip(ClipClassifier):
 class ClipConcat(ClipClassifier):
     """An MLP over both halves side by side."""
 
-    options_class = PairOptions
+    options_class = ConcatOptions
     modalities = ("text", "image")
 
 

@@ -59,7 +59,8 @@ def _render(template: str, **values: Any) -> str:
 
 def _table(frame: pd.DataFrame) -> Markup:
     with pd.option_context("display.max_colwidth", None):  # else pandas cuts cells at 50 characters
-        return Markup(frame.to_html(border=0, escape=True, na_rep="–"))
+        table = frame.to_html(border=0, escape=True, na_rep="–")
+    return Markup(table.replace("<th></th>", "<td></td>"))  # a heading without words says nothing to a screen reader
 
 
 def _address(figure: Figure) -> str:
