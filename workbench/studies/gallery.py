@@ -1,6 +1,7 @@
-"""Posts that a model got most wrong, shown so that a reader can bear it: media blurred beyond recognition, text folded.
+"""Posts that a model got most wrong, shown so that a reader can bear it: media as patches of colour, text folded.
 
-The blur happens before the picture enters the page; nothing in the page can undo it.
+The blur happens before the picture enters the page, from 14 x 14 pixels, so nothing in the page can undo it. It hides
+details and faces; the outline of one large, plain shape stays.
 """
 
 from __future__ import annotations

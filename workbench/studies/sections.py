@@ -102,16 +102,10 @@ def _differences(comparison: dict) -> Section | None:
     rows = comparison.get("differences") or []
     if not rows:
         return None
-    primary, asked = [row for row in rows if row["primary"]], comparison["compare"]
-    family = (
-        "What has a p was chosen before anything was scored and is corrected for how many there are (Holm); p comes "
-        "from swapping both models' scores of whole groups of posts at random. Everything else is exploratory. "
-        if primary
-        else "The study named no comparison before anything was scored, so all of this is exploratory. "
-    )
+    sure = f"{100 * (1 - comparison['compare']['alpha']):g} %"
     prose = (
-        f"{family}An interval that holds zero is no proof that two models are equal: the last column says how large "
-        f"the difference is at most, with {100 * (1 - asked['alpha']):g} % confidence."
+        f"{_family(comparison)} An interval that holds zero is no proof that two models are equal: the last column "
+        f"says how large the difference is at most, with {sure} confidence."
     )
     table = pd.DataFrame(
         {
@@ -124,6 +118,17 @@ def _differences(comparison: dict) -> Section | None:
     table.index = [" − ".join(wording.sides(row)) for row in rows]
     figure = {"differences with intervals": lambda theme: plots.differences(rows, theme=theme)}
     return Section("differences", "Which differences are real?", prose, figure, {"": table})
+
+
+def _family(comparison: dict) -> str:
+    """What was asked beforehand and what is exploratory."""
+    if any(row["primary"] for row in comparison["differences"]):
+        return (
+            "What has a p was chosen before anything was scored and is corrected for how many there are (Holm); p "
+            "comes from swapping both models' scores of whole groups of posts at random. The rest is exploratory."
+        )
+    waits = "What the study asked waits for models that are not finished, and what is here is exploratory."
+    return waits if comparison.get("missing") else "The study asked for no comparison, so all of this is exploratory."
 
 
 def _labels(comparison: dict, runs: Sequence[Run]) -> Iterator[Section]:
@@ -236,7 +241,7 @@ def _ceilings(comparison: dict) -> Section | None:
     table = pd.DataFrame(
         {
             "model": row["model"],
-            "label": row["label"],
+            "label": wording.label(row["label"]),
             "value": wording.number(row["value"]),
             "best possible": wording.number(row["ceiling"]),
             "difference": wording.interval({**row, "value": row["delta"]}, signed=True),
@@ -244,10 +249,11 @@ def _ceilings(comparison: dict) -> Section | None:
         }
         for row in leaks
     )
-    limit = pd.DataFrame({"label": r["label"], "limit of late fusion": wording.interval(r)} for r in limits)
-    tables = {"against the best possible": table.set_index(["model", "label"])}
-    if len(limit):
-        tables["the best that any fusion of one text score and one picture score can do"] = limit.set_index("label")
+    tables = {"against the best possible": table.set_index(["model", "label"]).rename_axis([None, None])}
+    if limits:
+        names = [wording.label(row["label"]) for row in limits]
+        limit = pd.DataFrame({"limit of late fusion": map(wording.interval, limits)}, index=names)
+        tables["the best that any fusion of one text score and one picture score can do"] = limit
     return Section("ceilings", "Is it too good to be true?", prose, {}, tables)
 
 
@@ -299,8 +305,9 @@ def _provenance(comparison: dict, runs: Sequence[Run]) -> Section:
         name: {"items": digest[:16], "runs that scored it": str(_scored(runs, name, digest))}
         for name, digest in comparison["items"].items()
     }
-    missing = "".join(f" {m['model']} is missing: {m['state']}." for m in comparison.get("missing", []))
-    prose = f"Every number above can be followed to a run folder under experiments/{comparison['study']}/.{missing}"
+    prose = f"Every number above can be followed to a run folder under experiments/{comparison['study']}/."
+    if comparison.get("missing"):
+        prose += f" Missing: {', '.join('{model} ({state})'.format(**one) for one in comparison['missing'])}."
     tables = {
         "runs": pd.DataFrame.from_dict(lines, orient="index"),
         "test sets": pd.DataFrame.from_dict(items, orient="index"),

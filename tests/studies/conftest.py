@@ -1,0 +1,109 @@
+"""Small predictions that a comparison can be made from: two labels, two halves, and what models made of them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from workbench.schema import Taxonomy, corpus_schema
+from workbench.studies.comparison import CompareOptions, compare
+from workbench.studies.predictions import Run, load_run
+
+LABELS = ("abuse", "violence")
+N = 240
+POSTS = np.array([f"p{i:04d}" for i in range(N)])
+SPLIT = np.where(np.arange(N) % 4 == 0, "validation", "test")
+PAIRED = np.arange(N) % 3 != 2
+Y = np.random.default_rng(1).random((N, 2)) < 0.3
+EXACT = np.where(Y, 0.8, 0.8 * 0.2 / 0.7)  # whatever: some probability that a posterior could be
+NOWHERE = {"source": "files", "path": "${NO_SUCH_VARIABLE}/posts.csv", "text": "text"}
+HOSTILE = '<script>alert("1")</script> & \'quoted\' "x" {{ 7 * 7 }}'
+RECORD = {
+    "model": "clip-cross",
+    "device": "cpu",
+    "dtype": "float32",
+    "seconds": 12.345,
+    "n_train": 8000,
+    "commit": "0123456789abcdef",
+    "dirty": True,
+    "corpus_digest": "fedcba9876543210ff",
+    "ms_per_post": 1.5,
+    "peak_mb": 300.25,
+}
+BOTH = ("text", "image")
+
+
+@pytest.fixture(scope="session")
+def small() -> ModuleType:
+    """This module: a test file cannot import it, as file names repeat among the folders of tests."""
+    return sys.modules[__name__]
+
+
+def noise(seeds: int = 1, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(seeds, N, 2))
+
+
+def good(seeds: int = 1) -> np.ndarray:
+    return np.where(Y, 1.5, -1.5) + noise(seeds, 9)
+
+
+def write(folder: Path, alias: str, logit: np.ndarray, **changed) -> Run:
+    """Write a run from logits (S, N, 2) and return it as loaded; `changed` overrides what is below, by name."""
+    given = {"modalities": ("text",), "split": SPLIT, "paired": PAIRED, "y": Y, "weight": np.ones(N), "exact": True}
+    given |= {"known": np.ones((N, 2), bool), "thresholds": 0.5, "record": {}, "metrics": {}} | changed
+    parts = []
+    for seed, scores in enumerate(logit):
+        columns = {"post_id": POSTS, "group": POSTS, "split": given["split"], "weight": given["weight"]}
+        columns |= {"seed": np.full(N, seed), "has_text": np.ones(N, bool), "has_image": given["paired"]}
+        columns |= {"has_video": np.zeros(N, bool)}
+        for k, label in enumerate(LABELS):
+            columns[f"y_{label}"] = pa.array(given["y"][:, k], mask=~given["known"][:, k])
+            columns[f"logit_{label}"] = scores[:, k].astype(np.float32)
+            columns[f"prob_{label}"] = (1 / (1 + np.exp(-scores[:, k]))).astype(np.float32)
+            for name in ("text", "image", "text+image", "late-fusion") if given["exact"] else ():
+                columns[f"exact_{name}_{label}"] = EXACT[:, k]
+        parts.append(pa.table(columns))
+    about = {"labels": LABELS, "model": alias, "modalities": given["modalities"], "taxonomy": "t"}
+    place = folder / f"key-{len(list(folder.iterdir()))}"
+    place.mkdir()
+    table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(about)})
+    pq.write_table(table, place / "predictions.parquet")
+    cuts = {str(seed): given["thresholds"] for seed in range(len(logit))}
+    metrics = {"thresholds": dict.fromkeys(LABELS, cuts), "train_prevalence": dict.fromkeys(LABELS, 0.1)}
+    (place / "metrics.json").write_text(json.dumps(metrics | given["metrics"]))
+    (place / "run.json").write_text(json.dumps({"key": place.name, "alias": alias, "state": "done"} | given["record"]))
+    return load_run(place)
+
+
+def four(folder: Path, **changed) -> list[Run]:
+    """Return four runs: a prior, one model for each half, and one for both, which is much the best."""
+    one = {"record": RECORD} | changed
+    return [
+        write(folder, "prior", np.full((1, N, 2), -2.0), modalities=(), **one),
+        write(folder, "words", noise(seed=3), **one),
+        write(folder, "pixels", noise(2, seed=4), modalities=("image",), **one),
+        write(folder, "cross", good(2), modalities=BOTH, **one),
+    ]
+
+
+def settled(runs: list[Run], question: str = "Does it win?", **options) -> dict:
+    """Return the comparison of runs as it is read back from its file."""
+    names = {"pairs": [("cross", "best-unimodal"), ("cross", "prior")], "resamples": 100} | options
+    return json.loads(json.dumps(compare("tiny", question, runs, CompareOptions(**names))))
+
+
+def posts() -> pa.Table:
+    """Return a corpus with the same posts, each with a hostile text that ends in its id."""
+    taxonomy = Taxonomy.load()
+    rows = [
+        {"post_id": post, "text": f"{HOSTILE} {post}", "labels": dict.fromkeys(taxonomy.names), "group": post}
+        for post in POSTS
+    ]
+    return pa.Table.from_pylist(rows, schema=corpus_schema(taxonomy))
