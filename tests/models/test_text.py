@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
 
 from workbench import models
-from workbench.models.text import Ngrams
+from workbench.models.text import Ngrams, log_count_ratios
 from workbench.schema import WorkbenchError, label_matrix
 
 TEXTS = ["you are a walnut", "you are kind", "a kind walnut, u see", "wallnut?! are u kind", "I see you you", "garden"]
@@ -23,7 +25,7 @@ def corpus(table, taxonomy):
 
 
 def test_the_features_are_those_of_tfidf_vectorizer(corpus, taxonomy):
-    options = {"char_ngrams": None, "C": 2.0}
+    options = {"char_ngrams": None, "C": 2.0, "ratios": False}
     model = models.create("text-tfidf", options, taxonomy=taxonomy, store=None)
     train = corpus(TEXTS, "walnut")
     model.fit(train, train.slice(0, 0), seed=0)
@@ -32,6 +34,18 @@ def test_the_features_are_those_of_tfidf_vectorizer(corpus, taxonomy):
     np.testing.assert_allclose(model._features(TEXTS).toarray(), x.toarray(), rtol=1e-12)
     y = label_matrix(train, taxonomy)[0][:, 0]
     expected = LogisticRegression(C=2.0, solver="liblinear", random_state=0).fit(x, y).decision_function(x)
+    np.testing.assert_allclose(model.logits(train)[:, 0], expected, rtol=1e-5)
+
+
+def test_ratios_say_how_differently_the_classes_use_an_ngram_and_scale_the_features(corpus, taxonomy):
+    x = sparse.csr_array(np.array([[1, 0, 2], [1, 3, 0], [1, 1, 0]]))
+    # Positives: the first post, with n-grams 0 and 2; counts plus one are 2, 1, 2 of 5. Negatives: 3, 3, 1 of 7.
+    expected = np.abs(np.log([2 / 5, 1 / 5, 2 / 5]) - np.log([3 / 7, 3 / 7, 1 / 7]))
+    np.testing.assert_allclose(log_count_ratios(x, np.array([True, False, False])), expected)
+    train = corpus(TEXTS, "walnut")
+    model = models.create("text-tfidf", {"C": 2.0}, taxonomy=taxonomy, store=None).fit(train, train, seed=0)
+    scaled = normalize(model._features(TEXTS).toarray() * model.ratios[:, 0])
+    expected = scaled @ model.weights[:, 0] + model.bias[0]
     np.testing.assert_allclose(model.logits(train)[:, 0], expected, rtol=1e-5)
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from workbench.schema import Taxonomy, corpus_schema
+from workbench import models
+from workbench.features.store import FeatureStore
+from workbench.models import Classifier
+from workbench.schema import Label, Taxonomy, corpus_schema
 from workbench.studies.comparison import CompareOptions, compare
 from workbench.studies.predictions import Run, load_run
+from workbench.studies.training import Material
 
 LABELS = ("abuse", "violence")
+TAXONOMY = Taxonomy(labels=tuple(Label(name=name, title=name, definition=name) for name in LABELS))
 N = 240
 POSTS = np.array([f"p{i:04d}" for i in range(N)])
 SPLIT = np.where(np.arange(N) % 4 == 0, "validation", "test")
@@ -107,3 +113,88 @@ def posts() -> pa.Table:
         for post in POSTS
     ]
     return pa.Table.from_pylist(rows, schema=corpus_schema(taxonomy))
+
+
+# ------------------------------------------------------------------------ a model that reads its scores off the posts
+
+
+SEEN: list[SimpleNamespace] = []
+
+
+class Reader(Classifier):
+    """A model that reads its logits off the post: "2 -1" is 2 for abuse and -1 for violence; each seed adds itself."""
+
+    modalities = ("text",)
+
+    def _fit(self, train, validation, seed):
+        self.shift = float(seed)
+        ids = {name: table["post_id"].to_pylist() for name, table in {"train": train, "validation": validation}.items()}
+        SEEN.append(SimpleNamespace(seed=seed, labels=train["labels"].to_pylist(), **ids))
+
+    def _score(self, posts):
+        SEEN.append(SimpleNamespace(scored=posts["post_id"].to_pylist(), columns=posts.column_names, store=self.store))
+        told = [text.split() if text else None for text in posts["text"].to_pylist()]
+        scores = [[math.nan] * 2 if one is None else [float(word) + self.shift for word in one] for one in told]
+        return np.array(scores), np.array([one is not None for one in told])
+
+    def _state(self):
+        return {"shift": self.shift}, {}
+
+    def _restore(self, state, arrays, folder):
+        self.shift = state["shift"]
+
+
+class Fixed(Reader):
+    """The same, whatever the seed."""
+
+    seeded = False
+
+
+@pytest.fixture
+def _readers(monkeypatch):
+    """Make `reader` and `fixed` names of models, and forget what they saw before."""
+    monkeypatch.setitem(models.MODELS, "reader", f"{__name__}:Reader")
+    monkeypatch.setitem(models.MODELS, "fixed", f"{__name__}:Fixed")
+    SEEN.clear()
+
+
+@pytest.fixture
+def store() -> FeatureStore:
+    return FeatureStore(None, "cpu")
+
+
+def table(rows: list[tuple], name: str = "p", **columns) -> pa.Table:
+    """Return a corpus table from (text, abuse, violence); True, False or None each."""
+    full = [
+        {
+            "post_id": f"{name}{n}",
+            "group": f"{name}g{n // 2}",
+            "text": text,
+            "labels": dict(zip(LABELS, y, strict=True)),
+        }
+        | {key: values[n] for key, values in columns.items()}
+        for n, (text, *y) in enumerate(rows)
+    ]
+    return pa.Table.from_pylist(full, schema=corpus_schema(TAXONOMY))
+
+
+YES, NO = True, False
+# both labels have both classes here, so that the model's own scores are used
+TRAIN = [("0 0", YES, NO), ("0 0", NO, YES), ("0 0", NO, None), ("0 0", NO, NO)]
+# abuse, best first: hit, false alarm, hit, false alarm; F1 at each: 2/3, 2/4, 4/5, 4/6
+VALIDATION = [("2 0", YES, NO), ("1 0", NO, NO), ("0 3", YES, YES), ("-1 0", NO, NO)]
+# on the test posts alone 1.5 would be best; nobody may look
+TEST = [("1.5 0", YES, NO), ("1 1", NO, YES), ("0.5 0", NO, None), ("0 0", NO, NO), (None, YES, NO)]
+
+
+def material(**changed) -> Material:
+    sets = {"train": table(TRAIN, "a"), "validation": table(VALIDATION, "b"), "test": table(TEST, "c")} | changed
+    return Material(TAXONOMY, sets, {"corpus": "digest"}, {"group": {"crossing": 0}})
+
+
+def sigmoid(x: float) -> np.float32:
+    return np.float32(1 / (1 + math.exp(-x)))
+
+
+def rows_of(predictions: pa.Table, split: str, seed: int = 0) -> list[dict]:
+    return [row for row in predictions.to_pylist() if (row["split"], row["seed"]) == (split, seed)]

@@ -1,9 +1,12 @@
 """Words and character n-grams by logistic regression: the baseline that any text model has to beat.
 
-Counts of word and character n-grams, 1 + log(count) times smoothed idf, each post's row of length 1, then one logistic
-regression per label on the posts that know it. Character n-grams inside words bridge misspellings and inflection.
-The weighting is scikit-learn's TfidfVectorizer(sublinear_tf=True) over both kinds together, written out here so that a
-fitted model is plain data: a vocabulary, its idf, a matrix of weights.
+Counts of word and character n-grams, 1 + log(count) times smoothed idf, times the log-count ratio (how differently a
+label's positives and negatives use the n-gram), each post's row of length 1, then one logistic regression per label on
+the posts that know it. Character n-grams inside words bridge misspellings and inflection. A fitted model is plain data:
+a vocabulary, its idf, two matrices.
+
+Sources: tf-idf as scikit-learn's TfidfVectorizer(sublinear_tf=True); the ratio from Wang and Manning 2012, "Baselines
+and Bigrams", https://aclanthology.org/P12-2018, here by its absolute value.
 Open doubt: liblinear's intercept is penalised like a weight; with unit rows that shrinks it a little for rare labels.
 """
 
@@ -41,11 +44,12 @@ class TfidfOptions(Options):
     min_df: int = Field(2, ge=1, description="An n-gram counts if so many training posts have it.")
     max_features: int | None = Field(None, ge=1, description="Most n-grams of each kind, the most frequent; null: all.")
     C: tuple[float, ...] = Field(
-        (1.0, 3.0, 10.0),
+        (0.3, 1.0, 3.0),
         min_length=1,
         description="Inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
     )
     class_weight: Literal["balanced"] | None = Field(None, description="Weigh both classes alike, or not (null).")
+    ratios: bool = Field(True, description="Whether n-grams count by how differently the two classes use them.")
     text: TextOptions = Field(TextOptions(), description="How a text is cleaned before n-grams are counted.")
 
     @field_validator("C", mode="before")
@@ -78,14 +82,14 @@ class Ngrams:
             analyzer=self.analyzer, ngram_range=tuple(self.span), vocabulary=vocabulary, dtype=np.float64, **pattern
         )
 
-    def learn(self, texts: list[str], min_df: int, most: int | None) -> sparse.csr_matrix:
+    def learn(self, texts: list[str], min_df: int, most: int | None) -> sparse.csr_array:
         """Take the n-grams of `texts` that `min_df` of them have; return their counts (n_texts, n_ngrams)."""
         counter = self._counter(None)
         try:
             counts = counter.fit_transform(texts)
         except ValueError:  # no text has any n-gram of this kind
             self.vocabulary = []
-            return sparse.csr_matrix((len(texts), 0))
+            return sparse.csr_array((len(texts), 0))
         posts = np.bincount(counts.indices, minlength=counts.shape[1])
         kept = np.flatnonzero(posts >= min_df)
         if most is not None and len(kept) > most:
@@ -93,10 +97,10 @@ class Ngrams:
         self.vocabulary = counter.get_feature_names_out()[kept].tolist()
         return counts[:, kept]
 
-    def count(self, texts: list[str]) -> sparse.csr_matrix:
+    def count(self, texts: list[str]) -> sparse.csr_array:
         """Return the counts (n_texts, n_ngrams) of the vocabulary's n-grams."""
         if not self.vocabulary:
-            return sparse.csr_matrix((len(texts), 0))
+            return sparse.csr_array((len(texts), 0))
         return self._counter(self.vocabulary).transform(texts)
 
 
@@ -113,7 +117,7 @@ class TfidfClassifier(Classifier):
         spans = {"word": self.options.ngrams, "char_wb": self.options.char_ngrams}
         self.kinds = [Ngrams(analyzer, span) for analyzer, span in spans.items() if span]
         self.idf = np.zeros(0)
-        self.weights = np.zeros((0, len(self.taxonomy.names)))
+        self.ratios = self.weights = np.zeros((0, len(self.taxonomy.names)))  # (n_ngrams, n_labels) both
         self.bias = np.zeros(len(self.taxonomy.names))
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
@@ -122,7 +126,7 @@ class TfidfClassifier(Classifier):
         self.learnable &= two_classes(y, known)
         texts = self._texts(train, rows)
         least, most = self.options.min_df, self.options.max_features
-        counts = sparse.hstack([kind.learn(texts, least, most) for kind in self.kinds]).tocsr()
+        counts = sparse.csr_array(sparse.hstack([kind.learn(texts, least, most) for kind in self.kinds]))
         # Smoothed as if one more post had every n-gram: log((1 + n) / (1 + df)) + 1.
         self.idf = np.log((1 + len(texts)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
         if counts.shape[1] == 0:
@@ -130,32 +134,29 @@ class TfidfClassifier(Classifier):
         x = self._weighted(counts)
         held_out = self._held_out(validation)
         self.weights, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
+        self.ratios = np.ones_like(self.weights)
         self.record = {"ngrams": x.shape[1], "C": {}}
         for k in np.flatnonzero(self.learnable):
             some = known[:, k]
-            model = self._chosen(x[some], y[some, k] > 0.5, held_out, k)
-            self.weights[:, k], self.bias[k] = model.coef_[0], model.intercept_[0]
-            self.record["C"][self.taxonomy.names[k]] = model.C
+            self.record["C"][self.taxonomy.names[k]] = self._fit_label(k, x[some], y[some, k] > 0.5, held_out)
 
-    def _chosen(self, x: sparse.csr_matrix, y: np.ndarray, held_out: tuple, k: int) -> LogisticRegression:
-        """Return the regression for label k whose C ranks validation best; the middle C where it cannot tell."""
-        z, truth, known = held_out[0], held_out[1][:, k] > 0.5, held_out[2][:, k]
+    def _fit_label(self, k: int, x: sparse.csr_array, y: np.ndarray, held_out: tuple) -> float:
+        """Fit ratios, weights and bias of label k; return the C that ranks validation best (else the middle one)."""
+        if self.options.ratios:
+            self.ratios[:, k] = log_count_ratios(x, y)
+        x, z = (_unit_rows(part @ sparse.diags_array(self.ratios[:, k])) for part in (x, held_out[0]))
+        truth, known = held_out[1][:, k] > 0.5, held_out[2][:, k]
         strengths = self.options.C
         if min((truth & known).sum(), (~truth & known).sum()) < ENOUGH:
             strengths = (sorted(strengths)[len(strengths) // 2],)
-        fixed = {
-            "class_weight": self.options.class_weight,
-            "solver": "liblinear",
-            "max_iter": 10_000,
-            "random_state": 0,
-        }
-        models = [LogisticRegression(C=c, **fixed).fit(x, y) for c in strengths]
-        if len(models) == 1:
-            return models[0]
-        ranked = [average_precision(truth[known], model.decision_function(z[known])) for model in models]
-        return models[int(np.argmax(ranked))]
+        fixed = {"class_weight": self.options.class_weight, "solver": "liblinear", "max_iter": 10_000}
+        models = [LogisticRegression(C=c, random_state=0, **fixed).fit(x, y) for c in strengths]
+        ranks = [average_precision(truth[known], m.decision_function(z[known])) for m in models if len(models) > 1]
+        best = models[int(np.argmax(ranks)) if ranks else 0]
+        self.weights[:, k], self.bias[k] = best.coef_[0], best.intercept_[0]
+        return best.C
 
-    def _held_out(self, validation: pa.Table) -> tuple[sparse.csr_matrix, np.ndarray, np.ndarray]:
+    def _held_out(self, validation: pa.Table) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
         """Return features, y and known of the validation posts that have a text."""
         rows = declared(validation)["text"]
         y, known = label_matrix(validation, self.taxonomy)
@@ -165,25 +166,25 @@ class TfidfClassifier(Classifier):
         readable = declared(posts)["text"]
         scores = np.zeros((len(posts), len(self.bias)))
         if readable.any():
-            scores[readable] = self._features(self._texts(posts, readable)) @ self.weights + self.bias
+            x = self._features(self._texts(posts, readable))
+            length = np.sqrt((x * x) @ self.ratios**2)  # of each row once the ratios have scaled it
+            scores[readable] = x @ (self.ratios * self.weights) / np.where(length > 0, length, 1.0) + self.bias
         return scores, readable
 
     def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
         texts = table["text"].filter(pa.array(rows)).to_pylist()
         return [clean(text, self.options.text) for text in texts]
 
-    def _features(self, texts: list[str]) -> sparse.csr_matrix:
+    def _features(self, texts: list[str]) -> sparse.csr_array:
         """Return the weighted n-grams (n_texts, n_ngrams) of cleaned texts."""
-        return self._weighted(sparse.hstack([kind.count(texts) for kind in self.kinds]).tocsr())
+        return self._weighted(sparse.csr_array(sparse.hstack([kind.count(texts) for kind in self.kinds])))
 
-    def _weighted(self, counts: sparse.csr_matrix) -> sparse.csr_matrix:
-        if 0 in counts.shape:
-            return counts
+    def _weighted(self, counts: sparse.csr_array) -> sparse.csr_array:
         counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
-        return normalize(counts)
+        return _unit_rows(counts)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {"idf": self.idf, "weights": self.weights, "bias": self.bias}
+        return {}, {"idf": self.idf, "ratios": self.ratios, "weights": self.weights, "bias": self.bias}
 
     def _save_parts(self, folder: Path) -> None:
         vocabularies = {kind.analyzer: kind.vocabulary for kind in self.kinds}
@@ -193,4 +194,19 @@ class TfidfClassifier(Classifier):
         vocabularies = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
         for kind in self.kinds:
             kind.vocabulary = vocabularies[kind.analyzer]
-        self.idf, self.weights, self.bias = arrays["idf"], arrays["weights"], arrays["bias"]
+        self.idf, self.ratios = arrays["idf"], arrays["ratios"]
+        self.weights, self.bias = arrays["weights"], arrays["bias"]
+
+
+def log_count_ratios(x: sparse.csr_array, y: np.ndarray) -> np.ndarray:
+    """Return |log of the n-gram's share among positives over that among negatives| (n_ngrams,), each count plus one.
+
+    x: (n_posts, n_ngrams), of which only zero or not counts; y: (n_posts,) bool.
+    """
+    there = (x > 0).astype(np.float64)
+    positive, negative = (1 + np.asarray(there[rows].sum(axis=0)).ravel() for rows in (y, ~y))
+    return np.abs(np.log(positive / positive.sum()) - np.log(negative / negative.sum()))
+
+
+def _unit_rows(x: sparse.csr_array) -> sparse.csr_array:
+    return x if 0 in x.shape else normalize(x)

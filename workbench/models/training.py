@@ -6,7 +6,7 @@ random comes from one CPU generator, so that a GPU sees the same batches and mas
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -16,11 +16,18 @@ from workbench.models.losses import masked_bce
 from workbench.models.networks import Halves
 from workbench.schema import WorkbenchError
 
-if TYPE_CHECKING:
-    from workbench.models.clip import HeadOptions
-
 CHUNK = 16_384  # rows scored at once
 FLOOR = 0.1  # of the mean variance: no direction is stretched by more than sqrt(10) against the average one
+
+
+class Schedule(Protocol):
+    """What training reads of a model's options."""
+
+    epochs: int
+    lr: float
+    weight_decay: float
+    batch_size: int
+    patience: int
 
 
 class Examples(NamedTuple):
@@ -55,7 +62,7 @@ def fit_head(
     network: nn.Module,
     train: Examples,
     validation: Examples | None,
-    options: HeadOptions,
+    options: Schedule,
     generator: torch.Generator,
     hide: tuple[float, ...] = (),
 ) -> dict[str, float]:
@@ -67,10 +74,7 @@ def fit_head(
     never a number.
     """
     watched = validation if validation is not None and bool(validation.known.any()) else train
-    weights = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim < 2]  # biases and absent halves are not drawn to zero
-    groups = [{"params": weights, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=options.lr, fused=train.y.device.type in ("cpu", "cuda"))
+    optimizer = _optimizer(network, options)
     best, best_epoch, best_state, epoch = float("inf"), 0, {}, 0
     for epoch in range(1, options.epochs + 1):
         network.train()
@@ -91,6 +95,14 @@ def fit_head(
         raise WorkbenchError(f"training with lr {options.lr:g} diverged; lower `lr` or raise `weight_decay`")
     network.load_state_dict(best_state)
     return {"epochs": epoch, "best_epoch": best_epoch, "loss": best}
+
+
+def _optimizer(network: nn.Module, options: Schedule) -> torch.optim.Optimizer:
+    """Return AdamW that draws weights to zero, but neither biases nor the vectors of absent halves."""
+    weights = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim < 2]
+    groups = [{"params": weights, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=options.lr, fused=next(network.parameters()).device.type in ("cpu", "cuda"))
 
 
 def score(network: nn.Module, halves: Halves, present: torch.Tensor) -> torch.Tensor:

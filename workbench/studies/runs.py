@@ -28,9 +28,10 @@ import psutil
 from filelock import FileLock, Timeout
 
 from workbench.schema import ROOT, Taxonomy, WorkbenchError, unknown
-from workbench.studies import DONE, PLANNED, RUNNING, keys, read_json, write_json
-from workbench.studies.config import BEST, StudyConfig, expand
-from workbench.studies.progress import GRACE, RESULTS, Worker, alive, display, ending, headline, now, restore
+from workbench.studies import DONE, PLANNED, RUNNING, keys, read_json
+from workbench.studies.config import StudyConfig, expand
+from workbench.studies.progress import GRACE, RESULTS, Worker, alive, display, ending, now, restore
+from workbench.studies.tabulate import compare_study
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PACKAGES = ("torch", "open_clip_torch", "transformers", "scikit-learn", "numpy", "pyarrow", "papermill")
@@ -134,9 +135,16 @@ def _latest(folder: Path) -> dict[str, dict[str, Any]]:
     return {record["alias"]: record for record in records if "alias" in record and "inputs" in record}
 
 
-def _stored(record: dict[str, Any]) -> Run:
+def _stored(record: dict[str, Any], *reasons: str) -> Run:
     folder, inputs = Path(record["folder"]), record["inputs"]
-    return Run(record["alias"], record["key"], folder, record["state"], (), {}, inputs, record)
+    return Run(record["alias"], record["key"], folder, record["state"], reasons, {}, inputs, record)
+
+
+def _finished(run: Run, latest: dict[str, Any] | None) -> Run:
+    """The run itself if it is done, else the latest finished one of its name with the reasons why it is out of date."""
+    if run.state == DONE or latest is None or latest["state"] != DONE:
+        return run
+    return _stored(latest, *(run.reasons or (run.state,)))
 
 
 def standing(study: StudyConfig) -> list[Run]:
@@ -345,53 +353,19 @@ def _job(study: StudyConfig, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------ comparing
 
 
-def compare_study(study: StudyConfig, runs: list[Run], *, always: bool = False) -> dict[str, Any] | None:
-    """Write `comparison.json` and `report.html` from the finished runs, print the headline, return the comparison.
-
-    Where the stored one was made from the same runs, settings and code, it is only shown, unless `always`.
-    None: no run is finished.
-    """
-    done = [run for run in runs if run.state == DONE]
-    if not done:
-        print(f"no run of {study.name} is finished and up to date, so there is nothing to compare", flush=True)
-        return None
-    path, page = study.folder / "comparison.json", study.folder / "report.html"
-    made_from = {
-        "runs": {run.alias: run.key for run in done},
-        "ended": {run.alias: run.record["ended"] for run in done},
-        "missing": {run.alias: run.state for run in runs if run.state != DONE},
-        "settings": keys.run_key({"question": study.question, "compare": study.compare.model_dump(mode="json")}),
-        "code": keys.run_key(keys.modules(["workbench.studies.comparison", "workbench.studies.report"])),
-    }
-    methods = importlib.import_module("workbench.studies.comparison")
-    comparison = read_json(path) or {}
-    if always or comparison.get("made_from") != made_from or not page.is_file():
-        names = {run.alias for run in done} | {BEST}
-        pairs = tuple(pair for pair in study.compare.pairs if names.issuperset(pair))  # the rest waits for its models
-        settings = study.compare.model_copy(update={"pairs": pairs})
-        loaded = [replace(methods.load_run(run.folder), alias=run.alias) for run in done]
-        missing = [{"model": alias, "state": state} for alias, state in made_from["missing"].items()]
-        comparison = methods.compare(study.name, study.question, loaded, settings)
-        comparison = {**comparison, "missing": missing, "made_from": made_from}
-        write_json(path, comparison)
-        importlib.import_module("workbench.studies.report").write(study.folder, comparison, loaded, study.corpus)
-    headline(comparison, methods.tables(comparison))
-    print(f"comparison: {path}\nreport:     {page}", flush=True)
-    return comparison
-
-
 def recompare(path: Path | str) -> dict[str, Any]:
     """Rebuild a study's comparison and report from what is stored; needs neither models nor, at a pinch, the data.
 
-    Where data or weights are not at hand, so that no key can be told, the latest finished run of each model is taken.
+    A model without an up-to-date run is shown by its latest finished one, marked as out of date with the reasons;
+    where data or weights are not at hand, so that no key can be told, that holds for all.
     """
     study = StudyConfig.load(path)
+    latest = _latest(study.folder)
     try:
-        runs = standing(study)
+        runs = [_finished(run, latest.get(run.alias)) for run in standing(study)]
     except WorkbenchError as error:
-        latest = _latest(study.folder)
-        runs = [_stored(latest[entry.alias]) for entry in study.models if entry.alias in latest]
-        print(f"{error}; so the latest finished run of each model is shown, stale or not", flush=True)
+        reason = f"not checked: {error}"
+        runs = [_stored(latest[entry.alias], reason) for entry in study.models if entry.alias in latest]
     comparison = compare_study(study, runs, always=True)
     if comparison is None:
         raise WorkbenchError(

@@ -6,9 +6,10 @@ Notebook 03 calls these steps one by one. train fits, validation chooses thresho
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from scipy.special import expit
 
 from workbench import corpora, models
 from workbench import device as devices
@@ -24,6 +26,7 @@ from workbench.corpora import splits
 from workbench.features.store import FeatureStore
 from workbench.metrics import classification
 from workbench.schema import ROOT, Taxonomy, WorkbenchError, declared, inputs, label_matrix
+from workbench.studies import write_json
 from workbench.studies.predictions import items_digest
 
 SLICES = ("community", "language", "region")
@@ -63,26 +66,37 @@ class Fitted:
 
 
 def prepare(corpus: dict[str, Any], split: dict[str, Any], tests: dict[str, dict], taxonomy: Taxonomy) -> Material:
-    """Load and divide a corpus; of a further test set, rows whose own split is not test are left out."""
+    """Load and divide a corpus; of a further test set, rows whose own split is not test are left out.
+
+    Raises WorkbenchError for what cannot be loaded or divided, and for a further test set that has a taken name or
+    holds no post.
+    """
+    for name in {"corpus", *splits.SPLITS} & set(tests):
+        raise WorkbenchError(f"a further test set cannot be called {name!r}; choose a name that is no split")
     loaded = corpora.load(corpus, taxonomy)
     part = splits.assign(loaded.table, taxonomy, splits.SplitOptions.parse(split, "split"))
     sets = {name: loaded.table.filter(pa.array(part == name)) for name in splits.SPLITS}
     digests = {"corpus": loaded.digest}
     for name, config in tests.items():
-        if name in sets:
-            raise WorkbenchError(f"a further test set cannot be called {name!r}; choose a name that is no split")
         extra = corpora.load(config, taxonomy)
         held_out = pc.fill_null(pc.equal(extra.table["split"], "test"), True)
         sets[name], digests[name] = extra.table.filter(held_out), extra.digest
+        if not len(sets[name]):
+            raise WorkbenchError(f"test set {name!r} has no post whose split is test; map another `split`, or none")
     return Material(taxonomy, sets, digests, splits.crossing(loaded.table, part))
 
 
 def fit(
     name: str, options: dict[str, Any], material: Material, seeds: Sequence[int], store: FeatureStore
 ) -> list[Fitted]:
-    """Train one model per seed on the train set."""
-    fitted = []
+    """Train one model per seed on the train set; where the seed changes nothing, one model stands for all seeds."""
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise WorkbenchError(f"seeds must be one or more different numbers, not {list(seeds)}; give each once")
+    fitted: list[Fitted] = []
     for seed in seeds:
+        if fitted and not fitted[0].model.seeded:
+            fitted.append(replace(fitted[0], seed=seed, seconds=0.0))
+            continue
         started = time.perf_counter()
         model = models.create(name, options, taxonomy=material.taxonomy, store=store)
         model.fit(material.sets["train"], material.sets["validation"], seed=seed)
@@ -119,7 +133,7 @@ def _facts(table: pa.Table, split: str, taxonomy: Taxonomy) -> dict[str, Any]:
 def _scored(facts: dict[str, Any], fitted: Fitted, table: pa.Table, taxonomy: Taxonomy) -> pa.Table:
     """The facts of a set with one seed's scores beside them."""
     logits = fitted.model.logits(inputs(table))
-    probs = 1.0 / (1.0 + np.exp(-logits.astype(np.float64)))
+    probs = expit(logits.astype(np.float64))
     columns = dict(facts) | {"seed": pa.array(np.full(len(table), fitted.seed, np.int64))}
     for k, label in enumerate(taxonomy.names):
         columns[f"logit_{label}"] = pa.array(logits[:, k], pa.float32())
@@ -161,23 +175,14 @@ def time_per_post(bundle: Path, material: Material, store: FeatureStore) -> floa
 def save(
     folder: Path | str, fitted: Sequence[Fitted], predictions: pa.Table, material: Material, store: FeatureStore
 ) -> dict:
-    """Write `predictions.parquet`, one bundle per seed and `metrics.json` (last), and return what metrics.json says."""
+    """Write `predictions.parquet`, one bundle per seed and `metrics.json` (last), and return what metrics.json says.
+
+    What an earlier run left in the folder under these names goes first, so that nothing of it is taken for this run's.
+    """
     folder = ROOT / folder
-    folder.mkdir(parents=True, exist_ok=True)
-    labels, seeds = material.taxonomy.names, [one.seed for one in fitted]
-    model = fitted[0].model
-    y, known = label_matrix(material.sets["train"], material.taxonomy)
-    count = known.sum(0)
-    prevalence = {
-        label: float((y[:, k] * known[:, k]).sum() / count[k]) if count[k] else None for k, label in enumerate(labels)
-    }
-    about = {
-        "labels": list(labels),
-        "model": model.name,
-        "modalities": list(model.modalities),
-        "taxonomy": material.taxonomy.fingerprint,
-        "train_prevalence": prevalence,
-    }
+    _clear(folder)
+    labels, seeds, sets = material.taxonomy.names, [one.seed for one in fitted], material.sets
+    about = _about(fitted[0].model, material)
     pq.write_table(
         predictions.replace_schema_metadata({"workbench": json.dumps(about)}),
         folder / "predictions.parquet",
@@ -187,19 +192,42 @@ def save(
         one.model.save(folder / "bundle" / str(one.seed))
     metrics = about | {
         "thresholds": thresholds(predictions, labels, seeds),
-        "n_train": len(material.sets["train"]),
+        "n_train": len(sets["train"]),
         "ms_per_post": time_per_post(folder / "bundle" / str(seeds[0]), material, store),
         "seconds": {"fit": sum(one.seconds for one in fitted)},
         "digests": material.digests,
-        "items": {
-            n: items_digest(table["post_id"].to_numpy()) for n, table in material.sets.items() if n not in _FITTED
-        },
+        "items": {name: items_digest(sets[name]["post_id"].to_numpy()) for name in sets if name not in _FITTED},
         "crossing": material.crossing,
         "feature_hits": store.hits,
         **_machine(store),
     }
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def _clear(folder: Path) -> None:
+    """Make a run's folder, or empty it of an earlier run's results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("metrics.json", "predictions.parquet"):
+        (folder / name).unlink(missing_ok=True)
+    for old in (folder / "bundle").glob("*/model.json"):
+        shutil.rmtree(old.parent)
+
+
+def _about(model: models.Classifier, material: Material) -> dict[str, Any]:
+    """What the predictions are of: the model, the labels, and how frequent each was in training, null where unknown."""
+    labels = material.taxonomy.names
+    y, known = label_matrix(material.sets["train"], material.taxonomy)
+    count, positives = known.sum(0), (y * known).sum(0)
+    return {
+        "labels": list(labels),
+        "model": model.name,
+        "modalities": list(model.modalities),
+        "taxonomy": material.taxonomy.fingerprint,
+        "train_prevalence": {
+            label: float(positives[k] / count[k]) if count[k] else None for k, label in enumerate(labels)
+        },
+    }
 
 
 def _machine(store: FeatureStore) -> dict[str, Any]:
