@@ -1,8 +1,8 @@
 """One model, two machines: scores on a GPU, or in half precision, stay within a stated distance of the CPU's.
 
-The tolerances are in probability, for the same trained model: 1e-4 where both compute in float32, 0.02 where the encoder
-computes in bfloat16 (eight bits of mantissa move an embedding by up to 0.4 %; measured here: 0.016 at most, 0.003 for 99
-posts of 100). Metrics hardly move: average precision by less than 0.005.
+The tolerances are in probability, for the same trained model: 1e-4 where both compute in float32, 0.02 where the
+encoder computes in bfloat16 (eight bits of mantissa move an embedding by up to 0.4 %; measured here: 0.016 at most,
+0.003 for 99 posts of 100). Metrics hardly move: average precision by less than 0.005.
 """
 
 from __future__ import annotations

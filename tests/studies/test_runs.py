@@ -281,3 +281,11 @@ def test_code_edited_while_a_run_waited_is_keyed_as_it_is_then(place):
     assert runs._fresh(study, run).key == runs.plan(study)[0].key != run.key
     (place.folder / "toylib.py").write_text("value = (\n")
     assert runs._fresh(study, run) is run  # the kernel will say what is wrong with it
+
+
+def test_comparing_shows_what_is_out_of_date_and_says_why(place, capsys):
+    place.write(toy("a", size=1))
+    finish(place)
+    place.write(toy("a", size=2))
+    assert runs.recompare(place.study)["stale"] == [{"model": "a", "reasons": ["parameter options.size: 1 -> 2"]}]
+    assert "out of date: a (parameter options.size: 1 -> 2)" in capsys.readouterr().out

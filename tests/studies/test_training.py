@@ -247,7 +247,7 @@ def test_unknown_labels_and_unseen_posts_do_not_move_a_threshold(small, store):
     given = small.material(validation=small.table(more, "b"))
     found = training.thresholds(training.score(training.fit("reader", {}, given, [0], store), given), small.LABELS, [0])
     assert found["abuse"]["0"] == float(small.sigmoid(0))
-    # violence has a known false alarm at 9 now: from 3 on the one positive is flagged beside it, 2/3; from 9 on it is not
+    # violence has a known false alarm at 9 now: from 3 on the one positive is flagged beside it, F1 2/3, else never
     assert found["violence"]["0"] == float(small.sigmoid(3))
 
 

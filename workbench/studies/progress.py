@@ -353,7 +353,7 @@ def headline(comparison: dict[str, Any], lines: list[dict[str, str]]) -> None:
             span = f"{row['delta']:+.3f} [{_signed(row['lo'])}, {_signed(row['hi'])}]"
             console.print(f"{row['a']} minus {row['b']}: {span}, p (Holm) {row['p_holm']:.2g}")
     for row in comparison.get("stale", []):
-        console.print(f"out of date: {row['model']} ({'; '.join(row['reasons'])})")
+        console.print(f"out of date: {row['model']} ({'; '.join(row['reasons'])})", soft_wrap=True)
     for row in comparison.get("missing", []):
         console.print(f"missing: {row['model']} ({row['state']})")
 
