@@ -30,7 +30,7 @@ class Shape:
 '''
 
 
-# --------------------------------------------------------------------------------------------------------------- of_json
+# -------------------------------------------------------------------------------------------------------------- of_json
 
 
 def test_a_value_has_sixteen_hex_digits_over_its_canonical_json():
@@ -71,7 +71,7 @@ def test_what_differs_has_another_digest(one, other):
 
 
 def test_keys_of_mixed_kinds_as_yaml_reads_them_have_a_digest():
-    mixed = {1: "train", "dev": "test", True: "x", None: "y"}
+    mixed = {1: "train", "dev": "test", False: "x", None: "y", 2.5: "z"}
     assert of_json(mixed) == of_json(dict(reversed(mixed.items())))
     assert of_json({1: "train", "dev": "test"}) != of_json({2: "train", "dev": "test"})
     assert of_json([{1: "a", "b": "c"}]) == of_json([{"b": "c", 1: "a"}])  # inside a list as well

@@ -10,12 +10,14 @@ import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from workbench import corpora
+from workbench.schema import Taxonomy
 from workbench.studies import report
 from workbench.studies.predictions import Run
 
@@ -83,7 +85,7 @@ def written(small, tmp_path_factory, comparison, runs, posts) -> Path:
     """The report of the whole comparison, with a hostile question."""
     hostile = comparison | {"question": small.HOSTILE}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "posts_of", lambda corpus: posts if corpus == {"source": "here"} else None)
+        patch.setattr(report, "posts_of", lambda corpus, runs: posts if corpus == {"source": "here"} else None)
         return report.write(tmp_path_factory.mktemp("page"), hostile, runs, {"source": "here"})
 
 
@@ -221,11 +223,16 @@ def test_posts_come_from_the_corpus_where_it_is_at_hand(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
     (tmp_path / "posts.csv").write_text("text\nhello\n")
     config = {"source": "files", "path": "${WORKBENCH_DATA}/posts.csv", "text": "text"}
-    assert report.posts_of(config)["text"].to_pylist() == ["hello"]
+    scored = corpora.digest({**config, "path": str(tmp_path / "posts.csv")}, Taxonomy.load())
+    (tmp_path / "run.json").write_text(f'{{"corpus_digest": "{scored}"}}')
+    run = SimpleNamespace(folder=tmp_path)
+    assert report.posts_of(config, [run])["text"].to_pylist() == ["hello"]
+    (tmp_path / "posts.csv").write_text("text\nother\n")
+    assert report.posts_of(config, [run]) is None  # what the runs scored is no longer there
     (tmp_path / "posts.csv").unlink()
-    assert report.posts_of(config) is None
+    assert report.posts_of(config, [run]) is None
     monkeypatch.delenv("WORKBENCH_DATA")
-    assert report.posts_of(config) is None
+    assert report.posts_of(config, [run]) is None
 
 
 def test_a_fragment_is_a_section_with_its_style(comparison, runs):

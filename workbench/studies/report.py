@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from workbench import corpora
 from workbench.metrics import plots
 from workbench.schema import Taxonomy, WorkbenchError
-from workbench.studies import gallery, write_text
+from workbench.studies import gallery, read_json, write_text
 from workbench.studies.config import expand
 from workbench.studies.predictions import Run
 from workbench.studies.sections import Section, sections
@@ -30,18 +30,20 @@ def write(folder: Path, comparison: dict[str, Any], runs: Sequence[Run], corpus:
 
     corpus: where the study's posts come from; where they are not at hand, the worst errors are not shown.
     """
-    posts = posts_of(corpus)
+    posts = posts_of(corpus, runs)
     about = {"study": comparison["study"], "question": comparison["question"]}
     page = _render("report.html", sections=sections(comparison, runs, posts), picture=_both, **about)
     return write_text(folder / "report.html", page)
 
 
-def posts_of(corpus: dict[str, Any]) -> pa.Table | None:
-    """Return the posts of a study's corpus, None where its data are not on this machine."""
+def posts_of(corpus: dict[str, Any], runs: Sequence[Run]) -> pa.Table | None:
+    """Return the posts that the runs scored, None where the corpus is not on this machine or has changed since."""
     try:
-        return corpora.load(expand(corpus, "the study"), Taxonomy.load()).table
+        found = corpora.load(expand(corpus, "the study"), Taxonomy.load())
     except WorkbenchError:
         return None
+    scored = {(read_json(run.folder / "run.json") or {}).get("corpus_digest") for run in runs}
+    return found.table if scored == {found.digest} else None
 
 
 def fragment(section: Section) -> str:

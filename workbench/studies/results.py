@@ -35,4 +35,4 @@ def results(path: Path | str, *, jobs: int | None = None, device: str = "auto") 
         raise WorkbenchError(f"some run of {study.name} failed; `workbench status {study.name}` says which and why")
     comparison = read_json(study.folder / "comparison.json")
     runs = [replace(load_run(run.folder), alias=run.alias) for run in current(study)]
-    return Results(comparison, runs, posts_of(study.corpus))
+    return Results(comparison, runs, posts_of(study.corpus, runs))

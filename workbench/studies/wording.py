@@ -88,6 +88,9 @@ def answer(comparison: dict[str, Any]) -> Iterator[str]:
     if tripped:
         scores = "scores better than its inputs" if len(tripped) == 1 else "score better than their inputs"
         yield f"Do not trust this yet: {', '.join(tripped)} {scores} allow, which points to a leak."
+    if comparison.get("stale"):
+        names = ", ".join(one["model"] for one in comparison["stale"])
+        yield f"Out of date, since code, options or data have changed: {names}; run the study again."
     if comparison.get("missing"):
         names = ", ".join(one["model"] for one in comparison["missing"])
         yield f"Not compared, because their runs are not finished: {names}."
