@@ -140,6 +140,13 @@ def test_doubts_are_said():
     assert "a, c score better than their inputs allow" in said(asked(models=models, leak_test=leaks))[2]
 
 
+def test_runs_that_are_out_of_date_are_named():
+    stale = [{"model": "a", "reasons": ["module changed"]}, {"model": "b", "reasons": []}]
+    (_, sentence) = said(asked(models=[{"model": "a", "value": 0.5}], stale=stale))
+    assert sentence == "Out of date, since code, options or data have changed: a, b; run the study again."
+    assert len(said(asked(models=[{"model": "a", "value": 0.5}], stale=[]))) == 1
+
+
 def test_nothing_defined_is_said_and_hides_nothing_else():
     models = [{"model": "a", "value": None, "few": True}]
     first, gone = said(asked(models=models, missing=[{"model": "b", "state": "failed"}]))
