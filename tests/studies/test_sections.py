@@ -108,7 +108,7 @@ def test_the_compared_metric_stands_once_whichever_it_is(small, tmp_path):
         table = by_key(small.settled(runs, metric=metric, pairs=[]), runs)["values"].tables[""]
         assert table.columns[0] == wording.metric(metric)
         assert table.columns.is_unique
-        assert "precision at the site's mix of posts" in table.columns
+        assert "precision at the site" in table.columns
 
 
 def test_a_metric_that_one_view_has_not_leaves_that_view_out(small, tmp_path):
@@ -296,7 +296,7 @@ def test_the_ceilings_and_the_limit_of_late_fusion_are_those_of_the_comparison(c
     line = tables["against the best possible"].loc[(one["model"], wording.label(one["label"]))]
     assert line.tolist()[:2] == [f"{one['value']:.3f}", f"{one['ceiling']:.3f}"]
     assert line["difference"].startswith(f"{one['delta']:+.3f} [")
-    (limit,) = [table for caption, table in tables.items() if "fusion" in caption]
+    (limit,) = [table for caption, table in tables.items() if "fusing" in caption]
     assert list(limit.index) == ["abuse", "violence", "mean over labels"]
     for found, shown in zip(comparison["late_fusion_limit"], limit["limit of late fusion"], strict=True):
         assert shown == f"{found['value']:.3f} [{found['lo']:.3f}, {found['hi']:.3f}]"

@@ -90,7 +90,7 @@ def _value_table(comparison: dict, view: str) -> pd.DataFrame:
             wording.metric(asked["metric"]): wording.interval(main),
             "of the best possible": wording.percent(share),
             "seeds' sd": wording.number(main["seed_sd"]),
-            **{wording.metric(name): wording.number(found[name]["value"]) for name in others if name in found},
+            **{wording.column(name): wording.number(found[name]["value"]) for name in others if name in found},
             "coverage": wording.percent(main["coverage"]),
             "ms per post": wording.number(main["ms_per_post"], 2),
             "peak MB": wording.number(main["peak_mb"], 0),
@@ -171,7 +171,7 @@ def _label_table(comparison: dict, label: str) -> pd.DataFrame:
     asked, lines = comparison["compare"], {}
     for model in _models(comparison):
         found = {row["metric"]: row for row in _rows(comparison, model=model, label=label, view=asked["view"])}
-        lines[model] = {wording.metric(name): wording.interval(found[name]) for name in HEADLINE if name in found}
+        lines[model] = {wording.column(name): wording.interval(found[name]) for name in HEADLINE if name in found}
         best = found["average_precision"]["ceiling"]
         lines[model]["ceiling of AP"] = wording.number(best)
     return pd.DataFrame.from_dict(lines, orient="index")
@@ -253,7 +253,7 @@ def _ceilings(comparison: dict) -> Section | None:
     if limits:
         names = [wording.label(row["label"]) for row in limits]
         limit = pd.DataFrame({"limit of late fusion": map(wording.interval, limits)}, index=names)
-        tables["the best that any fusion of one text score and one picture score can do"] = limit
+        tables["what fusing one text score and one picture score can reach"] = limit
     return Section("ceilings", "Is it too good to be true?", prose, {}, tables)
 
 

@@ -26,6 +26,13 @@ def metric(name: str) -> str:
     return WORDS.get(name, name.replace("_", " "))
 
 
+def column(name: str) -> str:
+    """Return what a metric is called over a column of numbers, where long names would widen the table."""
+    return {"false_positive_rate": "false positive rate", "precision_site": "precision at the site"}.get(
+        name, metric(name)
+    )
+
+
 def label(name: str) -> str:
     """Return what a label, or the mean over labels, is called in prose."""
     return "mean over labels" if name == "macro" else name
