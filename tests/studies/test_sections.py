@@ -108,7 +108,7 @@ def test_the_compared_metric_stands_once_whichever_it_is(small, tmp_path):
         table = by_key(small.settled(runs, metric=metric, pairs=[]), runs)["values"].tables[""]
         assert table.columns[0] == wording.metric(metric)
         assert table.columns.is_unique
-        assert "precision at the site" in table.columns
+        assert any(name.startswith("precision at the site") for name in table.columns)
 
 
 def test_a_metric_that_one_view_has_not_leaves_that_view_out(small, tmp_path):
