@@ -149,7 +149,7 @@ def test_another_taxonomys_artefact_is_refused_with_both_names_and_the_next_step
         ({"labels": [{**A, "deadline_hours": 0}]}, "labels.0.deadline_hours: Input should be greater than 0"),
         ({"labels": [{**A, "mode": "never"}]}, "'proactive' or 'reactive'"),
         ({"labels": [{"name": "a", "title": "A"}]}, "key 'labels.0.definition' is missing"),
-        ({"labels": [{**A, "weight": 1}]}, "unknown key in labels.0 'weight'"),
+        ({"labels": [{**A, "weight": 1}]}, "labels.0: unknown key 'weight'"),
         ({"labels": [A], "exclusif": []}, "did you mean 'exclusive'?"),
     ],
 )
@@ -179,7 +179,7 @@ def test_a_taxonomy_is_read_from_a_file(tmp_path):
     ("content", "said"),
     [
         (None, "No such file or directory; check the path"),
-        (b"\xff\xfe\xff", "UnicodeDecodeError"),
+        (b"\xff\xfe\xff", "is not UTF-8"),
         (b"a: [1", "is not valid YAML"),
         (b"a: !!python/object/apply:os.getcwd []", "is not valid YAML"),  # a file runs no code
         (b"- 1", "must hold a mapping of keys to values, not list"),
@@ -218,7 +218,7 @@ def test_one_modality_makes_a_post(part):
         ({"post_id": "1", "author": {"id": "u"}}, "at least one of text, image and video"),
         ({"text": "x"}, "key 'post_id' is missing"),
         ({"post_id": "1", "text": "x", "labels": {"abuse": True}}, "unknown key 'labels'"),
-        ({"post_id": "1", "image": {"url": "x"}}, "unknown key 'image.url'"),
+        ({"post_id": "1", "image": {"url": "x"}}, "image: unknown key 'url'"),
         ({"post_id": "1", "text": "x", "engagement": {"reports": "many"}}, "engagement.reports"),
     ],
 )

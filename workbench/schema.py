@@ -70,7 +70,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         if item["type"] == "extra_forbidden":
             inner = _model_at(model, loc[:-1])
             names = [field.alias or name for name, field in inner.model_fields.items()] if inner else []
-            parts.append(unknown(f"key in {'.'.join(map(str, loc[:-1]))}" if loc[1:] else "key", loc[-1], names))
+            inside = "".join(f"{step}: " for step in (".".join(map(str, loc[:-1])),) if step)
+            parts.append(inside + unknown("key", loc[-1], names))
         elif item["type"] == "missing":
             parts.append(f"key {key!r} is missing")
         else:

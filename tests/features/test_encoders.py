@@ -9,8 +9,8 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from conftest import CONFIG, WORDS, write_encoder
 from PIL import Image
+from random_clip import CONFIG, WORDS, write_encoder
 
 from workbench import device
 from workbench.features import FeatureStore, Passing, encoder_files, encoders, loading, names, pictures, tokens

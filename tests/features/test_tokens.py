@@ -5,7 +5,7 @@ import time
 import numpy as np
 import open_clip
 import pytest
-from conftest import WORDS
+from random_clip import WORDS
 
 from workbench.features import tokens
 

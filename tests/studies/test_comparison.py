@@ -318,6 +318,10 @@ def test_what_cannot_be_compared_is_refused(world, runs, tmp_path):
     pairs = CompareOptions(resamples=100, pairs=[("cross", "best-unimodal")])
     with pytest.raises(WorkbenchError, match="no model with one modality"):
         compare("s", "?", [runs[0], runs[-1]], pairs)
+    world.weight[:] = 2.0
+    even = [world.write(tmp_path, "even", world.noise())]
+    with pytest.raises(WorkbenchError, match="all test posts weigh the same"):
+        compare("s", "?", even, CompareOptions(metric="precision_site", resamples=100))
     world.has_image[:] = False
     with pytest.raises(WorkbenchError, match="set `view: all`"):
         compare("s", "?", [world.write(tmp_path, "text-only", world.noise())], FAST)

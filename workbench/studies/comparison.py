@@ -97,6 +97,11 @@ def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
         raise WorkbenchError(
             f"the runs hold no {MAIN!r} set, only {', '.join(runs[0].sets)}; give the split a test share"
         )
+    if settings.metric == "precision_site" and len(np.unique(runs[0].sets[MAIN].weight)) < 2:
+        raise WorkbenchError(
+            "compare.metric precision_site needs posts of different weight, and all test posts weigh the same; "
+            "compare precision"
+        )
     if settings.view == "paired" and not runs[0].sets[MAIN].paired.any():
         raise WorkbenchError(
             "no test post has both text and a picture or clip, so the view 'paired' is empty; set `view: all` under "
