@@ -12,9 +12,11 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from papermill import execute_notebook
 
 from workbench.schema import WorkbenchError
 from workbench.studies import notebooks
+from workbench.studies.parameters import resolve
 from workbench.studies.watch import Watch
 
 
@@ -58,7 +60,7 @@ READ = "print(from_text, count, rate, quick, options, seeds, limit, kind)"
 
 def test_every_supported_type_takes_its_values_and_keeps_its_defaults(tmp_path):
     path = make(tmp_path / "n.ipynb", READ, parameters=ALL)
-    got = notebooks.resolve(path, {"rate": 2, "limit": 7, "kind": "b", "seeds": [4]})
+    got = resolve(path, {"rate": 2, "limit": 7, "kind": "b", "seeds": [4]})
     assert got == {
         "from_text": "clip",
         "count": 3,
@@ -96,14 +98,14 @@ def test_every_supported_type_takes_its_values_and_keeps_its_defaults(tmp_path):
 def test_a_wrong_type_is_refused_and_not_converted(tmp_path, name, value):
     path = make(tmp_path / "n.ipynb", READ, parameters=ALL)
     with pytest.raises(WorkbenchError, match=f"parameter '{name}' of n.ipynb must be") as caught:
-        notebooks.resolve(path, {name: value})
+        resolve(path, {name: value})
     assert "\n" not in str(caught.value)
 
 
 def test_a_mistyped_parameter_is_refused_with_the_one_that_was_meant(tmp_path):
     path = make(tmp_path / "n.ipynb", READ, parameters=ALL)
     with pytest.raises(WorkbenchError, match=r"unknown parameter of n\.ipynb 'cuont'; did you mean 'count'"):
-        notebooks.resolve(path, {"cuont": 1})
+        resolve(path, {"cuont": 1})
 
 
 @pytest.mark.parametrize("name", ["x = 1\nimport os", "a b", "class", "", "x\n", 3])
@@ -132,7 +134,7 @@ def test_a_name_that_could_carry_code_is_refused(tmp_path, name):
 def test_a_notebook_that_could_mislead_is_refused(tmp_path, parameters, cells, sentence):
     path = make(tmp_path / "n.ipynb", *cells, parameters=parameters)
     with pytest.raises(WorkbenchError) as caught:
-        notebooks.resolve(path, {})
+        resolve(path, {})
     assert sentence in str(caught.value)
 
 
@@ -142,17 +144,17 @@ def test_two_parameter_cells_are_refused_and_so_is_an_executed_notebook(tmp_path
     notebook.cells[2].metadata.tags = ["parameters"]
     nbformat.write(notebook, path)
     with pytest.raises(WorkbenchError, match="but it has 2"):
-        notebooks.resolve(path, {})
+        resolve(path, {})
     notebook.cells[2].metadata.tags = ["injected-parameters"]
     nbformat.write(notebook, path)
     with pytest.raises(WorkbenchError, match="output of an earlier execution"):
-        notebooks.resolve(path, {})
+        resolve(path, {})
 
 
 def test_magics_are_understood_and_what_they_mention_counts_as_read(tmp_path):
     cells = ["%load_ext autoreload\n%autoreload 2", "%%time\nprint(x)", "!ls {folder}"]
     path = make(tmp_path / "n.ipynb", *cells, parameters="x: int = 1\nfolder: str = 'out'")
-    assert notebooks.resolve(path, {"x": 2}) == {"x": 2, "folder": "out"}
+    assert resolve(path, {"x": 2}) == {"x": 2, "folder": "out"}
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
@@ -160,9 +162,9 @@ def test_a_file_that_is_no_notebook_is_one_sentence(tmp_path, content):
     path = tmp_path / "n.ipynb"
     path.write_text(content)
     with pytest.raises(WorkbenchError):
-        notebooks.resolve(path, {})
+        resolve(path, {})
     with pytest.raises(WorkbenchError, match="cannot read notebook"):
-        notebooks.resolve(tmp_path / "absent.ipynb", {})
+        resolve(tmp_path / "absent.ipynb", {})
 
 
 # --------------------------------------------------------------------------------------------------------- how it ended
@@ -287,3 +289,17 @@ def test_papermill_with_the_strict_engine_keeps_the_states_true(tmp_path):
     assert done.returncode != 0
     assert states(tmp_path / "out.ipynb")[-3:] == ["completed", "failed", "pending"]
     assert signal.SIGKILL.name in errors(tmp_path / "out.ipynb")[0]
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"modle": "x"}, "unknown parameter of the notebook 'modle'"),
+        ({"x": "three"}, "must be int, not str"),
+        ({"x\nimport os": 1}, "is no plain identifier"),
+    ],
+)
+def test_the_engine_checks_what_papermill_was_given(tmp_path, given, sentence):
+    path = make(tmp_path / "n.ipynb", "print(x)")
+    with pytest.raises(WorkbenchError, match=sentence):
+        execute_notebook(str(path), str(tmp_path / "out.ipynb"), given, engine_name="strict", progress_bar=False)

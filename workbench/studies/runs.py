@@ -77,7 +77,7 @@ def plan(study: StudyConfig, device: str = "auto") -> list[Run]:
 
     Raises WorkbenchError for whatever can be found wrong before a kernel starts: parameters, options, data, weights.
     """
-    notebooks = importlib.import_module("workbench.studies.notebooks")
+    resolve = importlib.import_module("workbench.studies.parameters").resolve
     device, where = resolve_device(device), f"study {study.path}"
     collected = keys.Inputs(study.notebook_path, Taxonomy.load(), device)
     check = getattr(collected.models, "check", lambda name, options: None)
@@ -94,7 +94,7 @@ def plan(study: StudyConfig, device: str = "auto") -> list[Run]:
             "device": device,
             "folder": "",
         }
-        written = notebooks.resolve(study.notebook_path, written)
+        written = resolve(study.notebook_path, written)
         resolved = expand(written, where)
         try:
             check(entry.name, resolved["options"])
