@@ -372,7 +372,7 @@ def test_no_two_utterances_share_a_phrase():
     [
         ({"posts": 0}, ["posts", "greater than or equal to 1", "got 0"]),
         ({"seed": 2**32}, ["seed", "less than 4294967296"]),
-        ({"shares": {"pairs": 0.5}}, ["unknown key in shares 'pairs'", "did you mean 'pair'"]),
+        ({"shares": {"pairs": 0.5}}, ["shares: unknown key 'pairs'", "did you mean 'pair'"]),
         ({"oversample": {"harm": 0.95}}, ["`oversample.harm` is 0.95", "choose a share in between"]),
         ({"prevalence": 0.001}, ["`prevalence` is 0.001", "between 0.0060"]),
     ],

@@ -63,7 +63,7 @@ def test_a_good_study_is_read_with_its_names_and_defaults(tmp_path):
         ({"seeds": 3}, "seeds: "),
         ({"models": []}, "models: "),
         ({"models": [{"as": "x"}]}, "'models.0.name' is missing"),
-        ({"models": [{"name": "prior", "optoins": {}}]}, "unknown key in models.0 'optoins'; did you mean 'options'"),
+        ({"models": [{"name": "prior", "optoins": {}}]}, "models.0: unknown key 'optoins'; did you mean 'options'"),
         ({"models": [{"name": "prior", "options": []}]}, "models.0.options"),
         ({"models": [{"name": "prior", "as": "a/b"}]}, "models.0.as"),
         ({"models": [{"name": "prior", "as": "a\n"}]}, "models.0.as"),
