@@ -201,3 +201,23 @@ def sigmoid(x: float) -> np.float32:
 
 def rows_of(predictions: pa.Table, split: str, seed: int = 0) -> list[dict]:
     return [row for row in predictions.to_pylist() if (row["split"], row["seed"]) == (split, seed)]
+
+
+@pytest.fixture(scope="module")
+def runs(small, tmp_path_factory) -> list[Run]:
+    """Four finished runs, with a further test set."""
+    split = small.SPLIT.copy()
+    split[1::12] = "hatecheck"
+    return small.four(tmp_path_factory.mktemp("tiny"), split=split)
+
+
+@pytest.fixture(scope="module")
+def comparison(small, runs) -> dict:
+    """What these runs say, as read back from its JSON."""
+    return small.settled(runs)
+
+
+@pytest.fixture(scope="module", name="posts")
+def _posts(small) -> pa.Table:
+    """The posts that they scored."""
+    return small.posts()

@@ -13,32 +13,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from workbench import corpora
 from workbench.schema import Taxonomy
 from workbench.studies import report
-from workbench.studies.predictions import Run
 
 VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
-
-
-@pytest.fixture(scope="module")
-def runs(small, tmp_path_factory) -> list[Run]:
-    split = small.SPLIT.copy()
-    split[1::12] = "hatecheck"
-    return small.four(tmp_path_factory.mktemp("tiny"), split=split)
-
-
-@pytest.fixture(scope="module")
-def comparison(small, runs) -> dict:
-    return small.settled(runs)
-
-
-@pytest.fixture(scope="module")
-def posts(small) -> pa.Table:
-    return small.posts()
 
 
 class Page(HTMLParser):

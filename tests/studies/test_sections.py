@@ -17,23 +17,6 @@ from workbench.studies.predictions import Run
 sections = importlib.import_module("workbench.studies.sections")  # the module; its function has the same name
 
 
-@pytest.fixture(scope="module")
-def runs(small, tmp_path_factory) -> list[Run]:
-    split = small.SPLIT.copy()
-    split[1::12] = "hatecheck"
-    return small.four(tmp_path_factory.mktemp("tiny"), split=split)
-
-
-@pytest.fixture(scope="module")
-def comparison(small, runs) -> dict:
-    return small.settled(runs)
-
-
-@pytest.fixture(scope="module")
-def posts(small) -> pa.Table:
-    return small.posts()
-
-
 def by_key(comparison: dict, runs: list[Run], posts: pa.Table | None = None) -> dict:
     return {section.key: section for section in sections.sections(comparison, runs, posts)}
 
