@@ -22,7 +22,7 @@ QUIET_CORES = OMP_NUM_THREADS=1
 .DEFAULT_GOAL := help
 # Targets run one after another even under `make -j`: they share one environment and two cores.
 .NOTPARALLEL:
-.PHONY: help setup compare test test-all lint app lab clean
+.PHONY: help setup compare zoo test test-all lint app lab clean
 
 help: ## Show this list
 	@echo "The moderation workbench: which model should moderate your site, and does a multimodal one win?"
@@ -45,6 +45,10 @@ setup: $(STAMP) ## Make .venv and install the workbench in it (other targets do 
 compare: $(STAMP) ## Run a study and print which model wins; a second time it redoes only what changed
 	@$(VENV)/bin/workbench run "$(STUDY)" --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS)
 
+zoo: $(STAMP) ## Run every model on one synthetic corpus; stand-ins take the place of pretrained ones
+	@$(VENV)/bin/workbench stand-ins
+	@$(VENV)/bin/workbench run experiments/zoo.yaml --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS)
+
 test: $(STAMP) ## Run the tests that need no browser and no long simulation (under 20 minutes on two cores)
 	@$(QUIET_CORES) $(PY) -m pytest -m "not slow" -n "$(JOBS)" --dist loadfile $(ARGS) $(TESTS)
 
@@ -63,8 +67,8 @@ lint: $(STAMP) ## Check style: ruff on Python files and notebooks, and no output
 	done; \
 	[ $$failed -eq 0 ] && echo "Style and notebooks are in order."
 
-app: ## Start the demo (comes with a later version)
-	@echo "The demo comes with a later version; until then, make compare and make lab are the ways in."
+app: $(STAMP) ## Serve demo and API at http://127.0.0.1:7860 (runs the smoke study first where there is none)
+	@$(PY) app.py $(ARGS)
 
 lab: $(STAMP) ## Open the notebooks in JupyterLab
 	@$(PY) -m ipykernel install --sys-prefix --name python3 --display-name "Python 3 (workbench)"

@@ -18,39 +18,47 @@ def sigmoid(x):
 
 
 class World:
-    """Posts with a text half and an image half; both labels need both halves, so each half alone says little."""
+    """Posts with a text half and an image half; all labels need both halves, so each half alone says little.
 
-    def __init__(self, n=400, *, seed=0, groups=None, rate=-1.0):
+    columns: further columns of the predictions, such as those that results are sliced by, name -> (n,).
+    """
+
+    def __init__(self, n=400, *, seed=0, groups=None, rate=-1.0, labels=LABELS):
         rng = np.random.default_rng(seed)
-        self.n, self.rng = n, rng
+        self.n, self.rng, self.labels, self.columns = n, rng, labels, {}
         self.post_id = np.array([f"p{i:05d}" for i in range(n)])
         self.group = self.post_id if groups is None else np.array([f"g{i % groups}" for i in range(n)])
         self.split = np.where(np.arange(n) % 4 == 0, "validation", "test")
         self.has_image = np.arange(n) % 3 != 2
         self.weight = np.ones(n)
         intent, scene = rng.integers(0, 4, n), rng.integers(0, 4, n)
-        both = sigmoid(rate - 2 + 4.0 * (intent == scene))[:, None].repeat(2, axis=1)
-        self.exact = {"text+image": both, "text": np.full((n, 2), both.mean()), "image": np.full((n, 2), both.mean())}
-        self.exact["late-fusion"] = np.full((n, 2), both.mean())
-        self.y = rng.random((n, 2)) < both
-        self.known = np.ones((n, 2), dtype=bool)
+        both = sigmoid(rate - 2 + 4.0 * (intent == scene))[:, None].repeat(len(labels), axis=1)
+        self.exact = {
+            "text+image": both,
+            "text": np.full(both.shape, both.mean()),
+            "image": np.full(both.shape, both.mean()),
+        }
+        self.exact["late-fusion"] = np.full(both.shape, both.mean())
+        self.y = rng.random(both.shape) < both
+        self.known = np.ones(both.shape, dtype=bool)
 
     def write(self, folder, alias, logit, *, modalities=("text",), thresholds=0.5, keep=None, exact=True, **changed):
-        """Write a run folder from logits (S, n, 2) and return the run as loaded."""
+        """Write a run folder from logits (S, n, L) and return the run as loaded."""
         keep, prob = np.arange(self.n) if keep is None else keep, sigmoid(logit)
         parts = []
         for seed in range(len(logit)):
             columns = {name: getattr(self, name)[keep] for name in ("post_id", "group", "split", "weight", "has_image")}
             columns |= {"seed": np.full(len(keep), seed), "has_text": np.ones(len(keep), bool)}
             columns |= {"has_video": np.zeros(len(keep), bool)}
-            for k, label in enumerate(LABELS):
+            columns |= {name: values[keep] for name, values in self.columns.items()}
+            for k, label in enumerate(self.labels):
                 columns[f"y_{label}"] = pa.array(self.y[keep, k], mask=~self.known[keep, k])
                 columns[f"logit_{label}"] = logit[seed, keep, k].astype(np.float32)
                 columns[f"prob_{label}"] = prob[seed, keep, k].astype(np.float32)
                 for name, values in self.exact.items() if exact else ():
                     columns[f"exact_{name}_{label}"] = values[keep, k]
             parts.append(pa.table(columns))
-        about = {"labels": LABELS, "model": alias, "modalities": modalities, "taxonomy": "t1"} | changed
+        about = {"labels": self.labels, "model": alias, "modalities": modalities, "taxonomy": "t1"} | changed
         table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(about)})
         # rows come in any order: the reader sorts
         table = table.take(self.rng.permutation(len(table)))
@@ -58,14 +66,15 @@ class World:
         folder.mkdir()
         pq.write_table(table, folder / "predictions.parquet")
         seeds = {str(seed): thresholds for seed in range(len(logit))}
-        metrics = {"thresholds": dict.fromkeys(LABELS, seeds), "train_prevalence": dict.fromkeys(LABELS, 0.1)}
+        metrics = {"thresholds": dict.fromkeys(self.labels, seeds), "train_prevalence": dict.fromkeys(self.labels, 0.1)}
         (folder / "metrics.json").write_text(json.dumps(metrics))
         record = {"key": f"key-{alias}", "alias": alias, "state": "done", "ms_per_post": 1.5, "peak_mb": 300.0}
+        record |= {"fit_seconds": 12.25, "parameters": 1234}
         (folder / "run.json").write_text(json.dumps(record))
         return load_run(folder)
 
     def noise(self, seeds=1, scale=1.0, seed=1):
-        return scale * np.random.default_rng(seed).normal(size=(seeds, self.n, 2))
+        return scale * np.random.default_rng(seed).normal(size=(seeds, self.n, len(self.labels)))
 
     def good(self, seeds=1, scale=0.3):
         """Logits near the truth's own."""

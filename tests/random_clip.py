@@ -52,3 +52,15 @@ def write_encoder(folder, seed=0, config=CONFIG):
         {name: value.contiguous() for name, value in model.state_dict().items()}, folder / "open_clip_model.safetensors"
     )
     return folder
+
+
+def write_hub(cache, repository, revisions, main):
+    """Lay a local cache of the hub out: {commit: folder of a model}, the branch `main` being at one of them."""
+    import shutil
+
+    root = cache / f"models--{repository.replace('/', '--')}"
+    for commit, folder in revisions.items():
+        shutil.copytree(folder, root / "snapshots" / commit)
+    (root / "refs").mkdir()
+    (root / "refs" / "main").write_text(main)
+    return cache

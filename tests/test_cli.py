@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -197,3 +198,17 @@ def test_bars_take_the_same_calls():
         shown.tick({"a [x]": {"cell": 1, "cells": 3}})
         shown.end("a [x]", {"state": "done", "seconds": 1})
     assert shown.ended == 1
+
+
+def test_trace_says_in_which_studies_a_number_stands(monkeypatch, tmp_path):
+    monkeypatch.setattr(cli, "ROOT", tmp_path)
+    row = {"test": "test", "view": "all", "label": "abuse", "model": "m", "metric": "recall"}
+    with pytest.raises(WorkbenchError, match="stands in no study's comparison"):
+        cli._study_of("test/all/abuse/m/recall")
+    for name in ("one", "two"):
+        (tmp_path / "experiments" / name).mkdir(parents=True)
+        (tmp_path / "experiments" / name / "comparison.json").write_text(json.dumps({"models": [row]}))
+        if name == "one":
+            assert cli._study_of("test/all/abuse/m/recall") == "one"
+    with pytest.raises(WorkbenchError, match="stands in one, two; name the study"):
+        cli._study_of("test/all/abuse/m/recall")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -74,7 +75,28 @@ def test_auto_takes_no_number(machine):
         devices.device("auto:1")
 
 
+@pytest.fixture
+def cpu(monkeypatch):
+    """Return a function that gives this machine's CPU the flags named, and says whether torch can use bfloat16."""
+    monkeypatch.delenv(devices.CPU_BF16, raising=False)
+    read = Path.read_text
+
+    def pretend(flags: str, usable: bool = True) -> None:
+        def text(path, *args, **kwargs):
+            return flags if str(path) == "/proc/cpuinfo" else read(path, *args, **kwargs)
+
+        monkeypatch.setattr(Path, "read_text", text)
+        monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: usable, raising=False)
+        devices.multiplies_bf16.cache_clear()
+        devices._refuse.cache_clear()
+
+    yield pretend
+    devices.multiplies_bf16.cache_clear()
+    devices._refuse.cache_clear()
+
+
 def test_half_precision_only_where_the_hardware_multiplies_it(monkeypatch):
+    monkeypatch.delenv(devices.CPU_BF16, raising=False)
     assert devices.dtype(torch.device("cpu")) is torch.float32
     assert devices.dtype(torch.device("mps")) is torch.float32
     asked = []
@@ -88,6 +110,42 @@ def test_half_precision_only_where_the_hardware_multiplies_it(monkeypatch):
     assert asked == [False]  # emulated bfloat16 would be slower than float32
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     assert devices.dtype(torch.device("cuda", 0)) is torch.float32
+
+
+@pytest.mark.parametrize(
+    ("flags", "usable", "expected"),
+    [
+        ("processor : 0\nflags\t\t: fpu avx512_bf16 sse\n", True, True),
+        ("flags : fpu amx_bf16 amx_tile\n", True, True),
+        ("Features\t: fp asimd bf16 i8mm\n", True, True),
+        ("flags : fpu avx512f avx512bw avx512vl avx512dq\n", True, False),  # where torch would emulate it
+        ("flags : fpu xavx512_bf16x avx2\n", True, False),
+        ("flags : fpu avx512_bf16\n", False, False),
+        ("bogomips : 1\n", True, False),
+    ],
+)
+def test_a_cpu_multiplies_bfloat16_where_it_has_the_instructions_and_torch_uses_them(cpu, flags, usable, expected):
+    cpu(flags, usable)
+    assert devices.multiplies_bf16() is expected
+    assert devices.dtype(torch.device("cpu")) is torch.float32  # not without being asked
+
+
+def test_bfloat16_on_the_cpu_is_asked_for_and_never_emulated(cpu, monkeypatch, caplog):
+    monkeypatch.setenv(devices.CPU_BF16, "1")
+    cpu("flags : avx512_bf16\n")
+    assert devices.dtype(torch.device("cpu")) is torch.bfloat16
+    assert devices.dtype(torch.device("mps")) is torch.float32
+    assert caplog.records == []
+    cpu("flags : avx512f\n")
+    for _ in range(2):
+        assert devices.dtype(torch.device("cpu")) is torch.float32
+    assert [record.message.startswith("WORKBENCH_CPU_BF16=1 is not heeded") for record in caplog.records] == [True]
+    monkeypatch.setenv(devices.CPU_BF16, "0")
+    cpu("flags : avx512_bf16\n")
+    assert devices.dtype(torch.device("cpu")) is torch.float32
+    monkeypatch.setenv(devices.CPU_BF16, "yes")
+    with pytest.raises(WorkbenchError, match="WORKBENCH_CPU_BF16 is 'yes'; write 1"):
+        devices.dtype(torch.device("cpu"))
 
 
 def test_peak_memory_is_in_mib_and_never_falls():

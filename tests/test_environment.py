@@ -21,7 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 # Where conda-forge calls a package otherwise than PyPI; torch is a different package with and without CUDA.
-CONDA_NAMES = {"open_clip_torch": "open-clip-torch", "matplotlib": "matplotlib-base", "playwright": "playwright-python"}
+CONDA_NAMES = {
+    "open_clip_torch": "open-clip-torch",
+    "ImageHash": "imagehash",
+    "matplotlib": "matplotlib-base",
+    "playwright": "playwright-python",
+    "prometheus-client": "prometheus_client",
+}
 TORCH = {"environment.yml": "pytorch-cpu", "environment-cuda.yml": "pytorch-gpu"}
 # Tests that look at a subprocess of make need make.
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
@@ -175,10 +181,10 @@ def test_clean_removes_results_and_keeps_studies(clone):
 
 
 @needs_make
-def test_app_says_that_it_comes_later(clone):
-    run = make(clone, "app")
-    assert (run.returncode, len(run.stdout.splitlines())) == (0, 1)
-    assert "comes with a later version" in run.stdout
+def test_app_starts_the_demo_with_what_is_asked(clone):
+    run = make(clone, "-n", "app", "ARGS=--port 7000")
+    assert run.returncode == 0
+    assert run.stdout.splitlines()[-1] == ".venv/bin/python app.py --port 7000"
 
 
 # ------------------------------------------------------------------------------------------------------- no network

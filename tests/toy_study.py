@@ -21,6 +21,8 @@ options: dict = {}
 corpus: dict = {}
 split: dict = {}
 tests: dict = {}
+leaks: dict = {}
+policy: dict = {}
 seeds: list[int] = [0]
 device: str = "auto"
 folder: str = "out"
@@ -29,7 +31,7 @@ CELLS = (
     "import json, os, signal, time\nfrom pathlib import Path",
     """
 do = options.get("do", "ok")
-print(model, corpus, split, tests, seeds, device, "does", do)
+print(model, corpus, split, tests, leaks, policy, seeds, device, "does", do)
 if do == "die":
     os.kill(os.getpid(), signal.SIGKILL)
 elif do == "raise":
@@ -41,7 +43,8 @@ elif do == "sleep" and not Path(options["until"]).exists():
 if do != "nothing":
     Path(folder, "predictions.parquet").write_text(model)
     peak = {"host": 10.0}
-    Path(folder, "metrics.json").write_text(json.dumps({"peak_mb": peak, "device": device, "ms_per_post": 1.5}))
+    metrics = {"peak_mb": peak, "device": device, "ms_per_post": 1.5, "parameters": 7}
+    Path(folder, "metrics.json").write_text(json.dumps(metrics))
 """,
 )
 FAKES = """
@@ -93,9 +96,15 @@ FAKES = {
         CompareOptions=CompareOptions,
         load_run=lambda folder: Loaded(folder.name),
         compare=compare,
-        tables=lambda comparison: [{"model": name} for name in comparison["models"]],
+    ),
+    "workbench.studies.terminal": dict(
+        tables=lambda comparison, **_: [{"model": name} for name in comparison["models"]],
     ),
     "workbench.studies.report": dict(write=write),
+    "workbench.studies.companions": dict(completed=lambda found, *given: found, write=lambda *given: None),
+    "workbench.studies.training": dict(prepare=lambda *given: None),
+    "workbench.studies.leaks": dict(record=lambda *given: None),
+    "workbench.evidence.audit": dict(LeakOptions=SimpleNamespace(parse=lambda values, where: None)),
 }
 
 
@@ -152,13 +161,13 @@ class Place:
 
     def wait_for(self, **wanted: object) -> dict:
         """Wait until a worker says all of this of itself, and return it."""
-        for _ in range(300):
+        for _ in range(900):
             for path in self.results.glob("*/running.json"):
                 said = read_json(path) or {}
                 if all(said.get(name) == value for name, value in wanted.items()):
                     return {**said, "folder": path.parent}
             time.sleep(0.1)
-        raise AssertionError(f"no worker said {wanted} within 30 s")
+        raise AssertionError(f"no worker said {wanted} within 90 s")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The command line: run a study, see how it stands, rebuild its tables; nothing heavy is imported before its turn."""
+"""The command line: studies, bundles, the feature store, the API, benchmarks; what is heavy is imported in its turn."""
 
 from __future__ import annotations
 
@@ -30,7 +30,16 @@ class _Plain(TyperGroup):
 
 app = typer.Typer(cls=_Plain, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
+bundles = typer.Typer(cls=_Plain, no_args_is_help=True, help="Look into a bundle: a trained model with its policy.")
+features = typer.Typer(cls=_Plain, no_args_is_help=True, help="Look into the feature store, and make room in it.")
+bench = typer.Typer(cls=_Plain, no_args_is_help=True, help="Measure speed, as ratios within one run.")
+app.add_typer(bundles, name="bundle")
+app.add_typer(features, name="features")
+app.add_typer(bench, name="bench")
+
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study's YAML file, or its name in experiments/.")]
+Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or STUDY:MODEL[:SEED].")]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
 
 
 @app.callback()
@@ -44,7 +53,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and why.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many runs at once; by default as many as fit.")] = None,
     redo: Annotated[bool, typer.Option("--all", help="Run finished ones again too.")] = False,
-    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Do what is missing or stale in a study, then rebuild its comparison and report."""
     from workbench.studies.runs import run_study
@@ -91,11 +100,201 @@ def _facts(run: Run) -> str:
 
 
 @app.command()
-def compare(study: Study) -> None:
+def compare(
+    study: Study,
+    by_label: Annotated[bool, typer.Option("--by-label", help="Print a line per label and model.")] = False,
+) -> None:
     """Rebuild comparison, tables and report from stored predictions alone; nothing is trained or scored."""
     from workbench.studies.runs import recompare
 
-    recompare(find(study))
+    recompare(find(study), by_label=by_label)
+
+
+@app.command()
+def trace(
+    number: Annotated[str, typer.Argument(metavar="[STUDY] NUMBER", help="As test/paired/abuse/clip-cross/recall.")],
+    then: Annotated[str | None, typer.Argument(metavar="", hidden=True)] = None,
+) -> None:
+    """Follow a number of a report back to runs, code, data and weights, and compute it again."""
+    from workbench.studies import tracing
+    from workbench.studies.config import StudyConfig
+
+    study, number = (number, then) if then else (_study_of(number), number)
+    links = tracing.chain(StudyConfig.load(find(study)), number)
+    typer.echo(tracing.shown(links))
+    raise typer.Exit(any(link.check.startswith(tracing.DIFFERS) for link in links))
+
+
+def _study_of(number: str) -> str:
+    """Return the one study that has a number, or raise WorkbenchError naming those that have it."""
+    from workbench.studies import tracing
+
+    found = tracing.studies_with(number, ROOT / "experiments")
+    if len(found) == 1:
+        return found[0]
+    said = f"stands in {', '.join(found)}" if found else "stands in no study's comparison"
+    raise WorkbenchError(f"{number!r} {said}; name the study: `workbench trace STUDY {number}`")
+
+
+@app.command()
+def audit(
+    corpus: Annotated[str, typer.Argument(metavar="CORPUS", help="A study, a YAML file with a corpus, or posts.")],
+    columns: Annotated[str, typer.Option(help="For posts: as in text=body,split=part,label.abuse=toxic.")] = "",
+    only: Annotated[str, typer.Option(help="Look for these beside exact repeats: near_text,time; default all.")] = "",
+    fail_on: Annotated[str, typer.Option(help="What gives exit code 1, by name; default as in the study.")] = "",
+    encoder: Annotated[str, typer.Option(help="Also show nearest neighbours in this encoder's space, as tiny.")] = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the findings go, as JSON.")] = None,
+) -> None:
+    """Look for what leaks between training and test posts: repeats, near-duplicates, impossible times, shortcuts."""
+    from workbench.studies import leaks
+
+    raise typer.Exit(leaks.command(corpus, columns=columns, only=only, fail_on=fail_on, encoder=encoder, out=out))
+
+
+@app.command()
+def score(
+    bundle: Bundle,
+    posts: Annotated[Path, typer.Argument(metavar="INPUT", help="A CSV, TSV, JSONL or Parquet file of posts.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where decisions go: .csv, .jsonl or .parquet.")],
+    columns: Annotated[str, typer.Option(help="Columns with other names, as in text=body,image=path.")] = "",
+    device: Device = "auto",
+) -> None:
+    """Decide on every post of a file: one row each, in order; one that cannot be read is marked for review."""
+    from workbench.decisions import batch
+
+    typer.echo(batch.score(locate(bundle), posts, out, device=device, columns=batch.mapping(columns)))
+
+
+@app.command()
+def serve(
+    config: Annotated[Path, typer.Option(help="Which bundle serves what.")] = ROOT / "serving.yaml",
+    host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen at.")] = 8000,
+    device: Device = "auto",
+) -> None:
+    """Serve the API alone; `python app.py` serves it with the demo."""
+    from workbench.serving import service
+
+    service.serve(host, port, config, device)
+
+
+@bundles.command()
+def show(bundle: Bundle) -> None:
+    """Say what a bundle holds: model, labels, thresholds and what they promise, digests; checks every file."""
+    from workbench.decisions import card
+
+    typer.echo(card.show(locate(bundle)))
+
+
+@features.command()
+def ls() -> None:
+    """List what the store holds, per encoder and modality."""
+    from workbench.features import inventory
+    from workbench.features.store import FOLDER
+
+    typer.echo(inventory.show(FOLDER))
+
+
+@features.command()
+def gc(
+    older_than: Annotated[float | None, typer.Option(min=0, help="Drop what nobody used for so many days.")] = None,
+    max_gb: Annotated[float | None, typer.Option(min=0, help="Drop what was used longest ago above this size.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+) -> None:
+    """Merge small files of the store, and drop what is asked for; running studies are not disturbed."""
+    from workbench.features import inventory
+    from workbench.features.store import FOLDER
+
+    typer.echo(inventory.collect(FOLDER, older_than_days=older_than, max_gb=max_gb, dry_run=dry_run))
+
+
+@bench.command("features")
+def bench_features(
+    out: Annotated[Path | None, typer.Option(help="Where the numbers go, as JSON.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer files: a look, not a result.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Compare the encoders with a plain open_clip loop, on the same files in the same run."""
+    from workbench.bench.features import FeatureBench
+    from workbench.bench.features import features as measure
+
+    options = FeatureBench.quick() if quick else FeatureBench()
+    measure(options.model_copy(update={"device": device}), out)
+
+
+@bench.command("models")
+def bench_models(
+    out: Annotated[Path | None, typer.Option(help="Where the numbers go, as JSON.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer posts: a look, not a result.")] = False,
+    only: Annotated[str, typer.Option(help="Models to measure, by name, as in text-tfidf,clip-cross.")] = "",
+    device: Device = "cpu",
+) -> None:
+    """Compare each model with a plain loop of itself, and linear heads with scikit-learn's loop."""
+    from workbench.bench.models import ModelBench
+    from workbench.bench.models import models as measure
+
+    options = ModelBench.quick() if quick else ModelBench()
+    names = tuple(name for name in only.split(",") if name)
+    measure(options.model_copy(update={"device": device, "models": names or options.models}), out)
+
+
+@bench.command("intervals")
+def bench_intervals(
+    out: Annotated[Path | None, typer.Option(help="Where the numbers go, as JSON.")] = None,
+) -> None:
+    """Compare bootstrap intervals of ten models with a plain loop over resampled posts."""
+    from workbench.bench.intervals import intervals as measure
+
+    measure(out=out)
+
+
+@app.command()
+def prove(
+    worlds: Annotated[int, typer.Option(min=20, help="Simulated worlds per setting.")] = 1000,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="Where the claims go, as CSV.")] = None,
+) -> None:
+    """Hold intervals and tests against worlds whose truth is known; exits with 1 where a claim fails."""
+    from workbench.evidence.proof import ProofOptions, prove_aloud
+    from workbench.studies.proving import promises
+
+    raise typer.Exit(prove_aloud(ProofOptions(worlds=worlds, jobs=jobs), promises(), out))
+
+
+@app.command()
+def noise(
+    study: Study,
+    label: Annotated[str, typer.Option(help="The label to look at.")] = "abuse",
+    most: Annotated[int, typer.Option(min=0, help="How many suspects are printed.")] = 20,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where all suspects go, as CSV.")] = None,
+) -> None:
+    """Say how far annotators agree on a study's posts, and which labels look wrong to a model of words."""
+    from workbench.studies.wrong_labels import print_noise
+
+    print_noise(find(study), label, most, out)
+
+
+@app.command("stand-ins")
+def stand_ins(
+    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Default: data/cache/stand-ins.")] = None,
+) -> None:
+    """Save small untrained models in the hub's formats, for studies where no pretrained ones can be had."""
+    from workbench.features import stand_ins as models
+
+    for kind, path in models.write(folder or models.FOLDER).items():
+        typer.echo(f"{kind}: {path}")
+
+
+def locate(bundle: str) -> Path:
+    """Return a bundle's folder given by path, or as STUDY:MODEL or STUDY:MODEL:SEED."""
+    if Path(bundle).exists() or not 1 <= bundle.count(":") <= 2:
+        return Path(bundle)
+    from workbench.serving.config import bundle_of
+
+    study, model, *seed = bundle.split(":")
+    if seed and not seed[0].isdecimal():
+        raise WorkbenchError(f"{bundle!r} names no seed after its second colon; write STUDY:MODEL or STUDY:MODEL:SEED")
+    return bundle_of(study, model, *map(int, seed))
 
 
 def find(study: str) -> Path:

@@ -11,9 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from made_clips import clip
 from PIL import Image
 
 from workbench.corpora import export, files, splits, synthetic
+from workbench.preprocessing.media import clip as decoded
 from workbench.preprocessing.media import content, picture
 from workbench.schema import ROOT, Taxonomy, corpus_schema, declared, label_matrix, read_yaml
 
@@ -142,6 +144,35 @@ def test_pictures_that_lie_in_files_are_copied_and_missing_ones_stay_missing(tmp
     found = [picture(media) for media in read_back(path)["image"].to_pylist()]
     assert [len(one.readings) for one in found] == [1, 0]
     assert "No such file" in found[1].reason
+
+
+@pytest.mark.parametrize(
+    ("kind", "codec", "ending"),
+    [
+        ("mp4", "libx264", "mp4"),
+        ("mov", "libx264", "mov"),
+        ("webm", "libvpx-vp9", "webm"),
+        ("matroska", "libx264", "mkv"),
+    ],
+)
+def test_a_clips_name_tells_its_format_and_it_comes_back(tmp_path, kind, codec, ending):
+    data = clip(4, kind=kind, codec=codec)
+    path = export.write_jsonl(table([{"text": "a", "video": {"bytes": data, "path": None}}, {"text": "b"}]), tmp_path)
+    assert [line["video"] for line in lines(path)] == [f"videos/p0.{ending}", None]
+    assert [line["image"] for line in lines(path)] == [None, None]
+    back = read_back(path, video="video")
+    assert [content(media, "video") for media in back["video"].to_pylist()] == [data, None]
+    assert decoded(back["video"][0].as_py()).frames
+    assert not (tmp_path / "images").exists()
+
+
+def test_clips_that_cannot_be_read_stay_named(tmp_path):
+    cells = [{"bytes": b"words", "path": None}, {"bytes": None, "path": str(tmp_path / "gone.mp4")}]
+    path = export.write_jsonl(table([{"video": cell} for cell in cells]), tmp_path / "out")
+    assert [line["video"] for line in lines(path)] == ["videos/p0.unreadable", "videos/p1.unreadable"]
+    reasons = [decoded(media).reason for media in read_back(path, video="video")["video"].to_pylist()]
+    assert "please send it as MP4 or WebM" in reasons[0]
+    assert "No such file" in reasons[1]
 
 
 def test_a_full_disk_is_no_unreadable_picture(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pyarrow as pa
 import pytest
+from made_clips import clip
 from PIL import Image
 
 from workbench.corpora import profile
@@ -146,9 +147,37 @@ def test_the_notes_of_a_picture_are_shown():
     assert "transparent" in found["notes"]
 
 
+def test_clips_repeat_by_their_bytes_and_are_no_pictures(tmp_path):
+    (tmp_path / "c.mp4").write_bytes(b"one")
+    cells = [as_bytes(b"one"), {"bytes": None, "path": str(tmp_path / "c.mp4")}, as_bytes(b"two"), None]
+    found = profile.duplicates(table([{"video": cell, "image": as_bytes(b"one")} for cell in cells]))
+    assert found.loc["video"].tolist() == [2, 1, 2, 1]
+    assert found.loc["image"].tolist() == [1, 1, 4, 1]
+    assert profile.patterns(table([{"video": cells[0], "text": "a"}, {"video": cells[2]}]))["posts"].to_dict() == {
+        "text+video": 1, "video": 1,
+    }  # fmt: skip
+
+
+def test_clips_tell_time_frames_size_and_what_is_wrong():
+    data = clip(24, rate=12)  # 24 frames of 64 x 48 in two seconds
+    posts = table(
+        [{"text": "none"}, {"video": as_bytes(data)}, {"video": as_bytes(b"words")}, {"video": as_bytes(b"")}]
+    )
+    found = profile.clips(posts)
+    assert found["post_id"].tolist() == ["p1", "p2", "p3"]
+    assert found[["frames", "width", "height"]].to_numpy().tolist() == [[12, 64, 48], [0, 0, 0], [0, 0, 0]]
+    assert 1.8 < found["seconds"][0] < 2  # the middle of the last of twelve slices is at 1.92 s
+    assert found["seconds"].isna().tolist() == [False, True, True]
+    assert found["unreadable because"].isna().tolist() == [True, False, False]
+    assert "empty" in found["unreadable because"][2]
+    assert profile.clips(posts, limit=1)["post_id"].tolist() == ["p1"]
+
+
 def test_an_empty_table_has_an_empty_profile_and_nothing_is_divided_by_zero():
     none = table([])
     assert len(profile.patterns(none)) == len(profile.harm_by_pattern(none, TAXONOMY)) == 0
     assert profile.labels(none, TAXONOMY)["known"].sum() == 0
     assert profile.duplicates(none).to_numpy().sum() == 0
-    assert len(profile.pictures(none)) == len(profile.values(none, "language")) == 0
+    for found in (profile.pictures(none), profile.clips(none)):
+        assert found.describe().loc[["count", "min"]].shape[1] >= 3  # numbers stay numbers, as notebook 01 shows them
+    assert len(profile.pictures(none)) == len(profile.clips(none)) == len(profile.values(none, "language")) == 0

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.corpora.splits import SPLITS, SplitOptions, assign, crossing
+from workbench.corpora.splits import SPLITS, SplitOptions, assign
+from workbench.evidence import audit
 from workbench.schema import Taxonomy, WorkbenchError, corpus_schema
 
 TAXONOMY = Taxonomy.load()
@@ -37,6 +38,10 @@ def posts(groups: list, *, abuse=None, authors=None, own=None, pictures=None) ->
 
 def split(table: pa.Table, **options) -> np.ndarray:
     return assign(table, TAXONOMY, SplitOptions(**options))
+
+
+def crossing(table: pa.Table, found: np.ndarray) -> dict:
+    return audit.crossing({name: table.filter(pa.array(found == name)) for name in SPLITS})
 
 
 def shares(found: np.ndarray, where: np.ndarray | slice = slice(None)) -> list[float]:
@@ -122,7 +127,6 @@ def test_by_author():
     by_group = crossing(table, split(table))["author"]
     assert by_group["crossing"] > 15  # ten posts each, spread at random
     assert by_group["posts"] == 10 * by_group["crossing"]
-    assert by_group["examples"] == sorted(by_group["examples"])
     with pytest.raises(WorkbenchError, match="no post names its author"):
         split(posts(list(range(9))), by="author")
 
@@ -142,7 +146,8 @@ def test_complete_own_splits_are_untouched_and_their_leaks_counted():
     table = posts([0, 1, 2, 3, 4, 5, 0, 1, 8, 0, 10, 11], own=own)
     found = split(table)
     assert found.tolist() == own
-    assert crossing(table, found)["group"] == {"crossing": 2, "of": 9, "posts": 5, "examples": ["0", "1"]}
+    assert crossing(table, found)["group"]["crossing"] == 2  # groups 0 and 1
+    assert [one["content"] for one in crossing(table, found)["group"]["examples"]] == ["0", "1"]
     assert split(table, by="column").tolist() == own
 
 
@@ -169,3 +174,76 @@ def test_a_hundred_thousand_posts_take_bounded_time():
     found = split(table)
     assert time.process_time() - start < 15  # under a second on an idle core; a million take about eight
     assert shares(found) == pytest.approx([0.6, 0.15, 0.25], abs=1e-4)
+
+
+# ------------------------------------------------------------------------------------ held-out communities, later times
+
+
+def dated(days: list, **given) -> pa.Table:
+    """Return posts made so many days after a date, None where nobody knows."""
+    table = posts(given.pop("groups", list(range(len(days)))), **given)
+    moments = [None if day is None else day * 86_400_000_000 for day in days]
+    kind = table.schema.field("created_at").type
+    place = table.schema.get_field_index("created_at")
+    return table.set_column(place, table.schema.field(place), pa.array(moments, pa.int64()).cast(kind))
+
+
+def test_by_time_the_past_trains_and_the_latest_test():
+    days = list(np.random.default_rng(0).permutation(100))
+    found = split(dated(days), by="time", validation=0.2, test=0.3)
+    for row, day in enumerate(days):
+        assert found[row] == ("train" if day < 50 else "validation" if day < 70 else "test")
+
+
+def test_posts_of_one_moment_stay_together_on_the_earlier_side():
+    found = split(dated([0, 0, 0, 0, 1, 1, 2, 2, 3, 3]), by="time", validation=0.2, test=0.3)
+    # half of ten posts is the fifth, on day 1, so all of day 1 trains; seven tenths fall on day 2
+    assert found.tolist() == [*["train"] * 6, *["validation"] * 2, *["test"] * 2]
+    with pytest.raises(WorkbenchError, match="no post is left for validation"):
+        split(dated([0] * 5 + [1] * 5), by="time", validation=0.2, test=0.2)
+
+
+def test_a_family_on_both_sides_of_the_cut_stays_where_it_came_first():
+    groups = [0, 1, 2, 3, 4, 5, 0, 7, 5, 0]
+    table = dated(list(range(10)), groups=groups, authors=["a"] * 10)
+    found = split(table, by="time", validation=0.2, test=0.3)
+    # five train, two validate, three test; family 0 came first in train, so its later posts are in no set; nor is
+    # the test post of family 5, which came first in validation
+    assert found.tolist() == [*["train"] * 5, "validation", "dropped", "test", "dropped", "dropped"]
+    assert crossing(table, found)["group"]["crossing"] == 0
+    assert crossing(table, found)["author"]["crossing"] == 1  # authors may cross, and are counted
+
+
+def test_authors_may_be_kept_apart_too():
+    authors = ["a", "b", None, "c", None, "d", "e", "a", "f", None]
+    found = split(
+        dated(list(range(10)), authors=authors), by="time", validation=0.2, test=0.3, apart=("group", "author")
+    )
+    assert found[7] == "dropped"  # the author of the first post; posts of nobody are no author's
+    assert (found == "dropped").sum() == 1
+
+
+def test_whole_communities_are_held_out():
+    names = np.random.default_rng(0).integers(0, 40, 2000)
+    table = posts([f"g{row // 2}" for row in range(2000)])
+    table = table.set_column(
+        table.schema.get_field_index("community"), "community", pa.array([f"c{one}" for one in names])
+    )
+    found = split(table, by="community")
+    for one in range(40):
+        assert len(set(found[names == one]) - {"dropped"}) == 1
+    assert shares(found)[0] > 0.4
+    assert crossing(table, found)["group"]["crossing"] == 0
+    # what is dropped are exactly posts whose family also stands in an earlier set
+    order = {name: place for place, name in enumerate(SPLITS)}
+    for row in np.flatnonzero(found == "dropped"):
+        assert found[row ^ 1] in order
+
+
+def test_what_time_and_community_need_is_told():
+    with pytest.raises(WorkbenchError, match="1 of 10 posts do not say when"):
+        split(dated([*range(9), None]), by="time")
+    with pytest.raises(WorkbenchError, match="no post names its community"):
+        split(posts(list(range(10))), by="community")
+    with pytest.raises(WorkbenchError, match="have a split of their own"):
+        split(dated(list(range(10)), own=["train"] * 10), by="time")

@@ -1,69 +1,31 @@
-"""Samples of the synthetic world: the same again, fresh everywhere, and silent about labels but by their causes."""
+"""Samples of the synthetic world: the same again, fresh everywhere, as asked, and streamed."""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import io
 import math
 import re
+import subprocess
+import sys
+import time
 import tracemalloc
 from collections import defaultdict
+from datetime import UTC, datetime
 
+import av
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from PIL import Image
+from world_samples import ALL, DRIFT, INFORMATION, TAXONOMY, build, firsts, has, media_bytes, note, taxonomy, truth
 
 from workbench.corpora import synthetic
-from workbench.corpora.synthetic import CHUNK, SourceOptions, phrases, pictures
-from workbench.corpora.synthetic.world import LABELS, LANGUAGE_TAGS, UTTERANCES
-from workbench.schema import Label, Taxonomy, WorkbenchError, corpus_schema, label_matrix
-
-TAXONOMY = Taxonomy.load()
-INFORMATION = ("none", "text", "image", "text+image", "late-fusion")
-
-
-def taxonomy(*names: str) -> Taxonomy:
-    return Taxonomy(labels=tuple(Label(name=name, title=name, definition="...") for name in names))
-
-
-def build(labels: Taxonomy = TAXONOMY, **options) -> pa.Table:
-    return synthetic.build(SourceOptions.parse(options, "corpus"), labels)
-
-
-@pytest.fixture(scope="module")
-def sample() -> pa.Table:
-    """6,000 posts with real pictures, half of them pairs and a quarter of them harmful."""
-    return build(posts=6000, seed=3, oversample={"paired": 0.5, "harm": 0.25})
-
-
-@pytest.fixture
-def quick(monkeypatch):
-    """Make the same posts with an empty picture each, which is most of the time."""
-    monkeypatch.setattr(pictures, "draw", lambda *_: None)
-    monkeypatch.setattr(pictures, "encode", lambda *_: b"\xff\xd8")
-
-
-def image_bytes(table: pa.Table) -> list[bytes | None]:
-    return pc.struct_field(table["image"], "bytes").to_pylist()
-
-
-def truth(table: pa.Table, information: str, labels: tuple[str, ...] = LABELS) -> np.ndarray:
-    return np.stack([pc.struct_field(table["truth"], [information, name]).to_numpy() for name in labels], 1)
-
-
-def firsts(table: pa.Table) -> np.ndarray:
-    """The row of the first post of every group, in order."""
-    return np.sort(np.unique(table["group"].to_numpy(), return_index=True)[1])
-
-
-def note(text: str) -> tuple[str, str, str]:
-    """The minute, the place and the witness of a text."""
-    minute, place = re.search(r"\d\d:\d\d", text)[0], re.search(r"\w+burg", text)[0]
-    names = re.findall(r"\b(?:with|con|mit|dice|sagt) (\w+)|(\w+) says", text)
-    return minute, place, "".join(names[0])
-
+from workbench.corpora.synthetic import CHUNK, SourceOptions, phrases
+from workbench.corpora.synthetic.causes import PATTERNS
+from workbench.schema import ROOT, WorkbenchError, corpus_schema, label_matrix
 
 # ----------------------------------------------------------------------------------------------------------- schema
 
@@ -75,15 +37,27 @@ def test_columns_are_those_of_every_corpus(sample):
     for name in ("post_id", "group", "weight", "author", "engagement", "community", "language", "region", "created_at"):
         assert sample[name].null_count == 0
     assert [field.name for field in sample.schema.field("truth").type] == list(INFORMATION)
-    text, image = (np.array(sample[name].is_valid()) for name in ("text", "image"))
-    assert (text | image).all()
-    assert (text & image).mean() == pytest.approx(0.5, abs=0.03)
-    assert sample["video"].null_count == sample["split"].null_count == 6000
-    assert len(set(sample["post_id"].to_pylist())) == 6000
-    for data in image_bytes(sample.slice(0, 40)):
+    there = has(sample)
+    pattern = ["+".join(name for name in there if there[name][n]) for n in range(len(sample))]
+    assert set(pattern) == set(PATTERNS)
+    assert (there["text"] & (there["image"] | there["video"])).mean() == pytest.approx(0.5, abs=0.03)
+    assert there["video"].sum() == pytest.approx(there["image"].sum() * 3 / 8, rel=0.2)
+    assert sample["split"].null_count == 4000
+    assert len(set(sample["post_id"].to_pylist())) == 4000
+    for data in media_bytes(sample.slice(0, 40), "image"):
         if data:
             picture = Image.open(io.BytesIO(data))
             assert (picture.format, picture.mode, picture.size) == ("JPEG", "RGB", (64, 64))
+    kinds = set()
+    for data in media_bytes(sample.slice(0, 400), "video"):
+        if data:
+            with av.open(io.BytesIO(data)) as file:
+                frames = list(file.decode(video=0))
+                kinds.add((file.format.name.split(",")[0], file.streams.video[0].codec_context.name))
+                assert 8 <= len(frames) <= 20
+                assert (frames[0].time, frames[0].width, frames[0].height) == (0, 64, 64)
+                assert 1.2 < frames[-1].time < 4
+    assert kinds == {("mov", "h264"), ("matroska", "vp8"), ("matroska", "vp9")}
 
 
 def test_the_truth_is_a_probability_and_knows_more_with_more_to_see(sample):
@@ -93,8 +67,9 @@ def test_the_truth_is_a_probability_and_knows_more_with_more_to_see(sample):
         p = truth(sample, name, TAXONOMY.names)
         assert 0 < p.min() <= p.max() < 1
         loss[name] = -np.log(np.where(y > 0, p, 1 - p)).mean()
-    assert loss["text+image"] < loss["late-fusion"] < min(loss["text"], loss["image"])
-    assert max(loss["text"], loss["image"]) < loss["none"]
+    assert loss[ALL] < loss["text+image"] < loss["late-fusion"] < min(loss["text"], loss["image+video"])
+    assert loss["image+video"] < loss["image"] < loss["video"] < loss["none"]
+    assert loss["text"] < loss["none"]
 
 
 def test_what_the_world_has_no_table_for_stays_unknown():
@@ -120,7 +95,22 @@ def test_the_same_options_give_the_same_posts_and_another_seed_none_of_them():
     assert one.equals(again)
     for name in ("post_id", "group", "text"):
         assert not set(one[name].drop_null().to_pylist()) & set(other[name].drop_null().to_pylist())
-    assert not set(image_bytes(one)) & set(image_bytes(other)) - {None}
+    for name in ("image", "video"):
+        assert not set(media_bytes(one, name)) & set(media_bytes(other, name)) - {None}
+
+
+def test_another_process_makes_the_same_bytes():
+    code = (
+        "import hashlib, io, pyarrow as pa\n"
+        "from workbench.corpora import synthetic\n"
+        "from workbench.schema import Taxonomy\n"
+        "options = synthetic.SourceOptions(posts=150, oversample={'paired': 0.8}, reposts=0.5)\n"
+        "rows = synthetic.build(options, Taxonomy.load()).to_pylist()\n"
+        "print(hashlib.sha256(repr(rows).encode()).hexdigest())"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    rows = build(posts=150, oversample={"paired": 0.8}, reposts=0.5).to_pylist()
+    assert found.stdout.strip() == hashlib.sha256(repr(rows).encode()).hexdigest()
 
 
 def test_a_smaller_sample_is_the_beginning_of_a_larger_one():
@@ -138,12 +128,13 @@ def test_difficulty_changes_what_posts_look_like_and_nothing_else():
         texts = [table["text"][int(row)].as_py() for row in firsts(table)]
         return np.mean([bool(pattern.search(text)) for text in texts if text])
 
-    easy, hard = (build(posts=900, difficulty=value, oversample={"paired": 0.5}) for value in (0.0, 1.0))
-    for name in set(easy.column_names) - {"text", "image"}:
+    easy, hard = (build(posts=900, difficulty=value, oversample={"harm": 0.4}) for value in (0.0, 1.0))
+    for name in set(easy.column_names) - {"text", "image", "video"}:
         assert easy[name].equals(hard[name]), name
-    assert cores(easy) == 1  # without typing errors, every text holds a phrase of the world
+    # without typing errors, all texts hold a phrase of the world but the few that are disguised
+    assert 0.95 < cores(easy) < 1
     assert 0.2 < cores(hard) < 0.6  # with an error in each fifth word (0.8 to the power of 3 or 4 longer words is 0.45)
-    size = [np.mean([len(data) for data in image_bytes(table) if data]) for table in (easy, hard)]
+    size = [np.mean([len(data) for data in media_bytes(table, "image") if data]) for table in (easy, hard)]
     assert size[1] > 1.15 * size[0]  # clutter and grain cost bytes
 
 
@@ -182,137 +173,97 @@ def test_samples_of_two_seeds_share_no_note(quick):
 
 
 def test_pictures_are_alike_inside_a_family_only(sample):
-    shown = [
-        (data, group) for data, group in zip(image_bytes(sample), sample["group"].to_pylist(), strict=True) if data
-    ]
+    posts = zip(media_bytes(sample, "image"), sample["group"].to_pylist(), strict=True)
+    shown = [(data, group) for data, group in posts if data]
     small = np.stack([np.asarray(Image.open(io.BytesIO(data)).reduce(4), np.float32).ravel() for data, _ in shown])
     group = np.array([group for _, group in shown])
     square = (small**2).sum(1)
     apart = np.sqrt(np.maximum(square[:, None] + square - 2 * small @ small.T, 0) / small.shape[1])  # grey levels
     family = group[:, None] == group
-    assert apart[~family].min() > 10
-    assert apart[family].max() < 8
+    other = apart[family & ~np.eye(len(group), dtype=bool)]
+    assert np.quantile(apart[~family], 0.001) > 35
+    assert other.max() < 35  # where the edge is cut off
+    assert np.median(other) < 5
     assert len({data for data, _ in shown}) > len(set(group))  # some reposts are encoded again
 
 
 def test_a_family_shares_its_causes_and_each_post_has_its_own_author(quick):
     table = build(posts=12_000, reposts=0.3, oversample={"harm": 0.4})
     groups = defaultdict(list)
-    for n, row in enumerate(table.select(["text", "group", "language", "region", "author", "labels"]).to_pylist()):
+    columns = ["text", "group", "language", "region", "author", "labels", "created_at"]
+    for n, row in enumerate(table.select(columns).to_pylist()):
         groups[row["group"]].append((n, row))
     sizes = np.bincount([len(rows) for rows in groups.values()])
     assert len(sizes) == 4  # one to three posts
     assert 1 - sizes[1] / sizes.sum() == pytest.approx(0.3, abs=4 * math.sqrt(0.21 / sizes.sum()))
     assert sizes[2] == pytest.approx(sizes[3], rel=0.15)
-    edited, same_author, same_trait, moved = [], [], [], []
+    drift = datetime(2025, 10, 1, tzinfo=UTC)
+    edited, longer, same_author, same_trait, moved = [], [], [], [], []
     for rows in groups.values():
         first = rows[0][0]
         assert [n for n, _ in rows] == list(range(first, first + len(rows)))
         assert first // CHUNK == rows[-1][0] // CHUNK  # none crosses the edge of a chunk
         for _, row in rows[1:]:
             assert all(row[name] == rows[0][1][name] for name in ("language", "region"))
+            assert (row["created_at"] < drift) == (rows[0][1]["created_at"] < drift)
+            assert 0 <= (row["created_at"] - rows[0][1]["created_at"]).days < 14
             same_author.append(row["author"]["id"] == rows[0][1]["author"]["id"])
             same_trait.append(row["author"]["id"][1] == rows[0][1]["author"]["id"][1])
             moved.append(row["labels"] != rows[0][1]["labels"])
             if row["text"] is not None:
                 edited.append(row["text"] != rows[0][1]["text"])
-                assert difflib.SequenceMatcher(None, row["text"], rows[0][1]["text"]).ratio() > 0.8
-    assert 0.3 < np.mean(edited) < 0.55  # half get a tenth of their longer words mistyped
+                longer.append(len(row["text"]) > len(rows[0][1]["text"]) + 4)
+                assert difflib.SequenceMatcher(None, row["text"].lower(), rows[0][1]["text"].lower()).ratio() > 0.8
+    assert 0.4 < np.mean(edited) < 0.6  # 0.6 are edited; of those mistyped, half have no word that is
+    assert np.mean(longer) == pytest.approx(0.2, abs=0.04)
     assert np.mean(same_author) < 0.01
     assert np.mean(same_trait) == pytest.approx(0.9**2 + 0.1**2, abs=0.03)
     assert 0 < np.mean(moved) < 0.01  # labels move with the trait alone: 0.4 posts x 0.18 x 0.03 = 0.002
 
 
-def test_an_authors_numbers_stay_and_tell_the_trait_only(quick):
+def test_an_authors_numbers_follow_the_calendar_and_tell_the_trait_only(quick):
     table = build(posts=12_000)
-    people = defaultdict(set)
-    for author in table["author"].to_pylist():
-        people[author["id"]].add(tuple(author.values()))
-    assert all(len(found) == 1 for found in people.values())
-    prone = np.array([name[1] == "p" for name in pc.struct_field(table["author"], "id").to_pylist()])
+    day = table["created_at"].to_numpy().astype("datetime64[s]").astype(float) / 86_400
+    people = defaultdict(list)
+    for now, author in sorted(zip(day, table["author"].to_pylist(), strict=True), key=lambda item: item[0]):
+        people[author["id"]].append((now - author["account_age_days"], author))
+    several = [found for found in people.values() if len(found) > 1]
+    assert len(several) > 500
+    for found in several:
+        assert np.ptp([opened for opened, _ in found]) <= 0.1 + 1e-6  # ages are told to a tenth of a day
+        for name in ("posts", "prior_reports", "prior_removals"):
+            assert (np.diff([author[name] for _, author in found]) >= 0).all()
+    author = table["author"]
+    posts, removals = (pc.struct_field(author, name).to_numpy() for name in ("posts", "prior_removals"))
+    assert (removals <= posts).all()
+    prone = np.array([name[1] == "p" for name in pc.struct_field(author, "id").to_pylist()])
     assert prone.mean() == pytest.approx(0.1, abs=4 * math.sqrt(0.09 / 12_000))
-    reports = pc.struct_field(table["author"], "prior_reports").to_numpy()
+    reports = pc.struct_field(author, "prior_reports").to_numpy()
     assert reports[prone].mean() > 2 * reports[~prone].mean()
-    when = table["created_at"].to_numpy()
-    assert (np.diff(when) >= np.timedelta64(0)).all()
 
 
-# ------------------------------------------------------------------------------------------------ labels and weights
+def test_after_the_drift_date_there_are_more_clips(quick):
+    table = build(posts=40_000, reposts=0)
+    when = table["created_at"].to_numpy().astype("datetime64[D]")
+    assert (when.min(), when.max()) == (np.datetime64("2025-01-01"), np.datetime64("2025-12-31"))
+    assert np.ptp(np.bincount(when.astype("datetime64[M]").astype(int))[-12:]) < 0.2 * len(table) / 12
+    after, clip = when >= DRIFT, has(table)["video"]
+    assert after.mean() == pytest.approx(92 / 365, abs=0.01)
+    assert (clip[after].mean(), clip[~after].mean()) == pytest.approx((0.08, 0.04), abs=0.008)
+    never = build(posts=40_000, reposts=0, drift=None)
+    assert has(never)["video"].mean() == pytest.approx(0.04, abs=0.005)
+    assert np.ptp(never["created_at"].to_numpy()) > np.timedelta64(360, "D")
 
 
-@pytest.mark.parametrize(
-    ("oversample", "harm", "paired"),
-    [({}, 0.03, 0.1), ({"paired": 0.7, "harm": 0.25}, 0.25, 0.7)],
-    ids=["site", "study"],
-)
-def test_harm_and_pairs_are_as_frequent_as_asked_and_weights_give_the_site(quick, oversample, harm, paired):
-    table = build(posts=30_000, prevalence=0.03, oversample=oversample)
-    table = table.take(firsts(table))  # independent posts
-    n, weight, any_label = len(table), table["weight"].to_numpy(), label_matrix(table, TAXONOMY)[0].any(1)
-    pair = np.array(table["text"].is_valid()) & np.array(table["image"].is_valid())
-    assert any_label.mean() == pytest.approx(harm, abs=4 * math.sqrt(harm * (1 - harm) / n))
-    assert pair.mean() == pytest.approx(paired, abs=4 * math.sqrt(paired * (1 - paired) / n))
-    for f, at_site in ((any_label, 0.03), (pair, 0.1), (~pair, 0.9)):
-        assert (weight * f).mean() == pytest.approx(at_site, abs=4 * np.std(weight * f) / math.sqrt(n))
-
-
-def test_labels_of_posts_are_as_frequent_as_their_truth_says(quick):
-    table = build(posts=30_000, oversample={"paired": 0.6, "harm": 0.3}, reposts=0.2)
-    first = np.zeros(len(table), bool)
-    first[firsts(table)] = True
-    last = np.r_[first[1:], True] & ~first  # of the reposts, one of each family: posts of a family are not independent
-    y = label_matrix(table, taxonomy(*LABELS))[0]
-    for information in INFORMATION:
-        for rows in (first, last):
-            for k in range(4):
-                p = truth(table, information)[rows, k]
-                value, cell = np.unique(np.round(p, 6), return_inverse=True)
-                n, hits = np.bincount(cell), np.bincount(cell, y[rows, k])
-                z = (hits - n * value) / np.sqrt(n * value * (1 - value))
-                assert np.abs(z[n * value > 20]).max() < 4.2, (information, LABELS[k])
-
-
-def scores_against(residual: np.ndarray, variance: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """How many standard errors (n_labels,) the residuals (n_posts, n_labels) lean towards an observation (n_posts,)."""
-    x = (x - x.mean()) / x.std()
-    return x @ residual / np.sqrt(np.square(x) @ variance)
-
-
-def observations(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:
-    """What can be seen of posts beside their causes, by what it is seen on: the site, the text or the picture."""
-    texts = [text or "" for text in table["text"].to_pylist()]
-    images = [data or b"" for data in image_bytes(table)]
-    _, of, size = np.unique(table["group"].to_numpy(), return_inverse=True, return_counts=True)
-    order, seconds = np.arange(len(table)), table["created_at"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    number = np.array([int(name[2:]) for name in pc.struct_field(table["author"], "id").to_pylist()])
-    site = {name: pc.struct_field(table["engagement"], name).to_numpy() for name in ("reactions", "impressions")}
-    site |= {"reported": pc.struct_field(table["engagement"], "reports").to_numpy() > 0}
-    site |= {f"in {name}": np.array(table["community"]) == name for name in synthetic.COMMUNITIES}
-    site |= {"author": number, "odd author": number % 2, "order": order, "odd order": order % 2}
-    site |= {"family": size[of], "wait": seconds - 37 * order}
-    text = {"letters": [len(text) for text in texts], "capitals": [sum(map(str.isupper, text)) for text in texts]}
-    text |= {"minute": [int((re.findall(r"(\d\d):\d\d", text) or [12])[0]) for text in texts]}
-    text |= {"note first": [bool(re.search(r"\d\d:\d\d.*:", text)) for text in texts]}
-    image = {"bytes": [len(data) for data in images]}
-    image |= {"quality": [sum(data[25:89]) for data in images]}  # the first table of quantisation
-    return {"none": site, "text": text, "image": image}
-
-
-def leanings(table: pa.Table, information: str, planted: float = 0.0) -> dict[str, float]:
-    """How many standard errors each observation leans towards any label; `planted` adds harm to it, in deviations."""
-    first, p = firsts(table), truth(table, information)[firsts(table)]
-    y, found = label_matrix(table, taxonomy(*LABELS))[0][first], {}
-    for name, values in observations(table)[information].items():
-        x = np.asarray(values, float)[first]
-        found[name] = np.abs(scores_against(y - p, p * (1 - p), x + planted * x.std() * y.any(1))).max()
-    return found
-
-
-def test_nothing_but_the_causes_says_anything_about_labels(sample, quick):
-    many = build(posts=30_000, seed=4, oversample={"paired": 0.5, "harm": 0.25})
-    for table, information in ((many, "none"), (many, "text"), (sample, "image")):
-        assert {name: z for name, z in leanings(table, information).items() if z > 4} == {}
-        assert min(leanings(table, information, planted=0.5).values()) > 4  # so much would be noticed
+def test_a_site_without_media_has_none():
+    table = build(posts=3000, modalities=["text"])
+    assert table["text"].null_count == 0
+    assert table["image"].null_count == table["video"].null_count == 3000
+    assert (table["weight"].to_numpy() == 1).all()
+    assert truth(table, "text") == pytest.approx(truth(table, ALL))
+    start = time.process_time()
+    build(posts=6000, modalities=["text"])
+    assert 6000 / (time.process_time() - start) > 1667  # a hundred thousand a minute, on one core
 
 
 # -------------------------------------------------------------------------------------------------------- streaming
@@ -343,28 +294,7 @@ def test_batches_are_the_table():
     assert pa.Table.from_batches(batches).equals(synthetic.build(options, TAXONOMY))
 
 
-# ---------------------------------------------------------------------------------------------------------- surfaces
-
-
-def test_every_utterance_is_said_in_every_language():
-    rng = np.random.default_rng(0)
-    said = {
-        (u, language): phrases.say(u, language, 17 * u, rng, 0.0)
-        for u in range(1, len(UTTERANCES))
-        for language in range(len(LANGUAGE_TAGS))
-    }
-    assert len(set(said.values())) == len(said) == 3 * (len(UTTERANCES) - 1)
-    assert not [text for text in said.values() if re.search(r"[{}|]", text)]
-    first, last = (phrases.say(3, 0, index, rng, 0.0) for index in (0, phrases.SURFACES - 1))
-    assert note(first) != note(last)
-
-
-def test_no_two_utterances_share_a_phrase():
-    owner = defaultdict(set)
-    for utterance, three in phrases.PHRASES.items():
-        for core in "|".join(three).split("|"):
-            owner[core.casefold()].add(utterance)
-    assert [core for core, found in owner.items() if len(found) > 1] == []
+# ------------------------------------------------------------------------------------------------------------ errors
 
 
 @pytest.mark.parametrize(
@@ -374,7 +304,12 @@ def test_no_two_utterances_share_a_phrase():
         ({"seed": 2**32}, ["seed", "less than 4294967296"]),
         ({"shares": {"pairs": 0.5}}, ["shares: unknown key 'pairs'", "did you mean 'pair'"]),
         ({"oversample": {"harm": 0.95}}, ["`oversample.harm` is 0.95", "choose a share in between"]),
-        ({"prevalence": 0.001}, ["`prevalence` is 0.001", "between 0.0060"]),
+        ({"modalities": []}, ["modalities", "at least 1 item"]),
+        ({"modalities": ["text", "sound"]}, ["modalities", "sound"]),
+        ({"modalities": ["image"], "oversample": {"paired": 0.5}}, ["`oversample.paired` is 0.5", "leave it out"]),
+        ({"norms": 1.5}, ["norms", "less than or equal to 1", "got 1.5"]),
+        ({"drift": "soon"}, ["drift", "date"]),
+        ({"prevalence": 0.001}, ["`prevalence` is 0.001", "between 0.0061"]),
     ],
 )
 def test_what_cannot_be_is_one_sentence(options, words):

@@ -1,241 +1,195 @@
-"""The world's probabilities, against a plain enumeration of its causes that shares no formula with the numpy code."""
+"""The world's probabilities, against a plain list of all causes (`world_by_hand`) that shares no formula with it."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+import time
 from functools import cache
-from itertools import combinations
-from typing import NamedTuple
+from itertools import combinations, product
 
 import numpy as np
 import pytest
+import world_by_hand as hand
 
-from workbench.corpora.synthetic import world as w
-from workbench.schema import ROOT, WorkbenchError
+from workbench.corpora.synthetic import causes as c
+from workbench.corpora.synthetic.exact import Exact, LateFusion, Truth, information_sets
+from workbench.corpora.synthetic.world import Design, Shares, World
+from workbench.schema import MODALITIES, ROOT, WorkbenchError
 
-FIELDS = tuple(w.FIELDS)
+FIELDS = tuple(c.FIELDS)
 SUBSETS = [chosen for size in range(len(FIELDS) + 1) for chosen in combinations(FIELDS, size)]
-
-
-class Spec(NamedTuple):
-    """What a world is made from."""
-
-    shares: tuple[float, float, float] = (0.5, 0.3, 0.2)
-    prevalence: float = 0.03
-    paired: float | None = None
-    harm: float | None = None
-
-
-SITE = Spec()
-STUDY = Spec(paired=0.7, harm=0.25)  # as the quickstart samples
-NO_PAIR = Spec((0.0, 0.3, 0.2), paired=0.7, harm=0.25)
-TEXT_ONLY = Spec((0.0, 0.3, 0.0), paired=0.7, harm=0.25)
-LESS = Spec((0.2, 0.1, 0.4), prevalence=0.012, paired=0.05, harm=0.4)
-NAMED = {"site": SITE, "study": STUDY, "no-pair": NO_PAIR, "text-only": TEXT_ONLY, "less": LESS}
-SPECS = pytest.mark.parametrize("spec", NAMED.values(), ids=NAMED)
+SITE = Design()
+STUDY = Design(paired=0.7, harm=0.25)  # as the quickstart samples
+NO_PAIR = Design(Shares(0.0, 0.3, 0.2), paired=0.7, harm=0.25)
+TEXT_ONLY = Design(Shares(0.0, 0.3, 0.0), paired=0.7, harm=0.25)
+LESS = Design(Shares(0.2, 0.1, 0.4), 0.012, 0.05, 0.4, norms=0.3, after=0.6)
+CLIPS = Design(paired=0.5, harm=0.3, modalities=("text", "video"))
+STILL = Design(harm=0.2, modalities=("text", "image"), norms=0.0, after=0.0)
+NAMED = {"site": SITE, "study": STUDY, "no-pair": NO_PAIR, "text-only": TEXT_ONLY}
+NAMED |= {"less": LESS, "clips": CLIPS, "still": STILL}
+DESIGNS = pytest.mark.parametrize("design", NAMED.values(), ids=NAMED)
+PAIRED = [n for n, pattern in enumerate(c.PATTERNS) if "+" in pattern]
 
 
 @cache
-def made(spec: Spec) -> w.World:
-    return w.World(w.Shares(*spec.shares), *spec[1:])
-
-
-# --------------------------------------------------------------------------------- the world again, by nested loops
-
-
-class Case(NamedTuple):
-    """One combination of all causes, and how probable it is in a sample."""
-
-    p: float
-    pattern: str
-    region: str
-    language: str
-    trait: str
-    intent: str
-    scene: str
-    utterance: str
-
-
-def sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x))
+def made(design: Design) -> World:
+    return World(design)
 
 
 @cache
-def label_chance(label: str, region: str, trait: str, intent: str, scene: str) -> float:
-    """P(label | causes), from the sentences of the design."""
-    match = made(SITE).matchings[w.LABELS.index(label)]
-    logit = -7.0
-    if trait == "prone":
-        logit += 0.8 if label == "misinformation" else 0.4
-    if w.TEXT_HARM.get(intent) == label:
-        logit += 9.5
-    if w.IMAGE_HARM.get(scene) == label:
-        logit += 9.5
-    if label == "abuse" and region == "isles" and intent == "custom":
-        logit += 9.5
-    for remark, at in zip(w.REMARKS, match, strict=True):
-        if intent == remark and scene == w.MATCHABLE[at]:
-            logit += 9.5
-    return sigmoid(logit)
+def truth(design: Design) -> Truth:
+    return Truth(made(design))
 
 
-def contents(pattern: str, harmful: float, shares: tuple[float, float, float]) -> dict[tuple[str, str], float]:
-    """P(intent, scene | pattern), where a share `harmful` of the posts is from harmful components."""
-    calm = dict.fromkeys(w.TOPICS, 1 / 6.6) | {"banter": 0.5 / 6.6, "custom": 0.1 / 6.6}
-    remarks, views = dict.fromkeys(w.REMARKS, 1 / 8), dict.fromkeys(w.VIEWS, 1 / 6)
-    shapes = dict.fromkeys(w.MATCHABLE, 1 / 8)
-    words, pictures = dict.fromkeys(w.TEXT_HARM, 1 / 8), dict.fromkeys(w.IMAGE_HARM, 1 / 8)
-    nothing = {"absent": 1.0}
-    rest = 1 - harmful
-    if pattern == "text":
-        parts = [(harmful, words, nothing), (0.85 * rest, calm, nothing), (0.15 * rest, remarks, nothing)]
-    elif pattern == "image":
-        parts = [(harmful, nothing, pictures), (0.85 * rest, nothing, views), (0.15 * rest, nothing, shapes)]
-    else:
-        pair, text, image = (share * harmful for share in shares)
-        rest = 1 - 2 * pair - text - image  # half of the 64 pairs of the block are harmful for one of four labels
-        parts = [(2 * pair, remarks, shapes), (text, words, views), (image, calm, pictures)]
-        parts += [(0.8 * rest, calm, views), (0.1 * rest, remarks, views), (0.1 * rest, calm, shapes)]
-    joint: dict[tuple[str, str], float] = defaultdict(float)
-    for mass, some, others in parts:
-        for intent, p in some.items():
-            for scene, q in others.items():
-                joint[intent, scene] += mass * p * q
-    return joint
-
-
-def mix(paired: float | None) -> dict[str, float]:
-    if paired is None:
-        return {"text": 0.8, "image": 0.1, "text+image": 0.1}
-    return {"text": (1 - paired) * 8 / 9, "image": (1 - paired) / 9, "text+image": paired}
-
-
-def any_label(case: Case) -> float:
-    return 1 - math.prod(1 - label_chance(label, *case[2:3], *case[4:7]) for label in w.LABELS)
-
-
-def enumerated(shares: tuple, patterns: dict[str, float], harmful: float) -> Iterator[Case]:
-    for pattern, p in patterns.items():
-        for (intent, scene), q in contents(pattern, harmful, shares).items():
-            said = {intent: 1.0}
-            if intent in ("insult", "banter"):
-                shared = 0.3 if intent == "insult" else 0.4
-                said = {intent: 1 - shared, "walnut": shared}
-            for region, r in w.REGIONS.items():
-                for language, s in zip(w.LANGUAGE_TAGS, w.LANGUAGES[region], strict=True):
-                    for trait, t in (("ordinary", 0.9), ("prone", 0.1)):
-                        for utterance, u in said.items():
-                            mass = p * q * r * s * t * u
-                            yield Case(mass, pattern, region, language, trait, intent, scene, utterance)
-
-
-@cache
-def cases(shares: tuple, paired: float | None, harm: float) -> tuple[Case, ...]:
-    """All combinations of causes, with the share of harmful components at which `harm` of the posts have a label."""
-    patterns = mix(paired)
-    low, high = (sum(c.p * any_label(c) for c in enumerated(shares, patterns, at)) for at in (0.0, 0.2))
-    return tuple(c for c in enumerated(shares, patterns, 0.2 * (harm - low) / (high - low)) if c.p > 0)
-
-
-def sampled(spec: Spec) -> tuple[Case, ...]:
-    return cases(spec.shares, spec.paired, spec.prevalence if spec.harm is None else spec.harm)
-
-
-def latents_of(found: tuple[Case, ...]) -> dict[str, np.ndarray]:
-    names = {"pattern": w.PATTERNS, "region": tuple(w.REGIONS), "language": w.LANGUAGE_TAGS, "intent": w.INTENTS}
-    names |= {"scene": w.SCENES, "utterance": w.UTTERANCES}
-    rows = {axis: np.array([values.index(getattr(c, axis)) for c in found]) for axis, values in names.items()}
-    rows["author"] = np.array([int(c.trait == "prone") for c in found])
-    return rows | {axis: np.zeros(len(found), int) for axis in ("period", "link", "obfuscation")}
-
-
-def observed(case: Case, information: tuple[str, ...]) -> tuple:
-    """What somebody sees who sees these fields of a post; its pattern is always seen."""
-    seen = [case.pattern]
-    if "text" in information and case.pattern != "image":
-        seen += [case.utterance, case.language]
-    if "image" in information and case.pattern != "text":
-        seen += [case.scene]
-    return (*seen, *(getattr(case, {"author": "trait"}.get(f, f)) for f in information if f not in ("text", "image")))
-
-
-def posteriors(found: tuple[Case, ...], keys: list) -> np.ndarray:
-    """P(label | key) of each case, (n_cases, n_labels), by adding up."""
-    total, mass = defaultdict(float), defaultdict(float)
-    for case, key in zip(found, keys, strict=True):
-        total[key] += case.p
-        for label in w.LABELS:
-            mass[key, label] += case.p * label_chance(label, case.region, case.trait, case.intent, case.scene)
-    return np.array([[mass[key, label] / total[key] for label in w.LABELS] for key in keys])
+def codes(names: tuple[str, ...], of: tuple[str, ...]) -> list[int]:
+    return [of.index(name) for name in names]
 
 
 # ------------------------------------------------------------------------------------------------------------ exact
 
 
-@SPECS
-def test_exact_is_the_sum_over_all_causes(spec):
-    found = sampled(spec)
-    latents = latents_of(found)
-    assert sum(case.p for case in found) == pytest.approx(1, abs=1e-12)
-    for information in SUBSETS if spec == STUDY else SUBSETS[:8]:
-        brute = posteriors(found, [observed(case, information) for case in found])
-        np.testing.assert_allclose(made(spec).posterior(information, latents), brute, rtol=0, atol=1e-12)
+def check(design: Design, information: tuple[str, ...]) -> None:
+    found = hand.cases(design)
+    brute, first = hand.posteriors(found, hand.observed(found, information))
+    latents = {axis: values[first] for axis, values in found.codes.items()}
+    exact = Exact(made(design), information).posterior(latents)
+    np.testing.assert_allclose(exact, brute, rtol=0, atol=1e-12, err_msg=str(information))
 
 
-@SPECS
-def test_late_fusion_is_the_mean_over_pairs_of_equal_posteriors(spec):
-    found = sampled(spec)
-    text, image = (posteriors(found, [observed(c, (field,)) for c in found]) for field in ("text", "image"))
-    signatures = np.hstack([text, image, [[w.PATTERNS.index(c.pattern)] for c in found]])
-    alike: list[np.ndarray] = []
-    keys = np.empty(len(found), int)
-    for n, signature in enumerate(signatures):
-        near = [m for m, other in enumerate(alike) if abs(other - signature).max() < 1e-10]
-        keys[n] = near[0] if near else len(alike)
-        alike += [] if near else [signature]
-    brute = posteriors(found, keys.tolist())
-    np.testing.assert_allclose(made(spec).late_fusion(latents_of(found)), brute, rtol=0, atol=1e-12)
+@DESIGNS
+def test_exact_is_the_sum_over_all_causes(design):
+    assert hand.cases(design).p.sum() == pytest.approx(1, abs=1e-12)
+    for information in [*information_sets().values(), ("text", "engagement"), ("image", "author"), FIELDS]:
+        check(design, information)
 
 
-@SPECS
-def test_samples_have_the_asked_harm_and_pairs_and_weights_undo_them(spec):
-    world, found = made(spec), sampled(spec)
-    index = [(c.pattern, w.INTENTS.index(c.intent), w.SCENES.index(c.scene)) for c in found]
-    weight = [world.weights[pattern][intent, scene] for pattern, intent, scene in index]
-    prior = defaultdict(float)
-    for case, key in zip(found, index, strict=True):
-        prior[key] += case.p
-    for (pattern, intent, scene), p in prior.items():
-        assert world.patterns[pattern] * world.contents[pattern][intent, scene] == pytest.approx(p, abs=1e-13)
+@pytest.mark.slow
+@pytest.mark.parametrize("design", [STUDY, LESS], ids=["study", "less"])
+def test_exact_is_the_sum_over_all_causes_for_every_information_set(design):
+    assert len(SUBSETS) == 128
+    for information in SUBSETS:
+        check(design, information)
+
+
+def test_exact_is_the_sum_over_all_causes_for_every_information_set_of_a_smaller_site():
+    for information in (chosen for chosen in SUBSETS if "image" not in chosen):
+        check(STILL._replace(modalities=("text",), norms=1.0, after=0.3), information)
+
+
+@DESIGNS
+def test_late_fusion_is_the_mean_over_pairs_of_equal_posteriors(design):
+    found = hand.cases(design)
+    fused = LateFusion(made(design)).posterior(found.codes)
+    np.testing.assert_allclose(fused, hand.late_fusion(found), rtol=0, atol=1e-12)
+
+
+@DESIGNS
+def test_samples_have_the_asked_harm_and_pairs_and_weights_undo_them(design):
+    world, sample, site = made(design), hand.cells(design), hand.cells(design, site=True)
+    weight = {}
+    for (t, pattern, intent, scene), p in sample.items():
+        at = t, c.PATTERNS.index(pattern), c.INTENTS.index(intent), c.SCENES.index(scene)
+        assert world.periods[t] * world.patterns[at[:2]] * world.contents[at] == pytest.approx(p, abs=1e-13)
+        weight[t, pattern, intent, scene] = world.weights[at]
     # any function of the causes has the same mean at the site as, weighted, in the sample
-    site = cases(spec.shares, None, spec.prevalence)
-    for f in (lambda c: 1.0, any_label, lambda c: c.pattern == "image", lambda c: c.intent == "remark-3"):
-        assert sum(c.p * g * f(c) for c, g in zip(found, weight, strict=True)) == pytest.approx(
-            sum(c.p * f(c) for c in site), abs=1e-12
+    for f in (lambda *_: 1.0, lambda t, p, i, s: hand.any_label(t, i, s, design.norms), lambda t, p, i, s: p == "text"):
+        assert sum(p * weight[cell] * f(*cell) for cell, p in sample.items()) == pytest.approx(
+            sum(p * f(*cell) for cell, p in site.items()), abs=1e-12
         )
-    assert sum(c.p * any_label(c) for c in site) == pytest.approx(spec.prevalence, abs=1e-12)
+    harmful = sum(p * hand.any_label(t, i, s, design.norms) for (t, _, i, s), p in site.items())
+    assert harmful == pytest.approx(design.prevalence, abs=1e-12)
+    if design.paired:
+        assert sum(p for (_, pattern, *_), p in sample.items() if "+" in pattern) == pytest.approx(design.paired)
 
 
-@SPECS
-def test_no_half_of_the_block_says_anything(spec):
-    world = made(spec)
-    remarks = [w.UTTERANCES.index(name) for name in w.REMARKS]
-    shapes = [w.SCENES.index(name) for name in w.MATCHABLE]
-    text, image = world.exact(("text",))["text+image"], world.exact(("image",))["text+image"]
-    said = text[:, 0, 0, :, 0, 0, 0, 0, 0][:, :, remarks]  # (label, language, remark)
-    shown = image[:, 0, 0, 0, 0, 0, 0, 0, :, 0][:, shapes]  # (label, scene)
-    assert np.ptp(said, axis=(1, 2)).max() < 1e-14  # language is one of the things that say nothing here
-    assert np.ptp(shown, axis=1).max() < 1e-14
-    block = np.ix_([w.INTENTS.index(name) for name in w.REMARKS], shapes)
-    assert np.ptp(world.weights["text+image"][block]) == 0  # whoever looks at weights learns nothing either
-    table = world.label_table[:, 0, 0][:, block[0], block[1]]  # (label, remark, scene)
+def grid(**values: list[int]) -> dict[str, np.ndarray]:
+    """Latents of every combination of the given codes; the other axes are 0."""
+    rows = np.array(list(product(*values.values())))
+    return {axis: np.zeros(len(rows), int) for axis in c.AXES} | {name: rows[:, n] for n, name in enumerate(values)}
+
+
+@DESIGNS
+def test_no_half_of_the_block_says_anything(design):
+    world = made(design)
+    there = [n for n in PAIRED if set(c.PATTERNS[n].split("+")) <= set(design.modalities)]
+    remarks = codes(c.REMARKS, c.UTTERANCES)
+    shapes = codes(c.MATCHABLE, c.SCENES)
+    # a link may say something, the same beside any remark; language and disguise say nothing here
+    said = grid(pattern=there, period=[0, 1], link=[0, 1, 2, 3], reports=[0, 1, 2], utterance=remarks)
+    said = {axis: np.repeat(values, 15) for axis, values in said.items()}
+    said["language"], said["obfuscation"] = np.indices((3, 5)).reshape(2, -1)[:, np.arange(len(said["link"])) % 15]
+    shown = grid(pattern=there, period=[0, 1], reports=[0, 1, 2], scene=shapes)
+    for more in ((), ("engagement",)):
+        text = Exact(world, ("text", *more)).posterior(said).reshape(len(there), 2, 4, 3, -1, 4)
+        sight = Exact(world, ("image", "video", *more)).posterior(shown).reshape(len(there), 2, 3, -1, 4)
+        assert np.ptp(text, axis=4).max() < 1e-14
+        assert np.ptp(sight, axis=3).max() < 1e-14
+    block = np.ix_(codes(c.REMARKS, c.INTENTS), shapes)
+    for n in there:
+        assert np.ptp(world.weights[0, n][block]) == 0  # whoever looks at weights learns nothing either
+    for table in (c.links().swapaxes(0, 1), c.obfuscations()):
+        assert np.ptp(table[codes(c.REMARKS, c.INTENTS)], axis=0).max() == 0
+
+
+def test_the_block_is_a_matching():
+    remarks, shapes = codes(c.REMARKS, c.INTENTS), codes(c.MATCHABLE, c.SCENES)
+    table = made(SITE).label_table[:, 0, 0, 0][:, *np.ix_(remarks, shapes)]  # (label, remark, scene)
     assert ((table > 0.9).sum(1) == 1).all()  # one match for every shape
     assert ((table > 0.9).sum(2) == 1).all()  # and for every remark
     assert ((table > 0.9).sum(0) <= 1).all()  # no pair is the match of two labels, so half of the 64 are harmful
     assert table.min() < 0.001
+
+
+def test_a_clips_scene_has_the_terms_of_a_picture_and_none_below_a_calm_view():
+    table = made(SITE).label_table
+    calm = codes(c.VIEWS, c.SCENES)
+    for scene in calm:
+        assert (table[..., scene] == table[..., calm[0]]).all()
+    assert (table >= table[..., [calm[0]]]).all()  # so that the maximum over frames is the scene's
+    world = made(STUDY)
+    np.testing.assert_array_equal(world.contents[:, 3], world.contents[:, 4])  # text+image, text+video
+    np.testing.assert_array_equal(world.contents[:, 1], world.contents[:, 2])
+
+
+def test_norms_are_as_strong_as_asked():
+    none, half, full = (World(Design(norms=norms)).label_table for norms in (0.0, 0.5, 1.0))
+    assert (none == none[:, :1]).all()  # every region the same
+    differs = {(label, region, intent) for label, region, intent, _ in c.NORMS}
+    for k, r, i in np.ndindex(len(c.LABELS), len(c.REGIONS), len(c.INTENTS)):
+        named = c.LABELS[k], tuple(c.REGIONS)[r], c.INTENTS[i]
+        assert (full[k, r, :, :, i] != none[k, r, :, :, i]).any() == (named in differs)
+    isles, custom = tuple(c.REGIONS).index("isles"), c.INTENTS.index("custom")
+    at = (0, isles, 0, 0, custom, 0)
+    assert none[at] < half[at] < full[at]
+    # a region's norm is in the ceilings through the field `region`, and through the language a little
+    latents = grid(pattern=[0], region=[0, 2], utterance=[c.UTTERANCES.index("custom")])
+    elsewhere, there = Exact(made(SITE), ("text", "region")).posterior(latents)[:, 0]
+    assert elsewhere < 0.01 < 0.9 < there
+    assert np.ptp(Exact(World(Design(norms=0.0)), ("text", "region")).posterior(latents)[:, 0]) < 1e-12
+
+
+def test_after_the_drift_there_are_more_clips_and_a_new_spam():
+    world = made(SITE)
+    clips = [n for n, pattern in enumerate(c.PATTERNS) if "video" in pattern]
+    assert world.patterns[1, clips].sum() == pytest.approx(2 * world.patterns[0, clips].sum())
+    spam, short = codes(c.SPAM, c.INTENTS), c.LINKS.index("short")
+    assert world.contents[1, 0, spam].sum() > 1.8 * world.contents[0, 0, spam].sum()
+    assert (c.links()[1, spam, short] > 3 * c.links()[0, spam, short]).all()
+    assert (World(Design(after=0.0)).periods == [1, 0]).all()
+
+
+def test_all_tables_are_ready_in_two_seconds_and_small():
+    world = World(STUDY)
+    took = []
+    for _ in range(3):
+        start = time.process_time()
+        found = Truth(world)
+        took.append(time.process_time() - start)
+    assert len(found.tables) == 15
+    assert min(took) < 2
+    masses = [table.masses for table in found.tables.values() if isinstance(table, Exact)]
+    assert sum(part.nbytes for mass in masses for part in mass.values()) < 50e6
 
 
 def test_the_best_fitting_sum_of_two_halves_is_constant_over_the_block():
@@ -245,23 +199,23 @@ def test_the_best_fitting_sum_of_two_halves_is_constant_over_the_block():
     pairs = [(i, s, y) for i in range(8) for s in range(8) for y in (0, 1)]
     halves = np.array([np.r_[np.eye(8)[i], np.eye(8)[s]] for i, s, _ in pairs])
     both = np.array([np.outer(np.eye(8)[i], np.eye(8)[s]).ravel() for i, s, _ in pairs])
-    truth = [0.92 if match[i] == s else 0.001 for i, s, _ in pairs]
-    weight = [p if y else 1 - p for p, (*_, y) in zip(truth, pairs, strict=True)]
+    chance = [0.92 if match[i] == s else 0.001 for i, s, _ in pairs]
+    weight = [p if y else 1 - p for p, (*_, y) in zip(chance, pairs, strict=True)]
     model, y = LogisticRegression(C=1e6, tol=1e-10, max_iter=2000), [y for *_, y in pairs]
     flat, sharp = (model.fit(x, y, weight).predict_proba(x)[:, 1] for x in (halves, both))
     assert flat == pytest.approx(np.full(128, (0.92 + 7 * 0.001) / 8), abs=1e-4)
-    assert sharp == pytest.approx(np.array(truth), abs=1e-3)
+    assert sharp == pytest.approx(np.array(chance), abs=1e-3)
 
 
 # --------------------------------------------------------------------------------------------------------- sampling
 
 
-@pytest.fixture(scope="module", params=["site", "study"])
+@pytest.fixture(scope="module", params=["site", "study", "less"])
 def drawn(request):
-    """200,000 posts of a world with their labels: (spec, latents, y)."""
-    spec, rng = NAMED[request.param], np.random.default_rng(5)
-    latents = made(spec).draw(200_000, rng)
-    return spec, latents, rng.random((200_000, 4)) < made(spec).label_probabilities(latents)
+    """200,000 posts of a world with their labels: (design, latents, y)."""
+    design, rng = NAMED[request.param], np.random.default_rng(5)
+    latents = made(design).draw(200_000, rng)
+    return design, latents, rng.random((200_000, 4)) < made(design).label_probabilities(latents)
 
 
 def z_by_value(p: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -272,37 +226,50 @@ def z_by_value(p: np.ndarray, y: np.ndarray) -> np.ndarray:
     return (off / np.sqrt(np.maximum(n * value * (1 - value), 1e-9)))[n * value >= 25]
 
 
+def numbered(latents: dict[str, np.ndarray], axes: tuple[str, ...]) -> np.ndarray:
+    return np.ravel_multi_index([latents[axis] for axis in axes], [hand.SIZES[axis] for axis in axes])
+
+
 def test_draws_follow_the_prior(drawn):
-    spec, latents, _ = drawn
-    expected = defaultdict(float)
-    for case in sampled(spec):
-        expected[case[1:4] + case[5:]] += case.p
-    names = (w.PATTERNS, tuple(w.REGIONS), w.LANGUAGE_TAGS, w.INTENTS, w.SCENES, w.UTTERANCES)
-    rows = np.stack([latents[name] for name in ("pattern", "region", "language", "intent", "scene", "utterance")], 1)
-    seen, count = np.unique(rows, axis=0, return_counts=True)
-    counts = {tuple(v[i] for v, i in zip(names, row, strict=True)): n for row, n in zip(seen, count, strict=True)}
-    assert set(counts) <= set(expected)  # nothing that cannot be
-    z = [(counts.get(key, 0) - 2e5 * p) / math.sqrt(2e5 * p * (1 - p)) for key, p in expected.items() if 2e5 * p > 20]
+    design, latents, _ = drawn
+    found, z = hand.cases(design), []
+    what = ("pattern", "period", "intent", "scene")
+    for axes in (
+        (*what, "utterance"),
+        ("region", "language", "author"),
+        ("period", "intent", "link"),
+        ("intent", "obfuscation", "utterance"),
+        ("region", "intent", "scene", "reports"),
+        ("period", "region", "author", "link", "obfuscation"),
+    ):
+        kind, at = np.unique(numbered(found.codes, axes), return_inverse=True)
+        p = np.bincount(at.ravel(), found.p)
+        seen = numbered(latents, axes)
+        assert np.isin(seen, kind).all()  # nothing that cannot be
+        count = np.bincount(np.searchsorted(kind, seen), minlength=len(kind))
+        z += ((count - 2e5 * p) / np.sqrt(2e5 * p * (1 - p)))[2e5 * p > 20].tolist()
     assert len(z) > 300
     assert np.abs(z).max() < 5
     assert np.square(z).mean() == pytest.approx(1, abs=0.25)  # as often off as chance has it, no less and no more
 
 
 def test_labels_of_draws_are_as_frequent_as_exact_says(drawn):
-    spec, latents, y = drawn
-    posterior = {information: made(spec).posterior(information, latents) for information in SUBSETS[:16]}
-    posterior["late-fusion"] = made(spec).late_fusion(latents)
+    design, latents, y = drawn
+    posterior = truth(design).of(latents)
+    for more in (("text", "engagement"), FIELDS):
+        posterior["+".join(more)] = Exact(made(design), more).posterior(latents)
+    assert len(posterior) == 17
     for information, p in posterior.items():
         z = np.concatenate([z_by_value(p[:, k], y[:, k]) for k in range(4)])
         assert np.abs(z).max() < 4.5, information
     # ... and the labels are enough to see an error of a tenth
-    assert np.abs(z_by_value(posterior["text",][:, 0] * 1.1, y[:, 0])).max() > 4.5
+    assert np.abs(z_by_value(posterior["text"][:, 0] * 1.1, y[:, 0])).max() > 4.5
 
 
 def test_weights_of_draws_add_up_to_the_site(drawn):
-    _, latents, y = drawn
-    weight = latents["weight"]
-    for f, at_site in ((np.ones(len(weight)), 1.0), (y.any(1), 0.03), (latents["pattern"] == 2, 0.1)):
+    design, latents, y = drawn
+    weight, paired = latents["weight"], np.isin(latents["pattern"], PAIRED)
+    for f, at_site in ((np.ones(len(weight)), 1.0), (y.any(1), design.prevalence), (paired, 0.11)):
         error = np.std(weight * f) / math.sqrt(len(weight))
         assert np.mean(weight * f) == pytest.approx(at_site, abs=max(4 * error, 1e-12))
 
@@ -310,16 +277,25 @@ def test_weights_of_draws_add_up_to_the_site(drawn):
 # --------------------------------------------------------------------------------------------------------- ceilings
 
 
-def average_precision(spec: Spec, score: np.ndarray, view: str = "text+image") -> np.ndarray:
-    """AP per label over the whole population of a pattern; scores that tie are in random order."""
-    found = sampled(spec)
-    rows = np.array([case.pattern == view for case in found])
-    p = np.array([case.p for case in found])[rows]
-    chance = np.array([[label_chance(k, c.region, c.trait, c.intent, c.scene) for k in w.LABELS] for c in found])[rows]
+@cache
+def contents_of(design: Design) -> hand.Cases:
+    """The combinations of what text and sight show, with the causes that show nowhere summed out."""
+    found = hand.cases(design)
+    axes = ("pattern", "period", "language", "link", "obfuscation", "intent", "scene", "utterance")
+    _, first, of = np.unique(numbered(found.codes, axes), return_index=True, return_inverse=True)
+    p = np.bincount(of.ravel(), found.p)
+    chance = np.stack([np.bincount(of.ravel(), found.p * column) / p for column in found.chance.T], 1)
+    return hand.Cases(p, {axis: values[first] for axis, values in found.codes.items()}, chance)
+
+
+def average_precision(found: hand.Cases, score: np.ndarray) -> np.ndarray:
+    """AP per label over the whole population of paired posts; scores that tie are in random order."""
+    rows = np.isin(found.codes["pattern"], PAIRED)
+    p, chance = found.p[rows], found.chance[rows]
     values, inside = [], (np.arange(400) + 0.5) / 400  # how far into a tie
-    for k in range(len(w.LABELS)):
+    for k in range(len(c.LABELS)):
         _, cell = np.unique(-np.round(score[rows, k], 10), return_inverse=True)
-        hits, posts = np.bincount(cell, p * chance[:, k]), np.bincount(cell, p)
+        hits, posts = np.bincount(cell.ravel(), p * chance[:, k]), np.bincount(cell.ravel(), p)
         before, above = np.cumsum(hits) - hits, np.cumsum(posts) - posts
         precision = (before[:, None] + inside * hits[:, None]) / (above[:, None] + inside * posts[:, None])
         values.append((hits * precision.mean(1)).sum() / hits.sum())
@@ -327,42 +303,54 @@ def average_precision(spec: Spec, score: np.ndarray, view: str = "text+image") -
 
 
 @cache
-def ceilings(spec: Spec) -> dict[str, np.ndarray]:
-    world, latents = made(spec), latents_of(sampled(spec))
-    scores = {name: world.posterior(fields, latents) for name, fields in w.information_sets().items()}
-    scores["late-fusion"] = world.late_fusion(latents)
-    return {name: average_precision(spec, score) for name, score in scores.items()}
+def ceilings(design: Design) -> dict[str, np.ndarray]:
+    found = contents_of(design)
+    return {name: average_precision(found, score) for name, score in truth(design).of(found.codes).items()}
 
 
 def test_with_pair_only_harm_fusion_of_scores_stays_far_below_the_pair():
     best = {name: values.mean() for name, values in ceilings(STUDY).items()}
-    assert best["none"] < best["image"] < best["text"] < best["late-fusion"] - 0.15
-    assert best["late-fusion"] < best["text+image"] - 0.25
+    assert best["none"] < best["video"] < best["image"] < best["image+video"] < best["text"]
+    assert best["text"] < best["late-fusion"] - 0.15
+    assert best["late-fusion"] < best["text+image+video"] - 0.2
+    assert best["text"] < best["text+video"] < best["text+image"] < best["text+image+video"]
 
 
 def test_without_pair_only_harm_late_fusion_can_do_all_that_the_pair_can():
     best = ceilings(NO_PAIR)
-    np.testing.assert_allclose(best["late-fusion"], best["text+image"], atol=1e-9)
-    assert best["late-fusion"].mean() > max(best["text"].mean(), best["image"].mean()) + 0.2
+    np.testing.assert_allclose(best["late-fusion"], best["text+image+video"], atol=1e-9)
+    assert best["late-fusion"].mean() > max(best["text"].mean(), best["image+video"].mean()) + 0.2
 
 
 def test_with_harm_in_texts_only_a_picture_helps_with_the_ambiguous_word_alone():
     # A shape beside "walnut" tells that it is banter: insults come with views. So abuse gains a little, no other label.
-    world, found = made(TEXT_ONLY), tuple(case for case in sampled(TEXT_ONLY) if case.pattern == "text+image")
-    text, both = (world.posterior(fields, latents_of(found)) for fields in (("text",), ("text", "image")))
-    differs = np.abs(text - both) > 1e-12
-    assert {(found[n].utterance, w.LABELS[k]) for n, k in np.argwhere(differs)} == {("walnut", "abuse")}
-    gain = ceilings(TEXT_ONLY)["text+image"] - ceilings(TEXT_ONLY)["text"]
+    world, found = made(TEXT_ONLY), contents_of(TEXT_ONLY)
+    text, both = (Exact(world, fields).posterior(found.codes) for fields in (("text",), MODALITIES))
+    rows, labels = np.nonzero((np.abs(text - both) > 1e-12) & np.isin(found.codes["pattern"], PAIRED)[:, None])
+    assert {c.UTTERANCES[n] for n in np.unique(found.codes["utterance"][rows])} == {"walnut"}
+    assert {c.LABELS[k] for k in np.unique(labels)} == {"abuse"}
+    gain = ceilings(TEXT_ONLY)["text+image+video"] - ceilings(TEXT_ONLY)["text"]
     assert gain[1:] == pytest.approx(np.zeros(3), abs=1e-9)
     assert 0 < gain[0] < 0.005
 
 
+def test_links_and_disguises_tell_insults_from_banter():
+    found = hand.cases(SITE)
+    walnut = {axis: values[:1] * 0 for axis, values in found.codes.items()}
+    walnut["utterance"] = np.array([c.UTTERANCES.index("walnut")])
+    exact = Exact(made(SITE), ("text",))
+    plain = exact.posterior(walnut)[0, 0]
+    for axis, value in (("link", c.LINKS.index("short")), ("obfuscation", 1)):
+        assert exact.posterior(walnut | {axis: np.array([value])})[0, 0] > 5 * plain
+
+
 def test_the_card_states_these_ceilings():
     card = (ROOT / "data" / "cards" / "synthetic.md").read_text(encoding="utf-8")
-    for name, values in ceilings(STUDY).items():
+    study, site = ceilings(STUDY), ceilings(SITE)
+    for name in (*information_sets(), "late-fusion"):  # the population here has content alone, no authors and regions
         row = re.search(rf"^\| {re.escape(name)} \|.*$", card, re.MULTILINE)[0]
         assert [float(cell) for cell in row.split("|")[2:4]] == pytest.approx(
-            [values.mean(), ceilings(SITE)[name].mean()], abs=0.00051
+            [study[name].mean(), site[name].mean()], abs=0.00051
         )
 
 
@@ -370,17 +358,18 @@ def test_the_card_states_these_ceilings():
 
 
 @pytest.mark.parametrize(
-    ("spec", "words"),
+    ("design", "words"),
     [
-        (Spec(prevalence=1e-4), ["`prevalence` is 0.0001", "between 0.0060"]),
-        (Spec(harm=0.9), ["`oversample.harm` is 0.9", "choose a share"]),
-        (Spec((0, 0, 0), paired=0.9, harm=0.25), ["`oversample.harm` is 0.25", "and 0.09"]),  # a tenth has no pair
-        (Spec((1, 1, 1), prevalence=0.45), ["`prevalence` is 0.45"]),
+        (Design(prevalence=1e-4), ["`prevalence` is 0.0001", "between 0.00"]),
+        (Design(harm=0.9), ["`oversample.harm` is 0.9", "choose a share"]),
+        (Design(Shares(0, 0, 0), paired=0.9, harm=0.25), ["`oversample.harm` is 0.25", "and 0.09"]),  # a tenth is alone
+        (Design(Shares(1, 1, 1), prevalence=0.45), ["`prevalence` is 0.45"]),
+        (Design(paired=0.5, modalities=("text",)), ["`oversample.paired` is 0.5", "`modalities`", "leave it out"]),
     ],
 )
-def test_a_share_of_harm_out_of_reach_is_one_sentence(spec, words):
+def test_a_share_out_of_reach_is_one_sentence(design, words):
     with pytest.raises(WorkbenchError) as error:
-        w.World(w.Shares(*spec.shares), *spec[1:])
+        World(design)
     message = str(error.value)
     assert "\n" not in message
     assert not re.search(r"\. [A-Z]", message)
@@ -390,4 +379,4 @@ def test_a_share_of_harm_out_of_reach_is_one_sentence(spec, words):
 
 def test_an_unknown_field_is_named():
     with pytest.raises(WorkbenchError, match="unknown field 'txt'; did you mean 'text'"):
-        made(SITE).exact(("txt",))
+        Exact(made(SITE), ("txt",))

@@ -13,8 +13,9 @@ from PIL import Image
 from random_clip import CONFIG, WORDS, write_encoder
 
 from workbench import device
-from workbench.features import FeatureStore, Passing, encoder_files, encoders, loading, names, pictures, tokens
+from workbench.features import FeatureStore, Passing, encoder_files, encoders, loading, names, tokens, towers
 from workbench.features.encoders import load_encoder
+from workbench.preprocessing import image, video
 from workbench.schema import WorkbenchError
 
 TEXTS = ["the quick brown fox", "cats", None, "1 2 3 4 5 6 7 8", "  ", WORDS, "rude words " * 40, "Cats!"]
@@ -73,9 +74,9 @@ def test_the_short_forward_equals_open_clips_own(change):
         ids[i, : len(row)] = torch.tensor(row)
     tower = getattr(model, "text", model)
     fast = tokens.Tokens(None, None, 24, (1,), (299,), 0, True, {})
-    assert encoders._causal_tower(model, fast) is tower
+    assert towers.causal_tower(model, fast) is tower
     with torch.inference_mode():
-        short = encoders.short_forward(tower, ids[:, :22], torch.tensor([3, 2, 21]))
+        short = towers.short_forward(tower, ids[:, :22], torch.tensor([3, 2, 21]))
         torch.testing.assert_close(short, model.encode_text(ids), atol=1e-5, rtol=0)
 
 
@@ -86,7 +87,7 @@ def test_towers_that_look_at_the_padding_get_the_full_context(change):
     config = json.loads(json.dumps(CONFIG["model_cfg"]))
     config["text_cfg"] |= {"vocab_size": 300} | change
     fast = tokens.Tokens(None, None, 24, (1,), (299,), 0, True, {})
-    assert encoders._causal_tower(open_clip.CustomTextCLIP(**config), fast) is None
+    assert towers.causal_tower(open_clip.CustomTextCLIP(**config), fast) is None
 
 
 def test_texts_come_back_in_order_normalised_and_as_open_clip_has_them(encoder, random_clip):
@@ -105,7 +106,7 @@ def test_texts_come_back_in_order_normalised_and_as_open_clip_has_them(encoder, 
 
 def test_without_the_short_forward_the_vectors_are_the_same(encoder, monkeypatch):
     short = encoder.encode_text(TEXTS)
-    monkeypatch.setattr(encoder, "_tower", None)
+    monkeypatch.setattr(encoder.towers, "causal", None)
     np.testing.assert_allclose(encoder.encode_text(TEXTS).values, short.values, atol=1e-3)
 
 
@@ -127,7 +128,8 @@ def test_neighbours_in_the_batch_and_its_size_do_not_matter(encoder, monkeypatch
     for i, data in enumerate(files):
         np.testing.assert_allclose(encoder.encode_image([data]).values, images.take([i]).values, atol=1e-3)
     monkeypatch.setattr(encoders, "TEXT_CHUNK", 2)
-    monkeypatch.setattr(encoders, "IMAGE_CHUNK", 2)
+    monkeypatch.setitem(encoders.AHEAD, "image", 2)
+    monkeypatch.setattr(encoder.towers, "readings_at_once", 2)
     np.testing.assert_allclose(encoder.encode_text(TEXTS).values, texts.values, atol=1e-3)
     np.testing.assert_allclose(encoder.encode_image(files).values, images.values, atol=1e-3)
     np.testing.assert_array_equal(encoder.encode_text(TEXTS * 2).offsets[:9], texts.offsets)
@@ -167,7 +169,7 @@ def test_abuse_at_the_end_of_a_long_post_has_a_window(encoder):
 
 def test_a_batch_that_does_not_fit_is_halved_and_one_item_that_does_not_is_an_error(encoder, monkeypatch):
     expected = encoder.encode_text(TEXTS)
-    embed, sizes = encoder._embed_text, []
+    embed, sizes = encoder.towers.embed_texts, []
 
     def tight(rows, room=3):
         sizes.append(len(rows))
@@ -175,23 +177,23 @@ def test_a_batch_that_does_not_fit_is_halved_and_one_item_that_does_not_is_an_er
             raise torch.OutOfMemoryError("no room")
         return embed(rows)
 
-    monkeypatch.setattr(encoder, "_embed_text", tight)
+    monkeypatch.setattr(encoder.towers, "embed_texts", tight)
     np.testing.assert_allclose(encoder.encode_text(TEXTS).values, expected.values, atol=1e-3)
     assert max(sizes) > 3
-    monkeypatch.setattr(encoder, "_embed_text", lambda rows: tight(rows, 0))
+    monkeypatch.setattr(encoder.towers, "embed_texts", lambda rows: tight(rows, 0))
     with pytest.raises(WorkbenchError, match="does not fit in the memory of cpu"):
         encoder.encode_text(["cats"])
 
 
 def test_a_value_that_is_no_number_is_unread_and_may_pass(encoder, monkeypatch):
-    embed = encoder._embed_text
+    embed = encoder.towers.embed_texts
 
     def broken(rows):
         vectors = embed(rows).clone()
         vectors[[i for i, row in enumerate(rows) if len(row) == max(map(len, rows))]] = float("inf")
         return vectors
 
-    monkeypatch.setattr(encoder, "_embed_text", broken)
+    monkeypatch.setattr(encoder.towers, "embed_texts", broken)
     blocks = encoder.encode_text(["cats", WORDS[:30], None])
     assert blocks.readable.tolist() == [True, False, False]
     assert isinstance(blocks.reasons[1], Passing)
@@ -249,7 +251,8 @@ def test_what_changes_a_vector_changes_the_fingerprint(change, folder, encoder):
 @pytest.mark.parametrize(
     ("module", "name", "value"),
     [
-        (pictures, "RECIPE", "image 99"),
+        (image, "RECIPE", "image 99"),
+        (video, "RECIPE", "video 99"),
         (tokens, "WINDOWS", 3),
         (tokens, "CHARACTERS", 9999),
         (encoders, "VERSION", 99),

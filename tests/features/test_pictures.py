@@ -64,7 +64,7 @@ def test_a_failure_that_is_not_the_pictures_passes(error, monkeypatch):
     def fail(data, options):
         raise error
 
-    monkeypatch.setattr(pictures, "decode", fail)
+    monkeypatch.setattr(pictures.image, "decode", fail)
     assert isinstance(Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3).read(b"x").reason, Passing)
 
 
@@ -79,7 +79,7 @@ def test_a_note_says_when_the_centre_is_less_than_half_of_the_picture():
 def test_the_recipe_holds_everything_that_the_pixels_depend_on():
     base = Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3)
     recipe = base.recipe
-    assert recipe["decoding"] == pictures.RECIPE
+    assert recipe["decoding"] == pictures.image.RECIPE
     others = [
         Fit(size=(32, 48), mean=(0,) * 3, std=(1,) * 3),
         Fit(size=(32, 32), mean=(0.1,) * 3, std=(1,) * 3),

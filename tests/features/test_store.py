@@ -13,63 +13,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import stub_store
+from stub_store import Stub, forty, images, make, same, shards, texts
 
-from workbench.features import Blocks, FeatureStore, Passing, store
+from workbench.features import store
 from workbench.features.contents import key, text_key
 from workbench.schema import WorkbenchError
-
-MEDIA = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-
-
-class Stub:
-    """An encoder whose vector is made of the content's hash: k = 2 for texts with "long", a reason for "bad"."""
-
-    name, dim = "stub", 4
-
-    def __init__(self, fingerprint="a" * 64):
-        self.fingerprint, self.seen = fingerprint, []
-
-    def encode_text(self, texts):
-        return self._encode([text.encode() for text in texts])
-
-    def encode_image(self, pictures):
-        return self._encode(pictures)
-
-    def _encode(self, items):
-        self.seen.extend(item for item in items if item is not None)
-        vectors, counts, reasons, notes = [np.empty((0, 4))], [], [], []
-        for item in items:
-            bad = None if item is None or b"bad" not in item else "damaged"
-            bad = Passing("no memory") if item is not None and b"passing" in item else bad
-            counts.append(0 if item is None or bad else 2 if b"long" in item else 1)
-            reasons.append(bad)
-            notes.append("two windows" if counts[-1] == 2 else None)
-            for k in range(counts[-1]):
-                digest = hashlib.sha256(item + bytes([k])).digest()
-                vectors.append(np.frombuffer(digest[:4], np.uint8)[None] / 256)
-        return Blocks.build(np.concatenate(vectors), counts, reasons, notes)
-
-
-def make(folder=None, encoder=None, **options):
-    """A store over the stub, and the stub."""
-    encoder = encoder or Stub()
-    return FeatureStore(folder, "cpu", load=lambda name, device: encoder, **options), encoder
-
-
-def texts(*values):
-    return pa.table({"text": pa.array(values, pa.string())})
-
-
-def images(*values):
-    return pa.table({"image": pa.array(values, MEDIA)})
-
-
-def same(a, b):
-    """Equal bit for bit, NaN included."""
-    assert a.values.tobytes() == b.values.tobytes()
-    assert a.offsets.tolist() == b.offsets.tolist()
-    assert (a.reasons, a.notes) == (b.reasons, b.notes)
-
 
 TABLE = texts("one", None, "bad", "a long text", "one", " \u3000\n", "two")
 
@@ -192,7 +141,7 @@ def test_progress_counts_the_contents_to_compute(monkeypatch):
     monkeypatch.setattr("workbench.features.contents.Texts.chunk", 2)
     calls = []
     make(progress=lambda *call: calls.append(call))[0].text("stub", TABLE)
-    assert calls == [(2, 4, "text by stub"), (4, 4, "text by stub")]
+    assert calls == [(done, 4, "text by stub") for done in (1, 2, 3, 4)]
 
 
 def test_a_missing_column_is_one_sentence():
@@ -259,10 +208,6 @@ def test_a_full_disk_leaves_no_file_and_loses_no_result(tmp_path, monkeypatch):
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["lock"]
 
 
-def shards(folder, suffix):
-    return sorted(path for path in folder.rglob(f"*{suffix}") if path.is_file())
-
-
 @pytest.mark.parametrize("suffix", [".npy", ".manifest.npz"])
 @pytest.mark.parametrize("damage", ["cut", "empty", "flip", "gone"])
 def test_a_damaged_shard_is_computed_again(tmp_path, suffix, damage):
@@ -310,7 +255,7 @@ def test_what_a_killed_writer_left_is_swept(tmp_path):
     for name in ("x.npy.tmp", "y.manifest.npz.tmp", "z.npy"):  # z: vectors whose manifest was never written
         (folder / name).write_bytes(b"torn")
     make(tmp_path)[0].text("stub", texts("two"))
-    assert sorted(path.suffix for path in folder.iterdir()) == ["", ".npy", ".npy", ".npz", ".npz"]
+    assert sorted(path.suffix for path in folder.iterdir()) == ["", ".json", ".npy", ".npy", ".npz", ".npz"]
 
 
 def test_a_shard_that_cannot_be_opened_is_left_where_it_is(tmp_path):
@@ -329,15 +274,14 @@ def test_a_shard_that_cannot_be_opened_is_left_where_it_is(tmp_path):
 SCRIPT = """
 import os, signal, sys, time
 sys.path.insert(0, {here!r})
-import test_store
+import stub_store
 from workbench.features import shards, store
 
 store.BLOCK_ITEMS = 10
-test_store.store.BLOCK_ITEMS = 10
 from workbench.features.contents import Texts
 Texts.chunk = 5
-class Slow(test_store.Stub):
-    def encode_text(self, texts):
+class Slow(stub_store.Stub):
+    def encode_text(self, texts, report=None):
         time.sleep({sleep})
         return super().encode_text(texts)
 if {kill} >= 0:
@@ -350,19 +294,15 @@ if {kill} >= 0:
         count += 1
         write(path, content)
     shards._write = deadly
-features, encoder = test_store.make(sys.argv[1], Slow())
-features.text("stub", test_store.forty())
+features, encoder = stub_store.make(sys.argv[1], Slow())
+features.text("stub", stub_store.forty())
 print(len(encoder.seen))
 """
 
 
-def forty():
-    return texts(*(f"text {i}" for i in range(40)))
-
-
 def start(folder, sleep=0.0, kill=-1):
     """A process that asks the store for the forty texts; it prints how many it computed."""
-    code = SCRIPT.format(here=str(Path(__file__).parent), sleep=sleep, kill=kill)
+    code = SCRIPT.format(here=str(Path(stub_store.__file__).parent), sleep=sleep, kill=kill)
     return subprocess.Popen([sys.executable, "-c", code, str(folder)], stdout=subprocess.PIPE, text=True)
 
 

@@ -105,7 +105,7 @@ def test_a_megabyte_is_cut_to_its_ends_before_anything_slow_happens(native, text
     began = time.monotonic()
     windows = native[1].windows([text])
     assert time.monotonic() - began < 5  # uncut, several of these take minutes
-    assert 1 <= windows.counts[0] <= tokens.WINDOWS
+    assert 1 <= windows.counts[0] <= 2 * tokens.WINDOWS  # its own, and those of all other readings together
     assert f"first and last 20000 of {len(text.strip())} characters" in windows.notes[0]
 
 
@@ -130,7 +130,7 @@ def test_a_character_reference_of_thousands_of_digits_is_no_error(own, reference
 def test_towers_of_combining_marks_are_broken_and_ordinary_marks_are_not(own):
     towers = "a" + "\u0301\u0316" * 20_000
     began = time.monotonic()
-    assert own[1].windows([towers]).counts == [tokens.WINDOWS]
+    assert own[1].windows([towers]).counts == [tokens.WINDOWS + 1]  # and the letter without its marks
     assert time.monotonic() - began < 1  # unbroken, several times as long
     assert tokens.mend("e\u0301" * 50 + "o" + "\u0301" * 30) == "e\u0301" * 50 + "o" + "\u0301" * 30
     assert tokens.mend("o" + "\u0301" * 31) == "o" + "\u0301" * 30 + "\u034f" + "\u0301"
@@ -157,3 +157,23 @@ def test_a_tokenizer_that_our_copy_does_not_match_is_used_as_it_is(random_clip, 
     tokenizer = open_clip.get_tokenizer(f"local-dir:{random_clip}")
     monkeypatch.setattr(tokenizer, "clean_fn", lambda text: f"{time.perf_counter_ns()} {text}")
     assert not tokens.fast_tokens(tokenizer, 24).windowed
+
+
+def test_behind_the_windows_of_a_text_come_those_of_its_other_readings(own):
+    _, fast = own
+    windows = fast.windows(["rude cats", "rud\u200be cats", None, "r.u.d.e c4ts"])
+    assert windows.counts == [1, 2, 0, 3]
+    (plain,) = fast.windows(["rude cats"]).rows
+    first = fast.encode(["rud\u200be cats", "r.u.d.e c4ts"])
+    assert [row[1:-1] for row in (windows.rows[1], windows.rows[3])] == first  # the text as it stands comes first
+    assert windows.rows[2] == windows.rows[5] == plain
+    leet = "spaced letters joined and digits and signs read as letters"
+    assert windows.kinds == [None, None, "invisible characters removed", None, "spaced letters joined", leet]
+
+
+def test_other_readings_take_a_bounded_number_of_windows(own):
+    _, fast = own
+    windows = fast.windows(["id1ot r.u.d.e c4ts \u200b " + WORDS * 40])
+    assert windows.kinds[: tokens.WINDOWS] == [None] * tokens.WINDOWS
+    assert tokens.WINDOWS < windows.counts[0] <= 2 * tokens.WINDOWS
+    assert windows.notes[0].startswith("long text: read 16 of its")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import special, stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from workbench.metrics import classification as c
@@ -23,41 +23,6 @@ def sample(n=120, groups=40, *, levels=None, rate=0.3, strength=1.0, seed=0):
     if levels:
         score = np.round(score * levels) / levels
     return y, score, *iv.group_codes(rng.integers(0, groups, n))
-
-
-# -------------------------------------------------------------------------------------------------- against brute force
-
-
-@pytest.mark.parametrize("levels", [None, 2, 0.4])
-def test_areas_under_weights_are_those_of_naive_reweighting(levels):
-    y, score, codes, groups = sample(levels=levels)
-    W = np.random.default_rng(1).integers(0, 4, (groups, 25)).astype(float)
-    ranking = iv.Ranking.build(y, score, codes, groups)
-    ap = [average_precision_score(y, score, sample_weight=w[codes]) for w in W.T]
-    auc = [roc_auc_score(y, score, sample_weight=w[codes]) for w in W.T]
-    np.testing.assert_allclose(ranking.areas(W), [ap, auc], rtol=1e-12)
-    np.testing.assert_allclose(ranking.average_precision(W), ap, rtol=1e-12)
-    np.testing.assert_allclose(ranking.roc_auc(W), auc, rtol=1e-12)
-
-
-@given(seed=st.integers(0, 10_000), n=st.integers(1, 25), levels=st.sampled_from([None, 1, 0.3]))
-def test_areas_agree_with_the_metrics_on_any_small_sample(seed, n, levels):
-    y, score, codes, groups = sample(n, 6, levels=levels, seed=seed)
-    rng = np.random.default_rng(seed)
-    known, weight, W = rng.random(n) < 0.8, rng.integers(0, 3, n), rng.integers(0, 3, (groups, 5)).astype(float)
-    ranking = iv.Ranking.build(y, np.where(known, score, np.nan), codes, groups, weight=weight, known=known)
-    for w, found in zip(W.T, ranking.areas(W).T, strict=True):
-        masks = {"weight": weight * w[codes], "known": known}
-        expected = [c.average_precision(y, score, **masks), c.roc_auc(y, score, **masks)]
-        np.testing.assert_allclose(found, expected, rtol=1e-12)
-
-
-def test_without_a_positive_or_any_post_areas_are_nan():
-    W = np.ones((2, 3))
-    assert np.isnan(iv.Ranking.build([0, 0], [0.1, 0.2], [0, 1], 2).areas(W)).all()
-    assert np.isnan(iv.Ranking.build([], [], np.array([], int), 2).areas(W)).all()
-    with pytest.raises(ValueError, match="NaN for 1 of 2"):
-        iv.Ranking.build([1, 0], [np.nan, 0.2], [0, 1], 2)
 
 
 def test_counts_of_groups_add_up_to_confusions():
@@ -104,25 +69,77 @@ def test_copies_in_one_group_do_not_narrow_the_interval():
     y, score, codes, groups = sample(levels=4)
     once = iv.Ranking.build(y, score, codes, groups)
     thrice = iv.Ranking.build(y.repeat(3), score.repeat(3), codes.repeat(3), groups)
-    a, b = (iv.bootstrap(one.roc_auc, groups, 100, seed=0) for one in (once, thrice))
+    a, b = (iv.bootstrap(one.average_precision, groups, 100, seed=0) for one in (once, thrice))
     np.testing.assert_allclose(a, b)
 
 
-def test_percentiles_leave_out_undefined_resamples_until_they_are_the_rule():
-    assert iv.percentile_interval([np.nan, 0, 1, 2, 3, 4], alpha=0.5) == (1, 3)
-    assert np.isnan(iv.percentile_interval([np.nan, np.nan, 1, 2])).all()
-    assert np.isnan(iv.percentile_interval([])).all()
+DRAWS = [0.6, 0.5, 0.6, 0.7, np.nan]  # the sample's own value first
+
+
+def test_intervals_leave_out_undefined_resamples_until_they_are_the_rule():
+    assert iv.value_interval(DRAWS) == iv.value_interval(DRAWS[:4])
+    zeros = [0.0] * len(DRAWS)
+    assert iv.difference_interval(DRAWS, zeros) == iv.difference_interval(DRAWS[:4], zeros[:4])
+    for undefined in ([np.nan, 0.5, 0.6], [0.5, np.nan, np.nan, 0.6, 0.4]):
+        assert np.isnan(iv.value_interval(undefined)).all()
+        assert np.isnan(iv.difference_interval(undefined, np.zeros(len(undefined)))).all()
+
+
+def test_a_value_interval_by_hand():
+    # variance .01 at one half is that of 25 posts, so 24 degrees of freedom; a step of .1 there is .4 in log-odds
+    half = 0.4 * stats.t.ppf(0.975, 24)
+    assert iv.value_interval([0.5, 0.4, 0.5, 0.6]) == pytest.approx(special.expit([-half, half]))
+
+
+def test_where_a_few_groups_decide_there_is_less_to_go_by():
+    draws = [0.5, 0.4, 0.5, 0.6]
+    even, one = np.tile([0.499, 0.501], 100), np.r_[0.3, np.full(199, 0.501)]
+    widths = [np.ptp(iv.value_interval(draws, left_out)) for left_out in (None, even, one)]
+    assert widths[0] == widths[1] < widths[2]
+    # two blocks that differ by d from 198 others: 2 (2 d^2)^2 / (2 d^4) = 4 degrees of freedom, about
+    two = np.r_[0.4, 0.6, np.full(198, 0.5)]
+    half = 0.4 * stats.t.ppf(0.975, 4)
+    assert iv.value_interval(draws, two) == pytest.approx(special.expit([-half, half]), rel=1e-3)
+
+
+def test_leaving_out_blocks_leaves_each_group_out_once():
+    def missing(W):
+        return (1 - W).sum(axis=0)
+
+    assert iv.leave_out(missing, 1000, seed=0).tolist() == [5] * iv.BLOCKS
+    assert iv.leave_out(missing, 7, seed=0).tolist() == [1] * 7
+    chunked = iv.leave_out(lambda W: W, 1000, seed=0, rows=10**7)
+    np.testing.assert_array_equal(chunked, iv.leave_out(lambda W: W, 1000, seed=0))
+    seen = iv.leave_out(lambda W: W, 50, seed=0)
+    assert (seen.sum(axis=1) == 49).all()
+
+
+def test_where_all_resamples_agree_only_the_evidence_says_how_sure():
+    assert iv.value_interval([1.0, 1.0, 1.0], units=30) == iv.wilson(30, 30)
+    assert iv.value_interval([0.0, 0.0, 0.0], units=30) == iv.wilson(0, 30)
+    assert iv.value_interval([0.5, 0.5, 0.5], units=30) == (0.5, 0.5)  # a constant score: ROC AUC is one half
+    assert iv.difference_interval([0.5, 0.5, 0.5], [0.2, 0.2, 0.2]) == pytest.approx((0.3, 0.3))
+
+
+def test_a_difference_interval_uses_the_less_certain_side_and_turns_with_the_sides():
+    a, b = np.array([0.9, 0.85, 0.9, 0.95]), np.array([0.5, 0.3, 0.5, 0.7])
+    low, high = iv.difference_interval(a, b)
+    posts = 0.25 / np.var(b[1:], ddof=1)
+    half = stats.t.ppf(0.975, posts - 1) * np.std((a - b)[1:], ddof=1)
+    assert (low, high) == pytest.approx((0.4 - half, 0.4 + half))
+    assert iv.difference_interval(b, a) == pytest.approx((-high, -low))
+    assert iv.difference_interval(a, a) == (0, 0)
 
 
 def test_one_sided_p_counts_and_reaches_below_its_count():
     draws = np.array([-1.0, 0.0, 1.0, 2.0])
-    assert iv.one_sided_p(0.5, draws) == pytest.approx(3 / 5)  # two of four at or below 0
+    assert iv.one_sided_p(0.5, draws) == pytest.approx(3 / 5)  # two of four at or below 0, more than the tail
     assert iv.one_sided_p(0.0, np.zeros(99)) == 1
     # nine standard errors above 0 with 999 resamples: a count alone would stop at .001
     far = 9 + np.random.default_rng(0).normal(size=999)
     assert iv.one_sided_p(9.0, far) == pytest.approx(stats.norm.sf(9 / far.std(ddof=1)))
-    near = np.linspace(0.01, 1, 9)  # all above 0 by luck of few: never less than the count when the tail is fat
-    assert iv.one_sided_p(0.1, near) == pytest.approx(1 / 10)
+    near = np.linspace(0.01, 1, 9)  # all above 0 by luck of few: the spread says how little that is worth
+    assert iv.one_sided_p(0.1, near) == pytest.approx(stats.norm.sf(0.1 / near.std(ddof=1)))
     assert np.isnan(iv.one_sided_p(np.nan, draws))
     assert np.isnan(iv.one_sided_p(0.5, [np.nan, np.nan, 1.0]))
 
@@ -196,6 +213,16 @@ def test_an_undefined_difference_has_no_p():
 # ------------------------------------------------------------------------------------------------ corrections and rates
 
 
+def test_mcnemar_by_hand_and_with_near_duplicates_as_one_piece():
+    # 8 against 1: the two tails of nine fair coins hold 2 * (1 + 9) of 512
+    a, b = np.array([1] * 8 + [0] + [1] * 5), np.array([0] * 8 + [1] + [1] * 5)
+    assert iv.mcnemar(a, b, np.arange(14)) == (8, 1, pytest.approx(20 / 512))
+    assert iv.mcnemar(b, a, np.arange(14))[:2] == (1, 8)
+    copies = np.r_[np.zeros(8, int), 1, np.arange(2, 7)]  # the eight are copies of one post
+    assert iv.mcnemar(a, b, copies) == (1, 1, 1.0)
+    assert np.isnan(iv.mcnemar(a, a, np.arange(14))[2])
+
+
 def test_holm_by_hand():
     # sorted .01 .02 .03 .04 times 4 3 2 1 = .04 .06 .06 .04, and no later one below an earlier
     np.testing.assert_allclose(iv.holm([0.03, 0.01, 0.04, 0.02]), [0.06, 0.04, 0.06, 0.06])
@@ -217,6 +244,13 @@ def test_wilson_is_scipys(successes, trials):
     expected = stats.binomtest(successes, trials).proportion_ci(0.9, method="wilson")
     assert iv.wilson(successes, trials, alpha=0.1) == pytest.approx((expected.low, expected.high), abs=1e-12)
     assert np.isnan(iv.wilson(0, 0)).all()
+
+
+@pytest.mark.parametrize("trials", [1, 7, 23, 188, 4567])
+def test_wilsons_ends_hold_all_and_nothing_exactly(trials):
+    assert iv.wilson(trials, trials)[1] == 1.0
+    assert iv.wilson(0, trials)[0] == 0.0
+    assert iv.value_interval([1.0, 1.0], units=trials)[1] == 1.0
 
 
 def test_every_example_in_the_docstrings_holds():
@@ -248,7 +282,7 @@ def test_the_interval_covers_the_truth_and_one_by_post_would_not():
         for unit, units in (("group", codes), ("post", np.arange(len(codes)))):
             n = units.max() + 1
             draws = iv.bootstrap(iv.Ranking.build(y, score, units, n).average_precision, n, 400, seed=trial)
-            low, high = iv.percentile_interval(draws[1:])
+            low, high = iv.value_interval(draws)
             hits[unit] += low <= truth <= high
     # 95 % nominal; 400 trials have a standard error of 1.1 points; near-copies taken for evidence cost far more
     assert 0.92 <= hits["group"] / 400 <= 0.98

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import io
+import itertools
+import math
 import subprocess
 import sys
 
@@ -13,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
-from workbench.metrics import plots
+from workbench.metrics import diagrams, plots
 
 CURVE = (np.array([0.1, 0.5, 1.0, 1.0]), np.array([1.0, 1.0, 0.5, 0.0]))
 COUNTS = {"tn": 900.0, "fp": 29.0, "fn": 13.0, "tp": 87.0}
@@ -27,6 +29,8 @@ VALUES = [
     {"model": "prior", "value": None, "lo": None, "hi": None, "ceiling": None, "few": True, **PLACE},
     {"model": "cross", "value": 0.7, "lo": 0.6, "hi": 0.8, "ceiling": 0.75, "few": False, **PLACE},
 ]
+LOGITS = np.linspace(-3, 3, 7)
+ORDER = {"labels": [100, 200], "value": [0.2, 0.3], "lo": [0.1, 0.2], "hi": [0.3, math.nan]}
 FIGURES = {
     "pr_curves": lambda **theme: plots.pr_curves(
         {"words": CURVE}, label="Abuse", prevalence=0.1, ceiling=CURVE, **theme
@@ -34,6 +38,25 @@ FIGURES = {
     "confusion_matrices": lambda **theme: plots.confusion_matrices({"w": COUNTS, "x": NOTHING}, label="Abuse", **theme),
     "differences": lambda **theme: plots.differences(DIFFERENCES, **theme),
     "values": lambda **theme: plots.values(VALUES, **theme),
+    "charges": lambda **theme: plots.charges(LOGITS, {"bce": (LOGITS**2, LOGITS), "hinge": (1 - LOGITS,) * 2}, **theme),
+    "shades": lambda **theme: diagrams.shades(
+        np.array([[0.123, math.nan], [1.0, 0.0]]),
+        ["threat", "quote"],
+        ["w", "x"],
+        title="T",
+        italics=[False, True],
+        **theme,
+    ),
+    "claims": lambda **theme: diagrams.claims(
+        [
+            {"name": "covers", "share": 0.95, "lo": 0.9, "hi": 0.98, "band": (0.93, 0.97)},
+            {"name": "told only", "share": 0.8, "lo": 0.7, "hi": 0.9, "band": None},
+        ],
+        **theme,
+    ),
+    "bought": lambda **theme: plots.bought(
+        {"random": ORDER, "likely": ORDER}, y="average precision", limit=0.8, band="random", **theme
+    ),
 }
 
 
@@ -125,3 +148,43 @@ def test_values_have_intervals_and_ceilings_and_say_few():
 def test_pyplot_is_never_imported():
     code = "import sys, workbench.metrics.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_orders_of_labelling_are_named_with_the_limit_of_all_labels():
+    said = words(FIGURES["bought"]())
+    assert {"random", "likely", "all labels", "labels bought", "average precision"} <= set(said)
+    assert "all labels" not in words(plots.bought({"random": ORDER}, y="AP", limit=math.nan))
+
+
+def test_shades_say_percent_and_a_dash_where_nothing_is_known():
+    figure = FIGURES["shades"]()
+    assert {"12", "–", "100", "0", "threat", "quote", "w", "x", "T"} <= set(words(figure))
+    (axis,) = figure.axes
+    assert [name.get_fontstyle() for name in axis.get_yticklabels()] == ["normal", "italic"]
+
+
+def test_quality_against_cost_fills_what_no_cheaper_model_matches():
+    place = {"metric": "average_precision", "label": "macro", "view": "all", "lo": None, "hi": None}
+    told = {"cheap": (1.0, 0.5), "worse": (10.0, 0.4), "dear": (100.0, 0.9), "undefined": (5.0, None)}
+    rows = [{**place, "model": name, "ms_per_post": ms, "value": value} for name, (ms, value) in told.items()]
+
+    def filled(rows):
+        (axis,) = diagrams.quality_against_cost(rows).axes
+        marks = [line for line in axis.lines if line.get_marker() == "o"]
+        assert axis.get_xscale() == "log"
+        assert sorted(text.get_text() for text in axis.texts) == ["cheap", "dear", "worse"]
+        return {m.get_xdata()[0] for m in marks if m.get_markerfacecolor() == m.get_color()}
+
+    assert filled(rows) == {1.0, 100.0}
+    # of a false positive rate less is better: .4 beats .5, and .9 beats neither
+    assert filled([{**row, "metric": "false_positive_rate"} for row in rows]) == {1.0, 10.0}
+
+
+def test_names_beside_a_cost_figure_do_not_meet():
+    place = {"metric": "recall", "label": "macro", "view": "all", "lo": 0.4, "hi": 0.6}
+    rows = [{**place, "model": f"m{i}", "ms_per_post": 1.0 + i, "value": 0.5 + i / 1e4} for i in range(10)]
+    (axis,) = diagrams.quality_against_cost(rows, theme="dark").axes
+    heights = sorted(text.xyann[1] for text in axis.texts)
+    low, high = axis.get_ylim()
+    assert min(b - a for a, b in itertools.pairwise(heights)) > 0.03 * (high - low)
+    assert heights[-1] <= high

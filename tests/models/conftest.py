@@ -1,16 +1,20 @@
 """Small corpora and an encoder of words that needs no weights; what a text or a picture says stands in plain words.
 
-In the fake encoder a text (or the bytes of a picture, as ASCII) is a bag of words; `a | b` has two readings;
-`unreadable` cannot be read.
+In the fake encoder a text (or the bytes of a picture or clip, as ASCII) is a bag of words; `a | b` has two readings, or
+frames; `unreadable` cannot be read. Its pieces are the words; tuning it learns a matrix that all words go through.
 """
 
+import hashlib
 import zlib
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from quick_models import build
 
 from workbench.features import Blocks, FeatureStore
+from workbench.features.names import TRANSFORMER
+from workbench.features.store import load_by_name
 from workbench.schema import Label, Taxonomy, corpus_schema
 
 DIM = 12
@@ -19,27 +23,98 @@ DIM = 12
 class WordEncoder:
     """The mean of fixed random vectors of the words."""
 
-    name, dim, fingerprint, dtype = "words", DIM, "words 1", "float32"
+    name, dim, fingerprint, weights, dtype, config = "words", DIM, "words 1", "words", "float32", {"words": DIM}
 
-    def __init__(self, version=1, dtype="float32"):
+    def __init__(self, version=1, dtype="float32", matrix=None):
         self.recipe = {"version": version, "dtype": dtype}
+        if matrix is not None:
+            self.matrix, self.model = matrix, FakeTunable.module(matrix)
+            self.fingerprint = self.weights = f"words {hashlib.sha256(matrix.tobytes()).hexdigest()}"
 
-    def encode_text(self, texts):
+    @property
+    def pieces(self):
+        return WordPieces(**self.recipe)
+
+    def tunable(self):
+        return FakeTunable(self)
+
+    def encode_text(self, texts, report=None):
         counts, reasons, rows = [], [], []
         for text in texts:
-            readable = text is not None and text.strip() and text != "unreadable"
-            readings = text.split("|") if readable else []
-            rows += [np.mean([self.word(word) for word in reading.split()], axis=0) for reading in readings]
+            readings = self.readings(text)
+            rows += [self.vector(reading.split()) for reading in readings]
             counts.append(len(readings))
             reasons.append("cannot be read" if text == "unreadable" else None)
-        return Blocks.build(np.array(rows).reshape(-1, DIM), counts, reasons)
+        return Blocks.build(np.array(rows).reshape(-1, self.dim), counts, reasons)
 
-    def encode_image(self, pictures):
+    def vector(self, words):
+        mean = np.mean([self.word(word) for word in words], axis=0)
+        return mean if self.fingerprint == "words 1" else mean @ self.matrix.T.astype(float)
+
+    @staticmethod
+    def readings(text):
+        return text.split("|") if text is not None and text.strip() and text != "unreadable" else []
+
+    def encode_image(self, pictures, report=None):
         return self.encode_text([None if data is None else data.decode() for data in pictures])
+
+    encode_video = encode_image
 
     @staticmethod
     def word(word):
         return np.random.default_rng(zlib.crc32(word.encode())).normal(size=DIM)
+
+
+class WordPieces(WordEncoder):
+    """The mean, then the words themselves, up to eight."""
+
+    fingerprint, width, dim = "word pieces 1", DIM, 9 * DIM
+
+    def vector(self, words):
+        slots = np.zeros((9, DIM))
+        slots[0] = np.mean([self.word(word) for word in words], axis=0)
+        slots[1 : 1 + len(words[:8])] = [self.word(word) for word in words[:8]]
+        return slots.ravel()
+
+
+class FakeTunable:
+    """A matrix that starts as the identity, as the towers of `WordEncoder`."""
+
+    dim = DIM
+
+    def __init__(self, whole):
+        import torch
+
+        self.whole, self.model = whole, self.module(np.eye(DIM, dtype=np.float32))
+        self.model.weight.requires_grad_(True)
+        self.tensor = torch.tensor
+
+    @staticmethod
+    def module(matrix):
+        import torch
+
+        layer = torch.nn.Module()
+        layer.weight = torch.nn.Parameter(torch.tensor(matrix))
+        return layer
+
+    def texts(self, texts):
+        return [next(iter(WordEncoder.readings(text)), None) for text in texts]
+
+    def readings(self, modality, data):
+        found = [np.mean([WordEncoder.word(w) for w in r.split()], axis=0) for r in WordEncoder.readings(data.decode())]
+        return self.tensor(np.array(found, dtype=np.float32)) if found else None
+
+    def embed_texts(self, rows):
+        return self.embed_pictures([self.readings("image", row.encode())[0] for row in rows])
+
+    def embed_pictures(self, readings):
+        return self.tensor(np.array([r.numpy() for r in readings])) @ self.model.weight.T
+
+    def depths(self):
+        return {"weight": 0}
+
+    def frozen(self):
+        return WordEncoder(**self.whole.recipe, matrix=self.model.weight.detach().numpy().copy())
 
 
 def make_taxonomy(*names):
@@ -47,21 +122,36 @@ def make_taxonomy(*names):
 
 
 def make_table(rows, taxonomy):
-    """Return a corpus table from dicts with text, image (words), labels {name: bool} and any other column."""
+    """Return a corpus table from dicts with text, image, video (words), labels {name: bool} and any other column."""
     schema = corpus_schema(taxonomy)
     filled = []
     for number, row in enumerate(rows):
-        image = row.get("image")
-        picture = None if image is None else {"bytes": image.encode(), "path": None}
+        media = {
+            name: None if row.get(name) is None else {"bytes": row[name].encode(), "path": None}
+            for name in ("image", "video")
+        }
         labels = {name: row.get("labels", {}).get(name) for name in taxonomy.names}
         names = {"post_id": f"p{number}", "group": f"g{number}", "weight": 1.0, "split": "train"}
-        filled.append({field.name: None for field in schema} | names | row | {"image": picture, "labels": labels})
+        filled.append({field.name: None for field in schema} | names | row | media | {"labels": labels})
     return pa.Table.from_pylist(filled, schema=schema)
 
 
-def make_rows(n, taxonomy, seed):
-    """Return n posts: two thirds pairs, the others one half; a label goes with its own word in either half."""
-    rng = np.random.default_rng(seed)
+def make_author(rng, harm):
+    """Return an author's numbers, some of them missing, or None for one post in five."""
+    if rng.random() < 0.2:
+        return None
+    counts = {"posts": rng.poisson(20), "prior_reports": rng.poisson(1 + 4 * harm), "prior_removals": rng.poisson(harm)}
+    known = {name: int(value) for name, value in counts.items() if rng.random() < 0.9}
+    return {"id": f"u{rng.integers(50)}", "account_age_days": float(rng.exponential(300)), **known}
+
+
+def make_rows(n, taxonomy, seed, clips=False):
+    """Return n posts: two thirds pairs, the others one half; a label goes with its own word in either half.
+
+    clips: a third of what would be pictures are clips of three frames, of which one has the word; and one in ten both.
+    Four in five posts have an author, with more reports where a label holds; half of them are in the north.
+    """
+    rng, around = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     fillers = [f"word{i}" for i in range(20)]
     rows = []
     for number in range(n):
@@ -73,7 +163,12 @@ def make_rows(n, taxonomy, seed):
         text, image = (" ".join(half) for half in words)
         kind = rng.integers(6)
         row = {"text": None if kind == 0 else text, "image": None if kind == 1 else image, "labels": labels}
+        row |= {"author": make_author(around, sum(labels.values())), "region": ("north", "south")[around.integers(2)]}
         rows.append({**row, "post_id": f"p{seed}-{number}", "group": f"g{seed}-{number // 2}"})
+        if clips and row["image"] is not None and number % 3 == 0:
+            frames = [" ".join(rng.choice(fillers, 4)) for _ in range(2)]
+            rows[-1]["video"] = "|".join(rng.permutation([image, *frames]))
+            rows[-1]["image"] = frames[0] if number % 10 == 0 else None
     return rows
 
 
@@ -90,7 +185,7 @@ def table():
 
 @pytest.fixture
 def rows():
-    """The function that makes posts: rows(n, taxonomy, seed)."""
+    """The function that makes posts: rows(n, taxonomy, seed, clips=False)."""
     return make_rows
 
 
@@ -101,10 +196,20 @@ def new_taxonomy():
 
 @pytest.fixture
 def store():
-    return FeatureStore(None, "cpu", load=lambda name, device: WordEncoder())
+    """A store whose encoder is the fake one, save for transformers, which are saved checkpoints."""
+
+    def load(name, device):
+        return load_by_name(name, device) if name.startswith(TRANSFORMER) else WordEncoder()
+
+    return FeatureStore(None, "cpu", load=load)
 
 
 @pytest.fixture
 def store_of():
     """The function that makes a store with another encoder: store_of(version=2)."""
     return lambda **changed: FeatureStore(None, "cpu", load=lambda name, device: WordEncoder(**changed))
+
+
+@pytest.fixture
+def world(taxonomy, store, table, rows, tmp_path):
+    return build(taxonomy, store, table, rows, tmp_path)

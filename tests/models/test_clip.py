@@ -7,7 +7,9 @@ from sklearn.metrics import average_precision_score
 
 from workbench import models
 from workbench.features import Blocks, FeatureStore
-from workbench.models.clip import ClipConcat, PairOptions, Readings, combinations
+from workbench.models.bags import Readings, combinations
+from workbench.models.clip import ClipConcat
+from workbench.models.learning import PairOptions
 
 HARM, CALM = 0.92, 0.001  # P(label) in a harmful cell and elsewhere
 KINDS = 24  # 0-7 the block of pairs, 8-15 harmful alone (two per label), 16-23 calm
@@ -20,7 +22,7 @@ class FeatureWorld:
     scenes) 8 + 2 k and 9 + 2 k. Directions of large variance say nothing. A text is the number of its vector.
     """
 
-    dim, name, fingerprint = 128, "points", "points"
+    dim, name, fingerprint, weights = 128, "points", "points", "points"
 
     def __init__(self, shares, n, seed):
         self.recipe = {"dtype": "float32"}
@@ -56,11 +58,13 @@ class FeatureWorld:
         rows = [int(item) for item in items if item is not None]
         return Blocks.build(self.vectors[half][rows], [int(item is not None) for item in items], [None] * len(items))
 
-    def encode_text(self, items):
+    def encode_text(self, items, report=None):
         return self._encode(0, items)
 
-    def encode_image(self, items):
+    def encode_image(self, items, report=None):
         return self._encode(1, items)
+
+    encode_video = encode_image
 
 
 class Trial:
@@ -197,3 +201,20 @@ def test_a_head_scores_the_same_on_a_gpu(table, rows, taxonomy, store, tmp_path)
     np.testing.assert_allclose(again.logits(posts), model.logits(posts), atol=1e-4)
     again.fit(posts, posts, seed=0)
     assert np.isfinite(again.logits(posts)).any()
+
+
+def test_the_reading_that_gave_the_score_is_named(taxonomy, table, rows, store):
+    encoder = store.encoder("words")
+    encoder.text_kinds = lambda text: [None, *(f"kind {n}" for n in range(1, text.count("|") + 1))]
+    store = FeatureStore(None, "cpu", load=lambda name, device: encoder)
+    options = {"encoder": "words", "epochs": 8, "batch_size": 16, "lr": 0.02, "weight_decay": 0.0}
+    train = table(rows(120, taxonomy, 1), taxonomy)
+    model = models.create("clip-concat", options, taxonomy=taxonomy, store=store).fit(train, train, seed=0)
+    texts, images = ["word1", "word2", "abuseword word1"], ["word3", "word4"]
+    look = model.look(table([{"text": "|".join(texts), "image": "|".join(images)}, {"text": "word1"}], taxonomy))
+    apart = model.logits(table([{"text": t, "image": i} for t in texts for i in images], taxonomy))
+    for k in range(2):
+        best = int(apart[:, k].argmax()) // len(images)
+        assert look.kinds[0, k] == (f"kind {best}" if best else None)
+    assert look.kinds[0, 0] == "kind 2"
+    assert look.kinds[1].tolist() == [None, None]

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from workbench import models
 from workbench.models import Classifier
-from workbench.models.ensemble import features, folds, stacker
+from workbench.models.ensemble import ROUNDS, chosen_weights, features, stacker, weighted_mean
 from workbench.schema import Options, WorkbenchError
 
 
@@ -52,16 +52,6 @@ def test_the_stacker_sees_only_scores_of_posts_and_groups_that_a_member_does_not
     assert whole[1] == 60
     assert [size for _, size in parts] == [40, 40, 40]
     assert sum(len(groups) for groups, _ in parts) == 2 * 30  # each of the 30 groups is whole in two of three trainings
-
-
-def test_folds_keep_groups_whole_and_sizes_even(table, taxonomy):
-    groups = ["a"] * 5 + ["b"] * 3 + [f"c{n}" for n in range(10)] + [None, None]
-    train = table([{"group": group} for group in groups], taxonomy)
-    fold = folds(train, 4, seed=0)
-    assert len({fold[n] for n in range(5)}) == len({fold[n] for n in range(5, 8)}) == 1
-    assert np.bincount(fold).max() - np.bincount(fold).min() <= 3
-    assert (fold != folds(train, 4, seed=1)).any()
-    assert folds(train.slice(0, 5), 4, seed=0).tolist() == [0] * 5  # one group, one fold
 
 
 def test_features_are_logits_and_flags():
@@ -124,3 +114,64 @@ def test_one_group_leaves_the_plain_mean_of_the_members(table, rows, taxonomy):
     np.testing.assert_allclose(model.logits(train), members.mean(axis=0), rtol=1e-5)
     assert isinstance(model.options, Options)
     assert pa.compute.count_distinct(train["group"]).as_py() == 1
+
+
+# ---------------------------------------------------------------------------------------------------------- ensembles
+
+
+def test_a_stacked_ensemble_of_the_same_members_is_late_fusion(table, rows, taxonomy, store):
+    quick = {"encoder": "words", "epochs": 5, "batch_size": 32}
+    options = {"members": [{"name": f"{half}-clip", "options": quick} for half in ("text", "image")]}
+    train, test = table(rows(120, taxonomy, 1), taxonomy), table(rows(30, taxonomy, 2), taxonomy)
+    made = [models.create(name, options, taxonomy=taxonomy, store=store) for name in ("late-fusion", "ensemble")]
+    first, second = (model.fit(train, test, seed=0).logits(test) for model in made)
+    np.testing.assert_array_equal(first, second)
+
+
+def test_the_mean_goes_over_the_members_that_have_a_score():
+    scores = np.array([[1.0, 1.0, np.nan, np.nan], [3.0, np.nan, 3.0, np.nan]])  # two members, four posts
+    assert weighted_mean(scores, np.array([0.25, 0.75])).tolist() == [2.5, 1.0, 3.0, 0.0]
+    assert weighted_mean(scores, np.array([1.0, 0.0])).tolist() == [1.0, 1.0, 3.0, 0.0]
+
+
+def test_weights_are_chosen_by_what_ranks_best():
+    rng = np.random.default_rng(0)
+    y = rng.random(300) < 0.3
+    good, noise = 2.0 * y + rng.normal(size=300), rng.normal(size=300)
+    weights = chosen_weights(np.stack([noise, good]), y)
+    assert weights.sum() == pytest.approx(1)
+    assert weights[1] > 0.8
+    assert (weights * ROUNDS % 1 == 0).all()
+    assert chosen_weights(np.stack([noise, good])[:, :20], y[:20]).tolist() == [0.5, 0.5]  # too few to choose by
+
+
+@pytest.mark.parametrize("weights", [None, [3.0, 1.0]])
+def test_a_mean_of_members_by_given_or_chosen_weights(table, rows, taxonomy, weights, tmp_path):
+    options = {"members": ["text-tfidf", "author-profile"], "combine": "mean", "weights": weights}
+    model = models.create("ensemble", options, taxonomy=taxonomy, store=None)
+    train, validation = table(rows(150, taxonomy, 1), taxonomy), table(rows(80, taxonomy, 2), taxonomy)
+    logits = model.fit(train, validation, seed=0).logits(validation)
+    assert (model.modalities, model.columns) == (("text",), ("text", "author"))
+    members = np.stack([member.logits(validation) for member in model.models])
+    for k in range(2):
+        share = np.array(model.record["weights"][k])
+        assert weights is None or share.tolist() == [0.75, 0.25]
+        both = ~np.isnan(members[:, :, k]).any(axis=0)
+        np.testing.assert_allclose(logits[both, k], share @ members[:, both, k], rtol=1e-5)
+    model.save(tmp_path / "model")
+    again = models.load(tmp_path / "model", taxonomy=taxonomy, store=None)
+    np.testing.assert_array_equal(again.logits(validation), logits)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"weights": [1.0, 1.0]}, "combine: mean"),
+        ({"combine": "mean", "weights": [1.0]}, "2 numbers"),
+        ({"combine": "mean", "weights": [0.0, 0.0]}, "not all 0"),
+        ({"combine": "mean", "weights": [-1.0, 2.0]}, "at least 0"),
+    ],
+)
+def test_weights_that_make_no_mean_are_refused(options, said):
+    with pytest.raises(WorkbenchError, match=said):
+        models.check("ensemble", {"members": ["prior", "text-tfidf"], **options})

@@ -109,3 +109,22 @@ def test_modalities_are_what_the_user_says_in_the_order_of_all(taxonomy):
 
     assert told() == ()
     assert told(modalities=["image", "text"]) == ("text", "image")
+
+
+def test_decisions_are_as_sure_as_scores_get(logits):
+    words = {"hateful": True, "fine": False}
+    found = logits("post_id,abuse\nb,hateful\n007,fine\n", decisions=words)
+    np.testing.assert_allclose(found[:2, 0], [-27.63, 27.63], atol=0.01)  # log((1 - 1e-12) / 1e-12)
+    with pytest.raises(WorkbenchError, match="unknown decision 'hatefull'; did you mean 'hateful'"):
+        logits("post_id,abuse\nb,hatefull\n", decisions=words)
+    lines = '{"post_id": "b", "abuse": true}\n{"post_id": "007", "abuse": null}\n'
+    found = logits(lines, ".jsonl", decisions={"true": True})
+    assert found[1, 0] > 27
+    assert np.isnan(found[0, 0])
+
+
+def test_only_decisions_are_decided(taxonomy):
+    def made(**options):
+        return models.create("scores", {"path": "x.csv", **options}, taxonomy=taxonomy, store=None).decided
+
+    assert (made(), made(decisions={"yes": True})) == (False, True)

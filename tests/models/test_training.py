@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from workbench.models.clip import HeadOptions
+from workbench.models.learning import HeadOptions
 from workbench.models.networks import Dropout, Head, Projection
 from workbench.models.training import Examples, _hidden, fit_head, whitening
 from workbench.schema import WorkbenchError
@@ -75,14 +75,27 @@ def test_a_diverging_training_says_what_to_lower():
 
 def test_at_most_one_half_of_a_whole_post_is_hidden():
     present = torch.tensor([[True, True], [True, False], [False, True]]).repeat(10_000, 1)
-    hidden = _hidden(present, (0.1, 0.3), torch.Generator().manual_seed(0))
+    nothing = torch.zeros(len(present), 1)
+    batch = Examples((nothing, nothing), present, nothing, nothing.bool())
+    hidden = _hidden(batch, (0.1, 0.3), torch.Generator().manual_seed(0))
     assert (hidden[1::3] == present[1::3]).all()
     assert (hidden[2::3] == present[2::3]).all()
     whole = hidden[0::3]
     assert whole.any(dim=1).all()
     shares = 1 - whole.float().mean(dim=0)
     np.testing.assert_allclose(shares, [0.1, 0.3], atol=0.02)  # four standard errors of a share in 10,000 are 0.018
-    assert _hidden(present, (0.0, 0.0), torch.Generator()) is present
+    assert _hidden(batch, (0.0, 0.0), torch.Generator()) is present
+
+
+def test_a_half_is_hidden_in_all_rows_of_a_post():
+    count = torch.tensor([1, 3, 2]).repeat(1000)
+    rows, posts = int(count.sum()), torch.zeros(len(count), 1)
+    present = torch.ones(rows, 2, dtype=torch.bool)
+    batch = Examples((torch.zeros(rows, 1),) * 2, present, posts, posts.bool(), count)
+    hidden = _hidden(batch, (0.2, 0.2), torch.Generator().manual_seed(0))
+    first = hidden[count.cumsum(0) - count]  # of each post its first row
+    assert (hidden == first[batch.owner]).all()
+    assert 0.3 < 1 - first.all(dim=1).float().mean() < 0.5
 
 
 def test_dropout_keeps_the_mean_and_rests_outside_training():

@@ -1,4 +1,4 @@
-"""A picture cell's content: bytes before path, and every file that cannot be read is a picture with a reason."""
+"""A cell's content: bytes before path, and every file that cannot be read is a picture or clip with a reason."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_clips import clip as made_clip
+from made_clips import number
 from PIL import Image
 
 from workbench.preprocessing.image import DEFAULT
-from workbench.preprocessing.media import content, picture
+from workbench.preprocessing.media import LIMITS, clip, content, picture
 
 
 def png(colour: tuple[int, int, int], size=(5, 3)) -> bytes:
@@ -108,3 +110,39 @@ def test_the_encoded_content_is_returned_untouched(tmp_path):
         content({"bytes": None, "path": str(tmp_path / "gone")})
     with pytest.raises(OSError, match="null"):
         content({"bytes": None, "path": "a\0b"})
+
+
+# --------------------------------------------------------------------------------------------------------------- clips
+
+
+def test_a_clip_is_read_from_bytes_or_from_its_file(tmp_path):
+    data = made_clip(3)
+    (tmp_path / "no ending").write_bytes(data)
+    for cell in ({"bytes": data, "path": None}, {"bytes": None, "path": str(tmp_path / "no ending")}):
+        assert [number(frame) for frame in clip(cell).frames] == [0, 1, 2]
+    assert clip(None) is clip({"bytes": None, "path": ""}) is None
+
+
+def test_a_clip_that_cannot_be_read_has_a_reason(tmp_path):
+    gone = clip({"bytes": None, "path": str(tmp_path / "gone.mp4")})
+    assert gone.reason == "The file 'gone.mp4' cannot be read: No such file or directory."
+    assert (gone.frames, gone.times, gone.passing) == ((), (), False)
+    assert clip({"bytes": b"", "path": "x"}).reason == "The file is empty."
+    assert clip({"bytes": png(RED), "path": None}).reason == "This is a PNG picture; please send it as a picture."
+    assert picture({"bytes": made_clip(1), "path": None}).reason.startswith("This is a video")
+
+
+def test_each_kind_has_its_own_limit(tmp_path, monkeypatch):
+    assert LIMITS["image"] < LIMITS["video"]
+    path = tmp_path / "long.mp4"
+    with open(path, "wb") as file:
+        file.truncate(2**31)  # sparse
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("the file was read"))
+    reason = clip({"bytes": None, "path": str(path)}).reason
+    assert reason == "The file 'long.mp4' cannot be read: it has 2,147,483,648 bytes; at most 268,435,456 are read."
+    with open(path, "r+b") as file:
+        file.truncate(LIMITS["image"] + 1)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: b"read")
+    assert content({"bytes": None, "path": str(path)}, "video") == b"read"
+    with pytest.raises(OSError, match="at most 33,554,432 are read"):
+        content({"bytes": None, "path": str(path)}, "image")

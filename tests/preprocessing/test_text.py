@@ -9,11 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.preprocessing.text import HANDLE, URL, TextOptions, clean
+from workbench.preprocessing.spelling import Lexicon
+from workbench.preprocessing.text import HANDLE, URL, TextOptions, clean, stands_for_none
 from workbench.schema import WorkbenchError
 
 RAW = TextOptions(max_chars=None, unescape=False, normalize=False, controls=False, whitespace=False)
 ALL = TextOptions(max_chars=None, lower=True, mask_urls=True, mask_handles=True)
+WORDS = {"emoji": "name", "split_hashtags": True, "repeats": 2, "spelling": True, "stop_words": ("en",), "stem": "en"}
+EVERYTHING = ALL.model_copy(update={**WORDS, "missing": ("nan",)})
+LEXICON = Lexicon(["walnut", "running"])
 
 
 def only(**options) -> TextOptions:
@@ -39,10 +43,37 @@ def only(**options) -> TextOptions:
             f"{HANDLE}, {HANDLE} {HANDLE}; a@b.org r/pics @",
         ),
         (ALL, "@Bob WWW.X.Y", f"{HANDLE} {URL}"),  # masks stay upper-case
+        (only(missing=("nan", "[deleted]")), " NaN\n", ""),
+        (only(missing=("nan", "[deleted]")), "my nan", "my nan"),
+        (only(emoji="drop", whitespace=True), "a\U0001f600b", "a b"),
+        (only(split_hashtags=True), "#TwoWords", "Two Words"),
+        (only(repeats=2), "sooooo", "soo"),
+        (only(stop_words=("en",)), "the walnut", " walnut"),
+        (only(stem="en"), "Running", "run"),
+        # Runs are cut before words are repaired, and words are repaired before they are cut to stems.
+        (EVERYTHING, "The runnnnnning of #BigWalnuts, @bob \U0001f44d", f"run big walnut, {HANDLE} thumb"),
     ],
 )
 def test_each_option(options, before, after):
-    assert clean(before, options) == after
+    assert clean(before, options, LEXICON) == after
+
+
+def test_a_missing_text_reads_as_empty():
+    assert clean(None) == ""
+    assert stands_for_none(None, TextOptions())
+    assert not stands_for_none("nan", TextOptions())
+    assert stands_for_none(" [Deleted] ", TextOptions(missing=("[deleted]",)))
+
+
+def test_what_changes_words_is_off_by_default():
+    text = "The runnnning of #BigWalnuts nan \U0001f44d wallnut"
+    assert clean(text, lexicon=LEXICON) == text
+
+
+def test_spelling_needs_the_words_of_the_training_texts():
+    with pytest.raises(WorkbenchError, match="learn a Lexicon"):
+        clean("text", TextOptions(spelling=True))
+    assert clean("Runing walnt", TextOptions(**WORDS).before_spelling()) == "Runing walnt"
 
 
 def test_surrogates_become_what_utf8_can_hold():
@@ -61,8 +92,8 @@ def test_pieces_for_composing_do_not_show():
 
 @given(st.text(st.characters(exclude_categories=[]), max_size=300))
 def test_any_text_comes_out_as_utf8(text):
-    for options in (TextOptions(), ALL, RAW):
-        assert isinstance(clean(text, options).encode("utf-8"), bytes)
+    for options in (TextOptions(), ALL, RAW, EVERYTHING):
+        assert isinstance(clean(text, options, LEXICON).encode("utf-8"), bytes)
 
 
 @given(st.binary(max_size=200))
@@ -89,12 +120,22 @@ def test_misread_bytes_come_out_as_utf8(data):
         "\ud83d",
         "a\u0300\u0316",
         "\u0300\u0316",
+        "#",
+        "#a",
+        "#aB1_",
+        "aaab",
+        "\U0001f44d",
+        "\u2764\ufe0f",
+        "a'",
+        "[URL",
+        "the ",
+        "runing ",
     ],
 )
 def test_half_a_million_characters_take_no_time(unit):
     text = unit * (500_000 // len(unit))
     start = time.process_time()
-    clean(text, ALL)
+    clean(text, EVERYTHING, LEXICON)
     # Linear code needs at most a second even on a slow machine; a quadratic step would need minutes.
     assert time.process_time() - start < 10
 

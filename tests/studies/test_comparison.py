@@ -12,7 +12,10 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from workbench.metrics.intervals import holm
 from workbench.schema import WorkbenchError
-from workbench.studies.comparison import CompareOptions, compare, tables
+from workbench.studies import comparison
+from workbench.studies.comparison import CompareOptions, compare
+from workbench.studies.resampled import NAMES
+from workbench.studies.terminal import tables
 
 FAST = CompareOptions(resamples=100)
 
@@ -68,6 +71,7 @@ def test_a_label_row_carries_its_counts_runs_and_costs(world, runs):
     assert found["value"] == pytest.approx((y & flagged).sum() / y.sum())
     assert found["prevalence"] == pytest.approx(y.mean())
     assert (found["runs"], found["ms_per_post"], found["peak_mb"]) == (["key-words"], 1.5, 300.0)
+    assert (found["fit_seconds"], found["parameters"]) == (12.25, 1234)
     assert found["lo"] < found["value"] < found["hi"]
     assert found["seed_sd"] is None  # one seed has no spread
     assert found["ceiling"] is None  # recall at a threshold has none
@@ -108,7 +112,7 @@ def test_the_primary_family_alone_is_tested_and_adjusted(runs):
     assert primary[0]["equivalent_within"] >= primary[0]["delta"]
 
 
-@pytest.mark.parametrize("metric", ["roc_auc", "recall", "precision", "f1_micro", "false_positive_rate"])
+@pytest.mark.parametrize("metric", sorted(set(NAMES) - {"average_precision", "precision_site"}))
 def test_any_metric_can_be_the_question(runs, metric):
     settings = CompareOptions(metric=metric, resamples=100, pairs=[("cross", "words")], view="all")
     result = compare("s", "?", runs, settings)
@@ -118,10 +122,40 @@ def test_any_metric_can_be_the_question(runs, metric):
     assert 0 < difference["p"] <= 1
 
 
+def test_a_difference_says_what_it_shows_and_what_it_would_take_to_show_more(runs):
+    found = compare("s", "?", runs, FAST.model_copy(update={"pairs": (("cross", "words"), ("words", "cross"))}))
+    one, other = found["differences"][:2]
+    assert (one["verdict"], other["verdict"]) == ("better", "worse")
+    assert one["detectable"] == pytest.approx((1.959964 + 0.841621) * one["se"], rel=1e-6)
+    assert one["groups_for_margin"] == pytest.approx(one["positive_groups"] * (one["detectable"] / 0.01) ** 2, abs=1)
+    for a, b in zip(one["disagreements"], other["disagreements"], strict=True):
+        assert a == {"label": b["label"], "only_a": b["only_b"], "only_b": b["only_a"], "p": b["p"]}
+        assert a["only_a"] > a["only_b"]
+
+
+@pytest.mark.parametrize(
+    ("interval", "inner", "verdict"),
+    [
+        ((0.001, 0.2), (0.002, 0.1), "better"),
+        ((-0.2, -0.001), (-0.1, -0.002), "worse"),
+        ((-0.009, 0.009), (-0.008, 0.008), "equivalent"),
+        ((-0.009, 0.02), (-0.008, 0.015), "no worse"),
+        ((-0.02, 0.009), (-0.015, 0.008), "no better"),
+        ((-0.02, 0.02), (-0.015, 0.015), "undecided"),
+        ((-0.011, 0.02), (-0.01, 0.015), "undecided"),  # the margin itself is not within it
+        ((np.nan, np.nan), (np.nan, np.nan), "undefined"),
+    ],
+)
+def test_verdicts(interval, inner, verdict):
+    assert comparison._verdict(interval, inner, 0.01) == verdict
+
+
 def test_a_model_against_itself_is_no_different(world, tmp_path):
     twins = [world.write(tmp_path, name, world.noise()) for name in ("one", "two")]
     difference = compare("s", "?", twins, CompareOptions(resamples=100, pairs=[("one", "two")]))["differences"][0]
     assert [difference[name] for name in ("delta", "lo", "hi", "p", "equivalent_within")] == [0, 0, 0, 1, 0]
+    assert difference["verdict"] == "equivalent"
+    assert all((row["only_a"], row["only_b"], row["p"]) == (0, 0, None) for row in difference["disagreements"])
 
 
 def test_best_unimodal_is_picked_on_validation_and_not_on_test(world, tmp_path):
@@ -340,6 +374,11 @@ def test_the_headline_table_has_a_line_per_model(runs):
     lines = tables(compare("s", "?", runs, FAST))
     assert [line["model"] for line in lines] == ["prior", "words", "pixels", "cross"]
     assert lines[0]["ceiling"] == "-"
-    assert lines[3]["ms/post"] == "1.5"
+    assert (lines[3]["ms/post"], lines[3]["fit s"], lines[3]["parameters"]) == ("1.5", "12.2", "1,234")
+    apart = tables(compare("s", "?", runs, FAST), by_label=True)
+    assert [(line["label"], line["model"]) for line in apart[:5]] == [
+        *(("abuse", name) for name in ("prior", "words", "pixels", "cross")),
+        ("violence", "prior"),
+    ]
     low, high = (float(part) for part in lines[3]["average_precision"].split("[")[1].rstrip("]").split(", "))
     assert low < high

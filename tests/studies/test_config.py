@@ -79,6 +79,9 @@ def test_a_good_study_is_read_with_its_names_and_defaults(tmp_path):
         ({"compare": {"metrik": "f1"}}, "unknown key 'metrik'; did you mean 'metric'"),
         ({"compare": {"pairs": [["words", "late-fusion"]]}}, "compare.pairs: unknown model 'late-fusion'"),
         ({"timeout_minutes": 0}, "timeout_minutes"),
+        ({"search": {"trials": 0}}, "search: trials: Input should be greater than or equal to 1"),
+        ({"search": {"seconds": -1}}, "search: seconds: Input should be greater than 0"),
+        ({"search": {"trails": 3}}, "search: unknown key 'trails'; did you mean 'trials'?"),
     ],
 )
 def test_what_is_wrong_is_one_sentence(tmp_path, changes, sentence):

@@ -238,7 +238,7 @@ def run(prob, y, *, known=None, thresholds=None) -> Run:
     no = np.zeros(n)
     scores = Scores(ids, ids, no + 1, no.astype(bool), y, known, np.log(prob / (1 - prob)), prob, {})
     facts = {"alias": "m", "key": "k", "folder": Path(), "taxonomy": "t", "labels": ("abuse", "nudity")}
-    costs = {"modalities": ("text",), "ms_per_post": None, "peak_mb": None}
+    costs = {"modalities": ("text",), "costs": {}}
     prevalence = np.array([0.1, 0.1])
     return Run(
         **facts, **costs, seeds=tuple(range(seeds)), thresholds=thresholds, prevalence=prevalence, sets={"test": scores}

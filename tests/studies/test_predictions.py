@@ -38,6 +38,25 @@ def test_rows_come_back_sorted_whatever_their_order(world, tmp_path):
     assert (run.prevalence == 0.1).all()
 
 
+@pytest.mark.parametrize(
+    ("modalities", "columns", "information"),
+    [
+        ((), ("author",), "author"),
+        (("text",), ("text", "author", "engagement"), "text+author+engagement"),
+        (("text",), ("text", "language"), "text"),  # the language of a text is seen in it
+        (("text",), ("text", "community", "created_at"), "text"),
+        (("image",), ("image", "language", "region"), "image+language+region"),
+        (("text", "video"), None, "text+video"),  # as runs before columns were recorded
+        ((), (), "none"),
+    ],
+)
+def test_the_information_of_a_run_is_what_its_scores_depend_on(world, tmp_path, modalities, columns, information):
+    more = {} if columns is None else {"columns": columns}
+    run = world.write(tmp_path, "one", world.noise(), modalities=modalities, **more)
+    assert run.information == information
+    assert run.unimodal == (len(modalities) == 1 and set(columns or modalities) <= set(modalities))
+
+
 def test_an_empty_column_of_labels_is_unknown_and_a_post_without_a_group_is_its_own(world, tmp_path):
     folder = world.write(tmp_path, "one", world.noise()).folder
     table = pq.read_table(folder / "predictions.parquet")

@@ -32,6 +32,7 @@ def test_a_study_runs_and_leaves_a_record_of_each_run(place, capsys):
     first = records["a"]
     assert first["reason"] == "never ran"
     assert (first["device"], first["peak_mb"], first["cuda_peak_mb"], first["ms_per_post"]) == ("cpu", 10.0, None, 1.5)
+    assert (first["parameters"], first["fit_seconds"]) == (7, None)  # what metrics.json does not tell is null
     assert first["key"] in os.listdir(place.results)
     assert first["versions"]["torch"]
     assert first["inputs"]["data corpus"] == first["corpus_digest"]

@@ -28,9 +28,38 @@ def row(comparison: dict, model: str, metric: str = "average_precision", label: 
 
 
 def test_every_section_is_there_in_its_order(comparison, runs, posts):
-    keys = ["answer", "values", "differences", "label-abuse", "label-violence", "all", "test-hatecheck"]
-    assert [*by_key(comparison, runs, posts)] == [*keys, "ceilings", "errors", "provenance"]
-    assert "errors" not in by_key(comparison, runs)
+    keys = ["answer", "values", "differences", "label-abuse", "label-violence", "prevalence", "calibration", "all"]
+    keys += ["test-hatecheck", "slices", "ceilings", "errors", "cost", "provenance", "checklist"]
+    assert [*by_key(comparison, runs, posts)] == keys
+    assert "not at hand" in by_key(comparison, runs)["errors"].prose
+
+
+def test_what_crosses_the_split_is_told_with_the_reason(comparison, runs):
+    assert "crossings" not in by_key(comparison, runs)  # runs from before it was looked for
+    found = {"crossing": 2, "of": 1500, "posts": 4, "examples": []}
+    path = runs[0].folder / "metrics.json"
+    before = path.read_text(encoding="utf-8") if path.exists() else "{}"
+    told = {"group": {**found, "crossing": 0, "posts": 0}, "text": {**found, "allowed": "kept as it was published"}}
+    path.write_text(json.dumps({**json.loads(before), "crossing": told}), encoding="utf-8")
+    table = by_key(comparison, runs)["crossings"].tables[""]
+    path.write_text(before, encoding="utf-8")
+    assert table.loc["texts"].tolist() == ["2 of 1,500", "4", "kept as it was published"]
+    assert table.loc["groups"].tolist() == ["0 of 1,500", "0", ""]
+
+
+def test_how_options_were_chosen_is_told_where_there_was_a_budget(comparison, runs):
+    assert "search" not in by_key(comparison, runs)
+    path = runs[0].folder / "metrics.json"
+    before = path.read_text(encoding="utf-8") if path.exists() else "{}"
+    budget = {"trials": 4, "seconds": 60.0, "metric": "average_precision", "label": "macro", "view": "paired"}
+    trials = [{"options": {}, "score": 0.25, "seconds": 1.0}]
+    record = {"budget": budget, "space": {}, "size": 1, "seconds": 1.0, "trials": trials, "winner": 0}
+    path.write_text(json.dumps({**json.loads(before), "search": record}), encoding="utf-8")
+    section = by_key(comparison, runs)["search"]
+    path.write_text(before, encoding="utf-8")
+    assert section.title == "How were hyperparameters chosen?"
+    assert "4 trials and 60 seconds" in section.prose
+    assert section.tables[""].loc[runs[0].alias, "space"] == "nothing to search"
 
 
 def test_sections_without_content_are_left_out(small, tmp_path):
@@ -38,7 +67,9 @@ def test_sections_without_content_are_left_out(small, tmp_path):
         small.write(tmp_path, "cross", small.good(), modalities=small.BOTH, exact=False, paired=np.zeros(small.N, bool))
     ]
     bare = small.settled(runs, view="all", pairs=[])
-    assert [*by_key(bare, runs)] == ["answer", "values", "label-abuse", "label-violence", "provenance"]
+    keys = ["answer", "values", "label-abuse", "label-violence", "prevalence", "calibration", "errors", "provenance"]
+    keys += ["checklist"]
+    assert [*by_key(bare, runs)] == keys
     assert "tick" not in by_key(bare, runs)["values"].prose  # nothing is known about the best possible
     assert "first seed" not in by_key(bare, runs)["label-abuse"].prose  # there is but one
 

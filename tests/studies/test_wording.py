@@ -10,6 +10,7 @@ from workbench.studies import wording
 def test_numbers_as_people_read_them():
     assert [wording.number(value) for value in (None, 0.0, 0.12349, 1)] == ["–", "0.000", "0.123", "1.000"]
     assert wording.number(12.5, 0) == "12"
+    assert [wording.count(value) for value in (None, 0, 1234567.0)] == ["–", "0", "1,234,567"]
     assert [wording.percent(value) for value in (None, 0.0, 0.1234, 1.0)] == ["–", "0.0 %", "12.3 %", "100.0 %"]
     assert [wording.p(value) for value in (None, 0.0001, 0.001, 0.0432, 1.0)] == [
         "–",

@@ -18,11 +18,15 @@ import pyarrow as pa
 from workbench import fingerprint
 from workbench.schema import ROOT, Options, Taxonomy, WorkbenchError, corpus_schema, unknown
 
-SOURCES = {"synthetic": "workbench.corpora.synthetic", "files": "workbench.corpora.files"}
-_CODE = (
-    Path(__file__).parent,
-    ROOT / "workbench" / "preprocessing",
-)  # a cached table is as old as the code that made it
+SOURCES = {
+    "synthetic": "workbench.corpora.synthetic",
+    "synthetic-suite": "workbench.corpora.synthetic_suite",
+    "files": "workbench.corpora.files",
+    "hub": "workbench.corpora.hub",
+    "log": "workbench.corpora.log",
+}
+# A cached table is as old as the code that made it.
+_CODE = (Path(__file__).parent, ROOT / "workbench" / "preprocessing", ROOT / "workbench" / "records")
 
 
 @dataclass(frozen=True, eq=False)

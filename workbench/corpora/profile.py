@@ -1,8 +1,9 @@
-"""What is in a corpus: posts of which kinds, how rare the harm is, what repeats, which pictures cannot be read."""
+"""What is in a corpus: posts of which kinds, how rare the harm is, what repeats, which media cannot be read."""
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pyarrow.compute as pc
 
 from workbench import fingerprint
 from workbench.preprocessing import text
+from workbench.preprocessing.media import clip as decoded_clip
 from workbench.preprocessing.media import content
 from workbench.preprocessing.media import picture as decoded
 from workbench.schema import MODALITIES, Taxonomy, declared, label_matrix
@@ -66,16 +68,16 @@ def values(table: pa.Table, column: str) -> pd.Series:
 
 
 def duplicates(table: pa.Table) -> pd.DataFrame:
-    """Return, for texts and pictures, how many contents occur more than once and how many of these cross groups.
+    """Return, for texts, pictures and clips, how many contents occur more than once and how many of these cross groups.
 
-    Texts count as equal after cleaning, pictures by their bytes, wherever these lie (by their path where it cannot be
+    Texts count as equal after cleaning, media by their bytes, wherever these lie (by their path where it cannot be
     read); reposts inside a group are meant to repeat.
     """
     told = zip(table["text"].to_pylist(), declared(table)["text"], strict=True)
     cleaned = [text.clean(words) if there else None for words, there in told]
-    shown = [_picture_key(one) for one in table["image"].to_pylist()]
+    found = {"text": cleaned} | {kind: _media_keys(table[kind], kind) for kind in ("image", "video")}
     rows, groups = {}, table["group"].to_pylist()
-    for name, keys in (("text", cleaned), ("image", shown)):
+    for name, keys in found.items():
         counts = Counter(key for key in keys if key is not None)
         pairs = Counter(
             key for key, _ in {(key, group) for key, group in zip(keys, groups, strict=True) if key is not None}
@@ -94,11 +96,32 @@ def pictures(table: pa.Table, limit: int = 2000) -> pd.DataFrame:
     """Return one row per picture of the first `limit` posts that bring one: size in pixels, readings, what is wrong."""
     chosen = table.filter(pa.array(declared(table)["image"])).slice(0, limit)
     rows = []
-    for post_id, media in zip(chosen["post_id"].to_pylist(), chosen["image"].to_pylist(), strict=True):
-        picture = decoded(media)
-        height, width = picture.readings[0].shape[:2] if picture.readings else (0, 0)
-        rows.append((post_id, width, height, len(picture.readings), picture.reason, "; ".join(picture.notes)))
-    return pd.DataFrame(rows, columns=["post_id", "width", "height", "readings", "unreadable because", "notes"])
+    for batch in chosen.select(["post_id", "image"]).to_batches(max_chunksize=16):
+        for row in batch.to_pylist():
+            picture = decoded(row["image"])
+            height, width = picture.readings[0].shape[:2] if picture.readings else (0, 0)
+            notes = "; ".join(picture.notes)
+            rows.append((row["post_id"], width, height, len(picture.readings), picture.reason, notes))
+    columns = ["post_id", "width", "height", "readings", "unreadable because", "notes"]
+    return pd.DataFrame(rows, columns=columns).astype({"width": int, "height": int, "readings": int})
+
+
+def clips(table: pa.Table, limit: int = 200) -> pd.DataFrame:
+    """Return one row per clip of the first `limit` posts that bring one: frames read, size in pixels, what is wrong.
+
+    `seconds`: when the last of the frames read is shown, counted from the first of the clip.
+    """
+    chosen = table.filter(pa.array(declared(table)["video"])).slice(0, limit)
+    rows = []
+    for batch in chosen.select(["post_id", "video"]).to_batches(max_chunksize=16):
+        for row in batch.to_pylist():
+            clip = decoded_clip(row["video"])
+            height, width = clip.frames[0].shape[:2] if clip.frames else (0, 0)
+            seconds = clip.times[-1] if clip.frames else np.nan
+            rows.append((row["post_id"], seconds, len(clip.frames), width, height, clip.reason, "; ".join(clip.notes)))
+    columns = ["post_id", "seconds", "frames", "width", "height", "unreadable because", "notes"]
+    kinds = {"seconds": float, "frames": int, "width": int, "height": int}
+    return pd.DataFrame(rows, columns=columns).astype(kinds)
 
 
 def modality_names(table: pa.Table) -> np.ndarray:
@@ -113,10 +136,15 @@ def weights(table: pa.Table) -> np.ndarray:
     return pc.fill_null(table["weight"], 1.0).to_numpy()
 
 
-def _picture_key(media: dict | None) -> str | None:
-    """Return what a picture is told by, None where a post brings none."""
-    try:
-        data = content(media)
-    except OSError:
-        return f"unread {media['path']}"
-    return None if data is None else fingerprint.of_bytes(data)
+def _media_keys(cells: pa.ChunkedArray, kind: Literal["image", "video"]) -> list[str | None]:
+    """Return what each picture or clip is told by, None where a post brings none; a slice at a time is in memory."""
+    keys = []
+    for start in range(0, len(cells), 100):
+        for media in cells.slice(start, 100).to_pylist():
+            try:
+                data = content(media, kind)
+            except OSError:
+                keys.append(f"unread {media['path']}")
+            else:
+                keys.append(None if data is None else fingerprint.of_bytes(data))
+    return keys

@@ -4,14 +4,19 @@ Groups are dealt out stratum by stratum (label combination, with or without medi
 rarest label first, each group to the split that lacks most rows; what a stratum lacks or has too much is carried over
 to the next. Source: the idea of iterative stratification, Sechidis, Tsoumakas and Vlahavas 2011, on whole groups.
 
-A corpus's own split is kept as it is, leaks included: published splits are what published numbers refer to. `crossing`
-counts what crosses, and a study prints it.
+Held-out communities and later months ask for more: a repost family can stand in two communities or on both sides of a
+date. It stays where it came first, and its posts elsewhere are dropped: the test then holds only what training has not
+seen, and training nothing from after its time. Authors are free to cross, unless `apart` names them, as a site's future
+is written by the authors of its past; the audit counts them.
+
+A corpus's own split is kept as it is, leaks included: published splits are what published numbers refer to. Whether a
+study accepts what crosses is for the leak gate (`evidence.audit`) to ask.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -21,15 +26,22 @@ from pydantic import Field, model_validator
 from workbench.schema import Options, Taxonomy, WorkbenchError, declared, label_matrix
 
 SPLITS = ("train", "validation", "test")
+DROPPED = "dropped"  # by community or time: what would stand on both sides of a cut
 
 
 class SplitOptions(Options):
     """How posts are divided."""
 
-    by: Literal["group", "author", "column"] = Field(
+    by: Literal["group", "author", "community", "time", "column"] = Field(
         "group",
-        description="What stays together: repost families, or an author's posts; `column` relies on the corpus's own "
-        "split and refuses rows without one.",
+        description="What stays together: repost families, an author's posts, or a community's, so that whole "
+        "communities are held out; `time` trains on the past, validates on what follows and tests on the latest posts; "
+        "`column` relies on the corpus's own split and refuses rows without one.",
+    )
+    apart: tuple[Literal["group", "author"], ...] = Field(
+        ("group",),
+        description="By community or time: what may stand in one split only. It stays in the first of train, "
+        "validation and test that it stands in, and its posts in the others are left out of the study.",
     )
     validation: float = Field(0.15, gt=0, lt=1, description="Share of the rows for thresholds and calibration.")
     test: float = Field(0.25, gt=0, lt=1, description="Share of the rows for the final scores.")
@@ -43,12 +55,14 @@ class SplitOptions(Options):
 
 
 def assign(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.ndarray:
-    """Return the split of each post, an array of str (n_posts,): train, validation or test.
+    """Return the split of each post, an array of str (n_posts,): train, validation, test, by community or time DROPPED.
 
     Where the corpus's own `split` column speaks, it is kept; its `train` rows give up `validation` of their number if
     no row is validation yet, and `test` likewise. Rows without an own split follow their group, or are dealt out.
     Raises WorkbenchError when a split is left empty, or when `by` needs a column that has gaps.
     """
+    if options.by in ("community", "time"):
+        return _held_out(table, taxonomy, options)
     own = np.asarray(table["split"].to_pylist(), dtype=object)
     unsaid = np.array([one is None for one in own], dtype=bool)
     names, group = _groups(table, options)
@@ -69,33 +83,73 @@ def assign(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.nda
     if missing and not unsaid.any():
         train = found == "train"
         found[train] = _deal(train, names, group, strata, missing, options.seed)
+    return _all_there(found, f"{len(own)} posts in {len(names)} groups", options)
+
+
+def _all_there(found: np.ndarray, what: str, options: SplitOptions) -> np.ndarray:
+    """Return a split as it is; raise WorkbenchError where one of its three parts is empty."""
     for split in SPLITS:
         if not (found == split).any():
             raise WorkbenchError(
-                f"no post is left for {split}: {len(own)} posts in {len(names)} groups cannot be divided "
+                f"no post is left for {split}: {what} cannot be divided "
                 f"({options.validation:g} validation, {options.test:g} test); use more groups or other shares"
             )
     return found
 
 
-def crossing(table: pa.Table, split: np.ndarray) -> dict[str, Any]:
-    """Return, for `group` and `author`, how many of them and of their posts lie in more than one split.
+# ------------------------------------------------------------------------------------ held-out communities, later times
 
-    Each is {"crossing": how many cross, "of": how many there are, "posts": posts of those that cross, "examples": up
-    to three names}. `split`: str (n_posts,). What the study did not group by may well cross; a report shows it.
-    """
-    found = {}
-    for name, cells in (("group", table["group"]), ("author", pc.struct_field(table["author"], "id"))):
-        pairs = pa.table({"name": cells, "split": pa.array(split.astype(str))}).filter(pc.is_valid(cells))
-        counts = pairs.group_by("name").aggregate([("split", "count_distinct"), ("split", "count")])
-        across = counts.filter(pc.greater(counts["split_count_distinct"], 1)).sort_by("name")
-        found[name] = {
-            "crossing": across.num_rows,
-            "of": counts.num_rows,
-            "posts": int(pc.sum(across["split_count"]).as_py() or 0),
-            "examples": across["name"].slice(0, 3).to_pylist(),
-        }
+
+def _held_out(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.ndarray:
+    """Return the split by community or time; see `assign`."""
+    said = len(table) - table["split"].null_count
+    if said:
+        raise WorkbenchError(
+            f"`by: {options.by}` divides all posts anew, but {said} of {len(table)} have a split of their own; "
+            "leave out the corpus's `split`, or split by column"
+        )
+    if options.by == "time":
+        found, what = _by_time(table, options), f"{len(table)} posts in order of time"
+    else:
+        names, community = _groups(table, options)
+        shares = {split: getattr(options, split) for split in SPLITS[1:]}
+        everything = np.ones(len(table), dtype=bool)
+        found = _deal(everything, names, community, _strata(table, taxonomy), shares, options.seed)
+        what = f"{len(table)} posts of {len(names)} communities"
+    for relation in options.apart:
+        cells = table["group"] if relation == "group" else pc.struct_field(table["author"], "id")
+        found = _kept_apart(found, cells)
+    return _all_there(found, what, options)
+
+
+def _by_time(table: pa.Table, options: SplitOptions) -> np.ndarray:
+    """Return the split of each post by its time; posts of one moment stay together, on the earlier side of a cut."""
+    times = table["created_at"]
+    if times.null_count:
+        raise WorkbenchError(
+            f"{times.null_count} of {len(times)} posts do not say when they were made, which `by: time` needs; map "
+            "`created_at`, or split by group"
+        )
+    moments = pc.cast(times, pa.int64()).to_numpy()
+    ordered = np.sort(moments)
+    found = np.full(len(moments), SPLITS[0], dtype="U10")
+    left = 1 - options.validation - options.test
+    for split, share in zip(SPLITS[1:], (left, left + options.validation), strict=True):
+        last = ordered[max(round(share * len(ordered)) - 1, 0)]
+        found[moments > last] = split
     return found
+
+
+def _kept_apart(found: np.ndarray, cells: pa.ChunkedArray) -> np.ndarray:
+    """Return a split in which each group or author (null: nobody) stays where it comes first, DROPPED elsewhere."""
+    codes = pc.dictionary_encode(cells).combine_chunks().indices
+    there = codes.is_valid().to_numpy(zero_copy_only=False)
+    group = np.asarray(codes.fill_null(0).to_numpy(zero_copy_only=False))
+    living = there & (found != DROPPED)
+    said = np.full(int(group.max(initial=0)) + 1, "", dtype="U10")
+    for split in reversed(SPLITS):
+        said[group[living & (found == split)]] = split
+    return np.where(living & (said[group] != found), DROPPED, found)
 
 
 # ---------------------------------------------------------------------------------------------------------- the parts
@@ -106,12 +160,14 @@ def _groups(table: pa.Table, options: SplitOptions) -> tuple[list[str], np.ndarr
     cells = table["group"]
     if cells.null_count:
         raise WorkbenchError(f"{cells.null_count} posts have no group; map a complete `group` column, or none")
-    if options.by == "author":
-        authors = pc.struct_field(table["author"], "id")
-        if authors.null_count == len(authors):
-            raise WorkbenchError("no post names its author, which `by: author` needs; map `author`, or split by group")
-        # A post without an author stays with its repost family; the prefix keeps a family from being taken for one.
-        cells = pc.coalesce(authors, pc.binary_join_element_wise("group", cells, " "))
+    if options.by in ("author", "community"):
+        owners = pc.struct_field(table["author"], "id") if options.by == "author" else table["community"]
+        if owners.null_count == len(owners):
+            raise WorkbenchError(
+                f"no post names its {options.by}, which `by: {options.by}` needs; map `{options.by}`, or split by group"
+            )
+        # A post without one stays with its repost family; the prefix keeps a family from being taken for one.
+        cells = pc.coalesce(owners, pc.binary_join_element_wise("group", cells, " "))
     codes = pc.dictionary_encode(cells).combine_chunks()
     return codes.dictionary.to_pylist(), codes.indices.to_numpy(zero_copy_only=False)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Passing(str):
-    """A reason that may be gone the next time (memory, time, a file that is not there yet); it is never stored."""
+    """A reason or note that may be gone the next time (memory, time, a missing file); what has one is never stored."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +52,12 @@ class Blocks:
         some = self.counts > 0
         readable[some] = np.isfinite(self.values[self.offsets[:-1][some], 0])
         return readable
+
+    @property
+    def passing(self) -> np.ndarray:
+        """Which items (n,) may come out otherwise the next time, so that they are not to be stored."""
+        said = zip(self.reasons, self.notes, strict=True)
+        return np.array([isinstance(reason, Passing) or isinstance(note, Passing) for reason, note in said], dtype=bool)
 
     def first(self) -> np.ndarray:
         """Return the first reading of each item, (n, d) float32; NaN where the item is absent or could not be read."""

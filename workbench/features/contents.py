@@ -1,4 +1,4 @@
-"""The texts or pictures of a table as the store sees them: a key per row, and the content itself only when needed."""
+"""The texts, pictures or clips of a table as the store sees them: a key per row, and the content only when needed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Contents(Protocol):
     """What the store asks of a column.
 
     Attributes:
-        modality: text or image.
+        modality: text, image or video.
         keys: per row its key, None where it is absent or unreadable.
         unread: the reason of each row that is there but could not even be fetched.
         chunk: contents per call of the encoder.
@@ -67,19 +67,19 @@ class Texts:
         return self._column[row].as_py()
 
 
-class Pictures:
-    """The image column of a table: bytes, or the file at a path."""
+class Media:
+    """A column of files: their bytes, or the file at a path."""
 
-    modality = "image"
-    chunk = 512
+    modality: str
+    chunk: int
 
     def __init__(self, table: pa.Table) -> None:
-        column = _column(table, "image")
+        column = _column(table, self.modality)
         self._bytes, self._paths = (pc.struct_field(column, part) for part in ("bytes", "path"))
         self.unread: dict[int, str] = {}
         self.keys: list[bytes | None] = []
-        for start in range(0, len(column), 256):  # a slice at a time: all pictures may not fit into memory
-            data, paths = (part.slice(start, 256).to_pylist() for part in (self._bytes, self._paths))
+        for start in range(0, len(column), 16):  # a slice at a time: all files may not fit into memory
+            data, paths = (part.slice(start, 16).to_pylist() for part in (self._bytes, self._paths))
             self.keys.extend(self._key(start + i, *both) for i, both in enumerate(zip(data, paths, strict=True)))
 
     def fetch(self, row: int) -> bytes | Passing:
@@ -87,7 +87,7 @@ class Pictures:
         data = self._bytes[row].as_py()
         if data is None:
             data = read_file(self._paths[row].as_py())
-            if not isinstance(data, Passing) and key("image", data) != self.keys[row]:
+            if not isinstance(data, Passing) and key(self.modality, data) != self.keys[row]:
                 return Passing("the file changed while it was being read")
         return data
 
@@ -97,7 +97,21 @@ class Pictures:
             if isinstance(data, Passing):
                 self.unread[row] = data
                 return None
-        return None if data is None else key("image", data)
+        return None if data is None else key(self.modality, data)
+
+
+class Pictures(Media):
+    """The image column of a table."""
+
+    modality = "image"
+    chunk = 512
+
+
+class Clips(Media):
+    """The video column of a table."""
+
+    modality = "video"
+    chunk = 64
 
 
 def read_file(path: str) -> bytes | Passing:

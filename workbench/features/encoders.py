@@ -1,45 +1,51 @@
-"""Encoders: texts and pictures to vectors of one space, by any open_clip model.
+"""Encoders: texts, pictures and clips to vectors of one space, by any open_clip model.
 
 `load_encoder` gives one object that holds the model together with its preprocessing (they are one thing) and a
 fingerprint over both. Vectors are the projected embeddings, L2-normalised as CLIP's training and everybody's cosine
 similarities have them, then rounded to float16: every door sees the same numbers, stored or fresh.
 
-On a CPU it computes in float32, on CUDA under bfloat16 autocast where the hardware has it. A vector depends on its
-neighbours in the batch only by float32 rounding (about 1e-7), which can move a float16 value by its last bit.
+The number format is `device.dtype`'s: float32 on a CPU, bfloat16 autocast on CUDA where the hardware has it. A vector
+depends on its neighbours in the batch only by float32 rounding (about 1e-7), which can move a float16 value by its last
+bit. Where a GPU has no room for even one item, the CPU computes it, and the note on the item keeps it out of the store.
 
 Source: open_clip 3.3.0, `model.py` and `factory.py`; the short forward is exact because a causal tower that is read at
-its end-of-text token never looks at what follows. Open doubt: towers from timm and transformers outside open_clip are
-not loaded yet.
+its end-of-text token never looks at what follows. Open doubt: towers from transformers outside open_clip
+are not loaded.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-import os
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import Any
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.functional import normalize
 
 from workbench import device as devices
-from workbench.features import loading
+from workbench.features import backbones, hands, loading, pieces
 from workbench.features.blocks import Blocks, Passing
-from workbench.features.names import encoder_files
+from workbench.features.names import TIMM, clip_options, encoder_files
 from workbench.features.pictures import Fit, Sheet
 from workbench.features.tokens import Tokens, Windows
+from workbench.features.towers import FullError, Towers
 from workbench.schema import WorkbenchError
 
+if TYPE_CHECKING:
+    from workbench.features.tuning import Tunable
+
+log = logging.getLogger(__name__)
 VERSION = 1  # part of every fingerprint: raise it when the code here changes what comes out
-THREADS = min(8, os.cpu_count() or 1)
 TEXT_CHUNK = 8192  # texts, and as many characters as 500 each, that are tokenized and sorted together
-IMAGE_CHUNK = 512  # pictures that are decoded ahead; a resized one takes 150 kB at 224 pixels
+AHEAD = {"image": 64, "video": 24}  # items decoded ahead of the model; a resized picture takes 150 kB at 224 pixels
+Report = Callable[[int], None]
 
 
 class Encoder:
@@ -47,23 +53,34 @@ class Encoder:
 
     Attributes:
         name: what it was asked for by.
-        dim: length of a vector, the same for both modalities.
-        fingerprint: 64 hex digits over weights, configuration, text recipe, picture recipe and number format; whatever
-            changes a vector changes it, and nothing else does (not the name, not the device, not the batch size).
+        dim: length of a vector, the same for all modalities.
+        weights: 64 hex digits over the weights and the configuration alone.
+        fingerprint: 64 hex digits over weights, configuration, recipes and number format; whatever changes a vector
+            changes it, and nothing else does (not the name, not the device, not the batch size).
         dtype: the number format that the towers compute in.
     """
 
-    def __init__(self, name: str, model: nn.Module, tokens: Tokens, config: dict[str, Any], where: torch.device):
-        self.name, self.device, self.dtype = name, where, devices.dtype(where)
-        self.tokens, self.fit, self.dim = tokens, Fit.of(model.visual.preprocess_cfg), int(config["embed_dim"])
-        self.fingerprint = _fingerprint(model, config, self.recipe)
-        self.model = model.to(where).eval().requires_grad_(False)
-        if where.type == "cpu":
-            self.model.visual.to(memory_format=torch.channels_last)
-        self._tower = _causal_tower(model, tokens)
-        self._mean, self._scale = (
-            torch.tensor(values, device=where).view(1, 3, 1, 1) * 255 for values in (self.fit.mean, self.fit.std)
-        )
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        tokens: Tokens,
+        config: dict[str, Any],
+        where: torch.device,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.name, self.device, self.dtype = name, where, dtype or devices.dtype(where)
+        self.tokens, self.dim = tokens, int(config["embed_dim"])
+        self.fit = replace(Fit.of(model.visual.preprocess_cfg), clips=clip_options(name))
+        self.weights = weights_digest(model, config)
+        self.model, self.config = model, config
+        self._settle()
+
+    def _settle(self) -> None:
+        """Name what is made of the parts, and bring the model to its device."""
+        said = json.dumps([self.weights, self.recipe], sort_keys=True)
+        self.fingerprint = hashlib.sha256(said.encode()).hexdigest()
+        self.towers = Towers(self.model, self.tokens, self.fit, self.device, self.dtype)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -72,150 +89,208 @@ class Encoder:
             "version": VERSION,
             "text": self.tokens.recipe,
             "image": self.fit.recipe,
+            "video": self.fit.clip_recipe,
             "dtype": str(self.dtype),
             "values": "L2-normalised, float16",
         }
 
-    def encode_text(self, texts: Sequence[str | None]) -> Blocks:
-        """Return one row per text, or one per window of a long text; k = 0 for None, "" and white space."""
-        return Blocks.join([self._texts(chunk) for chunk in _chunks(texts)], self.dim)
+    def encode_text(self, texts: Sequence[str | None], report: Report | None = None) -> Blocks:
+        """Return a row for each window of a text and then of its other readings; k = 0 for None, "" and white space.
 
-    def encode_image(self, pictures: Sequence[bytes | None]) -> Blocks:
+        `report`, here and below, is called with the number of items done so far.
+        """
+
+        def encode(encoder: Encoder) -> Blocks:
+            parts, done = [], 0
+            for chunk in _chunks(texts):
+                parts.append(encoder._texts(chunk, done, report))
+                done += len(chunk)
+            return Blocks.join(parts, self.dim)
+
+        return self._with_room(encode)
+
+    def text_kinds(self, text: str) -> list[str | None]:
+        """Return, for each row that `encode_text` gives a text, which reading it is of; None: as it stands."""
+        return self.tokens.windows([text]).kinds
+
+    def encode_image(self, pictures: Sequence[bytes | None], report: Report | None = None) -> Blocks:
         """Return one row per reading of each picture file; k = 0 for None, NaN and a reason for the unreadable."""
-        parts = []
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:
-            for start in range(0, len(pictures), IMAGE_CHUNK):
-                parts.append(self._images(pictures[start : start + IMAGE_CHUNK], pool))
-        return Blocks.join(parts, self.dim)
+        return self._with_room(lambda encoder: encoder._sights("image", encoder.fit.read, pictures, report))
 
-    def _texts(self, texts: Sequence[str | None]) -> Blocks:
+    def encode_video(self, clips: Sequence[bytes | None], report: Report | None = None) -> Blocks:
+        """Return one row per frame of each clip, in time order; k = 0 for None, NaN and a reason for the unreadable."""
+        return self._with_room(lambda encoder: encoder._sights("video", encoder.fit.read_clip, clips, report))
+
+    @cached_property
+    def pieces(self) -> PieceEncoder:
+        """The encoder whose vectors hold the patches of a picture and the tokens of a text (see `pieces`).
+
+        Raises WorkbenchError where the towers do not give them.
+        """
+        return PieceEncoder(self)
+
+    def tunable(self) -> Tunable:
+        """Return a copy of the encoder whose weights can be trained."""
+        from workbench.features.tuning import Tunable
+
+        return Tunable(self)
+
+    def _texts(self, texts: Sequence[str | None], before: int, report: Report | None) -> Blocks:
         windows: Windows = self.tokens.windows(texts)
-        lengths = np.array([len(row) for row in windows.rows], dtype=np.int64)
-        order = np.argsort(-lengths, kind="stable")  # longest first: where memory is short, it shows at once
-        vectors = [
-            self._run(self._embed_text, [windows.rows[i] for i in batch]) for batch in self._batches(order, lengths)
-        ]
-        values = np.empty((len(order), self.dim), dtype=np.float16)
+        values, done = np.empty((len(windows.rows), self.dim), dtype=np.float16), 0
+        order, vectors = [], []
+        for rows, batch in self.towers.texts(windows.rows):
+            order.append(rows)
+            vectors.append(batch)
+            done += len(rows)
+            if report is not None:  # windows stand for texts here: they are finished in the order of their length
+                report(before + len(texts) * done // len(windows.rows))
         if vectors:
-            values[order] = torch.cat(vectors).cpu().numpy()
+            values[np.concatenate(order)] = torch.cat(vectors).cpu().numpy()
         return _blocks(values, windows.counts, windows.reasons, windows.notes)
 
-    def _images(self, pictures: Sequence[bytes | None], pool: ThreadPoolExecutor) -> Blocks:
-        sheets = pool.map(lambda data: Sheet(None) if data is None else self.fit.read(data), pictures)
-        counts, reasons, notes, vectors, waiting = [], [], [], [], []
-        limit = 32 if self.device.type == "cpu" else 256
-        for sheet in sheets:  # the pool decodes ahead while the model works
-            counts.append(0 if sheet.readings is None else len(sheet.readings))
-            reasons.append(sheet.reason)
-            notes.append(sheet.note)
-            waiting.extend([] if sheet.readings is None else sheet.readings)
-            while len(waiting) >= limit:
-                vectors.append(self._run(self._embed_images, waiting[:limit]))
-                waiting = waiting[limit:]
-        if waiting:
-            vectors.append(self._run(self._embed_images, waiting))
+    def _sights(
+        self, modality: str, read: Callable[[bytes], Sheet], items: Sequence[bytes | None], report: Report | None
+    ) -> Blocks:
+        """Return the blocks of pictures or clips; threads decode ahead while the model works."""
+        counts, reasons, notes, vectors = [], [], [], []
+
+        def readings() -> Iterator[torch.Tensor]:
+            def sheet(data: bytes | None) -> Sheet:
+                return Sheet(None) if data is None else read(data)
+
+            for found in hands.in_order(hands.cores(), sheet, items, AHEAD[modality]):
+                counts.append(0 if found.readings is None else len(found.readings))
+                reasons.append(found.reason)
+                notes.append(found.note)
+                yield from [] if found.readings is None else found.readings
+
+        done = 0
+        for batch in self.towers.pictures(readings()):
+            vectors.append(batch)
+            done += len(batch)
+            if report is not None:
+                report(int(np.searchsorted(np.cumsum(counts), done, side="right")))
+        if report is not None and items:
+            report(len(items))
         values = torch.cat(vectors).cpu().numpy() if vectors else np.empty((0, self.dim), np.float16)
         return _blocks(values, counts, reasons, notes)
 
-    def _batches(self, order: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
-        """Split rows sorted by length into batches of a bounded number of tokens, padding included."""
-        budget = 8192 if self.device.type == "cpu" else 262_144
-        start = 0
-        while start < len(order):
-            step = max(1, budget // int(lengths[order[start]]))
-            yield order[start : start + step]
-            start += step
-
-    def _run(self, embed: Callable[[list], torch.Tensor], batch: list) -> torch.Tensor:
-        """Return the float16 vectors of a batch, on the device; by halves where its memory does not suffice."""
+    def _with_room(self, encode: Callable[[Encoder], Blocks]) -> Blocks:
+        """Encode here, or on the CPU where the device has no room for one item; then nothing of it is stored."""
         try:
-            with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, self.dtype != torch.float32):
-                return normalize(embed(batch).float(), dim=-1).half()
-        except torch.OutOfMemoryError:
-            if len(batch) == 1:
+            return encode(self)
+        except FullError:
+            if self.device.type == "cpu":
                 raise WorkbenchError(
-                    f"encoder {self.name!r} does not fit in the memory of {self.device}; take a smaller one or the CPU"
+                    f"encoder {self.name!r} does not fit in the memory of {self.device}; take a smaller one"
                 ) from None
-        half = len(batch) // 2
-        return torch.cat([self._run(embed, batch[:half]), self._run(embed, batch[half:])])
+        said = f"computed on the CPU, for one item of {self.name!r} does not fit in the memory of {self.device}"
+        log.warning(said)
+        blocks = encode(self._spare)
+        notes = [Passing(f"{note}; {said}" if note else said) for note in blocks.notes]
+        return Blocks(blocks.values, blocks.offsets, blocks.reasons, notes)
 
-    def _embed_text(self, rows: list[list[int]]) -> torch.Tensor:
-        """Return the embeddings (n, d) of rows of token ids; rows are padded to the longest, or to the full context."""
-        lengths = np.array([len(row) for row in rows])
-        width = int(lengths.max()) if self._tower is not None else self.tokens.context
-        ids = np.full((len(rows), width), self.tokens.pad, dtype=np.int64)
-        ids[np.arange(width) < lengths[:, None]] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
-        ids = torch.from_numpy(ids).to(self.device, non_blocking=True)
-        if self._tower is None:
-            return self.model.encode_text(ids)
-        return short_forward(self._tower, ids, torch.from_numpy(lengths - 1).to(self.device))
-
-    def _embed_images(self, readings: list[torch.Tensor]) -> torch.Tensor:
-        pixels = torch.stack(readings)  # (n, 3, height, width) uint8: a quarter of the bytes to move
-        if self.device.type == "cuda":
-            pixels = pixels.pin_memory()
-        pixels = pixels.to(self.device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
-        return self.model.encode_image((pixels - self._mean) / self._scale)
+    @cached_property
+    def _spare(self) -> Encoder:
+        """The same encoder on the CPU."""
+        model = copy.deepcopy(self.model)
+        return type(self)(self.name, model.to("cpu"), self.tokens, self.config, torch.device("cpu"), torch.float32)
 
 
-def load_encoder(name: str, device: torch.device | str = "cpu") -> Encoder:
+class Backbone(Encoder):
+    """A network of timm's that reads pictures, and clips frame by frame, but no text; its vectors are pooled features.
+
+    Attributes as for `Encoder`; they hold the configuration of timm's preprocessing (`timm.data`) in place of CLIP's.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        tokens: None,
+        config: dict[str, Any],
+        where: torch.device,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.name, self.device, self.dtype = name, where, dtype or devices.dtype(where)
+        self.tokens, self.dim = tokens, int(config["embed_dim"])
+        self.fit = replace(backbones.fit(config["data"]), clips=clip_options(name))
+        self.weights = weights_digest(model, config)
+        self.model, self.config = model, config
+        self._settle()
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the vectors depend on beside the weights and the model's configuration."""
+        sight = {"image": self.fit.recipe, "video": self.fit.clip_recipe}
+        return {"version": VERSION, **sight, "dtype": str(self.dtype), "values": "L2-normalised, float16"}
+
+    def encode_text(self, texts: Sequence[str | None], report: Report | None = None) -> Blocks:
+        """Raise WorkbenchError: it has no tower for texts."""
+        raise WorkbenchError(f"encoder {self.name!r} reads pictures and clips only; name a CLIP for texts")
+
+
+class PieceEncoder(Encoder):
+    """The encoder whose vector has all slots of a content; it shares the weights of the one that it was made from.
+
+    Attributes:
+        width: the length of one slot; `dim` is that of all slots.
+    """
+
+    def __init__(self, whole: Encoder) -> None:
+        pieces.check(whole.name, whole.towers)
+        self.__dict__.update({key: value for key, value in whole.__dict__.items() if key not in ("pieces", "_spare")})
+        self.whole, self.width, self.dim = whole, whole.dim, whole.dim * pieces.SLOTS
+        self.fingerprint = hashlib.sha256(f"{whole.fingerprint} {pieces.RECIPE}".encode()).hexdigest()
+        self.towers = pieces.PieceTowers(whole.model, whole.tokens, whole.fit, whole.device, whole.dtype)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the vectors depend on beside the weights and the model's configuration."""
+        return {**self.whole.recipe, "pieces": pieces.RECIPE}
+
+    @cached_property
+    def _spare(self) -> Encoder:
+        return PieceEncoder(self.whole._spare)
+
+
+def load_encoder(name: str, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Encoder:
     """Return the encoder of that name on a device, loaded once in this process while its files stay as they are.
 
     Names: `tiny`; a folder in open_clip's `local-dir:` layout; `ViT-B-32@openai` (a tag of open_clip's, fetched where
-    there is a network), `ViT-B-32@weights.safetensors` (a file) or `ViT-B-32@random`; `hf-hub:organisation/repository`.
-    A name without weights is refused: a result from random weights must be asked for.
+    there is a network), `ViT-B-32@weights.safetensors` (a file) or `ViT-B-32@random`; `hf-hub:organisation/repository`
+    with or without `@revision`; `timm:` and a backbone (see `names`). A name without weights is refused: a result from
+    random weights must be asked for.
 
+    `dtype` is the number format, by default what `device.dtype` says. A GPU without room for the model leaves the CPU.
     Raises WorkbenchError for an unknown name, missing or unusable weights, and a hub that cannot be reached.
     """
     where = torch.device(device)
     files = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in encoder_files(name))
     with _LOADING:
-        return _load(name, str(where), files)
+        return _load(name, str(where), dtype or devices.dtype(where), files)
 
 
 _LOADING = threading.Lock()
 
 
 @lru_cache(maxsize=4)
-def _load(name: str, where: str, _files: tuple) -> Encoder:
-    return Encoder(name, *loading.load(name), torch.device(where))
+def _load(name: str, where: str, dtype: torch.dtype, _files: tuple) -> Encoder:
+    if name.startswith(TIMM):
+        kind, parts = Backbone, backbones.load(name)
+    else:
+        kind, parts = Encoder, loading.load(name)
+    try:
+        return kind(name, *parts, torch.device(where), dtype)
+    except torch.OutOfMemoryError:
+        log.warning("encoder %r does not fit in the memory of %s; the CPU computes", name, where)
+        return kind(name, *parts, torch.device("cpu"))
 
 
-def short_forward(tower: nn.Module, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
-    """Return the embeddings (n, d) of a native causal CLIP text tower, read at `last (n,)`.
-
-    `ids (n, width)` may be narrower than the context: with a causal mask, position t depends on positions up to t only,
-    so the padding behind the end-of-text token need not be computed.
-    """
-    width = ids.shape[1]
-    x = tower.token_embedding(ids) + tower.positional_embedding[:width]  # (n, width, channels)
-    x = tower.transformer(x, attn_mask=tower.attn_mask[:width, :width])
-    x = tower.ln_final(x[torch.arange(len(x), device=x.device), last])  # (n, channels); the norm is per position
-    if tower.text_projection is None:
-        return x
-    return tower.text_projection(x) if isinstance(tower.text_projection, nn.Linear) else x @ tower.text_projection
-
-
-def _causal_tower(model: nn.Module, tokens: Tokens) -> nn.Module | None:
-    """Return the text tower if the short forward is exact for it, else None."""
-    tower = getattr(model, "text", model)
-    pool = getattr(tower, "pool_type", getattr(tower, "text_pool_type", None))
-    native = all(
-        hasattr(tower, part) for part in ("token_embedding", "positional_embedding", "transformer", "ln_final")
-    )
-    if not native or getattr(tower, "attn_mask", None) is None or getattr(tower, "cls_emb", None) is not None:
-        return None
-    if not tokens.windowed or not tokens.suffix or getattr(tower, "use_pad_mask", False):
-        return None
-    end = tokens.suffix[-1]
-    highest = end == max(*tokens.prefix, *tokens.suffix, tokens.pad, tower.vocab_size - 1)
-    named = end == getattr(tower, "eos_id", getattr(tower, "text_eos_id", None))
-    return tower if (pool == "argmax" and highest) or (pool == "eos" and named) else None
-
-
-def _fingerprint(model: nn.Module, config: dict[str, Any], recipe: dict[str, Any]) -> str:
-    """Return sha256 over the weights by name, shape, type and content, the configuration and the recipe."""
-    digest = hashlib.sha256(json.dumps([type(model).__name__, config, recipe], sort_keys=True).encode())
+def weights_digest(model: nn.Module, config: dict[str, Any]) -> str:
+    """Return sha256 over the configuration and the weights by name, shape, type and content."""
+    digest = hashlib.sha256(json.dumps([type(model).__name__, config], sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

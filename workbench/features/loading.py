@@ -1,33 +1,37 @@
-"""From an encoder's name to an open_clip model with its tokenizer and configuration; every failure in one sentence."""
+"""From an encoder's name to an open_clip model with its tokenizer and configuration; every failure in one sentence.
+
+A repository of the hub is brought into Hugging Face's local cache at one commit and loaded from there like any folder,
+so that it can be pinned, which open_clip 3.3.0 itself cannot.
+"""
 
 from __future__ import annotations
 
-import difflib
 import json
 from pathlib import Path
 from typing import Any, NoReturn
 
 import open_clip
 import torch
-from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+from open_clip.pretrained import get_pretrained_cfg
 from torch import nn
 
-from workbench.features.names import CONFIG, FORMS, Source, parse
+from workbench.features import repositories
+from workbench.features.names import CONFIG, HUB, RANDOM, Source, check
 from workbench.features.tokens import Tokens, fast_tokens
-from workbench.schema import WorkbenchError, unknown
+from workbench.schema import WorkbenchError
 
-RANDOM = "random"
+WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+TOKENIZER = ("*.json", "*.txt", "*.model")
 
 
 def load(name: str) -> tuple[nn.Module, Tokens, dict[str, Any]]:
     """Return the model on the CPU, its tokens and its configuration; raises WorkbenchError as `load_encoder` says."""
-    source = parse(name)
-    if source.kind == "architecture":
-        _check(name, source)
+    source = check(name)
     try:
-        config = _config(source)
-        model = _model(source, bool(config.get("quick_gelu", False)))
-        tokenizer = open_clip.get_tokenizer(_identifier(source))
+        found = _fetch(name, source) if source.kind == "hub" else source
+        config = _config(found)
+        model = _model(found, bool(config.get("quick_gelu", False)))
+        tokenizer = open_clip.get_tokenizer(_tokenizer(source, found, config))
         return model, fast_tokens(tokenizer, int(config["text_cfg"].get("context_length", 77))), config
     except WorkbenchError:
         raise
@@ -35,8 +39,37 @@ def load(name: str) -> tuple[nn.Module, Tokens, dict[str, Any]]:
         _explain(name, source, error)
 
 
+def _fetch(name: str, source: Source) -> Source:
+    """Return the folder in the local cache that holds a repository's model at one commit, downloading what it lacks."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    folder, commit = repositories.pinned("encoder", name, source.where, source.weights, CONFIG)
+    snapshot_download(
+        source.where, revision=commit, allow_patterns=["*.json", "*.txt", "*.model"], ignore_patterns="*/*"
+    )
+    for file in WEIGHTS:
+        try:
+            hf_hub_download(source.where, file, revision=commit)
+            break
+        except EntryNotFoundError as error:
+            missing = error
+    else:
+        raise missing
+    return Source("folder", str(folder))
+
+
 def _identifier(source: Source) -> str:
     return f"local-dir:{source.where}" if source.kind == "folder" else source.where
+
+
+def _tokenizer(source: Source, found: Source, config: dict[str, Any]) -> str:
+    """Return what open_clip calls the tokenizer: a repository can leave it to another that its configuration names."""
+    names = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
+    beside = any((Path(found.where) / name).exists() for name in names)
+    if source.kind == "hub" and config["text_cfg"].get("hf_tokenizer_name") and not beside:
+        return f"{HUB}{source.where}"
+    return _identifier(found)
 
 
 def _config(source: Source) -> dict[str, Any]:
@@ -66,30 +99,13 @@ def _model(source: Source, quick_gelu: bool) -> nn.Module:
         return open_clip.create_model(identifier, pretrained_text=False)
 
 
-def _check(name: str, source: Source) -> None:
-    """Raise WorkbenchError for an architecture or weights that open_clip does not know, and for weights not named."""
-    architectures = open_clip.list_models()
-    if source.where not in architectures:
-        near = difflib.get_close_matches(source.where, ["tiny", *architectures], n=3)
-        hint = f"; did you mean {' or '.join(repr(match) for match in near)}? Write" if near else "; write"
-        raise WorkbenchError(f"unknown encoder {name!r}{hint} {FORMS}; `open_clip.list_models()` has every name")
-    tags = list_pretrained_tags_by_model(source.where)
-    if source.weights is None:
-        raise WorkbenchError(
-            f"encoder {name!r} is an architecture without weights; write '{name}@TAG' with a tag of open_clip's "
-            f"({', '.join(tags[:4]) or 'it has none'}{' ...' if tags[4:] else ''}), '{name}@FILE' with a file of "
-            f"weights, or '{name}@{RANDOM}' if untrained weights are meant"
-        )
-    if source.weights == RANDOM or Path(source.weights).is_file():
-        return
-    if not _tag(source):
-        raise WorkbenchError(unknown(f"weights or file for {source.where!r}:", source.weights, [*tags, RANDOM]))
-
-
 def _explain(name: str, source: Source, error: Exception) -> NoReturn:
     cause = " ".join(str(error).split())[:300] or type(error).__name__
     if source.kind == "folder":
         step = f"check {CONFIG}, the weights (.safetensors) and the tokenizer files in {source.where}"
+    elif source.kind == "hub":
+        lacks = f"it lacks {CONFIG} or open_clip's weights"
+        cause, step = repositories.hub_cause(source.where, source.weights, error, lacks)
     elif source.weights and Path(source.weights).is_file():
         step = f"check that {source.weights} holds the weights of {source.where}"
     else:

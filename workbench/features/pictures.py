@@ -1,4 +1,4 @@
-"""Pictures as the encoder's input: every reading of a decoded picture, fitted to the size of the checkpoint.
+"""Pictures and clips as the encoder's input: every reading or frame, fitted to the size of the checkpoint.
 
 The fit is the checkpoint's own (`preprocess_cfg`): `shortest` (scale the shorter side, keep the centre), `longest`
 (scale the longer side, pad) or `squash`. Most CLIP checkpoints say `shortest`, which loses the edges of a picture,
@@ -12,7 +12,7 @@ small because decoding refuses pictures that are much longer than wide (`ImageOp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,12 +21,15 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from workbench.features.blocks import Passing
-from workbench.preprocessing.image import DEFAULT, RECIPE, ImageOptions, decode
+from workbench.preprocessing import image, video
+from workbench.preprocessing.image import ImageOptions
+from workbench.preprocessing.video import VideoOptions
+from workbench.schema import WorkbenchError
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """The readings of one picture `(k, 3, height, width)` uint8, or none and the reason."""
+    """The readings of a picture or the frames of a clip `(k, 3, height, width)` uint8, or none and the reason."""
 
     readings: torch.Tensor | None
     reason: str | None = None
@@ -43,7 +46,8 @@ class Fit:
     resize_mode: str = "shortest"
     interpolation: str = "bicubic"
     fill_color: int = 0
-    options: ImageOptions = DEFAULT
+    options: ImageOptions = image.DEFAULT
+    clips: VideoOptions = video.DEFAULT
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> Fit:
@@ -60,25 +64,53 @@ class Fit:
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Everything the values depend on."""
-        decoding = {"options": self.options.model_dump(mode="json"), "decoding": RECIPE}
-        return asdict(self) | decoding | {"resize": "torch uint8 antialias"}
+        """Everything the values of a picture depend on."""
+        fit = {key: value for key, value in asdict(self).items() if key != "clips"}
+        decoding = {"options": self.options.model_dump(mode="json"), "decoding": image.RECIPE}
+        return fit | decoding | {"resize": "torch uint8 antialias"}
+
+    @property
+    def clip_recipe(self) -> dict[str, Any]:
+        """What the values of a clip depend on beyond the fit."""
+        return {"options": self.clips.recipe, "decoding": video.RECIPE}
 
     def read(self, data: bytes) -> Sheet:
-        """Decode one file and fit each of its readings; what cannot be read has its reason."""
+        """Decode one picture file and fit each of its readings; what cannot be read has its reason."""
         try:
-            picture = decode(data, self.options)
+            picture = image.decode(data, self.options)
         except MemoryError:
             return Sheet(None, Passing("not enough memory to decode the picture"))
         except Exception as error:  # one picture must not end a run over a million
             return Sheet(None, Passing(f"decoding the picture failed: {type(error).__name__}"))
         if not picture.readings:
             return Sheet(None, picture.reason or "the picture has nothing to read")
-        notes = list(picture.notes)
-        seen = self.seen(*picture.readings[0].shape[:2])
+        return self._sheet("picture", picture.readings, picture.notes)
+
+    def read_clip(self, data: bytes) -> Sheet:
+        """Decode one clip and fit each of its frames; what cannot be read has its reason."""
+        try:
+            clip = video.decode(data, self.clips)
+        except MemoryError:
+            return Sheet(None, Passing("not enough memory to decode the clip"))
+        except WorkbenchError:  # no decoder is installed: that is not the clip's fault
+            raise
+        except Exception as error:  # likewise
+            return Sheet(None, Passing(f"decoding the clip failed: {type(error).__name__}"))
+        if not clip.frames:
+            reason = clip.reason or "the clip has nothing to read"
+            return Sheet(None, Passing(reason) if clip.passing else reason)
+        return self._sheet("clip", clip.frames, clip.notes, clip.passing)
+
+    def _sheet(self, what: str, readings: Sequence[np.ndarray], notes: Sequence[str], passing: bool = False) -> Sheet:
+        """Fit what was decoded; a note that may pass keeps the item out of the store."""
+        said = list(notes)
+        seen = self.seen(*readings[0].shape[:2])
         if seen < 0.5:
-            notes.append(f"the encoder saw the middle {seen:.0%} of the picture")
-        return Sheet(torch.stack([self(reading) for reading in picture.readings]), None, "; ".join(notes) or None)
+            said.append(f"the encoder saw the middle {seen:.0%} of the {what}")
+        note = "; ".join(said) or None
+        if passing:
+            note = Passing(note or f"part of the {what} may be missing")
+        return Sheet(torch.stack([self(reading) for reading in readings]), None, note)
 
     def seen(self, height: int, width: int) -> float:
         """Return the share of a picture's area that reaches the encoder, 0 to 1."""

@@ -5,10 +5,14 @@ A shard is two files. `<name>.npy` holds the vectors (rows, d); `<name>.manifest
 flushed to the disk and renamed, the manifest last: vectors without a manifest do not exist. A shard is checked against
 its hash when it is first used; what fails is set aside (`.broken`) and computed again.
 
-Writers hold `lock()`, which the operating system releases when a process dies. Readers need no lock.
+Writers hold `lock()`, which the operating system releases when a process dies. Readers need no lock: a shard is never
+changed, only merged into another or deleted (`inventory.gc`), and who finds it gone looks for where its rows went.
 
-Source: temp-then-rename as in allenai/tango, `local_step_cache.py`. Open doubt: a shard of one row is kept as such, so
-thousands of one-post calls with a folder make thousands of files; serving should use the memory tier alone.
+`about.json` says for people which encoder the folder belongs to; its time of change is when the shards were last used.
+Nothing is decided by the clock but what `gc` deletes by age.
+
+Source: temp-then-rename as in allenai/tango, `local_step_cache.py`. Open doubt: a shard of one row is kept as such
+until `merge`, so thousands of one-post calls with a folder make thousands of files; serving should use the memory tier.
 """
 
 from __future__ import annotations
@@ -21,10 +25,12 @@ import json
 import logging
 import os
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -33,8 +39,12 @@ from workbench.features.blocks import Blocks, collect
 
 log = logging.getLogger(__name__)
 MANIFEST = ".manifest.npz"
+ABOUT = "about.json"
+LOCK = "lock"
 _MACHINE = {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}  # not the shard's fault
 MAPPED = 4 * 2**20  # bytes; smaller shards are read, larger ones memory-mapped
+MERGED = 128 * 2**20  # bytes of vectors in a shard that `merge` makes, about
+TOUCH_SECONDS = 60.0
 
 
 @dataclass(eq=False)
@@ -47,13 +57,13 @@ class _Shard:
 
 
 class Shards:
-    """The shards in one folder; all vectors have length `dim`."""
+    """The shards in one folder; all vectors have length `dim`. `about` is what `about.json` says of their encoder."""
 
-    def __init__(self, folder: Path, dim: int) -> None:
-        self.folder, self.dim = folder, dim
+    def __init__(self, folder: Path, dim: int, about: dict[str, Any] | None = None) -> None:
+        self.folder, self.dim, self.about = folder, dim, about or {}
         self._shards: dict[str, _Shard] = {}
         self._refused: set[str] = set()
-        self._swept = False
+        self._swept, self._touched = False, -TOUCH_SECONDS
         self._guard = threading.RLock()
         self._index()
 
@@ -69,6 +79,8 @@ class Shards:
                     self._shards[name] = self._open(name)
             if new:
                 self._index()
+            if any(not (self.folder / f"{name}{MANIFEST}").exists() for name in new):
+                self.refresh()  # merged in this moment: its rows are in a shard that is newer than the list
 
     def look(self, keys: np.ndarray) -> tuple[np.ndarray, Blocks]:
         """Return which of `keys (m, 32)` uint8 are here, as indices (j,), and their j blocks."""
@@ -78,16 +90,20 @@ class Shards:
                 found = np.flatnonzero(where >= 0)
                 owner, item = self._owner[where[found]], self._item[where[found]]
                 if all(self._checked(self._order[i]) for i in np.unique(owner)):
+                    self._touch(len(found))
                     return found, collect([self._shards[name].blocks for name in self._order], owner, item, self.dim)
                 self._index()
+                self.refresh()
 
     # ------------------------------------------------------------------------------------------------------- writing
 
     @contextlib.contextmanager
-    def lock(self) -> Iterator[None]:
-        """Wait for the folder, hold it for writing, and take in what others wrote; raises OSError if it cannot be."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / "lock"):
+    def lock(self, seconds: float = -1) -> Iterator[None]:
+        """Wait for the folder, hold it for writing, and take in what others wrote; raises OSError if it cannot be.
+
+        TimeoutError, which is an OSError, says that others have held it for `seconds`; -1 waits for ever.
+        """
+        with held(self.folder, seconds):
             self._sweep()
             self.refresh()
             yield
@@ -107,9 +123,32 @@ class Shards:
         np.savez(manifest, keys=keys, offsets=blocks.offsets, about=text)
         _write(self.folder / f"{name}.npy", values)
         _write(self.folder / f"{name}{MANIFEST}", manifest)
+        self._describe()
         with self._guard:
             self._shards[name] = self._open(name)
             self._index()
+
+    def merge(self, names: list[str]) -> int:
+        """Make one shard of several, and delete those; the caller holds `lock()`. Returns how many they were.
+
+        A kill leaves rows twice or vectors without a manifest, which are swept. Raises OSError, nothing being lost.
+        """
+        names = [name for name in names if name in self._shards and self._checked(name)]
+        if len(names) < 2:
+            return 0
+        old = [self._shards[name] for name in names]
+        keys = np.concatenate([shard.keys for shard in old])
+        _, first = np.unique(keys, axis=0, return_index=True)
+        self.append(keys[first], Blocks.join([shard.blocks for shard in old], self.dim).take(first))
+        for suffix in (MANIFEST, ".npy"):
+            for name in names:
+                with contextlib.suppress(OSError):
+                    (self.folder / f"{name}{suffix}").unlink()
+        with self._guard:
+            for name in names:
+                del self._shards[name]
+            self._index()
+        return len(names)
 
     # ------------------------------------------------------------------------------------------------------ inwardly
 
@@ -155,9 +194,11 @@ class Shards:
         try:
             yield
         except Exception as error:  # a damaged zip raises a dozen kinds
-            log.warning("a shard of features is left out and computed again: %s (%s)", self.folder / name, error)
             self._shards.pop(name, None)
             self._refused.add(name)
+            if isinstance(error, FileNotFoundError) and not (self.folder / f"{name}{MANIFEST}").exists():
+                return  # merged or deleted by `inventory.gc`
+            log.warning("a shard of features is left out and computed again: %s (%s)", self.folder / name, error)
             if isinstance(error, MemoryError) or getattr(error, "errno", None) in _MACHINE:
                 return
             for suffix in (MANIFEST, ".npy"):
@@ -184,6 +225,26 @@ class Shards:
         at = np.minimum(np.searchsorted(self._heads, heads), len(self._heads) - 1)
         return np.where((self._keys[at] == keys).all(axis=1), at, -1)
 
+    def _describe(self) -> None:
+        """Write or complete `about.json`, which is for people: a failure to do so is no failure."""
+        path = self.folder / ABOUT
+        try:
+            known = json.loads(path.read_bytes())
+            names = {*known["encoders"], *self.about.get("encoders", [])}
+        except (OSError, ValueError, KeyError, TypeError):
+            known, names = None, set(self.about.get("encoders", []))
+        about = self.about | {"encoders": sorted(map(str, names))}
+        if about != known:
+            with contextlib.suppress(OSError):
+                _write(path, io.BytesIO(json.dumps(about).encode()))
+
+    def _touch(self, found: int) -> None:
+        """Note that rows were used, now and then: `inventory.gc` deletes what was not used for long."""
+        if found and time.monotonic() - self._touched >= TOUCH_SECONDS:
+            self._touched = time.monotonic()
+            with contextlib.suppress(OSError):
+                os.utime(self.folder / ABOUT)
+
     def _sweep(self) -> None:
         """Delete what a killed writer left; whoever holds the lock is the only one who may be writing."""
         if self._swept:
@@ -193,6 +254,39 @@ class Shards:
             if path.suffix == ".tmp" or not path.with_suffix(MANIFEST).exists():
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+@contextlib.contextmanager
+def held(folder: Path, seconds: float = -1) -> Iterator[None]:
+    """Hold a folder for writing; raises OSError, of which TimeoutError says that others have held it for `seconds`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / LOCK, timeout=seconds):
+        yield
+
+
+def clear(folder: Path) -> None:
+    """Delete everything but the lock, for which others may be waiting; the caller holds it."""
+    for path in [*folder.glob(f"*{MANIFEST}"), *folder.iterdir()]:  # vectors without a manifest do not exist
+        if path.name != LOCK:
+            path.unlink(missing_ok=True)
+
+
+def small(folder: Path) -> list[list[str]]:
+    """Return groups of shards, each of which could be one, the smallest first."""
+    names = [path.name.removesuffix(MANIFEST) for path in folder.glob(f"*{MANIFEST}")]
+    files = [(name, folder / f"{name}.npy") for name in names]
+    sizes = {name: path.stat().st_size for name, path in files if path.exists()}
+    groups: list[list[str]] = []
+    total = MERGED
+    for name, size in sorted(sizes.items(), key=lambda pair: pair[1]):
+        if size > MERGED // 2:
+            break
+        if total + size > MERGED:
+            groups.append([])
+            total = 0
+        groups[-1].append(name)
+        total += size
+    return [group for group in groups if len(group) > 1]
 
 
 def _write(path: Path, content: io.BytesIO) -> None:

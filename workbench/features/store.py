@@ -6,7 +6,7 @@ that need the same contents take turns, block by block, and find each other's re
 
 What cannot be decoded is stored with its reason, because it never will be. What failed for a reason that may pass
 (`Passing`: memory, time, a missing file) is returned and never stored. Where the folder cannot be written (read-only,
-full) the store says so once and goes on in memory.
+full) the store says so once, goes on reading it, and keeps what it computes in memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,8 @@ import numpy as np
 
 from workbench import device as devices
 from workbench.features.blocks import Blocks, Passing, collect
-from workbench.features.contents import Contents, Pictures, Texts, chunks, unique
+from workbench.features.contents import Clips, Contents, Pictures, Texts, chunks, unique
+from workbench.features.names import TRANSFORMER
 from workbench.features.shards import Shards
 from workbench.schema import ROOT
 
@@ -41,18 +42,19 @@ FOLDER = ROOT / "data" / "cache" / "features"
 BLOCK_SECONDS = 15.0  # a kill loses at most so much work, and another process waits at most so long
 BLOCK_ITEMS = 16_384
 SMALL = 4096  # larger reads come from the mapped files as fast as from memory, so they are not kept there as well
+TIERS = ("memory", "disk", "computed", "repeated")
 Progress = Callable[[int, int, str], None]
 
 
 class FeatureStore:
-    """Vectors of texts and pictures by encoder name, from memory, from `folder`, or computed.
+    """Vectors of texts, pictures and clips by encoder name, from memory, from `folder`, or computed.
 
     Args:
         folder: where the shards are; None keeps everything in memory.
         device: where encoders compute; None takes the best that is there.
         memory_mb: bound of the memory tier in MiB; what was used longest ago goes first.
-        load: `(name, device) -> Encoder`, for tests; the default is `encoders.load_encoder`.
-        progress: called with (done, total, what) after each call of an encoder.
+        load: `(name, device) -> Encoder`, for tests; the default is `load_by_name`.
+        progress: called with (done, total, what) while an encoder works; for clips too, which take longest.
     """
 
     def __init__(
@@ -70,12 +72,19 @@ class FeatureStore:
         self._memory = Memory(int(memory_mb * 2**20))
         self._shards: dict[str, Shards] = {}
         self._guard = threading.RLock()
-        self._hits = dict.fromkeys(("memory", "disk", "computed", "repeated"), 0)
+        self._writable = True
+        self._reported: tuple[int, int, str] | None = None
+        self._hits: dict[str, dict[str, int]] = {}
 
     @property
     def hits(self) -> dict[str, int]:
         """How many contents came from `memory`, from `disk`, were `computed`, or were `repeated` within one call."""
-        return dict(self._hits)
+        return {tier: sum(hits[tier] for hits in self._hits.values()) for tier in TIERS}
+
+    @property
+    def hits_by_modality(self) -> dict[str, dict[str, int]]:
+        """The same for each modality that was asked for."""
+        return {modality: dict(hits) for modality, hits in self._hits.items()}
 
     @property
     def device(self) -> torch.device | str:
@@ -87,23 +96,29 @@ class FeatureStore:
     def encoder(self, name: str) -> Encoder:
         """Return the encoder of that name on the store's device; raises WorkbenchError where there is none."""
         if self._load is None:
-            from workbench.features.encoders import load_encoder  # torch is loaded here, when an encoder is needed
-
-            self._load = load_encoder
+            self._load = load_by_name
         return self._load(name, self.device)
 
-    def text(self, encoder_name: str, table: pa.Table) -> Blocks:
-        """Return the blocks of a table's texts (one item per row); absent where the text is null or blank."""
-        return self._features(self.encoder(encoder_name), Texts(table))
+    def _named(self, encoder: str | Encoder) -> Encoder:
+        """Return the encoder of a name, or the one given: pieces and fine-tuned encoders have no name of their own."""
+        return self.encoder(encoder) if isinstance(encoder, str) else encoder
 
-    def image(self, encoder_name: str, table: pa.Table) -> Blocks:
+    def text(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
+        """Return the blocks of a table's texts (one item per row); absent where the text is null or blank."""
+        return self._features(self._named(encoder_name), Texts(table))
+
+    def image(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
         """Return the blocks of a table's pictures (one item per row), from their bytes, else from their path."""
-        return self._features(self.encoder(encoder_name), Pictures(table))
+        return self._features(self._named(encoder_name), Pictures(table))
+
+    def video(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
+        """Return the blocks of a table's clips (one item per row, a row of values per frame), found like pictures."""
+        return self._features(self._named(encoder_name), Clips(table))
 
     def _features(self, encoder: Encoder, contents: Contents) -> Blocks:
         """Join what the tiers have with what is computed, then hand it out row by row."""
         first, which = unique(contents.keys)
-        self._count("repeated", int((which >= 0).sum()) - len(first))
+        self._count(contents.modality, "repeated", int((which >= 0).sum()) - len(first))
         request = _Request(encoder, contents, first, [contents.keys[row] for row in first])
         # what `which` = -1 picks, the last entry of owner and item, is the one absent item of part 0
         unread = sorted(contents.unread)
@@ -121,7 +136,7 @@ class FeatureStore:
         keys, shards = request.keys, self._disk(request)
         with self._guard:
             found, blocks = self._memory.look(request.space, request.names, request.encoder.dim)
-        self._count("memory", len(found))
+        self._count(request.contents.modality, "memory", len(found))
         yield found, blocks
         left = np.delete(np.arange(len(keys)), found)
         if shards is not None and len(left):
@@ -147,26 +162,35 @@ class FeatureStore:
         """Return the blocks of the first of `left`: as many as are encoded in one block's time."""
         began, parts, done = time.monotonic(), [], 0
         contents, encoder = request.contents, request.encoder
+        before, what = total - len(left), f"{contents.modality} by {encoder.name}"
         for rows, items in chunks(contents, [request.rows[at] for at in left]):
-            parts.append(_encode(encoder, contents.modality, items))
+            report = partial(self._report, before + done, total, what) if self.progress is not None else None
+            parts.append(_encode(encoder, contents.modality, items, report))
             done += len(rows)
-            if self.progress is not None:
-                self.progress(total - len(left) + done, total, f"{contents.modality} by {encoder.name}")
+            if report is not None:
+                report(len(rows))
             if done >= BLOCK_ITEMS or time.monotonic() - began >= BLOCK_SECONDS:
                 break
         return Blocks.join(parts, encoder.dim)
 
+    def _report(self, before: int, total: int, what: str, done: int) -> None:
+        """Pass on how far an encoder is, once for each number."""
+        if (before + done, total, what) != self._reported:
+            self._reported = (before + done, total, what)
+            self.progress(*self._reported)
+
     def _took(self, request: _Request, tier: str, at: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, Blocks]:
         """Count where blocks came from and keep them in memory, unless the disk gives them back as fast."""
-        self._count(tier, len(at))
-        if self.folder is None or len(request.rows) <= SMALL:
+        self._count(request.contents.modality, tier, len(at))
+        on_disk = self.folder is not None and (self._writable or tier == "disk")
+        if not on_disk or len(request.rows) <= SMALL:
             with self._guard:
                 self._memory.keep(request.space, [request.names[i] for i in at.tolist()], blocks)
         return at, blocks
 
-    def _count(self, tier: str, n: int) -> None:
+    def _count(self, modality: str, tier: str, n: int) -> None:
         with self._guard:
-            self._hits[tier] += n
+            self._hits.setdefault(modality, dict.fromkeys(TIERS, 0))[tier] += n
 
     # ------------------------------------------------------------------------------------------------- the disk tier
 
@@ -176,8 +200,10 @@ class FeatureStore:
             return None
         with self._guard:
             if request.space not in self._shards:
-                folder = self.folder / request.encoder.fingerprint[:32] / request.contents.modality
-                self._shards[request.space] = Shards(folder, request.encoder.dim)
+                encoder, modality = request.encoder, request.contents.modality
+                about = {"encoders": [encoder.name], "fingerprint": encoder.fingerprint, "modality": modality}
+                folder = self.folder / encoder.fingerprint[:32] / modality
+                self._shards[request.space] = Shards(folder, encoder.dim, about)
             return self._shards[request.space]
 
     @contextlib.contextmanager
@@ -185,24 +211,24 @@ class FeatureStore:
         """Hold the shards for writing; give None where there are none or their folder cannot be written."""
         with contextlib.ExitStack() as stack:
             try:
-                if shards is not None and self.folder is not None:
+                if shards is not None and self._writable:
                     stack.enter_context(shards.lock())
             except OSError as error:
                 self._give_up(error)
-            yield shards if self.folder is not None else None
+            yield shards if self._writable else None
 
     def _append(self, shards: Shards, keys: np.ndarray, blocks: Blocks) -> None:
         """Write what is worth keeping: vectors, and reasons that will not pass."""
-        kept = [i for i, k in enumerate(blocks.counts) if k and not isinstance(blocks.reasons[i], Passing)]
+        kept = np.flatnonzero((blocks.counts > 0) & ~blocks.passing)
         try:
-            if kept:
+            if len(kept):
                 shards.append(keys[kept], blocks.take(kept))
         except OSError as error:
             self._give_up(error)
 
     def _give_up(self, error: OSError) -> None:
-        log.warning("features are kept in memory only, for %s cannot be written: %s", self.folder, error)
-        self.folder = None
+        log.warning("new features are kept in memory only, for %s cannot be written: %s", self.folder, error)
+        self._writable = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,6 +248,17 @@ class _Request:
     def keys(self) -> np.ndarray:
         """The names as an array (m, 32) uint8."""
         return np.frombuffer(b"".join(self.names), dtype=np.uint8).reshape(-1, 32)
+
+
+def load_by_name(name: str, device: torch.device | str) -> Encoder:
+    """Return the encoder of a name: one of open_clip's, or a transformer for texts; torch is loaded here."""
+    if name.startswith(TRANSFORMER):
+        from workbench.features.text_encoders import load_text_encoder
+
+        return load_text_encoder(name, device)
+    from workbench.features.encoders import load_encoder
+
+    return load_encoder(name, device)
 
 
 class Memory:
@@ -250,10 +287,10 @@ class Memory:
         return np.array(found, dtype=np.int64), Blocks(values, offsets, list(reasons), list(notes))
 
     def keep(self, space: str, names: list[bytes], blocks: Blocks) -> None:
-        """Keep the blocks of `names`, except what failed for a reason that may pass."""
-        values, offsets = blocks.values.astype(np.float16), blocks.offsets.tolist()
+        """Keep the blocks of `names`, except what may come out otherwise the next time."""
+        values, offsets, passing = blocks.values.astype(np.float16), blocks.offsets.tolist(), blocks.passing
         for i, name in enumerate(names):
-            if isinstance(blocks.reasons[i], Passing) or (space, name) in self._entries:
+            if passing[i] or (space, name) in self._entries:
                 continue
             rows = values[offsets[i] : offsets[i + 1]].copy()  # a view would keep the whole array alive
             self._entries[space, name] = (rows, blocks.reasons[i], blocks.notes[i])
@@ -263,9 +300,11 @@ class Memory:
             self.size -= rows.nbytes + self.OVERHEAD
 
 
-def _encode(encoder: Encoder, modality: str, items: list) -> Blocks:
+def _encode(encoder: Encoder, modality: str, items: list, report: Callable[[int], None] | None) -> Blocks:
     """Return the blocks of contents, of which some may turn out to be lost (Passing)."""
-    encode = encoder.encode_text if modality == "text" else encoder.encode_image
+    encode = getattr(encoder, f"encode_{modality}")
+    if report is not None:
+        encode = partial(encode, report=report)
     lost = [i for i, item in enumerate(items) if isinstance(item, Passing)]
     if not lost:
         return encode(items)

@@ -7,6 +7,9 @@ whole in one of them. There are at most `WINDOWS`, spread evenly from the first 
 were left out. Before anything else a text is cut to its first and last `CHARACTERS / 2` characters (a note says so
 too): cleaning and tokenizing a megabyte takes seconds, and the longest post of the large sites has 40,000.
 
+Behind the windows of the text as it stands come those of its other readings (`preprocessing.readings`), which undo
+disguises: all of them together at most `WINDOWS`, and none twice.
+
 Special tokens spelled out in a text stay plain characters. open_clip's tokenizers turn `<end_of_text>` in a post into
 the token that ends it, and everything behind would never be read.
 
@@ -25,6 +28,8 @@ from typing import Any
 import numpy as np
 import regex
 
+from workbench.preprocessing import readings
+
 CHARACTERS = 40_000
 WINDOWS = 16
 PROBES = (
@@ -38,12 +43,16 @@ _SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 @dataclass(frozen=True)
 class Windows:
-    """Rows of token ids for n texts: `counts[i]` consecutive entries of `rows` belong to text i."""
+    """Rows of token ids for n texts: `counts[i]` consecutive entries of `rows` belong to text i.
+
+    `kinds` says for each row which reading it is of; None: of the text as it stands.
+    """
 
     rows: list[list[int]]
     counts: list[int]
     reasons: list[str | None]
     notes: list[str | None]
+    kinds: list[str | None]
 
 
 @dataclass(frozen=True)
@@ -70,32 +79,40 @@ class Tokens:
         """Return the rows of each text; none for None, the empty string and white space."""
         shortened = [shorten(text) if isinstance(text, str) else ("", None) for text in texts]
         present = [i for i, (text, _) in enumerate(shortened) if text.strip()]
-        cleaned = [_calmly(self.clean, mend(shortened[i][0])) for i in present]
-        out = Windows([], [0] * len(texts), [None] * len(texts), [note for _, note in shortened])
-        for i, ids in zip(present, self.encode(cleaned), strict=True):
-            if not ids:
+        views = [readings.readings(shortened[i][0])[1:] for i in present]
+        said = [[shortened[i][0], *(view.text for view in more)] for i, more in zip(present, views, strict=True)]
+        encoded = iter(self.encode([_calmly(self.clean, mend(text)) for ways in said for text in ways]))
+        out = Windows([], [0] * len(texts), [None] * len(texts), [note for _, note in shortened], [])
+        for i, more in zip(present, views, strict=True):
+            ids, others = next(encoded), [(view.kind, next(encoded)) for view in more]
+            if not (ids or any(other for _, other in others)):
                 out.reasons[i] = "the encoder's tokenizer leaves nothing of this text"
                 continue
-            rows, read, total = self._cut(ids)
+            rows, total = self._cut(ids, WINDOWS) if ids else ([], 0)
+            out.kinds.extend([None] * len(rows))
+            for kind, other in others:
+                fresh = [row for row in self._cut(other, WINDOWS // len(others))[0] if row not in rows] if other else []
+                rows = rows + fresh
+                out.kinds.extend([kind] * len(fresh))
             out.rows.extend(rows)
             out.counts[i] = len(rows)
-            if read < total:
-                cut = f"read {read} of its {total} windows"
+            if total > WINDOWS:
+                cut = f"read {WINDOWS} of its {total} windows"
                 out.notes[i] = f"{out.notes[i]}; {cut}" if out.notes[i] else f"long text: {cut}"
         return out
 
-    def _cut(self, ids: list[int]) -> tuple[list[list[int]], int, int]:
-        """Return the rows of one text, how many they are, and how many there would be without the cap."""
+    def _cut(self, ids: list[int], most: int) -> tuple[list[list[int]], int]:
+        """Return at most `most` rows of one text, and how many there would be without the cap."""
         if not self.windowed:
-            return [ids], 1, 1
+            return [ids], 1
         room = self.context - len(self.prefix) - len(self.suffix)
         step = room - room // 8
         total = 1 + max(0, -(-(len(ids) - room) // step))
-        picked = np.unique(np.linspace(0, total - 1, min(total, WINDOWS)).round().astype(int))
+        picked = np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int))
         # the last window ends with the text and is as long as the others, rather than a stump
         starts = [min(int(i) * step, max(0, len(ids) - room)) for i in picked]
         rows = [[*self.prefix, *ids[start : start + room], *self.suffix] for start in starts]
-        return rows, len(rows), total
+        return rows, total
 
 
 def shorten(text: str) -> tuple[str, str | None]:
@@ -141,7 +158,7 @@ def fast_tokens(tokenizer: Any, context: int) -> Tokens:
     """
     backend, clean = _fast_backend(tokenizer), _cleaning(tokenizer)
     if backend is not None:
-        tokens = _windowing(tokenizer, backend, clean, context)
+        tokens = windowing(tokenizer, backend, clean, context)
         if tokens is not None and _agrees(tokens, tokenizer):
             return tokens
 
@@ -152,10 +169,12 @@ def fast_tokens(tokenizer: Any, context: int) -> Tokens:
         return [_calmly(row, text) for text in texts]
 
     recipe = {"tokenizer": f"{type(tokenizer).__name__} {_content(tokenizer)}", "characters": CHARACTERS}
+    recipe["readings"] = readings.RECIPE
     return Tokens(encode, lambda text: text, context, (), (), 0, False, recipe)
 
 
-def _windowing(tokenizer: Any, backend: Any, clean: Callable[[str], str], context: int) -> Tokens | None:
+def windowing(tokenizer: Any, backend: Any, clean: Callable[[str], str], context: int) -> Tokens | None:
+    """Return tokens in windows from a Rust tokenizer; None where its special ids are unclear or leave no room."""
     specials = _specials(tokenizer, backend)
     if specials is None or context <= len(specials[0]) + len(specials[1]):
         return None
@@ -174,6 +193,7 @@ def _windowing(tokenizer: Any, backend: Any, clean: Callable[[str], str], contex
         "windows": WINDOWS,
         "overlap": "1/8",
         "characters": CHARACTERS,
+        "readings": readings.RECIPE,
     }
     return Tokens(encode, clean, context, *specials, True, recipe)
 

@@ -12,13 +12,11 @@ blame the model for the sample.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
-_SLACK = 1e-12  # rates are quotients of sums of weights: a limit is met when it is met up to rounding
+SLACK = 1e-12  # rates are quotients of sums of weights: a limit is met when it is met up to rounding
 
 
 def _select(y, score, weight, known) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -40,7 +38,7 @@ def _select(y, score, weight, known) -> tuple[np.ndarray, np.ndarray, np.ndarray
     return y.astype(bool), score, weight
 
 
-def _ratio(part, whole):
+def ratio(part, whole):
     """Return part / whole, NaN where the whole is 0 or NaN."""
     whole = np.asarray(whole, dtype=np.float64)
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)[()]
@@ -76,7 +74,7 @@ def precision_recall_curve(y, score, *, weight=None, known=None):
     (array([0.5, 1. , 1. ]), array([1., 1., 0.]), array([0.3, 0.8]))
     """
     tp, fp, thresholds, positives, _ = counts_at_thresholds(y, score, weight=weight, known=known)
-    precision, recall = _ratio(tp, tp + fp), _ratio(tp, np.full(len(tp), positives))
+    precision, recall = ratio(tp, tp + fp), ratio(tp, np.full(len(tp), positives))
     return np.r_[precision[::-1], 1.0], np.r_[recall[::-1], 0.0], thresholds[::-1]
 
 
@@ -90,7 +88,7 @@ def roc_curve(y, score, *, weight=None, known=None):
     """
     tp, fp, thresholds, positives, negatives = counts_at_thresholds(y, score, weight=weight, known=known)
     tp, fp = np.r_[0.0, tp], np.r_[0.0, fp]
-    return _ratio(fp, np.full(len(fp), negatives)), _ratio(tp, np.full(len(tp), positives)), np.r_[np.inf, thresholds]
+    return ratio(fp, np.full(len(fp), negatives)), ratio(tp, np.full(len(tp), positives)), np.r_[np.inf, thresholds]
 
 
 def average_precision(y, score, *, weight=None, known=None) -> float:
@@ -103,7 +101,7 @@ def average_precision(y, score, *, weight=None, known=None) -> float:
     0.8333333333333333
     """
     tp, fp, _, positives, _ = counts_at_thresholds(y, score, weight=weight, known=known)
-    return float(np.sum(np.diff(tp, prepend=0.0) * _ratio(tp, tp + fp)) / positives) if positives > 0 else np.nan
+    return float(np.sum(np.diff(tp, prepend=0.0) * ratio(tp, tp + fp)) / positives) if positives > 0 else np.nan
 
 
 def roc_auc(y, score, *, weight=None, known=None) -> float:
@@ -125,7 +123,7 @@ def recall_at_fpr(y, score, *, fpr: float = 0.01, weight=None, known=None) -> fl
     false_alarms, tpr, _ = roc_curve(y, score, weight=weight, known=known)
     if np.isnan(false_alarms).any() or np.isnan(tpr).any():
         return np.nan
-    return float(tpr[false_alarms <= fpr + _SLACK].max())
+    return float(tpr[false_alarms <= fpr + SLACK].max())
 
 
 def precision_at_recall(y, score, *, recall: float = 0.9, weight=None, known=None) -> float:
@@ -135,8 +133,27 @@ def precision_at_recall(y, score, *, recall: float = 0.9, weight=None, known=Non
     0.6666666666666666
     """
     tp, fp, _, positives, _ = counts_at_thresholds(y, score, weight=weight, known=known)
-    enough = tp >= recall * positives * (1 - _SLACK)
-    return float(_ratio(tp, tp + fp)[enough].max()) if positives > 0 and enough.any() else np.nan
+    enough = tp >= recall * positives * (1 - SLACK)
+    return float(ratio(tp, tp + fp)[enough].max()) if positives > 0 and enough.any() else np.nan
+
+
+def partial_roc_auc(y, score, *, fpr: float = 0.05, weight=None, known=None) -> float:
+    """Return the area under the ROC curve left of a false positive rate, 0.5 for chance and 1 for the best possible.
+
+    The curve is straight across ties. Scale: McClish 1989, Medical Decision Making 9:190-195, as in scikit-learn's
+    `max_fpr`. NaN unless both classes exist.
+
+    >>> partial_roc_auc([1, 0, 0], [0.9, 0.5, 0.1], fpr=0.5)
+    1.0
+    """
+    alarms, tpr, _ = roc_curve(y, score, weight=weight, known=known)
+    if len(alarms) < 2 or np.isnan(alarms).any() or np.isnan(tpr).any():
+        return np.nan
+    at = int(np.searchsorted(alarms, fpr, side="right"))
+    last = np.interp(fpr, alarms[at - 1 : at + 1], tpr[at - 1 : at + 1])
+    x, heights = np.r_[alarms[:at], fpr], np.r_[tpr[:at], last]
+    area = float(np.sum(np.diff(x) * (heights[1:] + heights[:-1])) / 2)
+    return 0.5 * (1 + (area - fpr**2 / 2) / (fpr - fpr**2 / 2))
 
 
 def best_f1_threshold(y, score, *, weight=None, known=None) -> float:
@@ -168,18 +185,18 @@ class Confusion:
     @property
     def precision(self):
         """The share of flagged posts that are harmful; NaN when nothing is flagged."""
-        return _ratio(self.tp, self.tp + self.fp)
+        return ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self):
         """The share of harmful posts that are flagged; NaN without harmful posts."""
-        return _ratio(self.tp, self.tp + self.fn)
+        return ratio(self.tp, self.tp + self.fn)
 
     @property
     def f1(self):
         """The harmonic mean of precision and recall; 0 when harmful posts exist and none is caught, NaN without any."""
         positives = self.tp + self.fn
-        return _ratio(2 * self.tp, np.where(positives > 0, positives + self.tp + self.fp, 0.0))
+        return ratio(2 * self.tp, np.where(positives > 0, positives + self.tp + self.fp, 0.0))
 
     @property
     def f1_macro(self):
@@ -189,17 +206,22 @@ class Confusion:
     @property
     def accuracy(self):
         """The share of posts that are flagged rightly or passed rightly; NaN without posts."""
-        return _ratio(self.tp + self.tn, self.tp + self.tn + self.fp + self.fn)
+        return ratio(self.tp + self.tn, self.tp + self.tn + self.fp + self.fn)
+
+    @property
+    def error_rate(self):
+        """The share of posts that are flagged or passed wrongly; NaN without posts."""
+        return 1 - self.accuracy
 
     @property
     def false_positive_rate(self):
         """The share of harmless posts that are flagged; NaN without harmless posts."""
-        return _ratio(self.fp, self.fp + self.tn)
+        return ratio(self.fp, self.fp + self.tn)
 
     @property
     def true_negative_rate(self):
         """The share of harmless posts that pass; NaN without harmless posts."""
-        return _ratio(self.tn, self.fp + self.tn)
+        return ratio(self.tn, self.fp + self.tn)
 
 
 def confusion(y, score, *, threshold: float, weight=None, known=None) -> Confusion:
@@ -251,26 +273,6 @@ def f1_macro(y, score, *, threshold: float = 0.5, weight=None, known=None) -> fl
     return float(confusion(y, score, threshold=threshold, weight=weight, known=known).f1_macro)
 
 
-def f1_micro(y, score, *, threshold=0.5, weight=None, known=None) -> float:
-    """Return the F1 of the counts summed over labels; NaN without a harmful post under any label.
-
-    y, score and known are (n, labels) or (n,), weight is (n,), threshold one number or (labels,).
-
-    >>> f1_micro([[1, 0], [0, 1]], [[0.9, 0.8], [0.1, 0.7]])  # 2 true, 1 false alarm, 0 missed: 4 / 5
-    0.8
-    """
-    y, score = np.asarray(y), np.asarray(score)
-    columns = (lambda a: a[:, None]) if y.ndim == 1 else (lambda a: a)
-    y, score = columns(y), columns(score)
-    known = np.ones(y.shape, dtype=bool) if known is None else columns(np.asarray(known, dtype=bool))
-    thresholds = np.broadcast_to(np.asarray(threshold, dtype=np.float64), y.shape[1])
-    parts = [
-        confusion(y[:, j], score[:, j], threshold=thresholds[j], weight=weight, known=known[:, j])
-        for j in range(y.shape[1])
-    ]
-    return float(Confusion(*(sum(getattr(part, cell) for part in parts) for cell in ("tn", "fp", "fn", "tp"))).f1)
-
-
 def accuracy(y, score, *, threshold: float = 0.5, weight=None, known=None) -> float:
     """Return the share of posts flagged or passed rightly; at 1 % prevalence flagging nothing scores 0.99.
 
@@ -320,7 +322,7 @@ def log_loss(y, score, *, weight=None, known=None) -> float:
     y, prob, weight = _probabilities(y, score, weight, known)
     eps = np.finfo(np.float64).eps
     prob = np.clip(prob, eps, 1 - eps)
-    return float(_ratio(np.sum(weight * -np.log(np.where(y, prob, 1 - prob))), weight.sum()))
+    return float(ratio(np.sum(weight * -np.log(np.where(y, prob, 1 - prob))), weight.sum()))
 
 
 def brier(y, score, *, weight=None, known=None) -> float:
@@ -330,30 +332,4 @@ def brier(y, score, *, weight=None, known=None) -> float:
     0.125
     """
     y, prob, weight = _probabilities(y, score, weight, known)
-    return float(_ratio(np.sum(weight * (prob - y) ** 2), weight.sum()))
-
-
-class Metric(NamedTuple):
-    """A function (y, score, *, weight, known), whether it takes `threshold`, and which way is better."""
-
-    function: Callable[..., float]
-    needs_threshold: bool
-    higher_is_better: bool
-
-
-METRICS: dict[str, Metric] = {
-    "precision": Metric(precision, True, True),
-    "recall": Metric(recall, True, True),
-    "f1": Metric(f1, True, True),
-    "f1_macro": Metric(f1_macro, True, True),
-    "f1_micro": Metric(f1_micro, True, True),
-    "accuracy": Metric(accuracy, True, True),
-    "false_positive_rate": Metric(false_positive_rate, True, False),
-    "true_negative_rate": Metric(true_negative_rate, True, True),
-    "average_precision": Metric(average_precision, False, True),
-    "roc_auc": Metric(roc_auc, False, True),
-    "recall_at_fpr": Metric(recall_at_fpr, False, True),
-    "precision_at_recall": Metric(precision_at_recall, False, True),
-    "log_loss": Metric(log_loss, False, False),
-    "brier": Metric(brier, False, False),
-}
+    return float(ratio(np.sum(weight * (prob - y) ** 2), weight.sum()))

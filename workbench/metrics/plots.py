@@ -33,6 +33,16 @@ WORDS = {
     "false_positive_rate": "harmless posts flagged (false positive rate)",
     "true_negative_rate": "harmless posts passed (true negative rate)",
     "precision_site": "precision at the site's mix of posts",
+    "partial_roc_auc": "ROC AUC up to 5 % false positives",
+    "precision_at_recall_0.8": "precision at 80 % recall",
+    "precision_at_recall_0.9": "precision at 90 % recall",
+    "precision_at_recall_0.95": "precision at 95 % recall",
+    "recall_at_fpr_0.01": "recall at 1 % false positives",
+    "recall_at_fpr_0.001": "recall at 0.1 % false positives",
+    "precision_micro": "precision over all labels",
+    "recall_micro": "recall over all labels",
+    "exact_match": "posts with every label right",
+    "hamming_loss": "labels decided wrongly",
 }
 
 
@@ -236,6 +246,61 @@ def values(rows: Sequence[Mapping[str, Any]], *, theme: str = "light") -> Figure
     axis.margins(x=0.08)
     what = f"{rows[0]['label']}, {rows[0]['view']} posts" if rows else ""
     _say(axis, colours, title=what, x=_words(rows[0]["metric"]) if rows else "")
+    _legend(axis, colours)
+    return figure
+
+
+def charges(
+    logits: np.ndarray, costs: Mapping[str, tuple[np.ndarray, np.ndarray]], *, most: float = 6.0, theme: str = "light"
+) -> Figure:
+    """Return what losses charge at each logit (n,): costs, loss -> (if the post is harmful, if it is not), each (n,).
+
+    Two panels, harmful posts left and harmless ones right; costs above `most` are cut off.
+    """
+    figure, panels, colours = _figure(4.6, theme, panels=2)
+    for side, (axis, what) in enumerate(zip(panels, ("a harmful post", "a harmless post"), strict=True)):
+        axis.grid(color=colours["faint"], linewidth=0.6)
+        axis.axvline(0, color=colours["soft"], linewidth=1)
+        for i, (name, cost) in enumerate(costs.items()):
+            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": _LINES[i % len(_LINES)]}
+            axis.plot(logits, cost[side], linewidth=2, label=name, **style)
+        axis.set(xlim=(logits[0], logits[-1]), ylim=(0, most))
+        _say(axis, colours, title=what, x="score (log-odds of harm)", y="" if side else "cost")
+    edges = {"labelcolor": colours["ink"], "facecolor": colours["page"], "edgecolor": colours["page"]}
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, fontsize=10, ncols=4, loc="outside upper left", **edges)
+    return figure
+
+
+def bought(
+    curves: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    y: str,
+    limit: float | None = None,
+    band: str | None = None,
+    theme: str = "light",
+) -> Figure:
+    """Return a line per order of labelling: what it reached against the number of labels that it cost.
+
+    curves: order -> {"labels", "value", "lo", "hi"}, each (b,); the interval is shaded for the order called `band` and
+    drawn as whiskers for the others, a little aside so that they can be told apart. limit: what all labels reach.
+    """
+    figure, (axis,), colours = _figure(5.2, theme)
+    axis.grid(color=colours["faint"], linewidth=0.6)
+    if limit is not None and not math.isnan(limit):
+        axis.axhline(limit, color=colours["ink"], linewidth=1.2, linestyle=":", label="all labels")
+    for i, (name, curve) in enumerate(curves.items()):
+        labels, value, lo, hi = (np.asarray(curve[part], dtype=float) for part in ("labels", "value", "lo", "hi"))
+        colour = COLOURS[i % len(COLOURS)]
+        style = {"color": colour, "linestyle": _LINES[i % len(_LINES)]}
+        if name == band:
+            axis.fill_between(labels, lo, hi, color=colour, alpha=0.2, linewidth=0)
+            axis.plot(labels, value, linewidth=2.5, label=name, **style)
+            continue
+        aside = (i - len(curves) / 2) * 0.012 * np.ptp(labels)
+        axis.plot(labels + aside, value, linewidth=1.8, marker="o", markersize=4, label=name, **style)
+        axis.vlines(labels + aside, lo, hi, color=colour, linewidth=1, alpha=0.6)
+    _say(axis, colours, x="labels bought", y=y)
     _legend(axis, colours)
     return figure
 

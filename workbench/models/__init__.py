@@ -5,11 +5,16 @@ one back. To add a model, write a `Classifier` in a module of its own and add it
 through the table, never by importing one another. Importing this package imports no torch.
 
 The contract (tests/models/test_contract.py holds every model in the table to it):
-- `modalities` says what of a post a model looks at. `fit(train, validation, seed=...)` learns from a corpus table and
-  may use validation to stop or to choose, never to fit. `logits(posts)` sees the columns of `schema.INPUTS` only.
+- `modalities` says which content of a post a model looks at; fitting may drop what no training post has. `columns` are
+  all columns of `schema.INPUTS` that its scores depend on: the modalities unless a model says more (author, region).
+  `fit(train, validation, seed=...)` learns from a corpus table and may use validation to stop or to choose, never to
+  fit. `logits(posts)` sees the columns of `schema.INPUTS` only.
 - `logits` is float32 (n_posts, n_labels), the same for a post whatever its neighbours and the order. A model scores
   from whatever of its modalities the post has and can be read; the row is NaN where nothing of them is readable.
-- Training takes the first reading of each item; a score is the maximum over all combinations of readings, per label.
+- `unread(posts)` says what is there and could not be read, with the reason; `look` gives it together with the logits,
+  from one reading of the content, so that the two cannot disagree.
+- Training takes the first reading of a text and a picture, and all frames of a clip; a score is the maximum over all
+  combinations of readings and frames, per label.
 - Whatever is random comes from `seed`: the same table and seed give the same model on the same machine.
 - An unknown label (`known` False) costs nothing and teaches nothing, whatever `y` says there.
 - A label whose known training posts are all of one class is not learnt: every readable post gets the log-odds of its
@@ -25,7 +30,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
@@ -39,14 +44,42 @@ if TYPE_CHECKING:
 MODELS: dict[str, str] = {
     "prior": "workbench.models.prior:Prior",
     "text-tfidf": "workbench.models.text:TfidfClassifier",
+    "text-vectors": "workbench.models.vectors:VectorClassifier",
     "text-clip": "workbench.models.clip:TextClip",
     "image-clip": "workbench.models.clip:ImageClip",
+    "video-clip": "workbench.models.clip:VideoClip",
+    "image-timm": "workbench.models.backbone:ImageTimm",
     "late-fusion": "workbench.models.ensemble:LateFusion",
     "clip-concat": "workbench.models.clip:ClipConcat",
     "clip-cross": "workbench.models.clip:ClipCross",
     "clip-align": "workbench.models.clip:ClipAlign",
+    "clip-attention": "workbench.models.attention:ClipAttention",
+    "clip-finetune": "workbench.models.finetune:ClipFinetune",
+    "clip-retrieval": "workbench.models.retrieval:ClipRetrieval",
+    "picture-words": "workbench.models.words:PictureWords",
     "scores": "workbench.models.scores:Scores",
+    "text-tokens": "workbench.models.tokens:TokensClassifier",
+    "author-profile": "workbench.models.author:AuthorProfile",
+    "misinformation": "workbench.models.misinformation:Misinformation",
+    "ensemble": "workbench.models.ensemble:Ensemble",
+    "per-group": "workbench.models.groups:PerGroup",
+    "text-transformer": "workbench.models.transformer:Transformer",
+    "text-hashing": "workbench.models.hashing:HashingClassifier",
+    "clip-zeroshot": "workbench.models.zeroshot:ClipZeroShot",
+    "vlm-prompt": "workbench.models.vlm:VlmPrompt",
 }
+
+
+class Look(NamedTuple):
+    """What one look at some posts gives: logits (n_posts, n_labels), and per modality each post's reason or None.
+
+    kinds (n_posts, n_labels), or None: which reading of the text a score is of where it is not the text as it stands,
+    in words that complete "scored by its reading with ..."; None for all other scores.
+    """
+
+    logits: np.ndarray
+    unread: dict[str, list[str | None]]
+    kinds: np.ndarray | None = None
 
 
 class Classifier(ABC):
@@ -54,15 +87,18 @@ class Classifier(ABC):
 
     Attributes:
         name: its name in MODELS; options: parsed; taxonomy: whose labels it scores; store: where features come from.
-        modalities: what of a post it looks at, in the order of `schema.MODALITIES`; it may depend on the options.
+        modalities: what of a post it looks at, in the order of `schema.MODALITIES`; it may depend on the options, and
+            shrink when fitting.
         seeded: whether the seed can change the model at all; where False, one fit stands for all seeds.
+        search: option name -> values worth trying, for `studies.search`; empty where there is nothing to choose.
         record: what fitting found out (chosen strength, best epoch), plain JSON, saved with the model.
         learnable (n_labels,): which labels have known training posts of both classes.
     """
 
     options_class: ClassVar[type[Options]] = Options
     modalities: tuple[str, ...] = ()
-    seeded: ClassVar[bool] = True
+    seeded: bool = True
+    search: ClassVar[dict[str, tuple]] = {}
 
     def __init__(self, name: str, options: Options, *, taxonomy: Taxonomy, store: FeatureStore | None) -> None:
         self.name, self.options, self.taxonomy, self.store = name, options, taxonomy, store
@@ -73,10 +109,26 @@ class Classifier(ABC):
     # ------------------------------------------------------------------------------------------------- the contract
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of `schema.INPUTS` that scores depend on, in their order; the modalities among them."""
+        return self.modalities
+
+    @property
     def untaught(self) -> tuple[str, ...]:
         """The labels that no training post knew; their scores are NaN."""
         self._require_fitted()
         return tuple(name for name, value in zip(self.taxonomy.names, self.constants, strict=True) if np.isnan(value))
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers training chose; what is only counted or measured on the way (a mean, an idf) is none."""
+        self._require_fitted()
+        return sum(array.size for array in self._state()[1].values())
+
+    @property
+    def decided(self) -> bool:
+        """Whether its scores are decisions already: flagged from log-odds 0 on, with neither calibration nor choice."""
+        return False
 
     def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> Self:
         """Learn from the corpus table `train`; `validation` only stops or chooses. Returns the classifier."""
@@ -88,13 +140,26 @@ class Classifier(ABC):
 
     def logits(self, posts: pa.Table) -> np.ndarray:
         """Return float32 (n_posts, n_labels), NaN rows where nothing is readable; only INPUTS columns are looked at."""
+        return self.look(posts).logits
+
+    def unread(self, posts: pa.Table) -> dict[str, list[str | None]]:
+        """Return, for each of `modalities`, why each post's content of that kind could not be read.
+
+        None where it could be read and where the post declares none.
+        """
+        return self.look(posts).unread
+
+    def look(self, posts: pa.Table) -> Look:
+        """Return logits and unread from one look at the posts' content."""
         self._require_fitted()
         if len(posts) == 0:
-            return np.empty((0, len(self.taxonomy.names)), dtype=np.float32)
-        scores, readable = self._score(posts.select([name for name in INPUTS.names if name in posts.column_names]))
-        out = np.where(self.learnable, scores, self.constants).astype(np.float32)
-        out[~readable] = np.nan
-        return out
+            empty = np.empty((0, len(self.taxonomy.names)), dtype=np.float32)
+            return Look(empty, {name: [] for name in self.modalities})
+        seen = posts.select([name for name in INPUTS.names if name in posts.column_names])
+        scores, readable, unread, *kinds = self._look(seen)
+        logits = np.where(self.learnable, scores, self.constants).astype(np.float32)
+        logits[~readable] = np.nan
+        return Look(logits, {name: [None] * len(posts) for name in self.modalities} | unread, *kinds)
 
     def save(self, folder: Path | str) -> None:
         """Write the fitted model into a folder of its own, in the place of an earlier model there."""
@@ -121,6 +186,13 @@ class Classifier(ABC):
     @abstractmethod
     def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         """Return scores (n_posts, n_labels) and readable (n_posts,); columns that are not learnable are ignored."""
+
+    def _look(self, posts: pa.Table) -> tuple[Any, ...]:
+        """Return what `_score` does and, for modalities whose content can fail, what `unread` does.
+
+        A fourth value, where a model has it, is `Look.kinds`.
+        """
+        return *self._score(posts), {}
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what was learnt as plain JSON and arrays by name."""
@@ -161,17 +233,28 @@ def create(
     name: str, options: dict[str, Any] | None = None, *, taxonomy: Taxonomy, store: FeatureStore | None
 ) -> Classifier:
     """Return an untrained classifier; raises WorkbenchError for an unknown name or option."""
-    return _class(name)(name, _parsed(name, options), taxonomy=taxonomy, store=store)
+    return _class(name)(name, parse(name, options), taxonomy=taxonomy, store=store)
 
 
 def check(name: str, options: dict[str, Any] | None = None) -> None:
-    """Raise WorkbenchError, in one sentence, for an unknown model or option; builds nothing."""
-    _parsed(name, options)
+    """Raise WorkbenchError, in one sentence, for an unknown model, option or encoder; builds and loads nothing."""
+    artefacts(name, options)
+
+
+def parse(name: str, options: dict[str, Any] | None = None) -> Options:
+    """Return a model's options; raises WorkbenchError for an unknown model or option."""
+    kind = _class(name)
+    parsed = kind.options_class.parse(options, f"options of model {name!r}")
+    kind.check_options(parsed)
+    return parsed
 
 
 def artefacts(name: str, options: dict[str, Any] | None = None) -> list[Path]:
-    """Return the files whose content a model depends on: its encoder's, a file of scores, its members' too."""
-    parsed, found = _parsed(name, options), {}
+    """Return the files whose content a model depends on: its encoder's, a file of scores, its members' too.
+
+    Raises WorkbenchError where one of them names an encoder that does not exist.
+    """
+    parsed, found = parse(name, options), {}
     own = _class(name).files(parsed)
     inner = [path for member in _class(name).members(parsed) for path in artefacts(*member)]
     found.update(dict.fromkeys([*own, *inner]))
@@ -181,7 +264,7 @@ def artefacts(name: str, options: dict[str, Any] | None = None) -> list[Path]:
 def modules(name: str, options: dict[str, Any] | None = None) -> list[str]:
     """Return the dotted modules that a model's entries in MODELS name, its members' too."""
     found = [_entry(name).partition(":")[0]]
-    for member in _class(name).members(_parsed(name, options)):
+    for member in _class(name).members(parse(name, options)):
         found += modules(*member)
     return list(dict.fromkeys(found))
 
@@ -197,7 +280,7 @@ def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) 
     name = head.get("model")
     model = create(name, head.get("options"), taxonomy=taxonomy, store=store)
     try:
-        model.record = head["record"]
+        model.record, model.modalities = head["record"], tuple(head["modalities"])
         model.constants, model.learnable = arrays["classifier.constants"], arrays["classifier.learnable"]
         model._restore(head["state"], arrays, Path(folder))
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
@@ -213,6 +296,11 @@ def option_names(name: str) -> tuple[str, ...]:
     return tuple(_class(name).options_class.model_fields)
 
 
+def space(name: str) -> dict[str, tuple]:
+    """Return the options of a model that are worth searching, each with its candidates."""
+    return dict(_class(name).search)
+
+
 def _entry(name: str) -> str:
     if name not in MODELS:
         raise WorkbenchError(unknown("model", name, MODELS))
@@ -222,13 +310,6 @@ def _entry(name: str) -> str:
 def _class(name: str) -> type[Classifier]:
     module, _, attribute = _entry(name).partition(":")
     return getattr(import_module(module), attribute)
-
-
-def _parsed(name: str, options: dict[str, Any] | None) -> Options:
-    kind = _class(name)
-    parsed = kind.options_class.parse(options, f"options of model {name!r}")
-    kind.check_options(parsed)
-    return parsed
 
 
 # ------------------------------------------------------------------------------------------------------- label states

@@ -1,8 +1,10 @@
 """The small network that turns encoder embeddings of a post's halves into one logit per label.
 
-A *half* is what one modality says: `halves` is a tuple with one (n_posts, dim) tensor per modality, `present`
-(n_posts, n_halves) says which post has which half. An absent half is replaced by a learned vector and announced by a
-flag, so that it is never mistaken for content.
+A *half* is what is read, or what is seen, of a post: `halves` is a tuple of (n_rows, dim) tensors, `present` (n_rows,
+n_halves) says which row has which half. An absent half is replaced by a learned vector and announced by a flag, so that
+it is never mistaken for content. A post is one row, or several (the frames of a clip): then its logit is the maximum
+over its rows, label by label (multiple-instance learning in its standard form; Maron and Lozano-Perez 1997), or what
+another of POOLS makes of them.
 
 One network serves all models: a hidden layer over [the halves, the flags, their fusion]. Without a fusion it is an MLP
 over the concatenation; `cross` adds the outer product of the projected halves, `align` their element-wise product. Both
@@ -24,6 +26,53 @@ from torch import nn
 from torch.nn import functional
 
 Halves = tuple[torch.Tensor, ...]
+ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu, "tanh": torch.tanh, "silu": functional.silu}
+
+
+def highest(logits: torch.Tensor, owner: torch.Tensor | None) -> torch.Tensor:
+    """Return each post's maximum (n_posts, n_labels) over its rows of `logits (n_rows, n_labels)`.
+
+    owner (n_rows,): the post of each row, the numbers 0 to n_posts - 1 in order; None: a row is a post. Rows that tie
+    share the gradient, so the result does not depend on their order.
+    """
+    if owner is None:
+        return logits
+    lowest = logits.new_full((int(owner[-1]) + 1, logits.shape[1]), -torch.inf)
+    return lowest.scatter_reduce(0, owner[:, None].expand_as(logits), logits, "amax")
+
+
+def noisy_or(logits: torch.Tensor, owner: torch.Tensor | None) -> torch.Tensor:
+    """Return the log-odds (n_posts, n_labels) that at least one of each post's rows holds, if rows err independently.
+
+    P = 1 - prod_k (1 - p_k) (Pearl 1988; for bags, Zhang, Platt and Viola 2005), computed in logs: with
+    s = sum_k softplus(l_k), P = 1 - exp(-s) and its log-odds are s + log(1 - exp(-s)). Arguments as for `highest`.
+    """
+    if owner is None:
+        return logits
+    parts = functional.softplus(logits)
+    s = parts.new_zeros((int(owner[-1]) + 1, logits.shape[1])).index_add(0, owner, parts)
+    s = s.clamp_min(1e-30)  # log-odds of -69; nearer to the smallest number, expm1 gives 0
+    return s + torch.log(-torch.expm1(-s))
+
+
+def attended(rows: torch.Tensor, owner: torch.Tensor | None) -> torch.Tensor:
+    """Return each post's mean (n_posts, n_labels) of its rows, weighted by attention.
+
+    rows (n_rows, n_labels + 1): logits, then the attention's score, of which a softmax over a post's rows makes the
+    weights. As the output layer is linear and weights add up to one, this equals Ilse, Tomczak and Welling 2018
+    (https://arxiv.org/abs/1802.04712, equation 9), who weight what goes into that layer. Arguments as for `highest`.
+    """
+    logits, scores = rows[:, :-1], rows[:, -1:]
+    if owner is None:
+        return logits
+    weights = torch.exp(scores - highest(scores, owner).detach()[owner])
+    n = int(owner[-1]) + 1
+    total = weights.new_zeros((n, 1)).index_add(0, owner, weights)
+    return logits.new_zeros((n, logits.shape[1])).index_add(0, owner, weights * logits) / total
+
+
+POOLS = {"max": highest, "mean": highest, "noisy-or": noisy_or, "attention": attended}
+"""How the logits of a post's rows become the post's, by pooling; "mean" is of vectors, before the network."""
 
 
 class Linear(nn.Linear):
@@ -44,16 +93,21 @@ class Dropout(nn.Module):
         super().__init__()
         self.share, self.generator = share, generator
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return x with a share of its entries set to zero and the others scaled up; x itself outside training."""
+    def forward(self, x: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
+        """Return x with a share of its entries set to zero and the others scaled up; x itself outside training.
+
+        owner (n_rows,): rows of one owner share a mask, so that a maximum over them is not one over luck; the numbers
+        0 to n - 1 in order. None: every row has its own.
+        """
         if not self.training or self.share == 0:
             return x
-        keep = torch.rand(x.shape, generator=self.generator) >= self.share
-        return x * keep.to(x.device) / (1 - self.share)
+        masks = len(x) if owner is None else int(owner[-1]) + 1
+        keep = (torch.rand((masks, *x.shape[1:]), generator=self.generator) >= self.share).to(x.device)
+        return x * (keep if owner is None else keep[owner]) / (1 - self.share)
 
 
 class Projection(nn.Module):
-    """A half as its resemblance to `rank` prototypes: (n_posts, dim) -> (n_posts, rank)."""
+    """A half as its resemblance to `rank` prototypes: (n_rows, dim) -> (n_rows, rank)."""
 
     def __init__(self, dim: int, rank: int, kind: Literal["softmax", "linear"], generator: torch.Generator | None):
         super().__init__()
@@ -65,14 +119,34 @@ class Projection(nn.Module):
         return torch.softmax(x, dim=1) * math.sqrt(x.shape[1]) if self.kind == "softmax" else x
 
 
+class Attention(nn.Module):
+    """The gated attention's score of each row, (n_rows, dim) -> (n_rows, 1) (Ilse, Tomczak and Welling 2018)."""
+
+    UNITS = 32
+
+    def __init__(self, dim: int, generator: torch.Generator | None):
+        super().__init__()
+        self.what, self.gate, self.score = (
+            Linear(dim, self.UNITS, generator),
+            Linear(dim, self.UNITS, generator),
+            Linear(self.UNITS, 1, generator),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the scores before the softmax."""
+        return self.score(torch.tanh(self.what(x)) * torch.sigmoid(self.gate(x)))
+
+
 class Head(nn.Module):
-    """Logits (n_posts, n_labels) from whitened halves, with or without a fusion of two of them.
+    """Logits (n_rows, n_labels) from whitened halves, with or without a fusion of two of them.
 
     Args:
         dims: length of each half's vectors; n_labels: outputs.
         hidden: units of the hidden layer, 0 for none; dropout: share of inputs and hidden units dropped in training.
         fusion: None, "cross" or "align" (these need two halves), with `rank` and `projection`.
+        activation: of the hidden layer, a name of ACTIVATIONS.
         generator: of the first weights and the dropout masks, on the CPU; None for a network about to be loaded.
+        pooling: a name of POOLS, by which `pool` makes a post's logits from those of its rows.
     """
 
     def __init__(
@@ -83,7 +157,9 @@ class Head(nn.Module):
         hidden: int,
         dropout: float,
         fusion: tuple[str, int, str] | None = None,
+        activation: str = "gelu",
         generator: torch.Generator | None = None,
+        pooling: str = "max",
     ):
         super().__init__()
         self.absent = nn.ParameterList([nn.Parameter(torch.randn(dim, generator=generator) * 0.1) for dim in dims])
@@ -91,18 +167,29 @@ class Head(nn.Module):
         self.projections = nn.ModuleList([Projection(dim, rank, projection, generator) for dim in dims if rank])
         fused = {None: 0, "cross": rank * rank, "align": rank}[self.fusion]
         inputs = sum(dims) + len(dims) + fused
-        self.drop = Dropout(dropout, generator)
+        self.drop, self.activation = Dropout(dropout, generator), activation
         self.hidden = Linear(inputs, hidden, generator) if hidden else None
         self.output = Linear(hidden or inputs, n_labels, generator)
+        self.pool, self.attention = POOLS[pooling], None
+        if pooling == "attention":
+            self.attention = Attention(hidden or inputs, generator)
 
-    def forward(self, halves: Halves, present: torch.Tensor) -> torch.Tensor:
-        """Return logits (n_posts, n_labels); rows of `halves` where `present` is False are not looked at."""
+    def forward(self, halves: Halves, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
+        """Return logits (n_rows, n_labels); entries of `halves` where `present` is False are not looked at.
+
+        With attention there is one more column, the attention's score, for `pool`.
+
+        owner (n_rows,): the post of each row where posts have several, for `Dropout`.
+        """
+        x = self.inner(halves, present, owner)
+        return self.output(x) if self.attention is None else torch.cat([self.output(x), self.attention(x)], dim=1)
+
+    def inner(self, halves: Halves, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what the output layer sees (n_rows, hidden): the hidden layer, or the halves and their fusion."""
         filled = [torch.where(present[:, [h]], x, self.absent[h]) for h, x in enumerate(halves)]
-        filled = [self.drop(x) for x in filled]
+        filled = [self.drop(x, owner) for x in filled]
         x = torch.cat([*filled, present.to(filled[0].dtype), *self._fused(filled)], dim=1)
-        if self.hidden is not None:
-            x = self.drop(functional.gelu(self.hidden(x)))
-        return self.output(x)
+        return x if self.hidden is None else self.drop(ACTIVATIONS[self.activation](self.hidden(x)), owner)
 
     def _fused(self, halves: list[torch.Tensor]) -> list[torch.Tensor]:
         if self.fusion is None:
@@ -110,4 +197,4 @@ class Head(nn.Module):
         left, right = (project(x) for project, x in zip(self.projections, halves, strict=True))
         if self.fusion == "align":
             return [left * right]
-        return [(left[:, :, None] * right[:, None, :]).flatten(1)]  # (n_posts, rank, rank) -> (n_posts, rank * rank)
+        return [(left[:, :, None] * right[:, None, :]).flatten(1)]  # (n_rows, rank, rank) -> (n_rows, rank * rank)

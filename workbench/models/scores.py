@@ -32,6 +32,11 @@ class ScoresOptions(Options):
         default_factory=dict, description="Label to column; labels not named here use the column of their own name."
     )
     scale: Literal["prob", "logit"] = Field("prob", description="Probabilities from 0 to 1, or log-odds.")
+    decisions: dict[str, bool] = Field(
+        {},
+        description="Where the columns hold decisions and no scores: what each word in them means, such as "
+        "{hateful: true, non-hateful: false}; posts are then flagged as the file says.",
+    )
     modalities: tuple[Literal["text", "image", "video"], ...] = Field(
         (), description="What of a post the scores were made from; empty: not said."
     )
@@ -57,6 +62,11 @@ class Scores(Classifier):
                 raise WorkbenchError(f"options of model {name!r}: {unknown('label', label, self.taxonomy.names)}")
         self.ids: list[str] = []
         self.table = np.empty((0, len(self.taxonomy.names)), dtype=np.float32)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the file holds decisions."""
+        return bool(self.options.decisions)
 
     @classmethod
     def files(cls, options: ScoresOptions) -> list[Path]:
@@ -113,7 +123,7 @@ def read(options: ScoresOptions, labels: tuple[str, ...]) -> tuple[list[str], np
         raise WorkbenchError(f"{path}: {table[options.id].null_count} rows have no {options.id!r}; delete or name them")
     scores = np.full((len(table), len(labels)), np.nan)
     for label, column in columns.items():
-        scores[:, labels.index(label)] = _numbers(table[column], path, column, options.scale)
+        scores[:, labels.index(label)] = _column(table[column], path, column, options)
     return _unique(table[options.id].cast(pa.string()).to_pylist(), scores, path)
 
 
@@ -125,6 +135,19 @@ def _unique(ids: list[str], scores: np.ndarray, path: Path) -> tuple[list[str], 
         if other != row and not np.array_equal(scores[other], scores[row], equal_nan=True):
             raise WorkbenchError(f"{path} gives post {name!r} two different scores; keep one of its rows")
     return list(first), scores[list(first.values())].astype(np.float32)
+
+
+def _column(column: pa.ChunkedArray, path: Path, name: str, options: ScoresOptions) -> np.ndarray:
+    """Return one column as finite log-odds (n_rows,) float64, NaN where it is empty."""
+    if not options.decisions:
+        return _numbers(column, path, name, options.scale)
+    words = ["true" if word is True else "false" if word is False else word for word in column.to_pylist()]
+    words = [None if word is None else str(word) for word in words]
+    strange = next((word for word in words if word is not None and word not in options.decisions), None)
+    if strange is not None:
+        raise WorkbenchError(f"{path}, column {name!r}: {unknown('decision', strange, options.decisions)}")
+    edge = np.log1p(-EDGE) - np.log(EDGE)
+    return np.array([np.nan if word is None else edge if options.decisions[word] else -edge for word in words])
 
 
 def _numbers(column: pa.ChunkedArray, path: Path, name: str, scale: str) -> np.ndarray:

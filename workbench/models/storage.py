@@ -92,10 +92,10 @@ def _head(folder: Path) -> dict[str, Any]:
         raise WorkbenchError(f"{folder} holds no model: {error.strerror or error} ({HEAD}); check the path") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise WorkbenchError(f"{path} is not the head of a model; {_AGAIN}") from None
-    if head.get("format") != FORMAT:
-        raise WorkbenchError(f"{path} has format {head.get('format')!r}, this workbench reads {FORMAT}; {_AGAIN}")
     if not whole or digest != _digest(head):
         raise WorkbenchError(f"{path} was changed after it was written (sha256 differs); {_AGAIN}")
+    if head.get("format") != FORMAT:
+        raise WorkbenchError(f"{path} has format {head.get('format')!r}, this workbench reads {FORMAT}; {_AGAIN}")
     return head
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,10 +26,12 @@ from sklearn.preprocessing import normalize
 
 from workbench.metrics.classification import average_precision
 from workbench.models import Classifier, two_classes
-from workbench.preprocessing.text import TextOptions, clean
-from workbench.schema import Options, declared, label_matrix
+from workbench.models.views import learn_words, said, texts, views
+from workbench.preprocessing.spelling import Lexicon
+from workbench.preprocessing.text import TextOptions
+from workbench.schema import Options, label_matrix
 
-VOCABULARY = "vocabulary.json"
+VOCABULARY, LEXICON = "vocabulary.json", "lexicon.json"
 ENOUGH = 10  # positives and negatives that validation must have to choose C for a label
 WORD = r"(?u)\b\w+\b"  # one-letter words too: "u", "I"
 
@@ -51,6 +53,9 @@ class TfidfOptions(Options):
     class_weight: Literal["balanced"] | None = Field(None, description="Weigh both classes alike, or not (null).")
     ratios: bool = Field(True, description="Whether n-grams count by how differently the two classes use them.")
     text: TextOptions = Field(TextOptions(), description="How a text is cleaned before n-grams are counted.")
+    readings: bool = Field(
+        True, description="Whether a post scores the highest of its readings, which undo disguises, or as it stands."
+    )
 
     @field_validator("C", mode="before")
     @classmethod
@@ -75,6 +80,7 @@ class Ngrams:
 
     def __init__(self, analyzer: str, span: tuple[int, int], vocabulary: list[str] | None = None) -> None:
         self.analyzer, self.span, self.vocabulary = analyzer, span, vocabulary
+        self._fixed: CountVectorizer | None = None
 
     def _counter(self, vocabulary: list[str] | None) -> CountVectorizer:
         pattern = {"token_pattern": WORD} if self.analyzer == "word" else {}
@@ -101,7 +107,9 @@ class Ngrams:
         """Return the counts (n_texts, n_ngrams) of the vocabulary's n-grams."""
         if not self.vocabulary:
             return sparse.csr_array((len(texts), 0))
-        return self._counter(self.vocabulary).transform(texts)
+        if self._fixed is None or self._fixed.vocabulary is not self.vocabulary:
+            self._fixed = self._counter(self.vocabulary)  # taking in a vocabulary costs more than counting one text
+        return self._fixed.transform(texts)
 
 
 class TfidfClassifier(Classifier):
@@ -111,24 +119,39 @@ class TfidfClassifier(Classifier):
     options: TfidfOptions
     modalities = ("text",)
     seeded = False
+    search: ClassVar[dict[str, tuple]] = {
+        "ngrams": ((1, 1), (1, 2), (1, 3)),
+        "char_ngrams": (None, (2, 5), (3, 5)),
+        "min_df": (1, 2, 5),
+        "ratios": (True, False),
+        "class_weight": (None, "balanced"),
+    }
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)
         spans = {"word": self.options.ngrams, "char_wb": self.options.char_ngrams}
         self.kinds = [Ngrams(analyzer, span) for analyzer, span in spans.items() if span]
+        self.lexicon: Lexicon | None = None
         self.idf = np.zeros(0)
         self.ratios = self.weights = np.zeros((0, len(self.taxonomy.names)))  # (n_ngrams, n_labels) both
         self.bias = np.zeros(len(self.taxonomy.names))
 
+    @property
+    def parameters(self) -> int:
+        """The weights and biases of all labels."""
+        self._require_fitted()
+        return self.weights.size + self.bias.size
+
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        rows = declared(train)["text"]
+        rows = said(train, self.options.text)
         y, known = (array[rows] for array in label_matrix(train, self.taxonomy))
         self.learnable &= two_classes(y, known)
-        texts = self._texts(train, rows)
+        self.lexicon = learn_words(texts(train, rows), self.options.text)
+        cleaned = self._texts(train, rows)
         least, most = self.options.min_df, self.options.max_features
-        counts = sparse.csr_array(sparse.hstack([kind.learn(texts, least, most) for kind in self.kinds]))
+        counts = sparse.csr_array(sparse.hstack([kind.learn(cleaned, least, most) for kind in self.kinds]))
         # Smoothed as if one more post had every n-gram: log((1 + n) / (1 + df)) + 1.
-        self.idf = np.log((1 + len(texts)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
+        self.idf = np.log((1 + len(cleaned)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
         if counts.shape[1] == 0:
             self.learnable[:] = False
         x = self._weighted(counts)
@@ -158,22 +181,32 @@ class TfidfClassifier(Classifier):
 
     def _held_out(self, validation: pa.Table) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
         """Return features, y and known of the validation posts that have a text."""
-        rows = declared(validation)["text"]
+        rows = said(validation, self.options.text)
         y, known = label_matrix(validation, self.taxonomy)
         return self._features(self._texts(validation, rows)), y[rows], known[rows]
 
     def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        readable = declared(posts)["text"]
+        return self._look(posts)[:2]
+
+    def _look(self, posts: pa.Table) -> tuple[Any, ...]:
+        readable = said(posts, self.options.text)
         scores = np.zeros((len(posts), len(self.bias)))
-        if readable.any():
-            x = self._features(self._texts(posts, readable))
-            length = np.sqrt((x * x) @ self.ratios**2)  # of each row once the ratios have scaled it
-            scores[readable] = x @ (self.ratios * self.weights) / np.where(length > 0, length, 1.0) + self.bias
-        return scores, readable
+        kinds = np.full(scores.shape, None, dtype=object)
+        at = np.flatnonzero(readable)
+        for part in views(texts(posts, readable), self.options.text, self.lexicon, self.options.readings):
+            rows, at = at[: len(part.start)], at[len(part.start) :]
+            scores[rows], kinds[rows] = part.highest(self._linear(self._features(part.texts)))
+        return scores, readable, {}, kinds
+
+    def _linear(self, x: sparse.csr_array) -> np.ndarray:
+        """Return scores (n_texts, n_labels) of weighted n-grams."""
+        length = np.sqrt((x * x) @ self.ratios**2)  # of each row once the ratios have scaled it
+        return x @ (self.ratios * self.weights) / np.where(length > 0, length, 1.0) + self.bias
 
     def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
-        texts = table["text"].filter(pa.array(rows)).to_pylist()
-        return [clean(text, self.options.text) for text in texts]
+        """Return the first readings of some posts' texts."""
+        parts = views(texts(table, rows), self.options.text, self.lexicon, False)
+        return [text for part in parts for text in part.texts]
 
     def _features(self, texts: list[str]) -> sparse.csr_array:
         """Return the weighted n-grams (n_texts, n_ngrams) of cleaned texts."""
@@ -189,11 +222,15 @@ class TfidfClassifier(Classifier):
     def _save_parts(self, folder: Path) -> None:
         vocabularies = {kind.analyzer: kind.vocabulary for kind in self.kinds}
         (folder / VOCABULARY).write_text(json.dumps(vocabularies, indent=0), encoding="utf-8")
+        if self.lexicon is not None:
+            (folder / LEXICON).write_text(json.dumps(self.lexicon.words, indent=0), encoding="utf-8")
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         vocabularies = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
         for kind in self.kinds:
             kind.vocabulary = vocabularies[kind.analyzer]
+        if self.options.text.spelling:
+            self.lexicon = Lexicon(json.loads((folder / LEXICON).read_text(encoding="utf-8")))
         self.idf, self.ratios = arrays["idf"], arrays["ratios"]
         self.weights, self.bias = arrays["weights"], arrays["bias"]
 

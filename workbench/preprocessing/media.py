@@ -1,19 +1,22 @@
-"""A picture of a corpus row, wherever its bytes are."""
+"""A picture or a clip of a corpus row, wherever its bytes are."""
 
 from __future__ import annotations
 
 import errno
 import stat
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from workbench.preprocessing.image import DEFAULT, Picture, decode
+from workbench.preprocessing import image, video
+
+LIMITS = {"image": image.DEFAULT.max_bytes, "video": video.DEFAULT.max_bytes}
+"""The bytes of the largest file of each kind that is decoded."""
 
 
-def content(media: dict[str, Any] | None) -> bytes | None:
-    """Return the encoded picture of an `image` cell ({"bytes", "path"}), None where the post brings none.
+def content(media: dict[str, Any] | None, kind: Literal["image", "video"] = "image") -> bytes | None:
+    """Return the encoded content of an `image` or `video` cell ({"bytes", "path"}), None where the post brings none.
 
-    Raises OSError where its file cannot be read or is larger than any picture that is decoded.
+    Raises OSError where its file cannot be read or is larger than any of its kind that is decoded.
     """
     if not media or (media["bytes"] is None and not media["path"]):
         return None
@@ -25,12 +28,12 @@ def content(media: dict[str, Any] | None) -> bytes | None:
         raise OSError(errno.EINVAL, str(error)) from None
     if not stat.S_ISREG(about.st_mode):
         raise OSError(errno.EINVAL, "it is not a file")
-    if about.st_size > DEFAULT.max_bytes:
-        raise OSError(errno.EFBIG, f"it has {about.st_size:,} bytes; at most {DEFAULT.max_bytes:,} are read")
+    if about.st_size > LIMITS[kind]:
+        raise OSError(errno.EFBIG, f"it has {about.st_size:,} bytes; at most {LIMITS[kind]:,} are read")
     return Path(media["path"]).read_bytes()
 
 
-def picture(media: dict[str, Any] | None) -> Picture | None:
+def picture(media: dict[str, Any] | None) -> image.Picture | None:
     """Return the decoded picture of an `image` cell, None where the post brings none.
 
     A file that cannot be read is a picture without readings, like one that cannot be decoded.
@@ -38,5 +41,21 @@ def picture(media: dict[str, Any] | None) -> Picture | None:
     try:
         data = content(media)
     except OSError as error:
-        return Picture((), f"The file {Path(media['path']).name!r} cannot be read: {error.strerror}.")
-    return None if data is None else decode(data)
+        return image.Picture((), _unreadable(media, error))
+    return None if data is None else image.decode(data)
+
+
+def clip(media: dict[str, Any] | None) -> video.Clip | None:
+    """Return the decoded clip of a `video` cell, None where the post brings none.
+
+    A file that cannot be read is a clip without frames, like one that cannot be decoded.
+    """
+    try:
+        data = content(media, "video")
+    except OSError as error:
+        return video.Clip((), (), _unreadable(media, error))
+    return None if data is None else video.decode(data)
+
+
+def _unreadable(media: dict[str, Any], error: OSError) -> str:
+    return f"The file {Path(media['path']).name!r} cannot be read: {error.strerror}."

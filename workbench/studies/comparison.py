@@ -12,22 +12,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
-from workbench.metrics import intervals
-from workbench.metrics.classification import METRICS
+from workbench.metrics import intervals, planning
+from workbench.metrics.ranking import RANKED
+from workbench.metrics.table import METRICS
 from workbench.schema import Options, WorkbenchError, unknown
+from workbench.studies import bias, disagreement, functional, slices
 from workbench.studies.predictions import Run, check_same_items, items_digest, load_run
-from workbench.studies.resampled import AREAS, NAMES, VIEWS, Cell, Seen, at_once, ceiling, permutation, resample
+from workbench.studies.resampled import NAMES, POOLED, VIEWS, Cell, Seen, at_once, ceiling, permutation, resample
 
-__all__ = ["CompareOptions", "Run", "compare", "load_run", "tables"]
+__all__ = ["CompareOptions", "Run", "compare", "load_run"]
 
 BEST, MACRO, MAIN, VALIDATION, LATE_FUSION = "best-unimodal", "macro", "test", "validation", "late-fusion"
 LEAK_ALPHA = 0.01
-HEADLINE = ("precision", "recall", "f1", "roc_auc")
 
 
 class CompareOptions(Options):
@@ -42,6 +43,15 @@ class CompareOptions(Options):
     resamples: int = Field(2000, ge=100, description="Bootstrap resamples of whole groups, for intervals.")
     draws: int = Field(10_000, ge=10_000, description="Permutations of whole groups, for p-values.")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Intervals cover 1 - alpha; equivalence uses 1 - 2 alpha.")
+    margin: float = Field(0.01, gt=0, lt=1, description="A smaller difference than this matters to nobody.")
+    power: float = Field(0.8, gt=0.5, lt=1, description="How surely a planned test set is to find a difference.")
+    prevalences: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.001, 0.01, 0.05), description="Shares of harmful posts at which the report says what reviewers would see."
+    )
+    slices: tuple[str, ...] | None = Field(
+        None, description="Columns to slice by, those that the corpus keeps included; default: the standard ones."
+    )
+    slice_resamples: int = Field(500, ge=100, description="Bootstrap resamples for the intervals of slices.")
     few: int = Field(20, ge=1, description="Fewer positives than this are marked `few`.")
     seed: int = Field(0, ge=0, description="Seed of all resampling.")
 
@@ -74,6 +84,10 @@ def compare(study: str, question: str, runs: list[Run], settings: CompareOptions
             if (test, view) == (MAIN, settings.view):
                 result["differences"] = table.differences(result["best_unimodal"])
                 result["late_fusion_limit"], result["leak_test"] = table.against_ceilings()
+    everything = Cell.of(runs, MAIN, "all", settings.seed)
+    result |= {"slices": slices.sliced(runs, everything, settings), "bias": bias.biased(runs, tests, settings)}
+    result["disagreement"] = disagreement.disagreement(runs, MAIN, settings)
+    result["suites"] = functional.tested(runs, tests, alpha=settings.alpha, few=settings.few)
     return _plain(result)
 
 
@@ -88,8 +102,8 @@ def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
     check_same_items(runs)
     if settings.label not in (MACRO, *runs[0].labels):
         raise WorkbenchError(f"compare.label: {unknown('label', settings.label, (MACRO, *runs[0].labels))}")
-    if settings.metric == "f1_micro" and settings.label != MACRO:
-        raise WorkbenchError("compare.metric f1_micro sums over labels, so compare.label must be macro")
+    if settings.metric in POOLED and settings.label != MACRO:
+        raise WorkbenchError(f"compare.metric {settings.metric} is over all labels, so compare.label must be macro")
     for name in (name for pair in settings.pairs for name in pair):
         if name not in (*aliases, BEST):
             raise WorkbenchError(f"compare.pairs: {unknown('model', name, (*aliases, BEST))}")
@@ -128,7 +142,7 @@ def best_unimodal(runs: Sequence[Run], settings: CompareOptions) -> str | None:
     used = np.logical_and.reduce([cell.defined, *(one.ranked for one in seen)])
     place, better = _place(runs[0].labels, settings), -1 if _lower_is_better(settings.metric) else 1
     values = {}
-    for one in (one for one in seen if len(one.run.modalities) == 1):
+    for one in (one for one in seen if one.run.unimodal):
         value = at_once(one.statistic(used), cell)[place[0], :, place[1]].mean()
         if not np.isnan(value):
             values[one.run.alias] = better * value
@@ -151,7 +165,8 @@ def _place(labels: Sequence[str], settings: CompareOptions) -> tuple[int, int]:
 class _Table:
     """All runs in one cell: draws, alias -> (NAMES, L + 1, 1 + resamples), mean over seeds, the sample itself first.
 
-    used (L,): the labels of macro; spread, alias -> (NAMES, L + 1): standard deviation over seeds, NaN for one seed.
+    used (L,): the labels of macro; left_out, alias -> (NAMES, L + 1, blocks): the
+    same without each block of groups; spread, alias -> (NAMES, L + 1): standard deviation over seeds, NaN for one seed.
     """
 
     cell: Cell
@@ -159,19 +174,24 @@ class _Table:
     seen: dict[str, Seen]
     used: np.ndarray
     draws: dict[str, np.ndarray]
+    left_out: dict[str, np.ndarray]
     spread: dict[str, np.ndarray]
 
     @classmethod
     def of(cls, runs: Sequence[Run], cell: Cell, settings: CompareOptions) -> _Table:
         seen = {run.alias: Seen(run, cell) for run in runs}
         used = np.logical_and.reduce([cell.defined, *(one.ranked for one in seen.values())])
-        draws, spread = {}, {}
+        draws, left_out, spread = {}, {}, {}
         for alias, one in seen.items():
-            by_seed = resample(one.statistic(used), cell, settings.resamples)
+            statistic = one.statistic(used)
+            by_seed = resample(statistic, cell, settings.resamples)
             draws[alias] = by_seed.mean(axis=1)
+            left_out[alias] = intervals.leave_out(statistic, cell.groups, seed=cell.seed, rows=len(cell.codes)).mean(
+                axis=1
+            )
             several = by_seed.shape[1] > 1
             spread[alias] = by_seed[..., 0].std(axis=1, ddof=1) if several else np.full(draws[alias].shape[:2], np.nan)
-        return cls(cell, settings, seen, used, draws, spread)
+        return cls(cell, settings, seen, used, draws, left_out, spread)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -201,6 +221,11 @@ class _Table:
             "few": bool(positives.min(initial=self.settings.few) < self.settings.few) or not len(positives),
         }
 
+    def evidence(self, k: int) -> int:
+        """Return how many groups with a positive stand behind a label, the fewest of its labels for macro."""
+        groups = self.cell.positive_groups
+        return int((groups[self.used] if k == len(self.labels) else groups[[k]]).min(initial=len(self.cell.codes)))
+
     def rows(self) -> list[dict[str, Any]]:
         """Return a row per model, label and metric."""
         cell, last = self.cell, len(self.labels)
@@ -213,28 +238,27 @@ class _Table:
             for alias in self.seen
             for k in range(last + 1)
             for name in names
-            if name != "f1_micro" or k == last
+            if name not in POOLED or k == last
         ]
 
     def _value(self, alias: str, name: str, k: int, best: dict[str, np.ndarray]) -> dict[str, Any]:
         one, m = self.seen[alias], NAMES.index(name)
-        draws = self.draws[alias][m, k]
-        low, high = intervals.percentile_interval(draws[1:], self.settings.alpha)
-        exact = best.get(one.run.information) if name in AREAS else None
+        draws, left_out = self.draws[alias][m, k], self.left_out[alias][m, k]
         macro = k == len(self.labels)
+        low, high = intervals.value_interval(draws, left_out, alpha=self.settings.alpha, units=self.evidence(k))
+        exact = best.get(one.run.information) if name in RANKED else None
         coverage = one.coverage[self.used] if macro else one.coverage[[k]]
         counts = None if macro else one.counts[:, k].sum(axis=-1).mean(axis=0)
         return {
             "value": draws[0],
-            "lo": low if not np.isnan(draws[0]) else None,
-            "hi": high if not np.isnan(draws[0]) else None,
+            "lo": low,
+            "hi": high,
             "seed_sd": self.spread[alias][m, k],
             "coverage": coverage.mean() if len(coverage) else None,
-            "ceiling": None if exact is None else exact[AREAS.index(name), k],
+            "ceiling": None if exact is None else exact[list(RANKED).index(name), k],
             "confusion": None if macro else dict(zip(("tn", "fp", "fn", "tp"), counts, strict=True)),
             "runs": [one.run.key],
-            "ms_per_post": one.run.ms_per_post,
-            "peak_mb": one.run.peak_mb,
+            **one.run.costs,
         }
 
     def differences(self, best: str | None) -> list[dict[str, Any]]:
@@ -250,16 +274,39 @@ class _Table:
         settings = self.settings
         a, b = (best if name == BEST else name for name in pair)
         m, k = _place(self.labels, settings)
-        draws = self.draws[a][m, k] - self.draws[b][m, k]
-        low, high = intervals.percentile_interval(draws[1:], settings.alpha)
-        inner = intervals.percentile_interval(draws[1:], 2 * settings.alpha)
+        sides = self.draws[a][m, k], self.draws[b][m, k]
+        delta = sides[0][0] - sides[1][0]
+        left_out = self.left_out[a][m, k] - self.left_out[b][m, k]
+        low, high = intervals.difference_interval(*sides, left_out, alpha=settings.alpha)
+        inner = intervals.difference_interval(*sides, left_out, alpha=2 * settings.alpha)
         labels = np.flatnonzero(self.used).tolist() if k == len(self.labels) else [k]
         p = math.nan
-        if primary and labels and not np.isnan(draws[0]):
+        if primary and labels and not np.isnan(delta):
             p = permutation(self.seen[a], self.seen[b], labels, settings.metric, settings.draws)[1]
-        values = {"delta": draws[0], "lo": low, "hi": high, "p": p, "p_holm": None, "primary": primary}
-        margin = {"equivalent_within": np.max(np.abs(inner))}
-        return {"a": a, "b": b, "pair": list(pair), "metric": settings.metric, **self.place(k), **values, **margin}
+        row = {"a": a, "b": b, "pair": list(pair), "metric": settings.metric, **self.place(k)}
+        row |= {"delta": delta, "lo": low, "hi": high, "p": p, "p_holm": None, "primary": primary}
+        row |= {"equivalent_within": np.max(np.abs(inner)), "verdict": _verdict((low, high), inner, settings.margin)}
+        return row | self._plan(sides, k) | {"disagreements": self._disagreements(a, b, labels) if primary else []}
+
+    def _plan(self, sides: tuple[np.ndarray, np.ndarray], k: int) -> dict[str, Any]:
+        """Return the standard error of a difference, what this test set could find, and what `margin` would take."""
+        settings, have = self.settings, self.evidence(k)
+        draws = (sides[0] - sides[1])[1:]
+        se = float(np.nanstd(draws, ddof=1)) if np.isfinite(draws).sum() > 1 else math.nan
+        chance = {"alpha": settings.alpha, "power": settings.power}
+        needed = have and planning.positives_needed(settings.margin, se, have, **chance) if se == se else None
+        found = {"se": se, "positive_groups": have, "detectable": planning.detectable(se, **chance)}
+        return found | {"groups_for_margin": needed}
+
+    def _disagreements(self, a: str, b: str, labels: list[int]) -> list[dict[str, Any]]:
+        """Return per label how many groups of posts only one model decides rightly (first seeds), and McNemar's p."""
+        rows, cell = [], self.cell
+        for k in labels:
+            right = [self.seen[name].flagged[0, :, k] == cell.y[:, k] for name in (a, b)]
+            known = cell.known[:, k]
+            only_a, only_b, p = intervals.mcnemar(right[0][known], right[1][known], cell.codes[known])
+            rows.append({"label": self.labels[k], "only_a": only_a, "only_b": only_b, "p": p})
+        return rows
 
     def against_ceilings(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Return the rows of the limit of late fusion and of the test for leaks, both in the compared view.
@@ -268,20 +315,20 @@ class _Table:
         and at macro; a label with few positive groups is not tested, since luck with three posts looks like a leak.
         """
         cell, settings = self.cell, self.settings
-        metric = settings.metric if settings.metric in AREAS else AREAS[0]
+        metric = settings.metric if settings.metric in RANKED else "average_precision"
         m, enough = NAMES.index(metric), cell.positive_groups >= settings.few
         wanted = {one.run.information for one in self.seen.values()} | {LATE_FUSION}
         best = {
-            name: resample(ceiling(cell, name, self.used), cell, settings.resamples, turns=True)[AREAS.index(metric)]
+            name: resample(ceiling(cell, name, self.used, (metric,)), cell, settings.resamples, turns=True)[0]
             for name in sorted(wanted & set(cell.exact))
         }
         limit, leaks = [], []
         for k in [*np.flatnonzero(self.used), len(self.used)]:
             tested = bool((enough[self.used] if k == len(self.used) else enough[[k]]).all())
             if LATE_FUSION in best:
-                value, *draws = best[LATE_FUSION][k]
-                low, high = intervals.percentile_interval(draws, settings.alpha)
-                limit.append({"metric": metric, **self.place(k), "value": value, "lo": low, "hi": high})
+                bound = best[LATE_FUSION][k]
+                low, high = intervals.value_interval(bound, alpha=settings.alpha, units=self.evidence(k))
+                limit.append({"metric": metric, **self.place(k), "value": bound[0], "lo": low, "hi": high})
             for alias, one in self.seen.items():
                 if one.run.information not in best:
                     continue
@@ -289,15 +336,30 @@ class _Table:
                 if np.isnan(ours[0] - bound[0]):
                     continue
                 row = {"model": alias, "metric": metric, **self.place(k), "value": ours[0], "ceiling": bound[0]}
-                leaks.append(row | _leak(ours - bound, settings.alpha, tested))
+                leaks.append(row | _leak(ours, bound, settings.alpha, tested))
         for row, p in zip(leaks, intervals.holm([row["p"] for row in leaks]), strict=True):
             row |= {"p_holm": p, "tripped": None if np.isnan(p) else bool(p < LEAK_ALPHA)}
         return limit, leaks
 
 
-def _leak(draws: np.ndarray, alpha: float, tested: bool) -> dict[str, float]:
+def _verdict(interval: tuple[float, float], inner: tuple[float, float], margin: float) -> str:
+    """Return what a difference shows: its 1 - alpha interval for better and worse, its 1 - 2 alpha one for the rest.
+
+    Equivalence by two one-sided tests (Schuirmann 1987, J. Pharmacokinetics and Biopharmaceutics 15:657-680).
+    """
+    (low, high), (inner_low, inner_high) = interval, inner
+    if np.isnan([low, high, inner_low, inner_high]).any():
+        return "undefined"
+    if low > 0 or high < 0:
+        return "better" if low > 0 else "worse"
+    sides = inner_low > -margin, inner_high < margin
+    return {(True, True): "equivalent", (True, False): "no worse", (False, True): "no better"}.get(sides, "undecided")
+
+
+def _leak(ours: np.ndarray, bound: np.ndarray, alpha: float, tested: bool) -> dict[str, float]:
     """Return the difference to the ceiling, its interval and its one-sided p, NaN where it is not to be tested."""
-    low, high = intervals.percentile_interval(draws[1:], alpha)
+    low, high = intervals.difference_interval(ours, bound, alpha=alpha)
+    draws = ours - bound
     p = intervals.one_sided_p(draws[0], draws[1:]) if tested else math.nan
     return {"delta": draws[0], "lo": low, "hi": high, "p": p}
 
@@ -313,30 +375,3 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     value = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def tables(comparison: dict[str, Any]) -> list[dict[str, str]]:
-    """Return a line per model for a terminal: the compared metric with its ceiling, the headline, the costs."""
-    asked = comparison["compare"]
-    metric, lines = asked["metric"], {}
-    for row in comparison["models"]:
-        if (row["test"], row["view"], row["label"]) == (MAIN, asked["view"], asked["label"]):
-            lines.setdefault(row["model"], {})[row["metric"]] = row
-    names = [name for name in HEADLINE if name != metric]
-    return [
-        {"model": model, metric: _interval(rows[metric]), "ceiling": _number(rows[metric]["ceiling"])}
-        | {name: _number(rows[name]["value"]) for name in names}
-        | {"coverage": _number(rows[metric]["coverage"], 2), "ms/post": _number(rows[metric]["ms_per_post"], 1)}
-        for model, rows in lines.items()
-    ]
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _interval(row: dict[str, Any]) -> str:
-    if row["value"] is None:
-        return "-"
-    bounds = f" [{_number(row['lo'])}, {_number(row['hi'])}]"
-    return f"{row['value']:.3f}{bounds}{' few' if row['few'] else ''}"

@@ -6,11 +6,11 @@ import importlib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, StrictInt, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StrictInt, field_validator, model_validator
 
-from workbench.schema import ROOT, Options, WorkbenchError, read_yaml, unknown
+from workbench.schema import ROOT, Options, Taxonomy, WorkbenchError, read_yaml, unknown
 
 BEST = "best-unimodal"  # in `compare.pairs`: whichever unimodal model does best on validation
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
@@ -36,6 +36,23 @@ def _compare_options(values: Any) -> Any:
     return options.parse(values, "compare") if values is None or isinstance(values, dict) else values
 
 
+def _leak_options(values: dict[str, Any]) -> dict[str, Any]:
+    importlib.import_module("workbench.evidence.audit").LeakOptions.parse(values, "leaks")
+    return values
+
+
+def _budget(values: dict[str, Any]) -> dict[str, Any]:
+    if values:
+        importlib.import_module("workbench.studies.search").Budget.parse(values, "search")
+    return values
+
+
+def _cost_options(values: dict[str, Any]) -> dict[str, Any]:
+    if values:
+        importlib.import_module("workbench.studies.costs").CostOptions.parse(values, "cost")
+    return values
+
+
 class StudyConfig(Options):
     """What a study asks and of what: the content of its YAML file."""
 
@@ -43,10 +60,26 @@ class StudyConfig(Options):
     corpus: dict[str, Any] = Field(description="Where the posts come from: `source` and that source's options.")
     tests: dict[str, dict[str, Any]] = Field({}, description="Further test sets, each a corpus of its own.")
     split: dict[str, Any] = Field({}, description="How posts are divided into train, validation and test.")
+    leaks: Annotated[dict[str, Any], AfterValidator(_leak_options)] = Field(
+        {}, description="What stops the study (`fail_on`) and what may cross the split (`allow`: relation -> reason)."
+    )
+    policy: dict[str, dict[str, Any]] = Field(
+        {}, description="What thresholds are chosen for: label or `default` -> objectives for `review` and `remove`."
+    )
+    calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = Field(
+        "auto", description="What makes probabilities of scores, per label; auto: chosen on validation."
+    )
     seeds: tuple[StrictInt, ...] = Field((0,), min_length=1, description="Each run trains once per seed.")
     models: tuple[ModelEntry, ...] = Field(min_length=1, description="What is compared; each is one run.")
+    search: Annotated[dict[str, Any], AfterValidator(_budget)] = Field(
+        {}, description="`trials` and `seconds` that every model may use to choose its options on validation."
+    )
     compare: Annotated[Any, BeforeValidator(_compare_options)] = Field(
         None, validate_default=True, description="The primary comparison: metric, label, view, pairs."
+    )
+    cost: Annotated[dict[str, Any], AfterValidator(_cost_options)] = Field(
+        {},
+        description="The report's prices: `machine`, `price_per_hour`, `currency`, `posts_per_day`.",
     )
     notebook: str = Field("notebooks/03-train-a-model.ipynb", description="What one run executes.")
     timeout_minutes: float = Field(60, gt=0, description="How long one cell of a run may take.")
@@ -117,6 +150,8 @@ class StudyConfig(Options):
 
     def _check_names(self) -> None:
         where = f"study {self.path}"
+        objectives = importlib.import_module("workbench.decisions.thresholds").objectives
+        objectives(self.policy, Taxonomy.load().names, f"{where}: policy")
         known = importlib.import_module("workbench.models").MODELS
         for entry in self.models:
             if entry.name not in known:

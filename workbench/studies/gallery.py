@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image, ImageFilter
 
-from workbench.preprocessing.media import picture
+from workbench.preprocessing.media import clip, picture
+from workbench.preprocessing.video import Clip
 from workbench.schema import visible
 from workbench.studies.predictions import Run
 
@@ -70,6 +71,20 @@ def sheet(posts: pa.Table, n: int) -> str:
     return f'<div class="gallery">{"".join(map(_image, readable))}</div>'
 
 
+def clips(posts: pa.Table, n: int, frames: int = 6) -> str:
+    """Return a page fragment with the first n clips of a table that can be read, each as a row of blurred frames."""
+    cells = (media for batch in posts.select(["video"]).to_batches(16) for media in batch["video"].to_pylist())
+    shown = (clip(media) for media in cells if media)
+    readable = itertools.islice((one for one in shown if one is not None and one.frames), n)
+    return "".join(f'<div class="gallery">{_strip(one, frames)}</div>' for one in readable)
+
+
+def _strip(shown: Clip, most: int) -> str:
+    """Return up to `most` frames of a clip, evenly chosen, each with its time."""
+    chosen = np.unique(np.linspace(0, len(shown.frames) - 1, most).round().astype(int))
+    return "".join(f"<div>{_image(shown.frames[at])}<p>{shown.times[at]:.1f} s</p></div>" for at in chosen)
+
+
 def gallery(posts: pa.Table, errors: list[Error]) -> str:
     """Return a page fragment with one card per error, from the corpus table that holds the posts."""
     wanted = posts.filter(pc.is_in(posts["post_id"], pa.array([error.post_id for error in errors], pa.string())))
@@ -78,15 +93,18 @@ def gallery(posts: pa.Table, errors: list[Error]) -> str:
 
 
 def _card(row: dict, error: Error) -> str:
-    shown = picture(row["image"])
-    media = ""
-    if shown is not None and shown.readings:
-        media = _image(shown.readings[0])
-    elif shown is not None:
-        media = f"<p>{html.escape(shown.reason or '')}</p>"
+    media = thumbnail(row["image"])
     text = html.escape(row["text"].strip()[:400]) if visible(row["text"]) else ""
     words = f'<details><summary>text</summary><p dir="auto">{text}</p></details>' if text else "<p>no text</p>"
     return f'<div class="card">{media}<p><b>{html.escape(error.label)}</b> {error.prob:.3f}</p>{words}</div>'
+
+
+def thumbnail(media: dict | None) -> str:
+    """Return a page fragment with a picture, blurred, or why it cannot be read; empty where there is none."""
+    shown = picture(media)
+    if shown is None:
+        return ""
+    return _image(shown.readings[0]) if shown.readings else f"<p>{html.escape(shown.reason or '')}</p>"
 
 
 def _image(reading: np.ndarray) -> str:

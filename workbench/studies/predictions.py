@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from workbench.schema import MODALITIES, TaxonomyMismatch, WorkbenchError
+from workbench.schema import INPUTS, MODALITIES, TaxonomyMismatch, WorkbenchError
+from workbench.studies.slicing import read_identities, read_slices, read_votes
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,9 @@ class Scores:
 
     post_id, group (n,) str, a post without a group being its own; weight (n,) float64; paired (n,) bool, text with an
     image or a clip; y, known (n, L) bool, y False where unknown; logit, prob (S, n, L) float64, NaN where the model saw
-    nothing; exact: information set -> (n, L) float64, the world's own probability, empty where there is no truth.
+    nothing; exact: information set -> (n, L) float64, the world's own probability, empty where there is no truth;
+    slices, identities, votes: what `slicing.read_slices`, `read_identities` and `read_votes` return; suite: what a
+    functional test tells of its cases, by `evidence.suites.FACTS` -> (n,) str, empty where it is none.
     """
 
     post_id: np.ndarray
@@ -38,11 +41,23 @@ class Scores:
     logit: np.ndarray
     prob: np.ndarray
     exact: dict[str, np.ndarray]
+    slices: dict[str, np.ndarray] = field(default_factory=dict)
+    identities: dict[str, np.ndarray] = field(default_factory=dict)
+    votes: np.ndarray | None = None
+    suite: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+COSTS = ("ms_per_post", "peak_mb", "fit_seconds", "parameters")
+"""What a run's record says of what its model takes: per post, in memory, to train one seed, and in numbers to learn."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run: thresholds (S, L) in probability and prevalence (L,) in training, NaN where undefined."""
+    """One finished run: thresholds (S, L) in probability and prevalence (L,) in training, NaN where undefined.
+
+    modalities: the content that the model looks at; columns: everything of a post that its scores depend on.
+    costs: name of COSTS -> number, or None where the record does not tell.
+    """
 
     alias: str
     key: str
@@ -53,15 +68,26 @@ class Run:
     seeds: tuple[int, ...]
     thresholds: np.ndarray
     prevalence: np.ndarray
-    ms_per_post: float | None
-    peak_mb: float | None
+    costs: dict[str, float | None]
     sets: dict[str, Scores]
+    columns: tuple[str, ...] = ()
 
     @property
     def information(self) -> str:
-        """The name of what the model sees, as in `exact_<information>`: "text", "text+image", or "none"."""
-        known = [name for name in MODALITIES if name in self.modalities]
+        """The name of what the model sees, as in `exact_<information>`: "text", "text+author", or "none".
+
+        In the order of `schema.INPUTS`. Communities say nothing in a world with exact probabilities, and times only the
+        period, which is always given; a language says nothing beside the text that is written in it.
+        """
+        seen = {*self.modalities, *self.columns} - {"post_id", "community", "created_at"}
+        seen -= {"language"} if "text" in seen else set()
+        known = [name for name in INPUTS.names if name in seen]
         return "+".join([*known, *(name for name in self.modalities if name not in known)]) or "none"
+
+    @property
+    def unimodal(self) -> bool:
+        """Whether the model looks at one modality and at nothing around it."""
+        return len(self.modalities) == 1 and set(self.columns) <= set(self.modalities)
 
 
 def load_run(folder: Path | str) -> Run:
@@ -84,11 +110,11 @@ def load_run(folder: Path | str) -> Run:
             taxonomy=about["taxonomy"],
             labels=labels,
             modalities=tuple(about["modalities"]),
+            columns=tuple(about.get("columns", about["modalities"])),
             seeds=seeds,
             thresholds=_floats([[thresholds.get(name, {}).get(str(seed)) for name in labels] for seed in seeds]),
             prevalence=_floats([prevalence.get(name) for name in labels]),
-            ms_per_post=record.get("ms_per_post", metrics.get("ms_per_post")),
-            peak_mb=record.get("peak_mb"),
+            costs={name: record.get(name) for name in COSTS},
             sets=_sets(table, labels, len(seeds), folder),
         )
     except KeyError as error:
@@ -152,7 +178,17 @@ def _scores(rows: pa.Table, labels: Sequence[str], seeds: int, what: str) -> Sco
         logit=scored("logit"),
         prob=scored("prob"),
         exact={name: _exact(first, name, labels) for name in _informations(first, labels)},
+        slices=read_slices(first, has),
+        identities=read_identities(first),
+        votes=read_votes(first, labels),
+        suite=_suite(first),
     )
+
+
+def _suite(rows: pa.Table) -> dict[str, np.ndarray]:
+    """Return the columns `suite_<fact>` that say anything, as strings, null as ""."""
+    names = [name for name in rows.column_names if name.startswith("suite_") and rows[name].null_count < len(rows)]
+    return {name.removeprefix("suite_"): pc.fill_null(rows[name], "").to_numpy().astype(str) for name in names}
 
 
 def _informations(rows: pa.Table, labels: Sequence[str]) -> list[str]:

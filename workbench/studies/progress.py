@@ -28,6 +28,8 @@ from workbench.studies import DONE, FAILED, INTERRUPTED, last_line, read_json, w
 from workbench.studies.watch import Watch
 
 RESULTS = ("metrics.json", "predictions.parquet")
+# What a record repeats of them.
+MEASURED = ("modalities", "dtype", "n_train", "ms_per_post", "fit_seconds", "parameters")
 GRACE = 5.0  # seconds a run has to record its interruption before it is killed
 
 # ---------------------------------------------------------------------------------------------------------- the worker
@@ -103,7 +105,7 @@ def write_record(
         state, error = FAILED, f"the notebook ended without writing {lost[0]}"
     metrics = read_json(folder / "metrics.json") or {}
     peak = metrics.get("peak_mb") if isinstance(metrics.get("peak_mb"), dict) else {}
-    measured = {name: metrics.get(name) for name in ("modalities", "dtype", "ms_per_post", "n_train")}
+    measured = {name: metrics.get(name) for name in MEASURED}
     record = {
         **facts,
         "state": state,
@@ -342,7 +344,7 @@ def headline(comparison: dict[str, Any], lines: list[dict[str, str]]) -> None:
     from rich.table import Table
 
     # Where the output is no terminal rich would wrap at 80 columns and cut names.
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 140)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 180)
     table = Table(*(lines[0] if lines else ()))
     for line in lines:
         table.add_row(*line.values())

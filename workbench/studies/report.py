@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 from jinja2 import Environment, PackageLoader, select_autoescape
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from workbench import corpora
@@ -55,14 +55,34 @@ def _render(template: str, **values: Any) -> str:
     pages = Environment(
         loader=PackageLoader("workbench.studies"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
-    pages.filters["table"] = _table
+    anchors: set[str] = set()
+    pages.filters["table"] = lambda frame: _table(frame, anchors)
     return pages.get_template(template).render(**values)
 
 
-def _table(frame: pd.DataFrame) -> Markup:
+def _table(frame: pd.DataFrame, anchors: set[str]) -> Markup:
+    """Return a table as HTML; `anchors` grows by the addresses of its rows, so that no two on a page are the same."""
     with pd.option_context("display.max_colwidth", None):  # else pandas cuts cells at 50 characters
         table = frame.to_html(border=0, escape=True, na_rep="–")
-    return Markup(table.replace("<th></th>", "<td></td>"))  # a heading without words says nothing to a screen reader
+    table = table.replace("<th></th>", "<td></td>")  # a heading without words says nothing to a screen reader
+    if not frame.attrs.get("rows"):
+        return Markup(table)
+    metrics = [frame.attrs["cells"].get(column) for column in frame.columns]
+    head, *rows = table.rpartition("<tbody>")[2].split("<tr>")
+    lines = [head]
+    for row, place in zip(rows, frame.attrs["rows"], strict=True):
+        anchor = "" if place in anchors else f' id="{escape(place)}"'
+        anchors.add(place)
+        lines += [f"<tr{anchor}>", _cells(row, place, metrics)]
+    return Markup(table.rpartition("<tbody>")[0] + "<tbody>" + "".join(lines))
+
+
+def _cells(row: str, place: str, metrics: Sequence[str | None]) -> str:
+    """Return a table's row whose numbers say, when pointed at, by which address `workbench trace` follows them."""
+    start, *cells = row.split("<td>")
+    said = [f' title="{escape("/".join(filter(None, (place, metric))))}"' if metric is not None else ""
+            for metric in metrics]  # fmt: skip
+    return start + "".join(f"<td{title}>{cell}" for title, cell in zip(said, cells, strict=True))
 
 
 def _address(figure: Figure) -> str:

@@ -20,12 +20,14 @@ import numpy as np
 
 from workbench.metrics import intervals
 from workbench.metrics.classification import Confusion
+from workbench.metrics.ranking import RANKED, Ranking
 from workbench.studies.predictions import Run
 
 VIEWS = ("paired", "all")
 RATES = ("precision", "recall", "f1", "f1_macro", "false_positive_rate", "true_negative_rate")
-AREAS = ("average_precision", "roc_auc")  # those that have a ceiling
-NAMES = (*RATES, *AREAS, "precision_site", "f1_micro")  # the first axis of what a run's statistic returns
+POOLED = ("precision_micro", "recall_micro", "f1_micro", "exact_match", "hamming_loss")  # over labels
+# The first axis of what a run's statistic returns; those of RANKED have a ceiling.
+NAMES = (*RATES, *RANKED, "precision_site", *POOLED)
 _TIE_BREAKS, _TURNS = 20, 5  # a resample averages every fifth tie-break
 
 
@@ -80,7 +82,8 @@ class Cell:
 class Seen:
     """One run in one cell: ranks (S, n, L), NaN where nothing can be ranked, and counts, site_counts (S, L, 4, groups).
 
-    coverage (L,) is the share of rows that the model could see; site_counts are weighted to the site's mix of posts.
+    flagged (S, n, L) is what its thresholds flag; coverage (L,) is the share of rows that the model could see;
+    site_counts are weighted to the site's mix of posts.
     """
 
     def __init__(self, run: Run, cell: Cell):
@@ -92,20 +95,37 @@ class Seen:
         with np.errstate(divide="ignore"):
             stand_in = np.log(run.prevalence) - np.log1p(-run.prevalence)
         self.ranks = _ranks(np.where(unseen, run.prevalence, prob), np.where(unseen, stand_in, logit))
-        flagged = (prob >= run.thresholds[:, None, :]) & ~unseen
-        self.counts = self._counts(flagged, np.ones(len(cell.codes)))
-        self.site_counts = self._counts(flagged, cell.weight) if cell.weighted else self.counts
+        self.flagged = (prob >= run.thresholds[:, None, :]) & ~unseen  # (S, n, L)
+        self.counts = self._counts(np.ones(len(cell.codes)))
+        self.site_counts = self._counts(cell.weight) if cell.weighted else self.counts
 
-    def _counts(self, flagged: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        cell, (seeds, _, labels) = self.cell, flagged.shape
+    def _counts(self, weight: np.ndarray) -> np.ndarray:
+        cell, (seeds, _, labels) = self.cell, self.flagged.shape
         counts = np.empty((seeds, labels, 4, cell.groups))
         for s, k in np.ndindex(seeds, labels):
             y, known = cell.y[:, k], cell.known[:, k]
             counts[s, k] = intervals.group_confusions(
-                y, flagged[s, :, k], cell.codes, cell.groups, weight=weight, known=known
+                y, self.flagged[s, :, k], cell.codes, cell.groups, weight=weight, known=known
             )
         counts[np.isnan(self.run.thresholds)] = np.nan
         return counts
+
+    def pooled(self, name: str, used: np.ndarray) -> tuple[np.ndarray, str]:
+        """Return counts (S, 4, groups) and the property of their Confusion that is a metric of POOLED over `used` (L,).
+
+        For the exact match a post is one piece: it counts as a hit where all its known labels are decided rightly.
+        """
+        if name != "exact_match":
+            return self.counts[:, used].sum(axis=1), name.removesuffix("_micro") if "_micro" in name else "error_rate"
+        cell = self.cell
+        known = cell.known[:, used]
+        wrong = ((self.flagged[:, :, used] != cell.y[:, used]) & known).any(axis=2)  # (S, n)
+        counts = np.stack([
+            intervals.group_confusions(~one, np.ones(len(one), bool), cell.codes, cell.groups, known=known.any(axis=1))
+            for one in wrong
+        ])  # fmt: skip
+        counts[np.isnan(self.run.thresholds[:, used]).any(axis=1)] = np.nan
+        return counts, "precision"
 
     @cached_property
     def ranked(self) -> np.ndarray:
@@ -118,6 +138,7 @@ class Seen:
         rankings = {
             (s, k): _ranking(cell, self.ranks[s, :, k], k) for s, k in np.ndindex(seeds, labels) if self.ranked[k]
         }
+        pooled = {name: self.pooled(name, used) for name in POOLED}
 
         def evaluate(W: np.ndarray) -> np.ndarray:
             values = np.full((len(NAMES), seeds, labels + 1, W.shape[1]), np.nan)
@@ -127,10 +148,11 @@ class Seen:
             site = _resampled(self.site_counts, W) if cell.weighted else counts
             values[NAMES.index("precision_site"), :, :-1] = Confusion(*site).precision
             for (s, k), ranking in rankings.items():
-                values[len(RATES) : len(RATES) + len(AREAS), s, k] = ranking.areas(W)
+                values[len(RATES) : len(RATES) + len(RANKED), s, k] = ranking.values(W, tuple(RANKED))
             if used.any():
                 values[:, :, -1] = values[:, :, :-1][:, :, used].mean(axis=2)
-                values[NAMES.index("f1_micro"), :, -1] = Confusion(*counts[:, :, used].sum(axis=2)).f1
+                for name, (cells, what) in pooled.items():
+                    values[NAMES.index(name), :, -1] = getattr(Confusion(*_resampled(cells[:, None], W)[:, :, 0]), what)
             return values
 
         return evaluate
@@ -143,8 +165,8 @@ def _resampled(counts: np.ndarray, W: np.ndarray) -> np.ndarray:
     return np.moveaxis(cells.reshape(*counts.shape[:3], -1), 2, 0)
 
 
-def _ranking(cell: Cell, score: np.ndarray, k: int) -> intervals.Ranking:
-    return intervals.Ranking.build(cell.y[:, k], score, cell.codes, cell.groups, known=cell.known[:, k])
+def _ranking(cell: Cell, score: np.ndarray, k: int) -> Ranking:
+    return Ranking.build(cell.y[:, k], score, cell.codes, cell.groups, known=cell.known[:, k])
 
 
 def _ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -159,8 +181,10 @@ def _ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def ceiling(cell: Cell, information: str, used: np.ndarray) -> intervals.Statistic:
-    """Return weights (groups, c) -> the best possible AREAS (2, L + 1, c) for a model that sees `information`.
+def ceiling(
+    cell: Cell, information: str, used: np.ndarray, names: Sequence[str] = tuple(RANKED)
+) -> intervals.Statistic:
+    """Return weights (groups, c) -> the best possible values (names, L + 1, c) for a model that sees `information`.
 
     The world's exact probabilities are ranked, ties broken at random: for one column of weights the mean of 20 seeded
     tie-breaks, else of every fifth one, in turn. NaN for labels without a truth; the last label is macro over `used`.
@@ -178,12 +202,14 @@ def ceiling(cell: Cell, information: str, used: np.ndarray) -> intervals.Statist
 
     def evaluate(W: np.ndarray) -> np.ndarray:
         turns = _TURNS if W.shape[1] > 1 else 1
-        values = np.full((2, labels + 1, W.shape[1]), np.nan)
+        values = np.full((len(names), labels + 1, W.shape[1]), np.nan)
         for k in np.flatnonzero(told):
             values[:, k] = 0
             for turn in range(turns):
                 some = np.ascontiguousarray(W[:, turn::turns])
-                values[:, k, turn::turns] = np.mean([r.areas(some) for r in rankings[k][turn::turns]], axis=0)
+                values[:, k, turn::turns] = np.mean(
+                    [ranking.values(some, names) for ranking in rankings[k][turn::turns]], axis=0
+                )
         if used.any():
             values[:, -1] = values[:, :-1][:, used].mean(axis=1)
         return values
@@ -213,9 +239,10 @@ def permutation(a: Seen, b: Seen, labels: Sequence[int], metric: str, draws: int
     cell, differences = a.cell, []
     for i in range(math.lcm(len(a.run.seeds), len(b.run.seeds))):
         s, t = i % len(a.run.seeds), i % len(b.run.seeds)
-        if metric == "f1_micro":
-            pooled = [seen.counts[seed][list(labels)].sum(axis=0) for seen, seed in ((a, s), (b, t))]
-            differences.append(intervals.swapped_counts(*pooled, "f1"))
+        if metric in POOLED:
+            used = np.isin(np.arange(cell.y.shape[1]), labels)
+            (first, what), (second, _) = a.pooled(metric, used), b.pooled(metric, used)
+            differences.append(intervals.swapped_counts(first[s], second[t], what))
             continue
         for k in labels:
             if metric == "precision_site":

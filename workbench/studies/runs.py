@@ -28,7 +28,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from workbench.schema import ROOT, Taxonomy, WorkbenchError, unknown
-from workbench.studies import DONE, PLANNED, RUNNING, keys, read_json
+from workbench.studies import DONE, PLANNED, RUNNING, keys, read_json, search
 from workbench.studies.config import StudyConfig, expand
 from workbench.studies.progress import GRACE, RESULTS, Worker, alive, display, ending, now, restore
 from workbench.studies.tabulate import compare_study
@@ -90,9 +90,13 @@ def plan(study: StudyConfig, device: str = "auto") -> list[Run]:
             "corpus": study.corpus,
             "split": study.split,
             "tests": study.tests,
+            "leaks": study.leaks,
+            "policy": study.policy,
             "seeds": list(study.seeds),
             "device": device,
             "folder": "",
+            **({"calibration": study.calibration} if study.calibration != "auto" else {}),
+            **({"search": search.asked(study.search, study.compare)} if study.search else {}),
         }
         written = resolve(study.notebook_path, written)
         resolved = expand(written, where)
@@ -191,6 +195,7 @@ def run_study(
             runs = plan(study, device)
             waiting = [run for run in runs if redo or run.state != DONE]
             print(f"study {study.name}: {len(waiting)} of {len(runs)} runs to do", flush=True)
+            _gate(study, waiting)
             ended = _execute(study, waiting, jobs, redo)
         except KeyboardInterrupt:
             print(f"interrupted; `workbench run {study.path}` goes on from here", flush=True)
@@ -207,6 +212,16 @@ def run_study(
     for record in failed:
         print(f"{record['alias']}: {ending(record)}; see {record['notebook']}", file=sys.stderr, flush=True)
     return 1 if failed else 0
+
+
+def _gate(study: StudyConfig, waiting: list[Run]) -> None:
+    """Load and divide the posts once before any run does, and raise LeakFound where they leak across the split."""
+    if waiting:
+        print("reading the posts ...", flush=True)
+        prepare = importlib.import_module("workbench.studies.training").prepare
+        given = waiting[0].parameters
+        material = prepare(*(given[name] for name in ("corpus", "split", "tests")), Taxonomy.load(), study.leaks)
+        importlib.import_module("workbench.studies.leaks").record(study, material)
 
 
 def _why(run: Run, redo: bool) -> str:
@@ -353,7 +368,7 @@ def _job(study: StudyConfig, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------ comparing
 
 
-def recompare(path: Path | str) -> dict[str, Any]:
+def recompare(path: Path | str, *, by_label: bool = False) -> dict[str, Any]:
     """Rebuild a study's comparison and report from what is stored; needs neither models nor, at a pinch, the data.
 
     A model without an up-to-date run is shown by its latest finished one, marked as out of date with the reasons;
@@ -366,7 +381,7 @@ def recompare(path: Path | str) -> dict[str, Any]:
     except WorkbenchError as error:
         reason = f"not checked: {error}"
         runs = [_stored(latest[entry.alias], reason) for entry in study.models if entry.alias in latest]
-    comparison = compare_study(study, runs, always=True)
+    comparison = compare_study(study, runs, always=True, by_label=by_label)
     if comparison is None:
         raise WorkbenchError(
             f"study {study.name!r} has no finished run that is up to date; `workbench run {path}` makes them"

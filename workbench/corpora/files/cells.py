@@ -29,17 +29,20 @@ def words(cells: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
     return pc.cast(cells, pa.string())
 
 
-def content_keys(text: pa.ChunkedArray, pictures: list[str | None]) -> list[str | None]:
-    """Return, per row, 16 hex digits over its normalised text and its picture, None for a row that has neither.
+def content_keys(
+    text: pa.ChunkedArray, pictures: list[str | None], clips: list[str | None] | None = None
+) -> list[str | None]:
+    """Return, per row, 16 hex digits over its normalised text, its picture and its clip, None for a row without any.
 
     Normalised: NFKC, lower-cased, white space collapsed. Equal keys are exact repeats.
     """
     plain = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
     plain = pc.binary_join(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(plain)), " ")
-    return [
-        hashlib.sha256(f"{words or ''}\0{picture or ''}".encode()).hexdigest()[:16] if words or picture else None
-        for words, picture in zip(plain.to_pylist(), pictures, strict=True)
-    ]
+    found = []
+    for words, picture, clip in zip(plain.to_pylist(), pictures, clips or [None] * len(pictures), strict=True):
+        parts = [words or "", picture or "", *([clip] if clip else [])]
+        found.append(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16] if any(parts) else None)
+    return found
 
 
 def ids(cells: pa.ChunkedArray | None, keys: list[str | None], where: str) -> pa.ChunkedArray:

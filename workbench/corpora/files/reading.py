@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import difflib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -171,15 +172,22 @@ def column(table: pa.Table, name: str, names: list[str], where: str) -> pa.Chunk
         return _simple(table[name])
     first, *steps = name.split(".")
     if first not in table.column_names or not steps:
-        raise WorkbenchError(f"{where}: {unknown('column', name, names)}")
+        raise WorkbenchError(f"{where}: {unknown('column', name, _shown(name, names))}")
     cells = table[first]
     for step in steps:
         fields = [field.name for field in cells.type] if pa.types.is_struct(cells.type) else []
         if step not in fields:
             nested = [f"{first}.{field}" for field in fields]
-            raise WorkbenchError(f"{where}: {unknown('column', name, [*names, *nested])}")
+            raise WorkbenchError(f"{where}: {unknown('column', name, _shown(name, [*names, *nested]))}")
         cells, first = pc.struct_field(cells, step), f"{first}.{step}"
     return _simple(cells)
+
+
+def _shown(name: str, names: list[str], most: int = 40) -> list[str]:
+    """Return the column names as a message shows them: printable, short, and not too many."""
+    near = difflib.get_close_matches(name, names, n=1)
+    chosen = names if len(names) <= most else [*near, *(one for one in names[:most] if one not in near), "..."]
+    return [one[:60] if one.isprintable() else ascii(one[:20])[1:-1] for one in chosen]
 
 
 def _simple(cells: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -1,17 +1,15 @@
-"""The files of a corpus and the columns that its mapping names, stacked over the files."""
+"""The files of a corpus, each with the columns that the mapping names."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import pyarrow as pa
-
+from workbench.corpora.files.mapped import Part
 from workbench.corpora.files.mapping import SourceOptions
-from workbench.corpora.files.pictures import as_media
-from workbench.corpora.files.reading import column, read, stack
-from workbench.schema import Taxonomy, WorkbenchError, unknown
+from workbench.corpora.files.media import KINDS
+from workbench.corpora.files.reading import read
+from workbench.schema import Taxonomy, WorkbenchError
 
-SPLIT = "the split that a file's place says"
 _STARTS = {"train": "train", "dev": "validation", "val": "validation", "test": "test"}
 _LAYOUT = {"post_id": "id", "image": "img", "text": "text"}
 
@@ -33,43 +31,22 @@ class Source:
                 hint = "check the path (relative ones start at the repository's root)"
                 raise WorkbenchError(f"there is no file {path}; {hint}")
         self.options = options
-        for label in options.labels:
-            if label not in taxonomy.names:
-                raise WorkbenchError(f"{self.where}: {unknown('label', label, taxonomy.names)}")
-        if not (options.text or options.image):
-            raise WorkbenchError(f"{self.where} maps neither `text` nor `image`; name the column of at least one")
+        options.check(taxonomy, self.where)
 
-    def columns(self) -> dict[str, pa.ChunkedArray]:
-        """Return every mapped column over all files, the picture column as media; under SPLIT, what `paths` says."""
-        wanted, parts, splits = self.options.columns, [], []
+    def parts(self) -> list[Part]:
+        """Return the mapped columns of each file."""
+        found = []
         for path, split in self.files:
-            table, names = read(path, wanted, self.options.encoding, self.options.quotes)
+            table, names = read(path, self.options.columns, self.options.encoding, self.options.quotes)
             if not names:
                 raise WorkbenchError(f"{path} is empty; check that it is the right file")
-            parts.append({name: self._part(name, table, names, path) for name in wanted})
-            splits.append(pa.array([split] * table.num_rows, pa.string()))
-        found = {}
-        for name in wanted:
-            missing = [part[name] for part in parts if isinstance(part[name], WorkbenchError)]
-            if len(missing) == len(parts) or (missing and name in (self.options.text, self.options.image)):
-                raise missing[0]
-            found[name] = stack(
-                [
-                    pa.nulls(len(split)) if isinstance(part[name], WorkbenchError) else part[name]
-                    for part, split in zip(parts, splits, strict=True)
-                ]
-            )
-        return found | {SPLIT: pa.chunked_array(splits)}
+            folders = {kind.column: (self._folder(getattr(self.options, kind.folder), path),) for kind in KINDS}
+            found.append(Part(table, names, split, str(path), folders))
+        return found
 
-    def _part(self, name: str, table: pa.Table, names: list[str], path: Path) -> pa.ChunkedArray | WorkbenchError:
-        """Return one file's part of a column, or the error that says that this file has none."""
-        try:
-            cells = column(table, name, names, str(path))
-        except WorkbenchError as error:
-            return error
-        if name != self.options.image:
-            return cells
-        return as_media(cells, self.folder / self.options.images if self.options.images else path.parent, str(path))
+    def _folder(self, named: str | None, path: Path) -> Path:
+        """Return where the media paths of a file start."""
+        return self.folder / named if named else path.parent
 
 
 def _files(options: SourceOptions, folder: Path) -> list[tuple[Path, str | None]]:

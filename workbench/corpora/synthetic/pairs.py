@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.corpora.synthetic import phrases, pictures
-from workbench.corpora.synthetic.world import LANGUAGE_TAGS, SCENES, UTTERANCES
+from workbench.corpora.synthetic.causes import LANGUAGE_TAGS, SCENES, UTTERANCES
 
 _CAPTIONS = (
     ("a {n} on a plain ground", "one {n}, drawn", "picture of a {n}", "there is a {n} here"),

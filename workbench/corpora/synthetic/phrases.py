@@ -8,10 +8,11 @@ two indices share a text. Words are mild on purpose: what a label *is* here is s
 from __future__ import annotations
 
 import string
+from collections.abc import Callable
 
 import numpy as np
 
-from workbench.corpora.synthetic.world import LANGUAGE_TAGS, UTTERANCES
+from workbench.corpora.synthetic.causes import LANGUAGE_TAGS, UTTERANCES
 
 # utterance -> one string per language (en, es, de), phrasings apart by "|"; {n} takes the post's name.
 PHRASES: dict[str, tuple[str, str, str]] = {
@@ -162,19 +163,31 @@ SURFACES = len(NAMES) * len(PLACES) * 1440  # how many indices have a text of th
 _STRIDE = 1_000_003  # coprime to SURFACES: neighbouring indices get unlike notes
 
 
-def say(utterance: int, language: int, index: int, rng: np.random.Generator, typos: float) -> str:
-    """Return a fresh text of an utterance; `index` (0 to SURFACES - 1) makes it unlike any other, typos is a rate per word."""
+def say(
+    utterance: int,
+    language: int,
+    index: int,
+    rng: np.random.Generator,
+    typos: float,
+    disguise: Callable[[str], str] | None = None,
+) -> str:
+    """Return a fresh text of an utterance; `index` (0 to SURFACES - 1) makes it unlike any other.
+
+    typos is a rate per word; disguise changes the phrase, and nothing around it.
+    """
     pick = rng.integers(0, 1 << 16, 6)
     place, minute, witness = _digits(index * _STRIDE % SURFACES)
-    phrasings = PHRASES[UTTERANCES[utterance]][language].split("|")
+    phrasings = _PHRASINGS[utterance][language]
     core = phrasings[pick[0] % len(phrasings)].replace("{n}", NAMES[pick[1] % len(NAMES)])
     note = NOTES[language][pick[2] % 2].format(
         t=f"{minute // 60:02d}:{minute % 60:02d}", p=PLACES[place], w=NAMES[witness]
     )
     opener, closer = OPENERS[language][pick[3] % 8], CLOSERS[language][pick[4] % 8]
-    parts = [opener, misspell(core, rng, typos), closer, f"({note})"]
-    if pick[5] % 2:
-        parts = [f"{note}:", opener, misspell(core, rng, typos), closer]
+    said = misspell(core, rng, typos)
+    if pick[5] % 2:  # mistyped anew: the shipped encoder was trained on texts drawn in this order
+        said = misspell(core, rng, typos)
+    said = disguise(said) if disguise else said
+    parts = [f"{note}:", opener, said, closer] if pick[5] % 2 else [opener, said, closer, f"({note})"]
     return " ".join(part for part in parts if part)
 
 
@@ -183,7 +196,7 @@ def misspell(text: str, rng: np.random.Generator, rate: float) -> str:
     words = text.split(" ")
     for n in np.flatnonzero(rng.random(len(words)) < rate):
         word = words[n]
-        if len(word) < 4:
+        if len(word) < 4 or "://" in word:  # an address leads nowhere with one letter wrong
             continue
         at, kind = int(rng.integers(1, len(word) - 1)), int(rng.integers(4))
         middle = (word[at + 1] + word[at], word[at + 1], word[at] * 2 + word[at + 1], _letter(rng) + word[at + 1])[kind]
@@ -201,5 +214,6 @@ def _digits(number: int) -> tuple[int, int, int]:
     return place, minute, witness
 
 
+_PHRASINGS = [[words.split("|") for words in PHRASES.get(name, ())] for name in UTTERANCES]
 assert set(PHRASES) == set(UTTERANCES) - {"absent"}
 assert all(len(p) == len(LANGUAGE_TAGS) for p in PHRASES.values())

@@ -12,7 +12,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw
 
-from workbench.corpora.synthetic.world import SCENES
+from workbench.corpora.synthetic.causes import SCENES
 
 SIDE = 64  # pixels
 _SCALE = 2  # outlines are drawn this much larger, then averaged down
@@ -69,6 +69,15 @@ assert set(OUTLINES) == set(SCENES) - {"absent"}
 
 def draw(scene: int, rng: np.random.Generator, difficulty: float) -> Image.Image:
     """Return a fresh RGB picture of a scene, SIDE pixels square; difficulty 0 to 1 lowers contrast and adds clutter."""
+    picture, ink, mask = parts(scene, rng, difficulty)
+    picture.paste(ink, (0, 0), mask)
+    return picture
+
+
+def parts(
+    scene: int, rng: np.random.Generator, difficulty: float
+) -> tuple[Image.Image, tuple[int, int, int], Image.Image]:
+    """Return what a picture is put together from: the ground with its clutter, the ink, and where the ink goes."""
     ground, ink, extra = _colours(rng, 0.55 - 0.3 * difficulty)
     picture = Image.fromarray(_background(ground, rng, difficulty))
     pen = ImageDraw.Draw(picture)
@@ -79,8 +88,7 @@ def draw(scene: int, rng: np.random.Generator, difficulty: float) -> Image.Image
             pen.line((x, y, x + (dx - 32) / 2, y + (dy - 32) / 2), fill=colour, width=1)
         else:
             pen.ellipse((x, y, x + 1 + dx / 20, y + 1 + dy / 20), fill=colour)
-    picture.paste(tuple(int(c) for c in ink), (0, 0), _mask(scene, rng, difficulty))
-    return picture
+    return picture, tuple(int(c) for c in ink), _mask(scene, rng, difficulty)
 
 
 def encode(picture: Image.Image, rng: np.random.Generator) -> bytes:

@@ -1,0 +1,65 @@
+"""`bench models`: every way of scoring is measured and gives the same scores, or the ratio is refused."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from workbench.bench import models as bench
+from workbench.schema import WorkbenchError
+
+TINY = bench.ModelBench(
+    models=("prior", "text-tfidf"),
+    corpus={"source": "synthetic", "posts": 120, "seed": 5, "oversample": {"paired": 0.7, "harm": 0.25}},
+    repeats=1,
+    rows=120,
+    dim=6,
+    labels=2,
+    penalties=(0.1, 1.0),
+)
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch):
+    """Measure in this process: starting others takes seconds each."""
+    monkeypatch.setattr(bench, "_apart", bench.measure)
+
+
+def test_each_model_has_speeds_ratios_and_memory_and_heads_are_at_the_optimum(tmp_path, capsys):
+    result = bench.models(TINY, tmp_path / "out.json")
+    assert json.loads((tmp_path / "out.json").read_text()) == result
+    assert [row["name"] for row in result["models"]] == ["prior", "text-tfidf"]
+    for row in result["models"]:
+        assert row["posts"] == 24
+        assert row["differ"] <= 1e-5
+        assert row["peak_mb"]["host"] > 10
+        assert row["cold_ratio"] == pytest.approx(row["seconds"]["plain"][0] / row["seconds"]["cold"][0])
+        assert row["warm_posts_per_s"] == pytest.approx(24 / row["seconds"]["warm"][0])
+    heads = result["linear heads"]
+    assert heads["probabilities"] < 1e-3
+    assert heads["objective"] < 1e-3
+    said = capsys.readouterr().out
+    assert "text-tfidf" in said
+    assert "peak MB" in said
+
+
+def test_scores_that_depend_on_their_batch_are_refused(monkeypatch):
+    monkeypatch.setattr(bench, "_apart_by", lambda a, b: 0.5)
+    with pytest.raises(WorkbenchError, match="batched in prior, text-tfidf"):
+        bench.models(TINY)
+
+
+def test_how_far_scores_are_apart():
+    a = np.array([[1.0, np.nan], [2.0, 3.0]])
+    assert bench._apart_by(a, a + 0.25) == 0.25
+    assert bench._apart_by(a, np.nan_to_num(a)) == float("inf")
+    assert bench._apart_by(a[:, 1:], a[:, 1:]) == 0
+
+
+def test_an_unknown_model_is_refused_and_those_that_need_a_file_are_left_out():
+    with pytest.raises(WorkbenchError, match="did you mean 'clip-cross'"):
+        bench.models(TINY.model_copy(update={"models": ("clip-cros",)}))
+    assert "scores" not in bench._names(bench.ModelBench())
+    assert "clip-cross" in bench._names(bench.ModelBench())

@@ -1,0 +1,230 @@
+"""`workbench score`: every row has its decision, in order, whatever it holds; the file is there whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from workbench.cli import app
+from workbench.corpora.export import write_jsonl
+from workbench.decisions import batch
+from workbench.schema import Taxonomy, WorkbenchError
+
+LABELS = Taxonomy.load().names
+COLUMNS = ["post_id", "action", *(f"p_{label}" for label in LABELS), "reasons", "unread", "unseen", "due_at"]
+COLUMNS += ["model_id", "policy_id", "error"]
+
+
+def read(path) -> list[dict]:
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def score(bundle, path, out: str = "out.jsonl", **columns) -> list[dict]:
+    out = path.with_name(out)
+    batch.score(bundle, path, out, device="cpu", columns=columns)
+    return read(out)
+
+
+def lines(tmp_path, *rows: bytes | str | dict):
+    path = tmp_path / "posts.jsonl"
+    texts = [
+        row if isinstance(row, bytes) else (row if isinstance(row, str) else json.dumps(row)).encode() for row in rows
+    ]
+    path.write_bytes(b"\n".join(texts) + b"\n")
+    return path
+
+
+@pytest.fixture
+def table(posts) -> pa.Table:
+    return pa.table({"post_id": posts["post_id"], "text": posts["text"]}).slice(800, 30)
+
+
+@pytest.mark.parametrize("out", ["out.csv", "out.jsonl", "out.parquet"])
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_every_format_gives_what_the_moderator_gives(bundle, words, posts, table, tmp_path, kind, out):
+    path = tmp_path / f"posts.{kind}"
+    if kind == "parquet":
+        pq.write_table(table, path)
+    elif kind == "jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+    else:
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, delimiter="," if kind == "csv" else "\t")
+            writer.writerows([table.column_names, *(list(row.values()) for row in table.to_pylist())])
+    found = score(bundle, path, out)
+    assert list(found[0]) == COLUMNS
+    assert [row["post_id"] for row in found] == table["post_id"].to_pylist()
+    with_text = [n for n, text in enumerate(table["text"].to_pylist()) if text]
+    expected = words.decide([post for post in table_posts(table) if post is not None])
+    for n, decision in zip(with_text, expected, strict=True):
+        assert found[n]["action"] == decision.action
+        assert float(found[n]["p_abuse"]) == pytest.approx(decision.scores["abuse"], abs=1e-9)
+    for n in set(range(len(found))) - set(with_text):
+        assert found[n]["action"] == "review"
+        assert "at least one of text, image and video" in found[n]["error"]
+
+
+def table_posts(table):
+    from workbench.schema import Post
+
+    return [Post(**row) if row["text"] else None for row in table.to_pylist()]
+
+
+def test_an_exported_corpus_is_scored_with_its_pictures_and_clips(sight, posts, tmp_path):
+    sight.save(tmp_path / "bundle")
+    some = posts.slice(800, 40)
+    found = score(tmp_path / "bundle", write_jsonl(some, tmp_path / "export"))
+    for row, decision in zip(found, sight.decide(some), strict=True):
+        assert (row["post_id"], row["action"], row["error"]) == (decision.post_id, decision.action, None)
+        assert row["p_nudity"] == pytest.approx(decision.scores["nudity"], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("{not json", "not valid JSON"),
+        ("[1, 2]", "holds a list, not an object"),
+        (b'{"text": "caf\xe9"}', "not UTF-8"),
+        ("[" * 100_000, "too deep or too long"),
+        ({"post_id": "x"}, "at least one of text, image and video"),
+        ({"post_id": "x", "text": "\u200b "}, "at least one of text, image and video"),
+        ({"post_id": "x", "text": 5}, "text"),
+        ({"post_id": "x", "text": "a", "author": {"id": "u", "age": 3}}, "author"),
+        ({"post_id": "x", "text": "a", "created_at": "yesterday"}, "created_at"),
+        ({"post_id": "x", "text": "a", "image": "../../etc/passwd"}, "leaves the folder"),
+        ({"post_id": "x", "text": "a", "image": "/etc/passwd"}, "leaves the folder"),
+        ({"post_id": "x", "text": "a", "image": 3}, "must be a path or bytes"),
+    ],
+)
+def test_a_bad_row_is_one_marked_row(bundle, tmp_path, row, said):
+    good = {"post_id": "good", "text": "our garden needs rain again"}
+    found = score(bundle, lines(tmp_path, good, row, good))
+    assert [one["post_id"] for one in found] == ["good", "x" if isinstance(row, dict) else "row-2", "good"]
+    assert (found[1]["action"], found[1]["p_abuse"]) == ("review", None)
+    assert said in found[1]["error"]
+    assert "\n" not in found[1]["error"]
+    assert found[0]["error"] is found[2]["error"] is None
+
+
+def test_bad_rows_of_a_csv(bundle, tmp_path):
+    path = tmp_path / "posts.csv"
+    path.write_bytes(b'\xef\xbb\xbfid,text\r\na,one\r\nb\r\nc,caf\xe9\r\n\r\nd,"two\nlines"\r\ne,a\x00b\r\n')
+    found = score(bundle, path, "out.csv")
+    assert [row["post_id"] for row in found] == ["a", "row-2", "row-3", "d", "e"]
+    assert [row["error"] for row in found] == [
+        "",
+        "it has 1 cells, but the header names 2 columns",
+        "it is not UTF-8; save the file as UTF-8",
+        "",
+        "",
+    ]
+
+
+def test_a_missing_picture_is_unread_and_the_words_are_scored(sight, tmp_path):
+    sight.save(tmp_path / "bundle")
+    row = {"post_id": "x", "text": "our garden needs rain again", "image": "gone.jpg"}
+    (found,) = score(tmp_path / "bundle", lines(tmp_path, row))
+    assert (found["action"], found["unread"], found["error"]) == ("review", ["image"], None)
+    assert found["p_abuse"] is not None
+
+
+def test_columns_may_have_other_names(bundle, tmp_path):
+    path = lines(tmp_path, {"key": "k", "body": "our garden needs rain again", "text": "ignored"})
+    (found,) = score(bundle, path, text="body", post_id="key")
+    assert found["post_id"] == "k"
+    assert batch.mapping("text=body, post_id = key,") == {"text": "body", "post_id": "key"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"), [("text", "not of the form"), ("txt=body", "did you mean 'text'"), ("text=", "not of the form")]
+)
+def test_a_mapping_that_is_none_is_one_sentence(given, said):
+    with pytest.raises(WorkbenchError, match=said):
+        batch.mapping(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "out", "columns", "said"),
+    [
+        ("posts.jsonl", '{"body": "a"}\n', "o.csv", {}, "no column text, image or video .it has body."),
+        ("posts.jsonl", '{"text": "a"}\n', "o.csv", {"text": "txt"}, "did you mean 'text'"),
+        ("posts.csv", "", "o.csv", {}, "no column text"),
+        ("posts.xlsx", "x", "o.csv", {}, "unknown file ending"),
+        ("posts.jsonl", '{"text": "a"}\n', "o.txt", {}, "unknown file ending"),
+        ("posts.parquet", "no parquet", "o.csv", {}, "cannot be read as Parquet"),
+        ("posts.jsonl", '{"text": "a"}\n', "posts.jsonl", {}, "is the file of posts itself"),
+        ("posts.jsonl", '{"text": "a"}\n', "no/such/folder/o.csv", {}, "cannot write"),
+    ],
+)
+def test_what_cannot_be_used_at_all_is_one_sentence(bundle, tmp_path, name, content, out, columns, said):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(WorkbenchError, match=said) as told:
+        batch.score(bundle, tmp_path / name, tmp_path / out, device="cpu", columns=columns)
+    assert "\n" not in str(told.value)
+    with pytest.raises(WorkbenchError, match="check the path"):
+        batch.score(bundle, tmp_path / "gone.csv", tmp_path / "o.csv", device="cpu", columns={})
+
+
+def test_rows_are_held_a_chunk_at_a_time(bundle, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "CHUNK", 10)
+    sizes = []
+    decided = batch._decided
+    monkeypatch.setattr(batch, "_decided", lambda m, rows, *more: sizes.append(len(rows)) or decided(m, rows, *more))
+    found = score(bundle, lines(tmp_path, *({"text": f"words {n}"} for n in range(35))))
+    assert sizes == [10, 10, 10, 5]
+    assert [row["post_id"] for row in found] == [f"row-{n + 1}" for n in range(35)]
+
+
+def test_one_post_that_breaks_the_model_does_not_take_the_others(bundle, tmp_path, monkeypatch):
+    decide = batch.Moderator.decide
+
+    def breaking(self, posts):
+        if any("poison" in post.text for post in posts):
+            raise RuntimeError("the model broke")
+        return decide(self, posts)
+
+    monkeypatch.setattr(batch.Moderator, "decide", breaking)
+    found = score(bundle, lines(tmp_path, {"text": "one"}, {"text": "poison"}, {"text": "two"}))
+    assert [row["error"] for row in found] == [None, "the model failed", None]
+    assert found[1]["action"] == "review"
+
+
+def test_a_killed_run_leaves_the_earlier_file(bundle, tmp_path):
+    path, out = lines(tmp_path, *({"text": f"words {n}"} for n in range(200_000))), tmp_path / "out.csv"
+    out.write_text("earlier")
+    code = "import sys; from workbench.cli import app; app(sys.argv[1:])"
+    command = [sys.executable, "-c", code, "score", str(bundle), str(path), "-o", str(out), "--device", "cpu"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while not any(half.stat().st_size > 100_000 for half in tmp_path.glob(".out.csv.*.tmp")):
+        assert process.poll() is None, process.stdout.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert out.read_text() == "earlier"
+
+
+def test_the_command_says_what_it_did(bundle, tmp_path):
+    path = lines(tmp_path, {"text": "our garden needs rain again"}, "{")
+    done = CliRunner().invoke(app, ["score", str(bundle), str(path), "-o", str(tmp_path / "o.csv"), "--device", "cpu"])
+    assert done.exit_code == 0, done.output
+    assert "2 posts in" in done.output
+    assert "1 rows could not be read" in done.output
+    failed = CliRunner().invoke(app, ["score", str(tmp_path / "no"), str(path), "-o", str(tmp_path / "o.csv")])
+    assert failed.exit_code == 2
+    assert "holds no bundle" in failed.output

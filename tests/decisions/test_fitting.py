@@ -1,0 +1,75 @@
+"""What validation adds to a classifier: a line and thresholds, and nothing to what is decided already."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from workbench import models
+from workbench.decisions import fitting
+from workbench.decisions.moderator import Moderator
+from workbench.decisions.thresholds import objectives
+from workbench.schema import Taxonomy, corpus_schema
+
+
+@pytest.fixture
+def validation():
+    """Forty posts, every second one abuse; other labels are unknown."""
+    taxonomy = Taxonomy.load()
+    rows = [{"post_id": str(n), "text": f"post {n}", "weight": 1.0, "labels": {"abuse": n % 2 == 0}} for n in range(40)]
+    return pa.Table.from_pylist(rows, schema=corpus_schema(taxonomy))
+
+
+def made(tmp_path, validation, lines, **options):
+    """The moderator and rules of a file of scores."""
+    path = tmp_path / "scores.csv"
+    path.write_text("\n".join(["post_id,abuse", *lines]))
+    taxonomy = Taxonomy.load()
+    model = models.create("scores", {"path": str(path), **options}, taxonomy=taxonomy, store=None)
+    model.fit(validation, validation, seed=0)
+    return fitting.fit(model, validation, objectives({}, taxonomy.names), "test")
+
+
+def test_scores_are_calibrated_and_get_a_threshold_that_does_best(tmp_path, validation):
+    moderator, rules = made(tmp_path, validation, [f"{n},{0.3 + 0.2 * (n % 2 == 0)}" for n in range(40)])
+    assert rules["abuse"].review_for.caught == 20
+    assert moderator.probabilities(validation)[0, 0] > 0.9  # every post is told rightly, so 0.5 means sure
+
+
+def test_decisions_stay_what_they_are_also_where_all_of_them_are_wrong(tmp_path, validation):
+    lines = [f"{n},{'yes' if n % 2 else 'no'}" for n in range(40)]
+    moderator, rules = made(tmp_path, validation, lines, decisions={"yes": True, "no": False})
+    flagged = moderator.probabilities(validation)[:, 0] >= rules["abuse"].review_at
+    assert flagged.tolist() == [n % 2 == 1 for n in range(40)]
+    assert rules["abuse"].remove_at is None
+    assert rules["abuse"].review_for.caught == 0
+
+
+def test_decisions_about_other_posts_than_those_of_validation_hold_too(tmp_path, validation):
+    moderator, rules = made(tmp_path, validation, ["x,yes", "y,no"], decisions={"yes": True, "no": False})
+    assert rules["abuse"].review_at == 0.5
+    elsewhere = validation.slice(0, 2).set_column(0, "post_id", pa.array(["x", "y"]))
+    np.testing.assert_allclose(moderator.probabilities(elsewhere)[:, 0], [1, 0], atol=1e-9)
+
+
+def test_the_study_may_say_how_scores_become_probabilities(tmp_path, validation):
+    path = tmp_path / "scores.csv"
+    path.write_text("\n".join(["post_id,abuse", *(f"{n},{0.3 + 0.2 * (n % 3 == 0)}" for n in range(40))]))
+    taxonomy = Taxonomy.load()
+    model = models.create("scores", {"path": str(path)}, taxonomy=taxonomy, store=None)
+    model.fit(validation, validation, seed=0)
+    for method in ("none", "temperature", "platt", "isotonic"):
+        moderator = fitting.fit(model, validation, objectives({}, taxonomy.names), "test", method)[0]
+        assert moderator.lines["abuse"].method == method
+        moderator.save(tmp_path / method)
+        again = Moderator.load(tmp_path / method, taxonomy=taxonomy, store=None)
+        np.testing.assert_array_equal(again.probabilities(validation), moderator.probabilities(validation))
+        assert again.model_id == moderator.model_id
+        assert moderator.lines["abuse"].words in (tmp_path / method / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_post_without_a_group_is_its_own(validation):
+    assert fitting.group_names(validation.slice(0, 2)).tolist() == ["0", "1"]
+    grouped = validation.set_column(validation.column_names.index("group"), "group", pa.array(["g"] * 40))
+    assert set(fitting.group_names(grouped)) == {"g"}

@@ -1,0 +1,139 @@
+"""Thresholds that hold for sure: by hand where one error decides, and by simulation how often they hold."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+from scipy import stats
+from scipy.special import expit
+
+from workbench.decisions import guarantee
+from workbench.decisions.guarantee import hold, one_of_each
+from workbench.decisions.policy import Capacity, Objective
+from workbench.decisions.thresholds import LabelObjectives, choose, objectives
+from workbench.metrics.prevalence import clopper_pearson
+from workbench.schema import WorkbenchError
+
+
+def test_the_examples_are_true():
+    assert doctest.testmod(guarantee).failed == 0
+
+
+def test_recall_holds_by_the_exact_binomial_tail():
+    # 14 of 14 caught: 0.8^14 = .044 < .05, so a threshold below all harmful posts is proven; with 13 it is not (.055)
+    for harmful, proven in ((14, True), (13, False)):
+        y = np.r_[np.zeros(100, bool), np.ones(harmful, bool)]
+        found = hold(y, np.r_[np.linspace(0, 0.4, 100), np.full(harmful, 0.9)], kind="recall", target=0.8)
+        assert (found.at is not None) is proven
+        if not proven:
+            assert "14 harmful groups without one error are needed" in found.why
+
+
+def test_recall_moves_up_until_a_miss_too_many():
+    # 30 harmful posts between harmless ones; 2 misses: P(Binomial(30, .2) <= 2) = .044, with 3 it is .123
+    score = np.arange(60) / 60
+    y = np.arange(60) % 2 == 1
+    found = hold(y, score, kind="recall", target=0.8)
+    assert stats.binom.cdf(2, 30, 0.2) < 0.05 < stats.binom.cdf(3, 30, 0.2)
+    assert (y & (score < found.at)).sum() == 2
+
+
+def test_a_precision_takes_the_lowest_threshold_that_is_proven():
+    score = np.linspace(1, 0, 1000)
+    y = np.arange(1000) < 300  # the first 300 are harmful, none after
+    found = hold(y, score, kind="precision", target=0.8)
+    flagged = score >= found.at
+    assert flagged.sum() > 300  # some harmless ones are affordable
+    assert stats.binom.cdf((flagged & ~y).sum(), flagged.sum(), 0.2) <= 0.05
+    assert y[flagged].mean() >= 0.8
+    assert hold(y, score, kind="precision", target=0.8, floor=2.0).at is None
+    assert hold(~y, score, kind="precision", target=0.8).at is None
+
+
+def test_certainty_is_never_proven():
+    assert hold(np.ones(500, bool), np.linspace(0, 1, 500), kind="recall", target=1.0).at is None
+
+
+def test_one_post_of_each_group_is_tested():
+    rows = one_of_each(np.array(["a", "b", "a", "c", "c"]))
+    assert len(rows) == 3
+    # 14 copies of one harmful post are one piece of evidence
+    y = np.r_[np.zeros(100, bool), np.ones(14, bool)]
+    score = np.r_[np.linspace(0, 0.4, 100), np.full(14, 0.9)]
+    group = np.r_[np.arange(100), np.full(14, 100)]
+    assert hold(y, score, kind="recall", target=0.8).at is not None
+    assert hold(y, score, kind="recall", target=0.8, group=group).at is None
+
+
+# ------------------------------------------------------------------------------------------------------- as objectives
+
+
+def test_an_objective_that_is_sure_is_asked_for_in_the_policy():
+    found = objectives({"default": {"remove": {"precision": 0.8, "sure": 0.9}}}, ("abuse",))["abuse"].remove
+    assert str(found) == "precision of at least 0.8, sure to 90 %"
+    assert found.model_dump() == {"precision": 0.8, "sure": 0.9}
+    assert "sure" not in Objective(precision=0.8).model_dump()
+    for wrong in ({"f1": "best", "sure": 0.9}, {"precision": 0.8, "mix": "site", "sure": 0.9}):
+        with pytest.raises(WorkbenchError, match="`sure` goes with a precision or recall"):
+            objectives({"default": {"remove": wrong}}, ("abuse",))
+    with pytest.raises(ValueError, match="sure"):
+        Objective(capacity=Capacity(reviews_a_day=1, posts_a_day=2), sure=0.9)
+
+
+def made(seed: int, groups: int = 600, copies: int = 1):
+    """A calibrated world: probabilities p, labels y; copies of a post share its score and label."""
+    rng = np.random.default_rng(seed)
+    z = rng.normal(-1.0, 2.5, groups)
+    y = rng.random(groups) < expit(z)
+    group = np.repeat(np.arange(groups), copies)
+    return y[group], expit(z)[group], group
+
+
+def chosen(seed: int, objective: Objective, **more):
+    y, p, group = made(seed, **more)
+    wanted = {"a": LabelObjectives(review=objective, remove=None)}
+    return choose(p[:, None], y[:, None], np.ones((len(y), 1), bool), wanted, group=group)["a"]
+
+
+def test_a_rule_says_what_its_proof_rests_on():
+    rule = chosen(0, Objective(precision=0.8, sure=0.9), copies=2)
+    assert rule.review_at is not None
+    assert rule.review_for.posts == 1200
+    assert "tested on one post of each group: of 600 groups" in rule.review_for.promise
+    none = chosen(0, Objective(precision=0.999, sure=0.9))
+    assert none.review_at is None
+    assert "no threshold qualifies (of 600 groups" in none.review_for.promise
+
+
+def misses(objective: Objective, of: int, **more) -> tuple[int, int]:
+    """How often a chosen threshold misses its target on all posts there could be, and how often there is one."""
+    z = np.linspace(-1 - 20, -1 + 20, 40_001)
+    density, p = stats.norm.pdf(z, -1, 2.5), expit(z)
+    missed = some = 0
+    for seed in range(of):
+        at = chosen(seed, objective, **more).review_at
+        if at is None:
+            continue
+        flagged = density * (p >= at)
+        worth = {"precision": (flagged * p).sum() / flagged.sum(), "recall": (flagged * p).sum() / (density * p).sum()}
+        some, missed = some + 1, missed + (worth[objective.kind] < getattr(objective, objective.kind))
+    return missed, some
+
+
+@pytest.mark.parametrize("asked", [{"precision": 0.8}, {"recall": 0.8}])
+def test_sure_thresholds_hold_as_often_as_they_say_and_plain_ones_do_not(asked):
+    missed, some = misses(Objective(**asked, sure=0.9), 150)
+    assert some > 100  # a guarantee that is never given would be kept, too
+    assert clopper_pearson(missed, 150, alpha=0.001)[0] <= 0.1
+    plain, _ = misses(Objective(**asked), 150)
+    assert clopper_pearson(plain, 150, alpha=0.001)[0] > 0.1
+
+
+def test_copies_would_break_the_guarantee_if_they_were_counted(monkeypatch):
+    kept, _ = misses(Objective(recall=0.8, sure=0.9), 150, copies=12)
+    assert clopper_pearson(kept, 150, alpha=0.001)[0] <= 0.1
+    monkeypatch.setattr(guarantee, "one_of_each", lambda group: np.arange(len(group)))
+    broken, _ = misses(Objective(recall=0.8, sure=0.9), 150, copies=12)
+    assert clopper_pearson(broken, 150, alpha=0.001)[0] > 0.1

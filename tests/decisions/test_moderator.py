@@ -1,0 +1,175 @@
+"""The moderator: what it reads and does not, its identity, and the same numbers after the disk."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from workbench.decisions import fitting
+from workbench.decisions.moderator import Moderator
+from workbench.decisions.thresholds import objectives
+from workbench.features.store import FeatureStore
+from workbench.models import create
+from workbench.schema import Media, Post, Taxonomy, WorkbenchError, as_table, inputs
+
+LABELS = Taxonomy.load().names
+HOSTILE = [
+    "\ud800 you are stupid",
+    "a\x00b",
+    "x" * 1_000_000,
+    "\u202eevil\u2066",
+    "you are stupid " * 20_000,
+    "\ud83d\ude00",
+]
+
+
+def table_posts(posts, n: int) -> list[Post]:
+    rows = inputs(posts.slice(800, n)).to_pylist()
+    return [Post.model_validate({name: value for name, value in row.items() if value is not None}) for row in rows]
+
+
+@pytest.mark.parametrize("kind", ["words", "sight"])
+def test_a_table_and_its_posts_are_assessed_alike(kind, posts, request):
+    moderator = request.getfixturevalue(kind)
+    one, other = moderator.assess(posts.slice(800, 60)), moderator.assess(table_posts(posts, 60))
+    assert [found.model_copy(update={"scores": {}}) for found in one] == [
+        found.model_copy(update={"scores": {}}) for found in other
+    ]
+    for left, right in zip(one, other, strict=True):
+        assert left.scores == pytest.approx(right.scores, abs=1e-6)
+
+
+def test_a_disguised_post_scores_as_its_plain_text_and_the_decision_says_how(words):
+    plain, disguised = words.assess(
+        [Post(post_id=text, text=text) for text in ("you are stupid", "you are st\u200bupid")]
+    )
+    assert plain.readings == {}
+    assert disguised.scores["abuse"] >= plain.scores["abuse"] - 1e-6
+    assert disguised.readings["abuse"] == "invisible characters removed"
+
+
+def test_scores_are_the_calibrated_logits(words, posts):
+    table = posts.slice(800, 50)
+    logits = words.classifier.logits(inputs(table)).astype(np.float64)
+    line = words.lines["abuse"]
+    assert line.note is None
+    assert line.slope > 0
+    np.testing.assert_allclose(words.probabilities(table)[:, 0], expit(line.slope * logits[:, 0] + line.offset))
+
+
+def test_what_a_model_does_not_look_at_is_unseen_and_what_it_cannot_read_is_unread(words, sight):
+    picture = Media(bytes=b"no picture at all")
+    post = Post(post_id="p", text="our garden needs rain again", image=picture)
+    (by_words,), (by_both,) = words.assess([post]), sight.assess([post])
+    assert (by_words.unseen, by_words.unread) == (("image",), {})
+    assert by_both.unseen == ()
+    assert list(by_both.unread) == ["image"]
+    assert set(by_both.scores) == set(LABELS)  # the words were read
+    assert words.decide([post])[0].action == sight.decide([post])[0].action == "review"
+
+
+def test_a_sketchy_link_is_a_reason_and_a_shortener_alone_is_none(words, sight):
+    sketchy = Post(post_id="p", text="our garden needs rain https://bank.com@evil.example/x")
+    short = Post(post_id="q", text="our garden needs rain http://bit.test/abc")
+    for moderator in (words, sight):
+        first, second = moderator.decide([sketchy, short])
+        assert first.action in ("review", "remove")
+        assert [one.detail for one in first.reasons if one.kind == "link"] == [
+            "The link to evil.example pretends to be another site before an @ sign."
+        ]
+        assert not [one for one in second.reasons if one.kind == "link"]
+
+
+def test_no_post_of_the_synthetic_world_goes_to_review_for_its_link(words, posts):
+    table = posts.slice(500, 400)
+    assert any("http://bit.test" in (text or "") for text in table["text"].to_pylist())
+    assert not any(found.links for found in words.assess(table))
+
+
+def test_what_a_model_reads_around_a_post_is_part_of_its_identity(posts):
+    model = create("author-profile", {"trees": 5}, taxonomy=Taxonomy.load(), store=None)
+    model.fit(posts.slice(0, 500), posts.slice(500, 300), seed=0)
+    wanted = objectives({}, LABELS)
+    moderator = fitting.fit(model, posts.slice(500, 300), wanted, "author-profile")[0]
+    assert "author" in moderator.reads
+    (decision,) = moderator.decide(posts.slice(800, 1))
+    assert decision.action == "review"  # its text is unseen
+
+
+def test_nothing_readable_means_no_score_and_a_person(sight):
+    (found,) = sight.assess([Post(post_id="p", video=Media(bytes=b""))])
+    assert found.scores == {}
+    assert found.missing == LABELS
+    assert list(found.unread) == ["video"]
+    assert sight.decide([Post(post_id="p", video=Media(bytes=b""))])[0].action == "review"
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
+def test_any_text_ends_in_a_decision(words, sight, text):
+    for moderator in (words, sight):
+        (decision,) = moderator.decide([Post(post_id="p", text=text)])
+        assert set(decision.scores) == set(LABELS)
+
+
+def test_halves_of_surrogate_pairs_are_mended_in_a_table():
+    table = as_table([Post(post_id="p", text="\ud83d\ude00 \ud800"), Post(post_id="q", text="plain")])
+    assert table["text"].to_pylist() == ["\U0001f600 \ufffd", "plain"]
+
+
+def test_no_posts_are_no_assessments(words):
+    assert words.assess([]) == words.decide([]) == []
+
+
+# ------------------------------------------------------------------------------------------------------------ identity
+
+
+def test_the_model_id_is_that_of_what_changes_a_score(words, tmp_path):
+    words.save(tmp_path / "a")
+    again = Moderator.load(tmp_path / "a", store=FeatureStore(None, "cpu"))
+    other_policy = words.with_policy(words.policy.model_copy(update={"unseen": "allow"}))
+    assert again.model_id == other_policy.model_id == words.model_id
+    assert words.model_id.startswith("text-tfidf-")
+    moved = words.serve_at_prevalence({"abuse": 0.001})
+    assert moved.model_id != words.model_id
+    steeper = words._changed(lines={**words.lines, "abuse": words.lines["abuse"]._replace(slope=9.0)})
+    steeper.__dict__.pop("model_id", None)
+    assert steeper.model_id != words.model_id
+
+
+def test_probabilities_move_to_another_prevalence_by_the_log_odds(words, posts):
+    table, base = posts.slice(800, 20), words.prevalence["abuse"]
+    moved = words.serve_at_prevalence({"abuse": 0.001})
+    expected = expit(logit(words.probabilities(table)[:, 0]) + logit(0.001) - logit(base))
+    np.testing.assert_allclose(moved.probabilities(table)[:, 0], expected)
+    np.testing.assert_array_equal(moved.probabilities(table)[:, 1:], words.probabilities(table)[:, 1:])
+    for wrong in ({"abuse": 0.0}, {"abus": 0.1}):
+        with pytest.raises(WorkbenchError):
+            words.serve_at_prevalence(wrong)
+
+
+def test_a_service_may_narrow_the_labels(words, posts):
+    narrowed = words.only(["violence"])
+    (decision,) = narrowed.decide(posts.slice(800, 1))
+    assert list(decision.scores) == ["violence"]
+    with pytest.raises(WorkbenchError, match="did you mean 'violence'"):
+        words.only(["violenc"])
+
+
+def test_the_model_runs_once_for_all_posts(words, posts, monkeypatch):
+    calls = []
+    look = words.classifier.look
+    monkeypatch.setattr(words.classifier, "look", lambda table: calls.append(len(table)) or look(table))
+    words.decide(posts.slice(800, 40))
+    assert calls == [40]
+
+
+@pytest.mark.parametrize("kind", ["words", "sight"])
+def test_the_disk_changes_no_bit(kind, posts, tmp_path, request):
+    moderator, table = request.getfixturevalue(kind), posts.slice(800, 60)
+    moderator.save(tmp_path / "bundle")
+    again = Moderator.load(tmp_path / "bundle", store=moderator.classifier.store)  # features do not come into it
+    np.testing.assert_array_equal(again.probabilities(table), moderator.probabilities(table))
+    assert again.policy == moderator.policy
+    assert again.reads == moderator.reads
+    assert "author" not in again.reads  # nothing of it changes the answer, so it is no part of a post's identity

@@ -1,0 +1,204 @@
+"""The policy: thresholds to decisions by hand, and no way from missing evidence to `allow`."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.decisions.policy import Assessment, Chosen, LabelRule, Objective, Override, Policy
+from workbench.schema import Taxonomy, WorkbenchError
+
+TAXONOMY = Taxonomy.load()
+LABELS = TAXONOMY.names
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
+
+
+def policy(review: float | None = 0.5, remove: float | None = 0.9, **more) -> Policy:
+    rules = {label: LabelRule(review_at=review, remove_at=remove) for label in LABELS}
+    return Policy(name="house", date=dt.date(2026, 1, 1), labels=rules, **more)
+
+
+def assessed(score: float = 0.1, **more) -> Assessment:
+    given = {"scores": dict.fromkeys(LABELS, 0.1) | {"abuse": score}, "created_at": NOON} | more
+    return Assessment(post_id="p", **given)
+
+
+def judge(by: Policy, found: Assessment):
+    return by.judge(found, TAXONOMY, "model-1")
+
+
+# ----------------------------------------------------------------------------------------------------------- decisions
+
+
+@pytest.mark.parametrize(
+    ("score", "action"), [(0.4999, "allow"), (0.5, "review"), (0.8999, "review"), (0.9, "remove"), (1.0, "remove")]
+)
+def test_a_score_at_its_threshold_meets_it(score, action):
+    decision = judge(policy(), assessed(score))
+    assert decision.action == action
+    assert [reason.label for reason in decision.reasons] == ([] if action == "allow" else ["abuse"])
+    assert decision.policy_id == policy().id
+    assert decision.model_id == "model-1"
+
+
+def test_a_reason_says_which_reading_of_the_text_scored():
+    found = assessed(0.95, readings={"abuse": "look-alike letters undone"})
+    (reason,) = judge(policy(), found).reasons
+    said = "abuse scores 0.950 by its reading with look-alike letters undone; posts are removed from 0.900 on."
+    assert reason.detail == said
+    (plain,) = judge(policy(), assessed(0.95)).reasons
+    assert plain.detail == said.replace(" by its reading with look-alike letters undone", "")
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"unread": {"image": "The JPEG file is cut short."}}, "The image could not be read: The JPEG file is cut"),
+        ({"unseen": ("video",)}, "does not look at the video"),
+        ({"missing": ("nudity",)}, "There is no score for nudity"),
+        ({"scores": {}}, "No score that the policy has a threshold for"),
+        ({"scores": {"spam": 0.1}}, "No rule is set for spam"),
+    ],
+)
+def test_what_is_missing_goes_to_a_person(more, said):
+    decision = judge(policy(), assessed(**more))
+    assert decision.action == "review"
+    assert any(said in reason.detail for reason in decision.reasons)
+
+
+def test_harm_that_is_seen_is_removed_whatever_else_is_missing():
+    found = assessed(0.95, unread={"image": "why"}, unseen=("video",), missing=("nudity",))
+    assert judge(policy(), found).action == "remove"
+
+
+LINK = "The link to evil.example pretends to be another site before an @ sign."
+
+
+def test_a_sketchy_link_sends_an_allowed_post_to_a_person_and_spares_no_removal():
+    decision = judge(policy(), assessed(links=(LINK,)))
+    assert decision.action == "review"
+    assert [(reason.kind, reason.detail) for reason in decision.reasons] == [("link", LINK)]
+    assert decision.due_at == NOON + dt.timedelta(hours=1)  # the earliest deadline of all labels
+    assert judge(policy(), assessed(0.95, links=(LINK,))).action == "remove"
+    ignored = judge(policy(links="ignore"), assessed(links=(LINK,)))
+    assert (ignored.action, ignored.reasons) == ("allow", ())
+    assert Assessment.model_validate({"post_id": "recorded before links were looked at"}).links == ()
+
+
+def test_a_policy_may_let_pass_what_the_model_does_not_look_at():
+    assert judge(policy(unseen="allow"), assessed(unseen=("image",))).action == "allow"
+    assert judge(policy(unseen="allow"), assessed(unseen=("image",), scores={})).action == "review"
+
+
+def test_without_any_threshold_a_person_looks():
+    assert judge(policy(None, None), assessed(1.0)).action == "review"
+
+
+def test_due_by_the_earliest_deadline_of_what_is_concerned():
+    hours = {label.name: label.deadline_hours for label in TAXONOMY.labels}
+    assert (hours["abuse"], hours["misinformation"]) == (1, 24)
+    slow = {"abuse": 0.1, "misinformation": 0.6}
+    assert judge(policy(), assessed(scores=slow)).due_at == NOON + dt.timedelta(hours=24)
+    assert judge(policy(), assessed(scores={**slow, "abuse": 0.6})).due_at == NOON + dt.timedelta(hours=1)
+    assert judge(policy(), assessed(scores=slow, unread={"image": "why"})).due_at == NOON + dt.timedelta(hours=1)
+    assert judge(policy(), assessed(0.95)).due_at is None  # it is gone already
+
+
+@given(
+    scores=st.dictionaries(st.sampled_from(LABELS), st.floats(0, 1)),
+    missing=st.sets(st.sampled_from(LABELS)),
+    unread=st.sets(st.sampled_from(["text", "image", "video"])),
+    unseen=st.sets(st.sampled_from(["text", "image", "video"])),
+    cuts=st.tuples(st.none() | st.floats(0, 1), st.none() | st.floats(0, 1)),
+    passing=st.sampled_from(["review", "allow"]),
+)
+def test_missing_evidence_is_never_allowed(scores, missing, unread, unseen, cuts, passing):
+    low, high = cuts if None in cuts else sorted(cuts)
+    by = policy(low, high, unseen=passing)
+    found = Assessment(
+        post_id="p", scores=scores, missing=tuple(missing), unread=dict.fromkeys(unread, "why"), unseen=tuple(unseen)
+    )
+    action = judge(by, found).action
+    if unread or missing or not scores or (unseen and passing == "review"):
+        assert action != "allow"
+    assert (action == "remove") == (high is not None and any(score >= high for score in scores.values()))
+
+
+# ----------------------------------------------------------------------------------------------------------- overrides
+
+
+def test_the_last_override_that_applies_counts():
+    strict, mild = (LabelRule(review_at=at, remove_at=None) for at in (0.05, 0.99))
+    by = policy(
+        overrides=(Override(language="de", labels={"abuse": strict}), Override(region="Isles", labels={"abuse": mild}))
+    )
+    assert judge(by, assessed()).action == "allow"
+    assert judge(by, assessed(language="de-AT")).action == "review"
+    assert judge(by, assessed(language="den")).action == "allow"  # another language
+    assert judge(by, assessed(0.97, language="de", region="isles")).action == "allow"
+    assert "for language de" in judge(by, assessed(language="de")).reasons[0].detail
+
+
+# ---------------------------------------------------------------------------------------------------------------- YAML
+
+
+def test_a_policy_comes_back_from_its_file(tmp_path):
+    chosen = Chosen(objective=Objective(precision=0.95), at=0.9, posts=100, harmful=9, flagged=20, caught=19)
+    rule = LabelRule(review_at=0.5, remove_at=0.9, remove_for=chosen)
+    by = policy(overrides=(Override(region="isles", labels={"abuse": rule}),))
+    by.dump(tmp_path / "policy.yaml")
+    assert Policy.load(tmp_path / "policy.yaml") == by
+    assert Policy.load(tmp_path / "policy.yaml").id == by.id
+
+
+def test_the_id_changes_with_the_content():
+    assert policy().id != policy(remove=0.91).id
+    assert policy().id != policy(unseen="allow").id
+    assert policy().id.startswith("house@1-")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: a\ndate: 2026-01-01\nlabels: {abuse: {review_at: 0.9, remove_at: 0.5}}", "must not be above remove_at"),
+        ("name: a\ndate: 2026-01-01\nlabels: {abuse: {review_at: 1.5, remove_at: null}}", "less than or equal to 1"),
+        ("name: a\ndate: 2026-01-01\nlabels: {}\nunsen: allow", "did you mean 'unseen'"),
+        ("name: a b\ndate: 2026-01-01\nlabels: {}", "name"),
+        ("name: a\nlabels: {}", "'date' is missing"),
+        ("name: a\ndate: 2026-01-01\nlabels: {}\nname: b", "stands twice"),
+    ],
+)
+def test_a_policy_that_is_none_is_one_sentence(tmp_path, text, said):
+    (tmp_path / "policy.yaml").write_text(text)
+    with pytest.raises(WorkbenchError, match=said) as told:
+        Policy.load(tmp_path / "policy.yaml")
+    assert "\n" not in str(told.value)
+
+
+def test_a_policy_must_fit_the_labels():
+    with pytest.raises(WorkbenchError, match="no rule for label 'spam' of the model"):
+        policy().check([*LABELS, "spam"], "the model")
+    with pytest.raises(WorkbenchError, match="unknown label of the model 'misinformation'"):
+        policy().check(LABELS[:3], "the model")
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [({}, "not none"), ({"precision": 0.9, "recall": 0.9}, "not precision, recall"), ({"f1": "good"}, "'best'")],
+)
+def test_an_objective_is_one_thing(objective, said):
+    with pytest.raises(WorkbenchError, match=said):
+        Objective.parse(objective, "policy")
+
+
+def test_what_a_threshold_did_is_said_in_numbers():
+    chosen = Chosen(objective=Objective(recall=0.8), at=0.25, posts=1000, harmful=40, flagged=64, caught=32)
+    assert chosen.precision[0] == 0.5
+    assert chosen.recall[0] == 0.8
+    assert "64 reach it, 32 of them harmful: precision 0.50 [0.38, 0.62], recall 0.80 [0.65, 0.90]" in chosen.promise
+    by_hand = LabelRule(review_at=0.3, remove_at=None, review_for=chosen)
+    assert by_hand.says("review") == "set by hand; for recall of at least 0.8 it was 0.250"
+    assert by_hand.says("remove") == "never"

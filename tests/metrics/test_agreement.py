@@ -1,0 +1,73 @@
+"""Agreement: the published worked examples, hand-computed cases, and soft scores that are plain ones on hard labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workbench.metrics import agreement, classification
+
+# Fleiss 1971's form of table, 14 annotators, 10 subjects, 5 categories; the worked example of textbooks: kappa .210
+FLEISS = [
+    *([0, 0, 0, 0, 14], [0, 2, 6, 4, 2], [0, 0, 3, 5, 6], [0, 3, 9, 2, 0], [2, 2, 8, 1, 1]),
+    *([7, 7, 0, 0, 0], [3, 2, 6, 3, 0], [2, 5, 3, 2, 2], [6, 5, 2, 1, 0], [0, 2, 2, 3, 7]),
+]
+# Krippendorff 2011, example C: 4 observers, 12 units, 5 values, gaps; nominal alpha .743
+OBSERVERS = ["1 2 3 3 2 1 4 1 2 - - -", "1 2 3 3 2 2 4 1 2 5 - 3", "- 3 3 3 2 3 4 2 2 5 1 -", "1 2 3 3 2 4 4 1 2 5 1 -"]
+UNITS = list(zip(*(row.split() for row in OBSERVERS), strict=True))
+KRIPPENDORFF = [[unit.count(str(value)) for value in range(1, 6)] for unit in UNITS]
+
+
+def test_the_worked_examples_of_the_papers():
+    assert agreement.fleiss_kappa(FLEISS) == pytest.approx(0.210, abs=5e-4)
+    assert agreement.krippendorff_alpha(KRIPPENDORFF) == pytest.approx(0.743, abs=5e-4)
+
+
+def test_small_cases_by_hand():
+    # three posts of two votes: agree, agree, differ: 2 of 3
+    votes = [[2, 0], [0, 2], [1, 1]]
+    assert agreement.raw_agreement(votes) == pytest.approx(2 / 3)
+    # chance: half yes, half no: .5; kappa (2/3 - 1/2) / (1/2)
+    assert agreement.fleiss_kappa(votes) == pytest.approx(1 / 3)
+    # coincidences: yes-yes 2, no-no 2, yes-no 1 and 1; n 6: alpha = 1 - 5 * 2 / (36 - 18)
+    assert agreement.krippendorff_alpha(votes) == pytest.approx(1 - 10 / 18)
+
+
+def test_who_stands_alone_says_nothing_and_unanimity_everywhere_is_undefined():
+    assert agreement.raw_agreement([[2, 0], [1, 0], [0, 1]]) == 1
+    assert np.isnan(agreement.krippendorff_alpha([[3, 0], [2, 0]]))
+    assert np.isnan(agreement.fleiss_kappa([[3, 0], [3, 0]]))
+    for metric in (agreement.raw_agreement, agreement.fleiss_kappa, agreement.krippendorff_alpha):
+        assert np.isnan(metric(np.zeros((0, 2))))
+        assert np.isnan(metric([[1, 0]]))
+        with pytest.raises(ValueError, match="0 or more"):
+            metric([[-1, 2]])
+    with pytest.raises(ValueError, match="krippendorff_alpha"):
+        agreement.fleiss_kappa([[2, 0], [3, 0]])
+
+
+def test_random_answers_agree_as_by_chance_and_alpha_takes_gaps():
+    votes = np.random.default_rng(0).multinomial(3, [0.3, 0.7], size=20_000)
+    assert agreement.krippendorff_alpha(votes) == pytest.approx(0, abs=0.01)
+    assert agreement.fleiss_kappa(votes) == pytest.approx(0, abs=0.01)
+    mixed = np.concatenate([votes, np.random.default_rng(1).multinomial(5, [0.3, 0.7], size=20_000)])
+    assert agreement.krippendorff_alpha(mixed) == pytest.approx(0, abs=0.01)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.floats(0.01, 0.99)), min_size=2, max_size=30))
+def test_soft_scores_of_hard_labels_are_the_plain_ones(rows):
+    y, prob = (np.array(column) for column in zip(*rows, strict=True))
+    share = y.astype(float)
+    assert agreement.soft_log_loss(share, prob) == pytest.approx(classification.log_loss(y, prob), abs=1e-12)
+    expected = classification.average_precision(y, prob)
+    assert agreement.soft_average_precision(share, prob) == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_soft_loss_is_least_at_the_share_itself():
+    share = np.array([0.2, 0.75])
+    best = agreement.soft_log_loss(share, share)
+    assert best < min(agreement.soft_log_loss(share, share + shift) for shift in (-0.05, 0.05))
+    assert agreement.soft_log_loss([0.2, np.nan], [0.3, 0.9]) == agreement.soft_log_loss([0.2], [0.3])

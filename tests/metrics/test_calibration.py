@@ -1,0 +1,244 @@
+"""Calibration: the line by hand, the order of posts unchanged, prevalence moved by Bayes."""
+
+from __future__ import annotations
+
+import doctest
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+
+from workbench.metrics import calibration
+from workbench.metrics.calibration import (
+    ENOUGH,
+    ENOUGH_TO_BEND,
+    IDENTITY,
+    METHODS,
+    calibration_error,
+    calibrator,
+    choose_calibrator,
+    fit_isotonic,
+    fit_platt,
+    fit_temperature,
+    reliability_curve,
+    reliability_intervals,
+    shift,
+)
+from workbench.metrics.classification import average_precision
+
+
+def test_two_scores_are_brought_to_the_shares_seen():
+    # at each of two scores the line can meet the mean target: positives count as 51/52, negatives as 1/52
+    y = np.r_[np.ones(40), np.zeros(10), np.ones(10), np.zeros(40)]
+    x = np.r_[np.full(50, 3.0), np.full(50, -1.0)]
+    line = fit_platt(y, x)
+    high = (40 * 51 / 52 + 10 / 52) / 50
+    assert expit(line(3.0)) == pytest.approx(high, abs=1e-6)
+    assert expit(line(-1.0)) == pytest.approx(1 - high, abs=1e-6)
+
+
+def test_a_score_that_misleads_is_flattened_and_never_turned_round():
+    x = np.linspace(-2, 2, 200)
+    line = fit_platt(x < 0, x)
+    assert 0 < line.slope <= 0.011
+
+
+@pytest.mark.parametrize(
+    ("y", "x"),
+    [([1] * (ENOUGH - 1) + [0] * 90, np.arange(99.0)), ([0] * 50, np.arange(50.0)), ([0, 1] * 50, [0.5] * 100)],
+)
+def test_where_there_is_too_little_the_scores_stay(y, x):
+    line = fit_platt(y, x)
+    assert line[:2] == IDENTITY[:2]
+    assert "not calibrated" in line.note
+
+
+def test_unknown_and_unread_rows_are_left_out_and_nan_stays():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=400)
+    y = rng.random(400) < expit(2 * x - 1)
+    clean = fit_platt(y, x)
+    more_y, more_x = np.r_[y, np.ones(80, bool)], np.r_[x, np.full(40, np.nan), np.full(40, -9.0)]
+    known = np.r_[np.ones(440, bool), np.zeros(40, bool)]
+    assert fit_platt(more_y, more_x, known=known) == clean
+    assert clean.slope == pytest.approx(2, abs=0.5)
+    assert clean.offset == pytest.approx(-1, abs=0.4)
+    assert np.isnan(clean(np.nan))
+
+
+@given(st.lists(st.floats(-60, 60, width=32), min_size=30, max_size=80), st.randoms(use_true_random=False))
+def test_the_order_of_posts_stays(values, random):
+    x = np.array(values, dtype=np.float64)
+    y = np.array([random.random() < 0.5 for _ in values])
+    line = fit_platt(y, x)
+    # probabilities near 1 crowd together in float64 too: ties may appear there, the order never turns round
+    order = np.argsort(x, kind="stable")
+    assert (np.diff(line(x)[order]) >= 0).all()
+    assert (np.diff(expit(line(x))[order]) >= 0).all()
+
+
+def test_average_precision_is_that_of_the_logits():
+    rng = np.random.default_rng(1)
+    x = rng.normal(0, 12, 3000)
+    y = rng.random(3000) < expit(x / 4 - 3)
+    line = fit_platt(y, x)
+    assert average_precision(y, expit(line(x))) == average_precision(y, expit(x / 40))
+
+
+def test_another_prevalence_is_bayes():
+    # of 1000: 500 harmful, 300 of which look so; 500 harmless, 100 of which do: 300/400. At one harmful in 101 ...
+    there = logit(300 / 400)
+    assert expit(there + shift(0.5, 1 / 101)) == pytest.approx((0.6 * 1) / (0.6 * 1 + 0.2 * 100))
+    with pytest.raises(ValueError, match="above 0 and below 1"):
+        shift(0.0, 0.5)
+
+
+def test_reliability_counts_every_post_once():
+    rng = np.random.default_rng(2)
+    p = rng.random(1000)
+    y = rng.random(1000) < p
+    predicted, observed, count = reliability_curve(y, p)
+    assert count.sum() == 1000
+    assert np.abs(predicted - observed).max() < 0.12
+    assert calibration_error(y, p) < 0.06
+    assert calibration_error(y, p**3) > 0.15
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_scale_of_a_score_changes_no_probability(scale):
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=400)
+    y = rng.random(400) < expit(3 * x - 1)
+    expected = fit_platt(y, x)
+    line = fit_platt(y, x * scale + 7 * scale)
+    np.testing.assert_allclose(line((x + 7) * scale), expected(x), atol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------- the family, and its choice
+
+
+def test_the_examples_are_true():
+    assert doctest.testmod(calibration).failed == 0
+
+
+def world(n: int = 3000, seed: int = 4, slope: float = 1.0, offset: float = 0.0):
+    """Scores x whose true log-odds are slope * x + offset."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n)
+    return rng.random(n) < expit(slope * x + offset), x
+
+
+def test_a_temperature_has_one_number_and_is_likeliest():
+    y, x = world(slope=2.5)
+    line = fit_temperature(y, x)
+    assert (line.offset, line.method) == (0.0, "temperature")
+    assert line.slope == pytest.approx(2.5, abs=0.3)
+    target = np.where(y, (y.sum() + 1) / (y.sum() + 2), 1 / ((~y).sum() + 2))
+    loss = [np.mean(np.logaddexp(0, s * x) - target * s * x) for s in line.slope * np.array([0.999, 1, 1.001])]
+    assert loss[1] < min(loss[0], loss[2])
+
+
+def test_the_knots_are_the_pooled_steps():
+    # in rising order of score: 20 harmless; then 10 of 40 and, out of order, 8 of 40, which are pooled: 18 of 80
+    y = np.r_[np.zeros(20), np.ones(10), np.zeros(30), np.ones(8), np.zeros(32), np.ones(20)]
+    x = np.r_[np.full(20, -2.0), np.full(40, 0.0), np.full(40, 1.0), np.full(20, 3.0)]
+    curve = fit_isotonic(y, x)
+    low, high = 1 / (82 + 2), (38 + 1) / (38 + 2)  # Platt's targets for 38 harmful and 82 other posts
+    steps = [low, (18 * high + 62 * low) / 80, high]
+    centres, log_odds = np.transpose(curve.knots)
+    np.testing.assert_allclose(centres, [-2, 0.5, 3])
+    np.testing.assert_allclose(expit(log_odds), steps)
+    assert curve(1.75) == pytest.approx((log_odds[1] + log_odds[2]) / 2)  # straight between knots
+    assert curve(4.0) == pytest.approx(log_odds[2] + curve.tail)  # and nearly flat beyond
+
+
+@pytest.mark.parametrize("name", METHODS)
+@given(st.lists(st.floats(-60, 60, width=16), min_size=30, max_size=60), st.randoms(use_true_random=False))
+def test_no_calibrator_changes_a_ranking_or_ties_posts(name, values, random):
+    x = np.array(values, dtype=np.float64)
+    y = np.array([random.random() < 0.5 for _ in values])
+    z = METHODS[name](y, x)(np.unique(x))
+    assert (np.diff(z) > 0).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_calibrators_survive_json_and_keep_nan(name):
+    y, x = world(400)
+    fitted = choose_calibrator(y, x, method=name)
+    again = calibrator(json.loads(json.dumps(fitted._asdict())))
+    assert again.method == name
+    assert again.numbers == json.loads(json.dumps(fitted.numbers))
+    np.testing.assert_array_equal(again(np.r_[x, np.nan]), fitted(np.r_[x, np.nan]))
+    assert np.isnan(again(np.nan))
+    assert fitted.chosen == {"why": f"the study asks for {name}"}
+    assert fitted.words
+
+
+def test_a_bundle_of_before_is_read():
+    assert calibrator({"slope": 2.0, "offset": -1.0, "note": None})(3.0) == 5.0
+    assert calibrator({"slope": 1.0, "offset": 0.0, "note": "not calibrated: few"}).words == "not calibrated: few"
+
+
+@pytest.mark.parametrize(
+    ("slope", "offset", "bend", "expected"),
+    [
+        (1.0, 0.0, False, "none"),
+        (3.0, 0.0, False, "temperature"),
+        (2.0, -2.0, False, "platt"),
+        (0, 0, True, "isotonic"),
+    ],
+)
+def test_the_simplest_that_holds_is_chosen(slope, offset, bend, expected):
+    rng = np.random.default_rng(6)
+    x = rng.normal(0, 2, 6000)
+    truth = np.where(x < 1.5, -3 + 0.2 * x, 2.5) if bend else slope * x + offset  # a step that no line can follow
+    y = rng.random(6000) < expit(truth)
+    found = choose_calibrator(y, x)
+    assert found.method == expected
+    losses = found.chosen["log_loss"]
+    assert list(losses) == list(METHODS)
+    assert losses[expected] <= min(losses.values()) + found.chosen["excess_error"][expected]
+    assert expected in found.chosen["why"]
+
+
+def test_few_positives_get_no_curve_and_very_few_nothing():
+    x = world(2000)[1]
+    few = choose_calibrator(np.r_[np.ones(ENOUGH_TO_BEND - 1, bool), np.zeros(900, bool)], np.r_[x[:949]])
+    assert "isotonic" not in few.chosen["log_loss"]
+    none = choose_calibrator(np.r_[np.ones(ENOUGH - 1, bool), np.zeros(900, bool)], x[:909])
+    assert none.numbers == IDENTITY.numbers
+    assert none.chosen["why"] == none.note
+    assert f"{ENOUGH} of each are needed" in none.note
+
+
+def test_copies_of_a_post_are_held_out_together():
+    # each post five times over and no signal: with copies on both sides a curve would seem to know its labels
+    rng = np.random.default_rng(8)
+    y, x, group = (np.repeat(a, 5) for a in (rng.random(300) < 0.4, rng.normal(size=300), np.arange(300)))
+    together, apart = choose_calibrator(y, x, group), choose_calibrator(y, x)
+    assert together.chosen["log_loss"]["isotonic"] > apart.chosen["log_loss"]["isotonic"] + 0.01
+    assert together.method != "isotonic"
+
+
+def test_calibrating_makes_probabilities_hold_on_new_posts():
+    y, x = world(3000, 10, slope=0.4, offset=-1.5)
+    new_y, new_x = world(20_000, 11, slope=0.4, offset=-1.5)
+    found = choose_calibrator(y, x)
+    assert calibration_error(new_y, expit(new_x)) > 0.1
+    assert calibration_error(new_y, expit(found(new_x))) < 0.025
+
+
+def test_an_unknown_method_is_named_with_the_choices():
+    with pytest.raises(ValueError, match="unknown calibration 'plat'; the choices are: auto, none, temperature"):
+        choose_calibrator([0, 1], [0.0, 1.0], method="plat")
+
+
+def test_intervals_of_a_diagram_hold_their_shares():
+    y, x = world(1000)
+    _, observed, count = reliability_curve(y, expit(x))
+    bounds = reliability_intervals(observed, count)
+    assert ((bounds[:, 0] <= observed) & (observed <= bounds[:, 1])).all()
+    assert reliability_intervals([], []).shape == (0, 2)

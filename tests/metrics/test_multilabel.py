@@ -1,0 +1,53 @@
+"""Metrics over several labels: against scikit-learn where nothing is unknown, and by hand where something is."""
+
+from __future__ import annotations
+
+import doctest
+
+import numpy as np
+import pytest
+import sklearn.metrics as sk
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workbench.metrics import multilabel as m
+
+SKLEARN = {
+    "precision_micro": lambda y, f, w: sk.precision_score(y, f, average="micro", sample_weight=w, zero_division=np.nan),
+    "recall_micro": lambda y, f, w: sk.recall_score(y, f, average="micro", sample_weight=w),
+    "f1_micro": lambda y, f, w: sk.f1_score(y, f, average="micro", sample_weight=w),
+    "f1_weighted": lambda y, f, w: sk.f1_score(y, f, average="weighted", sample_weight=w, zero_division=0),
+    "exact_match": lambda y, f, w: sk.accuracy_score(y, f, sample_weight=w),
+    "hamming_loss": lambda y, f, w: sk.hamming_loss(y, f, sample_weight=w),
+}
+
+
+@pytest.mark.parametrize("name", sorted(SKLEARN))
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 40))
+def test_agrees_with_scikit_learn(name, seed, n):
+    rng = np.random.default_rng(seed)
+    y, score, weight = rng.random((n, 3)) < 0.4, rng.integers(0, 9, (n, 3)) / 8, rng.uniform(0.1, 3, n)
+    y[0, 0] = True  # recall exists
+    thresholds = np.array([0.25, 0.5, 0.75])
+    expected = SKLEARN[name](y, score >= thresholds, weight)
+    found = getattr(m, name)(y, score, threshold=thresholds, weight=weight)
+    assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+def test_unknown_labels_are_left_out_one_by_one():
+    y, score = [[1, 0], [0, 1], [1, 1]], [[0.9, np.nan], [0.8, 0.9], [0.1, 0.1]]
+    known = [[True, False], [True, True], [False, False]]
+    # the first post is judged by one label and right, the second has a false alarm, the third is not judged
+    assert m.exact_match(y, score, known=known) == 1 / 2
+    assert m.hamming_loss(y, score, known=known) == 1 / 3
+    assert m.f1_micro(y, score, known=known) == pytest.approx(2 * 2 / (2 * 2 + 1))
+    np.testing.assert_array_equal(m.confusions(y, score, known=known).tp, [1, 1])
+
+
+def test_a_label_without_a_threshold_leaves_every_number_over_labels_undefined():
+    for name in SKLEARN:
+        assert np.isnan(getattr(m, name)([[1, 0]], [[0.9, 0.1]], threshold=[0.5, np.nan])), name
+
+
+def test_every_example_holds():
+    assert doctest.testmod(m).failed == 0

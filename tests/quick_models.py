@@ -1,0 +1,80 @@
+"""A small world in which every model of the table is made and trained in a moment."""
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from checkpoints import quick, write_prompts
+
+from workbench import models
+from workbench.models import MODELS
+
+UNTRAINED = ("prior", "scores", "clip-zeroshot", "vlm-prompt")  # nothing of posts and labels, or no more than counts
+LEARNING = [name for name in MODELS if name not in UNTRAINED]
+ON_CHECKPOINTS = ("text-transformer", "vlm-prompt")  # which read a model of the hub, not the fake encoder
+WITH_ENCODER = [name for name in LEARNING if "encoder" in models.option_names(name) and name not in ON_CHECKPOINTS]
+PAIRS = ["late-fusion", "clip-concat", "clip-cross", "clip-align", "clip-attention", "clip-finetune", "clip-retrieval"]
+TINY = {
+    "clip-attention": {"width": 16, "heads": 2, "hidden": 32, "lr": 0.01},
+    "clip-finetune": {"tune_epochs": 2, "tower_lr": 0.01, "tune_batch": 16},
+    "clip-retrieval": {"hidden": 32},
+}
+QUICK = {"encoder": "words", "epochs": 8, "batch_size": 16, "lr": 0.02, "dropout": 0.1, "weight_decay": 0.0}
+
+
+def options(name, scores_file=None):
+    """Options with which a model trains in a moment on the fake encoder."""
+    if name in ("prior", "text-tfidf", "text-vectors"):
+        return {}
+    if name == "scores":
+        return {"path": str(scores_file), "modalities": ["text"]}
+    if (chosen := quick(name, scores_file and scores_file.with_name("prompts.yaml"))) is not None:
+        return chosen
+    if name == "late-fusion":
+        members = [{"name": f"{half}-clip", "options": QUICK} for half in ("text", "image", "video")]
+        return {"encoder": "words", "members": members}
+    if name == "author-profile":
+        return {"trees": 8, "leaf": 5}
+    if name == "misinformation":
+        return {"trees": 8, "leaf": 5, "folds": 2}
+    if name == "ensemble":
+        members = [*({"name": f"{half}-clip", "options": QUICK} for half in ("text", "image")), "author-profile"]
+        # The mean, as late-fusion stacks by the same code.
+        return {"encoder": "words", "members": members, "combine": "mean", "weights": [2.0, 1.0, 1.0]}
+    if name == "per-group":
+        return {"base": {"name": "text-clip", "options": QUICK}, "min_posts": 20, "min_positives": 3, "share": 0.5}
+    if name == "picture-words":  # its pictures hold words in plain bytes, which no reader of pictures reads
+        return {"ocr": False}
+    if name == "image-timm":
+        return {"encoder": "words", "head": {key: value for key, value in QUICK.items() if key != "encoder"}}
+    return {k: v for k, v in QUICK.items() if k in models.option_names(name)} | TINY.get(name, {})
+
+
+@dataclass
+class World:
+    """Train, validation and test tables, and how to make and fit a model for them."""
+
+    taxonomy: object
+    store: object
+    train: pa.Table
+    validation: pa.Table
+    test: pa.Table
+    scores_file: object
+
+    def make(self, name):
+        return models.create(name, options(name, self.scores_file), taxonomy=self.taxonomy, store=self.store)
+
+    def fit(self, name, seed=0, train=None):
+        return self.make(name).fit(self.train if train is None else train, self.validation, seed=seed)
+
+
+def build(taxonomy, store, table, rows, folder):
+    tables = [table(rows(n, taxonomy, seed, clips=True), taxonomy) for n, seed in ((120, 1), (40, 2), (30, 3))]
+    file = folder / "scores.jsonl"
+    draw = np.random.default_rng(0)
+    with open(file, "w") as lines:
+        for name in tables[2]["post_id"].to_pylist():
+            print(json.dumps({"post_id": name, **{label: draw.random() for label in taxonomy.names}}), file=lines)
+    write_prompts(folder / "prompts.yaml", taxonomy.names)
+    return World(taxonomy, store, *tables, file)

@@ -1,0 +1,348 @@
+"""What was acknowledged survives kills, full disks, locks and damage; what cannot be kept is never acknowledged."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from workbench.records import Entry, Records, by_value
+from workbench.schema import ROOT, Post, WorkbenchError
+
+ROUNDS = 25
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+# Forks one child a round (so that Python starts only once) and kills it at a random moment. A child's threads write,
+# and name on a pipe what was acknowledged.
+KILLED = """
+import os, random, signal, sys, threading, time
+from datetime import UTC, datetime
+from workbench.records import Entry, Records, by_value
+from workbench.schema import Post
+
+folder, rounds = sys.argv[1], int(sys.argv[2])
+
+def work(records, name, pipe):
+    for number in range(10**9):
+        key = f"{name}-{number}"
+        post = Post(post_id=key, text="words of " + key, image={"bytes": b"picture of " + key.encode()})
+        features, contents = by_value(post)
+        entry = Entry(identity=key, service="post", post_id=key, at=datetime.now(UTC), features=features,
+                      assessment={}, decision={"first": key}, model_id="m", policy_id="one")
+        if records.record(entry, contents):
+            os.write(pipe, f"recorded {key}\\n".encode())
+        if number % 3 == 1 and records.redecide(key, {"second": key}, "two"):
+            os.write(pipe, f"redecided {key}\\n".encode())
+        if number % 3 == 2 and records.delete("post", key):
+            os.write(pipe, f"deleted {key}\\n".encode())
+        if records.event(key, "report", datetime.now(UTC)):
+            os.write(pipe, f"reported {key}\\n".encode())
+
+random.seed(5)
+for turn in range(rounds):
+    out, pipe = os.pipe()
+    child = os.fork()
+    if child == 0:
+        records = Records(folder)
+        for thread in range(4):
+            threading.Thread(target=work, args=(records, f"{turn}-{thread}", pipe)).start()
+        signal.pause()
+    os.close(pipe)
+    if turn % 5:  # else it is killed while it opens
+        first = os.read(out, 1)
+        sys.stdout.write(first.decode())
+    time.sleep(random.uniform(0, 0.2))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    while block := os.read(out, 65536):
+        sys.stdout.write(block.decode())
+"""
+
+
+def entry(number: int, text: str | None = None, image: bytes | None = None) -> tuple[Entry, dict[str, bytes]]:
+    post = Post(post_id=f"p{number}", text=text or f"words {number}", image={"bytes": image} if image else None)
+    features, contents = by_value(post)
+    made = Entry(
+        identity=f"i{number}", service="post", post_id=post.post_id, at=NOON, features=features,
+        assessment={}, decision={"n": number}, model_id="m", policy_id="p",
+    )  # fmt: skip
+    return made, contents
+
+
+def run(script: str, *arguments: str, **options) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, **options)
+
+
+@pytest.mark.slow
+def test_every_acknowledged_entry_survives_kills(tmp_path):
+    said = run(KILLED, str(tmp_path), str(ROUNDS)).stdout.splitlines()
+    # A line may be torn by the kill; whole ones end in a key.
+    told = [line.split(" ") for line in said]
+    with Records(tmp_path, create=False) as records:
+        kept = {one.post_id: one for one in records.entries()}
+        deleted = {key for what, key in told if what == "deleted"}
+        for what, key in told:
+            if what == "recorded":
+                assert key in kept
+            if what == "recorded" and not kept[key].deleted_at:
+                assert records.content_get(kept[key].features["image"]["id"]) == b"picture of " + key.encode()
+                assert records.content_get(kept[key].features["text"]["id"]) == b"words of " + key.encode()
+            if what == "redecided":
+                assert kept[key].decision == {"second": key}
+                assert len(records.history("post", key)) == 2
+            if what == "deleted":
+                assert kept[key].deleted_at
+                assert kept[key].features == {}
+            if what == "reported":
+                assert len(records.events(key)) == 1
+        assert len(told) > 10 * ROUNDS  # there was something to lose
+        assert deleted
+        records.sweep(older_than_s=0)
+        used = {cell["id"] for one in kept.values() for cell in one.features.values()}
+        files = {path.name for path in (tmp_path / "contents").rglob("*") if path.is_file()}
+        assert files <= used
+    check = sqlite3.connect(tmp_path / "records.sqlite")
+    assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    check.close()
+
+
+def test_a_commit_is_synced_before_it_is_acknowledged(tmp_path):
+    with Records(tmp_path) as records:
+        pragma = records._database._writer.execute
+        assert pragma("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert pragma("PRAGMA synchronous").fetchone() == (2,)  # FULL: the log is synced at every commit
+        assert pragma("PRAGMA secure_delete").fetchone() == (1,)
+
+
+def test_threads_that_wait_share_a_commit(tmp_path):
+    with Records(tmp_path) as records:
+        statements = []
+        records._database._writer.set_trace_callback(
+            lambda statement: statements.append(statement) or (time.sleep(0.02) if statement == "COMMIT" else None)
+        )
+        threads = [threading.Thread(target=records.record, args=entry(number)) for number in range(40)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert records.counts()["entries"] == 40
+        assert statements.count("COMMIT") < 20  # a slow disk is waited for once for many
+
+
+def test_one_failing_job_does_not_take_the_others_along(tmp_path):
+    with Records(tmp_path) as records:
+        good, bad = entry(1), entry(2)[0]
+        outcome = {}
+
+        def keep(name, *arguments):
+            try:
+                outcome[name] = records.record(*arguments)
+            except WorkbenchError as error:
+                outcome[name] = str(error)
+
+        with records._database._turn:  # both wait, so that they come into one commit
+            threads = [
+                threading.Thread(target=keep, args=("good", *good)),
+                threading.Thread(target=keep, args=("bad", bad)),
+            ]
+            for thread in threads:
+                thread.start()
+            while len(records._database._jobs) < 2:
+                time.sleep(0.001)
+        for thread in threads:
+            thread.join()
+        assert outcome["good"] is True
+        assert "is not kept" in outcome["bad"]
+        assert [one.identity for one in records.entries()] == ["i1"]
+
+
+def test_a_picture_goes_only_once_its_deletion_is_committed(tmp_path):
+    with Records(tmp_path) as records:
+        records.record(*entry(1, image=b"a picture"))
+        picture = records.content_path(records.by_identity("i1").features["image"]["id"])
+        records._database.write(lambda database: database.execute("INSERT INTO removals VALUES ('left over')"))
+        lost = []
+
+        def look(statement: str) -> None:
+            if statement == "COMMIT" and records.by_identity("i1") and not picture.exists():
+                lost.append(statement)
+
+        records._database._writer.set_trace_callback(look)
+        with records._database._turn:  # both wait, so that they could come into one commit
+            deletion = threading.Thread(target=records.delete, args=("post", "p1"))
+            removal = threading.Thread(target=records._finish_removals)
+            deletion.start()
+            while not records._database._jobs:
+                time.sleep(0.001)
+            removal.start()
+            time.sleep(0.1)
+        deletion.join()
+        removal.join()
+        assert not lost
+        assert not picture.exists()
+
+
+# ----------------------------------------------------------------------------------------------------------- faults
+
+
+def test_a_log_left_over_is_read(tmp_path):
+    """A killed process leaves its write-ahead log; a copy of both files is the database."""
+    records = Records(tmp_path / "a")
+    records.record(*entry(1))
+    (tmp_path / "b").mkdir()
+    for name in ("records.sqlite", "records.sqlite-wal"):
+        (tmp_path / "b" / name).write_bytes((tmp_path / "a" / name).read_bytes())
+    records.close()
+    assert (tmp_path / "b" / "records.sqlite-wal").stat().st_size > 1000
+    with Records(tmp_path / "b") as again:
+        assert again.by_identity("i1") == entry(1)[0]
+
+
+def test_a_torn_log_loses_at_most_what_was_torn(tmp_path):
+    records = Records(tmp_path / "a")
+    for number in range(20):
+        records.record(*entry(number))
+    wal = (tmp_path / "a" / "records.sqlite-wal").read_bytes()
+    database = (tmp_path / "a" / "records.sqlite").read_bytes()
+    records.close()
+    for case, torn in enumerate((wal[:-1000], wal[:-1000] + b"x" * 1000, wal[: len(wal) // 2], b"")):
+        folder = tmp_path / f"torn {case}"
+        folder.mkdir()
+        (folder / "records.sqlite").write_bytes(database)
+        (folder / "records.sqlite-wal").write_bytes(torn)
+        with Records(folder) as again:
+            kept = [one.identity for one in again.entries()]
+            assert kept == [f"i{number}" for number in range(len(kept))]
+            assert again.record(*entry(99))
+
+
+def test_a_locked_database_is_waited_for_and_then_told(tmp_path):
+    with Records(tmp_path, patience=0.2) as records:
+        other = sqlite3.connect(tmp_path / "records.sqlite", isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(WorkbenchError, match=r"records.sqlite is locked by another process; wait until"):
+            records.record(*entry(1))
+        assert records.by_identity("i1") is None  # reading goes on
+        with Records(tmp_path, patience=10) as patient:
+            timer = threading.Timer(0.3, other.execute, ("ROLLBACK",))
+            timer.start()
+            assert patient.record(*entry(2))
+            timer.join()
+        other.close()
+        assert records.record(*entry(1))  # and it can be tried again
+
+
+def test_opening_together_is_no_race(tmp_path):
+    found, gate = [], threading.Barrier(8)
+
+    def run() -> None:
+        gate.wait()
+        found.append(Records(tmp_path))
+
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    for number, records in enumerate(found):
+        assert records.record(*entry(number))
+        records.close()
+
+
+FULL = """
+import json, resource, signal, sys
+from datetime import UTC, datetime
+from workbench.records import Entry, Records, by_value
+from workbench.schema import Post, WorkbenchError
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a file that may not grow: what a full disk looks like
+records = Records(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+kept, said = [], []
+for number in range(300):
+    post = Post(post_id=f"p{number}", text="words " * 100 + str(number),
+                image={"bytes": bytes(500_000)} if number == 5 else None)
+    features, contents = by_value(post)
+    entry = Entry(identity=f"i{number}", service="post", post_id=post.post_id, at=datetime.now(UTC), features=features,
+                  assessment={}, decision={}, model_id="m", policy_id="p")
+    try:
+        records.record(entry, contents)
+        kept.append(f"i{number}")
+    except WorkbenchError as error:
+        said.append(str(error))
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+again = records.record(entry, contents)
+print(json.dumps([kept, said, again]))
+"""
+
+
+def test_a_full_disk_acknowledges_nothing_and_loses_nothing(tmp_path):
+    kept, said, again = json.loads(run(FULL, str(tmp_path)).stdout)
+    assert "i0" in kept
+    assert "i5" not in kept  # its picture did not fit
+    assert "contents: File too large; make room" in said[0]
+    assert "i299" not in kept
+    assert "make room on the disk and try again" in said[-1]
+    assert all("\n" not in one for one in said)
+    assert again  # once there is room it goes on
+    with Records(tmp_path) as records:
+        assert [one.identity for one in records.entries()] == [*kept, "i299"]
+        assert not list((tmp_path / "contents").rglob(".tmp-*"))
+
+
+def test_a_read_only_database_can_be_read_and_says_that_it_cannot_be_written(tmp_path):
+    with Records(tmp_path) as records:
+        records.record(*entry(1))
+        records._database._writer.execute("PRAGMA query_only = ON")
+        with pytest.raises(WorkbenchError, match=r"cannot be written \(read-only\); check its permissions"):
+            records.record(*entry(2))
+        assert [one.identity for one in records.entries()] == ["i1"]
+
+
+def test_a_folder_that_cannot_be_made_or_is_not_there(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WorkbenchError, match="cannot make the folder"):
+        Records(tmp_path / "file" / "records")
+    with pytest.raises(WorkbenchError, match=f"there are no records in {tmp_path}/none; check the folder"):
+        Records(tmp_path / "none", create=False)
+    assert not (tmp_path / "none").exists()
+
+
+def test_another_version_another_program_and_a_damaged_file_are_refused(tmp_path):
+    Records(tmp_path / "newer").close()
+    Records(tmp_path / "torn").close()
+    (tmp_path / "other").mkdir()
+    for name, statement in {"newer": "PRAGMA user_version = 7", "other": "CREATE TABLE mine (x)"}.items():
+        database = sqlite3.connect(tmp_path / name / "records.sqlite")
+        database.execute(statement)
+        database.close()
+    path = tmp_path / "torn" / "records.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    said = {}
+    for name in ("newer", "other", "torn"):
+        with pytest.raises(WorkbenchError) as caught:
+            Records(tmp_path / name)
+        said[name] = str(caught.value)
+    assert "has records of version 7, and this workbench writes version 1; use the version" in said["newer"]
+    assert "is the database of another program; choose another folder" in said["other"]
+    assert "is damaged (file is not a database); put back a copy, or move it away" in said["torn"]
+    assert all("\n" not in one for one in said.values())
+
+
+def test_a_damaged_content_is_not_handed_out_and_can_be_put_again(tmp_path):
+    with Records(tmp_path) as records:
+        content = records.content_put("image", b"a picture")
+        path = Path(tmp_path) / "contents" / content[:2] / content
+        for damage in (b"a picturf", b"a pic", b""):
+            path.write_bytes(damage)
+            assert records.content_get(content) is None
+        records.content_put("image", b"a picture")
+        assert records.content_get(content) == b"a picture"

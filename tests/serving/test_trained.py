@@ -1,0 +1,125 @@
+"""All five services on trained models: the configuration that ships, with small bundles in the studies' place."""
+
+from __future__ import annotations
+
+import base64
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import yaml
+from fastapi.testclient import TestClient
+
+from workbench.records import Records
+from workbench.schema import MODALITIES, ROOT, declared
+from workbench.serving.config import SERVICES, ServingConfig
+from workbench.serving.engine import Engine
+from workbench.serving.service import create_app
+
+
+@pytest.fixture(scope="module")
+def engine(bundle, tmp_path_factory):
+    place = tmp_path_factory.mktemp("served")
+    shipped = yaml.safe_load((ROOT / "serving.yaml").read_text(encoding="utf-8"))
+    for service in shipped["services"].values():
+        service["bundle"] = str(bundle(service.pop("model")))
+    config = ServingConfig.parse({**shipped, "records": str(place / "records")}, "serving")
+    with Records(place / "records") as records:
+        engine = Engine(config, records, device="cpu")
+        engine.load()
+        yield engine
+        engine.close(5)
+
+
+@pytest.fixture(scope="module")
+def client(engine):
+    return TestClient(create_app(engine), raise_server_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def posts(material):
+    """One test post of each service's kind, as the API takes its features."""
+    table = material.sets["test"]
+    there = np.stack([declared(table)[name] for name in MODALITIES], axis=1)
+    kinds = {"text": (1, 0, 0), "image": (0, 1, 0), "video": (0, 0, 1), "misinformation": (1, 1, 0), "post": (1, 0, 1)}
+    found = {}
+    for service, kind in kinds.items():
+        row = table.slice(int(np.flatnonzero((there == kind).all(axis=1))[0]), 1).to_pylist()[0]
+        media = {name: base64.b64encode(row[name]["bytes"]).decode() for name in ("image", "video") if row[name]}
+        found[service] = {"text": row["text"], "language": row["language"], **media}
+    return found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_scores_a_post(client, posts, service):
+    answer = client.put(f"/v1/moderate/{service}/p1", json={"features": posts[service]})
+    assert answer.status_code == 200, answer.text
+    said = answer.json()
+    labels = ["misinformation"] if service == "misinformation" else ["abuse", "nudity", "violence", "misinformation"]
+    assert [one["label"] for one in said["results"]] == labels
+    assert all(0 <= one["confidence"] <= 1 for one in said["results"])
+    assert (said["decision"]["unread"], said["decision"]["unseen"]) == ([], [])
+    assert client.get(f"/v1/moderate/{service}/p1").json()["decision"] == said["decision"]
+
+
+@pytest.mark.parametrize(
+    ("service", "modality"), [("image", "image"), ("video", "video"), ("post", "image"), ("post", "video")]
+)
+@pytest.mark.parametrize("damage", ["nothing", "junk", "cut"])
+def test_media_that_cannot_be_read_are_reviewed(client, posts, service, modality, damage):
+    whole = base64.b64decode(posts[modality][modality])
+    data = {"nothing": b"", "junk": b"no such file at all", "cut": whole[:30]}[damage]
+    features = {modality: base64.b64encode(data).decode()}
+    answer = client.put(f"/v1/moderate/{service}/{modality}-{damage}", json={"features": features})
+    assert answer.status_code == 200, answer.text
+    decision = answer.json()["decision"]
+    assert (decision["action"], decision["unread"]) == ("review", [modality])
+    assert [one["confidence"] for one in answer.json()["results"]] == [None] * 4
+    assert any(reason["kind"] == "unread" and reason["detail"] for reason in decision["reasons"])
+
+
+def test_content_outside_the_model_is_unseen_and_reviewed(client, posts):
+    features = posts["text"] | {"image": posts["image"]["image"]}
+    decision = client.put("/v1/moderate/text/unseen", json={"features": features}).json()["decision"]
+    assert (decision["action"], decision["unseen"]) == ("review", ["image"])
+
+
+def test_the_same_content_under_many_ids_is_encoded_once(client, engine):
+    def hits():
+        return dict(engine.store.hits)
+
+    before = hits()
+    for number in range(8):
+        client.put(f"/v1/moderate/text/again-{number}", json={"features": {"text": "A sentence nobody has sent yet."}})
+    after = hits()
+    readings = after["computed"] - before["computed"]
+    assert readings == 1
+    assert after["memory"] + after["repeated"] - before["memory"] - before["repeated"] == 7
+
+
+def test_services_of_one_bundle_share_its_model(engine):
+    info = engine.services()
+    assert info["post"].model_id == info["misinformation"].model_id
+    assert len(engine._moderators) == 4
+    assert info["post"].policy_id != info["misinformation"].policy_id  # the rules of other labels
+
+
+def test_the_log_has_what_was_scored(client, engine, posts, material):
+    features = posts["post"] | {"author": {"id": "a", "prior_reports": 4}}
+    client.put("/v1/moderate/post/logged", json={"features": features})
+    entry = engine.records.latest("post", "logged")
+    assert entry.features["author"] == {"id": "a", "prior_reports": 4}
+    kept = engine.content(entry.features["video"]["id"])
+    assert base64.b64encode(kept).decode() == posts["post"]["video"]
+    assert engine.content(entry.features["text"]["id"]).decode() == posts["post"]["text"]
+
+
+def test_confidences_are_those_of_the_bundle(client, engine, material):
+    """A study, a bundle and the API agree: here over twenty texts, tests/test_parity.py over all doors."""
+    table = material.sets["test"]
+    texts = table.filter(pc.is_valid(table["text"])).slice(0, 20)
+    moderator = next(one for one in engine._moderators.values() if one.classifier.name == "text-clip")
+    for row, assessed in zip(texts.to_pylist(), moderator.assess(texts), strict=True):
+        answer = client.put(f"/v1/moderate/text/{row['post_id']}", json={"features": {"text": row["text"]}}).json()
+        said = {one["label"]: one["confidence"] for one in answer["results"]}
+        assert said == pytest.approx(assessed.scores, abs=1e-4)

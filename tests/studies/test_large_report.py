@@ -1,0 +1,69 @@
+"""A report of 10 models, 4 labels, 3 seeds and 5 slice columns on 5,000 test posts: soon, small, and legible."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from browser import chromium, needs_chromium
+from made_runs import World
+
+from workbench.studies import report
+from workbench.studies.comparison import CompareOptions, compare
+from workbench.studies.predictions import load_run
+
+LABELS = ("abuse", "nudity", "violence", "misinformation")
+SLICES = {"community": 40, "language": 6, "region": 5, "length": 4, "month": 12}
+NOWHERE = {"source": "files", "path": "${NO_SUCH_VARIABLE}/posts.csv", "text": "text"}
+SEEN = [(), ("text",), ("image",), ("text", "image")]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Run folders with 5,000 test posts, about one in twenty harmful for each label."""
+    place, rng = tmp_path_factory.mktemp("large"), np.random.default_rng(5)
+    world = World(6667, labels=LABELS, rate=-3.3)
+    for name, values in SLICES.items():
+        world.columns[name] = np.array([f"{name}-{value}" for value in rng.integers(0, values, world.n)])
+    scores = [world.noise(3, seed=i) if i < 3 else world.good(3, 0.3 + 0.3 * i) for i in range(10)]
+    runs = [world.write(place, f"model-{i}", one, modalities=SEEN[min(i, 3)]) for i, one in enumerate(scores)]
+    return [run.folder for run in runs]
+
+
+@pytest.fixture(scope="module")
+def written(folders, tmp_path_factory):
+    """The page, and the seconds of processor time that it took from the predictions on."""
+    started = time.process_time()
+    runs = [load_run(folder) for folder in folders]
+    settings = CompareOptions(pairs=(("model-3", "best-unimodal"), ("model-3", "model-4")))
+    found = compare("large", "Does it win?", runs, settings)
+    page = report.write(tmp_path_factory.mktemp("page"), found, runs, NOWHERE)
+    return page, time.process_time() - started, found
+
+
+@pytest.mark.slow
+def test_a_large_report_is_soon_made_and_small(written):
+    page, seconds, found = written
+    assert found["models"][0]["n"] >= 3000
+    assert len({row["model"] for row in found["models"]}) == 10
+    assert seconds < 60
+    assert page.stat().st_size < 5_000_000
+
+
+@pytest.mark.slow
+@needs_chromium
+@pytest.mark.parametrize("width", [390, 1300])
+def test_a_large_report_fits_a_phone_and_a_desk(written, width):
+    with chromium() as browser:
+        tab = browser.new_page(viewport={"width": width, "height": 844})
+        tab.goto(written[0].as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        summary, contents = (tab.locator(one).bounding_box() for one in ("#answer", "nav"))
+        beside = contents["x"] + contents["width"] <= summary["x"]
+        assert beside == (width == 1300)  # contents at the side of a wide page, after the summary on a phone
+        assert beside or contents["y"] >= summary["y"] + summary["height"]
+        row = tab.locator('tr[id="test/paired/macro/model-3"]')
+        assert row.locator('td[title="test/paired/macro/model-3/recall"]').count() == 1
+        tab.evaluate("document.querySelector('a[href=\"#checklist\"]').click()")
+        assert abs(tab.locator("#checklist").bounding_box()["y"]) < 844

@@ -1,0 +1,82 @@
+"""The leak gate around a study: what is asked of a corpus, what is told, what is kept for the report."""
+
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from workbench.evidence import audit
+from workbench.schema import WorkbenchError
+from workbench.studies import leaks
+from workbench.studies.sections.leaks import crossings
+
+LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    """Return a file of posts in which one test post is near a training post and one repeats another."""
+    monkeypatch.setattr("workbench.evidence.audit.looking.FOLDER", tmp_path / "cache")
+    rows = [("a", LONG, "train"), ("b", "just this", "train"), ("c", "in between", "validation")]
+    rows += [("d", LONG.replace("six", "other"), "test"), ("e", "nothing alike", "test")]
+    path = tmp_path / "posts.csv"
+    path.write_text("id,body,part\n" + "\n".join(",".join(row) for row in rows) + "\n", encoding="utf-8")
+    return path
+
+
+COLUMNS = "post_id=id,text=body,split=part"
+
+
+def test_a_file_of_posts_is_audited_and_fails_only_on_what_is_named(file, tmp_path, capsys):
+    given = {"columns": COLUMNS, "only": "near_text", "encoder": "", "out": tmp_path / "found.json"}
+    assert leaks.command(str(file), fail_on="", **given) == 0
+    assert leaks.command(str(file), fail_on="near_text", **given) == 1
+    told = capsys.readouterr().out
+    assert "reported" in told
+    assert "fails" in told
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert found["near_text"]["examples"][0]["posts"] == [["train", "a"], ["test", "d"]]
+    assert "shortcut" not in found
+
+
+def test_a_yaml_file_may_hold_no_more_than_a_corpus(file, tmp_path):
+    path = tmp_path / "corpus.yaml"
+    path.write_text(f"source: files\npath: {file}\npost_id: id\ntext: body\nsplit: part\n", encoding="utf-8")
+    found, options, _ = leaks.look(leaks.asked(str(path), {}), ["time"])
+    assert options.fail_on == audit.HELD
+    assert not leaks.tell(found, options, Console(file=io.StringIO(), width=200))
+    assert "allowed" not in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"what": "no-such-study"}, "no-such-study"),
+        ({"columns": "text"}, "FIELD=COLUMN"),
+        ({"only": "near_txt"}, "near_text"),
+        ({"fail_on": "words"}, "relation"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_in_a_sentence(file, change, said):
+    given = {"what": str(file), "columns": COLUMNS, "only": "", "fail_on": "", "encoder": "", "out": None} | change
+    with pytest.raises(WorkbenchError, match=said):
+        leaks.command(given.pop("what"), **given)
+
+
+def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_posts_only(file, tmp_path):
+    _, _, material = leaks.look(leaks.asked(str(file), {"post_id": "id", "text": "body", "split": "part"}), [])
+    study = SimpleNamespace(leaks={}, split={}, folder=tmp_path)
+    leaks.record(study, material)
+    run = SimpleNamespace(folder=tmp_path / "run")
+    run.folder.mkdir()
+    metrics = {"crossing": audit.crossing(material.sets), "digests": material.digests}
+    (run.folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    section = crossings([run])
+    assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 4", "2", ""]
+    assert "near-duplicate clips" in section.prose
+    (run.folder / "metrics.json").write_text(json.dumps(metrics | {"digests": {"corpus": "other"}}), encoding="utf-8")
+    assert "near-duplicate texts" not in crossings([run]).tables[""].index

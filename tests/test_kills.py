@@ -1,0 +1,122 @@
+"""A study that is killed again and again: nothing unreadable, nothing finished lost, and the same result in the end.
+
+Again and again `kill -9` hits a running study at a random moment: the runner, a worker, a kernel, or everything at
+once; half of the time with a feature store that is empty at first. `WORKBENCH_KILLS` sets another number.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import subprocess
+import time
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from house import House
+
+from workbench.features.inventory import dim_of
+from workbench.features.shards import Shards
+
+MODELS = ["image-clip", "prior", "text-tfidf"]
+KILLS = int(os.environ.get("WORKBENCH_KILLS", "15"))
+PASSING = {"made_from", "ms_per_post", "fit_seconds", "peak_mb", "seconds", "runs"}  # times, and what names them
+
+
+def settled(value):
+    """Return a comparison without what differs from one undisturbed run to the next."""
+    if isinstance(value, dict):
+        return {name: settled(one) for name, one in value.items() if name not in PASSING}
+    return [settled(one) for one in value] if isinstance(value, list) else value
+
+
+def comparison(house: House) -> dict:
+    return settled(json.loads((house.results / "comparison.json").read_text()))
+
+
+def finished(house: House) -> dict[str, str]:
+    """Return when each finished run ended; whatever lies under its final name must be readable."""
+    for path in (*house.results.rglob("*.json"), *house.results.rglob("*.ipynb")):
+        if not any(part.startswith(".") for part in path.relative_to(house.results).parts):
+            json.loads(path.read_text(encoding="utf-8"))
+    records = {path.parent: json.loads(path.read_text()) for path in house.results.glob("*/run.json")}
+    done = {folder: record for folder, record in records.items() if record["state"] == "done"}
+    for folder in done:
+        assert pq.read_table(folder / "predictions.parquet").num_rows > 0
+    return {record["key"]: record["ended"] for record in done.values()}
+
+
+def strike(process: subprocess.Popen, chance: random.Random) -> str:
+    """Kill the runner, one of its processes or all of them, and return which."""
+    runner = psutil.Process(process.pid)
+    children = runner.children(recursive=True)
+    kind = chance.choice(["runner", "one", "all"])
+    victims = {"runner": [runner], "one": chance.sample(children, min(1, len(children))), "all": [runner, *children]}
+    for victim in victims[kind]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            victim.kill()
+    return kind
+
+
+def environment(process: psutil.Process) -> dict[str, str]:
+    """Return a process's environment, nothing where it is gone or a zombie."""
+    try:
+        return process.environ()
+    except (psutil.Error, OSError):
+        return {}
+
+
+def vanished(house: House) -> None:
+    """Wait until nothing of the study runs any more."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        left = [p for p in psutil.process_iter() if environment(p).get("PYTHONPATH") == str(house.folder)]
+        if not left:
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"still running a minute after the kill: {left}")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_a_study_survives_kills(tmp_path):
+    house, chance = House(tmp_path, MODELS), random.Random(5)
+    started = time.monotonic()
+    house.call("--jobs", "2")
+    whole = time.monotonic() - started
+    expected, keys, features = comparison(house), set(finished(house)), tmp_path / "data" / "cache" / "features"
+    struck, ends, rounds = [], 0, 0
+    before: dict[str, str] = {}
+    shutil.rmtree(house.results)
+    while len(struck) < KILLS:
+        if not before and rounds % 2:  # a fresh start: every other one with an empty store
+            shutil.rmtree(features, ignore_errors=True)  # a kill may have come before there was any
+        process = house.start("--jobs", "2", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(chance.uniform(0.2, 0.8 * whole))
+        except subprocess.TimeoutExpired:
+            struck.append(strike(process, chance))
+            if struck[-1] == "one":  # the others go on; the runner records what died
+                process.wait(600)
+        process.wait(10)
+        vanished(house)
+        after = finished(house)
+        assert before.items() <= after.items(), "a finished run was lost or redone"
+        before = after
+        if process.returncode == 0:
+            assert set(after) == keys
+            assert comparison(house) == expected
+            ends, rounds, before = ends + 1, rounds + 1, {}
+            shutil.rmtree(house.results)
+    house.call("--jobs", "2")
+    assert comparison(house) == expected
+    assert set(finished(house)) == keys
+    assert {"runner", "one", "all"} <= set(struck)
+    print(f"{len(struck)} kills, {ends} studies brought to an end between them")
+    for space in (path for path in features.glob("*/*") if path.is_dir()):
+        Shards(space, dim_of(space)).refresh()  # raises for nothing, sets aside what is torn
+        assert not list(space.glob("*.broken"))

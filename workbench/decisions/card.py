@@ -1,0 +1,139 @@
+"""What people should know of a bundle: its README, and the text of `workbench bundle show`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.decisions import bundle
+from workbench.decisions.policy import Policy
+from workbench.metrics.calibration import calibrator
+
+_ACTIONS = ("review", "remove")
+
+
+def readme(head: dict[str, Any], policy: Policy) -> str:
+    """Return the model card as Markdown."""
+    return "\n".join(_lines(head, policy))
+
+
+def show(folder: Path | str) -> str:
+    """Return what a bundle holds, after holding every file against its manifest; raises WorkbenchError otherwise.
+
+    The policy is the one that lies in the folder now, which staff may have changed since the bundle was made.
+    """
+    folder = Path(folder)
+    head = bundle.read(folder)
+    policy = Policy.load(folder / bundle.POLICY)
+    policy.check(head["labels"], f"the bundle in {folder}")
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    files = f"{len(head['files'])} files agree with the manifest, {size / 2**20:.1f} MiB in all; {folder}"
+    return "\n".join([*_lines(head, policy), "", "## Files", "", files])
+
+
+def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
+    card = head["card"]
+    yield f"# {head['model_id']}"
+    yield ""
+    yield f"A `{head['model']}` that looks at {_listed(head['modalities']) or 'nothing of a post'} and decides about "
+    yield f"{_listed(head['labels']) or 'no label'}, under policy `{policy.id}` of {policy.date.isoformat()}."
+    if head["out_of_scope"]:
+        yield f"It says nothing about {_listed(head['out_of_scope'])}: no training post taught it."
+    unseen = "let through" if policy.unseen == "allow" else "sent to a person"
+    yield f"A post that it cannot read is sent to a person; content that it does not look at is {unseen}."
+    yield from ("", "## Thresholds", "")
+    rows = [(label, _at(rule.review_at), _at(rule.remove_at)) for label, rule in policy.labels.items()]
+    yield from _table(("label", "review from", "remove from"), rows)
+    yield from ("", "What they were chosen for, and did on the validation posts that they were chosen on:", "")
+    for label, rule in policy.labels.items():
+        yield from (f"- {label}, {action}: {rule.says(action)}." for action in _ACTIONS)
+    yield from (f"- Other thresholds hold for {override}." for override in policy.overrides)
+    for name, labels in sorted(card.get("measured", {}).items()):
+        yield from ("", f"## Measured on {name}", "")
+        yield from _table(_MEASURED, [_measured(label, labels[label]) for label in head["labels"]])
+    yield from ("", "## Probabilities", "")
+    yield "They are calibrated on validation and hold where harm is as frequent as it was there."
+    yield ""
+    yield from _table(("label", "hold at", "moved to", "calibration"), _probabilities(head))
+    yield from ("", "## Made from", "")
+    yield from _table(("what", "value"), _made(head))
+    yield from ("", "## Limits", "")
+    yield "- What a threshold did on validation flatters it, as it was chosen there; the test set says more."
+    yield "- Intervals are Wilson's and take posts as independent; the study's report resamples groups."
+    yield "- Nothing is known of languages, communities and kinds of content that the training posts lacked."
+    yield "- `Moderator.load(folder)` of `workbench.decisions.moderator` loads it; loading runs no code of the bundle."
+
+
+_MEASURED = (
+    "label",
+    "posts",
+    "harmful",
+    "average precision",
+    "review: precision",
+    "recall",
+    "remove: precision",
+    "recall",
+)
+
+
+def _measured(label: str, found: dict[str, Any]) -> Sequence[str]:
+    shares = [_share(found.get(action), name) for action in _ACTIONS for name in ("precision", "recall")]
+    posts = f"{found['n']:,}" + (f" (+{found['unscored']:,} unscored)" if found["unscored"] else "")
+    return (label, posts, f"{found['positives']:,}", _at(found["average_precision"]), *shares)
+
+
+def _share(action: dict[str, Any] | None, name: str) -> str:
+    if action is None or action[name] is None:
+        return "–"
+    low, high = action[f"{name}_interval"]
+    return f"{action[name]:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _probabilities(head: dict[str, Any]) -> list[Sequence[str]]:
+    rows = []
+    for label in head["labels"]:
+        said = calibrator(head["calibration"][label]).words
+        rows.append((label, _percent(head["prevalence"][label]), _percent(head["serving"].get(label)), said))
+    return rows
+
+
+def _made(head: dict[str, Any]) -> list[Sequence[str]]:
+    card, labels = head["card"], [label["name"] for label in head["taxonomy"]["labels"]]
+    peak = ", ".join(f"{name} {size:,.0f} MB" for name, size in sorted(card.get("peak_mb", {}).items()))
+    facts = {
+        "made": card.get("made"),
+        "options": json.dumps(head["options"], sort_keys=True)[1:-1].replace('"', ""),
+        "posts": ", ".join(f"{name} {n:,}" for name, n in sorted(card.get("posts", {}).items())),
+        "seed": card.get("seed"),
+        "data": ", ".join(f"{name} {digest}" for name, digest in sorted(card.get("digests", {}).items())),
+        "computed on": ", ".join(filter(None, (card.get("device"), card.get("dtype")))),
+        "peak memory in training": peak,
+        "taxonomy": f"{head['taxonomy']['fingerprint']} ({', '.join(labels)})",
+    }
+    return [(name, "not recorded" if value in (None, "") else str(value)) for name, value in facts.items()]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield a Markdown table whose columns line up where it is read as plain text."""
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[n]) for row in cells) for n in range(len(head))]
+    lines = [
+        "| " + " | ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    yield lines[0]
+    yield "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+    yield from lines[1:]
+
+
+def _at(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.2g} %"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

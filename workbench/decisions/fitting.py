@@ -1,0 +1,117 @@
+"""What validation adds to a fitted classifier, and what the bundle then measures on any set.
+
+Calibration and thresholds are fitted on the same validation posts; a calibrator changes no rank and a threshold is one
+number, so the optimism is small, and the test set shows what is left of it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from scipy.special import expit
+
+from workbench.decisions.moderator import Moderator
+from workbench.decisions.policy import LabelRule, Objective, Policy
+from workbench.decisions.thresholds import LabelObjectives, choose
+from workbench.metrics import classification
+from workbench.metrics.calibration import calibration_error, choose_calibrator
+from workbench.metrics.intervals import wilson
+from workbench.models import Classifier
+from workbench.schema import inputs, label_matrix
+
+
+def fit(
+    classifier: Classifier,
+    validation: pa.Table,
+    wanted: Mapping[str, LabelObjectives],
+    name: str,
+    calibration: str = "auto",
+) -> tuple[Moderator, dict[str, LabelRule]]:
+    """Return a moderator of a fitted classifier with a policy called `name`, and the rules of all labels.
+
+    What is decided already (a published system's yes and no) is neither calibrated nor given a threshold of choice.
+    calibration: `auto` or a name of `metrics.calibration.METHODS`.
+    The policy has the rules of the labels that the classifier was taught; those of the others only serve comparison.
+    """
+    labels = classifier.taxonomy.names
+    y, known = label_matrix(validation, classifier.taxonomy)
+    logits = classifier.logits(inputs(validation))
+    groups = group_names(validation)
+    taught = dict(zip(labels, classifier.learnable.tolist(), strict=True))
+    if classifier.decided:
+        wanted = dict.fromkeys(labels, _AS_DECIDED)
+    lines = {
+        label: choose_calibrator(y[:, k], logits[:, k], groups, known=known[:, k], method=calibration)
+        for k, label in enumerate(labels)
+        if taught[label] and not classifier.decided
+    }
+    prevalence = {
+        label: _prevalence(y[:, k], known[:, k] & ~np.isnan(logits[:, k]), classifier.constants[k])
+        for k, label in enumerate(labels)
+    }
+    today = dt.datetime.now(dt.UTC).date()
+    draft = Policy(name=name, date=today, labels={label: _NEVER for label in labels if taught[label]})
+    moderator = Moderator(classifier, lines, draft, prevalence=prevalence)
+    weight = pc.fill_null(validation["weight"], 1.0).to_numpy()
+    rules = choose(moderator.calibrated(logits), y, known, wanted, weight=weight, group=groups)
+    decided = {label: rules[label] for label in moderator.labels}
+    return moderator.with_policy(draft.model_copy(update={"labels": decided})), rules
+
+
+def group_names(table: pa.Table) -> np.ndarray:
+    """Return the group (n,) of each post; a post without one is its own."""
+    return pc.coalesce(pc.cast(table["group"], pa.string()), pc.cast(table["post_id"], pa.string())).to_numpy()
+
+
+_NEVER = LabelRule(review_at=None, remove_at=None)
+_AS_DECIDED = LabelObjectives(review=Objective(fixed=0.5), remove=None)
+
+
+def _prevalence(y: np.ndarray, use: np.ndarray, constant: float) -> float | None:
+    """Return the share of positives at which calibrated probabilities hold: validation's, else that of training."""
+    share = float((y[use] > 0.5).mean()) if use.any() else 0.0
+    if 0 < share < 1:
+        return share
+    return None if np.isnan(constant) else float(expit(float(constant)))
+
+
+def measure(prob: np.ndarray, y: np.ndarray, known: np.ndarray, rule: LabelRule, weight: np.ndarray) -> dict[str, Any]:
+    """Return what one label's probabilities (n,) and thresholds are worth on posts with y, known, weight (n,).
+
+    Posts without a probability are left out; undefined values are None. Intervals are Wilson's and take posts as
+    independent. `site_precision` counts posts by their weights.
+    """
+    use = known & ~np.isnan(prob)
+    y, prob, weight = y[use] > 0.5, prob[use], weight[use]
+    found: dict[str, Any] = {"n": int(use.sum()), "unscored": int((known & ~use).sum()), "positives": int(y.sum())}
+    found["average_precision"] = classification.average_precision(y, prob)
+    found["calibration_error"], found["log_loss"] = calibration_error(y, prob), classification.log_loss(y, prob)
+    for action, at in (("review", rule.review_at), ("remove", rule.remove_at)):
+        if at is not None:
+            flagged = prob >= at
+            caught, total, positives = int((flagged & y).sum()), int(flagged.sum()), int(y.sum())
+            found[action] = {
+                "at": at,
+                "flagged": total,
+                "caught": caught,
+                "precision": caught / total if total else None,
+                "precision_interval": wilson(caught, total) if total else None,
+                "recall": caught / positives if positives else None,
+                "recall_interval": wilson(caught, positives) if positives else None,
+                "site_precision": classification.precision(y, prob, threshold=at, weight=weight),
+            }
+    return _plain(found)
+
+
+def _plain(value: Any) -> Any:
+    """Return nested values with None in the place of NaN."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and value != value else value

@@ -1,0 +1,286 @@
+"""Posts in, decisions out: a classifier, its calibration, a policy and the taxonomy, saved together as one bundle.
+
+Study, batch scoring, API and demo all go through `Moderator`, so that a post has the same scores whatever the door.
+The model id names everything that changes a score; the policy has an id of its own and may change alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import expit
+
+from workbench import models
+from workbench.decisions import bundle, card
+from workbench.decisions.policy import Assessment, Policy
+from workbench.metrics.calibration import IDENTITY, Calibrator, calibrator, shift
+from workbench.models import Classifier
+from workbench.preprocessing import links
+from workbench.schema import (
+    INPUTS,
+    MODALITIES,
+    Decision,
+    Post,
+    Taxonomy,
+    WorkbenchError,
+    as_table,
+    declared,
+    inputs,
+    unknown,
+)
+
+if TYPE_CHECKING:
+    from workbench.decisions.unusual import Unusual
+    from workbench.features.store import FeatureStore
+
+__all__ = ["Assessment", "Moderator"]
+_CONTEXT = ("community", "language", "region", "created_at")  # what a policy and a deadline may depend on
+
+
+class Moderator:
+    """A fitted classifier with what makes its scores probabilities and its probabilities decisions.
+
+    Attributes:
+        labels: the labels it decides about, those that training posts taught; a service may narrow them (`only`).
+        lines: label -> calibration; prevalence: label -> share of positives at which the probabilities hold.
+        detector: what says how unusual a post is, or None (`with_detector`).
+        serving: label -> the prevalence that they were shifted to; empty where they were not.
+        card: what people should know of it, plain JSON.
+        lists: which links are sketchy; those of `data/links.yaml`, as a policy is: no part of what the model learnt.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        lines: Mapping[str, Calibrator],
+        policy: Policy,
+        *,
+        prevalence: Mapping[str, float | None] | None = None,
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.classifier, self.taxonomy = classifier, classifier.taxonomy
+        names = self.taxonomy.names
+        self.lines = {name: lines.get(name, IDENTITY) for name in names}
+        self.prevalence = {name: (prevalence or {}).get(name) for name in names}
+        self.serving: dict[str, float] = {}
+        self.labels = tuple(name for name, taught in zip(names, classifier.learnable, strict=True) if taught)
+        policy.check(self.labels, f"model {classifier.name!r}")
+        self.detector: Unusual | None = None
+        self.lists = links.LinkLists.load()
+        self.policy, self.card = self._able(policy), dict(card or {})
+
+    # ---------------------------------------------------------------------------------------------------- identity
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What of a post the model looks at."""
+        return self.classifier.modalities
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns of `INPUTS` that an assessment depends on; all media, as what is not looked at is reported."""
+        wanted = {*MODALITIES, *self.classifier.columns, *_CONTEXT}
+        return tuple(name for name in INPUTS.names if name in wanted)
+
+    @cached_property
+    def model_id(self) -> str:
+        """The model's name and twelve hex digits over everything that changes a score; the policy is no part of it."""
+        with tempfile.TemporaryDirectory(prefix="model-") as place:
+            self.classifier.save(Path(place) / bundle.MODEL)
+            return self._model_id(bundle.model_digest(Path(place) / bundle.MODEL))
+
+    def _model_id(self, digest: str) -> str:
+        parts = {
+            "model": digest,
+            "lines": [[*self.lines[name].numbers, self._shift(name)] for name in self.taxonomy.names],
+        }
+        text = json.dumps(parts, sort_keys=True)
+        return f"{self.classifier.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    # ----------------------------------------------------------------------------------------------------- scoring
+
+    def probabilities(self, posts: pa.Table) -> np.ndarray:
+        """Return calibrated probabilities (n_posts, n_labels) float64, columns as `taxonomy.names`, NaN where unread.
+
+        A label that the model was not taught has its training prevalence, or NaN; see `labels`.
+        """
+        return self.calibrated(self.classifier.logits(inputs(posts)))
+
+    def calibrated(self, logits: np.ndarray) -> np.ndarray:
+        """Return the probabilities (n_posts, n_labels) float64 that the classifier's logits stand for."""
+        columns = [self.lines[name](logits[:, k]) + self._shift(name) for k, name in enumerate(self.taxonomy.names)]
+        return expit(np.stack(columns, axis=1))
+
+    def _shift(self, label: str) -> float:
+        return shift(self.prevalence[label], self.serving[label]) if label in self.serving else 0.0
+
+    def assess(self, posts: pa.Table | Sequence[Post]) -> list[Assessment]:
+        """Return what is known of each post before any policy."""
+        table = inputs(posts) if isinstance(posts, pa.Table) else as_table(posts)
+        if not len(table):
+            return []
+        places = [self.taxonomy.names.index(label) for label in self.labels]
+        look, there = self.classifier.look(table), declared(table)
+        asked = self.detector is not None and self.policy.unusual_at is not None
+        strange = self.detector.look(table) if asked else None
+        probs = self.calibrated(look.logits)[:, places].tolist()
+        kinds = None if look.kinds is None else look.kinds[:, places].tolist()
+        unseen = {name: there[name].tolist() for name in MODALITIES if name not in self.modalities}
+        context = [table[name].to_pylist() for name in ("post_id", "text", *_CONTEXT)]
+        found = []
+        for row, (post_id, text, community, language, region, created_at) in enumerate(zip(*context, strict=True)):
+            scores = dict(zip(self.labels, probs[row], strict=True))
+            found.append(
+                Assessment(
+                    post_id=post_id,
+                    scores={label: score for label, score in scores.items() if score == score},
+                    missing=tuple(label for label, score in scores.items() if score != score),
+                    unread={name: why[row] for name, why in look.unread.items() if why[row] is not None},
+                    unseen=tuple(name for name, has in unseen.items() if has[row]),
+                    readings={} if kinds is None else _told(self.labels, kinds[row]),
+                    links=links.findings(text, self.lists),
+                    unusual=None if strange is None or strange.where(row) is None else float(strange.share[row]),
+                    unusual_in=None if strange is None else strange.where(row),
+                    region=region,
+                    language=language,
+                    created_at=created_at,
+                    community=community,
+                )
+            )
+        return found
+
+    def decide(self, posts: pa.Table | Sequence[Post]) -> list[Decision]:
+        """Return the decision about each post."""
+        return [self.policy.judge(found, self.taxonomy, self.model_id) for found in self.assess(posts)]
+
+    # ---------------------------------------------------------------------------------------------------- variants
+
+    def with_policy(self, policy: Policy) -> Self:
+        """Return the same model under another policy."""
+        policy.check(self.labels, f"model {self.classifier.name!r}")
+        return self._changed(policy=self._able(policy))
+
+    def with_detector(self, detector: Unusual) -> Self:
+        """Return the same model with a detector of unusual posts, which a policy can ask (`unusual_at`)."""
+        return self._changed(detector=detector)
+
+    def _able(self, policy: Policy) -> Policy:
+        if policy.unusual_at is not None and self.detector is None:
+            raise WorkbenchError(
+                f"policy {policy.id} asks how unusual posts are (unusual_at), but model {self.classifier.name!r} has "
+                "no detector; give it one by `with_detector`, or set unusual_at to null"
+            )
+        return policy
+
+    def described(self, card: Mapping[str, Any]) -> Self:
+        """Return the same moderator with another card."""
+        return self._changed(card=dict(card))
+
+    def only(self, labels: Sequence[str]) -> Self:
+        """Return the same model and policy for some of the labels."""
+        for label in labels:
+            if label not in self.labels:
+                raise WorkbenchError(unknown(f"label of model {self.classifier.name!r}", label, self.labels))
+        kept = tuple(label for label in self.labels if label in labels)
+        return self._changed(labels=kept, policy=self.policy.only(kept))
+
+    def serve_at_prevalence(self, prevalence: Mapping[str, float]) -> Self:
+        """Return the same model with probabilities that hold at other shares of positives.
+
+        Thresholds stay what they are as probabilities; precision and recall measured at them no longer hold.
+        """
+        for label, share in prevalence.items():
+            if label not in self.taxonomy.names:
+                raise WorkbenchError(f"prevalence: {unknown('label', label, self.taxonomy.names)}")
+            base = self.prevalence[label]
+            if base is None or not 0 < base < 1:
+                raise WorkbenchError(f"it is not known at which prevalence the probabilities of {label!r} hold")
+            if not 0 < share < 1:
+                raise WorkbenchError(f"the prevalence of {label!r} must be above 0 and below 1, not {share:g}")
+        changed = self._changed(serving=dict(prevalence))
+        changed.__dict__.pop("model_id", None)
+        digest = getattr(self, "_digest", None)
+        if digest:
+            changed.model_id = changed._model_id(digest)
+        return changed
+
+    def _changed(self, **changes: Any) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, **changes)
+        return other
+
+    # ------------------------------------------------------------------------------------------------------ on disk
+
+    def save(self, folder: Path | str) -> None:
+        """Write the bundle, in the place of an earlier one."""
+
+        def parts(fresh: Path) -> None:
+            self.classifier.save(fresh / bundle.MODEL)
+            self._digest = bundle.model_digest(fresh / bundle.MODEL)
+            self.model_id = head["model_id"] = self._model_id(self._digest)
+            self.policy.dump(fresh / bundle.POLICY)
+            if self.detector is not None:
+                self.detector.save(fresh / bundle.DETECTOR)
+            (fresh / bundle.README).write_text(card.readme(head, self.policy), encoding="utf-8")
+
+        head = self._head()
+        bundle.write(folder, head, parts)
+
+    def _head(self) -> dict[str, Any]:
+        untaught = [name for name in self.taxonomy.names if name not in self.labels]
+        return {
+            "model": self.classifier.name,
+            "options": self.classifier.options.model_dump(mode="json"),
+            "modalities": list(self.modalities),
+            "labels": list(self.labels),
+            "out_of_scope": untaught,
+            "taxonomy": {"fingerprint": self.taxonomy.fingerprint, **self.taxonomy.model_dump(mode="json")},
+            "calibration": {name: line._asdict() for name, line in self.lines.items()},
+            "prevalence": self.prevalence,
+            "serving": self.serving,
+            "card": self.card,
+        }
+
+    @classmethod
+    def load(cls, folder: Path | str, *, store: FeatureStore | None = None, taxonomy: Taxonomy | None = None) -> Self:
+        """Return the moderator saved in a folder, with the bundle's own taxonomy unless one is given.
+
+        Raises TaxonomyMismatch for another taxonomy's bundle and WorkbenchError, in one sentence, for a damaged or
+        changed folder, a file that does not belong there, and a policy that does not fit.
+        """
+        folder = Path(folder)
+        head = bundle.read(folder)
+        taxonomy = bundle.taxonomy(head, folder, taxonomy)
+        if store is None:
+            from workbench.features.store import FeatureStore
+
+            store = FeatureStore(None)
+        policy = Policy.load(folder / bundle.POLICY)
+        classifier = models.load(folder / bundle.MODEL, taxonomy=taxonomy, store=store)
+        lines = {name: calibrator(line) for name, line in head["calibration"].items()}
+        policy.check(head["labels"], f"the bundle in {folder}")
+        policy = policy.only(head["labels"])
+        quiet = policy.model_copy(update={"unusual_at": None})  # until the detector is there
+        made = cls(classifier, lines, quiet, prevalence=head["prevalence"], card=head["card"])
+        if (folder / bundle.DETECTOR).is_dir():
+            from workbench.decisions.unusual import Unusual
+
+            made.detector = Unusual.load(folder / bundle.DETECTOR, store=store)
+        made.policy = made._able(policy)
+        made.serving = dict(head["serving"])
+        made._digest = bundle.model_digest(folder / bundle.MODEL)
+        made.model_id = made._model_id(made._digest)
+        return made
+
+
+def _told(labels: Sequence[str], kinds: Sequence[str | None]) -> dict[str, str]:
+    """Return the labels that another reading than the text as it stands gave the score of, with its kind."""
+    return {label: kind for label, kind in zip(labels, kinds, strict=True) if kind is not None}

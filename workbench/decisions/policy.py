@@ -1,0 +1,384 @@
+"""What happens at which score: a dated policy in YAML, and the rule that turns an assessment into a decision.
+
+Per label there are two thresholds; `score >= threshold` meets one. Remove goes before review, review before allow. What
+is missing (content that could not be read, a score that is not there, a modality that the model does not look at, a
+label without a rule) leads to review and never to allow; only `unseen: allow` lets a policy pass what the model does
+not look at, and even then something of the post must have been scored. A sketchy link leads to review at least, unless
+the policy says `links: ignore`.
+
+Nothing heavy is imported, so a new policy can be applied to stored scores without a model.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import Field, model_serializer, model_validator
+
+from workbench.schema import Decision, Options, Reason, Taxonomy, WorkbenchError, read_yaml, unknown
+
+Share = Annotated[float, Field(ge=0, le=1)]
+KINDS = ("precision", "recall", "f1", "f1_macro", "capacity", "cost", "fixed")
+
+
+class Capacity(Options):
+    """How many posts people can look at."""
+
+    reviews_a_day: float = Field(gt=0, description="Posts that people can look at for this label.")
+    posts_a_day: float = Field(gt=0, description="Posts that the site gets.")
+
+
+class Cost(Options):
+    """What the two kinds of error cost, in any one unit."""
+
+    miss: float = Field(gt=0, description="A harmful post that is not flagged.")
+    alarm: float = Field(gt=0, description="A harmless post that is flagged.")
+
+
+class Objective(Options):
+    """What a threshold is chosen for: exactly one of the first seven, on posts as sampled or as the site has them."""
+
+    precision: float | None = Field(None, gt=0, le=1, description="At least this share of flagged posts is harmful.")
+    recall: float | None = Field(None, gt=0, le=1, description="At least this share of harmful posts is flagged.")
+    f1: Literal["best"] | None = Field(None, description="The best F1.")
+    f1_macro: Literal["best"] | None = Field(
+        None, description="The best mean of both classes' F1, which counts the harmless posts that pass, too."
+    )
+    capacity: Capacity | None = Field(None, description="At most as many flagged posts as people can look at.")
+    cost: Cost | None = Field(None, description="The least cost of misses and false alarms.")
+    fixed: Share | None = Field(None, description="This very threshold, whatever validation says of it.")
+    mix: Literal["sample", "site"] | None = Field(
+        None, description="Count posts as sampled, or by their weights as the site has them (default for capacity)."
+    )
+
+    sure: float | None = Field(
+        None, gt=0, lt=1, description="Hold a precision or recall on new posts, too, with this confidence."
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        given = [name for name in KINDS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"an objective needs exactly one of {', '.join(KINDS)}, not {', '.join(given) or 'none'}")
+        if self.sure is not None and (self.kind not in ("precision", "recall") or self.weighted):
+            raise ValueError(
+                "`sure` goes with a precision or recall of posts as sampled; leave it out, or leave out the other"
+            )
+        return self
+
+    @model_serializer
+    def _only_what_is_said(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @property
+    def kind(self) -> str:
+        """Which of the seven it is."""
+        return next(name for name in KINDS if getattr(self, name) is not None)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether posts count by their weights."""
+        return (self.mix or ("site" if self.capacity else "sample")) == "site"
+
+    def __str__(self) -> str:
+        if self.capacity:
+            said = f"at most {self.capacity.reviews_a_day:g} of {self.capacity.posts_a_day:g} posts a day"
+        elif self.cost:
+            said = f"least cost, a miss costing {self.cost.miss:g} and a false alarm {self.cost.alarm:g}"
+        elif self.fixed is not None:
+            said = f"fixed at {self.fixed:g}"
+        else:
+            best = {"f1": "best F1", "f1_macro": "best F1, mean of both classes"}
+            said = best.get(self.kind) or f"{self.kind} of at least {getattr(self, self.kind):g}"
+        said += f", sure to {100 * self.sure:g} %" if self.sure else ""
+        return f"{said}, by the site's mix" if self.mix == "site" else said
+
+
+class Chosen(Options):
+    """How a threshold was found, and what it did on the validation posts that it was chosen on."""
+
+    objective: Objective = Field(description="What it was chosen for.")
+    at: Share | None = Field(description="The threshold that was found; null: no threshold qualifies.")
+    posts: int = Field(ge=0, description="Validation posts that know the label and could be scored.")
+    harmful: int = Field(ge=0, description="How many of them are harmful.")
+    flagged: int = Field(0, ge=0, description="How many score at least that much.")
+    caught: int = Field(0, ge=0, description="How many of those are harmful.")
+    why: str | None = Field(None, description="Why no threshold qualifies, or what one that is sure rests on.")
+
+    @property
+    def precision(self) -> tuple[float, float, float]:
+        """The share of flagged posts that are harmful, with Wilson's interval for independent posts; NaN for none."""
+        return _share(self.caught, self.flagged)
+
+    @property
+    def recall(self) -> tuple[float, float, float]:
+        """The share of harmful posts that are flagged, with Wilson's interval for independent posts; NaN for none."""
+        return _share(self.caught, self.harmful)
+
+    @property
+    def promise(self) -> str:
+        """What it did, or why there is none, in words."""
+        if self.at is None:
+            return f"no threshold qualifies ({self.why})"
+        precision, recall = ("{:.2f} [{:.2f}, {:.2f}]".format(*share) for share in (self.precision, self.recall))
+        return (
+            f"of {self.posts:,} validation posts ({self.harmful:,} harmful) {self.flagged:,} reach it, "
+            f"{self.caught:,} of them harmful: precision {precision}, recall {recall}"
+            f"{f'; {self.why}' if self.why else ''}"
+        )
+
+
+def _share(part: int, whole: int) -> tuple[float, float, float]:
+    from workbench.metrics.intervals import wilson  # scipy.stats takes a while, and deciding needs none of it
+
+    return (part / whole if whole else math.nan, *wilson(part, whole))
+
+
+class LabelRule(Options):
+    """From which score on a label leads to review and to removal; null: never."""
+
+    review_at: Share | None = Field(description="A person looks from this score on.")
+    remove_at: Share | None = Field(description="The post is removed from this score on.")
+    review_for: Chosen | None = Field(None, description="What `review_at` was chosen for.")
+    remove_for: Chosen | None = Field(None, description="What `remove_at` was chosen for.")
+
+    @model_validator(mode="after")
+    def _review_comes_first(self) -> Self:
+        if None not in (self.review_at, self.remove_at) and self.review_at > self.remove_at:
+            raise ValueError(f"review_at ({self.review_at:g}) must not be above remove_at ({self.remove_at:g})")
+        return self
+
+    def says(self, action: Literal["review", "remove"]) -> str:
+        """Return what a threshold was chosen for and what it did, in words."""
+        at, chosen = (self.review_at, self.review_for) if action == "review" else (self.remove_at, self.remove_for)
+        if chosen is None:
+            return "never" if at is None else "set by hand"
+        if at != chosen.at:
+            was = "none" if chosen.at is None else f"{chosen.at:.3f}"
+            return f"set by hand; for {chosen.objective} it was {was}"
+        return f"{chosen.objective}: {chosen.promise}"
+
+    def met(self, score: float) -> tuple[Literal["review", "remove"], float] | None:
+        """Return what a score leads to, and the threshold it met; None where it meets none."""
+        if self.remove_at is not None and score >= self.remove_at:
+            return "remove", self.remove_at
+        if self.review_at is not None and score >= self.review_at:
+            return "review", self.review_at
+        return None
+
+
+class Override(Options):
+    """Other thresholds where posts come from one place or are in one language."""
+
+    region: str | None = Field(None, min_length=1, description="For posts of this region.")
+    language: str | None = Field(None, min_length=1, description="For this language; `en` also means `en-GB`.")
+    labels: dict[str, LabelRule] = Field(min_length=1, description="The whole rule of each label that differs.")
+
+    @model_validator(mode="after")
+    def _says_where(self) -> Self:
+        if self.region is None and self.language is None:
+            raise ValueError("an override needs a region, a language, or both")
+        return self
+
+    def applies(self, region: str | None, language: str | None) -> bool:
+        """Return whether a post of this region and language is meant."""
+        here = self.region is None or (region or "").lower() == self.region.lower()
+        tag, wanted = (language or "").lower().replace("_", "-"), (self.language or "").lower().replace("_", "-")
+        return here and (self.language is None or tag == wanted or tag.startswith(f"{wanted}-"))
+
+    def __str__(self) -> str:
+        parts = {"region": self.region, "language": self.language}
+        return " and ".join(f"{name} {value}" for name, value in parts.items() if value)
+
+
+class Assessment(Options):
+    """What is known of a post before any policy: scores, and what is missing."""
+
+    post_id: str = Field(description="The post.")
+    scores: dict[str, Share] = Field({}, description="Calibrated probability per label that has one.")
+    missing: tuple[str, ...] = Field((), description="Labels that have no score here.")
+    unread: dict[str, str] = Field({}, description="Per modality that could not be read, why.")
+    unseen: tuple[str, ...] = Field((), description="Modalities that the model does not look at.")
+    readings: dict[str, str] = Field(
+        {}, description="Per label whose score is not of the text as it stands, what was undone to read it."
+    )
+    links: tuple[str, ...] = Field((), description="What is sketchy about the links, one sentence each.")
+    region: str | None = Field(None, description="The post's region.")
+    language: str | None = Field(None, description="The post's language.")
+    unusual: Share | None = Field(None, description="Share of validation posts that are less unusual, if asked for.")
+    unusual_in: str | None = Field(None, description="The modality in which it is most unusual.")
+    created_at: dt.datetime | None = Field(None, description="When it was posted.")
+    community: str | None = Field(None, description="Where it was posted.")
+
+
+class Policy(Options):
+    """Thresholds per label, with what they were chosen for."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", description="What the policy is called.")
+    version: int = Field(1, ge=1, description="Counts the changes.")
+    date: dt.date = Field(description="From when it holds.")
+    unseen: Literal["review", "allow"] = Field(
+        "review", description="What happens to a post with content that the model does not look at."
+    )
+    links: Literal["review", "ignore"] = Field("review", description="What happens to a post with a sketchy link.")
+    unusual_at: Share | None = Field(
+        None, description="A person looks at posts more unusual than this share of validation posts; null: never."
+    )
+    labels: dict[str, LabelRule] = Field(description="The rule of each label.")
+    overrides: tuple[Override, ...] = Field((), description="Other rules by region or language; the last one counts.")
+
+    @cached_property
+    def id(self) -> str:
+        """Name, version and eight hex digits over the whole content."""
+        asked = set() if self.unusual_at is not None else {"unusual_at"}  # what is off is as if it did not exist
+        content = json.dumps(self.model_dump(mode="json", exclude=asked), sort_keys=True)
+        return f"{self.name}@{self.version}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+
+    @classmethod
+    def load(cls, path: Path | str) -> Self:
+        """Read a policy file; raise WorkbenchError in one sentence for what is wrong with it."""
+        return cls.parse(read_yaml(Path(path)), f"policy {path}")
+
+    def dump(self, path: Path | str) -> None:
+        """Write the policy as YAML."""
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=110)
+        Path(path).write_text(text, encoding="utf-8")
+
+    def model_copy(self, **changes: Any) -> Self:
+        """Return a copy, whose id is its own."""
+        copied = super().model_copy(**changes)
+        copied.__dict__.pop("id", None)
+        return copied
+
+    def check(self, labels: Iterable[str], what: str) -> None:
+        """Raise WorkbenchError unless there is a rule for each of the labels and for no other."""
+        labels = tuple(labels)
+        named = [*self.labels, *(label for override in self.overrides for label in override.labels)]
+        for label in named:
+            if label not in labels:
+                raise WorkbenchError(f"policy {self.id}: {unknown(f'label of {what}', label, labels)}")
+        for label in labels:
+            if label not in self.labels:
+                raise WorkbenchError(
+                    f"policy {self.id} has no rule for label {label!r} of {what}; add `{label}: "
+                    "{review_at: ..., remove_at: ...}` under `labels`"
+                )
+
+    def only(self, labels: Iterable[str]) -> Self:
+        """Return the policy for some of its labels."""
+        kept = set(labels)
+        overrides = [
+            override.model_copy(update={"labels": rules})
+            for override in self.overrides
+            if (rules := {label: rule for label, rule in override.labels.items() if label in kept})
+        ]
+        rules = {label: rule for label, rule in self.labels.items() if label in kept}
+        return self.model_copy(update={"labels": rules, "overrides": tuple(overrides)})
+
+    def rule(self, label: str, region: str | None, language: str | None) -> tuple[LabelRule | None, Override | None]:
+        """Return the rule of a label for a post of this region and language, and the override that it comes from."""
+        for override in reversed(self.overrides):
+            if label in override.labels and override.applies(region, language):
+                return override.labels[label], override
+        return self.labels.get(label), None
+
+    def judge(
+        self, assessment: Assessment, taxonomy: Taxonomy, model_id: str, *, now: dt.datetime | None = None
+    ) -> Decision:
+        """Return the decision about an assessed post, due by the earliest deadline of the labels concerned."""
+        reasons, actions, concerned, able = self._by_score(assessment, taxonomy)
+        gaps = [*_missing(assessment, self.unseen), *([] if able else [_NOTHING]), *self._unusual(assessment)]
+        if self.links == "review":
+            gaps += [Reason(kind="link", detail=said) for said in assessment.links]
+        if gaps:
+            actions.add("review")
+            concerned |= {*assessment.scores, *assessment.missing}
+        action = next((name for name in ("remove", "review") if name in actions), "allow")
+        return Decision(
+            post_id=assessment.post_id,
+            action=action,
+            scores=assessment.scores,
+            reasons=(*reasons, *gaps),
+            unread=tuple(assessment.unread),
+            unseen=assessment.unseen,
+            due_at=_due(concerned, taxonomy, assessment.created_at or now) if action == "review" else None,
+            model_id=model_id,
+            policy_id=self.id,
+        )
+
+    def _unusual(self, assessment: Assessment) -> list[Reason]:
+        """Return why a person looks at a post that is unlike those the model was trained on; none where none does."""
+        share, at = assessment.unusual, self.unusual_at
+        if at is None or share is None or share < at:
+            return []
+        said = f"The {assessment.unusual_in} is" if assessment.unusual_in else "The post is"
+        detail = f"{said} more unlike the training posts than {share:.1%} of the validation posts; from {at:.1%} on, "
+        return [Reason(kind="rule", score=share, threshold=at, detail=f"{detail}a person looks.")]
+
+    def _by_score(self, assessment: Assessment, taxonomy: Taxonomy) -> tuple[list[Reason], set[str], set[str], bool]:
+        """Return reasons (highest urgency first), actions, labels concerned, and whether any score could have acted."""
+        reasons, actions, concerned, able = [], set(), set(), False
+        urgency = {label.name: -label.urgency for label in taxonomy.labels}
+        for label in sorted(assessment.scores, key=lambda name: urgency.get(name, 0)):
+            score = assessment.scores[label]
+            rule, override = self.rule(label, assessment.region, assessment.language)
+            if rule is None:
+                reasons.append(Reason(kind="rule", label=label, score=score, detail=f"No rule is set for {label}."))
+                actions.add("review")
+                concerned.add(label)
+                continue
+            able = able or rule.review_at is not None or rule.remove_at is not None
+            if (found := rule.met(score)) is not None:
+                detail = _detail(label, score, *found, override, assessment.readings.get(label))
+                reasons.append(Reason(kind="label", label=label, score=score, threshold=found[1], detail=detail))
+                actions.add(found[0])
+                concerned.add(label)
+        return reasons, actions, concerned, able
+
+
+_NOTHING = Reason(kind="rule", detail="No score that the policy has a threshold for is there, so a person looks.")
+
+
+def _detail(
+    label: str, score: float, action: str, threshold: float, override: Override | None, reading: str | None
+) -> str:
+    done = "removed" if action == "remove" else "sent to review"
+    where = f" for {override}" if override else ""
+    by = f" by its reading with {reading}" if reading else ""
+    return f"{label} scores {score:.3f}{by}; posts are {done} from {threshold:.3f} on{where}."
+
+
+def _missing(assessment: Assessment, unseen: str) -> list[Reason]:
+    """Return why the post needs a person whatever its scores."""
+    found = [
+        Reason(kind="unread", detail=f"The {modality} could not be read: {why}")
+        for modality, why in assessment.unread.items()
+    ]
+    if assessment.missing:
+        names = ", ".join(assessment.missing)
+        found.append(Reason(kind="rule", detail=f"There is no score for {names}, so a person looks."))
+    if assessment.unseen and unseen == "review":
+        names = " and the ".join(assessment.unseen)
+        found.append(Reason(kind="rule", detail=f"The model does not look at the {names} of this post."))
+    return found
+
+
+def _due(concerned: set[str], taxonomy: Taxonomy, start: dt.datetime | None) -> dt.datetime | None:
+    """Return the earliest deadline of the labels concerned, or of all labels where none is."""
+    start = dt.datetime.now(dt.UTC) if start is None else start
+    start = start if start.tzinfo else start.replace(tzinfo=dt.UTC)
+    hours = [label.deadline_hours for label in taxonomy.labels if label.name in concerned]
+    hours = hours or [label.deadline_hours for label in taxonomy.labels]
+    try:
+        return start + dt.timedelta(hours=min(hours))
+    except OverflowError:  # posted at the end of time
+        return start

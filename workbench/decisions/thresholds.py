@@ -1,0 +1,164 @@
+"""Thresholds chosen on validation for a named objective, with what they did there; none where none qualifies.
+
+A threshold is a score that occurs, or one fixed beforehand; `score >= threshold` flags. The numbers that go with it
+were measured on the posts it was chosen on, so they flatter it a little; the test set says what it is worth. An
+objective with `sure` asks for more: a precision or recall that holds on new posts with that confidence (`guarantee`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from workbench.decisions.guarantee import hold
+from workbench.decisions.policy import Chosen, LabelRule, Objective
+from workbench.metrics.classification import counts_at_thresholds
+from workbench.schema import Options, WorkbenchError, unknown
+
+DEFAULT = "default"
+MIN_FLAGGED = 20  # a precision seen on fewer flagged posts promises nothing
+_SLACK = 1e-12  # a limit is met when it is met up to rounding
+
+
+class LabelObjectives(Options):
+    """What the two thresholds of a label are chosen for; null: the action is never taken."""
+
+    review: Objective | None = Field(Objective(f1="best"), description="What `review_at` is chosen for.")
+    remove: Objective | None = Field(Objective(precision=0.95), description="What `remove_at` is chosen for.")
+
+
+def objectives(given: Mapping[str, Any], labels: Sequence[str], where: str = "policy") -> dict[str, LabelObjectives]:
+    """Return the objectives of each label from `{label or "default": {review: ..., remove: ...}}`.
+
+    What a label leaves out it takes from `default`, and what that leaves out has the built-in objective. Raises
+    WorkbenchError for an unknown label or objective.
+    """
+    for name in given:
+        if name not in (DEFAULT, *labels):
+            raise WorkbenchError(f"{where}: {unknown('label', name, (DEFAULT, *labels))}")
+    shared, found = given.get(DEFAULT), {}
+    LabelObjectives.parse(shared, f"{where}.{DEFAULT}")
+    for label in labels:
+        own = LabelObjectives.parse(given.get(label), f"{where}.{label}")  # says which entry is wrong
+        named = {**(shared or {}), **(given.get(label) or {})}
+        found[label] = LabelObjectives.parse(named, f"{where}.{label}") if named else own
+    return found
+
+
+def choose(
+    prob: np.ndarray,
+    y: np.ndarray,
+    known: np.ndarray,
+    wanted: Mapping[str, LabelObjectives],
+    *,
+    weight: np.ndarray | None = None,
+    group: np.ndarray | None = None,
+) -> dict[str, LabelRule]:
+    """Return the rule of each label of `wanted`, whose order is that of the columns.
+
+    prob (n, n_labels): calibrated probabilities, NaN where a post could not be read; y, known of the same shape;
+    weight (n,): how many of the site's posts each stands for; group (n,): near-duplicates share one, which matters
+    where an objective is to hold for sure. `remove_at` is searched at and above `review_at`.
+    """
+    rules = {}
+    for k, (label, objective) in enumerate(wanted.items()):
+        use = known[:, k] & ~np.isnan(prob[:, k])
+        some = (None if one is None else one[use] for one in (weight, group))
+        posts = _Posts(y[use, k] > 0.5, prob[use, k], *some)
+        review, remove = posts.find(objective.review), None
+        if objective.remove is not None:
+            remove = posts.find(objective.remove, floor=review.at if review and review.at is not None else 0.0)
+        rules[label] = LabelRule(
+            review_at=review.at if review else None,
+            remove_at=remove.at if remove else None,
+            review_for=review,
+            remove_for=remove,
+        )
+    return rules
+
+
+class _Posts:
+    """The validation posts of one label: y (n,) bool, prob (n,), and counts at each of k distinct scores, falling."""
+
+    def __init__(self, y: np.ndarray, prob: np.ndarray, weight: np.ndarray | None, group: np.ndarray | None) -> None:
+        self.y, self.prob, self.n, self.group = y, prob, len(y), group
+        self.tp, self.fp, self.thresholds, self.positives, _ = counts_at_thresholds(y, prob)
+        self.site = self.tp, self.fp, self.positives
+        if weight is not None and (weight > 0).all():
+            tp, fp, _, positives, _ = counts_at_thresholds(y, prob, weight=weight)
+            self.site = tp, fp, positives
+
+    def find(self, objective: Objective | None, floor: float = 0.0) -> Chosen | None:
+        """Return the threshold, at or above `floor`, that serves an objective; None without an objective."""
+        if objective is None:
+            return None
+        tp, fp, positives = self.site if objective.weighted else (self.tp, self.fp, self.positives)
+        about = {"objective": objective, "posts": self.n, "harmful": int(self.positives)}
+        if objective.fixed is not None:
+            flags = self.prob >= max(objective.fixed, floor)
+            counts = {"flagged": int(flags.sum()), "caught": int((flags & self.y).sum())}
+            return Chosen(**about, at=max(objective.fixed, floor), **counts)
+        if objective.sure is not None and self.positives > 0:
+            return self._surely(objective, floor, about)
+        at = None
+        if self.positives > 0:
+            above = self.thresholds >= floor
+            at = _best(objective, above, tp, fp, positives, self.tp + self.fp)
+        if at is None:
+            return Chosen(**about, at=None, why=self._why(objective, tp, fp, floor))
+        caught, flagged = int(self.tp[at]), int(self.tp[at] + self.fp[at])
+        return Chosen(**about, at=float(self.thresholds[at]), flagged=flagged, caught=caught)
+
+    def _surely(self, objective: Objective, floor: float, about: dict[str, Any]) -> Chosen:
+        """Return the threshold that is proven to serve an objective on new posts, with what the proof rests on."""
+        kind, target = objective.kind, getattr(objective, objective.kind)
+        held = hold(self.y, self.prob, kind=kind, target=target, sure=objective.sure, group=self.group, floor=floor)
+        flags = np.zeros(self.n, dtype=bool) if held.at is None else self.prob >= held.at
+        return Chosen(**about, at=held.at, flagged=int(flags.sum()), caught=int((flags & self.y).sum()), why=held.why)
+
+    def _why(self, objective: Objective, tp: np.ndarray, fp: np.ndarray, floor: float) -> str:
+        """Return why no threshold at or above `floor` serves an objective."""
+        if not self.positives:
+            return f"none of the {self.n:,} validation posts that know the label is harmful"
+        over = f" from {floor:.3f} on" if floor else ""
+        if not objective.precision:
+            return f"no score on validation{over} gives {objective}"
+        enough = (self.tp + self.fp >= MIN_FLAGGED) & (self.thresholds >= floor)
+        if not enough.any():
+            return f"fewer than {MIN_FLAGGED} validation posts are flagged{over}, too few for a precision"
+        return f"the best precision on validation{over} is {(tp / (tp + fp))[enough].max():.3f}"
+
+
+def _best(
+    objective: Objective, above: np.ndarray, tp: np.ndarray, fp: np.ndarray, positives: float, flagged: np.ndarray
+) -> int | None:
+    """Return the position among falling thresholds (k,) that serves an objective best; None where none does.
+
+    Precision and capacity take the lowest threshold that meets the limit, recall the highest; of equal values of F1
+    (one class's or the mean of both) or cost the highest threshold is taken, which flags the fewest posts.
+    flagged (k,): posts as sampled.
+    """
+    if objective.precision is not None:
+        fits = above & (tp >= objective.precision * (tp + fp) * (1 - _SLACK)) & (flagged >= MIN_FLAGGED)
+        return int(np.flatnonzero(fits)[-1]) if fits.any() else None
+    if objective.capacity is not None:
+        share = objective.capacity.reviews_a_day / objective.capacity.posts_a_day
+        fits = above & (tp + fp <= share * (tp[-1] + fp[-1]) * (1 + _SLACK))
+        return int(np.flatnonzero(fits)[-1]) if fits.any() else None
+    if objective.recall is not None:
+        fits = above & (tp >= objective.recall * positives * (1 - _SLACK))
+        # the highest that meets the limit; where it lies below the floor, the floor misses it
+        first = np.flatnonzero(fits)
+        return int(first[0]) if len(first) else None
+    if objective.cost is not None:
+        value = -(objective.cost.miss * (positives - tp) + objective.cost.alarm * fp)
+    else:
+        value = 2 * tp / (tp + fp + positives)
+        if objective.f1_macro:
+            passed = tp[-1] + fp[-1] - tp - fp  # of which positives - tp are harmful
+            right = fp[-1] - fp
+            value = (value + 2 * right / np.maximum(passed + fp[-1], 1e-300)) / 2
+    return int(np.argmax(np.where(above, value, -np.inf))) if above.any() else None

@@ -1,0 +1,111 @@
+"""Contents that are near each other, from pairs to a finding: families that stand on both sides of a split.
+
+A content is one distinct thing (a text, a picture); posts of all sets are counted to it. Pairs of near contents link
+contents to families; a family is a finding if a link joins two sets of which one was fitted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from workbench.evidence.audit.relations import EXAMPLES, FITTED
+
+
+class Contents:
+    """The distinct contents of a study's sets.
+
+    content, place, row: int (n_posts,), for each post that has a content which content it is, in which set and row;
+    first: the post, a position in these arrays, that each content was met in first, int (n_contents,).
+    """
+
+    def __init__(self, sets: Mapping[str, pa.Table], keys: Mapping[str, Iterable[Hashable | None]]) -> None:
+        self.sets, self.names = sets, list(sets)
+        known: dict[Hashable, int] = {}
+        found = [
+            (known.setdefault(key, len(known)), place, row)
+            for place, name in enumerate(self.names)
+            for row, key in enumerate(keys[name])
+            if key is not None
+        ]
+        self.content, self.place, self.row = np.array(found, np.int64).reshape(-1, 3).T
+        self.first = np.unique(self.content, return_index=True)[1]
+        self.kind, masks = self._kinds()
+        self.crosses = self._crossing(masks)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def _kinds(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return which combination of sets each content stands in, int (n_contents,), and these, bool (k, n_sets)."""
+        stands = np.zeros((len(self), len(self.names)), bool)
+        stands[self.content, self.place] = True
+        masks, kind = np.unique(stands, axis=0, return_inverse=True)
+        return kind.ravel(), masks
+
+    def _crossing(self, masks: np.ndarray) -> np.ndarray:
+        """Return between which combinations of sets two contents cross the split, bool (k, k)."""
+        fitted = np.array([name in FITTED for name in self.names], bool)
+        between = (fitted[:, None] | fitted) & ~np.eye(len(fitted), dtype=bool)
+        return (masks.astype(np.int64) @ between @ masks.T) > 0
+
+    def post(self, at: int) -> list[str]:
+        """Return [set, post_id] of the post at a position."""
+        name = self.names[self.place[at]]
+        return [name, self.sets[name]["post_id"][int(self.row[at])].as_py()]
+
+    def cell(self, at: int, column: str) -> Any:
+        """Return a field of the post at a position."""
+        return self.sets[self.names[self.place[at]]][column][int(self.row[at])].as_py()
+
+    def ends(self, i: int, j: int) -> tuple[int, int]:
+        """Return the positions of one post of each content, in sets between which they cross the split."""
+        fitted = [name in FITTED for name in self.names]
+        firsts = [np.flatnonzero(self.content == one) for one in (i, j)]
+        firsts = [[posts[self.place[posts] == place][0] for place in np.unique(self.place[posts])] for posts in firsts]
+        return next(
+            (int(a), int(b))
+            for a in firsts[0]
+            for b in firsts[1]
+            if a != b and self.place[a] != self.place[b] and (fitted[self.place[a]] or fitted[self.place[b]])
+        )
+
+
+def finding(
+    contents: Contents,
+    i: np.ndarray,
+    j: np.ndarray,
+    similarity: np.ndarray,
+    told: Callable[[int, int, float], str],
+) -> dict[str, Any]:
+    """Return what near contents leak, as families.
+
+    i, j: int (n_pairs,), contents that are near; similarity: float (n_pairs,), higher is nearer. Pairs that do not
+    cross the split count for nothing. told: what two posts, given by position, have in common, in words.
+    """
+    keep = contents.crosses[contents.kind[i], contents.kind[j]]
+    i, j, similarity = i[keep], j[keep], similarity[keep]
+    n = len(contents)
+    _, family = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(n, n)), directed=False)
+    linked = np.zeros(n, bool)
+    linked[i] = linked[j] = True
+    sizes = np.bincount(family[contents.content[linked[contents.content]]], minlength=n)
+    best = np.lexsort((j, i, -similarity, family[i], -sizes[family[i]]))  # of the largest families the nearest pair
+    shown = [best[at] for at in np.unique(family[i[best]], return_index=True)[1]]
+    shown.sort(key=lambda pair: (-sizes[family[i[pair]]], i[pair]))
+    examples = []
+    for pair in shown[:EXAMPLES]:
+        a, b = contents.ends(i[pair], j[pair])
+        examples.append({"content": told(a, b, float(similarity[pair])), "posts": [contents.post(a), contents.post(b)]})
+    families = len(np.unique(family[linked]))
+    return {
+        "crossing": families,
+        "of": n - int(linked.sum()) + families,
+        "posts": int(linked[contents.content].sum()),
+        "examples": examples,
+    }

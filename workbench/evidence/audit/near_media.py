@@ -1,0 +1,112 @@
+"""Near-duplicate pictures and clips across a split, and the same picture with other words (templates).
+
+Two pictures of different bytes whose hashes are near (`hashes`) are near-duplicates where their words are near
+too (`shingles`) or one of them has none; with other words they are a *template*, as of memes, which is counted apart:
+the same picture under other words is another statement by design. Two clips are near where at least `FRAMES` of the
+frames of one are near frames of the other, so a clip that was cut or padded is near its original.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from workbench.evidence.audit import exact, hashes, shingles
+from workbench.evidence.audit.families import Contents, finding
+from workbench.preprocessing import media
+
+FRAMES = 0.5
+Progress = Callable[[int, int], None]
+
+
+def look_images(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
+    """Return the findings `near_image` and `template`; pictures that cannot be read or are even are `not_compared`.
+
+    progress: called with how many pictures are hashed and how many there are.
+    """
+    pictures = _contents(sets, "image")
+    views, owner = _hashed(pictures, lambda at: _readings(pictures.cell(at, "image")), progress)
+    i, j, apart = hashes.near_pairs(views[:, 0], views[:, 1], owner)
+    same = _same_words(pictures, i, j)
+    found = {}
+    for name, rows in (("near_image", same), ("template", ~same)):
+        one = finding(pictures, i[rows], j[rows], -apart[rows].astype(float), lambda a, b, s: _told(pictures, a, b, s))
+        found[name] = one | {"not_compared": len(pictures) - len(np.unique(owner))}
+    return found
+
+
+def look_videos(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
+    """Return the finding `near_video`; clips that cannot be read or are even throughout are `not_compared`."""
+    clips = _contents(sets, "video")
+    views, owner = _hashed(clips, lambda at: media.clip(clips.cell(at, "video")).frames, progress)
+    i, j, share = near_clips(views[:, 0], owner)
+    found = finding(clips, i, j, share, lambda a, b, s: f"{100 * s:.0f} % of the frames of one")
+    return {"near_video": found | {"not_compared": len(clips) - len(np.unique(owner))}}
+
+
+def near_clips(frames: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pairs of clips i < j that share frames, and the larger share of one's frames found in the other.
+
+    frames: uint64 (n_frames, 4), hashes; owner: int (n_frames,), whose frame it is.
+    """
+    if not len(owner):
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    n = int(owner.max()) + 1
+    codes = [np.zeros(0, np.int64)]
+    for a, b, _ in hashes.near_rows(frames, frames):
+        keep = owner[a] != owner[b]
+        codes.append(np.unique(a[keep] * n + owner[b[keep]]))  # a frame counts once for each other clip
+    frame, other = np.divmod(np.unique(np.concatenate(codes)), n)
+    pairs, counts = np.unique(owner[frame] * n + other, return_counts=True)
+    one, other = np.divmod(pairs, n)
+    share = counts / np.bincount(owner, minlength=n)[one]
+    shares = dict(zip(zip(one.tolist(), other.tolist(), strict=True), share.tolist(), strict=True))
+    found = {pair: max(value, shares.get(pair[::-1], 0.0)) for pair, value in shares.items() if pair[0] < pair[1]}
+    near = [(*pair, value) for pair, value in found.items() if value >= FRAMES]
+    i, j, values = zip(*near, strict=True) if near else ((), (), ())
+    return np.array(i, np.int64), np.array(j, np.int64), np.array(values, float)
+
+
+def _contents(sets: Mapping[str, pa.Table], kind: str) -> Contents:
+    return Contents(sets, {name: list(exact.keys_of(posts, kind)) for name, posts in sets.items()})
+
+
+def _readings(cell: dict[str, Any]) -> tuple[np.ndarray, ...]:
+    picture = media.picture(cell)
+    return picture.readings if picture else ()
+
+
+def _hashed(
+    contents: Contents, read: Callable[[int], tuple[np.ndarray, ...]], progress: Progress | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the hashes of all views of all contents, uint64 (n_views, 2, 4), and whose view each is."""
+    small, owner = [], []
+    for content, at in enumerate(contents.first.tolist()):
+        found = [one for one in map(hashes.thumbnail, read(at)) if one is not None]
+        if found:
+            views = np.stack(found)
+            small.append(hashes.hashed(views.reshape(-1, *views.shape[2:])).reshape(len(found), 2, -1))
+            owner += [content] * len(found)
+        if progress and (content % 100 == 99 or content + 1 == len(contents)):
+            progress(content + 1, len(contents))
+    return np.concatenate([np.zeros((0, 2, 4), np.uint64), *small]), np.array(owner, np.int64)
+
+
+def _same_words(contents: Contents, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+    """Return for each pair whether the words beside both are near or one has none, bool (n_pairs,)."""
+    involved = np.unique(np.concatenate([i, j]))
+    words = [shingles.words_of(contents.cell(at, "text")) for at in contents.first[involved].tolist()]
+    a, b = np.searchsorted(involved, i), np.searchsorted(involved, j)
+    near = shingles.near_pairs(shingles.Corpus(words))
+    n = max(len(involved), 1)
+    none = np.array([not one for one in words], bool)
+    return np.isin(a * n + b, near.i * n + near.j) | none[a] | none[b]
+
+
+def _told(pictures: Contents, a: int, b: int, similarity: float) -> str:
+    names = [(pictures.cell(at, "image") or {}).get("path") for at in (a, b)]
+    what = " ~ ".join(name.rpartition("/")[2] for name in names if name)
+    return f"{what or 'pictures'}, {-similarity:.0f} of {hashes.BITS} bits apart"

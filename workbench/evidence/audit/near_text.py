@@ -1,0 +1,84 @@
+"""Near-duplicate texts across a split: texts that are the same but for small edits, and not already exactly the same.
+
+`shingles` says what near is, and which edits are found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from workbench.evidence.audit import exact, shingles
+from workbench.evidence.audit.families import Contents, finding
+from workbench.evidence.audit.relations import quoted
+from workbench.preprocessing.text import clean
+
+
+def look(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
+    """Return the finding `near_text` of a study's sets; texts without any word are compared with nothing.
+
+    Its `left_out` says how many runs of three words were too frequent to compare all texts that share them.
+    """
+    keys = {name: list(exact.keys_of(posts, "text")) for name, posts in sets.items()}
+    texts = Contents(sets, keys)
+    words = [shingles.words_of(texts.cell(at, "text")) for at in texts.first.tolist()]
+    pairs = near(texts, words)
+    found = finding(texts, pairs.i, pairs.j, pairs.similarity, lambda a, b, s: _told(texts, a, b, s))
+    found["of"] -= sum(not one for one in words)
+    return {"near_text": {**found, "left_out": pairs.left_out}}
+
+
+def near(texts: Contents, words: list[list[str]]) -> shingles.NearPairs:
+    """Return the pairs of texts (int, positions in `texts`) that are near; texts of the same words have similarity 1.
+
+    Of many texts with the same words each is paired with one of every combination of sets, not with all others.
+    """
+    known: dict[tuple[str, ...], int] = {}
+    of = np.array([known.setdefault(tuple(one), len(known)) for one in words], np.int64)
+    if () in known:
+        of[of == known[()]] = -1
+    spelled = shingles.Corpus(known)
+    # Classes of texts with the same words are compared; a class may have texts of several combinations of sets.
+    heads = np.unique(np.stack([of, texts.kind]), axis=1, return_index=True)[1] if len(of) else np.zeros(0, np.int64)
+    heads = heads[of[heads] >= 0]
+    kinds = np.zeros((len(spelled), len(texts.crosses)), bool)
+    kinds[of[heads], texts.kind[heads]] = True
+    masks, kind = np.unique(kinds, axis=0, return_inverse=True)
+    allowed = (masks.astype(np.int64) @ texts.crosses @ masks.T) > 0
+    pairs = shingles.near_pairs(spelled, kind.ravel(), allowed)
+    every = np.flatnonzero(of >= 0)
+    several = np.flatnonzero(np.bincount(of[every], minlength=len(spelled)) > 1)
+    one, other = np.concatenate([pairs.i, pairs.j, several]), np.concatenate([pairs.j, pairs.i, several])
+    similarity = np.concatenate([pairs.similarity, pairs.similarity, np.ones(len(several))])
+    i, j, which = _joined(_Members(every, of, len(spelled)), _Members(heads, of, len(spelled)), one, other)
+    keep = (i != j) & texts.crosses[texts.kind[i], texts.kind[j]]
+    numbered = np.minimum(i, j)[keep] * max(len(texts), 1) + np.maximum(i, j)[keep]
+    unique, first = np.unique(numbered, return_index=True)
+    i, j = np.divmod(unique, max(len(texts), 1))
+    return shingles.NearPairs(i, j, similarity[which[keep][first]], pairs.left_out)
+
+
+class _Members:
+    """The texts of each class: `sorted[starts[c] : starts[c + 1]]`."""
+
+    def __init__(self, texts: np.ndarray, of: np.ndarray, n: int) -> None:
+        self.sorted = texts[np.argsort(of[texts], kind="stable")]
+        self.size = np.bincount(of[texts], minlength=n)
+        self.starts = np.concatenate([[0], np.cumsum(self.size)])
+
+
+def _joined(a: _Members, b: _Members, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return each text of class one[k] in `a` with each of class other[k] in `b`, and k."""
+    which = np.repeat(np.arange(len(one)), a.size[one])
+    i = a.sorted[shingles.ranges(a.starts[one], a.size[one])]
+    partners = b.size[other[which]]
+    j = b.sorted[shingles.ranges(b.starts[other[which]], partners)]
+    return np.repeat(i, partners), j, np.repeat(which, partners)
+
+
+def _told(texts: Contents, a: int, b: int, similarity: float) -> str:
+    one, other = (quoted(clean(texts.cell(at, "text"))) for at in (a, b))
+    return f"{one} ~ {other} ({similarity:.2f})"

@@ -1,0 +1,348 @@
+"""From scores to probabilities that hold: four ways to move log-odds, the choice among them, and how far off they are.
+
+A calibrator maps a model's logit to calibrated log-odds and always rises strictly, so no ranking changes and no two
+posts become equal. In the order of how much they can bend:
+
+- `none`: the logit is taken as it is.
+- `temperature`: one number, log-odds = slope * logit (Guo, Pleiss, Sun and Weinberger 2017).
+- `platt`: two, log-odds = slope * logit + offset with slope > 0 (Platt 1999, Probabilistic outputs for support vector
+  machines; the loss is that of Lin, Lin and Weng 2007).
+- `isotonic`: any rising curve (Zadrozny and Elkan 2002), by scikit-learn. Its steps would tie posts, so each step is
+  one knot at the mean logit of its posts and log-odds run straight from knot to knot (the centred isotonic regression
+  of Oron and Flournoy 2017); beyond the first and last knot they go on with the flattest slope that is allowed.
+
+All are fitted to Platt's targets: the hard 0 and 1 are pulled in as if one more post of each class had been seen, so
+that few posts cannot make anything infinitely sure.
+
+A probability holds at one prevalence. `shift` moves log-odds to another (Elkan 2001; Saerens, Latinne and Decaestecker
+2002), on the assumption that only the shares of harmful and harmless posts change and not what each kind looks like.
+
+Open doubt: the error of `calibration_error` is never negative, so it is above 0 also where all probabilities hold: with
+10 bins of 200 posts at 10 % by about 0.016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit
+from sklearn.isotonic import IsotonicRegression
+
+from workbench.metrics.classification import _probabilities, _select, ratio
+from workbench.metrics.intervals import group_codes, wilson
+
+ENOUGH = 10  # posts of each class below which two numbers are not fitted
+ENOUGH_TO_BEND = 50  # groups of each class below which no curve is fitted
+FOLDS = 5
+# Per standard deviation of the score, so its scale does not matter (a hinge's margins, distances): a score that says
+# nothing gets the flattest line, never one that turns the order round.
+SLOPES = (0.01, 100.0)
+
+
+class Line(NamedTuple):
+    """Calibrated log-odds = slope * logit + offset.
+
+    `note` says why it is the identity, None where it was fitted; method is none, temperature or platt; `chosen` is the
+    record of `choose_calibrator`.
+    """
+
+    slope: float
+    offset: float
+    note: str | None = None
+    method: str = "platt"
+    chosen: dict[str, Any] | None = None
+
+    def __call__(self, logit) -> np.ndarray:
+        """Return calibrated log-odds in float64, NaN where the logit is."""
+        return self.slope * np.asarray(logit, dtype=np.float64) + self.offset
+
+    @property
+    def numbers(self) -> list[Any]:
+        """What changes a score."""
+        return [self.slope, self.offset]
+
+    @property
+    def words(self) -> str:
+        """What it does, or why it does nothing."""
+        if self.method == "temperature":
+            return f"temperature: {self.slope:.2f} x log-odds"
+        return self.note or ("none" if self.method == "none" else f"{self.slope:.2f} x log-odds {self.offset:+.2f}")
+
+
+class Knots(NamedTuple):
+    """Calibrated log-odds run straight between knots (logit, log-odds), both rising, and with slope `tail` beyond."""
+
+    knots: list[list[float]]
+    tail: float
+    note: str | None = None
+    method: str = "isotonic"
+    chosen: dict[str, Any] | None = None
+
+    def __call__(self, logit) -> np.ndarray:
+        """Return calibrated log-odds in float64, NaN where the logit is."""
+        logit, (x, z) = np.asarray(logit, dtype=np.float64), np.transpose(self.knots)
+        return np.interp(logit, x, z) + self.tail * (logit - np.clip(logit, x[0], x[-1]))
+
+    @property
+    def numbers(self) -> list[Any]:
+        """What changes a score."""
+        return [self.knots, self.tail]
+
+    @property
+    def words(self) -> str:
+        """What it does."""
+        return f"isotonic with {len(self.knots)} knots"
+
+
+Calibrator = Line | Knots
+IDENTITY = Line(1.0, 0.0, method="none")
+
+
+def calibrator(values: Mapping[str, Any]) -> Calibrator:
+    """Return the calibrator whose `_asdict()` was saved as JSON.
+
+    >>> calibrator({"slope": 2.0, "offset": 1.0})(3.0)
+    np.float64(7.0)
+    """
+    return (Knots if "knots" in values else Line)(**values)
+
+
+# ------------------------------------------------------------------------------------------------------------- fitting
+
+
+def fit_temperature(y, logit, *, known=None) -> Line:
+    """Return the slope that makes logits (n,) into log-odds that hold for y (n,); 0 stays 0.
+
+    Rows whose logit is NaN are left out. It is the identity, with a note, where a class has fewer than `ENOUGH` posts
+    or all logits are equal.
+
+    >>> line = fit_temperature([0, 1, 1, 1] * 25 + [0, 0, 0, 1] * 25, [2.0] * 100 + [-2.0] * 100)
+    >>> round(line.slope, 2)  # 75 of 100 at 2, pulled in a little from log(3) / 2 = 0.55
+    0.54
+    """
+    y, logit, note = _fit_for(y, logit, known)
+    if note:
+        return IDENTITY._replace(note=note)
+    target, bounds = _targets(y), np.log(np.array(SLOPES) / np.std(logit))
+    found = minimize_scalar(
+        lambda log_slope: _loss(target, np.exp(log_slope) * logit).mean(),
+        bounds=bounds,
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    return Line(float(np.exp(found.x)), 0.0, method="temperature")
+
+
+def fit_platt(y, logit, *, known=None) -> Line:
+    """Return the line that makes logits (n,) into log-odds that hold for y (n,); rows whose logit is NaN are left out.
+
+    It is the identity, with a note, where a class has fewer than `ENOUGH` posts or all logits are equal.
+
+    >>> line = fit_platt([0, 1] * 50, [-1.0, 1.0] * 50)  # every post is told rightly: as steep as 50 + 50 posts allow
+    >>> round(float(expit(line(1.0))), 3)  # (50 + 1) / (50 + 2)
+    0.981
+    """
+    y, logit, note = _fit_for(y, logit, known)
+    if note:
+        return IDENTITY._replace(note=note)
+    centre, spread = float(np.median(logit)), float(np.std(logit))
+    x, target = (logit - centre) / spread, _targets(y)
+
+    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        z = parameters[0] * x + parameters[1]
+        off = expit(z) - target
+        return float(np.mean(_loss(target, z))), np.array([np.mean(off * x), np.mean(off)])
+
+    start = np.array([1.0, np.log((y.sum() + 1) / ((~y).sum() + 1))])
+    bounds = [SLOPES, (None, None)]
+    found = minimize(
+        objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-9}
+    ).x
+    slope = float(found[0] / spread)
+    return Line(slope, float(found[1] - slope * centre))
+
+
+def fit_isotonic(y, logit, *, known=None) -> Calibrator:
+    """Return the rising curve that makes logits (n,) into log-odds that hold for y (n,); NaN logits are left out.
+
+    It is the identity, with a note, where a class has fewer than `ENOUGH` posts or all logits are equal.
+
+    >>> curve = fit_isotonic([0] * 48 + [1] * 2 + [0] * 10 + [1] * 40, [-1.0] * 50 + [1.0] * 50)
+    >>> expit(curve([-1.0, 1.0])).round(2)  # 2 and 40 of 50, pulled in
+    array([0.06, 0.79])
+    """
+    y, logit, note = _fit_for(y, logit, known)
+    if note:
+        return IDENTITY._replace(note=note)
+    # rounded: sums in another order would else make two knots of one step
+    level = np.round(IsotonicRegression().fit_transform(logit, _targets(y)), 12)
+    levels, step = np.unique(level, return_inverse=True)
+    centre = np.bincount(step, weights=logit) / np.bincount(step)
+    knots = np.stack([centre, np.log(levels) - np.log1p(-levels)], axis=1)
+    return Knots(knots.tolist(), float(SLOPES[0] / np.std(logit)))
+
+
+def _fit_for(y, logit, known) -> tuple[np.ndarray, np.ndarray, str | None]:
+    """Return y (n,) bool and logit (n,) of the posts that count, and why nothing can be fitted, None where it can."""
+    logit = np.asarray(logit, dtype=np.float64)
+    seen = ~np.isnan(logit) if known is None else ~np.isnan(logit) & np.asarray(known, dtype=bool)
+    y, logit, _ = _select(y, logit, None, seen)
+    positives, negatives = int(y.sum()), int((~y).sum())
+    if min(positives, negatives) < ENOUGH:
+        few = f"validation has {positives} harmful and {negatives} other posts"
+        return y, logit, f"not calibrated: {few}, and {ENOUGH} of each are needed"
+    if np.ptp(logit) == 0 or not np.std(logit) > 0:
+        return y, logit, "not calibrated: all scores on validation are equal"
+    return y, logit, None
+
+
+def _targets(y: np.ndarray) -> np.ndarray:
+    """Platt's targets (n,) for y (n,) bool."""
+    positives, negatives = int(y.sum()), int((~y).sum())
+    return np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+
+
+def _loss(target: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """The log loss (n,) of log-odds z (n,)."""
+    return np.logaddexp(0, z) - target * z
+
+
+# ------------------------------------------------------------------------------------------------------------ choosing
+
+
+def _fit_nothing(y, logit, *, known=None) -> Line:
+    return IDENTITY
+
+
+METHODS = {"none": _fit_nothing, "temperature": fit_temperature, "platt": fit_platt, "isotonic": fit_isotonic}
+"""Name -> fit, the simpler first."""
+
+
+def choose_calibrator(y, logit, group=None, *, known=None, method: str = "auto") -> Calibrator:
+    """Return the calibrator of `method`, or with `auto` the simplest that holds about as well as the best on new posts.
+
+    y, logit, known, group (n,): without groups each post is its own. `auto` fits each method on four fifths of the
+    groups and takes the log loss on the last fifth, five times over; among the methods whose loss exceeds the smallest
+    by no more than one standard error of that excess (over groups) the simplest is taken and fitted on all posts
+    (Breiman, Friedman, Olshen and Stone 1984, the one-standard-error rule, here on paired differences). A curve needs
+    `ENOUGH_TO_BEND` groups of each class to be tried. `chosen` keeps the losses in nats and says why.
+
+    >>> rng = np.random.default_rng(0)
+    >>> x = rng.normal(size=2000)
+    >>> choose_calibrator(rng.random(2000) < expit(x), x / 3).method  # a score that is three times too timid
+    'temperature'
+    """
+    if method != "auto":
+        if method not in METHODS:
+            raise ValueError(f"unknown calibration {method!r}; the choices are: auto, {', '.join(METHODS)}")
+        return METHODS[method](y, logit, known=known)._replace(chosen={"why": f"the study asks for {method}"})
+    logit = np.asarray(logit, dtype=np.float64)
+    seen = ~np.isnan(logit) if known is None else ~np.isnan(logit) & np.asarray(known, dtype=bool)
+    y, logit = np.asarray(y)[seen].astype(bool), logit[seen]
+    note = _fit_for(y, logit, None)[2]
+    if note:
+        return IDENTITY._replace(note=note, chosen={"why": note})
+    codes, groups = group_codes(np.arange(len(y)) if group is None else np.asarray(group)[seen])
+    classes = [len(np.unique(codes[y])), len(np.unique(codes[~y]))]
+    names = [name for name in METHODS if name != "isotonic" or min(classes) >= ENOUGH_TO_BEND]
+    losses = _held_out(y, logit, codes, groups, names)
+    best = int(np.argmin(losses.mean(axis=1)))
+    excess = [_mean_and_error(loss - losses[best], codes) for loss in losses]
+    first = next(k for k, (mean, error) in enumerate(excess) if mean <= error)
+    record = {
+        "why": _why(names, best, first, excess),
+        "groups": {"harmful": classes[0], "other": classes[1]},
+        "log_loss": {name: float(loss.mean()) for name, loss in zip(names, losses, strict=True)},
+        "excess_error": {name: error for name, (_, error) in zip(names, excess, strict=True)},
+    }
+    return METHODS[names[first]](y, logit)._replace(chosen=record)
+
+
+def _held_out(y: np.ndarray, logit: np.ndarray, codes: np.ndarray, groups: int, names: list[str]) -> np.ndarray:
+    """Return each method's log loss (methods, n) for each post, fitted without the fold of the post's group."""
+    harmful = np.bincount(codes, weights=y, minlength=groups) > 0
+    shuffled = np.random.default_rng(0).permutation(groups)
+    dealt = shuffled[np.argsort(~harmful[shuffled], kind="stable")]  # harmful groups first: each fold gets its share
+    fold = np.empty(groups, dtype=int)
+    fold[dealt] = np.arange(groups) % FOLDS
+    losses = np.empty((len(names), len(y)))
+    for k in range(FOLDS):
+        out = fold[codes] == k
+        for m, name in enumerate(names):
+            losses[m, out] = _loss(y[out], METHODS[name](y[~out], logit[~out])(logit[out]))
+    return losses
+
+
+def _mean_and_error(values: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
+    """Return the mean of values (n,) and its standard error with groups as the independent units."""
+    mean, groups = float(values.mean()), len(np.unique(codes))
+    off = np.bincount(codes, weights=values - mean)
+    return mean, float(np.sqrt(np.sum(off**2) * groups / max(groups - 1, 1)) / len(values))
+
+
+def _why(names: list[str], best: int, first: int, excess: list[tuple[float, float]]) -> str:
+    held = f"{names[best]} has the smallest log loss on held-out fifths of validation"
+    if best == 0:
+        return f"{held}, so the logit stays as it is"
+    if best == first:
+        return f"{held}, and nothing simpler comes within one standard error of it"
+    mean, error = excess[first]
+    return f"{held}, and {names[first]} is simpler and exceeds it by only {mean:.1e} ± {error:.1e}"
+
+
+# ----------------------------------------------------------------------------------------- prevalence and what is wrong
+
+
+def shift(prevalence: float, serving: float) -> float:
+    """Return what to add to log-odds that hold at one prevalence so that they hold at another.
+
+    >>> round(float(expit(0.0 + shift(0.5, 0.01))), 3)  # a coin flip among halves is a rare event among hundreds
+    0.01
+    """
+    for share in (prevalence, serving):
+        if not 0 < share < 1:
+            raise ValueError(f"a prevalence must be above 0 and below 1, not {share:g}")
+    return float(np.log(serving) - np.log1p(-serving) - np.log(prevalence) + np.log1p(-prevalence))
+
+
+def reliability_curve(y, score, *, bins: int = 10, weight=None, known=None):
+    """Return `predicted, observed, count`, each (k,), of k <= bins groups of about equally many posts by score.
+
+    predicted and observed are the mean probability and the share of harmful posts of a group, count its posts. Equal
+    scores stay in one group.
+
+    >>> reliability_curve([0, 1, 1, 1], [0.25, 0.25, 0.75, 0.75], bins=2)
+    (array([0.25, 0.75]), array([0.5, 1. ]), array([2, 2]))
+    """
+    y, prob, weight = _probabilities(y, score, weight, known)
+    if not len(prob):
+        return np.zeros(0), np.zeros(0), np.zeros(0, dtype=int)
+    edges = np.unique(np.quantile(prob, np.linspace(0, 1, bins + 1)[1:-1], method="higher"))
+    group = np.unique(np.searchsorted(edges, prob, side="right"), return_inverse=True)[1]
+    total, count = np.bincount(group, weights=weight), np.bincount(group)
+    return np.bincount(group, weights=weight * prob) / total, np.bincount(group, weights=weight * y) / total, count
+
+
+def reliability_intervals(observed, count, alpha: float = 0.05) -> np.ndarray:
+    """Return Wilson's intervals (k, 2) of the shares observed in the groups of `reliability_curve`, posts independent.
+
+    >>> reliability_intervals([0.0, 0.5], [10, 10]).round(2)
+    array([[0.  , 0.28],
+           [0.24, 0.76]])
+    """
+    return np.array([wilson(share * n, n, alpha) for share, n in zip(observed, count, strict=True)]).reshape(-1, 2)
+
+
+def calibration_error(y, score, *, bins: int = 10, weight=None, known=None) -> float:
+    """Return the mean distance of predicted and observed shares over groups of about equally many posts; NaN for none.
+
+    The expected calibration error with groups of equal size (Naeini, Cooper and Hauskrecht 2015 with equal-mass bins).
+
+    >>> calibration_error([0, 1, 1, 1], [0.25, 0.25, 0.75, 0.75], bins=2)  # off by a quarter in both halves
+    0.25
+    """
+    predicted, observed, count = reliability_curve(y, score, bins=bins, weight=weight, known=known)
+    return float(ratio(np.sum(count * np.abs(predicted - observed)), count.sum()))

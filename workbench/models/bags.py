@@ -1,0 +1,121 @@
+"""The vectors of one half of a post, and the combinations of two halves of which a post's score is the maximum.
+
+A half is a *bag*: a text in several readings, a picture in several readings, the frames of a clip. Each bag is a run of
+rows in one array, so that everything here is arithmetic on row numbers.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.features import Blocks
+
+
+class Readings(NamedTuple):
+    """The readable vectors of one half: values (n_rows, dim); post i has rows `start[i]` to `start[i] + count[i]`."""
+
+    values: np.ndarray
+    start: np.ndarray
+    count: np.ndarray
+
+    @staticmethod
+    def of(blocks: Blocks, there: np.ndarray) -> Readings:
+        """Keep the rows that are numbers, of the posts (n_posts,) that declare the content."""
+        owner = np.repeat(np.arange(len(blocks)), blocks.counts)
+        good = np.isfinite(blocks.values).all(axis=1) & there[owner]
+        return Readings._runs(blocks.values[good], np.bincount(owner[good], minlength=len(blocks)))
+
+    @staticmethod
+    def none(n: int, dim: int) -> Readings:
+        """Return n posts without any vector."""
+        return Readings._runs(np.empty((0, dim), np.float32), np.zeros(n, np.int64))
+
+    @property
+    def owner(self) -> np.ndarray:
+        """The post (n_rows,) of each row."""
+        return np.repeat(np.arange(len(self.count)), self.count)
+
+    @property
+    def weight(self) -> np.ndarray | None:
+        """One over its post's rows (n_rows,), so that posts weigh alike; None where no post has several."""
+        return 1.0 / self.count[self.owner] if (self.count > 1).any() else None
+
+    def first(self) -> Readings:
+        """Keep the first row of each post."""
+        return Readings._runs(self.values[self.start[self.count > 0]], np.minimum(self.count, 1))
+
+    def mean(self) -> Readings:
+        """Put the mean of its rows in the place of each post's rows."""
+        some = self.count > 0
+        if not some.any():
+            return self
+        sums = np.add.reduceat(self.values.astype(np.float64), self.start[some], axis=0)
+        return Readings._runs((sums / self.count[some][:, None]).astype(np.float32), np.minimum(self.count, 1))
+
+    def beside(self, other: Readings) -> Readings:
+        """Return bags that hold the rows of each post here, then those of the same post there."""
+        if not (len(self.values) and len(other.values)):
+            return self if len(self.values) else other
+        order = np.argsort(np.concatenate([self.owner, other.owner]), kind="stable")
+        return Readings._runs(np.concatenate([self.values, other.values])[order], self.count + other.count)
+
+    @staticmethod
+    def _runs(values: np.ndarray, count: np.ndarray) -> Readings:
+        return Readings(values, np.cumsum(count) - count, count)
+
+
+class Bags(NamedTuple):
+    """Bags of a clip's frames under each combination of the readings of the text and the picture beside it.
+
+    row (n_entries,): numbers of `combinations`; bag (n_entries,): the bag of each, 0 to n_bags - 1 in order; post
+    (n_bags,): the post of each bag, in order.
+    """
+
+    row: np.ndarray
+    bag: np.ndarray
+    post: np.ndarray
+
+
+def bags(halves: list[Readings], pictures: np.ndarray) -> Bags:
+    """Return the bags that a pooling over frames sees, from the halves that `combinations` gets, the last the sight.
+
+    pictures (n_posts,): how many of a post's rows of sight are readings of its picture; they come first, the others are
+    frames. A bag holds one reading of the text, one of the picture and all frames, so that a post's score is a maximum
+    over readings whatever becomes of frames. In training there is one reading of each, and a bag is a post.
+    """
+    texts, sights = (np.maximum(half.count, 1) for half in (halves if len(halves) == 2 else [_one(halves[0]), *halves]))
+    ways = np.maximum(pictures, 1)  # combinations of a post: text t and sight s at t + texts * s
+    post = np.repeat(np.arange(len(texts)), texts * sights)
+    first = np.cumsum(texts * sights) - texts * sights
+    text, sight = np.divmod(np.arange(len(post)) - first[post], texts[post])[::-1]
+    is_picture = sight < pictures[post]
+    times = np.where(is_picture, 1, ways[post])  # a frame is in the bags of all readings of the picture
+    row = np.repeat(np.arange(len(post)), times)
+    nth = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
+    reading = np.where(is_picture[row], sight[row], nth)
+    bag = (np.cumsum(texts * ways) - texts * ways)[post[row]] + text[row] * ways[post[row]] + reading
+    order = np.argsort(bag, kind="stable")
+    return Bags(row[order], bag[order], np.repeat(np.arange(len(texts)), texts * ways))
+
+
+def _one(half: Readings) -> Readings:
+    """Return bags without anything, which count as one way each."""
+    return Readings.none(len(half.count), 0)
+
+
+def combinations(halves: list[Readings]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return, for every combination of readings of one post, its post and for each half its row in `values`, or -1.
+
+    Arrays (n_combinations,), posts in order; a post without any readable half has one combination of nothing.
+    """
+    ways = np.stack([np.maximum(half.count, 1) for half in halves])  # (n_halves, n_posts)
+    total = ways.prod(axis=0)
+    post = np.repeat(np.arange(ways.shape[1]), total)
+    rest = np.arange(len(post)) - np.repeat(np.cumsum(total) - total, total)
+    rows = []
+    for half, way in zip(halves, ways, strict=True):
+        rows.append(np.where(half.count[post] > 0, half.start[post] + rest % way[post], -1))
+        rest = rest // way[post]
+    return post, rows

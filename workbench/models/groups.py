@@ -1,0 +1,188 @@
+"""Flavours: a model of its own for each region, language or community that has enough posts, beside a global one.
+
+What demeans people in one place may be folklore in another. The global model learns from all posts; a group with enough
+of them gets the same kind of model fitted to its own posts. Per group and label validation chooses how much the group's
+own model counts; where validation has too little of the group to choose by, and for a group that is unknown, missing or
+too small, the global model alone speaks.
+
+Source: partial pooling as in Gelman and Hill 2006, section 12; here by the log loss on validation.
+Open doubt: where both count, a text's score is the mean of two maxima over its readings, not the maximum of the mean.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from workbench.models import Classifier, create, load, parse, two_classes
+from workbench.schema import INPUTS, Options, label_matrix
+
+ENOUGH = 10  # positives and negatives that a group's validation posts must have to choose by
+
+
+class BaseModelOptions(Options):
+    """The kind of model that every flavour is."""
+
+    name: str = Field("text-tfidf", description="A name of `workbench.models.MODELS`.")
+    options: dict[str, Any] = Field(default_factory=dict, description="That model's options.")
+
+
+class PerGroupOptions(Options):
+    """What posts are grouped by, and which groups get a model of their own."""
+
+    base: BaseModelOptions = Field(BaseModelOptions(), description="The kind of model; a name alone is enough.")
+    by: Literal["region", "language", "community"] = Field("region", description="The column that names the group.")
+    min_posts: int = Field(200, ge=1, description="Fewest training posts of a group with a model of its own.")
+    min_positives: int = Field(20, ge=1, description="Fewest positives of a label that a group's own model decides on.")
+    share: tuple[float, ...] = Field(
+        (0.0, 0.25, 0.5, 0.75, 1.0),
+        min_length=1,
+        description="How much of a logit the group's own model gives; of several, validation chooses per label.",
+    )
+
+    @field_validator("base", mode="before")
+    @classmethod
+    def _a_name_is_enough(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @field_validator("share", mode="before")
+    @classmethod
+    def _one_is_enough(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, int | float) else value
+
+    @field_validator("share")
+    @classmethod
+    def _shares_are_shares(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 <= share <= 1 for share in value):
+            raise ValueError(f"a share lies between 0 and 1, not {list(value)}")
+        return value
+
+
+class PerGroup(Classifier):
+    """A global model and, per group, one of its own; shares (n_flavours, n_labels) say how much the latter count."""
+
+    options_class = PerGroupOptions
+    options: PerGroupOptions
+
+    def __init__(self, name: str, options: Options, **built: Any) -> None:
+        super().__init__(name, options, **built)
+        self.base = self._new()
+        self.modalities = self.base.modalities
+        self.flavours: dict[str, Classifier] = {}
+        self.shares = np.zeros((0, len(self.taxonomy.names)))
+
+    @property
+    def parameters(self) -> int:
+        """Those of the global model and of every group's own, and the shares."""
+        return super().parameters + sum(model.parameters for model in (self.base, *self.flavours.values()))
+
+    @classmethod
+    def members(cls, options: PerGroupOptions) -> list[tuple[str, dict[str, Any]]]:
+        """Return name and options of the kind of model."""
+        return [(options.base.name, options.base.options)]
+
+    @classmethod
+    def check_options(cls, options: PerGroupOptions) -> None:
+        """Raise WorkbenchError for a model that is unknown or has unknown options."""
+        parse(options.base.name, options.base.options)
+
+    @property
+    def seeded(self) -> bool:
+        """Whether the seed changes the kind of model."""
+        return self.base.seeded
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The base model's, and the column that names the group."""
+        return tuple(name for name in INPUTS.names if name in (*self.base.columns, self.options.by))
+
+    def _new(self) -> Classifier:
+        return create(*self.members(self.options)[0], taxonomy=self.taxonomy, store=self.store)
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        self.base = self._new().fit(train, validation, seed=seed)
+        self.modalities = self.base.modalities
+        self.learnable &= self.base.learnable
+        self.flavours, shares = {}, []
+        y, known = label_matrix(train, self.taxonomy)
+        ours, theirs = (groups(table, self.options.by) for table in (train, validation))
+        for name in sorted({name for name in ours if name}):
+            rows = ours == name
+            taught = self._taught(y[rows], known[rows])
+            if rows.sum() < self.options.min_posts or not taught.any():
+                continue
+            held = validation.filter(pa.array(theirs == name))
+            own = self._new().fit(train.filter(pa.array(rows)), held, seed=seed)
+            share = np.where(taught & own.learnable, self._share(own, held), 0.0)
+            if share.any():
+                self.flavours[name] = own
+                shares.append(share)
+        self.shares = np.array(shares).reshape(-1, len(self.taxonomy.names))
+        chosen = [dict(zip(self.taxonomy.names, row, strict=True)) for row in self.shares.tolist()]
+        self.record = {"global": self.base.record, "shares": dict(zip(self.flavours, chosen, strict=True))}
+
+    def _taught(self, y: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Which labels (n_labels,) a group knows well enough for a model of its own."""
+        positives = ((y > 0.5) & known).sum(axis=0)
+        return two_classes(y, known) & (positives >= self.options.min_positives)
+
+    def _share(self, own: Classifier, held: pa.Table) -> np.ndarray:
+        """Return, per label, the share of the group's own model with the least log loss on its validation posts."""
+        shares = np.array(sorted(self.options.share))
+        found = np.full(len(self.taxonomy.names), shares[0])
+        if len(shares) == 1 or not len(held):
+            return found
+        y, known = label_matrix(held, self.taxonomy)
+        ours, theirs = self.base.logits(held), own.logits(held)
+        for k in range(len(found)):
+            rows = known[:, k] & ~np.isnan(ours[:, k]) & ~np.isnan(theirs[:, k])
+            truth = y[rows, k] > 0.5
+            if min(truth.sum(), (~truth).sum()) >= ENOUGH:
+                mixed = (1 - shares[:, None]) * ours[rows, k] + shares[:, None] * theirs[rows, k]
+                losses = (np.logaddexp(0, mixed) - truth * mixed).mean(axis=1)
+                found[k] = shares[int(np.argmin(losses))]
+        return found
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        return self._look(posts)[:2]
+
+    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+        look = self.base.look(posts)
+        scores, group = look.logits.copy(), groups(posts, self.options.by)
+        for (name, own), share in zip(self.flavours.items(), self.shares, strict=True):
+            rows = np.flatnonzero(group == name)
+            if len(rows):
+                theirs = own.logits(posts.take(rows))
+                mixed = (1 - share) * scores[rows] + share * theirs
+                scores[rows] = np.where((share > 0) & ~np.isnan(mixed), mixed, scores[rows])
+        return scores, ~np.isnan(look.logits).all(axis=1), look.unread
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"groups": list(self.flavours)}, {"shares": self.shares}
+
+    def _save_parts(self, folder: Path) -> None:
+        self.base.save(folder / "global")
+        for number, own in enumerate(self.flavours.values()):
+            own.save(folder / "groups" / str(number))
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        self.shares = arrays["shares"]
+        self.base = load(folder / "global", taxonomy=self.taxonomy, store=self.store)
+        self.flavours = {
+            name: load(folder / "groups" / str(number), taxonomy=self.taxonomy, store=self.store)
+            for number, name in enumerate(state["groups"])
+        }
+
+
+def groups(posts: pa.Table, by: str) -> np.ndarray:
+    """Return each post's group (n_posts,) as a str in lower case, empty where it is not known; `en-GB` is in `en`."""
+    if by not in posts.column_names:
+        return np.full(len(posts), "", dtype=object)
+    names = [(name or "").strip().lower() for name in posts[by].to_pylist()]
+    if by == "language":
+        names = [name.replace("_", "-").partition("-")[0] for name in names]
+    return np.array(names, dtype=object)

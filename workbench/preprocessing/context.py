@@ -1,0 +1,143 @@
+"""What is known around a post when it is scored, as numbers: its author, the reactions so far, the hour.
+
+Only columns of `schema.INPUTS` are read, which hold what was known at the time of scoring; nothing later can enter. A
+number that is not there stays NaN until `Scaling` fills it with the training median, and can say so in a column of its
+own. What cannot be true (a negative count, an endless age) counts as not there.
+
+Source: Huber 1981, Robust Statistics (median and quartile range); van Buuren 2018, Flexible Imputation of Missing Data,
+section 1.3 (why a filled value needs a flag).
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from workbench.schema import INPUTS, Options
+
+Group = Literal["author", "engagement", "created_at"]
+COUNTS = {
+    "author": ("account_age_days", "posts", "prior_reports", "prior_removals"),
+    "engagement": ("reactions", "reports", "impressions"),
+}
+RATES = {  # what a count is shared out over; one is added below, so that a new account has a rate
+    "author": (("prior_reports", "posts"), ("prior_removals", "posts"), ("posts", "account_age_days")),
+    "engagement": (("reports", "impressions"), ("reactions", "impressions")),
+}
+HOURS = ("hour_sin", "hour_cos")
+
+
+class ContextOptions(Options):
+    """Which numbers around a post are looked at, and in which form."""
+
+    columns: tuple[Group, ...] = Field(
+        ("author",), min_length=1, description="Columns of a post: author, engagement, created_at (the hour of day)."
+    )
+    rates: bool = Field(True, description="Whether shares such as reports per post stand beside the counts.")
+    scaling: Literal["none", "standard", "robust", "log"] = Field(
+        "log",
+        description="`standard`: mean 0, deviation 1; `robust`: median 0, quartile range 1; `log`: log(1 + x), then as "
+        "`standard`; `none`: as it is.",
+    )
+    nulls: bool = Field(True, description="Whether a column says for each number that it was missing.")
+
+
+def names(options: ContextOptions) -> tuple[str, ...]:
+    """Return the names of the columns of `numbers`."""
+    found: list[str] = []
+    for group in options.columns:
+        found += [f"{group}.{name}" for name in COUNTS.get(group, HOURS)]
+        found += [f"{group}.{a}/{b}" for a, b in RATES.get(group, ()) if options.rates]
+    return tuple(found)
+
+
+def numbers(posts: pa.Table, options: ContextOptions) -> np.ndarray:
+    """Return (n_posts, n_numbers) float64, columns as `names`, NaN where a number is not known."""
+    parts: list[np.ndarray] = []
+    for group in options.columns:
+        if group == "created_at":
+            parts += _hours(posts)
+            continue
+        counts = {name: _count(posts, group, name) for name in COUNTS[group]}
+        parts += counts.values()
+        parts += [counts[a] / (1 + counts[b]) for a, b in RATES[group] if options.rates]
+    return np.stack(parts, axis=1)
+
+
+def known(posts: pa.Table, options: ContextOptions) -> np.ndarray:
+    """Return which posts (n_posts,) come with any of the numbers."""
+    return ~np.isnan(numbers(posts, options)).all(axis=1)
+
+
+def _count(posts: pa.Table, column: str, name: str) -> np.ndarray:
+    if column not in posts.column_names:
+        return np.full(len(posts), np.nan)
+    values = pc.cast(pc.struct_field(posts[column], name), pa.float64(), safe=False)
+    found = pc.fill_null(values, np.nan).to_numpy()
+    return np.where(np.isfinite(found) & (found >= 0), found, np.nan)
+
+
+def _hours(posts: pa.Table) -> list[np.ndarray]:
+    """Return the time of day on a circle, so that midnight has no edge."""
+    if "created_at" not in posts.column_names:
+        return [np.full(len(posts), np.nan)] * 2
+    moments = pc.cast(posts["created_at"], INPUTS.field("created_at").type)
+    day = pc.fill_null(pc.cast(pc.cast(moments, pa.int64()), pa.float64(), safe=False), np.nan).to_numpy()
+    turn = 2 * np.pi * np.mod(day, 86_400e6) / 86_400e6
+    return [np.sin(turn), np.cos(turn)]
+
+
+class Scaling(NamedTuple):
+    """What was learnt of training numbers: arrays (n_numbers,), `log` and `nulls` whether they are used.
+
+    fill: the training median in place of a missing number, before scaling; 0 where no training post has it.
+    """
+
+    center: np.ndarray
+    scale: np.ndarray
+    fill: np.ndarray
+    log: bool
+    nulls: bool
+
+    @classmethod
+    def fit(cls, values: np.ndarray, options: ContextOptions) -> Self:
+        """Learn from training numbers (n_posts, n_numbers) with NaN where one is missing."""
+        log = options.scaling == "log"
+        width = values.shape[1]
+        center, scale, fill = np.zeros(width), np.ones(width), np.zeros(width)
+        for j in range(width):
+            column = values[~np.isnan(values[:, j]), j]
+            if not len(column):
+                continue
+            fill[j] = np.median(column)
+            column = _logged(column) if log else column
+            if options.scaling == "robust":
+                low, center[j], high = np.percentile(column, (25, 50, 75))
+                spread = high - low or column.std()  # most counts are 0: then the deviation says more
+            elif options.scaling != "none":
+                center[j], spread = column.mean(), column.std()
+            else:
+                spread = 1.0
+            scale[j] = spread if spread > 0 else 1.0
+        return cls(center, scale, fill, log, options.nulls)
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return scaled numbers without gaps, and their flags behind them where `nulls`; (n_posts, n_columns)."""
+        missing = np.isnan(values)
+        filled = np.where(missing, self.fill, values)
+        filled = _logged(filled) if self.log else filled
+        scaled = (filled - self.center) / self.scale
+        return np.concatenate([scaled, missing], axis=1) if self.nulls else scaled
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return what is saved."""
+        return {"center": self.center, "scale": self.scale, "fill": self.fill}
+
+
+def _logged(values: np.ndarray) -> np.ndarray:
+    """log(1 + |x|) with the sign of x: counts and rates are never negative, the hour's sine is."""
+    return np.sign(values) * np.log1p(np.abs(values))

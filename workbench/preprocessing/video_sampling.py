@@ -1,0 +1,87 @@
+"""Which frames of a clip are read: arithmetic on times, packets and thumbnails, with the standard library alone.
+
+It runs in the process that decodes clips (`video_worker`), like `video_frames`, which says how they are decoded.
+
+Open doubts: all three ways look at a bounded number of frames, so a scene that is shorter than the gaps between those
+can be missed, and whoever knows the way can place it there. Key frames are where the file's encoder put them: many
+files have one every few seconds only. Frames that differ most are found on thumbnails: a small thing in a corner may
+not count, and a clip full of cuts can draw the frames away (half of them are therefore spread by time).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from itertools import accumulate
+
+PROBES = 4
+"""Adaptive sampling compares so many times as many frames as it keeps."""
+MOST_PROBES = 96
+"""And at most so many, unless more are kept."""
+THUMB = 16
+"""Frames are compared at so many pixels a side."""
+
+
+def sample(holds: list[float], count: int) -> list[int]:
+    """Return which frames to read, at most `count`, given how long each is shown: those in the middle of equal slices.
+
+    A frame that is shown for longer than a slice counts as one slice, so that a picture held for an hour leaves the
+    other slices to the rest of the clip; whatever is shown for at least a slice is met.
+    """
+    if len(holds) <= count:
+        return list(range(len(holds)))
+    slice_ = _slice(holds, count)
+    ends = list(accumulate(min(hold, slice_) for hold in holds))
+    return sorted({bisect_right(ends, (at + 0.5) * ends[-1] / count, hi=len(ends) - 1) for at in range(count)})
+
+
+def _slice(holds: list[float], count: int) -> float:
+    """Return the length c of a slice where every hold counts for at most c: the sum of min(hold, c) is count * c."""
+    rest, longest = sum(holds), sorted(holds, reverse=True)
+    for above in range(count):  # if so many holds are cut to c, the others fill the remaining slices
+        if longest[above] <= rest / (count - above):
+            return rest / (count - above)
+        rest -= longest[above]
+    return longest[count - 1]
+
+
+def stretches(wanted: list[int], keys: list[int], place: list[int]) -> list[tuple[int, int]]:
+    """Return the stretches of packets to decode, first and last: from the key frame before each wanted packet to it.
+
+    `place`: the place of each packet in the order shown. A frame shown before the key frame it is stored behind may be
+    built on earlier ones, so its stretch starts at the key frame before that.
+    """
+    found: list[tuple[int, int]] = []
+    for last in sorted(wanted):
+        at = bisect_right(keys, last) - 1
+        while at > 0 and place[keys[at]] > place[last]:
+            at -= 1
+        first = keys[at] if at >= 0 else 0
+        while found and first <= found[-1][1]:
+            first = min(first, found.pop()[0])
+        found.append((first, last))
+    return found
+
+
+def most_different(thumbs: list[bytes], kept: list[int], count: int) -> list[int]:
+    """Return, in order, `kept` and whatever differs most from what is already taken, until there are `count`.
+
+    thumbs: pixels of each frame, of equal length where the frames have one size; the difference of two is the sum of
+    absolute differences. A frame that equals one already taken is never added. Farthest-point traversal: Gonzalez 1985,
+    Clustering to minimize the maximum intercluster distance.
+
+    >>> most_different([bytes([0]), bytes([0]), bytes([9]), bytes([5])], [0], 2)
+    [0, 2]
+    """
+    taken = set(kept)
+    far = [min((_difference(thumb, thumbs[at]) for at in kept), default=1) for thumb in thumbs]
+    while len(taken) < min(count, len(thumbs)):
+        new = max(range(len(thumbs)), key=lambda at: (far[at], -at))
+        if far[new] <= 0:
+            break
+        taken.add(new)
+        far = [min(old, _difference(thumb, thumbs[new])) for old, thumb in zip(far, thumbs, strict=True)]
+    return sorted(taken)
+
+
+def _difference(one: bytes, other: bytes) -> int:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=False))

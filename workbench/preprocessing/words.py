@@ -1,0 +1,155 @@
+"""Steps that change a text's words: stop words, stems, hashtags, emoji, long runs of a letter.
+
+All are linear in the text's length. Masks such as [URL] stay as they are.
+
+Sources: stems by the Snowball algorithms (`snowballstemmer`), names of emoji by the Unicode CLDR (`emoji`); the stop
+words are articles, pronouns, prepositions, auxiliaries and conjunctions of three languages, written for this module.
+Negations ("not", "no", "nicht") are no stop words here: they turn a sentence's meaning round.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache, lru_cache
+from typing import Any, Literal
+
+StopLanguage = Literal["en", "es", "de"]
+StemLanguage = Literal["da", "de", "en", "es", "fi", "fr", "hu", "it", "nl", "no", "pt", "ro", "ru", "sv", "tr"]
+_STEMMERS = {
+    "da": "danish", "de": "german", "en": "english", "es": "spanish", "fi": "finnish", "fr": "french",
+    "hu": "hungarian", "it": "italian", "nl": "dutch", "no": "norwegian", "pt": "portuguese", "ro": "romanian",
+    "ru": "russian", "sv": "swedish", "tr": "turkish",
+}  # fmt: skip
+LONG = 64  # characters; what is longer is no word of any language, and some stemmers take more than linear time
+
+_EN = """
+a about after again all also am an and any are as at be because been before being between both but by can could did
+do does doing down during each few for from further had has have having he her here hers herself him himself his how
+i i'd i'll i'm i've if in into is it it's its itself just me more most my myself of off on once only or other our
+ours ourselves out over own same she should so some such than that that's the their theirs them themselves then
+there these they they're this those through to too under until up very was we we're were what when where which while
+who whom why will with would you you're you've your yours yourself yourselves
+"""
+_ES = """
+a al algo ante antes aquel aquella aquello aqui aquí asi así aun aún aunque cada como cómo con cual cuál cuando
+cuándo de del desde donde dónde dos el él ella ellas ellos en entre era eran eres es esa ese eso esta está están
+estaba estar este esto estos estas estoy fue fueron ha han has hasta hay he la las le les lo los me mi mí mis mucho
+muy nos nosotros o os otra otro para pero poco por porque pues que qué quien quién se sea ser si sí sido sin sobre
+sois somos son soy su sus también tan te tiene tienen todo toda todos todas tu tú tus un una unas uno unos usted
+ustedes vosotros y ya yo
+"""
+_DE = """
+aber alle allem allen aller alles als also am an auch auf aus bei beim bin bis bist da damit dann das dass dein
+deine deinem deinen deiner dem den denn der des dich die dies diese diesem diesen dieser dieses dir doch dort du
+durch ein eine einem einen einer eines er es etwas euch euer eure für gegen hab habe haben hat hatte hatten hier hin
+hinter ich ihm ihn ihnen ihr ihre ihrem ihren ihrer im in indem ins ist ja jede jedem jeden jeder jedes jener jetzt
+kann können könnte man mehr mein meine meinem meinen meiner mich mir mit muss nach noch nun nur ob oder ohne sehr
+sein seine seinem seinen seiner seit sich sie sind so solche soll sollte sondern um und uns unser unsere unter vom
+von vor war waren warst was weil weiter welche wenn werde werden wer wie wieder will wir wird wirst wo wollen
+während würde würden über zu zum zur zwar zwischen
+"""
+STOP_WORDS: dict[str, frozenset[str]] = {
+    "en": frozenset(_EN.split()),
+    "es": frozenset(_ES.split()),
+    "de": frozenset(_DE.split()),
+}
+
+_WORD = re.compile(r"\[(?:URL|USER)\]|[^\W\d_]+(?:['’][^\W\d_]+)*")
+# One emoji with what may follow it: variation, skin, joined ones, tags; flags; keycaps.
+_ONE = "[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]{0,2}"
+_EMOJI = re.compile(
+    f"{_ONE}(?:\u200d{_ONE}){{0,6}}[\U000e0020-\U000e007f]{{0,8}}|[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3"
+)
+_RUNS: dict[int, re.Pattern[str]] = {}
+_HASHTAG = re.compile(r"(?<![\w#&/])#(\w+)")
+_PARTS = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[^\W\d_A-ZÀ-ÖØ-Þ]+|\d+|[A-ZÀ-ÖØ-Þ]")
+
+
+def each(text: str, change: Callable[[str], str]) -> str:
+    """Return a text with `change` applied to every word that is no mask.
+
+    >>> each("[URL] Don't!", str.upper)
+    "[URL] DON'T!"
+    """
+    return _WORD.sub(lambda found: found[0] if found[0][0] == "[" else change(found[0]), text)
+
+
+def without_stop_words(text: str, languages: tuple[str, ...]) -> str:
+    """Return a text without the function words of some languages, whatever their case.
+
+    >>> without_stop_words("You are not the problem", ("en",))
+    '  not  problem'
+    """
+    dropped = frozenset().union(*(STOP_WORDS[language] for language in languages))
+    return each(text, lambda word: "" if word.lower().replace("’", "'") in dropped else word)
+
+
+def stems(text: str, language: str) -> str:
+    """Return a text whose words are lower-cased and cut to their stems.
+
+    >>> stems("Running dogs", "en")
+    'run dog'
+    """
+    return each(text, lambda word: _stem(word.lower(), language))
+
+
+@lru_cache(maxsize=200_000)
+def _stem(word: str, language: str) -> str:
+    return word if len(word) > LONG else _stemmer(language).stemWord(word)
+
+
+@cache
+def _stemmer(language: str) -> Any:
+    import snowballstemmer
+
+    return snowballstemmer.stemmer(_STEMMERS[language])
+
+
+def shorten_runs(text: str, most: int) -> str:
+    """Return a text in which no letter stands more than `most` times in a row.
+
+    >>> shorten_runs("sooooo cool 1000", 2)
+    'soo cool 1000'
+    """
+    if most not in _RUNS:
+        _RUNS[most] = re.compile(rf"([^\W\d_])\1{{{most},}}")
+    return _RUNS[most].sub(lambda run: run[1] * most, text)
+
+
+def split_hashtags(text: str) -> str:
+    """Return a text whose hashtags are words: cut at capitals, digits and underscores.
+
+    >>> split_hashtags("#StopTheNoise now, #abc_def1 and #USAToday")
+    'Stop The Noise now, abc def 1 and USA Today'
+    """
+    return _HASHTAG.sub(lambda tag: " ".join(_parts(tag[1])), text)
+
+
+def _parts(tag: str) -> list[str]:
+    """Return the words of a hashtag; a capital that begins a word is no part of the capitals before it."""
+    found = _PARTS.findall(tag)
+    return found or [tag]
+
+
+def without_emoji(text: str, named: bool) -> str:
+    """Return a text without emoji, or with their English names in their place.
+
+    >>> without_emoji("well\\U0001f44d done", named=True)
+    'well thumbs up done'
+    """
+    if text.isascii():
+        return text
+    return _EMOJI.sub(lambda found: _emoji(found[0], named), text)
+
+
+@lru_cache(maxsize=10_000)
+def _emoji(found: str, named: bool) -> str:
+    """Return what stands for one emoji, in spaces; the characters themselves where they are none."""
+    import emoji
+
+    if not named:
+        left = emoji.replace_emoji(found, "")
+        return left if left == found else f" {left} "
+    name = emoji.demojize(found, delimiters=(" ", " "))
+    return name if name == found else name.replace("_", " ").replace("-", " ")

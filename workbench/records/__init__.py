@@ -1,0 +1,361 @@
+"""The durable record of what was scored and decided: features by value, decisions with their versions, events.
+
+A folder with `records.sqlite` (entries, texts, events) and `contents/` (pictures and clips by the sha256 of their
+bytes). What was acknowledged, by `record` and the others returning, survives a kill and a power cut. Several threads
+and processes may use one folder.
+
+Open doubt: a copy of the folder on a network file system is not safe to write to, since SQLite's WAL needs shared
+memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from workbench.records.contents import Contents
+from workbench.records.database import Database
+from workbench.records.entries import KINDS, Entry, Event, by_value
+from workbench.schema import MODALITIES, WorkbenchError, unknown
+
+__all__ = ["KINDS", "Entry", "Event", "Records", "by_value"]
+
+VERSION = 1
+PAGE = 500  # entries that are Python objects at one time
+_SCHEMA = """
+CREATE TABLE entries (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, identity TEXT NOT NULL UNIQUE, service TEXT NOT NULL, post_id TEXT NOT NULL,
+    at TEXT NOT NULL, features TEXT NOT NULL, assessment TEXT NOT NULL, model_id TEXT NOT NULL, deleted_at TEXT);
+CREATE INDEX entries_of_a_post ON entries (post_id, service, seq);
+CREATE TABLE decisions (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, entry INTEGER NOT NULL REFERENCES entries, at TEXT NOT NULL,
+    policy_id TEXT NOT NULL, decision TEXT NOT NULL);
+CREATE INDEX decisions_of_an_entry ON decisions (entry, seq);
+CREATE TABLE texts (content TEXT PRIMARY KEY, data BLOB NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE uses (content TEXT NOT NULL, entry INTEGER NOT NULL REFERENCES entries, PRIMARY KEY (content, entry))
+    WITHOUT ROWID;
+CREATE INDEX uses_of_an_entry ON uses (entry);
+CREATE TABLE removals (content TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, post_id TEXT NOT NULL, kind TEXT NOT NULL, at TEXT NOT NULL,
+    value TEXT NOT NULL, by TEXT NOT NULL, UNIQUE (post_id, kind, at, by, value));
+"""
+_NEWEST = "(SELECT max(seq) FROM decisions WHERE entry = entries.seq)"
+_ENTRY = (
+    "SELECT entries.seq, identity, service, post_id, entries.at, features, assessment, decision, model_id, policy_id,"
+    f" deleted_at FROM entries JOIN decisions ON decisions.seq = {_NEWEST}"
+)
+
+
+class Records:
+    """The records in a folder.
+
+    `create=False` refuses a folder that has none. `patience` is how many seconds a locked database is waited for.
+    Every method raises WorkbenchError, in one sentence, where the folder cannot be read or written; then nothing of
+    that call was recorded.
+    """
+
+    def __init__(self, folder: Path | str, *, create: bool = True, patience: float = 10.0) -> None:
+        self.folder = Path(folder)
+        self._database = Database(self.folder / "records.sqlite", _SCHEMA, VERSION, create=create, patience=patience)
+        self._contents = Contents(self.folder / "contents")
+        with contextlib.suppress(WorkbenchError):  # who cannot write now finishes it another time
+            self._finish_removals()
+
+    def close(self) -> None:
+        """Close the database; what was acknowledged is on disk already."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    # ------------------------------------------------------------------------------------------------------- contents
+
+    def content_put(self, kind: str, data: bytes) -> str:
+        """Keep the content of a text (its UTF-8), image or video; return its id, the sha256 of the bytes.
+
+        Content that no entry comes to use is removed by `sweep`.
+        """
+        if kind not in MODALITIES:
+            raise WorkbenchError(unknown("kind of content", kind, MODALITIES))
+        if kind == "text":
+            self._database.write(lambda database: _keep_text(database, data))
+        else:
+            self._contents.put(data)
+        return Contents.id_of(data)
+
+    def content_get(self, content: str) -> bytes | None:
+        """Return the bytes of a content, None where it was deleted or never was, or where its file is damaged."""
+        rows = self._database.read("SELECT data FROM texts WHERE content = ?", content)
+        return rows[0][0] if rows else self._contents.get(content)
+
+    def content_kinds(self, content: str) -> tuple[str, ...]:
+        """Return as what a content is used by some entry, of text, image and video; nothing where none uses it."""
+        query = "SELECT features FROM uses JOIN entries ON entries.seq = entry WHERE content = ? LIMIT 1"
+        cells = [json.loads(features) for (features,) in self._database.read(query, content)]
+        return tuple(name for name in MODALITIES for cell in cells if (cell.get(name) or {}).get("id") == content)
+
+    def content_path(self, content: str) -> Path:
+        """Return where a picture or clip lies, whether or not it is there."""
+        return self._contents.path(content)
+
+    # -------------------------------------------------------------------------------------------------------- entries
+
+    def record(self, entry: Entry, contents: Mapping[str, bytes] | None = None) -> bool:
+        """Keep an entry for good and say whether its identity is new; the first one recorded stands.
+
+        `contents` {modality: bytes} are kept with it, in one go; contents that the features name by id and that are
+        not given must have been put before.
+        """
+        media = {Contents.id_of(data): data for kind, data in (contents or {}).items() if kind != "text"}
+        text = (contents or {}).get("text")
+        for data in media.values():
+            self._contents.put(data)
+
+        def write(database: sqlite3.Connection) -> bool:
+            row = (entry.identity, entry.service, entry.post_id, _time(entry.at), _json(entry.features))
+            done = database.execute(
+                "INSERT OR IGNORE INTO entries (identity, service, post_id, at, features, assessment, model_id)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (*row, _json(entry.assessment), entry.model_id),
+            )
+            if not done.rowcount:
+                return False
+            number = done.lastrowid
+            _keep_decision(database, number, entry.at, entry.policy_id, entry.decision)
+            if text is not None:
+                _keep_text(database, text)
+            for content in _named(entry.features):
+                self._must_be_there(database, content, media.get(content))
+                database.execute("INSERT OR IGNORE INTO uses VALUES (?, ?)", (content, number))
+            return True
+
+        return self._database.write(write)
+
+    def _must_be_there(self, database: sqlite3.Connection, content: str, data: bytes | None) -> None:
+        """Hold an entry's content to being kept; a deletion may have taken it away since it was put."""
+        if (
+            self._contents.has(content)
+            or database.execute("SELECT 1 FROM texts WHERE content = ?", (content,)).fetchone()
+        ):
+            return
+        if data is None:
+            raise WorkbenchError(f"content {content} is not kept (or was just deleted); put it, then record again")
+        self._contents.put(data)
+
+    def by_identity(self, identity: str) -> Entry | None:
+        """Return the entry of an identity; one whose content was deleted has given its identity up."""
+        return _first(self._database.read(f"{_ENTRY} WHERE identity = ?", identity))
+
+    def latest(self, service: str, post_id: str) -> Entry | None:
+        """Return the entry of a post that was recorded last, deleted or not."""
+        order = "ORDER BY entries.seq DESC LIMIT 1"
+        return _first(self._database.read(f"{_ENTRY} WHERE service = ? AND post_id = ? {order}", service, post_id))
+
+    def entries(
+        self, since: datetime | None = None, until: datetime | None = None, service: str | None = None
+    ) -> Iterator[Entry]:
+        """Yield the entries scored at `since` or later and before `until`, deleted ones too, as they were recorded."""
+        where, values = "entries.seq > ?", []
+        for condition, value in (
+            ("entries.at >= ?", since and _time(since)),
+            ("entries.at < ?", until and _time(until)),
+            ("service = ?", service),
+        ):
+            if value is not None:
+                where, values = f"{where} AND {condition}", [*values, value]
+        last = 0
+        while rows := self._database.read(f"{_ENTRY} WHERE {where} ORDER BY entries.seq LIMIT {PAGE}", last, *values):
+            yield from map(_entry, rows)
+            last = rows[-1][0]
+
+    def redecide(self, identity: str, decision: dict[str, Any], policy_id: str) -> bool:
+        """Append a decision under another policy and say whether there was one to append; earlier ones are kept."""
+
+        def write(database: sqlite3.Connection) -> bool:
+            found = database.execute(
+                f"SELECT entries.seq, policy_id FROM entries JOIN decisions ON decisions.seq = {_NEWEST}"
+                " WHERE identity = ?",
+                (identity,),
+            ).fetchone()
+            if found is None or found[1] == policy_id:
+                return False
+            _keep_decision(database, found[0], datetime.now(UTC), policy_id, decision)
+            return True
+
+        return self._database.write(write)
+
+    def history(self, service: str, post_id: str) -> list[dict[str, Any]]:
+        """Return every decision on a post, oldest first: {at, model_id, policy_id, decision}."""
+        rows = self._database.read(
+            "SELECT decisions.at, model_id, policy_id, decision FROM entries JOIN decisions ON entry = entries.seq"
+            " WHERE service = ? AND post_id = ? ORDER BY decisions.seq",
+            service,
+            post_id,
+        )
+        return [
+            {"at": datetime.fromisoformat(at), "model_id": model, "policy_id": policy, "decision": json.loads(decision)}
+            for at, model, policy, decision in rows
+        ]
+
+    def delete(self, service: str, post_id: str) -> bool:
+        """Remove what a post's entries hold of a person, and say whether there was anything to remove.
+
+        The features go, and the content unless another entry has the same; what was decided, when, and by which
+        versions stays. Nothing derived from the content is left, so the identity goes too.
+        """
+
+        def write(database: sqlite3.Connection) -> bool:
+            live = "service = ? AND post_id = ? AND deleted_at IS NULL"
+            numbers = [row[0] for row in database.execute(f"SELECT seq FROM entries WHERE {live}", (service, post_id))]
+            for number in numbers:
+                used = [row[0] for row in database.execute("SELECT content FROM uses WHERE entry = ?", (number,))]
+                database.execute("DELETE FROM uses WHERE entry = ?", (number,))
+                for content in used:
+                    _condemn(database, content)
+                database.execute(
+                    "UPDATE entries SET identity = 'deleted ' || seq, features = '{}', deleted_at = ? WHERE seq = ?",
+                    (_time(datetime.now(UTC)), number),
+                )
+            return bool(numbers)
+
+        deleted = self._database.write(write)
+        if deleted:
+            self._finish_removals()
+            self._database.scrub()
+        return deleted
+
+    def sweep(self, older_than_s: float = 3600) -> int:
+        """Remove contents that no entry uses, as a kill between putting and recording leaves them; return how many."""
+
+        def write(database: sqlite3.Connection) -> int:
+            before = _time(datetime.fromtimestamp(datetime.now(UTC).timestamp() - older_than_s, UTC))
+            texts = [row[0] for row in database.execute("SELECT content FROM texts WHERE at <= ?", (before,))]
+            return sum(_condemn(database, content) for content in (*texts, *self._contents.older_than(older_than_s)))
+
+        count = self._database.write(write)
+        self._finish_removals()
+        return count
+
+    def _finish_removals(self) -> None:
+        """Remove the files of deleted contents; after a kill, whoever opens the records next does it.
+
+        The lock on writing keeps other processes from taking a content up in between. A deletion that shared this
+        commit could still be undone, with its files gone.
+        """
+
+        def write(database: sqlite3.Connection) -> None:
+            for (content,) in database.execute("SELECT content FROM removals").fetchall():
+                if not database.execute("SELECT 1 FROM uses WHERE content = ?", (content,)).fetchone():
+                    self._contents.remove(content)
+            database.execute("DELETE FROM removals")
+
+        if self._database.read("SELECT 1 FROM removals LIMIT 1"):
+            self._database.write(write, alone=True)
+
+    # --------------------------------------------------------------------------------------------------------- events
+
+    def event(
+        self, post_id: str, kind: str, at: datetime, value: dict[str, Any] | None = None, by: str | None = None
+    ) -> bool:
+        """Keep what happened to a post and say whether it is new; the same event twice is kept once."""
+        if kind not in KINDS:
+            raise WorkbenchError(unknown("kind of event", kind, KINDS))
+        values = {"post_id": post_id, "kind": kind, "at": at, "value": value or {}, "by": by}
+        event = Event.parse(values, f"event {kind!r}")
+        row = (event.post_id, event.kind, _time(event.at), json.dumps(event.value, sort_keys=True), event.by or "")
+        into = "INSERT OR IGNORE INTO events (post_id, kind, at, value, by) VALUES (?, ?, ?, ?, ?)"
+        return self._database.write(lambda database: bool(database.execute(into, row).rowcount))
+
+    def events(
+        self, post_id: str | None = None, until: datetime | None = None, kinds: tuple[str, ...] = KINDS
+    ) -> list[Event]:
+        """Return what happened to a post, or to all, before `until`, in order of time."""
+        where, values = [f"kind IN ({', '.join('?' * len(kinds))})"], [*kinds]
+        for condition, value in (("post_id = ?", post_id), ("at < ?", until and _time(until))):
+            if value is not None:
+                where, values = [*where, condition], [*values, value]
+        rows = self._database.read(
+            f"SELECT post_id, kind, at, value, by FROM events WHERE {' AND '.join(where)} ORDER BY at, seq", *values
+        )
+        return [
+            Event(post_id=post, kind=kind, at=at, value=json.loads(value), by=by or None)
+            for post, kind, at, value, by in rows
+        ]
+
+    def counts(self) -> dict[str, int]:
+        """Return how many entries there are, how many of them deleted, decisions, and events of each kind."""
+        ((entries, deleted),) = self._database.read("SELECT count(*), count(deleted_at) FROM entries")
+        ((decisions,),) = self._database.read("SELECT count(*) FROM decisions")
+        kinds = dict(self._database.read("SELECT kind, count(*) FROM events GROUP BY kind"))
+        return {"entries": entries, "deleted": deleted, "decisions": decisions} | {k: kinds.get(k, 0) for k in KINDS}
+
+
+# -------------------------------------------------------------------------------------------------------------- rows
+
+
+def _keep_text(database: sqlite3.Connection, data: bytes) -> None:
+    now = _time(datetime.now(UTC))
+    into = "INSERT INTO texts VALUES (?, ?, ?) ON CONFLICT (content) DO UPDATE SET at = excluded.at"
+    database.execute(into, (Contents.id_of(data), data, now))
+
+
+def _condemn(database: sqlite3.Connection, content: str) -> bool:
+    """Remove a content that no entry uses, a file's only by name as yet, and say whether it is one."""
+    if database.execute("SELECT 1 FROM uses WHERE content = ?", (content,)).fetchone():
+        return False
+    database.execute("DELETE FROM texts WHERE content = ?", (content,))
+    database.execute("INSERT OR IGNORE INTO removals VALUES (?)", (content,))
+    return True
+
+
+def _keep_decision(
+    database: sqlite3.Connection, entry: int, at: datetime, policy_id: str, decision: dict[str, Any]
+) -> None:
+    into = "INSERT INTO decisions (entry, at, policy_id, decision) VALUES (?, ?, ?, ?)"
+    database.execute(into, (entry, _time(at), policy_id, _json(decision)))
+
+
+def _named(features: Mapping[str, Any]) -> list[str]:
+    """Return the ids of the contents that features name."""
+    cells = (features.get(modality) for modality in MODALITIES)
+    return [cell["id"] for cell in cells if isinstance(cell, dict) and "id" in cell]
+
+
+def _first(rows: list[tuple]) -> Entry | None:
+    return _entry(rows[0]) if rows else None
+
+
+def _entry(row: tuple) -> Entry:
+    _, identity, service, post_id, at, features, assessment, decision, model_id, policy_id, deleted_at = row
+    return Entry(
+        identity=identity,
+        service=service,
+        post_id=post_id,
+        at=at,
+        features=json.loads(features),
+        assessment=json.loads(assessment),
+        decision=json.loads(decision),
+        model_id=model_id,
+        policy_id=policy_id,
+        deleted_at=deleted_at,
+    )
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, separators=(",", ":"))
+
+
+def _time(at: datetime) -> str:
+    """Return a time as text that sorts by time."""
+    if at.tzinfo is None:
+        raise WorkbenchError(f"the time {at} has no time zone; give one, such as UTC")
+    return at.astimezone(UTC).isoformat(timespec="microseconds")

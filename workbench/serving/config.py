@@ -1,0 +1,148 @@
+"""What is served: `serving.yaml` maps each service to a bundle, its labels, its policy and its limits.
+
+A bundle is named by its folder, or by a model of a study; `bundle_of` finds the newest finished run of that model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from workbench.schema import MODALITIES, ROOT, Options, WorkbenchError, read_yaml, unknown
+from workbench.studies import DONE, read_json
+
+SERVICES = ("text", "image", "video", "misinformation", "post")
+Service = Literal["text", "image", "video", "misinformation", "post"]
+DEFAULT = ROOT / "serving.yaml"
+MIB = 2**20
+
+
+class Limits(Options):
+    """What one service takes; more is refused with a sentence and a 4xx status."""
+
+    body_mb: float = Field(8, gt=0, le=1024, description="Largest request body, in MiB (media as base64: 4/3 of it).")
+    seconds: float = Field(30, gt=0, le=600, description="How long a request may take, body and answer each.")
+    author_per_minute: float = Field(60, gt=0, description="New posts of one author that are scored in a minute.")
+    author_burst: int = Field(60, ge=1, description="New posts of one author that are scored at once.")
+    waiting: int = Field(2000, ge=1, description="Posts that may wait to be scored; more are asked to come again.")
+
+
+class ServiceConfig(Options):
+    """One service: which bundle answers, for which labels, by which policy, how much of it."""
+
+    model: str | None = Field(None, description="A model's name in a study; its newest finished run answers.")
+    study: str | None = Field(None, description="The study of `model`; default: the first of `studies` that has all.")
+    seed: int | None = Field(None, ge=0, description="Which seed's bundle of the run; default: the first.")
+    bundle: Path | None = Field(None, description="A bundle's folder, instead of `model`.")
+    labels: tuple[str, ...] = Field((), description="The labels it answers for; none named: all of the bundle.")
+    policy: Path | None = Field(
+        None, description="A policy file in place of the bundle's own; either is read again on change."
+    )
+    expected_per_second: float = Field(1, gt=0, description="Posts a second that the platform is expected to send.")
+    limits: Limits = Field(Limits(), description="What it takes.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.model is None) == (self.bundle is None):
+            raise ValueError("name either `model` (of a study) or `bundle` (a folder)")
+        if self.bundle is not None and (self.study is not None or self.seed is not None):
+            raise ValueError("`study` and `seed` go with `model`, not with `bundle`")
+        return self
+
+
+class ServingConfig(Options):
+    """The content of `serving.yaml`."""
+
+    studies: tuple[str, ...] = Field(("quickstart", "smoke"), description="Where models come from: the first with all.")
+    services: dict[Service, ServiceConfig] = Field(min_length=1, description="What is served.")
+    records: Path = Field(Path("data/records"), description="Where decisions and contents are kept.")
+    batch: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="Most posts of one call of a model.")
+    wait_ms: float = Field(2, ge=0, le=1000, description="How long a call waits for more posts to come.")
+    memory_mb: float = Field(512, gt=0, description="Bound of the feature store's memory, in MiB.")
+
+    @classmethod
+    def load(cls, path: Path | str = DEFAULT) -> Self:
+        """Read and check a file; relative paths in it start from the repository."""
+        return cls.parse(read_yaml(Path(path)), f"serving file {path}")
+
+    def bundles(self) -> dict[str, Path]:
+        """Return each service's bundle folder; raises WorkbenchError saying what to run where one is missing."""
+        study = self._study()
+        found = {}
+        for name, service in self.services.items():
+            if service.bundle is None:
+                found[name] = bundle_of(service.study or study, service.model, service.seed)
+            else:
+                found[name] = ROOT / service.bundle
+                if not found[name].is_dir():
+                    raise WorkbenchError(f"service {name!r}: there is no bundle in {service.bundle}; check the path")
+        return found
+
+    def _study(self) -> str:
+        """Return the first study that has a bundle of every model named without a study."""
+        wanted = {(s.model, s.seed) for s in self.services.values() if s.model is not None and s.study is None}
+        lacks = {}
+        for study in self.studies if wanted else ():
+            lacks[study] = sorted({model for model, seed in wanted if not _bundles(study, model, seed)})
+            if not lacks[study]:
+                return study
+        if not wanted:
+            return ""
+        listed = "; ".join(f"{study} lacks {', '.join(models)}" for study, models in lacks.items())
+        last = self.studies[-1] if self.studies else "smoke"
+        raise WorkbenchError(
+            f"no study has a finished run of every model that is to be served ({listed or 'none is named'}); "
+            f"`workbench run {last}` makes them"
+        )
+
+
+def bundle_of(study: str, model: str, seed: int | None = None) -> Path:
+    """Return the bundle folder of a study's model: of its newest finished run, the first seed if none is named.
+
+    study: a name in experiments/ or the path of a YAML file. Raises WorkbenchError with what there is.
+    """
+    if found := _bundles(study, model, seed):
+        return found[0]
+    seeds = [path.name for path in _bundles(study, model, None)[:1] for path in sorted(path.parent.iterdir())]
+    if seeds:
+        raise WorkbenchError(unknown(f"seed of {model!r} in study {study!r}", seed, seeds))
+    have = sorted({record["alias"] for _, record in _finished(study)})
+    if not have:
+        raise WorkbenchError(f"study {study!r} has no finished run; `workbench run {study}` makes them")
+    raise WorkbenchError(f"{unknown(f'model of study {study!r}', model, have)}; `workbench run {study}` adds to them")
+
+
+def _bundles(study: str, model: str, seed: int | None) -> list[Path]:
+    """Return the bundle folders of a model for a seed (None: each run's first), the newest run's first."""
+    found = []
+    for folder, record in _finished(study):
+        seeds = sorted((path for path in folder.glob("bundle/*") if path.name.isdigit()), key=lambda p: int(p.name))
+        some = [path for path in seeds if seed is None or int(path.name) == seed]
+        if record["alias"] == model and some:
+            found.append(some[0])
+    return found
+
+
+def _finished(study: str) -> Iterator[tuple[Path, dict]]:
+    """Yield folder and record of a study's finished runs, the newest first."""
+    named = ROOT / "experiments" / study
+    folder = Path(study).with_suffix("") if study.endswith((".yaml", ".yml")) else named
+    found = [(path.parent, read_json(path) or {}) for path in folder.glob("*/run.json")]
+    done = [(where, record) for where, record in found if record.get("state") == DONE and "alias" in record]
+    yield from sorted(done, key=lambda pair: str(pair[1].get("ended")), reverse=True)
+
+
+def needs(service: str) -> tuple[str, ...]:
+    """Return the modalities of which a post must bring one: a service named for a modality needs that one."""
+    return (service,) if service in MODALITIES else MODALITIES
+
+
+def check_labels(service: str, wanted: Iterable[str], have: Iterable[str]) -> None:
+    """Raise WorkbenchError for a label of a service that its bundle does not know."""
+    have = tuple(have)
+    for label in wanted:
+        if label not in have:
+            raise WorkbenchError(f"service {service!r}: {unknown('label', label, have)}")

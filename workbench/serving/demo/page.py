@@ -1,0 +1,298 @@
+"""The page: a post goes in, the verdict with its reasons comes out; written for staff who are no engineers.
+
+Results are shown through `gr.Markdown`, which sanitises markup in the browser, and not through `gr.HTML`, which needs a
+content security policy with `unsafe-eval`. Files come through `gr.File`: Gradio decodes nothing, and says nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import gradio as gr
+
+from workbench.decisions.policy import Policy
+from workbench.preprocessing import image, video
+from workbench.schema import MODALITIES, ROOT, Media, Post, Taxonomy, WorkbenchError, visible
+from workbench.serving.demo import preview, verdict
+from workbench.serving.demo.examples import Example
+from workbench.serving.demo.startup import Standing
+from workbench.serving.served import Answer, ServiceInfo
+
+log = logging.getLogger(__name__)
+CSS = Path(__file__).with_name("page.css")
+SERVICES = {
+    "post": "Everything in the post",
+    "text": "Text",
+    "image": "Picture",
+    "video": "Clip",
+    "misinformation": "Misinformation",
+}
+KEPT_HOURS = 1  # how long an uploaded file stays in the private folder
+TICK = 2.0  # seconds between two looks at the start
+QUEUE = 64  # events that may wait; more are told that the page is busy
+AT_ONCE = 2  # posts that are scored at once for this page; the API is not held up by more
+TEXT = 1_000_000  # characters
+LARGEST = max(image.DEFAULT.max_bytes, video.DEFAULT.max_bytes)
+EMPTY = "Write a text, or choose a picture or a clip, then check the post."
+INTRO = f"""# Try a post
+
+See what the model and the policy would do with a post, and why. **Nothing you try is recorded.** Files lie in a private
+folder of the server's machine for about {KEPT_HOURS} hour, or until the server ends, and are then deleted.
+"""
+WAITING = '<div class="verdict told"><h2>The verdict appears here.</h2></div>'
+
+
+class Doors(Protocol):
+    """What the page asks of an engine."""
+
+    def services(self) -> Mapping[str, ServiceInfo]: ...
+
+    def policy(self, service: str) -> Policy: ...
+
+    def probe(self, service: str, post: Post) -> Answer: ...
+
+
+class Gone:
+    """Stands for an uploaded file that has been deleted meanwhile."""
+
+
+def _upload(label: str) -> gr.File:
+    """Return a field for a file, handed on as bytes; one that is no longer there is said to be `Gone`.
+
+    Gradio would show a bare error. (A subclass would have Gradio write a stub file beside this module.)
+    """
+
+    def read(payload: Any) -> bytes | Gone | None:
+        try:
+            return given(payload)
+        except OSError:
+            return Gone()
+
+    field = gr.File(label=label, type="binary", height=132, min_width=140, elem_classes="upload")
+    given, field.preprocess = field.preprocess, read
+    return field
+
+
+def build(
+    engine: Doors,
+    taxonomy: Taxonomy,
+    services: Sequence[str],
+    standing: Callable[[], Standing],
+    examples: Sequence[Example] = (),
+    *,
+    max_bytes: int = LARGEST,
+) -> gr.Blocks:
+    """Return the page.
+
+    services: the names of those that can be asked. standing: how far the start is, asked every few seconds until it is
+    ready. max_bytes: the size of the largest file that is taken.
+    """
+    title = "Try a post · Moderation workbench"
+    with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(300, KEPT_HOURS * 3600)) as page:
+        gr.Markdown(INTRO, elem_id="intro")
+        state = gr.Markdown("", elem_id="standing")
+        with gr.Row(elem_id="layout"):
+            with gr.Column(elem_id="form"):
+                fields, check, clear = _form(services, max_bytes)
+            with gr.Column(elem_id="results"):
+                results = [gr.Markdown(value, elem_id=name, latex_delimiters=[]) for name, value in _RESULTS.items()]
+            with gr.Column(elem_id="tries"):
+                buttons = _examples(examples)
+        asked = {"fn": _answering(engine, taxonomy), "inputs": fields, "outputs": results, "api_visibility": "private"}
+        asked |= {
+            "concurrency_limit": AT_ONCE,
+            "concurrency_id": "check",
+            "show_progress_on": results[0],
+            "scroll_to_output": True,
+        }
+        check.click(**asked)
+        fill = {"outputs": fields[:-1], "api_visibility": "private", "show_progress": "hidden"}
+        for button, example in zip(buttons, examples, strict=True):
+            button.click(_filling(example), **fill).then(**asked)
+        empty = {"fn": lambda: [None, None, None, "", "", "", *_RESULTS.values()], "outputs": [*fields[:-1], *results]}
+        clear.click(**empty, api_visibility="private", show_progress="hidden")
+        timer = gr.Timer(TICK)
+        opened = [check, *buttons]
+        look = {"fn": _looking(standing, len(opened)), "outputs": [state, timer, *opened], "api_visibility": "private"}
+        look |= {"show_progress": "hidden", "concurrency_limit": None}
+        page.load(**look)
+        timer.tick(**look)
+    return page.queue(max_size=QUEUE)
+
+
+_RESULTS = {"verdict": WAITING, "answer": "", "preview": ""}
+
+
+def _form(services: Sequence[str], max_bytes: int) -> tuple[list[gr.components.Component], gr.Button, gr.Button]:
+    """Return the fields in the order of `_answering`, the button that checks and the one that starts over."""
+    text = gr.Textbox(label="Text", lines=4, max_lines=14, placeholder="The words of the post, as they were written.")
+    with gr.Row():
+        picture, clip = _upload("Picture"), _upload("Clip")
+    gr.Markdown(_limits(max_bytes), elem_id="limits")
+    with gr.Accordion("More about the post (optional)", open=False), gr.Row():
+        about = [
+            gr.Textbox(label=label, info=info, max_lines=1, max_length=100, min_width=120)
+            for label, info in (
+                ("Language", "A tag such as en or pt-BR"),
+                ("Region", "As the policy names it"),
+                ("Community", "Where it was posted"),
+            )
+        ]
+    choices = [(SERVICES.get(name, name), name) for name in [*SERVICES, *services] if name in services]
+    choices = list(dict.fromkeys(choices))
+    first = "post" if "post" in services else choices[0][1]
+    service = gr.Radio(
+        choices, value=first, label="Service", info="What is looked at and decided; each is one service of the API."
+    )
+    with gr.Row():
+        check = gr.Button("Check the post", variant="primary", interactive=False, scale=3, min_width=160)
+        clear = gr.Button("Start over", scale=1, min_width=110)
+    return [text, picture, clip, *about, service], check, clear
+
+
+def _limits(max_bytes: int) -> str:
+    """Return in a sentence or two what is read."""
+    formats = ", ".join(image.DEFAULT.formats)
+    sizes = [min(largest, max_bytes) // 2**20 for largest in (image.DEFAULT.max_bytes, video.DEFAULT.max_bytes)]
+    return (
+        f"Pictures: {formats}, up to {sizes[0]} MB. Clips: MP4 and WebM, up to {sizes[1]} MB; at most "
+        f"{video.DEFAULT.frames} frames, spread evenly over the clip, are looked at."
+    )
+
+
+def _examples(examples: Sequence[Example]) -> list[gr.Button]:
+    if not examples:
+        return []
+    gr.Markdown(
+        "## Examples\nSymbolic posts of the synthetic sample, named by what they bring and what they are labelled.",
+        elem_id="examples",
+    )
+    with gr.Row(elem_id="example-buttons"):
+        return [
+            gr.Button(f"{one.kind}: {one.title.lower()}", size="sm", interactive=False, min_width=60)
+            for one in examples
+        ]
+
+
+def _filling(example: Example) -> Callable[[], list[str | None]]:
+    names = ("text", "image", "video", "language", "region", "community")
+    return lambda: [example.values[name] for name in names]
+
+
+def _looking(standing: Callable[[], Standing], buttons: int) -> Callable[[], list[Any]]:
+    """Return what shows how far the start is, ends the looking once that is settled, and opens so many buttons."""
+
+    def look() -> list[Any]:
+        now = standing()
+        kind = "ready" if now.ready else "failed" if now.failed else "busy"
+        bar = f'<progress max="{now.total}" value="{now.done}"></progress>' if now.total and kind == "busy" else ""
+        said = f'<div class="standing {kind}" role="status">{verdict.safe(now.sentence)}{bar}</div>'
+        said = said if now.sentence else ""
+        opened = [gr.Button(interactive=now.ready) for _ in range(buttons)]
+        return [said, gr.Timer(active=not (now.ready or now.failed)), *opened]
+
+    return look
+
+
+# ----------------------------------------------------------------------------------------------------------- answering
+
+
+def _answering(engine: Doors, taxonomy: Taxonomy) -> Callable[..., tuple[str, str, str]]:
+    """Return what turns the form's fields into verdict, details and preview, and every fault into one sentence."""
+
+    def answer(
+        text: str | None,
+        picture: bytes | Gone | None,
+        clip: bytes | Gone | None,
+        language: str | None,
+        region: str | None,
+        community: str | None,
+        service: str,
+    ) -> tuple[str, str, str]:
+        about = {"language": language, "region": region, "community": community}
+        try:
+            return _answer(engine, taxonomy, service, _post(text, picture, clip, about))
+        except WorkbenchError as error:
+            said = str(error).rstrip(".")
+            return verdict.told(f"{said[:1].upper()}{said[1:]}."), "", ""
+        except Exception:
+            fault = secrets.token_hex(4)
+            log.exception("fault %s while a post was tried", fault)
+            said = (
+                "Something failed on our side and nothing was decided. Try again; if it stays, give whoever runs this"
+            )
+            return verdict.told(f"{said} page the fault's id {fault}."), "", ""
+
+    return answer
+
+
+def _post(
+    text: str | None, picture: bytes | Gone | None, clip: bytes | Gone | None, about: Mapping[str, str | None]
+) -> Post:
+    """Return the form as a post; raises WorkbenchError for what staff can mend."""
+    for medium, name in ((picture, "picture"), (clip, "clip")):
+        if isinstance(medium, Gone):
+            raise WorkbenchError(f"the {name} has been deleted from this machine meanwhile; choose it again")
+    text = (text or "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if len(text) > TEXT:
+        raise WorkbenchError(f"the text has {len(text):,} characters, and at most {TEXT:,} are taken; shorten it")
+    if not visible(text) and picture is None and clip is None:
+        raise WorkbenchError(EMPTY)
+    known = {name: value.strip() for name, value in about.items() if value and value.strip()}
+    media = {name: Media(bytes=data) for name, data in (("image", picture), ("video", clip)) if data is not None}
+    return Post(post_id=f"demo-{secrets.token_hex(8)}", text=text or None, **media, **known)
+
+
+def _answer(engine: Doors, taxonomy: Taxonomy, service: str, post: Post) -> tuple[str, str, str]:
+    info = engine.services()[service]
+    given = [name for name in MODALITIES if (visible(post.text) if name == "text" else getattr(post, name) is not None)]
+    if not set(given) & set(info.needs):
+        named = verdict.TITLES[info.needs[0]].lower()
+        raise WorkbenchError(
+            f"this service looks at a {named}, and the post has none; add one or choose another service"
+        )
+    found = engine.probe(service, post)
+    policy = engine.policy(service)
+    rules = {name: policy.rule(name, post.region, post.language)[0] for name in info.labels}
+    shown = verdict.Verdict(
+        decision=found.decision,
+        taxonomy=taxonomy,
+        rules={name: rule for name, rule in rules.items() if rule is not None},
+        given=given,
+        looks=info.modalities,
+        unread=found.assessment.unread,
+        missing=found.assessment.missing,
+        policy_date=policy.date.isoformat() if policy.id == found.policy_id else "",
+    )
+    media = {name: getattr(post, name).bytes if getattr(post, name) else None for name in ("image", "video")}
+    return verdict.summary(shown), verdict.whole(shown), preview.sheet(media["image"], media["video"])
+
+
+# ------------------------------------------------------------------------------------------------------------ mounting
+
+
+def mount(app: Any, page: gr.Blocks, max_bytes: int) -> None:
+    """Mount the page at `/` of an application, with every switch that Gradio leaves open closed."""
+    fonts = {"font": ["system-ui", "sans-serif"], "font_mono": ["ui-monospace", "monospace"]}
+    gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        show_error=False,
+        max_file_size=max_bytes,
+        allowed_paths=[],
+        blocked_paths=[str(ROOT)],
+        ssr_mode=False,
+        pwa=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        theme=gr.themes.Default(primary_hue="blue", neutral_hue="slate", **fonts),
+        css_paths=[CSS],
+        app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None},
+    )

@@ -1,0 +1,371 @@
+"""The one way from a post to a recorded decision, for the API and the demo alike.
+
+A post's identity is what its answer depends on: service, post id, the features that the bundle reads, the model. The
+first post of an identity is scored and recorded; the same again, at the same time or later, gets the recorded answer
+and runs no model. A policy that has changed since is applied to the recorded scores. An answer is given only once its
+record is on disk.
+
+A post goes through three stages, each with its own threads: `front` looks for a recorded answer and counts the author's
+posts, a lane of its bundle scores it together with others, and a writer records it. Posts with media have another lane
+than those without, so that a text never waits for a clip. Open doubt: two processes on one folder of records may both
+run the model for one identity; the answer recorded first is what both give.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.decisions.policy import Assessment, Policy
+from workbench.features.store import FeatureStore
+from workbench.records import Entry, Records, by_value
+from workbench.schema import Post, Taxonomy, WorkbenchError, unknown
+from workbench.serving.config import ServingConfig
+from workbench.serving.gauges import Gauges
+from workbench.serving.lanes import Lane
+from workbench.serving.served import Answer, Service, ServiceInfo
+
+__all__ = ["Answer", "Busy", "Engine", "Flooded", "Refused", "ServiceInfo"]
+
+if TYPE_CHECKING:
+    from workbench.decisions.moderator import Moderator
+
+log = logging.getLogger(__name__)
+MEDIA = ("image", "video")
+MEDIA_BATCH = 8  # posts with media of one call: decoding takes so long that more would only wait for each other
+WRITERS = 8  # they share a commit
+CLOSING = "the service is being closed; send the post again"
+SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+class Refused(WorkbenchError):
+    """A post that is not scored now; `seconds` says when to come again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class Flooded(Refused):
+    """One author has sent more new posts than are scored."""
+
+
+class Busy(Refused):
+    """More is waiting, or takes longer, than the service takes on, or it is not ready yet, or it is being closed."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Job:
+    service: Service
+    post: Post
+    identity: str | None = None  # None: a probe, which is not recorded
+    features: dict[str, Any] = field(default_factory=dict)
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+    future: Future[Answer] = field(default_factory=Future)
+
+
+class Engine:
+    """Every service of a configuration, from one process.
+
+    Args:
+        config: what is served; its bundles are looked for at once (WorkbenchError says what to run).
+        records: where answers are kept; the caller closes it after the engine.
+        device: where encoders compute.
+        load: `(folder, store=, taxonomy=) -> Moderator`, for tests.
+    """
+
+    def __init__(
+        self,
+        config: ServingConfig,
+        records: Records,
+        *,
+        device: str = "auto",
+        load: Callable[..., Moderator] | None = None,
+    ) -> None:
+        self.config, self.records, self.gauges = config, records, Gauges()
+        self.store = FeatureStore(None, None if device == "auto" else device, memory_mb=config.memory_mb)
+        self.bundles = config.bundles()
+        self._load = load
+        self._services: dict[str, Service] = {}
+        self._moderators: dict[Path, Moderator] = {}
+        self._lanes: dict[tuple[Path, bool], Lane[_Job]] = {}
+        self._flights: dict[str, Future[Answer]] = {}
+        self._guard, self._loading, self._closed = threading.Lock(), threading.Lock(), False
+        waiting = max(service.limits.waiting for service in config.services.values())
+        self._front: Lane[_Job] = Lane("front", self._look_up, most=256, wait=0, limit=waiting)
+        self._writers = ThreadPoolExecutor(WRITERS, "writer")
+        self.gauges.watch(lambda: self.store.hits, lambda: {lane.name: len(lane) for lane in self._all_lanes()})
+
+    # ---------------------------------------------------------------------------------------------------- life
+
+    @property
+    def ready(self) -> bool:
+        """Whether every bundle is loaded and the engine is not closed."""
+        return not self._closed and len(self._services) == len(self.config.services)
+
+    def load(self) -> None:
+        """Load what is not loaded yet; raises WorkbenchError for a bundle or a policy that cannot be used."""
+        with self._loading:
+            for name, config in self.config.services.items():
+                if name not in self._services:
+                    self._services[name] = Service(
+                        name, config, self._moderator(self.bundles[name]), self.bundles[name]
+                    )
+
+    def _moderator(self, folder: Path) -> Moderator:
+        """Return the moderator of a bundle and open its lanes, once for all services that it answers for."""
+        if folder not in self._moderators:
+            if self._load is None:
+                from workbench.decisions.moderator import Moderator  # the first thing that imports torch
+
+                self._load = Moderator.load
+            moderator = self._load(folder, store=self.store, taxonomy=Taxonomy.load())
+            waiting = max(service.limits.waiting for service in self.config.services.values())
+            for media, most in ((False, self.config.batch), (True, min(MEDIA_BATCH, self.config.batch))):
+                name = f"{moderator.model_id}{' with media' if media else ''}"
+                wait = self.config.wait_ms / 1000
+                self._lanes[folder, media] = Lane(name, self._score, most=most, wait=wait, limit=waiting)
+            self._moderators[folder] = moderator
+        return self._moderators[folder]
+
+    def close(self, timeout: float = 8.0) -> None:
+        """Answer what waits, for at most so many seconds, then refuse the rest; what is answered is recorded."""
+        self._closed = True
+        end = time.monotonic() + timeout
+        for lane in self._all_lanes():
+            for job in lane.close(max(0.0, end - time.monotonic())):
+                self._fail(job, Busy(CLOSING, 1))
+        self._writers.shutdown(wait=True)
+
+    # ------------------------------------------------------------------------------------------------- answers
+
+    def services(self) -> dict[str, ServiceInfo]:
+        """Return what is served, by name, loading it if need be."""
+        self.load()
+        return {name: service.info() for name, service in self._services.items()}
+
+    def moderate(self, service: str, post: Post) -> Answer:
+        """Return the answer for a post, recorded; raises Refused where it cannot be had now."""
+        return self._wait(self.submit(service, post), service)
+
+    def probe(self, service: str, post: Post) -> Answer:
+        """Return the answer that `moderate` would give for a post seen for the first time, and record nothing."""
+        job = _Job(self._service(service), _clean(post))
+        self._send(self._lane(job), job)
+        return self._wait(job.future, service)
+
+    def policy(self, service: str) -> Policy:
+        """Return the policy of a service that is in force."""
+        return self._service(service).policy()[0]
+
+    def submit(self, service: str, post: Post) -> Future[Answer]:
+        """Return the answer to come; posts of one identity that are under way share it. Raises Refused."""
+        served, post = self._service(service), _clean(post)
+        features, contents = by_value(post)
+        identity = served.identity(post, features)
+        with self._guard:
+            if (flying := self._flights.get(identity)) is not None:
+                self.gauges.shared(service)
+                return flying
+            job = _Job(served, post, identity, features, contents)
+            job.future.set_running_or_notify_cancel()  # one who no longer waits must not cancel it for the others
+            self._flights[identity] = job.future
+        try:
+            self._send(self._front, job)
+        except Busy as error:
+            self._fail(job, error)
+            raise
+        return job.future
+
+    def lookup(self, service: str, post_id: str) -> Answer | None:
+        """Return the answer that was recorded last for a post, as it was given; None where there is none."""
+        served = self._service(service)
+        entry = self.records.latest(service, _plain(post_id))
+        if entry is None or entry.deleted_at is not None:
+            return None
+        answer = Answer.recorded(entry)
+        return replace(answer, assessment=served.assessed(answer.assessment))
+
+    def delete(self, service: str, post_id: str) -> bool:
+        """Remove a post's content and features; what was decided stays on record. False where there is nothing."""
+        self._known(service)
+        return self.records.delete(service, _plain(post_id))
+
+    def event(self, post_id: str, kind: str, at: datetime, value: dict[str, Any] | None, by: str | None) -> bool:
+        """Keep what happened to a post and say whether it is news."""
+        return self.records.event(_plain(post_id), kind, at, value, by)
+
+    def content(self, content: str) -> bytes | None:
+        """Return the content of an id, None where none is kept."""
+        return self.records.content_get(content)
+
+    def about(self, content: str) -> dict[str, Any] | None:
+        """Return what is known of a kept content: what it was sent as, and its size in bytes."""
+        data = self.records.content_get(content)
+        return None if data is None else {"kinds": list(self.records.content_kinds(content)), "bytes": len(data)}
+
+    # -------------------------------------------------------------------------------------------------- stages
+
+    def _look_up(self, jobs: list[_Job]) -> None:
+        """Answer what is on record, and pass on the rest, as many as each author may send."""
+        for job in jobs:
+            try:
+                if (entry := self.records.by_identity(job.identity)) is not None:
+                    if entry.policy_id == job.service.policy()[1]:
+                        self._repeat(job, entry)
+                    else:  # the new decision is recorded too, and others need not wait for the disk
+                        self._writers.submit(self._repeat, job, entry)
+                    continue
+                author = job.post.author.id if job.post.author else None
+                seconds, news = job.service.floods.admit(author)
+                if seconds:
+                    self.gauges.flooded(job.service.name)
+                    if news:
+                        log.warning("author %r floods service %s", author, job.service.name)
+                    raise Flooded("this author sends more new posts than are scored; wait, then go on", seconds)
+                self._send(self._lane(job), job)
+            except Exception as error:
+                self._fail(job, error)
+
+    def _score(self, jobs: list[_Job]) -> None:
+        """Run the model once for several posts, and have the answers recorded."""
+        moderator = jobs[0].service.moderator
+        try:
+            assessments = moderator.assess([job.post for job in jobs])
+        except Exception as error:
+            if len(jobs) > 1:  # one post must not take the others with it
+                for job in jobs:
+                    self._score([job])
+            else:
+                log.exception("the model failed on a post")
+                self._fail(jobs[0], error)
+            return
+        self.gauges.scored(moderator.model_id, len(jobs))
+        for job, assessment in zip(jobs, assessments, strict=True):
+            try:
+                self._writers.submit(self._finish, job, assessment)
+            except RuntimeError:  # it was closed while the model ran
+                self._fail(job, Busy(CLOSING, 1))
+
+    def _finish(self, job: _Job, assessment: Assessment) -> None:
+        try:
+            now = datetime.now(UTC)
+            policy, policy_id = job.service.policy()
+            model, narrowed = job.service.moderator, job.service.assessed(assessment)
+            decision = policy.judge(narrowed, model.taxonomy, model.model_id, now=now)
+            ids = {name: job.features[name]["id"] for name in job.contents}
+            answer = Answer(job.service.name, decision, narrowed, model.model_id, policy_id, False, ids)
+            if job.identity is not None:
+                answer = self._record(job, assessment, answer, now)
+            self._resolve(job, answer)
+        except Exception as error:
+            self._fail(job, error)
+
+    def _record(self, job: _Job, assessment: Assessment, answer: Answer, now: datetime) -> Answer:
+        """Keep an answer, and return it, or the one that another process recorded before."""
+        entry = Entry(
+            identity=job.identity,
+            service=job.service.name,
+            post_id=job.post.post_id,
+            at=now,
+            features=job.features,
+            assessment=assessment.model_dump(mode="json"),
+            decision=answer.decision.model_dump(mode="json"),
+            model_id=answer.model_id,
+            policy_id=answer.policy_id,
+        )
+        if self.records.record(entry, job.contents):
+            return answer
+        earlier = self.records.by_identity(job.identity)
+        return answer if earlier is None else self._current(job, earlier)
+
+    def _repeat(self, job: _Job, entry: Entry) -> None:
+        try:
+            answer = self._current(job, entry)
+            self.gauges.repeated(job.service.name)
+            self._resolve(job, answer)
+        except Exception as error:
+            self._fail(job, error)
+
+    def _current(self, job: _Job, entry: Entry) -> Answer:
+        """Return a recorded answer under the present policy, which is recorded too if it is another one."""
+        answer = Answer.recorded(entry)
+        policy, policy_id = job.service.policy()
+        answer = replace(answer, assessment=job.service.assessed(answer.assessment))
+        if policy_id == entry.policy_id:
+            return answer
+        taxonomy = job.service.moderator.taxonomy
+        decision = policy.judge(answer.assessment, taxonomy, entry.model_id, now=entry.at)
+        self.records.redecide(entry.identity, decision.model_dump(mode="json"), policy_id)
+        return replace(answer, decision=decision, policy_id=policy_id)
+
+    # ------------------------------------------------------------------------------------------------- plumbing
+
+    def _all_lanes(self) -> list[Lane[_Job]]:
+        return [self._front, *self._lanes.values()]
+
+    def _known(self, service: str) -> None:
+        if service not in self.config.services:
+            raise WorkbenchError(unknown("service", service, self.config.services))
+
+    def _service(self, name: str) -> Service:
+        self._known(name)
+        if name not in self._services:
+            self.load()
+        return self._services[name]
+
+    def _lane(self, job: _Job) -> Lane[_Job]:
+        media = any(getattr(job.post, name) is not None for name in MEDIA)
+        return self._lanes[self.bundles[job.service.name], media]
+
+    def _send(self, lane: Lane[_Job], job: _Job) -> None:
+        if not lane.put(job):
+            raise Busy(CLOSING if self._closed else "too many posts wait; send it again in a moment", 1)
+
+    def _wait(self, future: Future[Answer], service: str) -> Answer:
+        try:
+            return future.result(self.config.services[service].limits.seconds)
+        except TimeoutError:
+            raise Busy("the post is still being scored; ask again in a moment", 1) from None
+
+    def _resolve(self, job: _Job, answer: Answer) -> None:
+        self._land(job)
+        job.future.set_result(answer)
+
+    def _fail(self, job: _Job, error: Exception) -> None:
+        self._land(job)
+        if not job.future.done():
+            job.future.set_exception(error)
+
+    def _land(self, job: _Job) -> None:
+        if job.identity is not None:
+            with self._guard:
+                self._flights.pop(job.identity, None)
+
+
+def _plain(text: str) -> str:
+    """Return a text without lone halves of surrogate pairs, which no file and no database takes."""
+    return text if text.isascii() else text.translate(SURROGATES)
+
+
+def _clean(post: Post) -> Post:
+    """Return a post as it is scored and recorded: plain strings, and media by value."""
+    for name in MEDIA:
+        media = getattr(post, name)
+        if media is not None and media.bytes is None and media.path:
+            raise WorkbenchError(f"the {name} is given by a path; give its bytes")
+    changed = {
+        name: _plain(value)
+        for name in ("post_id", "text", "community", "language", "region")
+        if (value := getattr(post, name)) is not None and not value.isascii()
+    }
+    if post.author is not None and post.author.id is not None and not post.author.id.isascii():
+        changed["author"] = post.author.model_copy(update={"id": _plain(post.author.id)})
+    return post.model_copy(update=changed) if changed else post

@@ -1,0 +1,85 @@
+"""What the engine and the API count, as Prometheus reads it; one registry per engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+POSTS = (1, 2, 4, 8, 16, 32, 64, 128)
+disable_created_metrics()  # the time when a series was made is of no use here
+
+
+class Requests:
+    """What the API counts."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        named = {"namespace": "workbench", "registry": self.registry}
+        labels = ["operation", "service"]
+        self._count = Counter("requests", "Requests answered.", [*labels, "status"], **named)
+        self._time = Histogram("request_seconds", "Time to answer a request.", labels, buckets=SECONDS, **named)
+
+    def answered(self, operation: str, service: str, status: int, seconds: float) -> None:
+        """Count a request."""
+        self._count.labels(operation, service, str(status)).inc()
+        self._time.labels(operation, service).observe(seconds)
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class Gauges:
+    """What the engine counts, and what is looked up when somebody asks: feature hits and queues."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        named = {"namespace": "workbench", "registry": self.registry}
+        self._calls = Histogram("batch_posts", "Posts per call of a model.", ["model"], buckets=POSTS, **named)
+        self._posts = Counter("scored_posts", "Posts that a model was run for.", ["model"], **named)
+        self._repeated = Counter("stored_answers", "Answers from the records, without a model.", ["service"], **named)
+        self._shared = Counter("shared_answers", "Requests that waited for an equal one.", ["service"], **named)
+        self._floods = Counter("floods", "New posts refused because of their author's flood.", ["service"], **named)
+
+    def watch(self, hits: Callable[[], Mapping[str, int]], queues: Callable[[], Mapping[str, int]]) -> None:
+        """Show contents by tier of the feature store, and posts that wait in each lane."""
+        self.registry.register(_Looked(hits, queues))
+
+    def scored(self, model_id: str, posts: int) -> None:
+        """Count a call of a model."""
+        self._calls.labels(model_id).observe(posts)
+        self._posts.labels(model_id).inc(posts)
+
+    def repeated(self, service: str) -> None:
+        """Count an answer from the records."""
+        self._repeated.labels(service).inc()
+
+    def shared(self, service: str) -> None:
+        """Count a request that was joined to one under way."""
+        self._shared.labels(service).inc()
+
+    def flooded(self, service: str) -> None:
+        """Count a post refused because of its author's flood."""
+        self._floods.labels(service).inc()
+
+    def text(self) -> bytes:
+        """Return everything in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class _Looked:
+    def __init__(self, hits: Callable[[], Mapping[str, int]], queues: Callable[[], Mapping[str, int]]) -> None:
+        self._hits, self._queues = hits, queues
+
+    def collect(self) -> Iterator[Metric]:
+        tiers = CounterMetricFamily("workbench_features", "Contents by where features came from.", labels=["tier"])
+        for tier, count in self._hits().items():
+            tiers.add_metric([tier], count)
+        lanes = GaugeMetricFamily("workbench_waiting_posts", "Posts that wait in a lane.", labels=["lane"])
+        for lane, count in self._queues().items():
+            lanes.add_metric([lane], count)
+        yield from (tiers, lanes)

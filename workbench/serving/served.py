@@ -1,0 +1,121 @@
+"""One service as it is served: a bundle with the labels, the policy and the limits of the service, and its answers."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workbench.decisions.bundle import POLICY
+from workbench.decisions.policy import Assessment, Policy
+from workbench.records import Entry
+from workbench.schema import MODALITIES, Decision, Post, WorkbenchError
+from workbench.serving.config import Limits, ServiceConfig, check_labels, needs
+from workbench.serving.floods import Floods
+
+if TYPE_CHECKING:
+    from workbench.decisions.moderator import Moderator
+
+log = logging.getLogger(__name__)
+LOOK_AGAIN = 1.0  # seconds between two looks at a policy file
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a service says about a post; `stored`: no model ran for it."""
+
+    service: str
+    decision: Decision
+    assessment: Assessment
+    model_id: str
+    policy_id: str
+    stored: bool
+    contents: dict[str, str] = field(default_factory=dict)  # modality -> id under which the content is kept
+
+    @classmethod
+    def recorded(cls, entry: Entry) -> Answer:
+        """Return an answer as it stands on record."""
+        decision, assessment = Decision.model_validate(entry.decision), Assessment.model_validate(entry.assessment)
+        cells = {name: entry.features.get(name) or {} for name in MODALITIES}
+        ids = {name: cell["id"] for name, cell in cells.items() if "id" in cell}
+        return cls(entry.service, decision, assessment, entry.model_id, entry.policy_id, True, ids)
+
+
+@dataclass(frozen=True)
+class ServiceInfo:
+    """What a service is."""
+
+    name: str
+    labels: tuple[str, ...]
+    modalities: tuple[str, ...]  # that its model looks at
+    needs: tuple[str, ...]  # of which a post must bring one
+    model_id: str
+    policy_id: str
+    limits: Limits
+    expected_per_second: float
+
+
+class Service:
+    """A bundle with the labels, the policy and the limits of one service."""
+
+    def __init__(self, name: str, config: ServiceConfig, moderator: Moderator, folder: Path) -> None:
+        check_labels(name, config.labels, moderator.labels)
+        self.name, self.config, self.moderator = name, config, moderator
+        self.labels = tuple(label for label in moderator.labels if not config.labels or label in config.labels)
+        self.floods = Floods(config.limits.author_per_minute, config.limits.author_burst)
+        self._path = config.policy or folder / POLICY
+        self._stamp, self._looked = _stamp(self._path), -LOOK_AGAIN
+        self._set(Policy.load(self._path) if config.policy else moderator.policy)
+
+    def _set(self, policy: Policy) -> None:
+        policy = policy.only(self.labels)
+        policy.check(self.labels, f"service {self.name!r}")
+        self._policy = (policy, policy.id)
+
+    def policy(self) -> tuple[Policy, str]:
+        """Return the policy as its file stands and its id; a file that cannot be read leaves the last one in force."""
+        now = time.monotonic()
+        if now - self._looked > LOOK_AGAIN:
+            self._looked = now
+            if (stamp := _stamp(self._path)) != self._stamp:
+                self._stamp = stamp
+                try:
+                    self._set(Policy.load(self._path))
+                    log.info("service %s: policy %s is in force", self.name, self._policy[1])
+                except WorkbenchError as error:
+                    log.error("service %s keeps policy %s: %s", self.name, self._policy[1], error)
+        return self._policy
+
+    def assessed(self, assessment: Assessment) -> Assessment:
+        """Return an assessment for the service's own labels."""
+        scores = {label: score for label, score in assessment.scores.items() if label in self.labels}
+        missing = tuple(label for label in assessment.missing if label in self.labels)
+        return assessment.model_copy(update={"scores": scores, "missing": missing})
+
+    def identity(self, post: Post, features: dict[str, Any]) -> str:
+        """Return 64 hex digits over all that the answer depends on, the policy excepted."""
+        read = {name: value for name, value in features.items() if name in self.moderator.reads}
+        there = [name for name in MODALITIES if features.get(name) is not None]
+        parts = [self.name, post.post_id, read, there, self.moderator.model_id]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def info(self) -> ServiceInfo:
+        """Return what the service is at present."""
+        model, config = self.moderator, self.config
+        modalities = tuple(model.classifier.modalities)
+        ids = (model.model_id, self.policy()[1])
+        return ServiceInfo(
+            self.name, self.labels, modalities, needs(self.name), *ids, config.limits, config.expected_per_second
+        )
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_mtime_ns, about.st_size

@@ -1,0 +1,255 @@
+"""A checklist for studies that learn from data, answered from the records and never from good intentions.
+
+The questions follow the subjects of REFORMS (Kapoor et al. 2024, Science Advances 10:eadk3452) and of the NeurIPS paper
+checklist, in words of our own. An answer is `yes`, `partly`, `no` or `not recorded`, `yes` only where a record says so.
+What no record can show (licence, consent, who annotated) is `not recorded`, for a person to answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "not recorded"
+
+
+class Records(NamedTuple):
+    """What the answers are read from: the comparison, and per model its `run.json` and `metrics.json`."""
+
+    comparison: dict[str, Any]
+    told: dict[str, dict[str, Any]]
+
+    def of(self, kind: str, name: str) -> dict[str, Any]:
+        """Return model -> what its record of a kind (`run`, `metrics`) says under a name, None where it does not."""
+        return {alias: one[kind].get(name) for alias, one in self.told.items()}
+
+    def asked(self, metric: str | None = None, label: str | None = None) -> list[dict[str, Any]]:
+        """Return the rows of every model for the study's view, and its metric and label unless others are given."""
+        wanted = self.comparison["compare"]
+        place = ("test", wanted["view"], label or wanted["label"], metric or wanted["metric"])
+        rows = self.comparison["models"]
+        return [row for row in rows if (row["test"], row["view"], row["label"], row["metric"]) == place]
+
+
+class Item(NamedTuple):
+    """One answered question: the answer, and the number, run or section that shows it."""
+
+    question: str
+    answer: str
+    evidence: str
+
+
+def answered(comparison: dict[str, Any], told: dict[str, dict[str, Any]]) -> list[Item]:
+    """Return every question with its answer; told: model -> `wording.summary.facts` of its run."""
+    records = Records(comparison, told)
+    return [Item(question, *answer(records)) for question, answer in QUESTIONS.items()]
+
+
+Answer = tuple[str, str]
+
+
+def _every(found: dict[str, Any], what: str) -> Answer:
+    """`yes` where every run has a fact, `partly` where some have, else `not recorded`; names the runs without it."""
+    lack = [alias for alias, value in found.items() if value in (None, "", {}, [])]
+    if not lack:
+        return YES, f"{what} in all {len(found)} runs"
+    return (PARTLY if len(lack) < len(found) else UNKNOWN), f"{what} lacks in {', '.join(lack)}"
+
+
+# --------------------------------------------------------------------------------------- what was asked, of which posts
+
+
+def _primary(records: Records) -> Answer:
+    pairs = [row for row in records.comparison.get("differences") or [] if row["primary"]]
+    if pairs:
+        return YES, f"pairs of models named in the study's file: {len(pairs)}; section differences"
+    return PARTLY, "a question is stated, but no pair of models was named: all differences are exploratory"
+
+
+def _own_posts(records: Records) -> Answer:
+    sources = {one.get("parameter corpus.source") for one in map(_dict, records.of("run", "inputs").values())} - {None}
+    if sources == {"synthetic"}:
+        return NO, "the posts are generated (corpus source: synthetic)"
+    return UNKNOWN, f"corpus source: {', '.join(sorted(sources)) or 'unknown'}; only a person can say"
+
+
+def _digest(records: Records) -> Answer:
+    found = records.of("run", "corpus_digest")
+    different = {value for value in found.values() if value}
+    if len(different) > 1:
+        return NO, f"runs name {len(different)} different states of the posts"
+    answer, evidence = _every(found, "the digest of the posts")
+    return answer, evidence + (f" ({different.pop()[:16]})" if different else "")
+
+
+def _person(records: Records) -> Answer:
+    return UNKNOWN, "no record can show it; the data card leaves the place open"
+
+
+def _positives(records: Records) -> Answer:
+    label = records.comparison["labels"]
+    rows = {name: rows[0] for name in label if (rows := records.asked("recall", name))}
+    if not rows:
+        return UNKNOWN, "no label has known posts in this view"
+    said = ", ".join(f"{name} {row['positives']}" for name, row in rows.items())
+    few = [name for name, row in rows.items() if row["few"]]
+    if not few:
+        return YES, f"positives: {said}"
+    return (PARTLY if len(few) < len(rows) else NO), f"positives: {said}; few of {', '.join(few)}"
+
+
+def _site(records: Records) -> Answer:
+    if records.asked("precision_site"):
+        return YES, "posts carry weights and precision is given at the site's own mix: section values"
+    return NO, "all test posts weigh the same, so precision holds at the test set's share of harm only"
+
+
+# ------------------------------------------------------------------------------------------------ leaks, choices, tests
+
+
+def _crossing(names: Sequence[str], which: str) -> Callable[[Records], Answer]:
+    def answer(records: Records) -> Answer:
+        found = next((one for one in records.of("metrics", "crossing").values() if one), None)
+        there = [name for name in names if name in found] if found else []
+        if not there:
+            return UNKNOWN, f"no run recorded which {which} cross the split"
+        said = ", ".join(f"{name} {found[name]['crossing']} of {found[name]['of']}" for name in there)
+        crossing = [name for name in there if found[name]["crossing"]]
+        if not crossing:
+            return YES, f"crossing the split: {said}"
+        allowed = all(found[name].get("allowed") for name in crossing)
+        return (PARTLY if allowed else NO), f"crossing the split: {said}: section crossings"
+
+    return answer
+
+
+def _too_good(records: Records) -> Answer:
+    rows = records.comparison.get("leak_test") or []
+    tested = [row for row in rows if row["tripped"] is not None]
+    if not tested:
+        return UNKNOWN, "the best possible score is not known for these posts"
+    tripped = sorted({row["model"] for row in tested if row["tripped"]})
+    if tripped:
+        return NO, f"{', '.join(tripped)} beat what their inputs allow: section ceilings"
+    return YES, f"none of {len(tested)} tests against the best possible score trips: section ceilings"
+
+
+def _validation(records: Records) -> Answer:
+    chosen = {}
+    for alias, one in records.told.items():
+        cuts = one["metrics"].get("thresholds") or {}
+        held = _dict(one["metrics"].get("calibration"))
+        some = any(value is not None for seeds in cuts.values() for value in seeds.values())
+        chosen[alias] = bool(some and held) or None
+    return _every(chosen, "thresholds and the calibration fitted on validation")
+
+
+def _budget(records: Records) -> Answer:
+    found = {alias: _dict(one).get("budget") for alias, one in records.of("metrics", "search").items()}
+    if not any(found.values()):
+        return UNKNOWN, "no search: options are those of the study's file, and how they were found is not recorded"
+    same = len({str(budget) for budget in found.values()}) == 1
+    return (YES if same else PARTLY), f"one budget for {sum(map(bool, found.values()))} of {len(found)}: section search"
+
+
+def _baseline(records: Records) -> Answer:
+    names = {one["run"].get("model") for one in records.told.values()}
+    if "prior" in names:
+        return YES, "the model called prior looks at nothing and stands in every table"
+    return NO, "no model called prior is among those compared"
+
+
+def _all_shown(records: Records) -> Answer:
+    missing = [one["model"] for one in records.comparison.get("missing") or []]
+    stale = [one["model"] for one in records.comparison.get("stale") or []]
+    if not missing and not stale:
+        return YES, f"all {len(records.told)} models of the study are compared"
+    return PARTLY, "; ".join(
+        f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("out of date", stale)) if names
+    )
+
+
+def _uncertain(records: Records) -> Answer:
+    rows = records.asked()
+    bare = [row["model"] for row in rows if row["lo"] is None]
+    if not rows or len(bare) == len(rows):
+        return NO, "no value has an interval"
+    asked = records.comparison["compare"]
+    said = f"bootstrap over groups of posts, {asked['resamples']:,} resamples"
+    return (PARTLY, f"{said}; none for {', '.join(bare)}") if bare else (YES, f"{said}: section values")
+
+
+def _seeds(records: Records) -> Answer:
+    spread = [row["seed_sd"] for row in records.asked() if row["seed_sd"] is not None]
+    if not spread:
+        return NO, "each model was trained with one seed"
+    return YES, f"the largest standard deviation over seeds is {max(spread):.3f}: section values"
+
+
+def _corrected(records: Records) -> Answer:
+    rows = [row for row in records.comparison.get("differences") or [] if row["primary"]]
+    done = [row for row in rows if row["p_holm"] is not None]
+    if not rows:
+        return UNKNOWN, "nothing was tested"
+    answer = YES if len(done) == len(rows) else PARTLY if done else NO
+    return answer, f"Holm over {len(done)} of {len(rows)} primary comparisons: section differences"
+
+
+def _elsewhere(records: Records) -> Answer:
+    names = [name for name in records.comparison["items"] if name != "test"]
+    return (YES, f"further test sets: {', '.join(names)}") if names else (NO, "the study has no further test set")
+
+
+# ------------------------------------------------------------------------------------------------- can it be done again
+
+
+def _commit(records: Records) -> Answer:
+    answer, evidence = _every(records.of("run", "commit"), "the commit")
+    dirty = [alias for alias, value in records.of("run", "dirty").items() if value or value is None]
+    if answer == YES and dirty:
+        return PARTLY, f"{evidence}, but the code had uncommitted changes, or none knows, in {', '.join(dirty)}"
+    return answer, evidence
+
+
+def _weights(records: Records) -> Answer:
+    inputs = records.of("run", "inputs")
+    named = [alias for alias, one in inputs.items() if any(key.startswith("weights ") for key in _dict(one))]
+    if named:
+        return YES, f"weights by sha256 in the inputs of {', '.join(named)}; the other runs name none"
+    return UNKNOWN, "no run names weights"
+
+
+def _costs(records: Records) -> Answer:
+    time, memory = ({row["model"]: row[name] for row in records.asked()} for name in ("ms_per_post", "peak_mb"))
+    both = {model: value if memory[model] is not None else None for model, value in time.items()}
+    return _every(both, "time per post and peak memory") if both else (UNKNOWN, "no run recorded a cost")
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+QUESTIONS: dict[str, Callable[[Records], Answer]] = {
+    "Was it said before scoring which models are compared?": _primary,
+    "Are the posts those of the site that the answer is for?": _own_posts,
+    "Is the exact state of the posts on record?": _digest,
+    "Is it known who labelled the posts, how, and how far they agree?": _person,
+    "Are licence, consent and privacy of the posts settled?": _person,
+    "Does every label have enough harmful test posts?": _positives,
+    "Are results given at the site's own share of harm?": _site,
+    "Is the test set free of groups that were trained on?": _crossing(("group",), "groups"),
+    "Is it free of the same texts, pictures and clips?": _crossing(("text", "image", "video"), "contents"),
+    "Is no model better than its inputs can explain?": _too_good,
+    "Were thresholds chosen without the test set?": _validation,
+    "Did every model have the same budget for its options?": _budget,
+    "Is there a baseline that looks at nothing?": _baseline,
+    "Are all models of the study shown, failures too?": _all_shown,
+    "Does every number say how uncertain it is?": _uncertain,
+    "Is it known how far training again moves a result?": _seeds,
+    "Are tests corrected for how many there are?": _corrected,
+    "Was it tried on posts from elsewhere?": _elsewhere,
+    "Is the code of every run on record?": _commit,
+    "Are the versions of the libraries on record?": lambda records: _every(records.of("run", "versions"), "versions"),
+    "Are pretrained weights on record?": _weights,
+    "Is it on record what each model takes to run?": _costs,
+}

@@ -1,0 +1,185 @@
+"""The leak gate around a study: looked for once before its runs, kept beside them, and on demand for any corpus.
+
+Every run holds the relations that its study names (`training.prepare`). What takes longer is looked for here once per
+study and content, so that each report can tell it: near-duplicates, templates, impossible times, shortcuts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from workbench.evidence import audit
+from workbench.schema import ROOT, Taxonomy, WorkbenchError, read_yaml, unknown
+from workbench.studies import read_json, write_json
+from workbench.studies.config import StudyConfig, expand
+
+if TYPE_CHECKING:
+    from workbench.studies.training import Material
+
+NAME = "leaks.json"
+FILES = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+class Asked(NamedTuple):
+    """What an audit reads: corpus, split and further tests as in a study, and what stops it."""
+
+    corpus: dict[str, Any]
+    split: dict[str, Any]
+    tests: dict[str, dict[str, Any]]
+    leaks: dict[str, Any]
+
+
+def command(what: str, *, columns: str, only: str, fail_on: str, encoder: str, out: Path | None) -> int:
+    """Print what leaks in a corpus and return the exit code: 1 where something that is held was found, else 0."""
+    posts = asked(what, _columns(columns))
+    relations = _named(only, list(audit.LOOKS)) or list(audit.LOOKS)
+    found, options, material = look(posts, relations, _named(fail_on, audit.RELATIONS))
+    held = tell(found, options)
+    if encoder:
+        found["neighbours"] = neighbours_of(material, encoder)
+    if out:
+        write_json(out, found)
+    return int(held)
+
+
+def record(study: StudyConfig, material: Material) -> None:
+    """Look for what a study's runs do not look for themselves, and write it beside them.
+
+    Near-duplicate clips take longest and are looked for here only where the study holds them; `workbench audit` does.
+    """
+    options = audit.LeakOptions.parse(study.leaks, "leaks")
+    wanted = [name for name in audit.LOOKS if name != "near_video" or name in options.fail_on]
+    found = _beyond(material, wanted, options, expand(study.split, "the study"))
+    write_json(study.folder / NAME, {"digests": material.digests, "found": found})
+
+
+def recorded(folder: Path, digests: dict[str, str] | None) -> dict[str, Any]:
+    """Return the findings that `record` wrote into a study's folder, none where its posts have changed since."""
+    written = read_json(folder / NAME) or {}
+    return written.get("found", {}) if digests and written.get("digests") == digests else {}
+
+
+def asked(what: str, columns: dict[str, str]) -> Asked:
+    """Return what `workbench audit` is asked about: a study, a YAML file with a corpus, or a file of posts.
+
+    columns: for a file of posts, which column is what (as in a study's corpus; `label.NAME` for labels). Raises
+    WorkbenchError where there is no such file or study.
+    """
+    path = next((p for p in (Path(what), ROOT / "experiments" / f"{what}.yaml") if p.is_file()), None)
+    if path is None:
+        studies = sorted(one.stem for one in (ROOT / "experiments").glob("*.yaml"))
+        raise WorkbenchError(f"{unknown('study', what, studies)}; or give a file of posts ({', '.join(FILES)})")
+    if path.suffix.lower() in FILES:
+        labels = {name.removeprefix("label."): one for name, one in columns.items() if name.startswith("label.")}
+        plain = {name: one for name, one in columns.items() if not name.startswith("label.")}
+        corpus = {"source": "files", "path": str(path.resolve()), "text": "text", **plain, "labels": labels}
+        return Asked(corpus, {}, {}, {})
+    values = read_yaml(path)
+    values = {"corpus": values} if "source" in values else values
+    if "corpus" not in values:
+        raise WorkbenchError(f"{path} has no `corpus`; write one as in a study, such as corpus: {{source: synthetic}}")
+    parts = ((values.get(name) or {}) for name in ("corpus", "split", "tests", "leaks"))
+    return Asked(*(expand(part, str(path)) for part in parts))
+
+
+def look(
+    what: Asked, relations: Sequence[str], fail_on: Sequence[str] | None = None
+) -> tuple[dict[str, Any], audit.LeakOptions, Material]:
+    """Return all findings of a corpus by relation, the options of what they are held to, and the divided posts.
+
+    relations: which of `audit.LOOKS` to look for beside what is exactly the same; fail_on: instead of the study's own.
+    """
+    from workbench.studies import training
+
+    own = {**what.leaks, **({"fail_on": list(fail_on)} if fail_on else {})}
+    options = audit.LeakOptions.parse(own, "leaks")
+    accepted = dict.fromkeys(audit.HELD, "looked at by an audit")  # nothing stops it before all is looked at
+    material = training.prepare(what.corpus, what.split, what.tests, Taxonomy.load(), {"allow": accepted})
+    wanted = dict.fromkeys([*relations, *options.fail_on])
+    found = material.crossing | _beyond(material, list(wanted), options, what.split)
+    for name in audit.HELD:
+        found[name].pop("allowed", None)
+    for name, reason in options.allow.items():
+        found.get(name, {})["allowed"] = reason
+    return {name: found[name] for name in audit.RELATIONS if name in found}, options, material
+
+
+def tell(found: dict[str, Any], options: audit.LeakOptions, console: Console | None = None) -> bool:
+    """Print findings with examples, and return whether one of them is held and not accepted."""
+    console = console or Console()
+    shown = Table("relation", "found", "of", "posts", "verdict", "for example")
+    held = False
+    for name, one in found.items():
+        stops = bool(one["crossing"]) and name in options.fail_on and name not in options.allow
+        held |= stops
+        verdict = "fails" if stops else one.get("allowed") or ("reported" if one["crossing"] else "none found")
+        lines = [f"{_where(example)}{example['content']}" for example in one["examples"][:2]]
+        cells = (audit.counted(name, 2)[2:], f"{one['crossing']:,}", f"{one['of']:,}", f"{one['posts']:,}", verdict)
+        shown.add_row(*cells, "\n".join(lines))
+    console.print(shown, markup=False)
+    return held
+
+
+def neighbours_of(material: Material, encoder: str, console: Console | None = None) -> dict[str, Any]:
+    """Print and return how near test posts come to training posts in an encoder's space, by text and by picture."""
+    from workbench.evidence.audit import neighbours
+    from workbench.features.store import FeatureStore
+
+    console, store, said = console or Console(), FeatureStore(), {}
+    for modality in ("text", "image"):
+        sets = [material.sets[name] for name in ("train", "test")]
+        vectors = [getattr(store, modality)(encoder, posts).first() for posts in sets]
+        found = neighbours.nearest(*vectors)
+        if not found.counted:
+            continue
+        said[modality] = found.told([posts["post_id"].to_pylist() for posts in sets])
+        console.print(f"{modality}: cosine to the nearest training post {said[modality]['quantiles']}", markup=False)
+        for near, test, train in said[modality]["closest"]:
+            console.print(f"  {near:.4f}  test {test}  train {train}", markup=False)
+    return said
+
+
+def _columns(text: str) -> dict[str, str]:
+    """Return column names by field from `field=column,...`."""
+    found = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        field, equals, column = (side.strip() for side in part.partition("="))
+        if not equals or not column:
+            raise WorkbenchError(f"columns: {part!r} is not of the form FIELD=COLUMN, such as text=body")
+        found[field] = column
+    return found
+
+
+def _named(text: str, choices: Sequence[str]) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in choices:
+            raise WorkbenchError(unknown("relation", name, choices))
+    return names
+
+
+def _where(example: dict[str, Any]) -> str:
+    posts = ", ".join(f"{split} {post_id}" for split, post_id in example["posts"])
+    return f"{posts}: " if posts else ""
+
+
+def _beyond(material: Material, relations: list[str], options: audit.LeakOptions, split: dict) -> dict[str, Any]:
+    """Look for what is not exactly the same, with a bar for what takes long."""
+    key = audit.depends(material.digests, split, material.taxonomy)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def step(relation: str, done: int, total: int) -> None:
+            if relation not in tasks:
+                tasks[relation] = bar.add_task(f"looking for {audit.counted(relation, 2)[2:]}")
+            bar.update(tasks[relation], completed=done, total=total)
+
+        return audit.look(
+            material.sets, material.taxonomy, relations, later_tests=options.later_tests, key=key, progress=step
+        )

@@ -1,0 +1,72 @@
+"""What stands on both sides of the split, what is near, and what could give a label away without its post."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from workbench.evidence.audit.looking import LOOKS
+from workbench.evidence.audit.relations import NAMES, counted
+from workbench.studies import leaks, read_json, wording
+from workbench.studies.predictions import Run
+from workbench.studies.sections.section import Section
+
+_TABLES = {"examples": "what was found, by example", "shortcuts": "what a label can be told from without its post"}
+
+
+def crossings(runs: Sequence[Run]) -> Section | None:
+    """The findings of the leak gate: exact ones of a run's own record, others as looked for before the study ran."""
+    told = [read_json(run.folder / "metrics.json") or {} for run in runs]
+    metrics = next((one for one in told if one.get("crossing")), None)
+    if metrics is None:
+        return None
+    beyond = leaks.recorded(runs[0].folder.parent, metrics.get("digests"))
+    found = {**beyond, **metrics["crossing"]}
+    found = {name: found[name] for name in NAMES if name in found}
+    tables = {"": pd.DataFrame.from_dict({counted(n, 2)[2:]: _row(one) for n, one in found.items()}, orient="index")}
+    tables |= {_TABLES["examples"]: shown} if len(shown := _examples(found)) else {}
+    tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(found.get("shortcut", {}))) else {}
+    prose = (
+        "The same group, words, picture or clip on both sides of the split would make the test a test of memory. A "
+        "study stops there, or where a relation that it names is found, unless it says why it accepts it; the rest is "
+        "only counted."
+    )
+    left = [counted(name, 2)[2:] for name in LOOKS if name not in found]
+    if left:
+        prose += f" Not looked for before these runs: {', '.join(left)}; `workbench audit` does."
+    return Section("crossings", "Does the same post stand on both sides of the split?", prose, {}, tables)
+
+
+def _row(one: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "on both sides": f"{one['crossing']:,} of {one['of']:,}",
+        "posts concerned": f"{one['posts']:,}",
+        "accepted because": one.get("allowed") or "",
+    }
+
+
+def _examples(found: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """The first examples of each relation that has some: where it stands and what it is."""
+    rows = [
+        {
+            "what": counted(name, 1)[2:],
+            "where": ", ".join(f"{split} {post_id}" for split, post_id in example["posts"]) or "test",
+            "content": example["content"],
+        }
+        for name, one in found.items()
+        if name != "author"
+        for example in one.get("examples", [])[:2]
+    ]
+    return pd.DataFrame(rows).set_index("what").rename_axis(None) if rows else pd.DataFrame()
+
+
+def _shortcuts(found: Mapping[str, Any]) -> pd.DataFrame:
+    """Average precision of each set of fields for each label, with a mark at what is too good."""
+    cells: dict[str, dict[str, str]] = {}
+    for row in found.get("scores", []):
+        mark = " (a shortcut)" if row["shortcut"] else ""
+        cells.setdefault(row["fields"], {})[row["label"]] = f"{wording.number(row['average_precision'])}{mark}"
+        cells.setdefault("a random order", {})[row["label"]] = wording.number(row["prevalence"])
+    return pd.DataFrame.from_dict(cells, orient="index")
