@@ -5,29 +5,55 @@ A picture's hash are the signs of its 256 lowest spatial frequencies against the
 `DISTANCE` of 256 bits differ; unrelated ones differ in 128. Each picture is hashed whole and without a margin of
 `MARGIN` of each side, so that a slight crop of one is seen as the other. A picture of one even colour has no hash.
 
+A logo or a sticker moves all low frequencies a little, and the hash with them. So where up to `LOOSE` bits differ, the
+pictures are held against each other cell by cell, `CELLS` by `CELLS` of them: they are near if all but a tenth of the
+cells agree once brightness and contrast are made equal.
+
 Edits that leave pictures near: JPEG at quality 50 and 20, half and one and a half times the size, another format,
-brightness and contrast by a fifth, crops of up to 3 % of each side.
-Open doubts: a small solid logo is found in about two of five pictures only, as it moves the low frequencies; rotation,
-mirroring, larger crops and frames around a picture pass, and so may edits of pictures without detail (mere blurs);
-drawings of few strokes on an even ground are nearer to each other than photographs are, so that among many thousands
-some unrelated ones are near.
-Source: Zauner 2010 (perceptual hashes by the discrete cosine transform); the distance was chosen by measurement.
+brightness and contrast by a fifth, crops of up to 3 % of each side, an opaque logo over up to 4 % of the picture.
+Open doubts: rotation, mirroring, larger crops and frames around a picture pass, and so may edits of pictures without
+detail (mere blurs); drawings of few strokes on an even ground are nearer to each other than photographs are, so that
+among many thousands some unrelated ones are near.
+Source: Zauner 2010 (perceptual hashes by the discrete cosine transform); the distances were chosen by measurement.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy.fft import dctn
 
 SIDE, PIXELS, BITS = 16, 64, 256
-DISTANCE = 32
+DISTANCE, LOOSE = 32, 64
+CELLS, AGREE, LEVELS = 16, 0.9, 6.0
+"""Cells a side, the share of them that must agree, and within how many grey levels (of 256) two cells do."""
 MARGIN = 0.03
 EVEN = 2.0
 """Standard deviation of grey levels (of 256) below which a picture shows nothing that could be compared."""
 _BLOCK = 1024
+
+
+class Views(NamedTuple):
+    """What pictures are compared by, a row a view; a picture may have several views, such as on white and on black."""
+
+    whole: np.ndarray
+    """Hashes, uint64 (n_views, 4)."""
+    inner: np.ndarray
+    """Hashes without the margin, uint64 (n_views, 4)."""
+    cells: np.ndarray
+    """Mean grey level of each cell, uint8 (n_views, CELLS * CELLS)."""
+    owner: np.ndarray
+    """Which picture a view is of, int (n_views,)."""
+
+    @classmethod
+    def of(cls, thumbnails: np.ndarray, owner: np.ndarray) -> Views:
+        """Return the views of `thumbnail`s (n_views, 2, 64, 64)."""
+        parts = thumbnails[:, 0].reshape(-1, CELLS, PIXELS // CELLS, CELLS, PIXELS // CELLS)
+        cells = np.clip(parts.mean(axis=(2, 4)).round(), 0, 255).astype(np.uint8)
+        return cls(hashed(thumbnails[:, 0]), hashed(thumbnails[:, 1]), cells.reshape(-1, CELLS * CELLS), owner)
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray | None:
@@ -46,8 +72,8 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray | None:
 
 def hashed(thumbnails: np.ndarray) -> np.ndarray:
     """Return the hashes of grey pictures (n, 64, 64), uint64 (n, 4): 256 bits each."""
-    low = dctn(thumbnails, axes=(1, 2))[:, :SIDE, :SIDE].reshape(len(thumbnails), -1)
-    bits = low > np.median(low, axis=1, keepdims=True) if len(low) else np.zeros((0, BITS), bool)
+    low = dctn(thumbnails, axes=(1, 2))[:, :SIDE, :SIDE].reshape(-1, BITS)
+    bits = low > np.median(low, axis=1, keepdims=True)
     return np.packbits(bits, axis=1).view(np.uint64)
 
 
@@ -72,20 +98,40 @@ def near_rows(a: np.ndarray, b: np.ndarray, distance: int = DISTANCE) -> Iterato
             yield rows + i, columns + j, apart[rows, columns]
 
 
-def near_pairs(whole: np.ndarray, inner: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pairs of pictures that are near: i < j and the bits in which they differ, each int (n_pairs,).
-
-    whole, inner: uint64 (n_views, 4), each view's hash with and without its margin; owner: int (n_views,), whose view
-    it is (a picture may have several, such as on white and on black).
-    """
+def near_pairs(views: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pairs of pictures that are near: i < j and the bits in which they differ, each int (n_pairs,)."""
+    whole, inner, cells, owner = views
     found = []
-    for one, other in ((whole, whole), (whole, inner)):
-        for a, b, apart in near_rows(one, other):
+    for one, other, most in ((whole, whole, LOOSE), (whole, inner, DISTANCE)):
+        for a, b, apart in near_rows(one, other, most):
             keep = owner[a] != owner[b]
-            a, b = owner[a[keep]], owner[b[keep]]
-            found.append(np.stack([np.minimum(a, b), np.maximum(a, b), apart[keep].astype(np.int64)]))
+            keep &= (a < b) | (most == DISTANCE)  # of a pair of whole pictures one order is enough
+            a, b, apart = a[keep], b[keep], apart[keep].astype(np.int64)
+            near = (apart <= DISTANCE) | agree(cells[a], cells[b])
+            a, b, apart = owner[a[near]], owner[b[near]], apart[near]
+            found.append(np.stack([np.minimum(a, b), np.maximum(a, b), apart]))
     pairs = np.concatenate(found, axis=1) if found else np.zeros((3, 0), np.int64)
     pairs = pairs[:, np.lexsort((pairs[2], pairs[1], pairs[0]))]
     new = np.ones(pairs.shape[1], bool)
     new[1:] = (pairs[:2, 1:] != pairs[:2, :-1]).any(axis=0)
     return tuple(pairs[:, new])
+
+
+def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return whether all but a tenth of the cells of pictures, uint8 (n, n_cells) each, agree, bool (n,).
+
+    Brightness and contrast of the one are fitted to the other by least squares, four times, each time to those cells
+    that fitted best, so that what was laid over a picture has no say.
+    """
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    weight = np.ones_like(x)
+    for _ in range(4):
+        total = weight.sum(axis=1, keepdims=True)
+        dx = x - (weight * x).sum(axis=1, keepdims=True) / total
+        dy = y - (weight * y).sum(axis=1, keepdims=True) / total
+        spread = (weight * dx**2).sum(axis=1, keepdims=True)
+        slope = (weight * dx * dy).sum(axis=1, keepdims=True) / np.maximum(spread, 1e-6)
+        left = np.abs(dy - slope * dx)
+        weight = (left <= np.quantile(left, AGREE, axis=1, keepdims=True)).astype(np.float32) if left.size else weight
+    # A slope near 0 would let any picture agree with one that is almost even.
+    return ((left <= LEVELS).mean(axis=1) >= AGREE) & (slope[:, 0] > 0.5) & (slope[:, 0] < 2)

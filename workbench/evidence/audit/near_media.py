@@ -28,23 +28,23 @@ def look_images(sets: Mapping[str, pa.Table], progress: Progress | None = None) 
     progress: called with how many pictures are hashed and how many there are.
     """
     pictures = _contents(sets, "image")
-    views, owner = _hashed(pictures, lambda at: _readings(pictures.cell(at, "image")), progress)
-    i, j, apart = hashes.near_pairs(views[:, 0], views[:, 1], owner)
+    views = _views(pictures, lambda at: _readings(pictures.cell(at, "image")), progress)
+    i, j, apart = hashes.near_pairs(views)
     same = _same_words(pictures, i, j)
     found = {}
     for name, rows in (("near_image", same), ("template", ~same)):
         one = finding(pictures, i[rows], j[rows], -apart[rows].astype(float), lambda a, b, s: _told(pictures, a, b, s))
-        found[name] = one | {"not_compared": len(pictures) - len(np.unique(owner))}
+        found[name] = one | {"not_compared": len(pictures) - len(np.unique(views.owner))}
     return found
 
 
 def look_videos(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
     """Return the finding `near_video`; clips that cannot be read or are even throughout are `not_compared`."""
     clips = _contents(sets, "video")
-    views, owner = _hashed(clips, lambda at: media.clip(clips.cell(at, "video")).frames, progress)
-    i, j, share = near_clips(views[:, 0], owner)
+    frames = _views(clips, lambda at: media.clip(clips.cell(at, "video")).frames, progress)
+    i, j, share = near_clips(frames.whole, frames.owner)
     found = finding(clips, i, j, share, lambda a, b, s: f"{100 * s:.0f} % of the frames of one")
-    return {"near_video": found | {"not_compared": len(clips) - len(np.unique(owner))}}
+    return {"near_video": found | {"not_compared": len(clips) - len(np.unique(frames.owner))}}
 
 
 def near_clips(frames: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,20 +79,18 @@ def _readings(cell: dict[str, Any]) -> tuple[np.ndarray, ...]:
     return picture.readings if picture else ()
 
 
-def _hashed(
+def _views(
     contents: Contents, read: Callable[[int], tuple[np.ndarray, ...]], progress: Progress | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the hashes of all views of all contents, uint64 (n_views, 2, 4), and whose view each is."""
-    small, owner = [], []
+) -> hashes.Views:
+    """Return all views of all contents; those of one are reduced as soon as it is read."""
+    found = [hashes.Views.of(np.zeros((0, 2, hashes.PIXELS, hashes.PIXELS), np.float32), np.zeros(0, np.int64))]
     for content, at in enumerate(contents.first.tolist()):
-        found = [one for one in map(hashes.thumbnail, read(at)) if one is not None]
-        if found:
-            views = np.stack(found)
-            small.append(hashes.hashed(views.reshape(-1, *views.shape[2:])).reshape(len(found), 2, -1))
-            owner += [content] * len(found)
+        small = [one for one in map(hashes.thumbnail, read(at)) if one is not None]
+        if small:
+            found.append(hashes.Views.of(np.stack(small), np.full(len(small), content)))
         if progress and (content % 100 == 99 or content + 1 == len(contents)):
             progress(content + 1, len(contents))
-    return np.concatenate([np.zeros((0, 2, 4), np.uint64), *small]), np.array(owner, np.int64)
+    return hashes.Views(*map(np.concatenate, zip(*found, strict=True)))
 
 
 def _same_words(contents: Contents, i: np.ndarray, j: np.ndarray) -> np.ndarray:
