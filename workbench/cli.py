@@ -166,6 +166,17 @@ def score(
 
 
 @app.command()
+def shift(
+    bundle: Bundle,
+    decisions: Annotated[Path, typer.Argument(metavar="DECISIONS", help="What `workbench score` wrote with it.")],
+) -> None:
+    """Estimate how frequent harm is among posts without labels, and say how to serve and to train for it."""
+    from workbench.studies import shifting
+
+    typer.echo(shifting.told(locate(bundle), decisions))
+
+
+@app.command()
 def serve(
     config: Annotated[Path, typer.Option(help="Which bundle serves what.")] = ROOT / "serving.yaml",
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",
@@ -184,6 +195,18 @@ def show(bundle: Bundle) -> None:
     from workbench.decisions import card
 
     typer.echo(card.show(locate(bundle)))
+
+
+@bundles.command()
+def move(
+    bundle: Bundle,
+    prevalence: Annotated[str, typer.Option(help="How frequent harm is where it will serve, as in abuse=0.01.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new bundle's folder.")],
+) -> None:
+    """Save a bundle whose probabilities hold where harm is rarer or more frequent; model and thresholds stay."""
+    from workbench.studies import shifting
+
+    typer.echo(shifting.move(locate(bundle), shifting.shares(prevalence), out))
 
 
 @features.command()

@@ -1,0 +1,106 @@
+"""How frequent harm is among posts without labels, from a real run's decisions about them."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import World
+from typer.testing import CliRunner
+
+from workbench import corpora
+from workbench.cli import app
+from workbench.corpora.export import write_jsonl
+from workbench.decisions import batch
+from workbench.decisions.thresholds import objectives
+from workbench.features.store import FeatureStore
+from workbench.schema import Taxonomy, WorkbenchError, label_matrix
+from workbench.studies import shifting, training
+
+CORPUS = {"source": "synthetic", "modalities": ["text"], "oversample": {"harm": 0.6}}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A run of text-tfidf where abuse is frequent, and its decisions about posts where it is less so."""
+    folder, taxonomy = tmp_path_factory.mktemp("shift"), Taxonomy.load()
+    store = FeatureStore(folder / "features", "cpu")
+    material = training.prepare(CORPUS | {"posts": 4000, "seed": 1}, {"validation": 0.2, "test": 0.4}, {}, taxonomy)
+    wanted = objectives({"default": {"remove": {"precision": 0.8}}}, taxonomy.names)
+    ready = training.moderate(training.fit("text-tfidf", {}, material, [0], store), material, wanted)
+    training.save(folder / "run", ready, training.score(ready, material), material, store)
+    (folder / "run/run.json").write_text(json.dumps({"key": "k", "alias": "text-tfidf", "state": "done"}))
+    others = corpora.load(CORPUS | {"posts": 4000, "seed": 2}, taxonomy).table
+    abusive = label_matrix(others, taxonomy)[0][:, 0] > 0.5
+    others = others.filter(~abusive | (np.arange(len(others)) % 3 == 0))  # only the share changes
+    path = write_jsonl(others, folder / "posts")
+    batch.score(folder / "run/bundle/0", path, folder / "decisions.csv", device="cpu", columns={})
+    y, known = label_matrix(others, taxonomy)
+    return folder, float(y[known[:, 0], 0].mean())
+
+
+def test_the_command_tells_the_share_and_how_to_serve_and_train_for_it(place):
+    folder, truth = place
+    said = CliRunner().invoke(app, ["shift", str(folder / "run/bundle/0"), str(folder / "decisions.csv")])
+    assert said.exit_code == 0, said.output
+    found = shifting.estimates(folder / "run/bundle/0", folder / "decisions.csv")
+    abuse = next(one for one in found if one.label == "abuse")
+    assert abuse.tested > 1.5 * truth
+    for estimate in (abuse.by_flags, abuse.by_probabilities):
+        assert estimate.lo <= truth <= estimate.hi
+    assert abuse.p > 0.001
+    assert 0 < abuse.class_weight < 1
+    assert f"abuse={abuse.by_flags.value:.3g}" in said.output.splitlines()[-1]
+
+
+def test_a_moved_bundle_serves_there_and_its_decisions_are_another_models(place, tmp_path):
+    folder, truth = place
+    given = ["--prevalence", f"abuse={truth}", "-o", str(tmp_path / "moved")]
+    said = CliRunner().invoke(app, ["bundle", "move", str(folder / "run/bundle/0"), *given])
+    assert said.exit_code == 0, said.output
+    batch.score(tmp_path / "moved", folder / "posts/posts.jsonl", tmp_path / "moved.csv", device="cpu", columns={})
+    before, after = (pd.read_csv(path) for path in (folder / "decisions.csv", tmp_path / "moved.csv"))
+    assert abs(after["p_abuse"].mean() - truth) < abs(before["p_abuse"].mean() - truth)
+    with pytest.raises(WorkbenchError, match="score the posts again with it"):
+        shifting.told(folder / "run/bundle/0", tmp_path / "moved.csv")
+    with pytest.raises(WorkbenchError, match="not in a study's run"):
+        shifting.told(tmp_path / "moved", tmp_path / "moved.csv")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [("abuse", "not of the form"), ("abuse=much", "not of the form"), ("", "names no label"), ("abuse=2", "below 1")],
+)
+def test_a_share_that_is_none_is_one_sentence(place, tmp_path, given, said):
+    with pytest.raises(WorkbenchError, match=said):
+        shifting.move(place[0] / "run/bundle/0", shifting.shares(given), tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.csv", "post_id,p_abuse\np1,0.5\n", "no column model_id"),
+        ("a.txt", "", "file ending"),
+        ("a.parquet", "no", "cannot be read"),
+        ("missing.csv", None, "cannot read"),
+        ("a.csv", "post_id,model_id,p_nothing\n", "holds no score"),
+    ],
+)
+def test_a_file_that_holds_no_decisions_is_one_sentence(place, tmp_path, name, content, said):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(WorkbenchError, match=said):
+        shifting.told(place[0] / "run/bundle/0", tmp_path / name)
+
+
+def test_a_label_without_both_kinds_of_test_posts_or_without_a_threshold_is_left_out(tmp_path):
+    world = World(400)
+    world.y[:, 1] = False
+    run = world.write(tmp_path, "m", world.good())
+    decided = pd.DataFrame({"p_abuse": [0.1, 0.9, None], "p_violence": [0.1, 0.2, 0.3]})
+    assert [one.label for one in shifting.shift(run, 0, decided, {"abuse": 0.3})] == ["abuse"]
+    (alone,) = shifting.shift(run, 0, decided, {})
+    assert math.isnan(alone.by_probabilities.value)
