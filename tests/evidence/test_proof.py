@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from workbench.evidence import proof
 from workbench.evidence.proof.worlds import FAMILIES, Worlds
+from workbench.schema import Taxonomy
 from workbench.studies.proving import promises
 
 REDUCED = proof.ProofOptions(
-    worlds=80, families=2000, smaller=(500,), resamples=300, draws=199, population=300_000, jobs=1
+    worlds=80, families=2000, smaller=(500,), resamples=300, draws=199, population=300_000, pairs=40, jobs=1
 )
 
 
@@ -21,8 +23,21 @@ def claims():
 def test_no_claim_is_contradicted(claims):
     assert [claim.row() for claim in claims if claim.contradicted] == []
     judged = [claim for claim in claims if claim.band is not None]
-    assert {claim.setting for claim in judged} == set(proof.SETTINGS)
-    assert min(claim.positives for claim in judged) >= 100
+    assert {claim.setting for claim in judged} == {*proof.SETTINGS, proof.LEAKS}
+    assert min(claim.positives for claim in judged if claim.setting != proof.LEAKS) >= 100
+
+
+def test_leaks_of_every_kind_are_planted(claims):
+    found = [claim for claim in claims if claim.setting == proof.LEAKS]
+    assert len(found) == proof.planted.KINDS
+    assert min(claim.worlds for claim in found) >= 40
+
+
+def test_a_gate_that_sees_no_edits_is_found_out(monkeypatch):
+    monkeypatch.setattr(proof.planted, "_named", lambda train, test, relation, taxonomy=None: 0)
+    rng = np.random.default_rng(0)
+    found = [proof._found(plant) for plant in proof.planted._texts(40, rng, Taxonomy.load())]
+    assert [claim.contradicted for claim in found] == [True, True, False]
 
 
 def test_resampling_posts_of_families_is_found_out(claims):
@@ -50,7 +65,9 @@ def test_small_samples_are_tabulated_and_not_judged(claims):
 
 
 def test_the_same_worlds_in_two_processes_give_the_same_claims():
-    few = REDUCED.model_copy(update={"worlds": 20, "smaller": (), "resamples": 100, "draws": 99, "population": 20_000})
+    few = REDUCED.model_copy(
+        update={"worlds": 20, "smaller": (), "resamples": 100, "draws": 99, "population": 20_000, "pairs": 0}
+    )
     one, two = (proof.prove(few.model_copy(update={"jobs": jobs})) for jobs in (1, 2))
     assert {claim.what: claim.hits for claim in one} == {claim.what: claim.hits for claim in two}
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import imagehash
 import numpy as np
 import pytest
-from PIL import Image, ImageEnhance
+from PIL import Image
 
 from workbench.evidence.audit.hashes import LOOSE, Views, agree, distances, near_pairs, thumbnail
+from workbench.evidence.proof.planted import EDITS
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
@@ -17,44 +16,6 @@ def picture(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
     rng = np.random.default_rng(seed)
     layers = [Image.fromarray(rng.integers(0, 256, (n, n, 3), np.uint8)).resize(size, 3) for n in (3, 6, 12, 24)]
     return Image.fromarray(np.mean([np.asarray(one, float) for one in layers], axis=0).astype(np.uint8))
-
-
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
-    data = io.BytesIO()
-    image.save(data, "JPEG", quality=quality)
-    return Image.open(data).convert("RGB")
-
-
-def cropped(image: Image.Image, share: float) -> Image.Image:
-    width, height = image.size
-    return image.crop((round(share * width), round(share * height), *(round((1 - share) * n) for n in (width, height))))
-
-
-def under_logo(image: Image.Image, share: float) -> Image.Image:
-    """Return it with a square of one colour over a share of it, somewhere."""
-    rng = np.random.default_rng(np.asarray(image)[0, 0])
-    width, height = image.size
-    side = round((share * width * height) ** 0.5)
-    at = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
-    edited = image.copy()
-    edited.paste(tuple(rng.integers(0, 256, 3).tolist()), (*at, at[0] + side, at[1] + side))
-    return edited
-
-
-EDITS = {
-    "jpeg": lambda image: jpeg(image, 20),
-    "half": lambda image: image.resize((48, 40)),
-    "larger": lambda image: image.resize((144, 120)),
-    "palette": lambda image: image.quantize(128, Image.Quantize.FASTOCTREE).convert("RGB"),
-    "brighter": lambda image: ImageEnhance.Brightness(image).enhance(1.2),
-    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.8),
-    "contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.2),
-    "crop 2 %": lambda image: cropped(image, 0.02),
-    "crop 3 %": lambda image: cropped(image, 0.03),
-    "logo 1 %": lambda image: under_logo(image, 0.01),
-    "logo 4 %": lambda image: under_logo(image, 0.04),
-    "logo and jpeg": lambda image: jpeg(under_logo(image, 0.02), 50),
-}
 
 
 def views(images: list[Image.Image]) -> Views:

@@ -1,8 +1,9 @@
 """What stands on both sides of a split as it is: the same `group`, the same words, the same picture, the same clip.
 
-Words are compared after cleaning, lower-cased; pictures and clips by their bytes. Groups (and authors, which are
-counted and by default never held) are names of one corpus, so they are compared within its own three splits; contents
-also against a study's further test sets. Two test sets may share posts: neither teaches a model anything.
+Words are compared after cleaning, lower-cased and without invisible characters; pictures and clips by their bytes.
+Groups (and authors, which are counted and by default never held) are names of one corpus, so they are compared within
+its own three splits; contents also against a study's further test sets. Two test sets may share posts: neither teaches
+a model anything.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 
 from workbench.corpora.splits import SPLITS
 from workbench.evidence.audit.relations import EXAMPLES, FITTED, HELD, quoted
+from workbench.preprocessing.disguises import visible
 from workbench.preprocessing.media import content
 from workbench.preprocessing.text import TextOptions, clean
 from workbench.schema import declared
@@ -91,7 +93,7 @@ def keys_of(posts: pa.Table, relation: str) -> Iterator[bytes | None]:
 
 def _digest(cell: Any, relation: str) -> bytes | None:
     if relation == "text":
-        return hashlib.sha256(clean(cell, _READING).encode()).digest()
+        return hashlib.sha256(clean(visible(cell), _READING).encode()).digest()
     try:
         return hashlib.sha256(content(cell, relation)).digest()
     except OSError:

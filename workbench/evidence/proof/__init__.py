@@ -2,8 +2,8 @@
 
 Every claim is a share of simulated worlds with a band it must lie in: how often 95 % intervals hold the truth, how
 often the primary test finds a difference where there is none and where there is one, how often the test for leaks
-trips, how often a threshold misses what it was chosen for. `wrong` rows show methods that must fail: resampling posts
-although near-duplicates come in families.
+trips, how often a threshold misses what it was chosen for; or a share of planted leaks, and how many of them the leak
+gate finds. `wrong` rows show methods that must fail: resampling posts although near-duplicates come in families.
 
 `prove` counts, `contradicted` judges a reduced run: a claim is contradicted only where the exact 99.9 % binomial
 interval of its share misses the band, so that a small number of worlds cannot cry wolf.
@@ -26,13 +26,17 @@ import pandas as pd
 from rich.table import Table
 from scipy import stats
 
+from workbench.evidence.proof import planted
 from workbench.evidence.proof.trials import Promise, ProofOptions, Trial
 from workbench.evidence.proof.worlds import FAMILIES, SINGLE, Worlds
 from workbench.metrics import planning
 
 __all__ = ["Claim", "Promise", "ProofOptions", "prove", "prove_aloud", "table"]
 SETTINGS = {"single posts": SINGLE, "families of near-duplicates": FAMILIES}
+LEAKS = "planted leaks"
 COVERAGE, LEVEL = (0.93, 0.97), (0.035, 0.065)
+FOUND = {planted.REPEATED: (0.99, 1.0), planted.CLEAN: (0.0, 0.01)}
+NEAR = (0.95, 1.0)  # what must be found of all other plants
 POWER_OFF = 0.05  # how far the promised power may be off
 WIDTH = 130  # of the tables where the output is no terminal
 _CHUNK = 10  # worlds that a process does before it reports
@@ -42,6 +46,7 @@ _CHUNK = 10  # worlds that a process does before it reports
 class Claim:
     """A share of worlds and what it must be: `band` (low, high), None where the share is only tabulated.
 
+    Of planted leaks it is the share of pairs; `positives` are the harmful families of a world, or such pairs.
     wrong: the method is a wrong one, and the claim is that it lies outside the band.
     """
 
@@ -102,7 +107,7 @@ def prove(
     """
     plan = [(setting, options.families, True) for setting in SETTINGS]
     plan += [("single posts", families, False) for families in options.smaller]
-    of, done, claims = len(plan) * options.worlds, 0, []
+    of, done, claims = len(plan) * options.worlds + planted.KINDS * bool(options.pairs), 0, []
     for setting, families, judged in plan:
         worlds = Worlds(SETTINGS[setting], population=options.population)
         trial = Trial(worlds, families, options, promises, full=judged)
@@ -113,6 +118,10 @@ def prove(
             done += number
             say(done, of)
         claims += _claims(setting, families, judged, counts, options.worlds)
+    for plant in planted.plants(options.pairs, options.seed) if options.pairs else ():
+        claims.append(_found(plant))
+        done += 1
+        say(done, of)
     return claims
 
 
@@ -130,11 +139,13 @@ def prove_aloud(options: ProofOptions, promises: Sequence[Promise], out: Path | 
     if out is not None:
         rows.to_csv(out, index=False)
     for setting, part in rows.groupby("setting", sort=False):
-        shown = Table("claim", "method", "share of worlds", "must be", "", title=setting, title_justify="left")
+        shown = Table("claim", "method", "share", "must be", "", title=setting, title_justify="left")
         for row in part.to_dict("records"):
             shown.add_row(row["claim"], row["method"], f"{row['share']:.1%}", row["must be"], row["verdict"])
         console.print(shown)
-        console.print(f"{part['worlds'].iloc[0]:,} worlds, {part['positive families'].iloc[0]:.0f} harmful families\n")
+        number, positives = part["worlds"].min(), part["positive families"].iloc[0]
+        size = "pairs or more each" if setting == LEAKS else f"worlds, {positives:.0f} harmful families"
+        console.print(f"{number:,} {size}\n")
     failed = [claim for claim in claims if claim.held is False]
     console.print(f"{sum(claim.held is True for claim in claims)} claims hold, {len(failed)} fail")
     return int(bool(failed))
@@ -148,7 +159,13 @@ def table(claims: Sequence[Claim]) -> pd.DataFrame:
 def shown(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     """Return claims as rows for `diagrams.claims`."""
     return [
-        {"name": f"{claim.what} ({claim.setting})", "share": claim.share, "lo": low, "hi": high, "band": claim.band}
+        {
+            "name": f"{claim.what} ({claim.method if claim.setting == LEAKS else claim.setting})",
+            "share": claim.share,
+            "lo": low,
+            "hi": high,
+            "band": claim.band,
+        }
         for claim, (low, high) in ((claim, claim.interval()) for claim in claims)
     ]
 
@@ -164,6 +181,12 @@ def _done(trial: Trial, numbers: range, jobs: int) -> Iterator[tuple[Counter, in
         waiting = {pool.submit(trial, chunk): len(chunk) for chunk in chunks}
         for one in as_completed(waiting):
             yield one.result(), waiting[one]
+
+
+def _found(plant: planted.Plant) -> Claim:
+    """Return what is claimed of a kind of plants."""
+    what = f"{plant.what}s named" if plant.edit == planted.CLEAN else f"{plant.what} found"
+    return Claim(what, LEAKS, plant.edit, plant.found, plant.pairs, plant.pairs, FOUND.get(plant.edit, NEAR))
 
 
 def _claims(setting: str, families: int, judged: bool, counts: Counter, worlds: int) -> Iterable[Claim]:
