@@ -50,10 +50,10 @@ zoo: $(STAMP) ## Run every model on one synthetic corpus; stand-ins take the pla
 	@$(VENV)/bin/workbench run experiments/zoo.yaml --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS)
 
 test: $(STAMP) ## Run the tests that need no browser and no long simulation (under 20 minutes on two cores)
-	@$(QUIET_CORES) $(PY) -m pytest -m "not slow" -n "$(JOBS)" --dist loadfile $(ARGS) $(TESTS)
+	@$(QUIET_CORES) $(PY) -m pytest -m "not slow" -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 
 test-all: $(STAMP) ## Run every test (under 45 minutes on two cores)
-	@$(QUIET_CORES) $(PY) -m pytest -n "$(JOBS)" --dist loadfile $(ARGS) $(TESTS)
+	@$(QUIET_CORES) $(PY) -m pytest -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 
 lint: $(STAMP) ## Check style: ruff on Python files and notebooks, and no outputs stored in notebooks
 	@failed=0; $(PY) -m ruff check . || failed=1; \
