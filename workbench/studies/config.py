@@ -47,6 +47,12 @@ def _budget(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _unusual(values: dict[str, Any]) -> dict[str, Any]:
+    if values:
+        importlib.import_module("workbench.studies.detecting").DetectorOptions.parse(values, "unusual")
+    return values
+
+
 def _cost_options(values: dict[str, Any]) -> dict[str, Any]:
     if values:
         importlib.import_module("workbench.studies.costs").CostOptions.parse(values, "cost")
@@ -68,6 +74,9 @@ class StudyConfig(Options):
     )
     calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = Field(
         "auto", description="What makes probabilities of scores, per label; auto: chosen on validation."
+    )
+    unusual: Annotated[dict[str, Any], AfterValidator(_unusual)] = Field(
+        {}, description="A detector of posts unlike the training posts: `encoder`, and `at` from where a person looks."
     )
     seeds: tuple[StrictInt, ...] = Field((0,), min_length=1, description="Each run trains once per seed.")
     models: tuple[ModelEntry, ...] = Field(min_length=1, description="What is compared; each is one run.")

@@ -1,0 +1,56 @@
+"""A study may ask for a detector of unusual posts: it goes into every bundle, and the policy asks it."""
+
+from __future__ import annotations
+
+import pytest
+
+from workbench.decisions.moderator import Moderator
+from workbench.features.store import FeatureStore
+from workbench.schema import Post, Taxonomy, WorkbenchError
+from workbench.studies import training
+from workbench.studies.config import StudyConfig
+from workbench.studies.detecting import detect
+
+CORPUS = {"source": "synthetic", "posts": 1500, "seed": 4, "modalities": ["text"]}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("detector")
+    store = FeatureStore(folder / "features", "cpu")
+    material = training.prepare(CORPUS, {"validation": 0.3, "test": 0.2}, {}, Taxonomy.load())
+    plain = training.moderate(training.fit("text-tfidf", {}, material, [0, 1], store), material)
+    return folder, store, material, plain
+
+
+def test_the_bundle_sends_what_is_unlike_the_training_posts_to_a_person(made):
+    folder, store, material, plain = made
+    ready = detect(plain, material, {"encoder": "tiny", "at": 0.98}, store)
+    training.save(folder / "run", ready, training.score(ready, material), material, store)
+    loaded = Moderator.load(folder / "run/bundle/1", store=FeatureStore(None, "cpu"))
+    assert loaded.policy.unusual_at == 0.98
+    strange = Post(post_id="p", text="zxq 8817 ||| 0xFF {};[] qqq wwv 551 kjh %% $$ zzz")
+    (decision,) = loaded.decide([strange])
+    assert decision.action == "review"
+    assert any("unlike the training posts" in (reason.detail or "") for reason in decision.reasons)
+    reviewed = [one.action for one in loaded.decide(material.sets["validation"])].count("review")
+    before = [one.action for one in plain[0].moderator.decide(material.sets["validation"])].count("review")
+    assert before < reviewed <= before + 0.03 * len(material.sets["validation"])
+
+
+def test_without_options_there_is_no_detector_and_scores_never_change(made):
+    _, store, material, plain = made
+    assert detect(plain, material, {}, store) == plain
+    watched = detect(plain, material, {"encoder": "tiny"}, store)
+    assert [one.moderator.model_id for one in watched] == [one.moderator.model_id for one in plain]
+
+
+@pytest.mark.parametrize(("options", "said"), [({"at": 1.5}, "at"), ({"encodr": "tiny"}, "encodr")])
+def test_options_that_are_none_are_refused_before_anything_runs(tmp_path, options, said):
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "question: Which one?\ncorpus: {source: synthetic, posts: 100}\nmodels: [{name: prior}]\n"
+        f"unusual: {options}\n"
+    )
+    with pytest.raises(WorkbenchError, match=said):
+        StudyConfig.load(study)

@@ -1,0 +1,42 @@
+"""The detector of unusual posts that a study may ask for: fitted once a run, and put beside every seed's moderator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from pydantic import Field
+
+from workbench.decisions.unusual import Unusual, UnusualOptions
+from workbench.features.store import FeatureStore
+from workbench.schema import inputs
+from workbench.studies.training import Material, Ready
+
+
+class DetectorOptions(UnusualOptions):
+    """What the detector compares, and from where on a person looks."""
+
+    at: float = Field(
+        0.99, gt=0, lt=1, description="A person looks at posts more unusual than this share of validation posts."
+    )
+
+
+def detect(ready: Sequence[Ready], material: Material, unusual: Mapping[str, Any], store: FeatureStore) -> list[Ready]:
+    """Return the moderators with a detector that knows the training posts, and with policies that ask it.
+
+    unusual: `DetectorOptions`; empty for no detector. Scores and thresholds stay what they are. Raises WorkbenchError
+    for options that are none, and where no training or no validation post can be read.
+    """
+    if not unusual:
+        return list(ready)
+    options = DetectorOptions.parse(dict(unusual), "unusual")
+    known = UnusualOptions(**options.model_dump(exclude={"at"}))
+    train, validation = (inputs(material.sets[name]) for name in ("train", "validation"))
+    detector = Unusual.fit(train, validation, store=store, options=known)
+    found = []
+    for one in ready:
+        moderator = one.moderator.with_detector(detector)
+        policy = moderator.policy.model_copy(update={"unusual_at": options.at})
+        found.append(replace(one, moderator=moderator.with_policy(policy)))
+    return found
