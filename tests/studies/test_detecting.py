@@ -6,7 +6,7 @@ import pytest
 
 from workbench.decisions.moderator import Moderator
 from workbench.features.store import FeatureStore
-from workbench.schema import Post, Taxonomy, WorkbenchError
+from workbench.schema import Taxonomy, WorkbenchError
 from workbench.studies import training
 from workbench.studies.config import StudyConfig
 from workbench.studies.detecting import detect
@@ -29,13 +29,13 @@ def test_the_bundle_sends_what_is_unlike_the_training_posts_to_a_person(made):
     training.save(folder / "run", ready, training.score(ready, material), material, store)
     loaded = Moderator.load(folder / "run/bundle/1", store=FeatureStore(None, "cpu"))
     assert loaded.policy.unusual_at == 0.98
-    strange = Post(post_id="p", text="zxq 8817 ||| 0xFF {};[] qqq wwv 551 kjh %% $$ zzz")
-    (decision,) = loaded.decide([strange])
-    assert decision.action == "review"
-    assert any("unlike the training posts" in (reason.detail or "") for reason in decision.reasons)
-    reviewed = [one.action for one in loaded.decide(material.sets["validation"])].count("review")
-    before = [one.action for one in plain[0].moderator.decide(material.sets["validation"])].count("review")
-    assert before < reviewed <= before + 0.03 * len(material.sets["validation"])
+    validation = material.sets["validation"]
+    decided, before = loaded.decide(validation), plain[1].moderator.decide(validation)
+    unlike = ["unlike the training posts" in str(one.reasons) for one in decided]
+    assert 0 < sum(unlike) <= 0.03 * len(validation)
+    for one, was, strange in zip(decided, before, unlike, strict=True):
+        assert one.scores == was.scores
+        assert one.action == ("review" if strange and was.action == "allow" else was.action)
 
 
 def test_without_options_there_is_no_detector_and_scores_never_change(made):
