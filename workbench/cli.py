@@ -271,6 +271,18 @@ def bench_intervals(
     measure(out=out)
 
 
+@bench.command("report")
+def bench_report(
+    harm: Annotated[float, typer.Option(help="Share of positives of each label.")] = 0.05,
+    out: Annotated[Path | None, typer.Option(help="Where the numbers go, as JSON.")] = None,
+) -> None:
+    """Say how long the report of ten models takes, and how large it is."""
+    from workbench.bench.report import ReportBench
+    from workbench.bench.report import report as measure
+
+    measure(ReportBench.parse({"harm": harm}, "bench report"), out)
+
+
 @app.command()
 def prove(
     worlds: Annotated[int, typer.Option(min=20, help="Simulated worlds per setting.")] = 1000,

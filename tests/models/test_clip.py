@@ -120,23 +120,6 @@ def test_other_fusions_learn_pairs_too_and_late_fusion_does_not(trial):
     assert late < 0.7 * world.ceiling
 
 
-@pytest.mark.slow
-def test_without_pair_only_harm_the_cross_equals_late_fusion(trial):
-    world = trial((0.0, 0.5, 0.5))
-    cross, late = world.of("clip-cross"), world.of("late-fusion")
-    print(f"ceiling {world.ceiling:.4f} cross {cross:.4f} late {late:.4f}")
-    assert abs(cross - late) < 0.02
-    assert min(cross, late) > 0.9 * world.ceiling
-
-
-@pytest.mark.slow
-def test_with_harm_in_texts_only_the_cross_equals_the_text_model(trial):
-    world = trial((0.0, 1.0, 0.0))
-    cross, text = world.of("clip-cross"), world.of("text-clip")
-    print(f"ceiling {world.ceiling:.4f} cross {cross:.4f} text {text:.4f}")
-    assert abs(cross - text) < 0.02
-
-
 # ----------------------------------------------------------------------------------------------------------- readings
 
 

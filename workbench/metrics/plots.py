@@ -308,5 +308,8 @@ def bought(
 def png(figure: Figure, *, dpi: int = 100) -> bytes:
     """Return a figure as a PNG file, 7 * dpi pixels wide, with its own opaque background."""
     buffer = io.BytesIO()
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")  # it is laid out; savefig would draw everything once more to do so again
     figure.savefig(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor())
     return buffer.getvalue()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from workbench.metrics.ranking import RANKED
 from workbench.metrics.table import METRICS
 from workbench.schema import Options, WorkbenchError, unknown
 from workbench.studies import bias, disagreement, functional, slices
+from workbench.studies.parallel import each
 from workbench.studies.predictions import Run, check_same_items, items_digest, load_run
 from workbench.studies.resampled import NAMES, POOLED, VIEWS, Cell, Seen, at_once, ceiling, permutation, resample
 
@@ -161,6 +163,16 @@ def _place(labels: Sequence[str], settings: CompareOptions) -> tuple[int, int]:
 # ----------------------------------------------------------------------------------------- one test set in one view
 
 
+def _drawn(one: Seen, used: np.ndarray, resamples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return draws, left_out and spread of one run, as `_Table` has them."""
+    statistic, cell = one.statistic(used), one.cell
+    by_seed = resample(statistic, cell, resamples)
+    left_out = intervals.leave_out(statistic, cell.groups, seed=cell.seed, rows=len(cell.codes))
+    several = by_seed.shape[1] > 1
+    spread = by_seed[..., 0].std(axis=1, ddof=1) if several else np.full(by_seed[:, 0, :, 0].shape, np.nan)
+    return by_seed.mean(axis=1), left_out.mean(axis=1), spread
+
+
 @dataclass(frozen=True)
 class _Table:
     """All runs in one cell: draws, alias -> (NAMES, L + 1, 1 + resamples), mean over seeds, the sample itself first.
@@ -181,16 +193,9 @@ class _Table:
     def of(cls, runs: Sequence[Run], cell: Cell, settings: CompareOptions) -> _Table:
         seen = {run.alias: Seen(run, cell) for run in runs}
         used = np.logical_and.reduce([cell.defined, *(one.ranked for one in seen.values())])
-        draws, left_out, spread = {}, {}, {}
-        for alias, one in seen.items():
-            statistic = one.statistic(used)
-            by_seed = resample(statistic, cell, settings.resamples)
-            draws[alias] = by_seed.mean(axis=1)
-            left_out[alias] = intervals.leave_out(statistic, cell.groups, seed=cell.seed, rows=len(cell.codes)).mean(
-                axis=1
-            )
-            several = by_seed.shape[1] > 1
-            spread[alias] = by_seed[..., 0].std(axis=1, ddof=1) if several else np.full(draws[alias].shape[:2], np.nan)
+        size = settings.resamples * sum(one.ranks.size for one in seen.values())
+        found = each(partial(_drawn, used=used, resamples=settings.resamples), list(seen.values()), size)
+        draws, left_out, spread = (dict(zip(seen, part, strict=True)) for part in zip(*found, strict=True))
         return cls(cell, settings, seen, used, draws, left_out, spread)
 
     @property

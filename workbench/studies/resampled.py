@@ -142,24 +142,26 @@ class Seen:
 
         def evaluate(W: np.ndarray) -> np.ndarray:
             values = np.full((len(NAMES), seeds, labels + 1, W.shape[1]), np.nan)
-            counts = _resampled(self.counts, W)
+            counts = weighted_counts(self.counts, W)
             for m, name in enumerate(RATES):
                 values[m, :, :-1] = getattr(Confusion(*counts), name)
-            site = _resampled(self.site_counts, W) if cell.weighted else counts
+            site = weighted_counts(self.site_counts, W) if cell.weighted else counts
             values[NAMES.index("precision_site"), :, :-1] = Confusion(*site).precision
             for (s, k), ranking in rankings.items():
                 values[len(RATES) : len(RATES) + len(RANKED), s, k] = ranking.values(W, tuple(RANKED))
             if used.any():
                 values[:, :, -1] = values[:, :, :-1][:, :, used].mean(axis=2)
                 for name, (cells, what) in pooled.items():
-                    values[NAMES.index(name), :, -1] = getattr(Confusion(*_resampled(cells[:, None], W)[:, :, 0]), what)
+                    values[NAMES.index(name), :, -1] = getattr(
+                        Confusion(*weighted_counts(cells[:, None], W)[:, :, 0]), what
+                    )
             return values
 
         return evaluate
 
 
-def _resampled(counts: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return counts (4, S, L, c) from counts (S, L, 4, groups) and weights (groups, c)."""
+def weighted_counts(counts: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Return counts (4, S, L, draws) from counts (S, L, 4, groups) under weights (groups, draws)."""
     with np.errstate(invalid="ignore"):  # the counts of an undefined threshold are NaN
         cells = counts.reshape(-1, counts.shape[-1]) @ W
     return np.moveaxis(cells.reshape(*counts.shape[:3], -1), 2, 0)

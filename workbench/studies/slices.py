@@ -23,6 +23,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -31,8 +33,9 @@ from scipy import stats
 from workbench.metrics import intervals
 from workbench.metrics.classification import Confusion
 from workbench.schema import WorkbenchError, unknown
+from workbench.studies.parallel import each
 from workbench.studies.predictions import Run, Scores
-from workbench.studies.resampled import Cell, Seen
+from workbench.studies.resampled import Cell, Seen, weighted_counts
 from workbench.studies.slicing import OTHER, STANDARD, UNKNOWN, banded
 
 RATES = ("precision", "recall", "false_positive_rate")
@@ -100,24 +103,29 @@ def sliced(runs: Sequence[Run], cell: Cell, settings: Any) -> list[dict]:
     parts = list(slices_of(runs[0].sets[cell.test], settings.slices))
     if not parts:
         return []
-    seen, few, alpha = {run.alias: Seen(run, cell) for run in runs}, settings.few, settings.alpha
-    draws = _draws(seen, parts, cell, settings.slice_resamples, few)
-    found = []
-    for alias, one in seen.items():
-        rows = []
-        for i, part in enumerate(parts):
-            for k, label in enumerate(one.run.labels):
-                row = _place(one.cell, part, k, few)
-                if row["n"]:
-                    values = _values(one, part, k, {kind: made[alias][i, :, k] for kind, made in draws.items()}, alpha)
-                    row = {"model": alias, "label": label, **row, **values}
-                    _test(one, part, k, row, few)
-                    row["gap"] = _gap(row)
-                    rows.append(row)
-        _correct(rows)
-        found += rows
+    seen = [Seen(run, cell) for run in runs]
+    share = sum(part.rows.mean() for part in parts)
+    size = settings.slice_resamples * share * sum(one.ranks.size for one in seen)
+    found = list(chain(*each(partial(_of_model, parts=parts, settings=settings), seen, size)))
     worst = [-math.inf if math.isnan(row["gap"]) else row["gap"] for row in found]
     return [found[i] for i in sorted(range(len(found)), key=lambda i: -worst[i])]
+
+
+def _of_model(one: Seen, parts: Sequence[Slice], settings: Any) -> list[dict]:
+    """Return the rows of one model, as `sliced` has them."""
+    few, rows = settings.few, []
+    draws = _draws(one, parts, settings.slice_resamples, few)
+    for i, part in enumerate(parts):
+        for k, label in enumerate(one.run.labels):
+            row = _place(one.cell, part, k, few)
+            if row["n"]:
+                values = _values(one, part, k, {kind: made[i, :, k] for kind, made in draws.items()}, settings.alpha)
+                row = {"model": one.run.alias, "label": label, **row, **values}
+                _test(one, part, k, row, few)
+                row["gap"] = _gap(row)
+                rows.append(row)
+    _correct(rows)
+    return rows
 
 
 def _place(cell: Cell, part: Slice, k: int, few: int) -> dict[str, Any]:
@@ -132,29 +140,24 @@ def _place(cell: Cell, part: Slice, k: int, few: int) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------ resamples
 
 
-def _draws(seen: dict[str, Seen], parts: Sequence[Slice], cell: Cell, resamples: int, few: int) -> dict[str, dict]:
-    """Return kind ("inside", "rest", "areas") -> alias -> (parts, metrics, L, 1 + resamples), means over seeds.
+def _draws(one: Seen, parts: Sequence[Slice], resamples: int, few: int) -> dict[str, np.ndarray]:
+    """Return kind ("inside", "rest", "areas") -> (parts, metrics, L, 1 + resamples), means over seeds.
 
     The sample itself comes first; all parts and models are resampled by the same draws of groups.
     """
-    blocks: dict[str, dict[str, list]] = {kind: {alias: [] for alias in seen} for kind in ("inside", "rest", "areas")}
-    counts = {alias: [_counts(one, part.rows) for part in parts] for alias, one in seen.items()}
-    ranked = {alias: [_rankings(one, part.rows, few) for part in parts] for alias, one in seen.items()}
+    cell, blocks = one.cell, {"inside": [], "rest": [], "areas": []}
+    counts = [_counts(one, part.rows) for part in parts]
+    ranked = [_rankings(one, part.rows, few) for part in parts]
     chunk = int(np.clip(10_000_000 // max(cell.groups, 1), 16, _CHUNK))
     for W in intervals.bootstrap_weights(cell.groups, resamples, seed=cell.seed, chunk=chunk):
         inner = [np.ascontiguousarray(W[np.unique(cell.codes[part.rows])]) for part in parts]
-        for alias, one in seen.items():
-            whole = _weighted(one.counts, W)
-            inside = [_weighted(part, w) for part, w in zip(counts[alias], inner, strict=True)]
-            blocks["inside"][alias].append(np.stack([_rates(part) for part in inside]))
-            blocks["rest"][alias].append(np.stack([_rates(whole - part) for part in inside]))
-            first = not blocks["areas"][alias]
-            areas = [_areas(part, w, first) for part, w in zip(ranked[alias], inner, strict=True)]
-            blocks["areas"][alias].append(np.stack(areas))
-    return {
-        kind: {alias: np.concatenate(pieces, axis=-1) for alias, pieces in made.items()}
-        for kind, made in blocks.items()
-    }
+        whole = weighted_counts(one.counts, W)
+        inside = [weighted_counts(part, w) for part, w in zip(counts, inner, strict=True)]
+        first = not blocks["areas"]
+        blocks["inside"].append(np.stack([_rates(part) for part in inside]))
+        blocks["rest"].append(np.stack([_rates(whole - part) for part in inside]))
+        blocks["areas"].append(np.stack([_areas(part, w, first) for part, w in zip(ranked, inner, strict=True)]))
+    return {kind: np.concatenate(pieces, axis=-1) for kind, pieces in blocks.items()}
 
 
 def _counts(one: Seen, rows: np.ndarray) -> np.ndarray:
@@ -179,13 +182,6 @@ def _rankings(one: Seen, rows: np.ndarray, few: int) -> np.ndarray:
             ranking = intervals.Ranking.build(y[:, k], ranks[s, :, k], codes, len(present), known=known[:, k])
             found[s, k] = (ranking, positives >= few)
     return found
-
-
-def _weighted(counts: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return counts (4, S, L, draws) from counts (S, L, 4, groups) under weights (groups, draws)."""
-    with np.errstate(invalid="ignore"):  # the counts of an undefined threshold are NaN
-        cells = counts.reshape(-1, counts.shape[-1]) @ W
-    return np.moveaxis(cells.reshape(*counts.shape[:3], -1), 2, 0)
 
 
 def _rates(counts: np.ndarray) -> np.ndarray:
