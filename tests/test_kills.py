@@ -23,7 +23,7 @@ from workbench.features.inventory import dim_of
 from workbench.features.shards import Shards
 
 MODELS = ["image-clip", "prior", "text-tfidf"]
-KILLS = int(os.environ.get("WORKBENCH_KILLS", "6"))
+KILLS = int(os.environ.get("WORKBENCH_KILLS", "3"))
 PASSING = {"made_from", "ms_per_post", "fit_seconds", "peak_mb", "seconds", "runs"}  # times, and what names them
 
 
