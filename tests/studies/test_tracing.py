@@ -64,6 +64,14 @@ def test_a_difference_leads_to_both_runs_and_its_p_is_computed_again(study):
     assert "p_holm" in links[0].found
 
 
+def test_a_slice_is_computed_again_too(study):
+    comparison = json.loads((study.folder / "comparison.json").read_text())
+    address = next(one for one, table, _ in addresses.rows(comparison) if table == "slices" and "/cross/" in one)
+    links = tracing.chain(study, address)
+    assert links[0].check == "agrees: computed again from the predictions"
+    assert [link.found.split()[0] for link in links if link.what == "run"] == ["cross"]
+
+
 def test_a_number_that_was_changed_differs(study):
     path = study.folder / "comparison.json"
     comparison = json.loads(path.read_text())

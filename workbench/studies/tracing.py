@@ -74,7 +74,8 @@ def _find(comparison: dict[str, Any], address: str, study: str) -> tuple[str, di
     below = [one for one in found if one.startswith(f"{address.rstrip('/')}/")]
     near = below[:12] or difflib.get_close_matches(address, found, n=3, cutoff=0.5) or list(found)[:3]
     raise WorkbenchError(
-        f"study {study!r} has no number {address!r}; an address is TEST/VIEW/LABEL/MODEL/METRIC, such as: "
+        f"study {study!r} has no number {address!r}; an address is TEST/VIEW/LABEL/MODEL/METRIC, or begins with slice, "
+        f"identity or suite, such as: "
         f"{', '.join(near)}"
     )
 
@@ -83,7 +84,8 @@ def _value(row: dict[str, Any]) -> str:
     """The number with its interval, and on how many posts it stands."""
     said = [f"{name} {row[name]:.6g}" for name in (*_NUMBERS, "seed_sd") if row.get(name) is not None]
     if row.get("n") is not None:
-        said.append(f"on {row['n']} posts with {row['positives']} positives{' (few)' if row['few'] else ''}")
+        positives = f" with {row['positives']} positives" if "positives" in row else ""
+        said.append(f"on {row['n']} posts{positives}{' (few)' if row['few'] else ''}")
     return ", ".join(said) if said else "undefined"
 
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import pandas as pd
 
 from workbench.metrics.bias import KINDS
-from workbench.studies import wording
+from workbench.studies import addresses, wording
 from workbench.studies.predictions import Run
-from workbench.studies.sections.section import Section, shown_models, winner
+from workbench.studies.sections.section import Section, addressed, shown_models, winner
 
 _COLUMNS = {"subgroup_auc": "subgroup AUC", "bpsn_auc": "BPSN AUC", "bnsp_auc": "BNSP AUC"}
 
@@ -56,6 +56,7 @@ def _worst(best: str, rows: Sequence[dict]) -> str:
 
 
 def _table(rows: Sequence[dict], test: str) -> pd.DataFrame:
+    rows = [row for row in rows if row["test"] == test]
     lines = [
         {
             "model": row["model"],
@@ -66,9 +67,9 @@ def _table(rows: Sequence[dict], test: str) -> pd.DataFrame:
             **{_COLUMNS[kind]: wording.interval(row[kind]) for kind in KINDS},
         }
         for row in rows
-        if row["test"] == test
     ]
-    return pd.DataFrame(lines).set_index(["model", "label", "identity"]).rename_axis([None] * 3)
+    frame = pd.DataFrame(lines).set_index(["model", "label", "identity"]).rename_axis([None] * 3)
+    return addressed(frame, [addresses.of_identity(row) for row in rows], {_COLUMNS[kind]: kind for kind in KINDS})
 
 
 def _summaries(rows: Sequence[dict]) -> pd.DataFrame:

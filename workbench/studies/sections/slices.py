@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from workbench.studies import wording
+from workbench.studies import addresses, wording
 from workbench.studies.predictions import Run
-from workbench.studies.sections.section import Section, shown_models, winner
+from workbench.studies.sections.section import Section, addressed, shown_models, winner
 
 SHOWN = 15
 _TESTED = {"recall": -1, "false_positive_rate": 1}  # which way a difference hurts
@@ -62,7 +62,7 @@ def _prose(best: str, found: Sequence[dict], rows: Sequence[dict], alpha: float)
 
 
 def _worst(found: Sequence[dict]) -> pd.DataFrame:
-    return _frame(
+    frame = _frame(
         [
             {
                 "slice": _name(one),
@@ -79,13 +79,14 @@ def _worst(found: Sequence[dict]) -> pd.DataFrame:
         ],
         ["slice"],
     )
+    return addressed(frame, [f"{addresses.of_slice(one)}/{one['rate']}" for one in found], {"there": ""})
 
 
 def _full(rows: Sequence[dict], column: str, shown: Sequence[str]) -> pd.DataFrame:
     """Every slice of one column, of the shown models."""
     chosen = [row for row in rows if row["column"] == column and row["model"] in shown]
     chosen.sort(key=lambda row: (row["label"], row["slice"], shown.index(row["model"])))
-    return _frame(
+    frame = _frame(
         [
             {
                 "label": wording.label(row["label"]),
@@ -105,6 +106,8 @@ def _full(rows: Sequence[dict], column: str, shown: Sequence[str]) -> pd.DataFra
         ],
         ["label", "slice", "model"],
     )
+    cells = {wording.column(name): name for name in ("precision", *_TESTED, "average_precision", "roc_auc")}
+    return addressed(frame, [addresses.of_slice(row) for row in chosen], cells)
 
 
 def _frame(lines: list[dict], index: list[str]) -> pd.DataFrame:

@@ -11,8 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from workbench.metrics import diagrams
-from workbench.studies import wording
-from workbench.studies.sections.section import Section
+from workbench.studies import addresses, wording
+from workbench.studies.sections.section import Section, addressed
 
 _HALVES = {"harmful": "harmful cases caught", "harmless": "harmless cases passed", "all": "right in all"}
 _SAYS = {"harmful": "to catch", "harmless": "to pass"}
@@ -57,8 +57,10 @@ def _halves(rows: list[dict[str, Any]]) -> pd.DataFrame:
 def _parts(rows: list[dict[str, Any]], what: str) -> pd.DataFrame:
     """One line per functionality or target and half, one column per model."""
     lines: dict[tuple[str, str], dict[str, str]] = {}
+    places: dict[tuple[str, str], str] = {}
     for row in rows:
         for part in row[what]:
+            places[part["name"], _SAYS[part["gold"]]] = addresses.of_suite(row, what, part)
             few = " few" if part["few"] else ""
             line = lines.setdefault((part["name"], _SAYS[part["gold"]]), {"cases": f"{part['n']:,}{few}"})
             if part.get("note"):
@@ -66,7 +68,8 @@ def _parts(rows: list[dict[str, Any]], what: str) -> pd.DataFrame:
             line[row["model"]] = _share(part)
     table = pd.DataFrame.from_dict(lines, orient="index")
     table.index = pd.MultiIndex.from_tuples(table.index)
-    return table.fillna("")
+    models = [row["model"] for row in rows]
+    return addressed(table.fillna(""), list(places.values()), {model: addresses.path(model) for model in models})
 
 
 def _drawn(rows: list[dict[str, Any]], theme: str) -> Figure:
