@@ -226,6 +226,12 @@ def test_a_fragment_is_a_section_with_its_style(comparison, runs):
     assert len(page.all("img")) == len(page.all("style")) == 1
 
 
+def test_the_contents_lead_to_the_sections(comparison, runs):
+    shown = report.sections(comparison, runs)
+    page = Page(report.contents(shown))
+    assert [link["href"] for link in page.all("a")] == [f"#{section.key}" for section in shown]
+
+
 @pytest.fixture(scope="module")
 def browser():
     path = shutil.which("chromium")

@@ -1,6 +1,6 @@
 """A comparison as a page: the sections of `sections`, in one HTML file that asks for nothing from any network.
 
-Notebook 04 shows the same sections one by one (`fragment`).
+Notebook 04 shows the same list of them and the same sections one by one (`contents`, `fragment`).
 """
 
 from __future__ import annotations
@@ -49,6 +49,11 @@ def posts_of(corpus: dict[str, Any], runs: Sequence[Run]) -> pa.Table | None:
 def fragment(section: Section) -> str:
     """Return a section as HTML for a notebook, its figures drawn for a light page."""
     return gallery.style() + _render("section.html", section=section, picture=_light)
+
+
+def contents(shown: Sequence[Section]) -> str:
+    """Return a list of sections as HTML for a notebook, each leading to where `fragment` has put it."""
+    return _render("contents.html", sections=shown)
 
 
 def _render(template: str, **values: Any) -> str:
