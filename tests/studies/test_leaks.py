@@ -78,5 +78,8 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
     section = crossings([run])
     assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 4", "2", ""]
     assert "near-duplicate clips" in section.prose
+    assert "in no set" not in section.prose
+    (run.folder / "metrics.json").write_text(json.dumps(metrics | {"dropped": 1200}), encoding="utf-8")
+    assert "1,200 posts are in no set" in crossings([run]).prose
     (run.folder / "metrics.json").write_text(json.dumps(metrics | {"digests": {"corpus": "other"}}), encoding="utf-8")
     assert "near-duplicate texts" not in crossings([run]).tables[""].index

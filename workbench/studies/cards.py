@@ -186,6 +186,8 @@ def _posts(comparison: dict[str, Any], runs: Sequence[Run], told: Sequence[dict[
     for name, scores in runs[0].sets.items():
         groups = len(set(scores.group.tolist()))
         yield f"- {name}: {len(scores.post_id):,} posts in {groups:,} groups, {scores.paired.sum():,} of text and media"
+    if dropped := next((one["metrics"]["dropped"] for one in told if one["metrics"].get("dropped")), 0):
+        yield f"- in no set, as their group stands on both sides of the cut: {dropped:,}"
     yield from ("", "## Labels", "", "| label | set | known | harmful |", "|---|---|---|---|")
     for k, label in enumerate(runs[0].labels):
         for name, scores in runs[0].sets.items():

@@ -36,6 +36,11 @@ def crossings(runs: Sequence[Run]) -> Section | None:
     left = [counted(name, 2)[2:] for name in LOOKS if name not in found]
     if left:
         prose += f" Not looked for before these runs: {', '.join(left)}; `workbench audit` does."
+    if metrics.get("dropped"):
+        prose += (
+            f" {metrics['dropped']:,} posts are in no set: the cut, by community or time, would have put some of their "
+            "group on its other side."
+        )
     return Section("crossings", "Does the same post stand on both sides of the split?", prose, {}, tables)
 
 
