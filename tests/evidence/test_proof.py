@@ -66,7 +66,7 @@ def test_small_samples_are_tabulated_and_not_judged(claims):
 
 def test_the_same_worlds_in_two_processes_give_the_same_claims():
     few = REDUCED.model_copy(
-        update={"worlds": 20, "smaller": (), "resamples": 100, "draws": 99, "population": 20_000, "pairs": 0}
+        update={"worlds": 20, "smaller": (), "resamples": 100, "draws": 99, "population": 20_000, "pairs": None}
     )
     one, two = (proof.prove(few.model_copy(update={"jobs": jobs})) for jobs in (1, 2))
     assert {claim.what: claim.hits for claim in one} == {claim.what: claim.hits for claim in two}

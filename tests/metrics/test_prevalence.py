@@ -201,6 +201,27 @@ def test_what_cannot_be_estimated_is_undefined():
 # --------------------------------------------------------------------------------------------- which shift it can be
 
 
+def test_a_post_of_weight_two_is_two_posts_of_its_group():
+    rng = np.random.default_rng(4)
+    y, score, weight = rng.random(300) < 0.3, rng.random(300), rng.integers(1, 3, 300)
+    score, target, group = score + 0.5 * y, rng.random(200), np.arange(300)
+    again = np.repeat(group, weight)
+    found = prevalence.estimate_from_flags(y, score, target, group=group, weight=weight)
+    twice = prevalence.estimate_from_flags(y[again], score[again], target, group=group[again])
+    np.testing.assert_allclose(found, twice)
+
+
+def test_weights_undo_a_sample_that_label_shift_alone_does_not_explain():
+    rng = np.random.default_rng(5)
+    easy, y = rng.random(6000) < 0.5, rng.random(6000) < 0.3
+    score = rng.normal(size=6000) + np.where(y, np.where(easy, 3.0, -3.0), 0.0)
+    kept = easy | (rng.random(6000) < 0.25)  # what is hard is sampled once in four times
+    weight = np.where(easy, 1.0, 4.0)[kept]
+    sampled = {"y": y[kept], "score": score[kept], "target": score}
+    assert prevalence.label_shift_test(**sampled) < 0.001
+    assert prevalence.label_shift_test(**sampled, weight=weight) > 0.01
+
+
 def test_label_shift_passes_its_test_and_a_new_kind_of_harmless_post_does_not():
     p_values, caught = [], 0
     for seed in range(120):

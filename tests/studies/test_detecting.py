@@ -10,6 +10,7 @@ from workbench.schema import Taxonomy, WorkbenchError
 from workbench.studies import training
 from workbench.studies.config import StudyConfig
 from workbench.studies.detecting import detect
+from workbench.studies.runs import plan
 
 CORPUS = {"source": "synthetic", "posts": 1500, "seed": 4, "modalities": ["text"]}
 
@@ -43,6 +44,17 @@ def test_without_options_there_is_no_detector_and_scores_never_change(made):
     assert detect(plain, material, {}, store) == plain
     watched = detect(plain, material, {"encoder": "tiny"}, store)
     assert [one.moderator.model_id for one in watched] == [one.moderator.model_id for one in plain]
+
+
+def test_the_detectors_encoder_is_part_of_what_a_run_depends_on(tmp_path):
+    study = tmp_path / "study.yaml"
+    text = "question: Which one?\ncorpus: {source: synthetic, posts: 100}\nmodels: [{name: prior}]\n"
+    study.write_text(f"{text}unusual: {{encoder: tiny}}\n")
+    (run,) = plan(StudyConfig.load(study))
+    assert any(name.startswith("weights data/weights/tiny") for name in run.inputs)
+    study.write_text(f"{text}unusual: {{encoder: {tmp_path}/nowhere}}\n")
+    with pytest.raises(WorkbenchError, match="nowhere"):
+        plan(StudyConfig.load(study))
 
 
 @pytest.mark.parametrize(("options", "said"), [({"at": 1.5}, "at"), ({"encodr": "tiny"}, "encodr")])

@@ -193,7 +193,7 @@ class Moderator:
         return self._changed(labels=kept, policy=self.policy.only(kept))
 
     def serve_at_prevalence(self, prevalence: Mapping[str, float]) -> Self:
-        """Return the same model with probabilities that hold at other shares of positives.
+        """Return the same model with probabilities that hold at other shares of positives; other labels' stay.
 
         Thresholds stay what they are as probabilities; precision and recall measured at them no longer hold.
         """
@@ -205,7 +205,7 @@ class Moderator:
                 raise WorkbenchError(f"it is not known at which prevalence the probabilities of {label!r} hold")
             if not 0 < share < 1:
                 raise WorkbenchError(f"the prevalence of {label!r} must be above 0 and below 1, not {share:g}")
-        changed = self._changed(serving=dict(prevalence))
+        changed = self._changed(serving={**self.serving, **prevalence})
         changed.__dict__.pop("model_id", None)
         digest = getattr(self, "_digest", None)
         if digest:

@@ -197,12 +197,15 @@ def alert_interval(prevalence: float, recall: Estimate, fpr: Estimate) -> Estima
 # ------------------------------------------------------------------------------ how frequent harm is where none is told
 
 
-def estimate_from_flags(y, score, target, *, group=None, target_group=None, alpha: float = 0.05) -> Estimate:
+def estimate_from_flags(
+    y, score, target, *, group=None, weight=None, target_group=None, alpha: float = 0.05
+) -> Estimate:
     """Return the prevalence among target posts, from scores (m,) there and labelled posts y, score (n,) of a source.
 
     Black-box shift estimation for two classes: mean target score = pi * mean score of harmful + (1 - pi) * mean score
-    of harmless source posts. Scores are flags (0 or 1) or probabilities; they need not hold. The interval is the delta
-    method's with groups as units; the value is cut to [0, 1]. NaN where the scores tell the classes not apart at all.
+    of harmless source posts. Scores are flags (0 or 1) or probabilities; they need not hold. weight (n,): what a source
+    post stands for, where they were sampled otherwise than the target. The interval is the delta method's with groups
+    as units; the value is cut to [0, 1]. NaN where the scores tell the classes not apart at all.
 
     >>> y, flags = [1] * 100 + [0] * 100, [1] * 80 + [0] * 20 + [1] * 10 + [0] * 90
     >>> round(estimate_from_flags(y, flags, [1] * 24 + [0] * 76).value, 3)  # 0.24 = 0.2 * 0.8 + 0.8 * 0.1
@@ -210,10 +213,11 @@ def estimate_from_flags(y, score, target, *, group=None, target_group=None, alph
     """
     y, score, target = np.asarray(y) > 0.5, np.asarray(score, dtype=np.float64), np.asarray(target, dtype=np.float64)
     group = np.arange(len(y)) if group is None else np.asarray(group)
+    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
     target_group = np.arange(len(target)) if target_group is None else np.asarray(target_group)
-    r, r_variance = _mean(score[y], group[y])
-    f, f_variance = _mean(score[~y], group[~y])
-    q, q_variance = _mean(target, target_group)
+    r, r_variance = _mean(score[y], group[y], weight[y])
+    f, f_variance = _mean(score[~y], group[~y], weight[~y])
+    q, q_variance = _mean(target, target_group, np.ones(len(target)))
     if math.isnan(r + f + q) or r == f:
         return Estimate(math.nan, math.nan, math.nan)
     value = (q - f) / (r - f)
@@ -222,14 +226,14 @@ def estimate_from_flags(y, score, target, *, group=None, target_group=None, alph
     return Estimate(*(float(np.clip(x, 0, 1)) for x in (value, value - reach, value + reach)))
 
 
-def _mean(values: np.ndarray, group: np.ndarray) -> tuple[float, float]:
-    """Return the mean of values (n,) and its variance with groups as units; NaN without values."""
-    if not len(values):
+def _mean(values: np.ndarray, group: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
+    """Return the weighted mean of values (n,) and its variance with groups as units; NaN without values."""
+    if not weight.sum() > 0:
         return math.nan, math.nan
     codes, groups = group_codes(group)
-    mean = float(values.mean())
-    off = np.bincount(codes, weights=values - mean)
-    return mean, float(np.sum(off**2) * groups / max(groups - 1, 1) / len(values) ** 2)
+    mean = float(np.average(values, weights=weight))
+    off = np.bincount(codes, weights=weight * (values - mean))
+    return mean, float(np.sum(off**2) * groups / max(groups - 1, 1) / weight.sum() ** 2)
 
 
 def estimate_from_probabilities(prob, prevalence: float, *, group=None, alpha: float = 0.05) -> Estimate:
@@ -263,24 +267,26 @@ def estimate_from_probabilities(prob, prevalence: float, *, group=None, alpha: f
 # ------------------------------------------------------------------------------------------- does the assumption hold
 
 
-def label_shift_test(y, score, target, *, group=None, target_group=None, bins: int = 8) -> float:
+def label_shift_test(y, score, target, *, group=None, weight=None, target_group=None, bins: int = 8) -> float:
     """Return p of "target posts are a mixture of the source's harmful and harmless posts, in some proportion".
 
-    y, score (n,): labelled source posts; target (m,): scores of unlabelled posts. Under label shift the shares of
-    target posts in bins of the score are pi * those of harmful + (1 - pi) * those of harmless source posts; the least
-    chi-square over pi of the rest, with the covariance of all three between groups, has bins - 2 degrees of freedom
-    where every bin is used. A small p says that something else has changed as well; a large one proves nothing. NaN
-    where a class has fewer than 5 posts a bin.
+    y, score, weight (n,): labelled source posts; target (m,): scores of unlabelled posts. Under label shift the shares
+    of target posts in bins of the score are pi * those of harmful + (1 - pi) * those of harmless source posts; the
+    least chi-square over pi of the rest, with the covariance of all three between groups, has bins - 2 degrees of
+    freedom where every bin is used. A small p says that something else has changed as well; a large one proves nothing.
+    NaN where a class has fewer than 5 posts a bin.
     """
     y, score, target = np.asarray(y) > 0.5, np.asarray(score, dtype=np.float64), np.asarray(target, dtype=np.float64)
     group = np.arange(len(y)) if group is None else np.asarray(group)
+    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
     target_group = np.arange(len(target)) if target_group is None else np.asarray(target_group)
     # half of the edges from harmful posts, half from all: rare harm would leave its bins empty
     points = np.linspace(0, 1, bins // 2 + 1)[1:-1]
     edges = np.unique(np.r_[np.quantile(score[y], points), np.quantile(score, points)]) if y.any() else np.zeros(0)
     if not len(edges) or min(int(y.sum()), int((~y).sum()), len(target)) < 5 * (len(edges) + 1):
         return math.nan
-    samples = [(score[y], group[y]), (score[~y], group[~y]), (target, target_group)]
+    samples = [(score[side], group[side], weight[side]) for side in (y, ~y)]
+    samples.append((target, target_group, np.ones(len(target))))
     (h1, v1), (h0, v0), (ht, vt) = (_histogram(*one, edges) for one in samples)
 
     def chi_square(pi: float) -> float:
@@ -292,14 +298,16 @@ def label_shift_test(y, score, target, *, group=None, target_group=None, bins: i
     return float(stats.chi2.sf(found.fun, max(len(edges) - 1, 1)))
 
 
-def _histogram(score: np.ndarray, group: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _histogram(
+    score: np.ndarray, group: np.ndarray, weight: np.ndarray, edges: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the shares of posts (bins,) between edges and their covariance (bins, bins), groups being the units."""
-    cell = np.searchsorted(edges, score, side="right")
+    cell, bins = np.searchsorted(edges, score, side="right"), len(edges) + 1
     codes, groups = group_codes(group)
-    counts = np.bincount(codes * (len(edges) + 1) + cell, minlength=groups * (len(edges) + 1)).reshape(groups, -1)
-    shares = counts.sum(axis=0) / len(score)
+    counts = np.bincount(codes * bins + cell, weights=weight, minlength=groups * bins).reshape(groups, -1)
+    shares = counts.sum(axis=0) / weight.sum()
     off = counts - counts.sum(axis=1, keepdims=True) * shares
-    return shares, off.T @ off * groups / max(groups - 1, 1) / len(score) ** 2
+    return shares, off.T @ off * groups / max(groups - 1, 1) / weight.sum() ** 2
 
 
 class ShiftKind(NamedTuple):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
 from workbench.decisions.unusual import Unusual, UnusualOptions
+from workbench.features import encoder_files
 from workbench.features.store import FeatureStore
 from workbench.schema import inputs
 from workbench.studies.training import Material, Ready
@@ -20,6 +22,11 @@ class DetectorOptions(UnusualOptions):
     at: float = Field(
         0.99, gt=0, lt=1, description="A person looks at posts more unusual than this share of validation posts."
     )
+
+
+def files(unusual: Mapping[str, Any]) -> list[Path]:
+    """Return the files that a detector's encoder is read from; raises WorkbenchError where there are none."""
+    return encoder_files(DetectorOptions.parse(dict(unusual), "unusual").encoder)
 
 
 def detect(ready: Sequence[Ready], material: Material, unusual: Mapping[str, Any], store: FeatureStore) -> list[Ready]:

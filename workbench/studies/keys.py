@@ -194,7 +194,10 @@ class Inputs:
                 found.update(_flat(f"parameter {parameter}", value, top=True))
         found.update({f"data {label}": self._digest(config) for label, config in _data(resolved).items()})
         found["taxonomy"] = self.taxonomy.fingerprint
-        for path in self.models.artefacts(name, options):
+        files = list(self.models.artefacts(name, options))
+        if asked := resolved.get("unusual"):
+            files += importlib.import_module("workbench.studies.detecting").files(asked)
+        for path in files:
             found.update(_weights(Path(path)))
         found.update({f"version {label}": _minor(package) for label, package in VERSIONS.items()})
         found["device"] = self.device

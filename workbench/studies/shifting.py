@@ -31,11 +31,16 @@ from workbench.studies.predictions import Run, load_run
 _TEST = "test"
 
 
+DOUBT = 0.01
+"""Below this p of the label shift test nothing is to be concluded from the estimates."""
+
+
 class Shift(NamedTuple):
     """What is estimated of one label's share among posts without labels.
 
     tested: its share among the labelled test posts; by_flags, by_probabilities: two estimates of its share there;
-    p: of "only the share has changed"; class_weight: what a harmful training post counts for to stand for it.
+    p: of "only the share has changed"; class_weight: what a harmful training post counts for, against a harmless one,
+    where training posts shall stand for those posts. NaN where it cannot be told.
     """
 
     label: str
@@ -45,9 +50,19 @@ class Shift(NamedTuple):
     p: float
     class_weight: float
 
+    @property
+    def doubtful(self) -> bool:
+        """Whether something beside the share has changed."""
+        return self.p < DOUBT
 
-def shift(run: Run, seed: int, decided: pd.DataFrame, holds_at: dict[str, float | None]) -> list[Shift]:
+
+_UNTOLD = Estimate(math.nan, math.nan, math.nan)
+
+
+def shift(run: Run, seed: int, decided: pd.DataFrame, holds_at: Mapping[str, float | None]) -> list[Shift]:
     """Return the estimates of every label for which there are test posts of both kinds and decided posts.
+
+    Test posts count by their weights, so that they stand for the site where they were sampled otherwise.
 
     decided: a column `p_<label>` each, NaN where a post was not read; holds_at: at which share probabilities hold.
     """
@@ -55,22 +70,21 @@ def shift(run: Run, seed: int, decided: pd.DataFrame, holds_at: dict[str, float 
     found = []
     for k, label in enumerate(run.labels):
         prob, cut = scores.prob[at, :, k], run.thresholds[at, k]
-        there = decided[f"p_{label}"].dropna().to_numpy() if f"p_{label}" in decided else np.zeros(0)
+        there = decided[f"p_{label}"].dropna().to_numpy(np.float64) if f"p_{label}" in decided else np.zeros(0)
         use = scores.known[:, k] & ~np.isnan(prob)
-        y, prob, group = scores.y[use, k], prob[use], scores.group[use]
-        if not len(there) or not y.any() or y.all() or math.isnan(cut):
+        y, prob, about = scores.y[use, k], prob[use], {"group": scores.group[use], "weight": scores.weight[use]}
+        if not len(there) or not y.any() or y.all():
             continue
-        base, tested = holds_at.get(label), float(y.mean())
-        by_flags = rates.estimate_from_flags(y, prob >= cut, there >= cut, group=group)
-        by_probabilities = (
-            rates.estimate_from_probabilities(there, base) if base and 0 < base < 1 else Estimate(*[math.nan] * 3)
-        )
+        base, trained = holds_at.get(label), float(run.prevalence[k])
+        by_flags = _UNTOLD if math.isnan(cut) else rates.estimate_from_flags(y, prob >= cut, there >= cut, **about)
+        known = base is not None and 0 < base < 1
+        by_probabilities = rates.estimate_from_probabilities(there, base) if known else _UNTOLD
         weight = math.nan
-        trained = float(run.prevalence[k])
         if 0 < by_flags.value < 1 and 0 < trained < 1:
             harmful, harmless = rates.importance_weights([1, 0], trained, by_flags.value)
             weight = float(harmful / harmless)
-        p = rates.label_shift_test(y, prob, there, group=group)
+        tested = float(np.average(y, weights=about["weight"]))
+        p = rates.label_shift_test(y, prob, there, **about)
         found.append(Shift(label, tested, by_flags, by_probabilities, p, weight))
     return found
 
@@ -109,6 +123,8 @@ def shares(text: str) -> dict[str, float]:
     found: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         label, _, share = (side.strip() for side in part.partition("="))
+        if label in found:
+            raise WorkbenchError(f"prevalence names {label!r} twice; give each label one share")
         try:
             found[label] = float(share)
         except ValueError:
@@ -123,8 +139,8 @@ def move(folder: Path, prevalence: Mapping[str, float], out: Path) -> str:
     """
     if not prevalence:
         raise WorkbenchError("prevalence names no label; write it as in --prevalence abuse=0.01")
-    if out.resolve() == folder.resolve():
-        raise WorkbenchError(f"{out} is the bundle itself; name another folder for the new one")
+    if out.resolve().is_relative_to(folder.resolve()):
+        raise WorkbenchError(f"{out} is the bundle itself or within it; name another folder for the new one")
     moderator = Moderator.load(folder, store=FeatureStore(None, "cpu")).serve_at_prevalence(prevalence)
     moderator.save(out)
     return f"{moderator.model_id}: {out}"
@@ -137,13 +153,12 @@ def _lines(found: list[Shift]) -> Iterator[str]:
         yield f"  by flags          {_interval(one.by_flags)}"
         yield f"  by probabilities  {_interval(one.by_probabilities)}"
         if not math.isnan(one.p):
-            doubt = (
-                "something beside the share has changed: trust neither" if one.p < 0.01 else "nothing speaks against"
-            )
-            yield f"  that only the share has changed: p = {one.p:.3f}, {doubt}"
-        if not math.isnan(one.class_weight):
-            yield f"  to train for it, class_weight: {one.class_weight:.3g}"
-    shares = ",".join(f"{one.label}={one.by_flags.value:.3g}" for one in found if 0 < one.by_flags.value < 1)
+            so = "more than the share has changed, trust neither" if one.doubtful else "nothing speaks against it"
+            yield f"  that only the share has changed: p = {one.p:.3f}, {so}"
+        if not math.isnan(one.class_weight) and not one.doubtful:
+            yield f"  training for it: a harmful post weighs {one.class_weight:.3g} harmless ones (class_weight)"
+    sure = {one.label: f"{one.by_flags.value:.3g}" for one in found if not one.doubtful}
+    shares = ",".join(f"{label}={share}" for label, share in sure.items() if 0 < float(share) < 1)
     if shares:
         yield f"to serve there: workbench bundle move BUNDLE --prevalence {shares} -o FOLDER"
 
@@ -162,7 +177,7 @@ def _decided(path: Path) -> pd.DataFrame:
     """Return a file of decisions as a frame with `model_id`."""
     readers = {
         ".csv": lambda: pd.read_csv(path),
-        ".jsonl": lambda: pd.read_json(path, lines=True),
+        ".jsonl": lambda: pd.read_json(path, lines=True, precise_float=True),
         ".parquet": lambda: pq.read_table(path).to_pandas(),
     }
     if path.suffix.lower() not in readers:

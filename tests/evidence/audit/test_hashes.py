@@ -5,7 +5,7 @@ from __future__ import annotations
 import imagehash
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from workbench.evidence.audit.hashes import LOOSE, Views, agree, distances, near_pairs, thumbnail
 from workbench.evidence.proof.planted import EDITS
@@ -44,6 +44,33 @@ def test_cells_agree_under_a_logo_and_another_brightness_but_not_when_a_fifth_is
     several = np.stack([cells, brighter, covered, other, even])
     assert agree(np.stack([cells] * 5), several).tolist() == [True, True, True, False, False]
     assert agree(several, np.stack([cells] * 5)).tolist() == [True, True, True, False, False]
+
+
+def test_cells_agree_whichever_picture_is_first():
+    rng = np.random.default_rng(1)
+    cells = rng.integers(20, 236, (60, 256))
+    faint = np.clip(0.55 * cells + 40 + rng.normal(0, 3.2, cells.shape), 0, 255)
+    one, other = cells.astype(np.uint8), faint.astype(np.uint8)
+    assert agree(one, other).tolist() == agree(other, one).tolist()
+
+
+def test_drawings_on_the_same_ground_are_not_near():
+    rng = np.random.default_rng(2)
+    sketches = []
+    for _ in range(150):
+        image = Image.new("RGB", (128, 128), "white")
+        for _ in range(4):
+            points = [tuple(point) for point in rng.integers(24, 104, (5, 2)).tolist()]
+            ImageDraw.Draw(image).line(points, fill="black", width=3)
+        sketches.append(image)
+    i, _, _ = near_pairs(views(sketches))
+    assert len(i) == 0
+
+
+def test_many_copies_of_one_picture_are_told_by_their_hashes_alone(originals, monkeypatch):
+    monkeypatch.setattr("workbench.evidence.audit.hashes.agree", lambda a, b: np.zeros(len(a), bool))
+    i, _, _ = near_pairs(views([originals[0]] * 40))
+    assert len(i) == 40 * 39 / 2
 
 
 def test_the_hash_is_that_of_imagehash(originals):

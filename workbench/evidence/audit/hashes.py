@@ -7,7 +7,7 @@ A picture's hash are the signs of its 256 lowest spatial frequencies against the
 
 A logo or a sticker moves all low frequencies a little, and the hash with them. So where up to `LOOSE` bits differ, the
 pictures are held against each other cell by cell, `CELLS` by `CELLS` of them: they are near if all but a tenth of the
-cells agree once brightness and contrast are made equal.
+cells, and most of those that stand out from the ground, agree once brightness and contrast are made equal (`agree`).
 
 Edits that leave pictures near: JPEG at quality 50 and 20, half and one and a half times the size, another format,
 brightness and contrast by a fifth, crops of up to 3 % of each side, an opaque logo over up to 4 % of the picture.
@@ -28,12 +28,13 @@ from scipy.fft import dctn
 
 SIDE, PIXELS, BITS = 16, 64, 256
 DISTANCE, LOOSE = 32, 64
-CELLS, AGREE, LEVELS = 16, 0.9, 6.0
-"""Cells a side, the share of them that must agree, and within how many grey levels (of 256) two cells do."""
+CELLS, AGREE, STANDING, LEVELS = 16, 0.9, 0.65, 6.0
+"""Cells a side, the shares of all and of those that stand out that must agree, and the grey levels (of 256) between."""
 MARGIN = 0.03
 EVEN = 2.0
 """Standard deviation of grey levels (of 256) below which a picture shows nothing that could be compared."""
 _BLOCK = 1024
+_PAIRS = 10_000  # whose cells are compared at once
 
 
 class Views(NamedTuple):
@@ -107,7 +108,9 @@ def near_pairs(views: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             keep = owner[a] != owner[b]
             keep &= (a < b) | (most == DISTANCE)  # of a pair of whole pictures one order is enough
             a, b, apart = a[keep], b[keep], apart[keep].astype(np.int64)
-            near = (apart <= DISTANCE) | agree(cells[a], cells[b])
+            near = apart <= DISTANCE
+            loose = np.flatnonzero(~near)
+            near[loose] = agree(cells[a[loose]], cells[b[loose]])
             a, b, apart = owner[a[near]], owner[b[near]], apart[near]
             found.append(np.stack([np.minimum(a, b), np.maximum(a, b), apart]))
     pairs = np.concatenate(found, axis=1) if found else np.zeros((3, 0), np.int64)
@@ -120,10 +123,27 @@ def near_pairs(views: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return whether all but a tenth of the cells of pictures, uint8 (n, n_cells) each, agree, bool (n,).
 
-    Brightness and contrast of the one are fitted to the other by least squares, four times, each time to those cells
-    that fitted best, so that what was laid over a picture has no say.
+    Of the cells that stand out from an even ground in either picture most must agree too: grounds are alike in drawings
+    that have nothing else in common. Both directions must fit, so that the order of the pictures does not matter.
     """
-    x, y = a.astype(np.float32), b.astype(np.float32)
+    found = np.zeros(len(a), bool)
+    for at in range(0, len(a), _PAIRS):
+        x, y = (part[at : at + _PAIRS].astype(np.float32) for part in (a, b))
+        stands = np.zeros(x.shape, bool)
+        for part in (x, y):
+            stands |= np.abs(part - np.median(part, axis=1, keepdims=True)) > LEVELS
+        same = _alike(x, y) & _alike(y, x)
+        standing = (same & stands).sum(axis=1) >= STANDING * stands.sum(axis=1)
+        found[at : at + _PAIRS] = (same.mean(axis=1) >= AGREE) & standing
+    return found
+
+
+def _alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return which cells of y (n, n_cells) are those of x once brightness and contrast of x are fitted, bool.
+
+    The fit is by least squares, four times, each time to the cells that fitted best, so that what was laid over a
+    picture has no say; where it needs less than half or more than twice the contrast, no cell agrees.
+    """
     weight = np.ones_like(x)
     for _ in range(4):
         total = weight.sum(axis=1, keepdims=True)
@@ -132,6 +152,5 @@ def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         spread = (weight * dx**2).sum(axis=1, keepdims=True)
         slope = (weight * dx * dy).sum(axis=1, keepdims=True) / np.maximum(spread, 1e-6)
         left = np.abs(dy - slope * dx)
-        weight = (left <= np.quantile(left, AGREE, axis=1, keepdims=True)).astype(np.float32) if left.size else weight
-    # A slope near 0 would let any picture agree with one that is almost even.
-    return ((left <= LEVELS).mean(axis=1) >= AGREE) & (slope[:, 0] > 0.5) & (slope[:, 0] < 2)
+        weight = (left <= np.quantile(left, AGREE, axis=1, keepdims=True)).astype(np.float32)
+    return (left <= LEVELS) & (slope > 0.5) & (slope < 2)

@@ -183,7 +183,7 @@ def _findings(sets: dict[str, pa.Table], relation: str, taxonomy: Taxonomy | Non
 
 
 def _clean(what: str, fresh: Sequence[Any], relations: Sequence[str], taxonomy: Taxonomy) -> Plant:
-    """Return how many of fresh posts, divided in halves, the gate names by any of the relations."""
+    """Return how many of fresh posts, divided in halves, the gate names, counted once for each of the relations."""
     kind, half = relations[0], len(fresh) // 2
     sets = {name: _posts(taxonomy, **{kind: part}) for name, part in (("train", fresh[:half]), ("test", fresh[half:]))}
-    return Plant(what, CLEAN, max(_findings(sets, one, taxonomy)["posts"] for one in relations), len(fresh))
+    return Plant(what, CLEAN, sum(_findings(sets, one, taxonomy)["posts"] for one in relations), len(fresh))

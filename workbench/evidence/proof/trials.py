@@ -31,7 +31,7 @@ class ProofOptions(Options):
     resamples: int = Field(1000, ge=100, description="Bootstrap resamples in each sample.")
     draws: int = Field(999, ge=99, description="Permutations in each sample.")
     population: int = Field(1_500_000, ge=10_000, description="Families that stand for all posts of the world.")
-    pairs: int = Field(500, ge=0, description="Leaks planted of each kind for the leak gate to find; 0: none.")
+    pairs: int | None = Field(500, ge=20, description="Leaks planted of each kind for the leak gate; null: none.")
     seed: int = Field(0, ge=0, description="Which samples.")
     jobs: int = Field(2, ge=1, description="Processes at once.")
 
