@@ -233,7 +233,7 @@ def gc(
 
 @bench.command("features")
 def bench_features(
-    out: Annotated[Path | None, typer.Option(help="Where the numbers go, as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer files: a look, not a result.")] = False,
     device: Device = "auto",
 ) -> None:
@@ -247,7 +247,7 @@ def bench_features(
 
 @bench.command("models")
 def bench_models(
-    out: Annotated[Path | None, typer.Option(help="Where the numbers go, as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Fewer posts: a look, not a result.")] = False,
     only: Annotated[str, typer.Option(help="Models to measure, by name, as in text-tfidf,clip-cross.")] = "",
     device: Device = "cpu",
@@ -263,7 +263,7 @@ def bench_models(
 
 @bench.command("intervals")
 def bench_intervals(
-    out: Annotated[Path | None, typer.Option(help="Where the numbers go, as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
 ) -> None:
     """Compare bootstrap intervals of ten models with a plain loop over resampled posts."""
     from workbench.bench.intervals import intervals as measure
@@ -274,7 +274,7 @@ def bench_intervals(
 @bench.command("report")
 def bench_report(
     harm: Annotated[float, typer.Option(help="Share of positives of each label.")] = 0.05,
-    out: Annotated[Path | None, typer.Option(help="Where the numbers go, as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
 ) -> None:
     """Say how long the report of ten models takes, and how large it is."""
     from workbench.bench.report import ReportBench
@@ -287,7 +287,7 @@ def bench_report(
 def prove(
     worlds: Annotated[int, typer.Option(min=20, help="Simulated worlds per setting.")] = 1000,
     jobs: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 2,
-    out: Annotated[Path | None, typer.Option(help="Where the claims go, as CSV.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the claims go, as CSV.")] = None,
 ) -> None:
     """Hold intervals and tests against worlds whose truth is known; exits with 1 where a claim fails."""
     from workbench.evidence.proof import ProofOptions, prove_aloud
