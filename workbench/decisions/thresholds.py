@@ -18,7 +18,7 @@ from workbench.decisions.policy import Chosen, LabelRule, Objective
 from workbench.metrics.classification import counts_at_thresholds
 from workbench.schema import Options, WorkbenchError, unknown
 
-DEFAULT = "default"
+DEFAULT, UNUSUAL = "default", "unusual"
 MIN_FLAGGED = 20  # a precision seen on fewer flagged posts promises nothing
 _SLACK = 1e-12  # a limit is met when it is met up to rounding
 
@@ -33,11 +33,11 @@ class LabelObjectives(Options):
 def objectives(given: Mapping[str, Any], labels: Sequence[str], where: str = "policy") -> dict[str, LabelObjectives]:
     """Return the objectives of each label from `{label or "default": {review: ..., remove: ...}}`.
 
-    What a label leaves out it takes from `default`, and what that leaves out has the built-in objective. Raises
-    WorkbenchError for an unknown label or objective.
+    What a label leaves out it takes from `default`, and what that leaves out has the built-in objective. What a policy
+    asks beside thresholds (`unusual`) is passed over. Raises WorkbenchError for an unknown label or objective.
     """
     for name in given:
-        if name not in (DEFAULT, *labels):
+        if name not in (DEFAULT, UNUSUAL, *labels):
             raise WorkbenchError(f"{where}: {unknown('label', name, (DEFAULT, *labels))}")
     shared, found = given.get(DEFAULT), {}
     LabelObjectives.parse(shared, f"{where}.{DEFAULT}")

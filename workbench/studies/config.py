@@ -47,9 +47,9 @@ def _budget(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _unusual(values: dict[str, Any]) -> dict[str, Any]:
-    if values:
-        importlib.import_module("workbench.studies.detecting").DetectorOptions.parse(values, "unusual")
+def _policy(values: dict[str, Any]) -> dict[str, Any]:
+    if "unusual" in values:
+        importlib.import_module("workbench.studies.detecting").asked(values)
     return values
 
 
@@ -69,14 +69,13 @@ class StudyConfig(Options):
     leaks: Annotated[dict[str, Any], AfterValidator(_leak_options)] = Field(
         {}, description="What stops the study (`fail_on`) and what may cross the split (`allow`: relation -> reason)."
     )
-    policy: dict[str, dict[str, Any]] = Field(
-        {}, description="What thresholds are chosen for: label or `default` -> objectives for `review` and `remove`."
+    policy: Annotated[dict[str, dict[str, Any]], AfterValidator(_policy)] = Field(
+        {},
+        description="What thresholds are chosen for: label or `default` -> objectives for `review` and `remove`; and "
+        "`unusual` -> a detector of posts unlike the training posts: `encoder`, and `at` from where a person looks.",
     )
     calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = Field(
         "auto", description="What makes probabilities of scores, per label; auto: chosen on validation."
-    )
-    unusual: Annotated[dict[str, Any], AfterValidator(_unusual)] = Field(
-        {}, description="A detector of posts unlike the training posts: `encoder`, and `at` from where a person looks."
     )
     seeds: tuple[StrictInt, ...] = Field((0,), min_length=1, description="Each run trains once per seed.")
     models: tuple[ModelEntry, ...] = Field(min_length=1, description="What is compared; each is one run.")

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
+from workbench.decisions.thresholds import UNUSUAL
 from workbench.decisions.unusual import Unusual, UnusualOptions
 from workbench.features import encoder_files
 from workbench.features.store import FeatureStore
@@ -24,26 +25,35 @@ class DetectorOptions(UnusualOptions):
     )
 
 
-def files(unusual: Mapping[str, Any]) -> list[Path]:
-    """Return the files that a detector's encoder is read from; raises WorkbenchError where there are none."""
-    return encoder_files(DetectorOptions.parse(dict(unusual), "unusual").encoder)
+def asked(policy: Mapping[str, Any]) -> DetectorOptions | None:
+    """Return the detector that a study's policy asks for, None where it asks for none.
 
-
-def detect(ready: Sequence[Ready], material: Material, unusual: Mapping[str, Any], store: FeatureStore) -> list[Ready]:
-    """Return the moderators with a detector that knows the training posts, and with policies that ask it.
-
-    unusual: `DetectorOptions`; empty for no detector. Scores and thresholds stay what they are. Raises WorkbenchError
-    for options that are none, and where no training or no validation post can be read.
+    Raises WorkbenchError for options that are none.
     """
-    if not unusual:
+    return DetectorOptions.parse(policy[UNUSUAL], f"policy.{UNUSUAL}") if UNUSUAL in policy else None
+
+
+def files(policy: Mapping[str, Any]) -> list[Path]:
+    """Return the files that the detector's encoder is read from; raises WorkbenchError where there are none."""
+    options = asked(policy)
+    return [] if options is None else encoder_files(options.encoder)
+
+
+def detect(ready: Sequence[Ready], material: Material, policy: Mapping[str, Any], store: FeatureStore) -> list[Ready]:
+    """Return the moderators with the detector that `policy` asks for, and with policies that ask it.
+
+    Scores and thresholds stay what they are. Raises WorkbenchError for options that are none, and where no training or
+    no validation post can be read.
+    """
+    options = asked(policy)
+    if options is None:
         return list(ready)
-    options = DetectorOptions.parse(dict(unusual), "unusual")
     known = UnusualOptions(**options.model_dump(exclude={"at"}))
     train, validation = (inputs(material.sets[name]) for name in ("train", "validation"))
     detector = Unusual.fit(train, validation, store=store, options=known)
     found = []
     for one in ready:
         moderator = one.moderator.with_detector(detector)
-        policy = moderator.policy.model_copy(update={"unusual_at": options.at})
-        found.append(replace(one, moderator=moderator.with_policy(policy)))
+        rules = moderator.policy.model_copy(update={"unusual_at": options.at})
+        found.append(replace(one, moderator=moderator.with_policy(rules)))
     return found

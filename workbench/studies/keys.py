@@ -195,8 +195,8 @@ class Inputs:
         found.update({f"data {label}": self._digest(config) for label, config in _data(resolved).items()})
         found["taxonomy"] = self.taxonomy.fingerprint
         files = list(self.models.artefacts(name, options))
-        if asked := resolved.get("unusual"):
-            files += importlib.import_module("workbench.studies.detecting").files(asked)
+        if "unusual" in (resolved.get("policy") or {}):
+            files += importlib.import_module("workbench.studies.detecting").files(resolved["policy"])
         for path in files:
             found.update(_weights(Path(path)))
         found.update({f"version {label}": _minor(package) for label, package in VERSIONS.items()})

@@ -96,7 +96,6 @@ def plan(study: StudyConfig, device: str = "auto") -> list[Run]:
             "device": device,
             "folder": "",
             **({"calibration": study.calibration} if study.calibration != "auto" else {}),
-            **({"unusual": study.unusual} if study.unusual else {}),
             **({"search": search.asked(study.search, study.compare)} if study.search else {}),
         }
         written = resolve(study.notebook_path, written)
