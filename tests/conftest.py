@@ -81,9 +81,9 @@ def workbench_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the files that hold slow tests, so that no process ends with a long one while others stand idle."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    """Begin with the files that take longest, so that no process ends with one of them while others stand idle."""
+    first = {item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("long")}
+    items.sort(key=lambda item: item.path not in first)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -18,6 +18,7 @@ from workbench.schema import ROOT
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_by_plain_papermill_with_its_defaults(path, tmp_path):
     executed = tmp_path / "executed.ipynb"
