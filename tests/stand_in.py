@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import uvicorn
 
+from workbench.decisions.moderator import Moderator
 from workbench.decisions.policy import Assessment, LabelRule, Policy
 from workbench.preprocessing import image
 from workbench.schema import MODALITIES, Taxonomy
@@ -28,7 +29,7 @@ class StandIn:
     """Scores 0.95 for `abuse` where the text says "harm", else 0.05; reads pictures with the real decoder."""
 
     def __init__(self, modalities=("text", "image"), labels=LABELS):
-        self.classifier = SimpleNamespace(modalities=modalities)
+        self.classifier = SimpleNamespace(modalities=modalities, name="stand-in")
         self.labels, self.modalities, self.model_id = labels, modalities, "stand-in-000000000000"
         self.taxonomy, self.policy = Taxonomy.load(), policy_of(labels=labels)
         self.reads = ("text", "image", "video", "community", "language", "region", "created_at")
@@ -36,6 +37,9 @@ class StandIn:
         self.gate = threading.Event()
         self.gate.set()
         self.seconds = 0.0
+
+    able = Moderator.able
+    detector = None
 
     def assess(self, posts):
         self.calls.append(len(posts))

@@ -35,7 +35,7 @@ WITHIN_A_FLOOR = {("device", "schema"), ("cli", "bench")}
 # Models meet only through their table, workbench/models/__init__; these parts are what they may share besides.
 # `heads` and `learning` are what every head on encoder features is made from.
 SHARED_BY_MODELS = {"losses", "learning", "training", "linear", "networks", "bags", "heads", "views"}
-SHARED_BY_MODELS |= {"tabular", "folding", "crossing", "tuning", "checkpoints"}
+SHARED_BY_MODELS |= {"sealed", "storage", "penalties", "tabular", "folding", "crossing", "tuning", "checkpoints"}
 # Third-party libraries that a room may import; rooms not named may import any.
 LIBRARIES = {
     "schema": {"pydantic", "pyarrow", "numpy", "yaml"},

@@ -50,14 +50,16 @@ def finished(house: House) -> dict[str, str]:
     return {record["key"]: record["ended"] for record in done.values()}
 
 
-def strike(process: subprocess.Popen, kind: str, chance: random.Random) -> None:
-    """Kill the runner, one of its processes or all of them."""
-    runner = psutil.Process(process.pid)
+def strike(process: subprocess.Popen, kind: str, chance: random.Random) -> int:
+    """Kill the runner, one of its processes or all of them, and return how many were killed."""
+    runner, killed = psutil.Process(process.pid), 0
     children = runner.children(recursive=True)
     victims = {"runner": [runner], "one": chance.sample(children, min(1, len(children))), "all": [runner, *children]}
     for victim in victims[kind]:
         with contextlib.suppress(psutil.NoSuchProcess):
             victim.kill()
+            killed += 1
+    return killed
 
 
 def environment(process: psutil.Process) -> dict[str, str]:
@@ -97,9 +99,9 @@ def test_a_study_survives_kills(tmp_path):
         try:
             process.wait(chance.uniform(0.2, 0.8 * whole))
         except subprocess.TimeoutExpired:
-            struck.append(("runner", "one", "all")[len(struck) % 3])
-            strike(process, struck[-1], chance)
-            if struck[-1] == "one":  # the others go on; the runner records what died
+            kind = ("runner", "one", "all")[len(struck) % 3]
+            struck += [kind] * bool(strike(process, kind, chance))
+            if kind == "one":  # the others go on; the runner records what died
                 process.wait(600)
         process.wait(10)
         vanished(house)

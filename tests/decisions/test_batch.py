@@ -93,6 +93,14 @@ def test_an_exported_corpus_is_scored_with_its_pictures_and_clips(sight, posts, 
         assert row["p_nudity"] == pytest.approx(decision.scores["nudity"], abs=1e-4)
 
 
+def test_what_a_late_line_brings_for_the_first_time_is_seen(bundle, tmp_path):
+    plain = {"post_id": "plain", "text": "our garden needs rain again"}
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    found = score(bundle, lines(tmp_path, *[plain] * (batch.PEEK + 1), plain | {"image": "broken.png"}))
+    assert found[0]["unseen"] == []
+    assert found[-1]["unseen"] == ["image"]
+
+
 @pytest.mark.parametrize(
     ("row", "said"),
     [

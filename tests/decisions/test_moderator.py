@@ -8,6 +8,7 @@ from scipy.special import expit, logit
 
 from workbench.decisions import fitting
 from workbench.decisions.moderator import Moderator
+from workbench.decisions.policy import LabelRule
 from workbench.decisions.thresholds import objectives
 from workbench.features.store import FeatureStore
 from workbench.models import create
@@ -173,3 +174,28 @@ def test_the_disk_changes_no_bit(kind, posts, tmp_path, request):
     assert again.policy == moderator.policy
     assert again.reads == moderator.reads
     assert "author" not in again.reads  # nothing of it changes the answer, so it is no part of a post's identity
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("text-tfidf", {}),
+        ("text-hashing", {}),
+        ("text-vectors", {}),
+        ("text-clip", {"encoder": "tiny"}),
+        ("late-fusion", {"encoder": "tiny"}),
+    ],
+)
+def test_a_text_that_is_not_read_to_its_end_goes_to_a_person(posts, name, options):
+    store = FeatureStore(None, "cpu")
+    model = create(name, options, taxonomy=Taxonomy.load(), store=store)
+    model.fit(posts.slice(0, 600), posts.slice(600, 200), seed=0)
+    moderator, _ = fitting.fit(model, posts.slice(600, 200), objectives({}, model.taxonomy.names), name)
+    calm = moderator.policy.model_copy(
+        update={"labels": {label: LabelRule(review_at=1.0, remove_at=None) for label in moderator.labels}}
+    )
+    long = "our garden needs rain again " * 4000
+    whole, cut = moderator.with_policy(calm).decide([Post(post_id="a", text=long[:27]), Post(post_id="b", text=long)])
+    assert (whole.action, whole.unread) == ("allow", ())
+    assert (cut.action, cut.unread) == ("review", ("text",))
+    assert "read" in cut.reasons[-1].detail

@@ -119,6 +119,12 @@ def test_a_policy_can_send_unusual_posts_to_people_and_by_default_does_not(words
     assert not [reason for reason in decisions[1].reasons if reason.threshold == 0.99]
     with pytest.raises(WorkbenchError, match="no detector"):
         words.with_policy(asking)
+    (unknown,) = beside.with_policy(asking).decide(table([{"text": "bad"}]))  # the detector's encoder cannot read it
+    assert unknown.action != "allow"
+    assert "could not be told how unusual" in unknown.reasons[-1].detail
+    # a policy that comes later is asked about what was assessed before
+    judged = asking.judge(beside.assess(posts)[0], words.taxonomy, words.model_id)
+    assert judged.reasons[-1].detail == reason.detail
 
     beside.with_policy(asking).save(tmp_path / "bundle")
     again = Moderator.load(tmp_path / "bundle", store=store)

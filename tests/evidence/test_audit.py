@@ -66,7 +66,7 @@ def test_what_is_not_there_is_equal_to_nothing():
     blank = {"text": " \u200b ", "image": {"bytes": None, "path": "gone.jpg"}, "group": None}
     found = crossing(sets([post("a", **blank)], [post("b", **blank)]))
     assert crossed(found) == {}
-    assert found["image"]["of"] == 0
+    assert (found["image"]["of"], found["image"]["not_compared"], found["text"]["not_compared"]) == (0, 2, 0)
 
 
 def test_a_picture_is_the_same_wherever_it_lies(tmp_path):

@@ -134,6 +134,27 @@ def test_the_mean_goes_over_the_members_that_have_a_score():
     assert weighted_mean(scores, np.array([1.0, 0.0])).tolist() == [1.0, 1.0, 3.0, 0.0]
 
 
+class Silent(Memory):
+    """Has scores of every label but the first."""
+
+    def _score(self, posts):
+        scores, readable = super()._score(posts)
+        scores[:, 0] = np.nan
+        return scores, readable
+
+
+@pytest.mark.parametrize("combine", ["stack", "mean"])
+def test_a_label_that_no_member_scored_has_no_score(memory, monkeypatch, table, rows, taxonomy, combine):
+    train = table(rows(60, taxonomy, 1), taxonomy)
+    options = {"members": [{"name": "memory"}, {"name": "memory"}], "combine": combine, "folds": 3}
+    model = models.create("ensemble", options, taxonomy=taxonomy, store=None).fit(train, train, seed=0)
+    for member in model.models:
+        member.__class__ = Silent
+    logits = model.logits(train)
+    assert np.isnan(logits[:, 0]).all()
+    assert np.isfinite(logits[:, 1:]).all()
+
+
 def test_weights_are_chosen_by_what_ranks_best():
     rng = np.random.default_rng(0)
     y = rng.random(300) < 0.3

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from workbench.models import storage
+from workbench.models import sealed, storage
 from workbench.schema import WorkbenchError
 
 ARRAYS = {"weights": np.arange(6.0).reshape(2, 3), "flags": np.array([True, False])}
@@ -47,7 +47,7 @@ def test_a_file_that_does_not_belong_there_is_refused(folder, name, said):
 
 def test_a_pickle_in_the_manifest_is_refused_all_the_same(folder):
     (folder / "state.pkl").write_bytes(b"\x80\x04.")
-    resealed(folder, files=storage._hashes(folder))
+    resealed(folder, files=sealed.hashes(folder, storage.MODEL))
     with pytest.raises(WorkbenchError, match="can carry code"):
         storage.read(folder)
 
@@ -63,8 +63,15 @@ def test_a_link_is_refused(folder, tmp_path):
 def test_a_safetensors_file_that_was_cut_short_before_sealing_is_refused(folder):
     path = folder / storage.ARRAYS
     path.write_bytes(path.read_bytes()[:-8])
-    resealed(folder, files={n: h for n, h in storage._hashes(folder).items() if n != storage.HEAD})
+    resealed(folder, files=sealed.hashes(folder, storage.MODEL))
     with pytest.raises(WorkbenchError, match="no readable safetensors file"):
+        storage.read(folder)
+
+
+def test_a_model_without_arrays_is_refused(folder):
+    (folder / storage.ARRAYS).unlink()
+    resealed(folder, files=sealed.hashes(folder, storage.MODEL))
+    with pytest.raises(WorkbenchError, match=f"lists no '{storage.ARRAYS}'"):
         storage.read(folder)
 
 
@@ -78,7 +85,7 @@ def test_a_later_format_is_named(folder):
     "content", ["", "[]", "{}", "null", '{"sha256": 1}', '{"sha256": "x", "files": {}, "format": 1}']
 )
 def test_a_head_that_is_none_is_refused(folder, content):
-    (folder / storage.HEAD).write_text(content)
+    (folder / storage.MODEL.head).write_text(content)
     with pytest.raises(WorkbenchError, match=r"not the head|was changed"):
         storage.read(folder)
 
@@ -105,6 +112,6 @@ def test_a_failed_save_leaves_the_earlier_model(folder):
 
 def resealed(folder, **changed):
     """Write the head again with its digest right, as somebody who may write the folder could."""
-    head = json.loads((folder / storage.HEAD).read_text())
+    head = json.loads((folder / storage.MODEL.head).read_text())
     body = {**{key: value for key, value in head.items() if key != "sha256"}, **changed}
-    (folder / storage.HEAD).write_text(json.dumps({**body, "sha256": storage._digest(body)}))
+    (folder / storage.MODEL.head).write_text(json.dumps({**body, "sha256": sealed.digest(body)}))

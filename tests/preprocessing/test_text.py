@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.preprocessing.spelling import Lexicon
-from workbench.preprocessing.text import HANDLE, URL, TextOptions, clean, stands_for_none
+from workbench.preprocessing.text import HANDLE, URL, TextOptions, clean, left_out, stands_for_none
 from workbench.schema import WorkbenchError
 
 RAW = TextOptions(max_chars=None, unescape=False, normalize=False, controls=False, whitespace=False)
@@ -56,6 +56,17 @@ def only(**options) -> TextOptions:
 )
 def test_each_option(options, before, after):
     assert clean(before, options, LEXICON) == after
+
+
+def test_blanks_do_not_push_words_out_of_what_is_read_and_what_is_left_out_is_told():
+    blanks = " " * 40_000 + "I will beat you" + "\n" * 40_000
+    assert clean(blanks) == "I will beat you"
+    assert left_out(blanks) is None
+    long = "kind words " * 4000 + "I will beat you"
+    assert "beat" not in clean(long)
+    assert left_out(long) == f"only the first 40,000 of its {len(long):,} characters were read"
+    assert left_out(long, TextOptions(max_chars=None)) is None
+    assert left_out(None) is None
 
 
 def test_a_missing_text_reads_as_empty():

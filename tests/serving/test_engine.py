@@ -116,6 +116,22 @@ def test_a_broken_policy_file_leaves_the_last_one_in_force(make_engine, tmp_path
     assert engine.policy("text") == before
 
 
+def test_a_policy_that_asks_what_the_bundle_cannot_tell_is_refused_and_never_in_force(
+    make_engine, tmp_path, monkeypatch, caplog
+):
+    monkeypatch.setattr(served, "LOOK_AGAIN", 0)
+    path = tmp_path / "policy.yaml"
+    policy_of().dump(path)
+    engine = make_engine({"text": {"policy": path}})
+    before = engine.policy("text")
+    asking = policy_of().model_copy(update={"unusual_at": 0.99})
+    asking.dump(path)
+    assert engine.policy("text") == before
+    assert "no detector" in caplog.text
+    with pytest.raises(WorkbenchError, match="no detector"):
+        make_engine({"text": {"policy": path}})
+
+
 def test_a_policy_must_cover_the_labels_of_its_service(make_engine, tmp_path):
     path = tmp_path / "policy.yaml"
     policy_of(labels=("abuse",)).dump(path)

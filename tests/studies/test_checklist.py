@@ -58,6 +58,7 @@ def test_without_records_nothing_is_answered_yes():
         ("those of the site", {}, {}, UNKNOWN),
         ("those of the site", {"inputs": {"parameter corpus.source": "synthetic"}}, {}, NO),
         ("free of groups", {}, {}, YES),
+        ("the same texts", {}, {"crossing": METRICS["crossing"] | {"image": FREE | {"not_compared": 3}}}, PARTLY),
         ("free of groups", {}, {"crossing": {"group": FREE | {"crossing": 1}}}, NO),
         ("free of groups", {}, {"crossing": {"group": FREE | {"crossing": 1, "allowed": "so"}}}, PARTLY),
         ("free of groups", {}, {"crossing": None}, UNKNOWN),

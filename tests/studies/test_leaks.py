@@ -76,7 +76,7 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
     metrics = {"crossing": audit.crossing(material.sets), "digests": material.digests}
     (run.folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
     section = crossings([run])
-    assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 4", "2", ""]
+    assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 4", "2", "0", ""]
     assert "near-duplicate clips" in section.prose
     assert "in no set" not in section.prose
     (run.folder / "metrics.json").write_text(json.dumps(metrics | {"dropped": 1200}), encoding="utf-8")

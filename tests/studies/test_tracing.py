@@ -81,6 +81,15 @@ def test_a_number_that_was_changed_differs(study):
     assert by_what(study)[RECALL].check.startswith("differs: computed again, value is ")
 
 
+@pytest.mark.parametrize(("name", "to"), [("n", 50_000), ("positives", 9), ("few", True), ("seed_sd", 0.0001)])
+def test_what_is_said_beside_a_number_is_checked_too(study, name, to):
+    path = study.folder / "comparison.json"
+    comparison = json.loads(path.read_text())
+    next(row for row in comparison["models"] if row["id"] == RECALL)[name] = to
+    path.write_text(json.dumps(comparison))
+    assert by_what(study)[RECALL].check.startswith(f"differs: computed again, {name} is ")
+
+
 def test_predictions_that_were_changed_or_lost_are_told(study):
     key = json.loads((study.folder / "comparison.json").read_text())["made_from"]["runs"]
     ours, theirs = (study.folder / key[name] / "predictions.parquet" for name in ("cross", "words"))

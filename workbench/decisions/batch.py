@@ -199,6 +199,8 @@ def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
         raise WorkbenchError(
             f"{path} has no column text, image or video (it has {have}); name one, as in --columns text=COLUMN"
         )
+    if kind == "jsonl":  # a line may bring what none of those looked at did
+        chosen = {field: _ALIASES.get(field, (field,))[0] for field in INPUTS.names} | chosen
     return (row if isinstance(row, str) else {field: row.get(name) for field, name in chosen.items()} for row in rows())
 
 

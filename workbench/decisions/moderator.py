@@ -75,7 +75,7 @@ class Moderator:
         policy.check(self.labels, f"model {classifier.name!r}")
         self.detector: Unusual | None = None
         self.lists = links.LinkLists.load()
-        self.policy, self.card = self._able(policy), dict(card or {})
+        self.policy, self.card = self.able(policy), dict(card or {})
 
     # ---------------------------------------------------------------------------------------------------- identity
 
@@ -129,8 +129,7 @@ class Moderator:
             return []
         places = [self.taxonomy.names.index(label) for label in self.labels]
         look, there = self.classifier.look(table), declared(table)
-        asked = self.detector is not None and self.policy.unusual_at is not None
-        strange = self.detector.look(table) if asked else None
+        strange = None if self.detector is None else self.detector.look(table)  # whichever policy will judge it
         probs = self.calibrated(look.logits)[:, places].tolist()
         kinds = None if look.kinds is None else look.kinds[:, places].tolist()
         unseen = {name: there[name].tolist() for name in MODALITIES if name not in self.modalities}
@@ -166,13 +165,14 @@ class Moderator:
     def with_policy(self, policy: Policy) -> Self:
         """Return the same model under another policy."""
         policy.check(self.labels, f"model {self.classifier.name!r}")
-        return self._changed(policy=self._able(policy))
+        return self._changed(policy=self.able(policy))
 
     def with_detector(self, detector: Unusual) -> Self:
         """Return the same model with a detector of unusual posts, which a policy can ask (`unusual_at`)."""
         return self._changed(detector=detector)
 
-    def _able(self, policy: Policy) -> Policy:
+    def able(self, policy: Policy) -> Policy:
+        """Return a policy that this model can follow; raises WorkbenchError where it asks for what there is not."""
         if policy.unusual_at is not None and self.detector is None:
             raise WorkbenchError(
                 f"policy {policy.id} asks how unusual posts are (unusual_at), but model {self.classifier.name!r} has "
@@ -274,7 +274,7 @@ class Moderator:
             from workbench.decisions.unusual import Unusual
 
             made.detector = Unusual.load(folder / bundle.DETECTOR, store=store)
-        made.policy = made._able(policy)
+        made.policy = made.able(policy)
         made.serving = dict(head["serving"])
         made._digest = bundle.model_digest(folder / bundle.MODEL)
         made.model_id = made._model_id(made._digest)

@@ -318,8 +318,10 @@ class Policy(Options):
     def _unusual(self, assessment: Assessment) -> list[Reason]:
         """Return why a person looks at a post that is unlike those the model was trained on; none where none does."""
         share, at = assessment.unusual, self.unusual_at
-        if at is None or share is None or share < at:
+        if at is None or (share is not None and share < at):
             return []
+        if share is None:
+            return [Reason(kind="unread", detail="It could not be told how unusual the post is; a person looks.")]
         said = f"The {assessment.unusual_in} is" if assessment.unusual_in else "The post is"
         detail = f"{said} more unlike the training posts than {share:.1%} of the validation posts; from {at:.1%} on, "
         return [Reason(kind="rule", score=share, threshold=at, detail=f"{detail}a person looks.")]

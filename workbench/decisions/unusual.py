@@ -18,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workbench import fingerprint
 from workbench.models import storage
 from workbench.models.bags import Readings
 from workbench.schema import MODALITIES, Options, WorkbenchError, declared
@@ -147,11 +146,7 @@ class Unusual:
         if head.get("kind") != KIND:
             raise WorkbenchError(f"{folder} holds no detector of unusual posts; check the path")
         made = cls(UnusualOptions.parse(head["options"], f"the detector in {folder}"), store)
-        if head["encoder"] != made._digest():
-            raise WorkbenchError(
-                f"the detector in {folder} was fitted on another encoder than {made.options.encoder!r} is now; "
-                "put back that encoder's files or fit it again"
-            )
+        storage.same_encoder(f"the detector in {folder}", head["encoder"], made._digest(), made.options.encoder)
         made.memory = {name: arrays[f"memory.{name}"] for name in head["modalities"]}
         made.seen = {name: arrays[f"seen.{name}"] for name in head["modalities"]}
         made.overall = arrays["overall"]
@@ -159,9 +154,7 @@ class Unusual:
 
     def _digest(self) -> str:
         """Return a digest of the encoder, the same on every device."""
-        encoder = self.store.encoder(self.options.encoder)
-        recipe = {key: value for key, value in encoder.recipe.items() if key != "dtype"}
-        return fingerprint.of_json({"recipe": recipe, "weights": encoder.weights})
+        return storage.encoder_digest(self.store.encoder(self.options.encoder))
 
 
 def _share(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:

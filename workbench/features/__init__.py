@@ -3,8 +3,8 @@
 Importing this package imports no torch; `workbench.features.encoders` does.
 """
 
-from workbench.features.blocks import Blocks, Passing
+from workbench.features.blocks import Blocks, Partly, Passing
 from workbench.features.names import encoder_files
 from workbench.features.store import FeatureStore
 
-__all__ = ["Blocks", "FeatureStore", "Passing", "encoder_files"]
+__all__ = ["Blocks", "FeatureStore", "Partly", "Passing", "encoder_files"]

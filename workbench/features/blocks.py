@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 
+class Partly(str):
+    """Why a part of some content was not read, though the rest was."""
+
+
 class Passing(str):
     """A reason or note that may be gone the next time (memory, time, a missing file); what has one is never stored."""
 

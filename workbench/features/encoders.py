@@ -64,17 +64,22 @@ class Encoder:
         self,
         name: str,
         model: nn.Module,
-        tokens: Tokens,
+        tokens: Tokens | None,
         config: dict[str, Any],
         where: torch.device,
         dtype: torch.dtype | None = None,
     ) -> None:
         self.name, self.device, self.dtype = name, where, dtype or devices.dtype(where)
         self.tokens, self.dim = tokens, int(config["embed_dim"])
-        self.fit = replace(Fit.of(model.visual.preprocess_cfg), clips=clip_options(name))
+        self.fit = replace(self._fit(model, config), clips=clip_options(name))
         self.weights = weights_digest(model, config)
         self.model, self.config = model, config
         self._settle()
+
+    @staticmethod
+    def _fit(model: nn.Module, config: dict[str, Any]) -> Fit:
+        """Return how pictures are made to fit the model."""
+        return Fit.of(model.visual.preprocess_cfg)
 
     def _settle(self) -> None:
         """Name what is made of the parts, and bring the model to its device."""
@@ -204,21 +209,10 @@ class Backbone(Encoder):
     Attributes as for `Encoder`; they hold the configuration of timm's preprocessing (`timm.data`) in place of CLIP's.
     """
 
-    def __init__(
-        self,
-        name: str,
-        model: nn.Module,
-        tokens: None,
-        config: dict[str, Any],
-        where: torch.device,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        self.name, self.device, self.dtype = name, where, dtype or devices.dtype(where)
-        self.tokens, self.dim = tokens, int(config["embed_dim"])
-        self.fit = replace(backbones.fit(config["data"]), clips=clip_options(name))
-        self.weights = weights_digest(model, config)
-        self.model, self.config = model, config
-        self._settle()
+    @staticmethod
+    def _fit(model: nn.Module, config: dict[str, Any]) -> Fit:
+        """Return how pictures are made to fit the model."""
+        return backbones.fit(config["data"])
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -34,6 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from workbench.models import storage
 from workbench.schema import INPUTS, Options, Taxonomy, WorkbenchError, label_matrix, unknown
@@ -159,7 +160,21 @@ class Classifier(ABC):
         scores, readable, unread, *kinds = self._look(seen)
         logits = np.where(self.learnable, scores, self.constants).astype(np.float32)
         logits[~readable] = np.nan
-        return Look(logits, {name: [None] * len(posts) for name in self.modalities} | unread, *kinds)
+        every = {name: [None] * len(posts) for name in self.modalities} | unread
+        return Look(logits, self._with_left_out(seen, every), *kinds)
+
+    def _with_left_out(self, posts: pa.Table, unread: dict[str, list[str | None]]) -> dict[str, list[str | None]]:
+        """Return the reasons with those of texts that are longer than the option `text` lets the model read."""
+        from workbench.features.blocks import Partly
+        from workbench.preprocessing.text import TextOptions, left_out
+
+        how = getattr(self.options, "text", None)
+        if "text" not in unread or not isinstance(how, TextOptions) or how.max_chars is None:
+            return unread
+        long = pc.greater(pc.utf8_length(posts["text"]), how.max_chars).to_pylist()
+        said = [left_out(posts["text"][row].as_py(), how) if longer else None for row, longer in enumerate(long)]
+        whys = [why or (part and Partly(part)) for why, part in zip(unread["text"], said, strict=True)]
+        return {**unread, "text": whys}
 
     def save(self, folder: Path | str) -> None:
         """Write the fitted model into a folder of its own, in the place of an earlier model there."""

@@ -176,9 +176,9 @@ class LateFusion(Classifier):
         looks = [member.look(posts) for member in self.models]
         scores = np.stack([look.logits for look in looks])  # (n_members, n_posts, n_labels)
         readable = ~np.isnan(scores).all(axis=(0, 2))
-        added = [self._added(scores[:, :, k], k) for k in range(scores.shape[2])]
-        unread = {name: reasons(looks, name) for name in self.modalities}
-        return np.stack(added, axis=1), readable, unread
+        added = np.stack([self._added(scores[:, :, k], k) for k in range(scores.shape[2])], axis=1)
+        added[np.isnan(scores).all(axis=0)] = np.nan  # a label that no member scored here has no score
+        return added, readable, {name: reasons(looks, name) for name in self.modalities}
 
     def _added(self, scores: np.ndarray, k: int) -> np.ndarray:
         """Return label k's score (n_posts,) from the members' (n_members, n_posts)."""

@@ -24,6 +24,7 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from workbench import fingerprint
+from workbench.models import storage
 from workbench.models.bags import combinations
 from workbench.models.heads import ClipClassifier
 from workbench.models.learning import CrossOptions
@@ -84,8 +85,7 @@ class ClipFinetune(ClipClassifier):
         encoder = ClipClassifier._encoder(self) if self.store is not None else None
         if encoder is None:
             return super()._encoder_digest()
-        recipe = {key: value for key, value in encoder.recipe.items() if key != "dtype"}
-        return fingerprint.of_json({"recipe": recipe, "config": encoder.config})
+        return storage.encoder_digest(encoder, config=encoder.config)
 
     # ---------------------------------------------------------------------------------------------------------- fit
 

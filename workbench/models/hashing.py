@@ -26,6 +26,7 @@ from scipy.special import expit
 
 from workbench.metrics.classification import average_precision
 from workbench.models import Classifier, two_classes
+from workbench.models.penalties import check_ngrams
 from workbench.preprocessing.text import TextOptions, clean
 from workbench.schema import Options, declared, label_matrix
 
@@ -54,12 +55,7 @@ class HashingOptions(Options):
 
     @model_validator(mode="after")
     def _ranges_make_sense(self) -> Self:
-        for name in ("ngrams", "char_ngrams"):
-            span = getattr(self, name)
-            if span and not 1 <= span[0] <= span[1] <= 20:
-                raise ValueError(f"{name} must be two numbers from 1 to 20, the shorter first, not {list(span)}")
-        if not (self.ngrams or self.char_ngrams):
-            raise ValueError("ngrams and char_ngrams cannot both be null")
+        check_ngrams(self.ngrams, self.char_ngrams)
         if any(value < 0 for value in self.penalties):
             raise ValueError(f"penalties must not be below 0, not {list(self.penalties)}")
         return self

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from workbench import fingerprint
-from workbench.features import Blocks, encoder_files
-from workbench.models import Classifier, two_classes
+from workbench.features import Blocks, Partly, Passing, encoder_files
+from workbench.models import Classifier, storage, two_classes
 from workbench.models.bags import Readings, bags, combinations
 from workbench.models.learning import HIDDEN_BY_DEFAULT, RARE, AlignOptions, CrossOptions, HeadOptions, PairOptions
 from workbench.schema import Options, WorkbenchError, declared, label_matrix
@@ -298,11 +297,9 @@ class ClipClassifier(Classifier):
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         self.encoder_digest = state["encoder"]
-        if self.encoder_digest != self._encoder_digest():
-            raise WorkbenchError(
-                f"the model in {folder} was trained on another encoder than {self.options.encoder!r} is now; "
-                "put back that encoder's files or train the model again"
-            )
+        storage.same_encoder(
+            f"the model in {folder}", self.encoder_digest, self._encoder_digest(), self.options.encoder
+        )
         self.whitenings = [
             (arrays[f"whitening.{half}.mean"], arrays[f"whitening.{half}.matrix"]) for half in self._groups()
         ]
@@ -314,19 +311,18 @@ class ClipClassifier(Classifier):
             self.network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
 
     def _encoder_digest(self) -> str:
-        """Return a digest of the encoder that is the same on every device: its number format is left out.
-
-        A bundle trained where the encoder computes in bfloat16 must serve where it computes in float32.
-        """
+        """Return `storage.encoder_digest` of the encoder; raises WorkbenchError without a store to have it from."""
         if self.store is None:
             raise WorkbenchError(f"model {self.name!r} needs a feature store; pass one to create or load")
-        encoder = self._encoder()
-        recipe = {key: value for key, value in encoder.recipe.items() if key != "dtype"}
-        return fingerprint.of_json({"recipe": recipe, "weights": encoder.weights})
+        return storage.encoder_digest(self._encoder())
 
 
 def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Readings) -> list[str | None]:
-    """Return, for each post whose declared content gave no vector, why; None for all others."""
+    """Return, for each post whose declared content gave no vector, why; and what was left out of a long text."""
     lost = declared(posts)[modality] & (vectors.count == 0)
     said = f"nothing in the {modality} could be read"
-    return [(why or said) if gone else None for why, gone in zip(blocks.reasons, lost.tolist(), strict=True)]
+    whys = [(why or said) if gone else None for why, gone in zip(blocks.reasons, lost.tolist(), strict=True)]
+    if modality == "text":
+        notes = [None if note is None or isinstance(note, Passing) else Partly(note) for note in blocks.notes]
+        whys = [why or note for why, note in zip(whys, notes, strict=True)]
+    return whys

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
+from workbench.models.penalties import Strengths
 from workbench.schema import Options
 
 # The losses by name, and the numbers that each reads; `losses.LOSSES` has the functions.
@@ -95,9 +96,8 @@ class HeadOptions(LearningOptions):
     head: Literal["mlp", "linear", "logistic"] = Field(
         "mlp", description="One hidden layer, or none; logistic: none, all labels and penalties solved in one pass."
     )
-    C: tuple[float, ...] = Field(
+    C: Strengths = Field(
         (0.001, 0.01, 0.1, 1.0),
-        min_length=1,
         description="logistic: inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
     )
     hidden: int = Field(64, ge=1, le=8192, description="Units of the hidden layer.")
@@ -107,15 +107,8 @@ class HeadOptions(LearningOptions):
         True, description="Whether a post scores the highest of its readings, which undo disguises, or as it stands."
     )
 
-    @field_validator("C", mode="before")
-    @classmethod
-    def _one_is_enough(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int | float) else value
-
     @model_validator(mode="after")
     def _logistic_is_what_it_is(self) -> Self:
-        if any(value <= 0 for value in self.C):
-            raise ValueError(f"C must be above 0, not {list(self.C)}")
         if self.head == "logistic":
             for name in ("loss", "class_weight", "upsample"):
                 if getattr(self, name) != type(self).model_fields[name].default:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from scipy import sparse
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -26,7 +26,8 @@ from sklearn.preprocessing import normalize
 
 from workbench.metrics.classification import average_precision
 from workbench.models import Classifier, two_classes
-from workbench.models.views import learn_words, said, texts, views
+from workbench.models.penalties import Strengths, check_ngrams
+from workbench.models.views import highest, learn_words, said, texts, views
 from workbench.preprocessing.spelling import Lexicon
 from workbench.preprocessing.text import TextOptions
 from workbench.schema import Options, label_matrix
@@ -45,9 +46,8 @@ class TfidfOptions(Options):
     )
     min_df: int = Field(2, ge=1, description="An n-gram counts if so many training posts have it.")
     max_features: int | None = Field(None, ge=1, description="Most n-grams of each kind, the most frequent; null: all.")
-    C: tuple[float, ...] = Field(
+    C: Strengths = Field(
         (0.3, 1.0, 3.0),
-        min_length=1,
         description="Inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
     )
     class_weight: Literal["balanced"] | None = Field(None, description="Weigh both classes alike, or not (null).")
@@ -57,21 +57,9 @@ class TfidfOptions(Options):
         True, description="Whether a post scores the highest of its readings, which undo disguises, or as it stands."
     )
 
-    @field_validator("C", mode="before")
-    @classmethod
-    def _one_is_enough(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, int | float) else value
-
     @model_validator(mode="after")
     def _ranges_make_sense(self) -> Self:
-        for name in ("ngrams", "char_ngrams"):
-            span = getattr(self, name)
-            if span and not 1 <= span[0] <= span[1] <= 20:
-                raise ValueError(f"{name} must be two numbers from 1 to 20, the shorter first, not {list(span)}")
-        if not (self.ngrams or self.char_ngrams):
-            raise ValueError("ngrams and char_ngrams cannot both be null")
-        if any(value <= 0 for value in self.C):
-            raise ValueError(f"C must be above 0, not {list(self.C)}")
+        check_ngrams(self.ngrams, self.char_ngrams)
         return self
 
 
@@ -189,14 +177,13 @@ class TfidfClassifier(Classifier):
         return self._look(posts)[:2]
 
     def _look(self, posts: pa.Table) -> tuple[Any, ...]:
-        readable = said(posts, self.options.text)
-        scores = np.zeros((len(posts), len(self.bias)))
-        kinds = np.full(scores.shape, None, dtype=object)
-        at = np.flatnonzero(readable)
-        for part in views(texts(posts, readable), self.options.text, self.lexicon, self.options.readings):
-            rows, at = at[: len(part.start)], at[len(part.start) :]
-            scores[rows], kinds[rows] = part.highest(self._linear(self._features(part.texts)))
+        how = self.options
+        scores, readable, kinds = highest(posts, how.text, self.lexicon, how.readings, self._scored, len(self.bias))
         return scores, readable, {}, kinds
+
+    def _scored(self, texts: list[str]) -> np.ndarray:
+        """Return logits (n_texts, n_labels) of cleaned texts."""
+        return self._linear(self._features(texts))
 
     def _linear(self, x: sparse.csr_array) -> np.ndarray:
         """Return scores (n_texts, n_labels) of weighted n-grams."""

@@ -101,10 +101,9 @@ def fit_head(
     watched = validation if validation is not None and bool(validation.known.any()) else train
     order, shares = _repeated(train, getattr(options, "upsample", None), generator)
     weigh = _weights(train, getattr(options, "class_weight", None), shares)
-    optimizer = _optimizer(network, options)
-    best, best_epoch, best_state, epoch = float("inf"), 0, {}, 0
-    for epoch in range(1, options.epochs + 1):
-        network.train()
+    optimizer = adamw(network, options)
+
+    def learn(epoch: int) -> None:
         for posts in order[torch.randperm(len(order), generator=generator)].split(options.batch_size):
             batch = take(train, posts.to(train.y.device))
             present = _hidden(batch, hide, generator)
@@ -113,10 +112,30 @@ def fit_head(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()
+
+    def lost() -> float:
         scores = pooled(network, score(network, watched.halves, watched.present), watched.owner)
-        lost = float(cost(scores, watched.y, watched.known, weight=weigh(watched, False)))
-        if lost < best:
-            best, best_epoch = lost, epoch
+        return float(cost(scores, watched.y, watched.known, weight=weigh(watched, False)))
+
+    return keep_best(network, options, learn, lost)
+
+
+def keep_best(
+    network: nn.Module, options: Schedule, learn: Callable[[int], None], lost: Callable[[], float]
+) -> dict[str, float]:
+    """Train epoch by epoch; the network ends with the weights of the epoch after which it lost least.
+
+    learn: called with the number of an epoch, the first being 1, and goes through the training posts once; lost:
+    returns what is lost now. It ends early after `patience` epochs without a gain. Returns epochs run, best epoch and
+    its loss. Raises WorkbenchError where the loss is never a number.
+    """
+    best, best_epoch, best_state, epoch = float("inf"), 0, {}, 0
+    for epoch in range(1, options.epochs + 1):
+        network.train()
+        learn(epoch)
+        now = lost()
+        if now < best:
+            best, best_epoch = now, epoch
             best_state = {name: value.detach().clone() for name, value in network.state_dict().items()}
         elif epoch - best_epoch >= options.patience:
             break
@@ -201,7 +220,7 @@ def _weights(train: Examples, wanted: Any, shares: torch.Tensor | None) -> Calla
     return weigh
 
 
-def _optimizer(network: nn.Module, options: Schedule) -> torch.optim.Optimizer:
+def adamw(network: nn.Module, options: Schedule) -> torch.optim.Optimizer:
     """Return AdamW that draws weights to zero, but neither biases nor the vectors of absent halves."""
     weights = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim < 2]

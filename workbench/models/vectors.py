@@ -19,14 +19,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 
 from workbench.features import word_vectors
 from workbench.features.word_vectors import WORD
 from workbench.metrics.classification import average_precision
 from workbench.models import Classifier, two_classes
-from workbench.models.views import learn_words, said, texts, views
+from workbench.models.penalties import Strengths
+from workbench.models.views import highest, learn_words, said, texts, views
 from workbench.preprocessing.spelling import Lexicon
 from workbench.preprocessing.text import TextOptions
 from workbench.schema import ROOT, Options, label_matrix
@@ -46,22 +47,14 @@ class VectorOptions(Options):
     min_df: int = Field(2, ge=1, description="A word counts if so many training posts have it.")
     words: int = Field(20_000, ge=3, le=200_000, description="Most words, the most frequent in the training texts.")
     idf: bool = Field(True, description="Weigh words by idf, or all alike.")
-    C: tuple[float, ...] = Field(
+    C: Strengths = Field(
         (0.1, 1.0, 10.0),
-        min_length=1,
         description="Inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
     )
     text: TextOptions = Field(TextOptions(), description="How a text is cleaned before it is cut into words.")
     readings: bool = Field(
         True, description="Whether a post scores the highest of its readings, which undo disguises, or as it stands."
     )
-
-    @field_validator("C")
-    @classmethod
-    def _strengths_are_positive(cls, value: tuple[float, ...]) -> tuple[float, ...]:
-        if any(strength <= 0 for strength in value):
-            raise ValueError(f"C must be above 0, not {list(value)}")
-        return value
 
 
 class VectorClassifier(Classifier):
@@ -147,15 +140,13 @@ class VectorClassifier(Classifier):
         return self._look(posts)[:2]
 
     def _look(self, posts: pa.Table) -> tuple[Any, ...]:
-        readable = said(posts, self.options.text)
-        scores = np.zeros((len(posts), len(self.bias)))
-        kinds = np.full(scores.shape, None, dtype=object)
-        at = np.flatnonzero(readable)
-        for part in views(texts(posts, readable), self.options.text, self.lexicon, self.options.readings):
-            rows, at = at[: len(part.start)], at[len(part.start) :]
-            x = self._scaled(self._means(part.texts))
-            scores[rows], kinds[rows] = part.highest(x @ self.weights + self.bias)
+        how = self.options
+        scores, readable, kinds = highest(posts, how.text, self.lexicon, how.readings, self._scored, len(self.bias))
         return scores, readable, {}, kinds
+
+    def _scored(self, texts: list[str]) -> np.ndarray:
+        """Return logits (n_texts, n_labels) of cleaned texts."""
+        return self._scaled(self._means(texts)) @ self.weights + self.bias
 
     def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
         """Return the first readings of some posts' texts."""

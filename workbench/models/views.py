@@ -5,7 +5,7 @@ What models of words share: training takes the first reading, a score is the max
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from workbench.preprocessing.spelling import Lexicon
 from workbench.preprocessing.text import TextOptions, clean, stands_for_none
 from workbench.schema import declared
 
+Scorer = Callable[[list[str]], np.ndarray]
 CHUNK = 4096  # posts whose readings are in memory together
 
 
@@ -68,6 +69,23 @@ def views(texts: Sequence[str], options: TextOptions, lexicon: Lexicon | None, e
         start = np.cumsum([0, *map(len, found[:-1])])
         kinds = [None if n == 0 else reading.kind for ways in found for n, reading in enumerate(ways)]
         yield Views([reading.text for ways in found for reading in ways], kinds, start)
+
+
+def highest(
+    posts: pa.Table, options: TextOptions, lexicon: Lexicon | None, every: bool, score: Scorer, labels: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return scores (n_posts, labels) by the best reading of each text, who has a text (n_posts,), and which reading.
+
+    score: cleaned texts -> (n_texts, labels); a post without a text scores 0. every: not only the text as it stands.
+    """
+    readable = said(posts, options)
+    scores = np.zeros((len(posts), labels))
+    kinds = np.full(scores.shape, None, dtype=object)
+    at = np.flatnonzero(readable)
+    for part in views(texts(posts, readable), options, lexicon, every):
+        rows, at = at[: len(part.start)], at[len(part.start) :]
+        scores[rows], kinds[rows] = part.highest(score(part.texts))
+    return scores, readable, kinds
 
 
 def learn_words(texts: Sequence[str], options: TextOptions) -> Lexicon | None:

@@ -111,7 +111,10 @@ class VlmPrompt(Classifier):
         words, pictures, lost = None, [], {}
         for name in brought:
             if name == "text":
-                words = _ends(text.clean(post["text"]), self.options.characters)
+                whole, most = text.clean(post["text"]), self.options.characters
+                words = _ends(whole, most)
+                if len(whole) > most or text.left_out(post["text"]):
+                    lost[name] = f"only the first and last {most // 2:,} characters were read"
                 continue
             data = post[name]["bytes"]
             data = read_file(post[name]["path"]) if data is None else data

@@ -80,6 +80,7 @@ class PictureWords(Classifier):
 
     def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
         scores, readable, unread = self.member._look(posts)[:3]
+        unread = self.member._with_left_out(posts, {"text": [None] * len(posts), **unread})
         if "image" not in self.modalities:
             return scores, readable, unread
         said, reasons = self._words(posts)
@@ -91,8 +92,8 @@ class PictureWords(Classifier):
         readable = readable | found
         there = declared(posts)["image"]
         reasons = [
-            why or ("there are no words in the picture" if here and not known else None)
-            for why, here, known in zip(reasons, there.tolist(), readable.tolist(), strict=True)
+            why or ("there are no words in the picture, and the rest is not looked at" if here and not words else None)
+            for why, here, words in zip(reasons, there.tolist(), said, strict=True)
         ]
         return np.where(readable[:, None], scores, 0.0), readable, {**unread, "image": reasons}
 

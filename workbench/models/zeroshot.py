@@ -22,9 +22,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workbench import fingerprint
 from workbench.features import encoder_files
-from workbench.models import Classifier
+from workbench.models import Classifier, storage
 from workbench.models.bags import Readings
 from workbench.schema import MODALITIES, ROOT, Options, Taxonomy, WorkbenchError, declared, read_yaml
 
@@ -154,19 +153,15 @@ class ClipZeroShot(Classifier):
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         self.sides, self.vectors, self.encoder_digest = state["sides"], arrays["vectors"], state["encoder"]
-        if self.encoder_digest != self._encoder_digest():
-            raise WorkbenchError(
-                f"the model in {folder} was made with another encoder than {self.options.encoder!r} is now; "
-                "put back that encoder's files or make the model again"
-            )
+        storage.same_encoder(
+            f"the model in {folder}", self.encoder_digest, self._encoder_digest(), self.options.encoder
+        )
 
     def _encoder_digest(self) -> str:
-        """Return a digest of the encoder without its number format, which depends on the device."""
+        """Return `storage.encoder_digest` of the encoder; raises WorkbenchError without a store to have it from."""
         if self.store is None:
             raise WorkbenchError(f"model {self.name!r} needs a feature store; pass one to create or load")
-        encoder = self.store.encoder(self.options.encoder)
-        recipe = {key: value for key, value in encoder.recipe.items() if key != "dtype"}
-        return fingerprint.of_json({"recipe": recipe, "weights": encoder.weights})
+        return storage.encoder_digest(self.store.encoder(self.options.encoder))
 
 
 def read(path: str, taxonomy: Taxonomy) -> Prompts:

@@ -92,8 +92,8 @@ def clean(text: str | None, options: TextOptions = DEFAULT, lexicon: Lexicon | N
     """
     if text is None or (options.missing and stands_for_none(text, options)):
         return ""
-    if options.max_chars is not None:
-        text = text[: options.max_chars]
+    if _too_long(text, options):
+        text = _collapsed(text, options)[: options.max_chars]
     if options.unescape and "&" in text:
         text = _unescape(text)
     if _SURROGATE.search(text):
@@ -113,6 +113,22 @@ def clean(text: str | None, options: TextOptions = DEFAULT, lexicon: Lexicon | N
     if options.mask_handles:
         text = _HANDLE.sub(HANDLE, text)
     return _reworded(text, options, lexicon)
+
+
+def left_out(text: str | None, options: TextOptions = DEFAULT) -> str | None:
+    """Return what `clean` does not read of a text, in a sentence; None where it reads all of it."""
+    if text is None or not _too_long(text, options) or len(_collapsed(text, options)) <= options.max_chars:
+        return None
+    return f"only the first {options.max_chars:,} of its {len(text):,} characters were read"
+
+
+def _too_long(text: str, options: TextOptions) -> bool:
+    return options.max_chars is not None and len(text) > options.max_chars
+
+
+def _collapsed(text: str, options: TextOptions) -> str:
+    """Return a text without runs of white space, which would push the words out of what is read."""
+    return " ".join(text.split()) if options.whitespace else text
 
 
 def _reworded(text: str, options: TextOptions, lexicon: Lexicon | None) -> str:

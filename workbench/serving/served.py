@@ -74,6 +74,7 @@ class Service:
     def _set(self, policy: Policy) -> None:
         policy = policy.only(self.labels)
         policy.check(self.labels, f"service {self.name!r}")
+        self.moderator.able(policy)
         self._policy = (policy, policy.id)
 
     def policy(self) -> tuple[Policy, str]:

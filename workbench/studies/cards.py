@@ -199,7 +199,8 @@ def _posts(comparison: dict[str, Any], runs: Sequence[Run], told: Sequence[dict[
         yield f"- {OPEN}: no run recorded it"
     for name, one in (crossing or {}).items():
         why = f"; accepted because: {one['allowed']}" if one.get("allowed") else ""
-        yield f"- {name}: {one['crossing']:,} of {one['of']:,}{why}"
+        lost = f"; {one['not_compared']:,} could not be read" if one.get("not_compared") else ""
+        yield f"- {name}: {one['crossing']:,} of {one['of']:,}{lost}{why}"
     yield from _open("data")
 
 

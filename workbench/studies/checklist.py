@@ -115,8 +115,11 @@ def _crossing(names: Sequence[str], which: str) -> Callable[[Records], Answer]:
             return UNKNOWN, f"no run recorded which {which} cross the split"
         said = ", ".join(f"{name} {found[name]['crossing']} of {found[name]['of']}" for name in there)
         crossing = [name for name in there if found[name]["crossing"]]
+        lost = sum(found[name].get("not_compared") or 0 for name in there)
+        if lost:
+            said += f"; {lost} could not be read and were compared with nothing"
         if not crossing:
-            return YES, f"crossing the split: {said}"
+            return (PARTLY if lost else YES), f"crossing the split: {said}"
         allowed = all(found[name].get("allowed") for name in crossing)
         return (PARTLY if allowed else NO), f"crossing the split: {said}: section crossings"
 

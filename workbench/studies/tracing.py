@@ -23,7 +23,8 @@ from workbench.studies.config import StudyConfig, expand
 from workbench.studies.predictions import Run, items_digest, load_run
 
 AGREES, DIFFERS, UNCHECKED = "agrees", "differs", "unchecked"
-_NUMBERS = ("value", "lo", "hi", "delta", "p", "p_holm", "ceiling", "ms_per_post", "per_million", "per_day")
+_NUMBERS = ("value", "lo", "hi", "delta", "p", "p_holm", "ceiling", "ms_per_post", "per_million", "per_day", "seed_sd")
+_BASIS = ("n", "positives", "few")
 
 
 class Link(NamedTuple):
@@ -82,7 +83,7 @@ def _find(comparison: dict[str, Any], address: str, study: str) -> tuple[str, di
 
 def _value(row: dict[str, Any]) -> str:
     """The number with its interval, and on how many posts it stands."""
-    said = [f"{name} {row[name]:.6g}" for name in (*_NUMBERS, "seed_sd") if row.get(name) is not None]
+    said = [f"{name} {row[name]:.6g}" for name in _NUMBERS if row.get(name) is not None]
     if row.get("n") is not None:
         positives = f" with {row['positives']} positives" if "positives" in row else ""
         said.append(f"on {row['n']} posts{positives}{' (few)' if row['few'] else ''}")
@@ -118,7 +119,7 @@ def _recomputed(
     stated = comparison.get("cost")
     again["costs"] = costs.rows(again, costs.CostOptions.parse(stated, "cost") if stated else None)
     (now,) = [one for place, _, one in addresses.rows(again) if place == address] or [{}]
-    changed = [name for name in _NUMBERS if name in row and not _same(row[name], now.get(name))]
+    changed = [name for name in (*_NUMBERS, *_BASIS) if name in row and not _same(row[name], now.get(name))]
     if changed:
         return (f"{DIFFERS}: computed again, {', '.join(f'{name} is {now.get(name)}' for name in changed)}",)
     return (f"{AGREES}: computed again from the predictions",)

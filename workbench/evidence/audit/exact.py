@@ -20,7 +20,7 @@ from workbench.evidence.audit.relations import EXAMPLES, FITTED, HELD, quoted
 from workbench.preprocessing.disguises import visible
 from workbench.preprocessing.media import content
 from workbench.preprocessing.text import TextOptions, clean
-from workbench.schema import declared
+from workbench.schema import MODALITIES, declared
 
 _READING = TextOptions(lower=True, max_chars=None)
 
@@ -29,7 +29,8 @@ def crossing(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     """Return, for each held relation and `author`, what of it stands in more than one set.
 
     sets: train, validation, test and further test sets by name. Each entry is {"crossing": how many contents cross,
-    "of": how many there are, "posts": posts of those that cross, "examples": up to EXAMPLES of {"content", "posts":
+    "of": how many there are, "posts": posts of those that cross, "not_compared": posts whose content could not be read,
+    "examples": up to EXAMPLES of {"content", "posts":
     [[set, post_id], ...]}}, the contents with most posts first. A file that cannot be read is compared with nothing.
     """
     own = {name: sets[name] for name in SPLITS if name in sets}
@@ -39,9 +40,10 @@ def crossing(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
 
 def _across(sets: Mapping[str, pa.Table], relation: str) -> dict[str, Any]:
     """Return what crosses by one relation; see `crossing`."""
-    parts = []
+    parts, lost = [], 0
     for name, posts in sets.items():
         keys = pa.array(keys_of(posts, relation), pa.binary())
+        lost += int(declared(posts)[relation].sum()) - (len(keys) - keys.null_count) if relation in MODALITIES else 0
         row = pa.array(range(len(posts)), pa.int64())
         fitted = pa.array([name in FITTED] * len(posts), pa.bool_())
         parts.append(pa.table({"key": keys, "set": [name] * len(posts), "row": row, "fitted": fitted}))
@@ -54,6 +56,7 @@ def _across(sets: Mapping[str, pa.Table], relation: str) -> dict[str, Any]:
         "crossing": across.num_rows,
         "of": counts.num_rows,
         "posts": int(pc.sum(across["set_count"]).as_py() or 0),
+        "not_compared": lost,
         "examples": [_example(sets, every, key, relation) for key in across["key"].slice(0, EXAMPLES).to_pylist()],
     }
 

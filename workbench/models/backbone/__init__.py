@@ -21,9 +21,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workbench import fingerprint
 from workbench.features import encoder_files
-from workbench.models import Classifier, create, load, parse, two_classes
+from workbench.models import Classifier, create, load, parse, storage, two_classes
 from workbench.preprocessing import augment
 from workbench.preprocessing.augment import AugmentOptions
 from workbench.schema import Options, WorkbenchError, label_matrix
@@ -180,11 +179,9 @@ class ImageTimm(Classifier):
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         self.encoder_digest = state["encoder"]
-        if self.encoder_digest != self._encoder_digest():
-            raise WorkbenchError(
-                f"the model in {folder} was trained on another encoder than {self.options.encoder!r} is now; "
-                "put back that encoder's files or train the model again"
-            )
+        storage.same_encoder(
+            f"the model in {folder}", self.encoder_digest, self._encoder_digest(), self.options.encoder
+        )
         if state["kind"] == "frozen":
             self.head = load(folder / "head", taxonomy=self.taxonomy, store=self.store)
         elif state["kind"] == "fine-tuned":
@@ -200,7 +197,4 @@ class ImageTimm(Classifier):
         return self.store.encoder(self.options.encoder)
 
     def _encoder_digest(self) -> str:
-        """Return a digest of the encoder that is the same on every device: its number format is left out."""
-        encoder = self._encoder()
-        recipe = {key: value for key, value in encoder.recipe.items() if key != "dtype"}
-        return fingerprint.of_json({"recipe": recipe, "weights": encoder.weights})
+        return storage.encoder_digest(self._encoder())

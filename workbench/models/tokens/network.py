@@ -23,8 +23,8 @@ from torch.nn import functional
 
 from workbench.models.losses import masked_bce
 from workbench.models.networks import Dropout, Linear
+from workbench.models.training import Schedule, adamw, keep_best
 from workbench.preprocessing.tokenizers import PADDING
-from workbench.schema import WorkbenchError
 
 TOKENS = 16_384  # scored at once, padding included
 SPREAD = 0.1  # of its length, by which a row's place in the order of lengths is shaken in every epoch
@@ -38,16 +38,6 @@ class Shape(Protocol):
     width: int
     depth: int
     dropout: float
-
-
-class Schedule(Protocol):
-    """What training reads of a model's options."""
-
-    epochs: int
-    lr: float
-    weight_decay: float
-    batch_size: int
-    patience: int
 
 
 class TokenNetwork(nn.Module):
@@ -143,14 +133,10 @@ def fit(
     its loss in nats per label, and `memory`, in bytes (see `kept`). Raises WorkbenchError where the loss is never a
     number.
     """
-    watched = validation if bool(validation.known.any()) else train
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": options.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=options.lr, fused=True)
-    best, best_epoch, best_state, epoch, memory = float("inf"), 0, {}, 0, {}
-    for epoch in range(1, options.epochs + 1):
-        network.train()
+    watched, memory = validation if bool(validation.known.any()) else train, {}
+    optimizer = adamw(network, options)
+
+    def learn(epoch: int) -> None:
         parts = train.epoch(options.batch_size, generator)
         largest = max(range(len(parts)), key=lambda i: len(parts[i]) * train.length[parts[i]].max())
         for number, rows in enumerate(parts):
@@ -162,17 +148,9 @@ def fit(
             loss.backward()
             optimizer.step()
             if held is not None:
-                memory = held.bytes(optimizer)
-        lost = watched.lost(network)
-        if lost < best:
-            best, best_epoch = lost, epoch
-            best_state = {name: value.detach().clone() for name, value in network.state_dict().items()}
-        elif epoch - best_epoch >= options.patience:
-            break
-    if not best_state:
-        raise WorkbenchError(f"training with lr {options.lr:g} diverged; lower `lr` or raise `weight_decay`")
-    network.load_state_dict(best_state)
-    return {"epochs": epoch, "best_epoch": best_epoch, "loss": best, "memory": memory}
+                memory.update(held.bytes(optimizer))
+
+    return {**keep_best(network, options, learn, lambda: watched.lost(network)), "memory": memory}
 
 
 class Kept:

@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workbench.features import encoder_files
+from workbench.features import Partly, encoder_files
 from workbench.features.names import TRANSFORMER
 from workbench.models import Classifier, create, load, two_classes
 from workbench.schema import Options, WorkbenchError, declared, label_matrix
@@ -143,7 +143,8 @@ class Transformer(Classifier):
         if not self.options.finetune:
             look = self.inner.look(posts)
             # where nothing is learnt or told, the inner model's NaN does not mean unread
-            readable = declared(posts)["text"] & np.array([why is None for why in self._reasons(look, len(posts))])
+            whys = self._reasons(look, len(posts))
+            readable = declared(posts)["text"] & np.array([why is None or isinstance(why, Partly) for why in whys])
             return look.logits, readable, look.unread
         windows = self.inner.tokens.windows(_texts(posts))
         counts = np.array(windows.counts)
@@ -152,7 +153,8 @@ class Transformer(Classifier):
         if windows.rows:
             starts = (np.cumsum(counts) - counts)[some]
             scores[some] = np.maximum.reduceat(self.inner.score(windows.rows), starts, axis=0)
-        return scores, some, {"text": windows.reasons}
+        whys = [why or (note and Partly(note)) for why, note in zip(windows.reasons, windows.notes, strict=True)]
+        return scores, some, {"text": whys}
 
     @staticmethod
     def _reasons(look: Any, n: int) -> list[str | None]:

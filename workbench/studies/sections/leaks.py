@@ -36,6 +36,8 @@ def crossings(runs: Sequence[Run]) -> Section | None:
     left = [counted(name, 2)[2:] for name in LOOKS if name not in found]
     if left:
         prose += f" Not looked for before these runs: {', '.join(left)}; `workbench audit` does."
+    if any(one.get("not_compared") for one in found.values()):
+        prose += " What could not be read, or is even throughout, was not compared with anything."
     if metrics.get("dropped"):
         prose += (
             f" {metrics['dropped']:,} posts are in no set: the cut, by community or time, would have put some of their "
@@ -48,6 +50,7 @@ def _row(one: Mapping[str, Any]) -> dict[str, str]:
     return {
         "on both sides": f"{one['crossing']:,} of {one['of']:,}",
         "posts concerned": f"{one['posts']:,}",
+        "not compared": f"{one.get('not_compared') or 0:,}",
         "accepted because": one.get("allowed") or "",
     }
 
