@@ -69,7 +69,7 @@ def test_groups_stay_whole_and_row_order_says_nothing(rows, seed, random):
     rows += [(group, None) for group in range(31)]
     table = posts([group for group, _ in rows], abuse=[label for _, label in rows])
     found = split(table, seed=seed)
-    assert crossing(table, found)["group"] == {"crossing": 0, "of": 31, "posts": 0, "examples": []}
+    assert crossing(table, found)["group"] == {"crossing": 0, "of": 31, "posts": 0, "not_compared": 0, "examples": []}
     order = list(range(len(rows)))
     random.shuffle(order)
     assert split(table.take(order), seed=seed).tolist() == found[order].tolist()
@@ -122,7 +122,7 @@ def test_by_author():
     table = posts(list(range(220)), authors=authors)
     found = split(table, by="author")
     told = crossing(table, found)
-    assert told["author"] == {"crossing": 0, "of": 20, "posts": 0, "examples": []}
+    assert told["author"] == {"crossing": 0, "of": 20, "posts": 0, "not_compared": 0, "examples": []}
     assert shares(found) == pytest.approx([0.6, 0.15, 0.25], abs=0.05)
     by_group = crossing(table, split(table))["author"]
     assert by_group["crossing"] > 15  # ten posts each, spread at random

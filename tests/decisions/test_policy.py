@@ -97,6 +97,16 @@ def test_without_any_threshold_a_person_looks():
     assert judge(policy(None, None), assessed(1.0)).action == "review"
 
 
+def test_a_label_whose_score_leads_to_nothing_is_told_with_the_reason():
+    asked = Chosen(objective=Objective(recall=0.95), at=None, posts=9, harmful=0, why="none of them is harmful")
+    rule = LabelRule(review_at=None, remove_at=None, review_for=asked)
+    by = policy()
+    assert by.idle() == {}
+    some = by.model_copy(update={"labels": {**by.labels, "abuse": rule}})
+    assert list(some.idle()) == ["abuse"]
+    assert "none of them is harmful" in some.idle()["abuse"]
+
+
 def test_due_by_the_earliest_deadline_of_what_is_concerned():
     hours = {label.name: label.deadline_hours for label in TAXONOMY.labels}
     assert (hours["abuse"], hours["misinformation"]) == (1, 24)

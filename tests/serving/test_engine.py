@@ -116,6 +116,13 @@ def test_a_broken_policy_file_leaves_the_last_one_in_force(make_engine, tmp_path
     assert engine.policy("text") == before
 
 
+def test_a_label_without_a_threshold_is_told_at_the_start(make_engine, tmp_path, caplog):
+    path = tmp_path / "policy.yaml"
+    policy_of(review=None, remove=None).dump(path)
+    make_engine({"text": {"policy": path}})
+    assert "no score on 'abuse' leads to anything: never" in caplog.text
+
+
 def test_a_policy_that_asks_what_the_bundle_cannot_tell_is_refused_and_never_in_force(
     make_engine, tmp_path, monkeypatch, caplog
 ):

@@ -36,15 +36,18 @@ def test_every_section_is_there_in_its_order(comparison, runs, posts):
 
 def test_what_crosses_the_split_is_told_with_the_reason(comparison, runs):
     assert "crossings" not in by_key(comparison, runs)  # runs from before it was looked for
-    found = {"crossing": 2, "of": 1500, "posts": 4, "examples": []}
+    found = {"crossing": 2, "of": 1500, "posts": 4, "not_compared": 3, "examples": []}
     path = runs[0].folder / "metrics.json"
     before = path.read_text(encoding="utf-8") if path.exists() else "{}"
-    told = {"group": {**found, "crossing": 0, "posts": 0}, "text": {**found, "allowed": "kept as it was published"}}
+    told = {
+        "group": {**found, "crossing": 0, "posts": 0, "not_compared": 0},
+        "text": {**found, "allowed": "kept as it was published"},
+    }
     path.write_text(json.dumps({**json.loads(before), "crossing": told}), encoding="utf-8")
     table = by_key(comparison, runs)["crossings"].tables[""]
     path.write_text(before, encoding="utf-8")
-    assert table.loc["texts"].tolist() == ["2 of 1,500", "4", "kept as it was published"]
-    assert table.loc["groups"].tolist() == ["0 of 1,500", "0", ""]
+    assert table.loc["texts"].tolist() == ["2 of 1,500", "4", "3", "kept as it was published"]
+    assert table.loc["groups"].tolist() == ["0 of 1,500", "0", "0", ""]
 
 
 def test_how_options_were_chosen_is_told_where_there_was_a_budget(comparison, runs):

@@ -38,19 +38,21 @@ Row = dict[str, Any] | str  # the cells by the names of INPUTS, or the sentence 
 
 
 class Summary(NamedTuple):
-    """What was done: posts by action, rows with an error, seconds, and the file with the decisions."""
+    """What was done: posts by action, rows with an error, seconds, the file with the decisions, and idle labels."""
 
     actions: dict[str, int]
     errors: int
     seconds: float
     out: Path
+    idle: Mapping[str, str]
 
     def __str__(self) -> str:
         total = sum(self.actions.values())
         counts = ", ".join(f"{self.actions.get(name, 0):,} {name}" for name in ("allow", "review", "remove"))
         rate = f"{total / self.seconds:,.0f} a second" if self.seconds else "at once"
         bad = f"; {self.errors:,} rows could not be read, see `error`" if self.errors else ""
-        return f"{total:,} posts in {self.seconds:.1f} s ({rate}): {counts}{bad}\n{self.out}"
+        idle = "".join(f"\nno score on {label!r} leads to anything: {why}" for label, why in self.idle.items())
+        return f"{total:,} posts in {self.seconds:.1f} s ({rate}): {counts}{bad}{idle}\n{self.out}"
 
 
 def mapping(text: str) -> dict[str, str]:
@@ -92,7 +94,7 @@ def score(bundle: Path, posts: Path, out: Path, *, device: str, columns: Mapping
             actions.update(decision.action for decision, _ in decided)
             errors += sum(error is not None for _, error in decided)
             bar.update(len(decided))
-    return Summary(dict(actions), errors, time.perf_counter() - started, out)
+    return Summary(dict(actions), errors, time.perf_counter() - started, out, moderator.policy.idle())
 
 
 # ------------------------------------------------------------------------------------------------------------ decisions

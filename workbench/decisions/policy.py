@@ -291,6 +291,13 @@ class Policy(Options):
                 return override.labels[label], override
         return self.labels.get(label), None
 
+    def idle(self) -> dict[str, str]:
+        """Return the labels whose score leads to nothing, and why: nobody asked, or no threshold qualified."""
+        rules = self.labels.items()
+        return {
+            label: rule.says("review") for label, rule in rules if rule.review_at is None and rule.remove_at is None
+        }
+
     def judge(
         self, assessment: Assessment, taxonomy: Taxonomy, model_id: str, *, now: dt.datetime | None = None
     ) -> Decision:

@@ -75,6 +75,8 @@ class Service:
         policy = policy.only(self.labels)
         policy.check(self.labels, f"service {self.name!r}")
         self.moderator.able(policy)
+        for label, why in policy.idle().items():
+            log.warning("service %s: no score on %r leads to anything: %s", self.name, label, why)
         self._policy = (policy, policy.id)
 
     def policy(self) -> tuple[Policy, str]:
