@@ -44,13 +44,15 @@ def test_a_score_at_its_threshold_meets_it(score, action):
     assert decision.model_id == "model-1"
 
 
-def test_a_reason_says_which_reading_of_the_text_scored():
+def test_a_reason_says_which_reading_of_the_text_scored_and_which_training_posts_are_alike():
     found = assessed(0.95, readings={"abuse": "look-alike letters undone"})
     (reason,) = judge(policy(), found).reasons
     said = "abuse scores 0.950 by its reading with look-alike letters undone; posts are removed from 0.900 on."
     assert reason.detail == said
     (plain,) = judge(policy(), assessed(0.95)).reasons
     assert plain.detail == said.replace(" by its reading with look-alike letters undone", "")
+    (named,) = judge(policy(), assessed(0.95, alike={"abuse": ("p-7", "p-2")})).reasons
+    assert named.detail == f"{plain.detail} Most like it of the training posts with abuse: p-7, p-2."
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from workbench import models
-from workbench.models.retrieval import Memory
+from workbench.models.retrieval import NAMED, Memory
 
 WHITE = {"encoder": "words", "space": "whitened"}
 
@@ -19,18 +19,31 @@ def posts(rows, taxonomy):
     return rows(60, taxonomy, 1)
 
 
-def test_a_post_is_its_own_nearest_neighbour_with_its_labels(taxonomy, store, table, posts):
-    model = fit(taxonomy, store, table, posts, k=3, temperature=0.1)
-    found = model.neighbours(table(posts, taxonomy), k=3)
-    assert [near[0]["post_id"] for near in found] == [post["post_id"] for post in posts]
-    for near, post in zip(found, posts, strict=True):
-        assert near[0]["similarity"] == pytest.approx(1.0, abs=2e-3)  # the memory is float16
-        assert near[0]["labels"] == post["labels"]
-        assert [one["similarity"] for one in near] == sorted((one["similarity"] for one in near), reverse=True)
-        assert len({one["post_id"] for one in near}) == 3
+def test_a_score_names_the_training_posts_with_the_label_that_it_comes_from(taxonomy, store, table, posts):
+    model = fit(taxonomy, store, table, posts, k=5, temperature=0.1)
+    alike = model.look(table(posts, taxonomy)).alike
+    for named, post in zip(alike, posts, strict=True):
+        for k, label in enumerate(taxonomy.names):
+            if post["labels"].get(label):
+                assert named[k][0] == post["post_id"]  # a post is the most like itself
+            elif named[k]:
+                assert post["post_id"] not in named[k]
+    held = {label: {post["post_id"] for post in posts if post["labels"].get(label)} for label in taxonomy.names}
+    for k, label in enumerate(taxonomy.names):
+        named = [row for row in alike[:, k] if row]
+        assert named
+        assert all(set(row) <= held[label] and len(set(row)) == len(row) <= NAMED for row in named)
     unreadable = table([{"text": "unreadable"}, {"text": None}], taxonomy)
-    assert model.neighbours(unreadable) == [[], []]
-    assert model.neighbours(unreadable.slice(0, 0)) == []
+    assert not model.look(unreadable).alike.any()
+
+
+def test_the_neighbours_named_are_those_of_the_reading_that_scores(taxonomy, store, table):
+    harm = [{"post_id": f"h{i}", "text": "abuseword", "labels": {"abuse": True, "nudity": False}} for i in range(4)]
+    calm = [{"post_id": f"c{i}", "text": f"word{i}", "labels": {"abuse": False, "nudity": i == 0}} for i in range(4)]
+    model = fit(taxonomy, store, table, harm + calm, k=3, temperature=0.1)
+    look = model.look(table([{"text": "word1|abuseword"}, {"text": "word1"}], taxonomy))
+    assert set(look.alike[0, 0]) <= {"h0", "h1", "h2", "h3"}
+    assert look.logits[0, 0] > look.logits[1, 0]
 
 
 def test_votes_by_hand(taxonomy, store, table, posts):
@@ -63,7 +76,7 @@ def test_the_memory_is_bounded_and_ids_are_saved(taxonomy, store, table, posts, 
     model.save(tmp_path / "model")
     again = models.load(tmp_path / "model", taxonomy=taxonomy, store=store)
     asked = table(posts[:5], taxonomy)
-    assert again.neighbours(asked) == model.neighbours(asked)
+    assert again.look(asked).alike.tolist() == model.look(asked).alike.tolist()
 
 
 def test_search_is_exact():

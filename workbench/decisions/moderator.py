@@ -131,7 +131,7 @@ class Moderator:
         look, there = self.classifier.look(table), declared(table)
         strange = None if self.detector is None else self.detector.look(table)  # whichever policy will judge it
         probs = self.calibrated(look.logits)[:, places].tolist()
-        kinds = None if look.kinds is None else look.kinds[:, places].tolist()
+        kinds, alike = (None if found is None else found[:, places].tolist() for found in (look.kinds, look.alike))
         unseen = {name: there[name].tolist() for name in MODALITIES if name not in self.modalities}
         context = [table[name].to_pylist() for name in ("post_id", "text", *_CONTEXT)]
         found = []
@@ -145,6 +145,7 @@ class Moderator:
                     unread={name: why[row] for name, why in look.unread.items() if why[row] is not None},
                     unseen=tuple(name for name, has in unseen.items() if has[row]),
                     readings={} if kinds is None else _told(self.labels, kinds[row]),
+                    alike={} if alike is None else _told(self.labels, alike[row]),
                     links=links.findings(text, self.lists),
                     unusual=None if strange is None or strange.where(row) is None else float(strange.share[row]),
                     unusual_in=None if strange is None else strange.where(row),
@@ -281,6 +282,6 @@ class Moderator:
         return made
 
 
-def _told(labels: Sequence[str], kinds: Sequence[str | None]) -> dict[str, str]:
-    """Return the labels that another reading than the text as it stands gave the score of, with its kind."""
-    return {label: kind for label, kind in zip(labels, kinds, strict=True) if kind is not None}
+def _told(labels: Sequence[str], found: Sequence[Any]) -> dict[str, Any]:
+    """Return the labels of whose score there is something to tell, with what it is."""
+    return {label: one for label, one in zip(labels, found, strict=True) if one is not None}

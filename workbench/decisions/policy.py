@@ -211,6 +211,10 @@ class Assessment(Options):
     readings: dict[str, str] = Field(
         {}, description="Per label whose score is not of the text as it stands, what was undone to read it."
     )
+    alike: dict[str, tuple[str, ...]] = Field(
+        {},
+        description="Per label whose score comes from single training posts, those with the label, most alike first.",
+    )
     links: tuple[str, ...] = Field((), description="What is sketchy about the links, one sentence each.")
     region: str | None = Field(None, description="The post's region.")
     language: str | None = Field(None, description="The post's language.")
@@ -347,7 +351,7 @@ class Policy(Options):
                 continue
             able = able or rule.review_at is not None or rule.remove_at is not None
             if (found := rule.met(score)) is not None:
-                detail = _detail(label, score, *found, override, assessment.readings.get(label))
+                detail = _detail(label, score, *found, override, assessment)
                 reasons.append(Reason(kind="label", label=label, score=score, threshold=found[1], detail=detail))
                 actions.add(found[0])
                 concerned.add(label)
@@ -358,12 +362,14 @@ _NOTHING = Reason(kind="rule", detail="No score that the policy has a threshold 
 
 
 def _detail(
-    label: str, score: float, action: str, threshold: float, override: Override | None, reading: str | None
+    label: str, score: float, action: str, threshold: float, override: Override | None, assessment: Assessment
 ) -> str:
+    reading, alike = assessment.readings.get(label), assessment.alike.get(label)
     done = "removed" if action == "remove" else "sent to review"
     where = f" for {override}" if override else ""
     by = f" by its reading with {reading}" if reading else ""
-    return f"{label} scores {score:.3f}{by}; posts are {done} from {threshold:.3f} on{where}."
+    like = f" Most like it of the training posts with {label}: {', '.join(alike)}." if alike else ""
+    return f"{label} scores {score:.3f}{by}; posts are {done} from {threshold:.3f} on{where}.{like}"
 
 
 def _missing(assessment: Assessment, unseen: str) -> list[Reason]:

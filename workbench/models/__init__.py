@@ -76,11 +76,14 @@ class Look(NamedTuple):
 
     kinds (n_posts, n_labels), or None: which reading of the text a score is of where it is not the text as it stands,
     in words that complete "scored by its reading with ..."; None for all other scores.
+    alike (n_posts, n_labels), or None: the ids of the training posts with the label that a score comes from, the most
+    alike first, for models that judge by single training posts; None where there is none.
     """
 
     logits: np.ndarray
     unread: dict[str, list[str | None]]
     kinds: np.ndarray | None = None
+    alike: np.ndarray | None = None
 
 
 class Classifier(ABC):
@@ -157,11 +160,11 @@ class Classifier(ABC):
             empty = np.empty((0, len(self.taxonomy.names)), dtype=np.float32)
             return Look(empty, {name: [] for name in self.modalities})
         seen = posts.select([name for name in INPUTS.names if name in posts.column_names])
-        scores, readable, unread, *kinds = self._look(seen)
+        scores, readable, unread, *reasons = self._look(seen)
         logits = np.where(self.learnable, scores, self.constants).astype(np.float32)
         logits[~readable] = np.nan
         every = {name: [None] * len(posts) for name in self.modalities} | unread
-        return Look(logits, self._with_left_out(seen, every), *kinds)
+        return Look(logits, self._with_left_out(seen, every), *reasons)
 
     def _with_left_out(self, posts: pa.Table, unread: dict[str, list[str | None]]) -> dict[str, list[str | None]]:
         """Return the reasons with those of texts that are longer than the option `text` lets the model read."""
@@ -205,7 +208,7 @@ class Classifier(ABC):
     def _look(self, posts: pa.Table) -> tuple[Any, ...]:
         """Return what `_score` does and, for modalities whose content can fail, what `unread` does.
 
-        A fourth value, where a model has it, is `Look.kinds`.
+        A fourth and a fifth value, where a model has them, are `Look.kinds` and `Look.alike`.
         """
         return *self._score(posts), {}
 

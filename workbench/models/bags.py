@@ -119,3 +119,15 @@ def combinations(halves: list[Readings]) -> tuple[np.ndarray, list[np.ndarray]]:
         rows.append(np.where(half.count[post] > 0, half.start[post] + rest % way[post], -1))
         rest = rest // way[post]
     return post, rows
+
+
+def highest_rows(scores: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return the rows (n_posts, k) in which a post's scores are highest, of equal ones the first.
+
+    scores: (n_rows, k); start (n_posts,): each post's first row, in order.
+    """
+    best = np.repeat(start[:, None], scores.shape[1], axis=1)
+    ends = np.append(start[1:], len(scores))
+    for post in np.flatnonzero(ends - start > 1):
+        best[post] += scores[start[post] : ends[post]].argmax(axis=0)
+    return best

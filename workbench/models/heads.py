@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from workbench.features import Blocks, Partly, Passing, encoder_files
 from workbench.models import Classifier, storage, two_classes
-from workbench.models.bags import Readings, bags, combinations
+from workbench.models.bags import Readings, bags, combinations, highest_rows
 from workbench.models.learning import HIDDEN_BY_DEFAULT, RARE, AlignOptions, CrossOptions, HeadOptions, PairOptions
 from workbench.schema import Options, WorkbenchError, declared, label_matrix
 
@@ -130,26 +130,28 @@ class ClipClassifier(Classifier):
             scores.append(self._rows(*chunk))
         scores = np.concatenate(scores)
         starts = np.flatnonzero(np.diff(post, prepend=-1))  # where each post's combinations begin
-        kinds = self._kinds(
-            posts, scores, starts, dict(zip(self._groups(), zip(halves, rows, strict=True), strict=True))
-        )
+        best = highest_rows(scores[:, : len(self.constants)], starts)
+        kinds = self._kinds(posts, best, dict(zip(self._groups(), zip(halves, rows, strict=True), strict=True)))
+        alike = self._alike(best, halves, rows)
         post, scores = self._over_frames(read, halves, post, scores)
         if self._exclusive():
             scores = losses.log_odds(torch.from_numpy(scores), self._exclusive()).numpy()
         starts = np.flatnonzero(np.diff(post, prepend=-1))  # and where its bags do
-        return np.maximum.reduceat(scores, starts, axis=0), readable, unread, kinds
+        return np.maximum.reduceat(scores, starts, axis=0), readable, unread, kinds, alike
 
-    def _kinds(self, posts: pa.Table, scores: np.ndarray, starts: np.ndarray, ways: dict[str, tuple]) -> Any:
-        """Return `Look.kinds` from the scores of all combinations and the row of each half in them."""
+    def _kinds(self, posts: pa.Table, best: np.ndarray, ways: dict[str, tuple]) -> Any:
+        """Return `Look.kinds` from each score's combination (n_posts, n_labels) and the halves with their rows."""
         if "text" not in ways or not hasattr(encoder := self.store.encoder(self.options.encoder), "text_kinds"):
             return None
-        (half, rows), kinds = ways["text"], np.full((len(starts), len(self.constants)), None, dtype=object)
-        ends = [*starts[1:], len(rows)]
+        (half, rows), kinds = ways["text"], np.full(best.shape, None, dtype=object)
         for post in np.flatnonzero(half.count > 1):
-            best = starts[post] + scores[starts[post] : ends[post], : len(self.constants)].argmax(axis=0)
             said = encoder.text_kinds(posts["text"][int(post)].as_py())
-            kinds[post] = [said[row - half.start[post]] for row in rows[best]]
+            kinds[post] = [said[row - half.start[post]] for row in rows[best[post]]]
         return kinds
+
+    def _alike(self, best: np.ndarray, halves: list[Readings], rows: list[np.ndarray]) -> np.ndarray | None:
+        """Return `Look.alike` from each score's combination (n_posts, n_labels) and each half's rows in them."""
+        return None
 
     @property
     def _trained(self) -> bool:

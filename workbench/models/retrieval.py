@@ -12,7 +12,7 @@ Open doubt: above about a million posts an approximate index would be faster.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 KS, TEMPERATURES = (5, 10, 20, 50, 100), (0.02, 0.05, 0.1, 0.2)
 FRAMES = 4  # rows of the memory that the frames of one clip can take
 TIE = 1e-4  # cosines nearer than this are the same
+NAMED = 3  # neighbours that a reason names
 CHUNK = 1024  # posts compared with the whole memory at once
 
 
@@ -193,33 +194,18 @@ class ClipRetrieval(ClipClassifier):
             parts = [normalize(x, dim=1) * present[:, [h]] for h, x in enumerate(halves)]
             return normalize(torch.cat(parts, dim=1), dim=1).cpu().numpy()
 
-    def neighbours(self, posts: pa.Table, k: int = 5) -> list[list[dict[str, Any]]]:
-        """Return, for each post, the training posts most like it, the nearest first: why it scores as it does.
-
-        Each has its `post_id`, the `similarity` (cosine of the most alike pair of readings, -1 to 1) and `labels`
-        (label -> whether it holds; unknown ones are left out). A post that cannot be read has none.
-        """
-        self._require_fitted()
-        if self.memory is None or not len(posts):
-            return [[] for _ in range(len(posts))]
-        halves = self._halves(self._read(posts), len(posts))
+    def _alike(self, best: np.ndarray, halves: list[Readings], rows: list[np.ndarray]) -> np.ndarray:
+        alike = np.full(best.shape, None, dtype=object)
+        used, place = np.unique(best, return_inverse=True)
+        found = self.memory.search(self._vectors(halves, [row[used] for row in rows]), self.record["k"])[0]
+        found = self.memory.post[found]  # (n_used, k), the nearest first
+        place, voted = place.reshape(best.shape), (self.memory.known & self.memory.y)[found]  # (n_used, k, n_labels)
         readable = np.any([half.count > 0 for half in halves], axis=0)
-        post, rows = combinations(halves)
-        found, cosines = self.memory.search(self._vectors(halves, rows), k * FRAMES)
-        out = []
-        for number in range(len(posts)):
-            best: dict[int, float] = {}
-            mine = post == number if readable[number] else np.zeros(len(post), bool)
-            for row, cosine in zip(found[mine].ravel().tolist(), cosines[mine].ravel().tolist(), strict=True):
-                at = int(self.memory.post[row])
-                best[at] = max(cosine, best.get(at, -np.inf))
-            out.append([self._neighbour(at, best[at]) for at in sorted(best, key=best.get, reverse=True)[:k]])
-        return out
-
-    def _neighbour(self, at: int, cosine: float) -> dict[str, Any]:
-        names, y, known = self.taxonomy.names, self.memory.y[at], self.memory.known[at]
-        labels = {name: bool(y[k]) for k, name in enumerate(names) if known[k]}
-        return {"post_id": self.post_ids[at], "similarity": cosine, "labels": labels}
+        for post, label in np.argwhere(readable[:, None] & self.learnable):
+            row = place[post, label]
+            named = dict.fromkeys(found[row][voted[row, :, label]].tolist())
+            alike[post, label] = tuple(self.post_ids[at] for at in islice(named, NAMED)) or None
+        return alike
 
     # ---------------------------------------------------------------------------------------------------- the disk
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from workbench.models.bags import highest_rows
 from workbench.preprocessing.readings import readings
 from workbench.preprocessing.spelling import Lexicon
 from workbench.preprocessing.text import TextOptions, clean, stands_for_none
@@ -33,15 +34,8 @@ class Views(NamedTuple):
 
         scores: (n_texts, n_labels). Of equal scores that of the first reading counts, so a raw one is None.
         """
-        if len(self.texts) == len(self.start):
-            return scores, np.full(scores.shape, None, dtype=object)
-        best = np.maximum.reduceat(scores, self.start, axis=0)
-        kinds = np.full(best.shape, None, dtype=object)
-        ends = np.append(self.start[1:], len(self.texts))
-        for post in np.flatnonzero(ends - self.start > 1):
-            rows = scores[self.start[post] : ends[post]].argmax(axis=0)
-            kinds[post] = [self.kinds[self.start[post] + row] for row in rows]
-        return best, kinds
+        best = highest_rows(scores, self.start)
+        return np.take_along_axis(scores, best, axis=0), np.array(self.kinds, dtype=object)[best]
 
 
 def said(posts: pa.Table, options: TextOptions) -> np.ndarray:

@@ -265,6 +265,7 @@ def _answer(engine: Doors, taxonomy: Taxonomy, service: str, post: Post) -> tupl
         given=given,
         looks=info.modalities,
         unread=found.assessment.unread,
+        alike=found.assessment.alike,
         missing=found.assessment.missing,
         policy_date=policy.date.isoformat() if policy.id == found.policy_id else "",
     )

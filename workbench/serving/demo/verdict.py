@@ -23,7 +23,8 @@ class Verdict:
     """What is to be shown of one answer.
 
     rules: the thresholds that hold for this post, per label. given: the modalities that the post has. unread: per
-    modality that could not be read, why. looks: the modalities that the model looks at.
+    modality that could not be read, why. alike: per label, the training posts with it that the post is most like.
+    looks: the modalities that the model looks at.
     """
 
     decision: Decision
@@ -32,6 +33,7 @@ class Verdict:
     given: Sequence[str]
     looks: Sequence[str]
     unread: Mapping[str, str] = field(default_factory=dict)
+    alike: Mapping[str, Sequence[str]] = field(default_factory=dict)
     missing: Sequence[str] = ()
     policy_date: str = ""
 
@@ -182,7 +184,8 @@ def _row(verdict: Verdict, name: str, title: str, definition: str) -> str:
     if rule is None:
         said = "the policy has no rule for this label"
     outcome = {"allow": "Below", "review": "Review", "remove": "Remove"}[action]
-    return _cells(head, f'<b class="score">{shown}</b>{bar}<small>{safe(said)}</small>', action, outcome)
+    like = f"<small>like training posts {safe(_listed(alike))}</small>" if (alike := verdict.alike.get(name)) else ""
+    return _cells(head, f'<b class="score">{shown}</b>{bar}<small>{safe(said)}</small>{like}', action, outcome)
 
 
 def _cells(head: str, middle: str, action: str, outcome: str) -> str:
