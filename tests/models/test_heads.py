@@ -14,8 +14,9 @@ def fit(taxonomy, store, table, rows):
     """Fit a model with options on a small world; returns it and the posts it has not seen."""
 
     def make(name, options, labels=taxonomy, clips=False):
+        options = {**(QUICK if "clip" in name else {}), **options}
         tables = [table(rows(n, labels, seed, clips=clips), labels) for n, seed in ((200, 1), (100, 2), (40, 3))]
-        model = models.create(name, {**QUICK, **options}, taxonomy=labels, store=store)
+        model = models.create(name, options, taxonomy=labels, store=store)
         return model.fit(*tables[:2], seed=0), tables[2]
 
     return make
@@ -51,13 +52,46 @@ def test_a_logistic_head_wants_one_vector_a_post(fit):
 
 
 @pytest.mark.parametrize(
-    "more", [{"loss": "focal"}, {"class_weight": "balanced"}, {"upsample": 0.5}, {"loss": "hinge"}]
+    "more",
+    [
+        {"loss": "focal"},
+        {"class_weight": "balanced"},
+        {"class_weight": 3},
+        {"class_weight": {"nudity": 0.2}},
+        {"upsample": 0.5},
+        {"loss": "hinge"},
+    ],
 )
 def test_what_trains_a_head_changes_its_scores(fit, more):
     plain, test = fit("clip-cross", {})
     other, _ = fit("clip-cross", more)
     assert not np.allclose(plain.logits(test), other.logits(test), equal_nan=True)
     assert models.parse("clip-cross", other.options.model_dump(mode="json")) == other.options
+
+
+@pytest.mark.parametrize("name", ["clip-cross", "text-tfidf"])
+def test_a_positive_that_weighs_more_scores_higher_in_its_own_label_only(fit, name):
+    plain, test = fit(name, {})
+    heavy, _ = fit(name, {"class_weight": {"nudity": 10}})
+    more = np.nanmean(heavy.logits(test) - plain.logits(test), axis=0)
+    assert more[1] > 5 * abs(more[0])
+    assert more[1] > 0.5
+    with pytest.raises(WorkbenchError, match=r"label in class_weight 'nudty'.*nudity"):
+        fit(name, {"class_weight": {"nudty": 10}})
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "balancd", {"abuse": 0}, [1]])
+@pytest.mark.parametrize("name", ["clip-cross", "text-tfidf", "author-profile"])
+def test_a_class_weight_that_is_none_is_refused_in_one_sentence(name, wrong):
+    with pytest.raises(WorkbenchError, match="class_weight") as caught:
+        models.check(name, {"class_weight": wrong})
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("other", [{"loss": "focal"}, {"class_weight": 2}, {"upsample": 0.1}])
+def test_tuned_towers_read_no_other_loss_so_none_is_taken(other):
+    with pytest.raises(WorkbenchError, match=f"towers are tuned by cross-entropy.*{next(iter(other))}"):
+        models.check("clip-finetune", other)
 
 
 def test_exclusive_labels_share_one_answer(fit, new_taxonomy):

@@ -9,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from made_runs import World, sigmoid
 from typer.testing import CliRunner
 
-from workbench import corpora
+from workbench import corpora, models
 from workbench.cli import app
 from workbench.corpora.export import write_jsonl
 from workbench.decisions import batch
@@ -54,7 +55,11 @@ def test_the_command_tells_the_share_and_how_to_serve_and_train_for_it(place):
     for estimate in (abuse.by_flags, abuse.by_probabilities):
         assert estimate.lo <= truth <= estimate.hi
     assert abuse.p > 0.001
-    assert abuse.class_weight > 0
+    (train,) = (line for line in said.output.splitlines() if line.startswith("to train for it"))
+    weights = yaml.safe_load(train.partition("model: ")[2])["class_weight"]
+    assert weights["abuse"] == pytest.approx(abuse.class_weight, rel=0.01)
+    models.check("clip-cross", {"class_weight": weights})
+    models.check("text-tfidf", {"class_weight": weights})
     assert f"abuse={abuse.by_flags.value:.3g}" in said.output.splitlines()[-1]
 
 

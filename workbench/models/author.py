@@ -40,7 +40,7 @@ class AuthorProfile(Classifier):
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)
         self.scaling = Scaling.fit(np.zeros((0, len(context.names(self.options.context)))), self.options.context)
-        self.learner = Tabular(self.options, len(self.taxonomy.names))
+        self.learner = Tabular(self.options, self.taxonomy.names)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -57,9 +57,10 @@ class FinetuneOptions(CrossOptions):
     save_minutes: float = Field(5, ge=0, description="Minutes between checkpoints, beside those after each epoch.")
 
     @model_validator(mode="after")
-    def _the_highest_frame_counts(self) -> Self:
+    def _what_tuning_does_not_read(self) -> Self:
         if self.pooling != "max":
             raise ValueError("pooling: towers are tuned on single frames, so only 'max' is possible here")
+        self._by_cross_entropy("towers are tuned")
         return self
 
 

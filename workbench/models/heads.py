@@ -21,6 +21,7 @@ from workbench.features import Blocks, Partly, Passing, encoder_files
 from workbench.models import Classifier, storage, two_classes
 from workbench.models.bags import Readings, bags, combinations, highest_rows
 from workbench.models.learning import HIDDEN_BY_DEFAULT, RARE, AlignOptions, CrossOptions, HeadOptions, PairOptions
+from workbench.models.penalties import positive_weights
 from workbench.schema import Options, WorkbenchError, declared, label_matrix
 
 if TYPE_CHECKING:
@@ -107,7 +108,8 @@ class ClipClassifier(Classifier):
             return linear.fit_head(self.network, examples, watched, self.options.C)
         present = np.stack([half.count > 0 for half in halves], axis=1)  # (n_posts, n_halves)
         hide = self._hide(present[present.any(axis=1)])
-        return training.fit_head(self.network, examples, watched, self.options, generator, hide)
+        weight = positive_weights(self.options.class_weight, self.taxonomy.names)
+        return training.fit_head(self.network, examples, watched, self.options, generator, hide, weight)
 
     def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
         return self._look(posts)[:2]

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workbench.models.penalties import Strengths
+from workbench.models.penalties import CLASS_WEIGHT, ClassWeight, Strengths
 from workbench.schema import Options
 
 # The losses by name, and the numbers that each reads; `losses.LOSSES` has the functions.
@@ -53,9 +53,7 @@ class LearningOptions(Options):
     """What a head is trained by."""
 
     loss: LossOptions = Field(LossOptions(), description="What a wrong answer costs; a name alone is enough.")
-    class_weight: Literal["balanced"] | float | None = Field(
-        None, description="Weigh both classes of a label alike, or a positive so many times a negative; null: as is."
-    )
+    class_weight: ClassWeight = CLASS_WEIGHT
     upsample: float | None = Field(
         None,
         gt=0,
@@ -70,8 +68,6 @@ class LearningOptions(Options):
 
     @model_validator(mode="after")
     def _a_set_is_one_answer(self) -> Self:
-        if isinstance(self.class_weight, float) and not 0 < self.class_weight <= 10_000:
-            raise ValueError(f"class_weight must be above 0 and at most 10000, not {self.class_weight:g}")
         if self.loss.name == "softmax" and (self.class_weight or self.upsample):
             raise ValueError("loss 'softmax' answers for a whole set; class_weight and upsample are for single labels")
         return self
@@ -110,10 +106,14 @@ class HeadOptions(LearningOptions):
     @model_validator(mode="after")
     def _logistic_is_what_it_is(self) -> Self:
         if self.head == "logistic":
-            for name in ("loss", "class_weight", "upsample"):
-                if getattr(self, name) != type(self).model_fields[name].default:
-                    raise ValueError(f"head 'logistic' is trained by cross-entropy as it is and does not read {name!r}")
+            self._by_cross_entropy("head 'logistic' is trained")
         return self
+
+    def _by_cross_entropy(self, what: str) -> None:
+        """Raise ValueError where an option asks for another loss than the cross-entropy of posts as they are."""
+        for name in ("loss", "class_weight", "upsample"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{what} by cross-entropy as it is and does not read {name!r}")
 
 
 class FrameOptions(HeadOptions):

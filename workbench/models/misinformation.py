@@ -59,7 +59,7 @@ class Misinformation(Classifier):
         self.modalities = self.text.modalities
         self.lists = links.LinkLists()
         self.scaling = Scaling.fit(np.zeros((0, self._width)), self._form)
-        self.learner = Tabular(self.options, len(self.taxonomy.names))
+        self.learner = Tabular(self.options, self.taxonomy.names)
 
     @classmethod
     def members(cls, options: MisinformationOptions) -> list[tuple[str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ float32 and goes left where a number is at most the threshold.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_sample_weight
 
+from workbench.models.penalties import CLASS_WEIGHT, ClassWeight, by_class
 from workbench.schema import Options
 
 ENOUGH = 10  # positives and negatives that validation must have to choose for a label
@@ -32,7 +34,7 @@ class TabularOptions(Options):
     depth: int = Field(3, ge=1, le=8, description="Questions that one tree asks in a row.")
     rate: float = Field(0.1, gt=0, le=1, description="How much each tree adds.")
     leaf: int = Field(20, ge=1, description="Fewest training posts in a leaf.")
-    class_weight: Literal["balanced"] | None = Field(None, description="Weigh both classes alike, or not (null).")
+    class_weight: ClassWeight = CLASS_WEIGHT
 
 
 class Tabular:
@@ -45,8 +47,8 @@ class Tabular:
 
     NAMES = ("weights", "bias", "left", "right", "feature", "threshold", "value", "owner")
 
-    def __init__(self, options: TabularOptions, n_labels: int) -> None:
-        self.options, self.n_labels = options, n_labels
+    def __init__(self, options: TabularOptions, labels: Sequence[str]) -> None:
+        self.options, self.labels, n_labels = options, labels, len(labels)
         self.bias = np.zeros(n_labels)
         self.weights = np.zeros((n_labels, 0))
         self.left = self.right = self.feature = np.zeros((0, 1), dtype=np.int64)
@@ -58,16 +60,16 @@ class Tabular:
 
         y, known: (n_posts, n_labels); held_out: x, y, known of validation.
         """
-        self.weights = np.zeros((self.n_labels, x.shape[1]))
+        self.weights = np.zeros((len(self.labels), x.shape[1]))
         grown: list[tuple[int, list]] = []
-        chosen: list[Any] = [None] * self.n_labels
+        chosen: list[Any] = [None] * len(self.labels)
         for k in np.flatnonzero(learnable):
             rows, held = known[:, k], held_out[2][:, k]
             sets = x[rows], y[rows, k] > 0.5, held_out[0][held], held_out[1][held, k] > 0.5
             if self.options.learner == "linear":
                 chosen[k] = self._linear(k, *sets)
             else:
-                trees, self.bias[k] = self._boost(*sets)
+                trees, self.bias[k] = self._boost(k, *sets)
                 grown.append((k, trees))
                 chosen[k] = len(trees)
         self._pack(grown)
@@ -76,7 +78,7 @@ class Tabular:
     def _linear(self, k: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, truth: np.ndarray) -> float:
         strengths = _STRENGTHS if _enough(truth) else _STRENGTHS[1:2]
         fixed = {
-            "class_weight": self.options.class_weight,
+            "class_weight": by_class(self.options.class_weight, self.labels, k),
             "solver": "newton-cholesky",
             "max_iter": 200,
         }  # in any scaling
@@ -86,7 +88,7 @@ class Tabular:
         self.weights[k], self.bias[k] = best.coef_[0], best.intercept_[0]
         return best.C
 
-    def _boost(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, truth: np.ndarray) -> tuple[list, float]:
+    def _boost(self, k: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, truth: np.ndarray) -> tuple[list, float]:
         """Return trees, each as its arrays, and the log-odds they start from."""
         options = self.options
         made = GradientBoostingClassifier(
@@ -96,7 +98,8 @@ class Tabular:
             min_samples_leaf=min(options.leaf, max(1, len(y) // 4)),
             random_state=0,
         )
-        weight = compute_sample_weight(options.class_weight, y) if options.class_weight else None
+        wanted = by_class(options.class_weight, self.labels, k)
+        weight = compute_sample_weight(wanted, y) if wanted else None
         made.fit(x, y, sample_weight=weight)
         count = options.trees
         if _enough(truth):

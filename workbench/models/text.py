@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +26,7 @@ from sklearn.preprocessing import normalize
 
 from workbench.metrics.classification import average_precision
 from workbench.models import Classifier, two_classes
-from workbench.models.penalties import Strengths, check_ngrams
+from workbench.models.penalties import CLASS_WEIGHT, ClassWeight, Strengths, by_class, check_ngrams
 from workbench.models.views import highest, learn_words, said, texts, views
 from workbench.preprocessing.spelling import Lexicon
 from workbench.preprocessing.text import TextOptions
@@ -50,7 +50,7 @@ class TfidfOptions(Options):
         (0.3, 1.0, 3.0),
         description="Inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
     )
-    class_weight: Literal["balanced"] | None = Field(None, description="Weigh both classes alike, or not (null).")
+    class_weight: ClassWeight = CLASS_WEIGHT
     ratios: bool = Field(True, description="Whether n-grams count by how differently the two classes use them.")
     text: TextOptions = Field(TextOptions(), description="How a text is cleaned before n-grams are counted.")
     readings: bool = Field(
@@ -160,7 +160,8 @@ class TfidfClassifier(Classifier):
         strengths = self.options.C
         if min((truth & known).sum(), (~truth & known).sum()) < ENOUGH:
             strengths = (sorted(strengths)[len(strengths) // 2],)
-        fixed = {"class_weight": self.options.class_weight, "solver": "liblinear", "max_iter": 10_000}
+        weight = by_class(self.options.class_weight, self.taxonomy.names, k)
+        fixed = {"class_weight": weight, "solver": "liblinear", "max_iter": 10_000}
         models = [LogisticRegression(C=c, random_state=0, **fixed).fit(x, y) for c in strengths]
         ranks = [average_precision(truth[known], m.decision_function(z[known])) for m in models if len(models) > 1]
         best = models[int(np.argmax(ranks)) if ranks else 0]

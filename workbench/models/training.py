@@ -14,8 +14,8 @@ Open doubt: average precision itself is not watched, as with few positives it ju
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ FLOOR = 0.1  # of the mean variance: no direction is stretched by more than sqrt
 
 
 class Schedule(Protocol):
-    """What training reads of a model's options; beside these, where there are any: loss, class_weight, upsample."""
+    """What training reads of a model's options; beside these, where there are any: loss, upsample."""
 
     epochs: int
     lr: float
@@ -89,18 +89,21 @@ def fit_head(
     options: Schedule,
     generator: torch.Generator,
     hide: tuple[float, ...] = (),
+    class_weight: Literal["balanced"] | Sequence[float] | None = None,
 ) -> dict[str, float]:
     """Train a network by AdamW; it ends with the weights of the epoch that lost least on validation.
 
     Without a known label in validation the loss on train decides (then more epochs only help, and all are run).
     hide: for each half, the share of the posts that have both halves whose half is hidden in a batch.
+    class_weight: as `penalties.positive_weights` returns it.
+
     Returns what happened: epochs run, best epoch, its loss per known cell (in nats, where the loss is). Raises
     WorkbenchError where the loss is never a number.
     """
     cost = losses.of(getattr(options, "loss", None) or losses.LossOptions(), train.exclusive)
     watched = validation if validation is not None and bool(validation.known.any()) else train
     order, shares = _repeated(train, getattr(options, "upsample", None), generator)
-    weigh = _weights(train, getattr(options, "class_weight", None), shares)
+    weigh = _weights(train, class_weight, shares)
     optimizer = adamw(network, options)
 
     def learn(epoch: int) -> None:
@@ -199,16 +202,19 @@ def _repeated(
     return order, after / before * (before.sum(dim=0) / after.sum(dim=0))
 
 
-def _weights(train: Examples, wanted: Any, shares: torch.Tensor | None) -> Callable[..., torch.Tensor | None]:
+def _weights(
+    train: Examples, wanted: Literal["balanced"] | Sequence[float] | None, shares: torch.Tensor | None
+) -> Callable[..., torch.Tensor | None]:
     """Return what weighs the cells of some examples: class weights, and in validation the shares of repeats too.
 
-    wanted: None, "balanced" (`losses.balanced` of the training posts), or what a positive weighs against a negative.
+    wanted: None, "balanced" (`losses.balanced` of the training posts), or what each label's positive weighs against a
+    negative.
     """
     by_class = None
     if wanted == "balanced":
         by_class = losses.balanced(train.y, train.known)
     elif wanted is not None:
-        by_class = torch.stack([torch.ones_like(train.y[0]), torch.full_like(train.y[0], float(wanted))])
+        by_class = torch.stack([torch.ones_like(train.y[0]), train.y.new_tensor(wanted)])
 
     def weigh(examples: Examples, training: bool) -> torch.Tensor | None:
         parts = [part for part in (by_class, None if training else shares) if part is not None]

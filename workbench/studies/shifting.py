@@ -155,10 +155,13 @@ def _lines(found: list[Shift]) -> Iterator[str]:
         if not math.isnan(one.p):
             so = "more than the share has changed, trust neither" if one.doubtful else "nothing speaks against it"
             yield f"  that only the share has changed: p = {one.p:.3f}, {so}"
-        if not math.isnan(one.class_weight) and not one.doubtful:
-            yield f"  training for it: a harmful post weighs {one.class_weight:.3g} harmless ones (class_weight)"
     sure = {one.label: f"{one.by_flags.value:.3g}" for one in found if not one.doubtful}
     shares = ",".join(f"{label}={share}" for label, share in sure.items() if 0 < float(share) < 1)
+    weights = ", ".join(
+        f"{one.label}: {one.class_weight:.3g}" for one in found if not (one.doubtful or math.isnan(one.class_weight))
+    )
+    if weights:
+        yield f"to train for it, among the options of a model: class_weight: {{{weights}}}"
     if shares:
         yield f"to serve there: workbench bundle move BUNDLE --prevalence {shares} -o FOLDER"
 
