@@ -197,6 +197,19 @@ def test_a_file_that_is_no_mapping_is_refused_in_one_line(tmp_path, content, sai
     assert "\n" not in str(caught.value)
 
 
+def test_words_that_mean_yes_or_no_are_words(tmp_path):
+    path = tmp_path / "x.yaml"
+    path.write_text("{yes: [no, off, N], language: no, truly: [true, False], quoted: 'true'}", encoding="utf-8")
+    found = {"yes": ["no", "off", "N"], "language": "no", "truly": [True, False], "quoted": "true"}
+    assert schema.read_yaml(path) == found
+
+    class Switch(Options):
+        readings: bool = Field(True, description="Either.")
+
+    path.write_text("readings: no", encoding="utf-8")
+    assert Switch.parse(schema.read_yaml(path), "switch") == Switch(readings=False)
+
+
 def test_the_root_is_the_repository():
     assert (schema.ROOT / "pyproject.toml").is_file()
     assert Path(schema.__file__).is_relative_to(schema.ROOT)

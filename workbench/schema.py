@@ -10,10 +10,11 @@ import builtins
 import difflib
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -156,8 +157,20 @@ class Taxonomy(Options):
         return cls.parse(read_yaml(path), f"taxonomy {path}")
 
 
+_BOOL = "tag:yaml.org,2002:bool"
+
+
 class _StrictLoader(yaml.SafeLoader):
-    """YAML without repeated keys, of which the last would win silently."""
+    """YAML without repeated keys, of which the last would win silently, and with YAML 1.2's booleans.
+
+    Those are true and false alone: `yes`, `no`, `on` and `off` are words of posts, answers of annotators, and `no` is
+    the code of a language and of a country.
+    """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, list]] = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         """Return a mapping, or raise for a key that stands twice."""
@@ -165,6 +178,9 @@ class _StrictLoader(yaml.SafeLoader):
         if repeated := next((key for key in keys if keys.count(key) > 1), None):
             raise yaml.YAMLError(f"key {repeated!r} stands twice in line {node.start_mark.line + 1} ff.")
         return super().construct_mapping(node, deep)
+
+
+_StrictLoader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
