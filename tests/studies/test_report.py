@@ -137,6 +137,11 @@ def test_a_hostile_alias_and_test_name_are_words(small, tmp_path):
     assert "&lt;" not in page.words  # escaped once, not twice
 
 
+def test_a_command_in_prose_is_code_and_everything_else_words():
+    said = report._prose("`workbench audit` does; <b> and `<i>` are words, a lone ` too")
+    assert said == "<code>workbench audit</code> does; &lt;b&gt; and <code>&lt;i&gt;</code> are words, a lone ` too"
+
+
 def test_headings_go_down_one_level_at_a_time(page):
     levels = [level for level, _ in page.headings]
     assert levels[0] == 1

@@ -6,6 +6,7 @@ Notebook 04 shows the same list of them and the same sections one by one (`conte
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,13 @@ def _render(template: str, **values: Any) -> str:
     )
     anchors: set[str] = set()
     pages.filters["table"] = lambda frame: _table(frame, anchors)
+    pages.filters["prose"] = _prose
     return pages.get_template(template).render(**values)
+
+
+def _prose(text: str) -> Markup:
+    """Return prose for a page: escaped, with what stands between backticks set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _table(frame: pd.DataFrame, anchors: set[str]) -> Markup:
