@@ -42,6 +42,13 @@ def test_the_spaces_are_listed_with_what_they_hold_the_last_used_first(folder):
     assert time.time() - third.written == pytest.approx(20 * DAY, abs=60)
 
 
+def test_a_file_that_is_gone_before_it_is_looked_at_hides_nothing_else(folder):
+    before = inventory.ls(folder)
+    (before[0].folder / "gone.npy").symlink_to(folder / "nowhere")  # listed, and not there
+    assert inventory.ls(folder) == before
+    assert [change.done for change in inventory.gc(folder)] == []
+
+
 def test_being_used_is_noted_and_being_listed_is_not(folder):
     inventory.ls(folder)
     inventory.show(folder)

@@ -9,8 +9,11 @@ from pathlib import Path
 import httpx
 import huggingface_hub
 import numpy as np
+import open_clip
 import pytest
+import torch
 from huggingface_hub import constants, errors
+from open_clip.transformer import Transformer
 from random_clip import write_encoder, write_hub
 
 from workbench.features import encoder_files, loading
@@ -51,6 +54,20 @@ def test_a_pinned_repository_is_that_commit_and_an_unpinned_one_what_main_is(hub
         assert f"encoder {name!r} may change on the hub; write '{NAME}@{NEW}' to pin it" in caplog.text
     texts = ["rude words about cats"]
     np.testing.assert_array_equal(load_encoder(NAME).encode_text(texts).values, new.encode_text(texts).values)
+
+
+def test_layers_work_on_tokens_first_and_give_what_open_clip_gives(random_clip):
+    plain, (model, _, _) = open_clip.create_model(f"local-dir:{random_clip}").eval(), loading.load(str(random_clip))
+    model.eval()
+    layers = [part for part in model.modules() if isinstance(part, Transformer)]
+    assert [part.batch_first for part in layers] == [False, False]
+    assert not any(block.attn.batch_first for part in layers for block in part.resblocks)
+    generator = torch.Generator().manual_seed(0)
+    pictures, ids = torch.rand(3, 3, 32, 32, generator=generator), torch.randint(3, 250, (5, 24), generator=generator)
+    ids[:, 7] = plain.vocab_size - 1  # the end of the text
+    with torch.inference_mode():
+        torch.testing.assert_close(model.encode_image(pictures), plain.encode_image(pictures), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(model.encode_text(ids), plain.encode_text(ids), atol=1e-5, rtol=1e-5)
 
 
 def test_a_name_pins_what_no_local_file_need_be_watched_for(hub):

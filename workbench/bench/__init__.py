@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import platform
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH = 110  # of a table; a pipe counts as 80, which would cut its last columns off
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console that is wide enough for the tables here."""
+    from rich.console import Console
+
+    return Console(stderr=stderr, width=max(Console().width, WIDTH))
 
 
 def machine(device: Any = "cpu") -> dict[str, Any]:

@@ -25,7 +25,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from workbench import device as devices
-from workbench.bench import machine
+from workbench.bench import console, machine
 from workbench.features import FeatureStore
 from workbench.schema import Options, WorkbenchError
 
@@ -56,7 +56,7 @@ class FeatureBench(Options):
     architecture: str = Field("ViT-B-32", description="The open_clip architecture, with random weights.")
     pictures: int = Field(48, ge=2, description="Pictures of 500 pixels, and so many for the warm store.")
     photos: int = Field(12, ge=2, description="Pictures of 12 megapixels.")
-    texts: int = Field(192, ge=2, description="Texts of mixed length.")
+    texts: int = Field(512, ge=2, description="Texts of mixed length.")
     repeats: int = Field(3, ge=1, description="Turns of each side.")
     seed: int = Field(0, ge=0, description="Seed of the pictures and texts.")
     device: str = Field("cpu", description="Where both sides compute: auto, cpu or cuda.")
@@ -125,11 +125,9 @@ def features(options: FeatureBench | None = None, out: Path | None = None) -> di
 
     Raises WorkbenchError where the two sides' vectors differ: then a ratio would mean nothing.
     """
-    from rich.console import Console
-
     options = options or FeatureBench()
     result, rows = _measure(options)
-    Console().print(_table(rows, result["machine"]))
+    console().print(_table(rows, result["machine"]))
     if out is not None:
         out.write_text(json.dumps(result, indent=1))
     wrong = [row.name for row in rows if not row.same]
@@ -174,7 +172,10 @@ class PlainLoop:
     def __init__(self, architecture: str, encoder: Encoder) -> None:
         import open_clip
 
-        self.model, _, self.transform = open_clip.create_model_and_transforms(architecture, pretrained_text=False)
+        from workbench.features.loading import random_on_purpose
+
+        with random_on_purpose():
+            self.model, _, self.transform = open_clip.create_model_and_transforms(architecture, pretrained_text=False)
         self.model.load_state_dict(encoder.model.state_dict())
         self.model.to(encoder.device).eval()
         self.tokenizer, self.device = open_clip.get_tokenizer(architecture), encoder.device

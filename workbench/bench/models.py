@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from workbench.bench import machine
+from workbench.bench import console, machine
 from workbench.schema import Options, WorkbenchError, unknown
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 BATCH = 32
-WIDTH = 100  # of the table; a pipe counts as 80, which would cut its last columns off
 LEFT_OUT = ("scores",)  # which reads a file of the user's
 BRIEF = {"epochs": 2}  # options of whatever model has them: long enough to have something to score with
 CLOSE = 1e-3  # how far scores of one post may differ
@@ -72,16 +71,16 @@ def models(options: ModelBench | None = None, out: Path | None = None) -> dict[s
     A model that cannot be trained or scored here is a row that says why. Raises WorkbenchError for an unknown model,
     and where two ways of scoring, or the two optima, differ: then a ratio would mean nothing.
     """
-    from rich.console import Console
+    from rich.progress import track
 
     options = options or ModelBench()
-    rows = [_apart(name, options) for name in _names(options)]
+    names = track(_names(options), "models", console=console(stderr=True), transient=True)
+    rows = [_apart(name, options) for name in names]
     heads = linear_heads(options)
     result = {"machine": machine(options.device), "options": options.model_dump(mode="json")}
     result |= {"models": rows, "linear heads": heads}
-    console = Console(width=max(Console().width, WIDTH))
-    console.print(_table(rows, result["machine"]))
-    console.print(_said(heads, options))
+    console().print(_table(rows, result["machine"]))
+    console().print(_said(heads, options))
     if out is not None:
         out.write_text(json.dumps(result, indent=1))
     wrong = [row["name"] for row in rows if row.get("differ", 0) > CLOSE]

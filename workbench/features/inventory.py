@@ -150,21 +150,15 @@ def _space(path: Path) -> Space | None:
     """Return what lies in a space's folder; None where there is nothing, or where it has just been deleted."""
     contents = rows = shards = size = broken = 0
     written = used = 0.0
-    try:
-        for entry in os.scandir(path):
-            about = entry.stat()
-            if entry.name == LOCK:
-                continue
-            size += about.st_size
-            used = max(used, about.st_mtime)
-            if entry.name.endswith(MANIFEST):
-                written = max(written, about.st_mtime)
-                counted = _count(Path(entry.path))
-                contents, rows, shards = (a + b for a, b in zip((contents, rows, shards), counted, strict=True))
-                broken += counted[2] == 0
-            broken += entry.name.endswith(".broken")
-    except OSError:
-        return None
+    for file, about in _files(path):
+        size += about.st_size
+        used = max(used, about.st_mtime)
+        if file.name.endswith(MANIFEST):
+            written = max(written, about.st_mtime)
+            counted = _count(file)
+            contents, rows, shards = (a + b for a, b in zip((contents, rows, shards), counted, strict=True))
+            broken += counted[2] == 0
+        broken += file.suffix == ".broken"
     if not size:
         return None
     try:
@@ -175,6 +169,21 @@ def _space(path: Path) -> Space | None:
     return Space(
         path, path.parent.name, path.name, encoders, contents, rows, shards, size, written or used, used, broken
     )
+
+
+def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Yield the files of a folder but the lock, with their status; what is deleted meanwhile is left out."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.name != LOCK]
+    except OSError:
+        return
+    for name in names:
+        try:
+            about = (folder / name).stat()
+        except OSError:
+            continue
+        yield folder / name, about
 
 
 def _count(manifest: Path) -> tuple[int, int, int]:
@@ -203,7 +212,7 @@ def _delete(space: Space, why: str, dry_run: bool) -> Change:
 def _tidy(space: Space, dry_run: bool) -> Change:
     """Merge the small shards of a space, and delete damaged files and what killed writers left."""
     folder, said, merged, before = space.folder, [], 0, _size(space.folder)
-    leftover = [path for path in folder.iterdir() if path.suffix == ".broken"]
+    leftover = [path for path, _ in _files(folder) if path.suffix == ".broken"]
     groups = [group for group in small(folder) if len(group) >= MANY]
     if not groups and not leftover:
         return Change(space, "")
@@ -223,12 +232,13 @@ def _tidy(space: Space, dry_run: bool) -> Change:
     would = "would be " if dry_run else ""
     said += [f"{merged} small shards {would}merged"] if merged else []
     said += [f"{len(leftover)} damaged files {would}deleted"] if leftover else []
-    freed = sum(path.stat().st_size for path in leftover) if dry_run else max(0, before - _size(folder))
+    freed = _size(folder, ".broken") if dry_run else max(0, before - _size(folder))
     return Change(space, "; ".join(said), freed)
 
 
-def _size(folder: Path) -> int:
-    return sum(entry.stat().st_size for entry in os.scandir(folder) if entry.name != LOCK)
+def _size(folder: Path, suffix: str | None = None) -> int:
+    """Return the bytes of a folder's files, or of those with an ending."""
+    return sum(about.st_size for path, about in _files(folder) if suffix in (None, path.suffix))
 
 
 def dim_of(folder: Path) -> int:

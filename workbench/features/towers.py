@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 SHARE = 0.5  # of the free memory that one batch may take
 PER_TOKEN = 32  # float32 copies of a token's channels that a layer holds at once, about
 PER_PIXEL = 64  # and of a picture's three channels
+BATCHES_A_CORE = 4  # of texts on a CPU: fewer hold more padding and end at different times, more are slow
 
 
 class FullError(Exception):
@@ -88,10 +89,10 @@ class Towers:
 
     def _batches(self, order: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
         """Split rows, in `order` from the longest on, into batches of at most `tokens_at_once`, padding included."""
-        share = -(-int(lengths.sum()) // torch.get_num_threads()) if self.device.type == "cpu" else self.tokens_at_once
-        start = 0
+        at_once, start = self.tokens_at_once, 0
+        if self.device.type == "cpu":  # little work is shared by all cores, too, and short batches hold less padding
+            at_once = min(at_once, max(512, -(-int(lengths.sum()) // (BATCHES_A_CORE * torch.get_num_threads()))))
         while start < len(order):
-            at_once = min(self.tokens_at_once, max(512, share))  # little work is shared by all cores, too
             step = max(1, at_once // self._width(int(lengths[order[start]])))
             yield order[start : start + step]
             start += step
