@@ -63,3 +63,31 @@ def test_an_unknown_model_is_refused_and_those_that_need_a_file_are_left_out():
         bench.models(TINY.model_copy(update={"models": ("clip-cros",)}))
     assert "scores" not in bench._names(bench.ModelBench())
     assert "clip-cross" in bench._names(bench.ModelBench())
+
+
+def test_a_store_is_lent_to_every_model_within():
+    from workbench import models
+    from workbench.schema import Taxonomy
+
+    inner = models.create("prior", taxonomy=Taxonomy.load(), store=None)
+    other = models.create("prior", taxonomy=Taxonomy.load(), store=None)
+    outer = models.create("ensemble", {"members": ["prior", "text-tfidf"]}, taxonomy=Taxonomy.load(), store=None)
+    outer.head, outer.flavours = inner, {"en": other}
+    store = bench._empty("cpu")
+    bench._lend(outer, store)
+    assert {id(model.store) for model in (outer, inner, other, *outer.models)} == {id(store)}
+    assert len(outer.models) == 2
+
+
+def test_what_cannot_be_measured_is_said_below_the_table(capsys, monkeypatch):
+    options = TINY.model_copy(update={"models": ("prior", "text-hashing"), "options": {"text-hashing": {"bits": -1}}})
+
+    def apart(name, options):
+        try:
+            return bench.measure(name, options)
+        except WorkbenchError as error:
+            return {"name": name, "note": str(error)}
+
+    monkeypatch.setattr(bench, "_apart", apart)
+    bench.models(options)
+    assert "text-hashing was not measured: options of model 'text-hashing': bits" in capsys.readouterr().out

@@ -89,6 +89,8 @@ def test_a_value_interval_by_hand():
     # variance .01 at one half is that of 25 posts, so 24 degrees of freedom; a step of .1 there is .4 in log-odds
     half = 0.4 * stats.t.ppf(0.975, 24)
     assert iv.value_interval([0.5, 0.4, 0.5, 0.6]) == pytest.approx(special.expit([-half, half]))
+    # as uncertain as 8 independent posts: 0.8 * 0.2 / 0.02
+    assert iv.value_interval([0.8, 0.7, 0.9], share=True) == pytest.approx(iv.wilson(6.4, 8))
 
 
 def test_where_a_few_groups_decide_there_is_less_to_go_by():

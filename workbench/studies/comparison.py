@@ -25,7 +25,18 @@ from workbench.schema import Options, WorkbenchError, unknown
 from workbench.studies import bias, disagreement, functional, slices
 from workbench.studies.parallel import each
 from workbench.studies.predictions import Run, check_same_items, items_digest, load_run
-from workbench.studies.resampled import NAMES, POOLED, VIEWS, Cell, Seen, at_once, ceiling, permutation, resample
+from workbench.studies.resampled import (
+    NAMES,
+    POOLED,
+    SHARES,
+    VIEWS,
+    Cell,
+    Seen,
+    at_once,
+    ceiling,
+    permutation,
+    resample,
+)
 
 __all__ = ["CompareOptions", "Run", "compare", "load_run"]
 
@@ -250,7 +261,8 @@ class _Table:
         one, m = self.seen[alias], NAMES.index(name)
         draws, left_out = self.draws[alias][m, k], self.left_out[alias][m, k]
         macro = k == len(self.labels)
-        low, high = intervals.value_interval(draws, left_out, alpha=self.settings.alpha, units=self.evidence(k))
+        about = {"alpha": self.settings.alpha, "units": self.evidence(k), "share": name in SHARES}
+        low, high = intervals.value_interval(draws, left_out, **about)
         exact = best.get(one.run.information) if name in RANKED else None
         coverage = one.coverage[self.used] if macro else one.coverage[[k]]
         counts = None if macro else one.counts[:, k].sum(axis=-1).mean(axis=0)

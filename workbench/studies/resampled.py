@@ -26,6 +26,7 @@ from workbench.studies.predictions import Run
 VIEWS = ("paired", "all")
 RATES = ("precision", "recall", "f1", "f1_macro", "false_positive_rate", "true_negative_rate")
 POOLED = ("precision_micro", "recall_micro", "f1_micro", "exact_match", "hamming_loss")  # over labels
+SHARES = {*RATES, *POOLED, "precision_site"} - {"f1", "f1_macro", "f1_micro"}  # of counted posts
 # The first axis of what a run's statistic returns; those of RANKED have a ceiling.
 NAMES = (*RATES, *RANKED, "precision_site", *POOLED)
 _TIE_BREAKS, _TURNS = 20, 5  # a resample averages every fifth tie-break

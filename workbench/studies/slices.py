@@ -247,7 +247,7 @@ def _interval(draws: np.ndarray, n: float, alpha: float) -> tuple[float, float]:
     """Return the interval of a rate, Wilson's of n posts where all resamples agree; NaN where it is undefined."""
     if _constant(draws) and not math.isnan(draws[0]):
         return intervals.wilson(draws[0] * n, n, alpha)
-    return intervals.value_interval(draws, alpha=alpha)
+    return intervals.value_interval(draws, alpha=alpha, share=True)
 
 
 def _newcombe(a: float, bounds_a: tuple[float, float], b: float, bounds_b: tuple[float, float]) -> tuple[float, float]:

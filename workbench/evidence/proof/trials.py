@@ -17,6 +17,7 @@ from workbench.schema import Options
 
 ALPHA, LEAK_ALPHA = 0.05, 0.01
 METRICS = ("average_precision", "recall", "precision")
+SHARES = ("recall", "precision")  # of counted posts
 MODELS = ("words", "both")
 METHOD, WRONG = "groups resampled", "posts resampled"
 PLANTED = 3.0  # standard deviation of the errors in log-odds that make a model a little worse
@@ -109,7 +110,8 @@ class Trial:
         for m, metric in enumerate(METRICS):
             true = [self.truth[name, metric] for name in MODELS]
             for name, value, draw, left in zip(MODELS, true, draws[:, m], left_out[:, m], strict=True):
-                low, high = intervals.value_interval(draw, left, alpha=ALPHA, units=sample.positive_families)
+                about = {"alpha": ALPHA, "units": sample.positive_families, "share": metric in SHARES}
+                low, high = intervals.value_interval(draw, left, **about)
                 counts["interval", f"{_said(metric)} of {name}", method] += bool(low <= value <= high)
             left = left_out[1, m] - left_out[0, m]
             low, high = intervals.difference_interval(draws[1, m], draws[0, m], left, alpha=ALPHA)
