@@ -229,6 +229,14 @@ def test_times_weights_and_splits(tmp_path):
         assert built["created_at"].to_pylist() == [noon, None]
         assert built["weight"].to_pylist() == [2.5, 1.0]
         assert built["split"].to_pylist() == ["test", "train"]
+    for written, form in (
+        ('"January 2, 2024 12:00"', "%B %d, %Y %H:%M"),
+        ("Tue Jan 02 13:00:00 +0100 2024", "%a %b %d %H:%M:%S %z %Y"),
+    ):
+        path = write(tmp_path / "a.csv", f"t,at,w,s,part\na,{written},2.5,dev,\nb,,,train,\n")
+        assert table(path, text="t", created_at="at", time_format=form)["created_at"].to_pylist() == [noon, None]
+    assert "`created_at` is not written as '%Y'" in sentence(path, text="t", created_at="at", time_format="%Y")
+    assert "`time_format` says how the column" in sentence(path, text="t", time_format="%Y")
     assert "unknown split 'dev'" in sentence(path, text="t", split="s")
     assert "`created_at` must hold ISO 8601" in sentence(path, text="t", created_at="t")
     assert "`weight` must hold numbers" in sentence(path, text="t", weight="t")

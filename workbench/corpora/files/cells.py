@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -88,19 +89,33 @@ def author(cells: pa.ChunkedArray | None) -> pa.ChunkedArray | None:
     return pa.chunked_array([pa.StructArray.from_arrays(parts, fields=list(kind), mask=pa.array(nobody))])
 
 
-def times(cells: pa.ChunkedArray | None, where: str) -> pa.ChunkedArray | None:
-    """Return UTC times from times, ISO 8601 text (without a zone: UTC) or seconds since 1970."""
+def times(cells: pa.ChunkedArray | None, where: str, form: str | None = None) -> pa.ChunkedArray | None:
+    """Return UTC times from times, text in ISO 8601 or in a form of strptime (without a zone: UTC), or seconds."""
     if cells is None:
         return None
     if pa.types.is_temporal(cells.type):
         return cells.cast(_TIME)
     values = plain_text(cells)
+    if form:
+        return _parsed(values, form, where)
     for read in (_seconds, lambda texts: texts.cast(_TIME), lambda texts: texts.cast(pa.timestamp("us")).cast(_TIME)):
         try:
             return read(values)
         except pa.ArrowException as error:
             last = " ".join(str(error).split())
-    raise WorkbenchError(f"{where}: `created_at` must hold ISO 8601 times or seconds since 1970: {last:.150}")
+    raise WorkbenchError(
+        f"{where}: `created_at` must hold ISO 8601 times or seconds since 1970, or `time_format` must say how they are "
+        f"written: {last:.150}"
+    )
+
+
+def _parsed(texts: pa.ChunkedArray, form: str, where: str) -> pa.ChunkedArray:
+    try:
+        found = pd.to_datetime(pd.Series(texts.to_pylist(), dtype=object), format=form, utc=True)
+    except ValueError as error:
+        cause = " ".join(str(error).partition("You might want")[0].split())
+        raise WorkbenchError(f"{where}: `created_at` is not written as {form!r}: {cause:.150}") from None
+    return pa.chunked_array([pa.Array.from_pandas(found.dt.as_unit("us"), type=_TIME)])
 
 
 def _seconds(texts: pa.ChunkedArray) -> pa.ChunkedArray:

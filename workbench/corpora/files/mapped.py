@@ -82,7 +82,7 @@ def table_of(given: dict[str, pa.ChunkedArray], mapping: Mapping, taxonomy: Taxo
         "text": text,
         **{kind.column: column for kind, column in media.items()},
         "author": cells.author(given.get(mapping.author)),
-        "created_at": cells.times(given.get(mapping.created_at), where),
+        "created_at": cells.times(given.get(mapping.created_at), where, mapping.time_format),
         "group": cells.filled(given.get(mapping.group), own),
         "split": _split(given, mapping, where),
         "weight": cells.weights(given.get(mapping.weight), rows, where),

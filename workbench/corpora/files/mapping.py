@@ -36,6 +36,9 @@ class Mapping(Options):
     language: str | None = Field(None, description="Column with the BCP 47 tag.")
     region: str | None = Field(None, description="Column with the region.")
     created_at: str | None = Field(None, description="Column with ISO 8601 times, or seconds since 1970, in UTC.")
+    time_format: str | None = Field(
+        None, description="How the times are written where not so, as strptime has it: `%B %d, %Y` for May 1, 2026."
+    )
     weight: str | None = Field(None, description="Column with how many posts of the site a row stands for; default 1.")
     split: str | SplitColumn | None = Field(None, description="Column with the corpus's own split.")
     labels: dict[str, str | LabelOptions] = Field({}, description="Label -> column, or a rule on a column.")
@@ -48,6 +51,12 @@ class Mapping(Options):
     def _media_are_told_apart(self) -> Self:
         if self.image and self.image == self.video:
             raise ValueError(f"`image` and `video` both name column {self.image!r}; a column is one or the other")
+        return self
+
+    @model_validator(mode="after")
+    def _a_format_is_that_of_a_column(self) -> Self:
+        if self.time_format and not self.created_at:
+            raise ValueError("`time_format` says how the column `created_at` is written; name that column too")
         return self
 
     @model_validator(mode="after")
