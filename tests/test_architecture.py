@@ -21,7 +21,7 @@ PACKAGE = "workbench"
 
 # A room imports only from rooms on floors below its own.
 ROOMS = (
-    ("schema", "fingerprint", "device", "metrics"),
+    ("faults", "schema", "fingerprint", "device", "metrics"),
     ("preprocessing", "records"),
     ("corpora", "features"),
     ("models",),
@@ -31,13 +31,14 @@ ROOMS = (
     ("bench", "cli", "app", "notebooks"),
 )
 FLOORS = {name: floor for floor, names in enumerate(ROOMS, start=1) for name in names}
-WITHIN_A_FLOOR = {("device", "schema"), ("cli", "bench")}
+WITHIN_A_FLOOR = {("schema", "faults"), ("device", "schema"), ("cli", "bench")}
 # Models meet only through their table, workbench/models/__init__; these parts are what they may share besides.
 # `heads` and `learning` are what every head on encoder features is made from.
 SHARED_BY_MODELS = {"losses", "learning", "training", "linear", "networks", "bags", "heads", "views"}
 SHARED_BY_MODELS |= {"sealed", "storage", "penalties", "tabular", "folding", "crossing", "tuning", "checkpoints"}
 # Third-party libraries that a room may import; rooms not named may import any.
 LIBRARIES = {
+    "faults": {"pydantic"},
     "schema": {"pydantic", "pyarrow", "numpy", "yaml"},
     "fingerprint": set(),
     "metrics": {"numpy", "scipy", "sklearn", "matplotlib"},

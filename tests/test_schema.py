@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from workbench import schema
 from workbench.schema import Decision, Media, Options, Post, Taxonomy, TaxonomyMismatch, WorkbenchError, unknown
@@ -195,6 +196,39 @@ def test_a_file_that_is_no_mapping_is_refused_in_one_line(tmp_path, content, sai
     assert said in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Inner(Options):
+    column: str = Field(description="A column.")
+    low: int | None = Field(None, description="A number.")
+
+    @model_validator(mode="after")
+    def _low(self) -> Self:
+        if self.low == 0:
+            raise ValueError("`low` is nothing")
+        return self
+
+
+class Outer(Options):
+    rules: dict[str, str | Inner] = Field({}, description="A column, or a rule on it.")
+    rate: Literal["auto"] | float = Field("auto", description="A number, or not.")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"rules": {"a": 5}}, "x: rules.a: Input should be a valid string or a valid dictionary (got 5)"),
+        ({"rules": {"a": {"column": 5}}}, "x: rules.a.column: Input should be a valid string (got 5)"),
+        ({"rules": {"a": {"column": "c", "low": 0}}}, "x: rules.a: `low` is nothing"),
+        ({"rules": {"a": {"column": "c", "lo": 1}}}, "x: rules.a: unknown key 'lo'; did you mean 'low'?"),
+        ({"rate": "aut"}, "x: rate: Input should be 'auto' or a valid number"),
+    ],
+)
+def test_a_value_of_several_kinds_is_refused_in_the_words_of_the_one_that_was_meant(given, said):
+    with pytest.raises(WorkbenchError) as caught:
+        Outer.parse(given, "x")
+    assert str(caught.value).startswith(said)
+    assert "[" not in str(caught.value)
 
 
 def test_words_that_mean_yes_or_no_are_words(tmp_path):

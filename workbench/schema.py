@@ -7,20 +7,21 @@ label matrices `y` always come with a mask `known`.
 from __future__ import annotations
 
 import builtins
-import difflib
 import hashlib
 import json
 import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workbench.faults import explain, unknown
 
 ROOT = Path(__file__).resolve().parent.parent
 MODALITIES = ("text", "image", "video")
@@ -32,18 +33,6 @@ class WorkbenchError(Exception):
 
 class TaxonomyMismatch(WorkbenchError):
     """An artefact was made for other labels than those in use."""
-
-
-def unknown(kind: str, value: object, choices: Iterable[str]) -> str:
-    """Return the sentence for a name that is none of the choices, with the nearest one suggested.
-
-    >>> unknown("model", "clip-cros", ["clip-cross", "prior"])
-    "unknown model 'clip-cros'; did you mean 'clip-cross'? The choices are: clip-cross, prior"
-    """
-    choices = [str(choice) for choice in choices]
-    near = difflib.get_close_matches(str(value), choices, n=1)
-    hint = f"; did you mean {near[0]!r}? The" if near else "; the"
-    return f"unknown {kind} {str(value)!r}{hint} choices are: {', '.join(choices) or 'none'}"
 
 
 class Options(BaseModel):
@@ -58,45 +47,6 @@ class Options(BaseModel):
             return cls.model_validate({} if values is None else values)
         except ValidationError as error:
             raise WorkbenchError(f"{where}: {explain(error, cls)}") from None
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Return a pydantic error as one sentence: the key, what is wrong with its value, and the choices."""
-    items = error.errors(include_url=False)
-    parts = []
-    for item in items:
-        loc, key = item["loc"], ".".join(str(step) for step in item["loc"]) or "value"
-        if any(other["loc"][: len(loc)] == loc and len(other["loc"]) > len(loc) for other in items):
-            continue  # what is wrong inside it says more
-        if item["type"] == "extra_forbidden":
-            inner = _model_at(model, loc[:-1])
-            names = [field.alias or name for name, field in inner.model_fields.items()] if inner else []
-            inside = "".join(f"{step}: " for step in (".".join(map(str, loc[:-1])),) if step)
-            parts.append(inside + unknown("key", loc[-1], names))
-        elif item["type"] == "missing":
-            parts.append(f"key {key!r} is missing")
-        else:
-            shown = f" (got {item['input']!r:.80})" if not isinstance(item["input"], dict | list) else ""
-            parts.append(f"{key}: {item['msg'].removeprefix('Value error, ')}{shown}")
-    return "; ".join(parts)
-
-
-def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """The options class at a path of keys and positions, if its annotation names exactly one."""
-    for step in (step for step in path if isinstance(step, str)):
-        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-        found = {m for m in _classes(fields.get(step)) if issubclass(m, BaseModel)}
-        if len(found) != 1:
-            return None
-        model = found.pop()
-    return model
-
-
-def _classes(annotation: Any) -> list[type]:
-    arguments = get_args(annotation)
-    if arguments:
-        return [found for argument in arguments for found in _classes(argument)]
-    return [annotation] if isinstance(annotation, type) else []
 
 
 # ---------------------------------------------------------------------------------------------------------- taxonomy
