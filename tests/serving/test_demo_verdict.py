@@ -36,6 +36,7 @@ def judged(scores, policy=None, given=("text",), looks=("text", "image"), **know
         given=given,
         looks=looks,
         unread=assessment.unread,
+        alike=assessment.alike,
         missing=assessment.missing,
         policy_date="2026-03-01",
     )
@@ -183,3 +184,10 @@ def test_nothing_that_comes_in_acts_as_markup():
         assert "\n" not in drawn  # a blank line would end the block of HTML and begin Markdown
         drawn.encode()
     assert verdict.safe(HOSTILE).startswith("&lt;img src=x onerror=alert(1)&gt; [link]")
+
+
+def test_training_posts_that_a_score_comes_from_are_named_beside_it():
+    named = {"abuse": ("a-1", "<b>", "a-3")}
+    shown = verdict.scores(judged({"abuse": 0.83, "misinformation": 0.1}, alike=named))
+    assert shown.count("most like the training posts") == 1
+    assert "remove from 0.90 · most like the training posts a-1, &lt;b&gt; and a-3" in shown

@@ -184,8 +184,9 @@ def _row(verdict: Verdict, name: str, title: str, definition: str) -> str:
     if rule is None:
         said = "the policy has no rule for this label"
     outcome = {"allow": "Below", "review": "Review", "remove": "Remove"}[action]
-    like = f"<small>like training posts {safe(_listed(alike))}</small>" if (alike := verdict.alike.get(name)) else ""
-    return _cells(head, f'<b class="score">{shown}</b>{bar}<small>{safe(said)}</small>{like}', action, outcome)
+    if alike := verdict.alike.get(name):
+        said += f" · most like the training posts {_listed(alike)}"
+    return _cells(head, f'<b class="score">{shown}</b>{bar}<small>{safe(said)}</small>', action, outcome)
 
 
 def _cells(head: str, middle: str, action: str, outcome: str) -> str:
