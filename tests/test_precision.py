@@ -1,8 +1,9 @@
 """One model, two machines: scores on a GPU, or in half precision, stay within a stated distance of the CPU's.
 
-The tolerances are in probability, for the same trained model: 1e-4 where both compute in float32, 0.02 where the
-encoder computes in bfloat16 (eight bits of mantissa move an embedding by up to 0.4 %; measured here: 0.016 at most,
-0.003 for 99 posts of 100). Metrics hardly move: average precision by less than 0.005.
+The tolerances are in probability, for the same trained model: 1e-4 where both compute in float32; where the encoder
+computes in bfloat16, 0.01 for 99 of 100 probabilities and 0.04 for all (eight bits of mantissa move an embedding by up
+to 0.4 %; measured: 0.006 for 99 of 100, and, depending on how torch lays out the same sums, 0.016 to 0.027 at most of
+2,500). Metrics hardly move: average precision by less than 0.005.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from workbench.metrics.classification import average_precision
 from workbench.schema import Taxonomy, inputs, label_matrix
 from workbench.studies import training
 
-TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.02}
+TOLERANCE = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (0.01, 0.04)}  # for 99 of 100 and for all
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,9 @@ def hold(trained, store, tolerance):
     bundle, table, expected = trained
     taxonomy = Taxonomy.load()
     found = probabilities(models.load(bundle, taxonomy=taxonomy, store=store), table)
-    assert np.abs(found - expected).max() <= tolerance
+    apart = np.abs(found - expected)
+    assert np.quantile(apart, 0.99) <= tolerance[0]
+    assert apart.max() <= tolerance[1]
     y, _ = label_matrix(table, taxonomy)
     for k in range(len(taxonomy.names)):
         ours, theirs = (average_precision(y[:, k], p[:, k]) for p in (found, expected))
