@@ -107,6 +107,8 @@ def test_a_label_whose_score_leads_to_nothing_is_told_with_the_reason():
     some = by.model_copy(update={"labels": {**by.labels, "abuse": rule}})
     assert list(some.idle()) == ["abuse"]
     assert "none of them is harmful" in some.idle()["abuse"]
+    there = Override(region="DE", labels={"abuse": rule.model_copy(update={"remove_at": 0.9})})
+    assert some.model_copy(update={"overrides": (there,)}).idle() == {}  # there it does lead to something
 
 
 def test_due_by_the_earliest_deadline_of_what_is_concerned():

@@ -296,11 +296,10 @@ class Policy(Options):
         return self.labels.get(label), None
 
     def idle(self) -> dict[str, str]:
-        """Return the labels whose score leads to nothing, and why: nobody asked, or no threshold qualified."""
-        rules = self.labels.items()
-        return {
-            label: rule.says("review") for label, rule in rules if rule.review_at is None and rule.remove_at is None
-        }
+        """Return the labels whose score leads to nothing anywhere, and why: nobody asked, or no threshold qualified."""
+        everywhere = [self.labels, *(override.labels for override in self.overrides)]
+        able = {label for rules in everywhere for label, rule in rules.items() if rule.met(1.0)}
+        return {label: rule.says("review") for label, rule in self.labels.items() if label not in able}
 
     def judge(
         self, assessment: Assessment, taxonomy: Taxonomy, model_id: str, *, now: dt.datetime | None = None
@@ -349,7 +348,7 @@ class Policy(Options):
                 actions.add("review")
                 concerned.add(label)
                 continue
-            able = able or rule.review_at is not None or rule.remove_at is not None
+            able = able or rule.met(1.0) is not None
             if (found := rule.met(score)) is not None:
                 detail = _detail(label, score, *found, override, assessment)
                 reasons.append(Reason(kind="label", label=label, score=score, threshold=found[1], detail=detail))

@@ -110,7 +110,8 @@ def _tokens_first(model: nn.Module) -> nn.Module:
     its weights once for each item: in bfloat16 that takes five times as long as the layer itself (torch 2.14, a CPU).
     """
     for part in model.modules():
-        if isinstance(part, Transformer) and all(type(block.attn) is nn.MultiheadAttention for block in part.resblocks):
+        # a subclass has further layers, whose order this does not know
+        if type(part) is Transformer and all(type(block.attn) is nn.MultiheadAttention for block in part.resblocks):
             part.batch_first = False
             for block in part.resblocks:
                 block.attn.batch_first = False
