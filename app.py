@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until interrupted and return the exit status."""
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    from workbench.schema import WorkbenchError
+    from workbench.errors import WorkbenchError
     from workbench.serving.demo.host import serve
 
     try:

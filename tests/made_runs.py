@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench.studies.predictions import load_run
+from workbench.comparison.predictions import load_run
 
 LABELS = ("abuse", "violence")
 

@@ -13,7 +13,7 @@ import uvicorn
 
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.policy import Assessment, LabelRule, Policy
-from workbench.preprocessing import image
+from workbench.preprocessing.image import decoding
 from workbench.schema import MODALITIES, Taxonomy
 from workbench.serving.config import SERVICES, ServingConfig
 
@@ -52,7 +52,7 @@ class StandIn:
             raise RuntimeError("the model broke")
         unread, read = {}, bool(post.text) and "text" in self.modalities
         if post.image is not None and "image" in self.modalities:
-            picture = image.decode(post.image.bytes)
+            picture = decoding.decode(post.image.bytes)
             read = read or picture.reason is None
             unread = {"image": picture.reason} if picture.reason else {}
         there = {"text": bool(post.text), "image": post.image is not None, "video": post.video is not None}

@@ -17,8 +17,8 @@ from toy_study import OTHER, toy, why
 from typer.testing import CliRunner
 
 from workbench import cli
-from workbench.schema import WorkbenchError
-from workbench.studies import progress, runs
+from workbench.errors import WorkbenchError
+from workbench.studies import display, execute, worker
 from workbench.studies.config import StudyConfig
 
 
@@ -61,7 +61,7 @@ def test_run_passes_on_what_it_is_told_and_returns_its_status(call, study, monke
         told.append((path, options))
         return 130
 
-    monkeypatch.setitem(sys.modules, "workbench.studies.runs", SimpleNamespace(run_study=run_study))
+    monkeypatch.setitem(sys.modules, "workbench.studies.execute", SimpleNamespace(run_study=run_study))
     assert call("run", study, "--dry-run", "--jobs", 3, "--all", "--device", "cpu").exit_code == 130
     assert told == [(study, {"jobs": 3, "redo": True, "dry_run": True, "device": "cpu"})]
     assert call("run", study, "--jobs", 0).exit_code == 2
@@ -71,7 +71,7 @@ def test_an_error_is_one_sentence_on_stderr(call, study, monkeypatch):
     def run_study(*_, **__):
         raise WorkbenchError("unknown model 'clip-cros'; did you mean 'clip-cross'?")
 
-    monkeypatch.setitem(sys.modules, "workbench.studies.runs", SimpleNamespace(run_study=run_study))
+    monkeypatch.setitem(sys.modules, "workbench.studies.execute", SimpleNamespace(run_study=run_study))
     shown = call("run", study)
     assert shown.exit_code == 2
     assert shown.stdout == ""
@@ -82,7 +82,7 @@ def test_ctrl_c_before_anything_runs_is_no_traceback(call, study, monkeypatch):
     def run_study(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "workbench.studies.runs", SimpleNamespace(run_study=run_study))
+    monkeypatch.setitem(sys.modules, "workbench.studies.execute", SimpleNamespace(run_study=run_study))
     shown = call("run", study)
     assert (shown.exit_code, shown.stderr) == (130, "interrupted\n")
 
@@ -147,7 +147,7 @@ def test_an_interruption_is_quick_recorded_and_resumable(place, name):
     assert not psutil.pid_exists(said["kernel"])
     assert why(place) == {"a": ("last run ended as interrupted at cell 2",), "other": ("never ran",)}
     flag.write_text("")
-    assert runs.run_study(place.study, jobs=2) == 0
+    assert execute.run_study(place.study, jobs=2) == 0
 
 
 def test_two_runs_of_one_study_at_once_are_refused_and_status_sees_the_first(place):
@@ -165,20 +165,20 @@ def test_two_runs_of_one_study_at_once_are_refused_and_status_sees_the_first(pla
     first.kill()
     first.communicate()
     for _ in range(100):
-        if not psutil.pid_exists(said["kernel"]) and progress.alive(said["folder"]) is None:
+        if not psutil.pid_exists(said["kernel"]) and worker.alive(said["folder"]) is None:
             break
         time.sleep(0.1)
     else:
         raise AssertionError("the worker outlived its runner by ten seconds")
     assert set(why(place)) == {"a"}
-    with runs._locked(StudyConfig.load(place.study)):
+    with execute._locked(StudyConfig.load(place.study)):
         pass  # a lock left by a killed process is free
 
 
 def test_plain_lines_tell_start_end_and_every_half_minute(monkeypatch):
     clock, lines = [0.0], []
-    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
-    with progress.Lines(2, lines.append) as shown:
+    monkeypatch.setattr(worker.time, "monotonic", lambda: clock[0])
+    with display.Lines(2, lines.append) as shown:
         shown.start("a", "never ran")
         for clock[0] in (1.0, 29.0, 31.0, 40.0, 62.0):
             shown.tick({"a": {"cell": 4, "cells": 9}})
@@ -192,7 +192,7 @@ def test_plain_lines_tell_start_end_and_every_half_minute(monkeypatch):
 
 
 def test_bars_take_the_same_calls():
-    with progress.Bars(1) as shown:
+    with display.Bars(1) as shown:
         shown.start("a [x]", "why [not]")
         shown.tick({"a [x]": None})
         shown.tick({"a [x]": {"cell": 1, "cells": 3}})

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from workbench import device as devices
-from workbench.schema import WorkbenchError
+from workbench.errors import WorkbenchError
 
 
 @pytest.fixture

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 import pytest
 from house import House
 
-from workbench.features.inventory import dim_of
-from workbench.features.shards import Shards
+from workbench.features.store.disk import Shards
+from workbench.features.store.maintenance import dim_of
 
 MODELS = ["image-clip", "prior", "text-tfidf"]
 KILLS = int(os.environ.get("WORKBENCH_KILLS", "3"))

@@ -23,11 +23,11 @@ from workbench.decisions.thresholds import objectives
 from workbench.features.store import FeatureStore
 from workbench.records import Records
 from workbench.schema import INPUTS, Taxonomy, inputs
+from workbench.serving.api.app import create_app
 from workbench.serving.config import ServingConfig
 from workbench.serving.demo import page
 from workbench.serving.engine import Engine
-from workbench.serving.service import create_app
-from workbench.studies import training
+from workbench.studies.steps import training
 
 CLOSE = 1e-4  # in probability, in float32
 POSTS = 240

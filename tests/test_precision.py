@@ -14,11 +14,11 @@ import torch
 
 from workbench import device as devices
 from workbench import models
-from workbench.features import encoders, loading
+from workbench.features.encoders import loading, open_clip
 from workbench.features.store import FeatureStore
 from workbench.metrics.classification import average_precision
 from workbench.schema import Taxonomy, inputs, label_matrix
-from workbench.studies import training
+from workbench.studies.steps import training
 
 TOLERANCE = {torch.float32: (1e-4, 1e-4), torch.bfloat16: (0.01, 0.04)}  # for 99 of 100 and for all
 
@@ -71,7 +71,7 @@ def test_a_gpu_gives_the_cpus_scores(trained):
 
 def forget_encoders() -> None:
     """Drop encoders that the process keeps, so that they are loaded again."""
-    for module in (encoders, loading):
+    for module in (open_clip, loading):
         for thing in vars(module).values():
             if hasattr(thing, "cache_clear"):
                 thing.cache_clear()

@@ -50,13 +50,13 @@ def test_touched_files_and_edited_comments_run_nothing_again(house, edit):
     for path in house.folder.rglob("*"):
         if path.is_file():
             os.utime(path, (1.9e9, 1.9e9))
-    edit("workbench/models/text.py", lambda source: b"# a remark\n" + source)
+    edit("workbench/models/text/tfidf.py", lambda source: b"# a remark\n" + source)
     assert stale(house) == {}
 
 
 def test_an_edited_line_concerns_the_models_that_reach_it(house, edit):
-    edit("workbench/models/text.py", lambda source: source + b"\nEDITED = 1\n")
-    assert stale(house) == {"text-tfidf": "would run (module workbench/models/text.py changed)"}
+    edit("workbench/models/text/tfidf.py", lambda source: source + b"\nEDITED = 1\n")
+    assert stale(house) == {"text-tfidf": "would run (module workbench/models/text/tfidf.py changed)"}
 
 
 def test_a_changed_parameter_concerns_its_model(house, edit):

@@ -13,7 +13,8 @@ import pytest
 from pydantic import Field, ValidationError, model_validator
 
 from workbench import schema
-from workbench.schema import Decision, Media, Options, Post, Taxonomy, TaxonomyMismatch, WorkbenchError, unknown
+from workbench.errors import TaxonomyMismatch, WorkbenchError, unknown
+from workbench.schema import Decision, Media, Options, Post, Taxonomy
 
 A = {"name": "a", "title": "A", "definition": "An a."}
 B = {"name": "b", "title": "B", "definition": "A b."}

@@ -9,17 +9,18 @@ import numpy as np
 import pytest
 
 from workbench import schema
+from workbench.artifacts import write_json
+from workbench.comparison.compare import CompareOptions, compare, load_run
+from workbench.comparison.compare import _Table as Table
+from workbench.comparison.predictions import Run, Scores
+from workbench.comparison.resampled import Cell
 from workbench.corpora.synthetic.causes import LABELS, PATTERNS
 from workbench.corpora.synthetic.exact import Exact, information_sets
 from workbench.corpora.synthetic.world import Design, Shares, World
 from workbench.features.store import FeatureStore
 from workbench.metrics.classification import average_precision
 from workbench.schema import Taxonomy, label_matrix
-from workbench.studies import training, write_json
-from workbench.studies.comparison import CompareOptions, compare, load_run
-from workbench.studies.comparison import _Table as Table
-from workbench.studies.predictions import Run, Scores
-from workbench.studies.resampled import Cell
+from workbench.studies.steps import training
 
 SPLIT = {"by": "group", "validation": 0.1, "test": 0.5}  # a large test set: equivalence within 0.02 needs it
 

@@ -12,7 +12,8 @@ import nbformat
 import pytest
 import yaml
 
-from workbench.studies import progress, read_json, runs
+from workbench.artifacts import read_json
+from workbench.studies import plan, worker
 from workbench.studies.config import StudyConfig
 
 PARAMETERS = """
@@ -92,17 +93,17 @@ modules = lambda name, options: ["toylib"] if name == "toy" else ["otherlib"]
 FAKES = {
     "workbench.models": dict(MODELS={"toy": "", "other": ""}, modules=modules, artefacts=lambda *_: [], check=check),
     "workbench.corpora": dict(SOURCES={"files": "workbench.schema"}, digest=digest),
-    "workbench.studies.comparison": dict(
+    "workbench.comparison.compare": dict(
         CompareOptions=CompareOptions,
         load_run=lambda folder: Loaded(folder.name),
         compare=compare,
     ),
-    "workbench.studies.terminal": dict(
+    "workbench.report.terminal": dict(
         tables=lambda comparison, **_: [{"model": name} for name in comparison["models"]],
     ),
-    "workbench.studies.report": dict(write=write),
+    "workbench.report.page": dict(write=write),
     "workbench.studies.companions": dict(completed=lambda found, *given: found, write=lambda *given: None),
-    "workbench.studies.training": dict(prepare=lambda *given: None),
+    "workbench.studies.steps.training": dict(prepare=lambda *given: None),
     "workbench.studies.leaks": dict(record=lambda *given: None),
     "workbench.evidence.audit": dict(LeakOptions=SimpleNamespace(parse=lambda values, where: None)),
 }
@@ -192,18 +193,18 @@ def toy(alias: str, **options: object) -> dict:
 OTHER = {"name": "other"}
 
 
-def finish(place: Place, device: str = "cpu") -> list[runs.Run]:
+def finish(place: Place, device: str = "cpu") -> list[plan.Run]:
     """Leave finished runs of the study behind, without running them, and return them."""
-    finished = [runs._again(run, device) for run in runs.plan(StudyConfig.load(place.study))]
+    finished = [plan._again(run, device) for run in plan.plan(StudyConfig.load(place.study))]
     for run in finished:
         run.folder.mkdir(parents=True)
-        for name in progress.RESULTS:
+        for name in worker.RESULTS:
             (run.folder / name).write_text("{}")
         facts = {"key": run.key, "alias": run.alias, "inputs": run.inputs}
-        progress.write_record(run.folder, facts, "done", 1.0)
+        worker.write_record(run.folder, facts, "done", 1.0)
     return finished
 
 
 def why(place: Place) -> dict[str, tuple[str, ...]]:
     """Return, for each run that would run, why."""
-    return {run.alias: run.reasons for run in runs.plan(StudyConfig.load(place.study)) if run.state != "done"}
+    return {run.alias: run.reasons for run in plan.plan(StudyConfig.load(place.study)) if run.state != "done"}

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from workbench.schema import ROOT, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT
 
 if TYPE_CHECKING:
-    from workbench.studies.runs import Run
+    from workbench.studies.plan import Run
 
 
 class _Plain(TyperGroup):
@@ -56,7 +57,7 @@ def run(
     device: Device = "auto",
 ) -> None:
     """Do what is missing or stale in a study, then rebuild its comparison and report."""
-    from workbench.studies.runs import run_study
+    from workbench.studies.execute import run_study
 
     raise typer.Exit(run_study(find(study), jobs=jobs, redo=redo, dry_run=dry_run, device=device))
 
@@ -67,7 +68,7 @@ def status(
 ) -> None:
     """Say how the runs of a study stand: state, time taken, why stale, and which process is running."""
     from workbench.studies.config import StudyConfig
-    from workbench.studies.runs import standing
+    from workbench.studies.plan import standing
 
     paths = [find(study)] if study else sorted((ROOT / "experiments").glob("*.yaml"))
     if not paths:
@@ -88,7 +89,8 @@ def status(
 
 def _facts(run: Run) -> str:
     """Return what is known of a run beside its state."""
-    from workbench.studies import RUNNING, read_json
+    from workbench.artifacts import read_json
+    from workbench.studies import RUNNING
 
     if run.state == RUNNING:
         said = read_json(run.folder / "running.json") or {}
@@ -105,7 +107,7 @@ def compare(
     by_label: Annotated[bool, typer.Option("--by-label", help="Print a line per label and model.")] = False,
 ) -> None:
     """Rebuild comparison, tables and report from stored predictions alone; nothing is trained or scored."""
-    from workbench.studies.runs import recompare
+    from workbench.studies.compare import recompare
 
     recompare(find(study), by_label=by_label)
 
@@ -116,18 +118,19 @@ def trace(
     then: Annotated[str | None, typer.Argument(metavar="", hidden=True)] = None,
 ) -> None:
     """Follow a number of a report back to runs, code, data and weights, and compute it again."""
-    from workbench.studies import tracing
+    from workbench.report import trace as tracing
     from workbench.studies.config import StudyConfig
 
     study, number = (number, then) if then else (_study_of(number), number)
-    links = tracing.chain(StudyConfig.load(find(study)), number)
+    config = StudyConfig.load(find(study))
+    links = tracing.chain(config.folder, config.corpus, number)
     typer.echo(tracing.shown(links))
     raise typer.Exit(any(link.check.startswith(tracing.DIFFERS) for link in links))
 
 
 def _study_of(number: str) -> str:
     """Return the one study that has a number, or raise WorkbenchError naming those that have it."""
-    from workbench.studies import tracing
+    from workbench.report import trace as tracing
 
     found = tracing.studies_with(number, ROOT / "experiments")
     if len(found) == 1:
@@ -171,9 +174,9 @@ def shift(
     decisions: Annotated[Path, typer.Argument(metavar="DECISIONS", help="What `workbench score` wrote with it.")],
 ) -> None:
     """Estimate how frequent harm is among posts without labels, and say how to serve and to train for it."""
-    from workbench.studies import shifting
+    from workbench.evidence import prior_shift
 
-    typer.echo(shifting.told(locate(bundle), decisions))
+    typer.echo(prior_shift.told(locate(bundle), decisions))
 
 
 @app.command()
@@ -184,7 +187,7 @@ def serve(
     device: Device = "auto",
 ) -> None:
     """Serve the API alone; `python app.py` serves it with the demo."""
-    from workbench.serving import service
+    from workbench.serving.api import app as service
 
     service.serve(host, port, config, device)
 
@@ -204,18 +207,17 @@ def move(
     out: Annotated[Path, typer.Option("--out", "-o", help="The new bundle's folder.")],
 ) -> None:
     """Save a bundle whose probabilities hold where harm is rarer or more frequent; model and thresholds stay."""
-    from workbench.studies import shifting
+    from workbench.evidence import prior_shift
 
-    typer.echo(shifting.move(locate(bundle), shifting.shares(prevalence), out))
+    typer.echo(prior_shift.move(locate(bundle), prior_shift.shares(prevalence), out))
 
 
 @features.command()
 def ls() -> None:
     """List what the store holds, per encoder and modality."""
-    from workbench.features import inventory
-    from workbench.features.store import FOLDER
+    from workbench.features.store import FOLDER, maintenance
 
-    typer.echo(inventory.show(FOLDER))
+    typer.echo(maintenance.show(FOLDER))
 
 
 @features.command()
@@ -225,10 +227,9 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
 ) -> None:
     """Merge small files of the store, and drop what is asked for; running studies are not disturbed."""
-    from workbench.features import inventory
-    from workbench.features.store import FOLDER
+    from workbench.features.store import FOLDER, maintenance
 
-    typer.echo(inventory.collect(FOLDER, older_than_days=older_than, max_gb=max_gb, dry_run=dry_run))
+    typer.echo(maintenance.collect(FOLDER, older_than_days=older_than, max_gb=max_gb, dry_run=dry_run))
 
 
 @bench.command("features")
@@ -291,7 +292,7 @@ def prove(
 ) -> None:
     """Hold intervals and tests against worlds whose truth is known; exits with 1 where a claim fails."""
     from workbench.evidence.proof import ProofOptions, prove_aloud
-    from workbench.studies.proving import promises
+    from workbench.evidence.proof.policies import promises
 
     raise typer.Exit(prove_aloud(ProofOptions(worlds=worlds, jobs=jobs), promises(), out))
 
@@ -304,9 +305,21 @@ def noise(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where all suspects go, as CSV.")] = None,
 ) -> None:
     """Say how far annotators agree on a study's posts, and which labels look wrong to a model of words."""
-    from workbench.studies.wrong_labels import print_noise
+    from workbench import corpora
+    from workbench.evidence import noise as suspects
+    from workbench.schema import Taxonomy, expand
+    from workbench.studies.config import StudyConfig
 
-    print_noise(find(study), label, most, out)
+    config, taxonomy = StudyConfig.load(find(study)), Taxonomy.load()
+    table = corpora.load(expand(config.corpus, f"study {config.path}"), taxonomy).table
+    votes = suspects.votes_of(table, label)
+    found = suspects.suspected(table, taxonomy, label)
+    if votes is not None:
+        typer.echo(suspects.agreement_line(suspects.agreement_of(votes)))
+    typer.echo("\n".join(suspects.suspect_lines(found, label, most)))
+    if out is not None:
+        found.to_csv(out, index=False)
+        typer.echo(f"all of them: {out}")
 
 
 @app.command("stand-ins")
@@ -314,7 +327,7 @@ def stand_ins(
     folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Default: data/cache/stand-ins.")] = None,
 ) -> None:
     """Save small untrained models in the hub's formats, for studies where no pretrained ones can be had."""
-    from workbench.features import stand_ins as models
+    from workbench.features.encoders import tiny_random as models
 
     for kind, path in models.write(folder or models.FOLDER).items():
         typer.echo(f"{kind}: {path}")
@@ -334,7 +347,7 @@ def locate(bundle: str) -> Path:
 
 def find(study: str) -> Path:
     """Return the YAML file of a study given by path or by name; raise WorkbenchError naming those there are."""
-    from workbench.schema import unknown
+    from workbench.errors import unknown
 
     named = ROOT / "experiments" / f"{study}.yaml"
     for path in (Path(study), Path(f"{study}.yaml"), named):

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workbench.schema import WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown
 
 if TYPE_CHECKING:
     import torch

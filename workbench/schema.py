@@ -9,30 +9,32 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
-from workbench.faults import explain, unknown
+from workbench.errors import TaxonomyMismatch, WorkbenchError, explain, unknown
+
+if TYPE_CHECKING:
+    pass
 
 ROOT = Path(__file__).resolve().parent.parent
 MODALITIES = ("text", "image", "video")
-
-
-class WorkbenchError(Exception):
-    """Something a user can mend; its message is one plain sentence with the value, the choices and the next step."""
-
-
-class TaxonomyMismatch(WorkbenchError):
-    """An artefact was made for other labels than those in use."""
 
 
 class Options(BaseModel):
@@ -325,3 +327,29 @@ def declared(table: pa.Table) -> dict[str, np.ndarray]:
         named = pc.not_equal(pc.struct_field(table[name], "path"), "")
         found[name] = pc.or_(pc.fill_null(given, False), pc.fill_null(named, False)).to_numpy()
     return found
+
+
+def expand(value: Any, where: str) -> Any:
+    """Return a value with `${NAME}` in its strings replaced by environment variables, at any depth.
+
+    Raises WorkbenchError naming a variable that is not set.
+    """
+    if isinstance(value, dict):
+        return {key: expand(item, where) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [expand(item, where) for item in value]
+    if not isinstance(value, str):
+        return value
+    for name in re.findall(r"\$\{(\w+)\}", value):
+        if not os.environ.get(name):
+            raise WorkbenchError(
+                f"{where} uses ${{{name}}}, but the environment variable {name} is not set; "
+                "set it to the folder that holds the data sets (the README says where to get them)"
+            )
+        value = value.replace(f"${{{name}}}", os.environ[name])
+    return value
+
+
+def options_text(options: dict[str, Any]) -> str:
+    """Return options as text, `name=value`; "as by default" where there are none."""
+    return ", ".join(f"{name}={value}" for name, value in options.items()) or "as by default"

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from workbench.bench import intervals as bench
-from workbench.schema import WorkbenchError
+from workbench.errors import WorkbenchError
 
 SMALL = bench.IntervalBench(posts=200, models=2, labels=2, resamples=100, plain=5)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from workbench.bench import models as bench
-from workbench.schema import WorkbenchError
+from workbench.errors import WorkbenchError
 
 TINY = bench.ModelBench(
     models=("prior", "text-tfidf"),

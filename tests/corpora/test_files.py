@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from workbench.corpora.files import SourceOptions, build, digest
-from workbench.schema import Taxonomy, WorkbenchError, corpus_schema
+from workbench.errors import WorkbenchError
+from workbench.schema import Taxonomy, corpus_schema
 
 TAXONOMY = Taxonomy.load()
 CSV = 'id,words,who,hate\n007,"Hello, you",ann,0\n008,"two\nlines",bob,1\n009,Ünï,ann,\n'

@@ -15,9 +15,10 @@ import pytest
 from workbench import corpora
 from workbench.corpora import profile
 from workbench.corpora.splits import SPLITS, SplitOptions, assign
+from workbench.errors import WorkbenchError
 from workbench.evidence import audit
 from workbench.preprocessing.media import picture
-from workbench.schema import ROOT, Taxonomy, WorkbenchError, label_matrix
+from workbench.schema import ROOT, Taxonomy, label_matrix
 
 TAXONOMY = Taxonomy.load()
 MAPPED = {"post_id": "i", "text": "t", "labels": {"abuse": "y"}}

@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from workbench.corpora.files import SourceOptions, build, digest
-from workbench.schema import Taxonomy, WorkbenchError, declared
+from workbench.errors import WorkbenchError
+from workbench.schema import Taxonomy, declared
 
 TAXONOMY = Taxonomy.load()
 

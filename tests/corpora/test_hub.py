@@ -17,7 +17,8 @@ from PIL import Image
 from workbench import corpora
 from workbench.corpora import hub
 from workbench.corpora.hub import SourceOptions, build, digest
-from workbench.schema import ROOT, Taxonomy, WorkbenchError, corpus_schema
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT, Taxonomy, corpus_schema
 
 TAXONOMY = Taxonomy.load()
 COMMIT = "a" * 40

@@ -13,8 +13,9 @@ import yaml
 from workbench import corpora
 from workbench.corpora import files
 from workbench.corpora.splits import SplitOptions, assign
-from workbench.preprocessing.image import decode
-from workbench.schema import ROOT, Taxonomy, WorkbenchError, label_matrix
+from workbench.errors import WorkbenchError
+from workbench.preprocessing.image.decoding import decode
+from workbench.schema import ROOT, Taxonomy, label_matrix
 
 TAXONOMY = Taxonomy.load()
 

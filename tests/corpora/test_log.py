@@ -11,9 +11,10 @@ import pytest
 from workbench import corpora
 from workbench.corpora import log
 from workbench.corpora.log import SourceOptions, build, digest, families
+from workbench.errors import WorkbenchError
 from workbench.preprocessing.media import content
 from workbench.records import Entry, Records, by_value
-from workbench.schema import INPUTS, Post, Taxonomy, WorkbenchError, corpus_schema, inputs
+from workbench.schema import INPUTS, Post, Taxonomy, corpus_schema, inputs
 
 TAXONOMY = Taxonomy.load()
 START = datetime(2026, 3, 1, tzinfo=UTC)

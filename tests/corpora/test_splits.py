@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.corpora.splits import SPLITS, SplitOptions, assign
+from workbench.errors import WorkbenchError
 from workbench.evidence import audit
-from workbench.schema import Taxonomy, WorkbenchError, corpus_schema
+from workbench.schema import Taxonomy, corpus_schema
 
 TAXONOMY = Taxonomy.load()
 

@@ -19,7 +19,7 @@ from world_samples import note
 
 from workbench.corpora.synthetic import clips, evasion, links, phrases, pictures, reposts
 from workbench.corpora.synthetic.causes import LANGUAGE_TAGS, LINKS, OBFUSCATIONS, SCENES, UTTERANCES, VIEWS
-from workbench.features import pretraining
+from workbench.questions import pretraining
 from workbench.schema import ROOT
 
 CALM = [SCENES.index(view) for view in VIEWS]

@@ -25,7 +25,8 @@ from world_samples import ALL, DRIFT, INFORMATION, TAXONOMY, build, firsts, has,
 from workbench.corpora import synthetic
 from workbench.corpora.synthetic import CHUNK, SourceOptions, phrases
 from workbench.corpora.synthetic.causes import PATTERNS
-from workbench.schema import ROOT, WorkbenchError, corpus_schema, label_matrix
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT, corpus_schema, label_matrix
 
 # ----------------------------------------------------------------------------------------------------------- schema
 

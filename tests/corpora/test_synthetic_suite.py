@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from workbench import corpora
+from workbench.comparison import suites
 from workbench.corpora import synthetic, synthetic_suite
 from workbench.corpora.synthetic.causes import LABELS
 from workbench.corpora.synthetic_suite import FAMILIES, SourceOptions
-from workbench.evidence import suites
-from workbench.preprocessing import video
-from workbench.schema import Label, Taxonomy, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.preprocessing.video import reader
+from workbench.schema import Label, Taxonomy
 
 TAXONOMY = Taxonomy.load()
 CASES = 8  # each label twice; of the pairs half are pictures, half clips
@@ -79,11 +80,11 @@ def test_texts_of_a_set_keep_their_note_and_identities_only_change_places(by_cas
 
 
 def test_a_clip_hides_its_scene_in_one_frame_and_is_calm_without_it(by_case):
-    frames = video.VideoOptions(frames=64)
+    frames = reader.VideoOptions(frames=64)
     for hidden, removed in by_case["frame"][:3]:
         assert hidden["text"] == removed["text"]
         shown, calm = (
-            np.stack(video.decode(row["video"]["bytes"], frames).frames).astype(float) for row in (hidden, removed)
+            np.stack(reader.decode(row["video"]["bytes"], frames).frames).astype(float) for row in (hidden, removed)
         )
         # a view that drifts changes little from frame to frame; the scene has other colours all over
         jumps = np.abs(np.diff(shown, axis=0)).mean(axis=(1, 2, 3)) > 20

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from workbench import corpora
+from workbench.errors import WorkbenchError
 from workbench.evidence import noise
-from workbench.schema import Taxonomy, WorkbenchError
+from workbench.schema import Taxonomy
 
 TAXONOMY = Taxonomy.load()
 ONE_HOT = {"yes": ["a.-1", "b.-1"], "no": ["a.1", "b.1"]}

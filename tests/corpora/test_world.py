@@ -15,7 +15,8 @@ import world_by_hand as hand
 from workbench.corpora.synthetic import causes as c
 from workbench.corpora.synthetic.exact import Exact, LateFusion, Truth, information_sets
 from workbench.corpora.synthetic.world import Design, Shares, World
-from workbench.schema import MODALITIES, ROOT, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import MODALITIES, ROOT
 
 FIELDS = tuple(c.FIELDS)
 SUBSETS = [chosen for size in range(len(FIELDS) + 1) for chosen in combinations(FIELDS, size)]

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from workbench.cli import app
 from workbench.corpora.export import write_jsonl
 from workbench.decisions import batch
-from workbench.schema import Taxonomy, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import Taxonomy
 
 LABELS = Taxonomy.load().names
 COLUMNS = ["post_id", "action", *(f"p_{label}" for label in LABELS), "reasons", "unread", "unseen", "due_at"]

@@ -11,8 +11,9 @@ import yaml
 
 from workbench.decisions import card
 from workbench.decisions.moderator import Moderator
+from workbench.errors import TaxonomyMismatch, WorkbenchError
 from workbench.features.store import FeatureStore
-from workbench.schema import Taxonomy, TaxonomyMismatch, WorkbenchError
+from workbench.schema import Taxonomy
 
 
 def load(folder, **more) -> Moderator:

@@ -13,8 +13,8 @@ from workbench.decisions import guarantee
 from workbench.decisions.guarantee import hold, one_of_each
 from workbench.decisions.policy import Capacity, Objective
 from workbench.decisions.thresholds import LabelObjectives, choose, objectives
+from workbench.errors import WorkbenchError
 from workbench.metrics.prevalence import clopper_pearson
-from workbench.schema import WorkbenchError
 
 
 def test_the_examples_are_true():

@@ -10,9 +10,10 @@ from workbench.decisions import fitting
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.policy import LabelRule
 from workbench.decisions.thresholds import objectives
+from workbench.errors import WorkbenchError
 from workbench.features.store import FeatureStore
 from workbench.models import create
-from workbench.schema import Media, Post, Taxonomy, WorkbenchError, as_table, inputs
+from workbench.schema import Media, Post, Taxonomy, as_table, inputs
 
 LABELS = Taxonomy.load().names
 HOSTILE = [

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.decisions.policy import Assessment, Chosen, LabelRule, Objective, Override, Policy
-from workbench.schema import Taxonomy, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import Taxonomy
 
 TAXONOMY = Taxonomy.load()
 LABELS = TAXONOMY.names

@@ -8,7 +8,7 @@ import pytest
 from workbench.decisions import thresholds
 from workbench.decisions.policy import Capacity, Cost, Objective
 from workbench.decisions.thresholds import LabelObjectives, choose, objectives
-from workbench.schema import WorkbenchError
+from workbench.errors import WorkbenchError
 
 # rank:  .9  .8  .7  .6  .5  .4  .3  .2  .1  .05
 Y = np.array([1, 1, 0, 1, 0, 0, 1, 0, 0, 0])

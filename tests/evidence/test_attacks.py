@@ -11,11 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from workbench.errors import WorkbenchError
 from workbench.evidence import attacks
-from workbench.evidence.attacks import ATTACKS, clips, evade, pictures, words
-from workbench.preprocessing import image, video
-from workbench.preprocessing.readings import readings
-from workbench.schema import Label, Taxonomy, WorkbenchError, corpus_schema
+from workbench.evidence.attacks import ATTACKS, clips, evade, pictures, texts
+from workbench.preprocessing.image import decoding
+from workbench.preprocessing.text.variants import readings
+from workbench.preprocessing.video import reader
+from workbench.schema import Label, Taxonomy, corpus_schema
 
 TAXONOMY = Taxonomy(labels=(Label(name="abuse", title="t", definition="d"),))
 SAID = "somebody should give Dalo a proper beating http://tiny.invalid/beating"
@@ -64,7 +66,7 @@ def test_what_each_attack_makes_of_a_text_at_full_strength():
     link = "http://tiny.invalid/beating"
 
     def told(name: str) -> str:
-        text = words.REWRITES[name](SAID, 1.0, rng())
+        text = texts.REWRITES[name](SAID, 1.0, rng())
         assert link in text  # an address leads where it led
         return text.replace(link, "").strip()
 
@@ -76,31 +78,31 @@ def test_what_each_attack_makes_of_a_text_at_full_strength():
     assert told("homoglyph") != SAID
     assert any(ord(letter) > 0x400 for letter in told("homoglyph"))
     assert len(told("zero-width")) == len(SAID) - len(link) - 1 + 6
-    assert words.praise(SAID, 1.0, rng()).count(" ") > SAID.count(" ") + 12
-    assert words.praise(SAID, 1.0, rng()).startswith(SAID)
+    assert texts.praise(SAID, 1.0, rng()).count(" ") > SAID.count(" ") + 12
+    assert texts.praise(SAID, 1.0, rng()).startswith(SAID)
     changed = [one != other for one, other in zip(told("typos").split(), SAID.split(), strict=False)]
     assert sum(changed) >= 5  # a letter may be replaced by itself
 
 
 def test_readings_undo_what_they_say_they_undo():
     for name in ("leet", "spaced", "zero-width"):
-        found = {reading.text.lower() for reading in readings(words.REWRITES[name](SAID, 1.0, rng()))}
+        found = {reading.text.lower() for reading in readings(texts.REWRITES[name](SAID, 1.0, rng()))}
         assert any("beating" in text.partition("http")[0] for text in found), name
 
 
-@given(st.text(max_size=60), st.sampled_from([*words.REWRITES]), st.integers(0, 9))
+@given(st.text(max_size=60), st.sampled_from([*texts.REWRITES]), st.integers(0, 9))
 @settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 def test_no_text_breaks_an_attack_and_at_strength_0_all_but_praise_change_nothing(text, name, seed):
-    assert isinstance(words.REWRITES[name](text, 1.0, rng(seed)), str)
+    assert isinstance(texts.REWRITES[name](text, 1.0, rng(seed)), str)
     if name != "praise":
-        assert words.REWRITES[name](text, 0.0, rng(seed)) == text
+        assert texts.REWRITES[name](text, 0.0, rng(seed)) == text
 
 
 @pytest.mark.parametrize("name", ["leet", "homoglyph", "spaced", "joined"])
 def test_a_stronger_attack_changes_the_same_words_and_more(name):
     def changed(strength: float) -> set[int]:
         text = " ".join(f"w{chr(97 + n)}rdaeiost" for n in range(26))
-        after = words.REWRITES[name](text, strength, rng(3))
+        after = texts.REWRITES[name](text, strength, rng(3))
         return {n for n, word in enumerate(text.split()) if f" {word} " not in f" {after} "}
 
     assert set() < changed(0.3) < changed(0.7)
@@ -111,7 +113,7 @@ def test_a_stronger_attack_changes_the_same_words_and_more(name):
 
 @pytest.mark.parametrize("name", pictures.EDITS)
 def test_a_picture_can_still_be_read_and_is_further_off_the_stronger_it_is_changed(pixels, name):
-    weak, strong = (image.decode(pictures.EDITS[name](pixels, strength, rng())) for strength in (0.1, 1.0))
+    weak, strong = (decoding.decode(pictures.EDITS[name](pixels, strength, rng())) for strength in (0.1, 1.0))
     assert not weak.reason
     assert not strong.reason
     if name != "crop":
@@ -121,7 +123,7 @@ def test_a_picture_can_still_be_read_and_is_further_off_the_stronger_it_is_chang
 
 
 def test_a_crop_at_full_strength_keeps_half_of_the_area_and_every_pixel_in_it(pixels):
-    kept = image.decode(pictures.crop(pixels, 1.0, rng())).readings[0]
+    kept = decoding.decode(pictures.crop(pixels, 1.0, rng())).readings[0]
     assert kept.shape[0] * kept.shape[1] == pytest.approx(48 * 64 / 2, rel=0.05)
     windows = np.lib.stride_tricks.sliding_window_view(pixels, kept.shape).reshape(-1, *kept.shape)
     assert (windows == kept).all(axis=(1, 2, 3)).any()
@@ -133,7 +135,7 @@ def test_transparency_looks_the_same_on_white_and_only_there(pixels):
         page = Image.new("RGBA", picture.size, "white")
         seen = np.asarray(Image.alpha_composite(page, picture).convert("RGB")).astype(int)
     assert np.abs(seen - pixels).max() <= 2
-    raw, *others = image.decode(data).readings
+    raw, *others = decoding.decode(data).readings
     assert np.abs(raw.astype(int) - pixels).max() > 50
     assert min(np.abs(other.astype(int) - pixels).max() for other in others) <= 2  # the reading on white undoes it
 
@@ -193,7 +195,7 @@ def test_several_at_once_and_the_same_again_whatever_stands_around(posts):
 
 def test_a_speeded_clip_is_read_by_the_guarded_reader(posts):
     data = evade(posts, "speed", 1.0)["video"][0].as_py()["bytes"]
-    assert video.decode(data).times[-1] == pytest.approx(1.75 / 4, abs=0.01)
+    assert reader.decode(data).times[-1] == pytest.approx(1.75 / 4, abs=0.01)
 
 
 @pytest.mark.parametrize(

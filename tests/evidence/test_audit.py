@@ -5,9 +5,10 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from workbench.errors import WorkbenchError
 from workbench.evidence.audit import LeakFound, LeakOptions, counted, crossing, hold
 from workbench.preprocessing.media import LIMITS
-from workbench.schema import Taxonomy, WorkbenchError, corpus_schema
+from workbench.schema import Taxonomy, corpus_schema
 
 SCHEMA = corpus_schema(Taxonomy.load())
 

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from workbench import corpora
+from workbench.errors import WorkbenchError
 from workbench.evidence import noise
-from workbench.schema import Taxonomy, WorkbenchError, corpus_schema
+from workbench.schema import Taxonomy, corpus_schema
 
 TAXONOMY = Taxonomy.load()
 DATA = os.environ.get("WORKBENCH_DATA")

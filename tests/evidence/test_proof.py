@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from workbench.evidence import proof
+from workbench.evidence.proof.policies import promises
 from workbench.evidence.proof.worlds import FAMILIES, Worlds
 from workbench.schema import Taxonomy
-from workbench.studies.proving import promises
 
 REDUCED = proof.ProofOptions(
     worlds=80, families=2000, smaller=(500,), resamples=300, draws=199, population=300_000, pairs=40, jobs=1

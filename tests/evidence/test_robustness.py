@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from workbench.errors import WorkbenchError
 from workbench.evidence import robustness
 from workbench.evidence.robustness import POOLED, RobustnessOptions, cost_of_readings, cut
-from workbench.schema import Label, Taxonomy, WorkbenchError, corpus_schema, label_matrix
+from workbench.schema import Label, Taxonomy, corpus_schema, label_matrix
 
 NAMES = ("abuse", "nudity")
 TAXONOMY = Taxonomy(labels=tuple(Label(name=name, title=name, definition=name) for name in NAMES))

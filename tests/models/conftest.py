@@ -13,7 +13,7 @@ import pytest
 from quick_models import build
 
 from workbench.features import Blocks, FeatureStore
-from workbench.features.names import TRANSFORMER
+from workbench.features.encoders.names import TRANSFORMER
 from workbench.features.store import load_by_name
 from workbench.schema import Label, Taxonomy, corpus_schema
 

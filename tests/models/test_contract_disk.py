@@ -9,8 +9,8 @@ from checkpoints import checkpoint
 from quick_models import WITH_ENCODER
 
 from workbench import models
+from workbench.errors import TaxonomyMismatch, WorkbenchError
 from workbench.models import MODELS
-from workbench.schema import TaxonomyMismatch, WorkbenchError
 
 # --------------------------------------------------------------------------------------------------------------- disk
 

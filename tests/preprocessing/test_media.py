@@ -12,7 +12,7 @@ from made_clips import clip as made_clip
 from made_clips import number
 from PIL import Image
 
-from workbench.preprocessing.image import DEFAULT
+from workbench.preprocessing.image.decoding import DEFAULT
 from workbench.preprocessing.media import LIMITS, clip, content, picture
 
 

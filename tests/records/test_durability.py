@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from workbench.errors import WorkbenchError
 from workbench.records import Entry, Records, by_value
-from workbench.schema import ROOT, Post, WorkbenchError
+from workbench.schema import ROOT, Post
 
 ROUNDS = 25
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from workbench.errors import WorkbenchError
 from workbench.records import KINDS, Entry, Records, by_value
-from workbench.schema import Post, WorkbenchError
+from workbench.schema import Post
 
 NOON = datetime(2026, 1, 2, 12, 0, 0, 345, tzinfo=UTC)
 POST = Post(

@@ -8,9 +8,9 @@ from stand_in import Server, StandIn, configured
 from workbench.features.store import FeatureStore
 from workbench.records import Records
 from workbench.schema import Taxonomy
+from workbench.serving.api.app import create_app
 from workbench.serving.engine import Engine
-from workbench.serving.service import create_app
-from workbench.studies import training
+from workbench.studies.steps import training
 
 
 @pytest.fixture

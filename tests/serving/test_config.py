@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from workbench.schema import ROOT, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT
 from workbench.serving import config
 from workbench.serving.config import ServingConfig, bundle_of
 

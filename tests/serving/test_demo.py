@@ -18,7 +18,7 @@ import pytest
 from browser import chromium, needs_chromium
 from demo_site import Site, check, on_a_port, picture, put, verdict
 
-from workbench.preprocessing import video
+from workbench.preprocessing.video import reader
 from workbench.serving.demo import host
 from workbench.serving.demo.startup import Startup
 
@@ -43,7 +43,7 @@ def stand_in(stand_in):
             found = super()._one(post)
             if post.video is None:
                 return found
-            clip = video.decode(post.video.bytes)
+            clip = reader.decode(post.video.bytes)
             if clip.reason:
                 return found.model_copy(update={"unread": {**found.unread, "video": clip.reason}})
             return found.model_copy(update={"scores": dict.fromkeys(self.labels, 0.6), "missing": ()})
@@ -133,7 +133,7 @@ def test_a_clip_is_shown_as_frames(site, kind):
         "Review by a person within 1 hour: violence 0.60 is at or above the review"
     )
     frames = page.locator("#preview figure")
-    assert frames.count() == video.DEFAULT.frames
+    assert frames.count() == reader.DEFAULT.frames
     assert re.fullmatch(r"Clip at \d\.\d s", frames.first.inner_text().strip())
     assert page.locator("video").count() == 0
     assert "Clip read" in page.locator("#answer").inner_text()

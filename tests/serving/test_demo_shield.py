@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from workbench.schema import ROOT, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT
+from workbench.serving.api.listening import listen
 from workbench.serving.config import ServingConfig
 from workbench.serving.demo import host, shield
 from workbench.serving.demo.startup import Startup
-from workbench.serving.listening import listen
 
 HERE = "http://127.0.0.1:7860"
 USERS = {"ana": "a long password", "bo": "pass:with:colons"}

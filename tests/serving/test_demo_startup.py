@@ -12,12 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from workbench.schema import ROOT, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT
 from workbench.serving.config import ServingConfig
 from workbench.serving.demo import startup
 from workbench.serving.demo.startup import Startup
 from workbench.serving.engine import Busy
-from workbench.studies.progress import Lines
+from workbench.studies.display import Lines
 
 
 def until(condition, seconds=60.0):

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from stand_in import LABELS, SERVICES, StandIn, configured, policy_of, until
 
+from workbench.errors import WorkbenchError
 from workbench.records import Records
-from workbench.schema import Author, Engagement, Media, Post, WorkbenchError
+from workbench.schema import Author, Engagement, Media, Post
 from workbench.serving import served
 from workbench.serving.engine import Busy, Engine, Flooded
 

@@ -22,7 +22,7 @@ from stand_in import policy_of, until
 from workbench.records import Records
 
 RUN = (
-    "from workbench.serving.service import serve; import sys; serve('127.0.0.1', int(sys.argv[2]), sys.argv[1], 'cpu')"
+    "from workbench.serving.api.app import serve; import sys; serve('127.0.0.1', int(sys.argv[2]), sys.argv[1], 'cpu')"
 )
 
 
@@ -200,7 +200,7 @@ def test_what_cannot_be_served_is_one_sentence(place, spoil, said):
     run = subprocess.run(started, capture_output=True, text=True, timeout=60, check=False)
     assert run.returncode != 0
     last = run.stderr.strip().splitlines()[-1]
-    assert last.startswith("workbench.schema.WorkbenchError: ")
+    assert last.startswith("workbench.errors.WorkbenchError: ")
     assert said in last
 
 

@@ -12,9 +12,9 @@ from fastapi.testclient import TestClient
 
 from workbench.records import Records
 from workbench.schema import MODALITIES, ROOT, declared
+from workbench.serving.api.app import create_app
 from workbench.serving.config import SERVICES, ServingConfig
 from workbench.serving.engine import Engine
-from workbench.serving.service import create_app
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,9 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from workbench.schema import ROOT, WorkbenchError
-from workbench.studies.config import StudyConfig, expand
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT, expand
+from workbench.studies.config import StudyConfig
 
 GOOD = {
     "question": "Does it work?",

@@ -6,7 +6,8 @@ import pytest
 from huggingface_hub import constants
 
 from workbench import models
-from workbench.schema import ROOT, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT
 from workbench.studies.config import StudyConfig
 
 

@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import nbformat
 import pytest
 
-from workbench.schema import Taxonomy, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import Taxonomy
 from workbench.studies import keys
 
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from workbench.errors import WorkbenchError
 from workbench.evidence import audit
-from workbench.schema import WorkbenchError
+from workbench.report.sections.leaks import crossings
 from workbench.studies import leaks
-from workbench.studies.sections.leaks import crossings
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
 

@@ -14,10 +14,10 @@ import nbformat
 import pytest
 from papermill import execute_notebook
 
-from workbench.schema import WorkbenchError
+from workbench.errors import WorkbenchError
 from workbench.studies import notebooks
+from workbench.studies.notebooks import Watch
 from workbench.studies.parameters import resolve
-from workbench.studies.watch import Watch
 
 
 def make(path: Path, *cells: str, parameters: str | None = "x: int = 1") -> Path:

@@ -10,8 +10,8 @@ import pytest
 from workbench import corpora, models
 from workbench.decisions import fitting
 from workbench.decisions.thresholds import objectives
-from workbench.schema import Taxonomy, inputs, label_matrix
-from workbench.studies.config import StudyConfig, expand
+from workbench.schema import Taxonomy, expand, inputs, label_matrix
+from workbench.studies.config import StudyConfig
 
 STUDY = Path(__file__).parents[2] / "experiments" / "hatecheck.yaml"
 # Röttger et al. 2021, table 1: accuracy on hateful, on non-hateful and on all cases, in percent.

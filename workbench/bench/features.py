@@ -26,14 +26,15 @@ from pydantic import Field
 
 from workbench import device as devices
 from workbench.bench import console, machine
+from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore
-from workbench.schema import Options, WorkbenchError
+from workbench.schema import Options
 
 if TYPE_CHECKING:
     import torch
     from rich.table import Table
 
-    from workbench.features.encoders import Encoder
+    from workbench.features.encoders.open_clip import Encoder
 
 BATCH = 32
 MEDIA = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -139,7 +140,7 @@ def features(options: FeatureBench | None = None, out: Path | None = None) -> di
 def _measure(options: FeatureBench) -> tuple[dict[str, Any], list[Row]]:
     import torch
 
-    from workbench.features.encoders import load_encoder
+    from workbench.features.encoders.open_clip import load_encoder
 
     where, name = devices.device(options.device), f"{options.architecture}@random"
     encoder = load_encoder(name, where, torch.float32)
@@ -172,7 +173,7 @@ class PlainLoop:
     def __init__(self, architecture: str, encoder: Encoder) -> None:
         import open_clip
 
-        from workbench.features.loading import random_on_purpose
+        from workbench.features.encoders.loading import random_on_purpose
 
         with random_on_purpose():
             self.model, _, self.transform = open_clip.create_model_and_transforms(architecture, pretrained_text=False)

@@ -15,9 +15,10 @@ import numpy as np
 from pydantic import Field
 
 from workbench.bench import machine
+from workbench.errors import WorkbenchError
 from workbench.metrics.intervals import bootstrap_weights, group_codes
 from workbench.metrics.ranking import Ranking
-from workbench.schema import Options, WorkbenchError
+from workbench.schema import Options
 
 
 class IntervalBench(Options):

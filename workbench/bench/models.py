@@ -30,7 +30,8 @@ import numpy as np
 from pydantic import Field
 
 from workbench.bench import console, machine
-from workbench.schema import Options, WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import Options
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -156,12 +157,12 @@ def _stand_in(name: str, folder: Path) -> dict[str, Any]:
 
     The speeds are then those of a very small one.
     """
-    from workbench.features import stand_ins
+    from workbench.features.encoders import tiny_random
 
     if name == "text-transformer":
-        return {"encoder": str(stand_ins.write_text_encoder(folder / "text-encoder"))}
+        return {"encoder": str(tiny_random.write_text_encoder(folder / "text-encoder"))}
     if name == "vlm-prompt":
-        return {"model": str(stand_ins.write_vlm(folder / "vlm"))}
+        return {"model": str(tiny_random.write_vlm(folder / "vlm"))}
     return {"encoder": "timm:test_resnet@random"} if name == "image-timm" else {}
 
 
@@ -214,7 +215,7 @@ def linear_heads(options: ModelBench) -> dict[str, Any]:
     import torch
 
     from workbench import device
-    from workbench.models import linear
+    from workbench.models.heads import linear
 
     where = device.device(options.device)
     x, y, known = _world(options)

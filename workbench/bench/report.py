@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from pydantic import Field
 from scipy.special import expit, logit
 
+from workbench.artifacts import write_json
 from workbench.bench import machine
+from workbench.comparison.compare import CompareOptions, compare
+from workbench.comparison.predictions import load_run
+from workbench.report import page
 from workbench.schema import Options, Taxonomy
-from workbench.studies import report as page
-from workbench.studies import write_json
-from workbench.studies.comparison import CompareOptions, compare
-from workbench.studies.predictions import load_run
 
 SLICES = {"community": 40, "language": 6, "region": 5, "length": 4, "month": 12}
 _VALIDATION = 0.2

@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 
 from workbench import fingerprint
-from workbench.schema import ROOT, Options, Taxonomy, WorkbenchError, corpus_schema, unknown
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import ROOT, Options, Taxonomy, corpus_schema
 
 SOURCES = {
     "synthetic": "workbench.corpora.synthetic",

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import pyarrow as pa
 
 from workbench import fingerprint
-from workbench.preprocessing.image import Format, sniff
+from workbench.preprocessing.image.decoding import Format, sniff
 from workbench.preprocessing.media import content
 
 _PLAIN = ("post_id", "text", "group", "community", "language", "region", "split", "weight")

@@ -24,7 +24,8 @@ from workbench import fingerprint
 from workbench.corpora.files.mapped import Part, stacked, table_of
 from workbench.corpora.files.mapping import Mapping, Split
 from workbench.corpora.files.media import KINDS
-from workbench.schema import ROOT, Taxonomy, WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import ROOT, Taxonomy
 
 # What a set's own splits are often called.
 _USUAL = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}

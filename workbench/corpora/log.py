@@ -25,8 +25,9 @@ from pydantic import AwareDatetime, Field, field_validator
 
 from workbench import fingerprint
 from workbench.corpora.files import cells
+from workbench.errors import WorkbenchError, unknown
 from workbench.records import Entry, Event, Records
-from workbench.schema import INPUTS, MODALITIES, ROOT, Options, Taxonomy, WorkbenchError, corpus_schema, unknown
+from workbench.schema import INPUTS, MODALITIES, ROOT, Options, Taxonomy, corpus_schema
 
 CHUNK = 2000  # rows that are Python objects at one time
 _VERSIONS = ("service", "model_id", "policy_id")

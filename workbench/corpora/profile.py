@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench import fingerprint
-from workbench.preprocessing import text
 from workbench.preprocessing.media import clip as decoded_clip
 from workbench.preprocessing.media import content
 from workbench.preprocessing.media import picture as decoded
+from workbench.preprocessing.text import cleaning
 from workbench.schema import MODALITIES, Taxonomy, declared, label_matrix
 
 
@@ -74,7 +74,7 @@ def duplicates(table: pa.Table) -> pd.DataFrame:
     read); reposts inside a group are meant to repeat.
     """
     told = zip(table["text"].to_pylist(), declared(table)["text"], strict=True)
-    cleaned = [text.clean(words) if there else None for words, there in told]
+    cleaned = [cleaning.clean(words) if there else None for words, there in told]
     found = {"text": cleaned} | {kind: _media_keys(table[kind], kind) for kind in ("image", "video")}
     rows, groups = {}, table["group"].to_pylist()
     for name, keys in found.items():

@@ -23,7 +23,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from workbench.schema import Options, Taxonomy, WorkbenchError, declared, label_matrix
+from workbench.errors import WorkbenchError
+from workbench.schema import Options, Taxonomy, declared, label_matrix
 
 SPLITS = ("train", "validation", "test")
 DROPPED = "dropped"  # by community or time: what would stand on both sides of a cut

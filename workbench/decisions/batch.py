@@ -26,8 +26,9 @@ from tqdm import tqdm
 from workbench import device as devices
 from workbench.corpora.files.reading import FORMATS
 from workbench.decisions.moderator import Moderator
+from workbench.errors import WorkbenchError, explain, unknown
 from workbench.features.store import FeatureStore
-from workbench.schema import INPUTS, MODALITIES, Decision, Post, WorkbenchError, explain, unknown
+from workbench.schema import INPUTS, MODALITIES, Decision, Post
 
 CHUNK = 1000  # posts that are decided together
 PEEK = 100  # lines of JSON that are looked at to learn the columns

@@ -12,24 +12,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from workbench.models import sealed
+from workbench import artifacts
 from workbench.schema import Taxonomy
 
 HEAD, MODEL, POLICY, README = "moderator.json", "model", "policy.yaml", "README.md"
 DETECTOR = "unusual"  # a folder that is there if a detector of unusual posts belongs to the bundle
-BUNDLE = sealed.Kind(
+BUNDLE = artifacts.Kind(
     "bundle", HEAD, "make the bundle again with `workbench run` or fetch it again", free=(POLICY, README)
 )
 
 
 def write(folder: Path | str, head: dict[str, Any], parts: Callable[[Path], None]) -> str:
     """Write a bundle in one step, in the place of an earlier one, and return the digest of its head; see `sealed`."""
-    return sealed.write(folder, BUNDLE, head, parts)
+    return artifacts.write(folder, BUNDLE, head, parts)
 
 
 def read(folder: Path | str) -> dict[str, Any]:
     """Return the head of a bundle after holding every file against its manifest; raise WorkbenchError otherwise."""
-    return sealed.read(folder, BUNDLE)
+    return artifacts.read(folder, BUNDLE)
 
 
 def model_digest(folder: Path) -> str:

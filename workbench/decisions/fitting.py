@@ -21,6 +21,7 @@ from workbench.decisions.thresholds import LabelObjectives, choose
 from workbench.metrics import classification
 from workbench.metrics.calibration import calibration_error, choose_calibrator
 from workbench.metrics.intervals import wilson
+from workbench.metrics.reliability import worth
 from workbench.models import Classifier
 from workbench.schema import inputs, label_matrix
 
@@ -115,3 +116,26 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return None if isinstance(value, float) and value != value else value
+
+
+def calibration_record(moderators: Mapping[int, Moderator], predictions: pa.Table) -> dict[str, dict[str, Any]]:
+    """Return per label and seed what `metrics.json` keeps: the calibrator, why it was chosen, what it is worth.
+
+    moderators: seed -> what scored the predictions of that seed. `prevalence` is the share of harmful posts at which
+    the probabilities hold, `worth` is set -> `worth` of it.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for seed, moderator in moderators.items():
+        mine = predictions.filter(pc.equal(predictions["seed"], seed))
+        parts = {name: mine.filter(pc.equal(mine["split"], name)) for name in pc.unique(mine["split"]).to_pylist()}
+        for label, line in moderator.lines.items():
+            about = {**line._asdict(), "prevalence": moderator.prevalence[label]}
+            about["worth"] = {name: _worth(rows, label) for name, rows in parts.items()}
+            found.setdefault(label, {})[str(seed)] = about
+    return found
+
+
+def _worth(rows: pa.Table, label: str) -> dict[str, Any]:
+    y = rows[f"y_{label}"]
+    numbers = (rows[f"{kind}_{label}"].to_numpy() for kind in ("logit", "prob"))
+    return worth(pc.fill_null(y, False).to_numpy(), y.is_valid().to_numpy(), *numbers)

@@ -21,24 +21,14 @@ from scipy.special import expit
 from workbench import models
 from workbench.decisions import bundle, card
 from workbench.decisions.policy import Assessment, Policy
+from workbench.errors import WorkbenchError, unknown
 from workbench.metrics.calibration import IDENTITY, Calibrator, calibrator, shift
 from workbench.models import Classifier
-from workbench.preprocessing import links
-from workbench.schema import (
-    INPUTS,
-    MODALITIES,
-    Decision,
-    Post,
-    Taxonomy,
-    WorkbenchError,
-    as_table,
-    declared,
-    inputs,
-    unknown,
-)
+from workbench.preprocessing.links import extraction
+from workbench.schema import INPUTS, MODALITIES, Decision, Post, Taxonomy, as_table, declared, inputs
 
 if TYPE_CHECKING:
-    from workbench.decisions.unusual import Unusual
+    from workbench.decisions.out_of_distribution import Unusual
     from workbench.features.store import FeatureStore
 
 __all__ = ["Assessment", "Moderator"]
@@ -74,7 +64,7 @@ class Moderator:
         self.labels = tuple(name for name, taught in zip(names, classifier.learnable, strict=True) if taught)
         policy.check(self.labels, f"model {classifier.name!r}")
         self.detector: Unusual | None = None
-        self.lists = links.LinkLists.load()
+        self.lists = extraction.LinkLists.load()
         self.policy, self.card = self.able(policy), dict(card or {})
 
     # ---------------------------------------------------------------------------------------------------- identity
@@ -146,7 +136,7 @@ class Moderator:
                     unseen=tuple(name for name, has in unseen.items() if has[row]),
                     readings={} if kinds is None else _told(self.labels, kinds[row]),
                     alike={} if alike is None else _told(self.labels, alike[row]),
-                    links=links.findings(text, self.lists),
+                    links=extraction.findings(text, self.lists),
                     unusual=None if strange is None or strange.where(row) is None else float(strange.share[row]),
                     unusual_in=None if strange is None else strange.where(row),
                     region=region,
@@ -272,7 +262,7 @@ class Moderator:
         quiet = policy.model_copy(update={"unusual_at": None})  # until the detector is there
         made = cls(classifier, lines, quiet, prevalence=head["prevalence"], card=head["card"])
         if (folder / bundle.DETECTOR).is_dir():
-            from workbench.decisions.unusual import Unusual
+            from workbench.decisions.out_of_distribution import Unusual
 
             made.detector = Unusual.load(folder / bundle.DETECTOR, store=store)
         made.policy = made.able(policy)

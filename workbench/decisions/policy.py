@@ -23,7 +23,8 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import Field, model_serializer, model_validator
 
-from workbench.schema import Decision, Options, Reason, Taxonomy, WorkbenchError, read_yaml, unknown
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import Decision, Options, Reason, Taxonomy, read_yaml
 
 Share = Annotated[float, Field(ge=0, le=1)]
 KINDS = ("precision", "recall", "f1", "f1_macro", "capacity", "cost", "fixed")

@@ -15,8 +15,9 @@ from pydantic import Field
 
 from workbench.decisions.guarantee import hold
 from workbench.decisions.policy import Chosen, LabelRule, Objective
+from workbench.errors import WorkbenchError, unknown
 from workbench.metrics.classification import counts_at_thresholds
-from workbench.schema import Options, WorkbenchError, unknown
+from workbench.schema import Options
 
 DEFAULT, UNUSUAL = "default", "unusual"
 MIN_FLAGGED = 20  # a precision seen on fewer flagged posts promises nothing

@@ -24,9 +24,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 
+from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import agreement
-from workbench.preprocessing.text import TextOptions, clean
-from workbench.schema import Taxonomy, WorkbenchError, declared, label_matrix, unknown
+from workbench.preprocessing.text.cleaning import TextOptions, clean
+from workbench.schema import Taxonomy, declared, label_matrix
 
 FOLDS = 5
 _READING = TextOptions(lower=True)

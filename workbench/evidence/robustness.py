@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
+from workbench.errors import WorkbenchError
 from workbench.evidence.attacks import ATTACKS, evade, parts, touched
 from workbench.metrics import intervals
-from workbench.schema import Options, WorkbenchError
+from workbench.schema import Options
 
 Score = Callable[[pa.Table], np.ndarray]
 POOLED = "all labels"

@@ -36,38 +36,39 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.models import storage
-from workbench.schema import INPUTS, Options, Taxonomy, WorkbenchError, label_matrix, unknown
+from workbench import artifacts
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import INPUTS, Options, Taxonomy, label_matrix
 
 if TYPE_CHECKING:
     from workbench.features import FeatureStore
 
 MODELS: dict[str, str] = {
-    "prior": "workbench.models.prior:Prior",
-    "text-tfidf": "workbench.models.text:TfidfClassifier",
-    "text-vectors": "workbench.models.vectors:VectorClassifier",
-    "text-clip": "workbench.models.clip:TextClip",
-    "image-clip": "workbench.models.clip:ImageClip",
-    "video-clip": "workbench.models.clip:VideoClip",
-    "image-timm": "workbench.models.backbone:ImageTimm",
-    "late-fusion": "workbench.models.ensemble:LateFusion",
-    "clip-concat": "workbench.models.clip:ClipConcat",
-    "clip-cross": "workbench.models.clip:ClipCross",
-    "clip-align": "workbench.models.clip:ClipAlign",
-    "clip-attention": "workbench.models.attention:ClipAttention",
-    "clip-finetune": "workbench.models.finetune:ClipFinetune",
-    "clip-retrieval": "workbench.models.retrieval:ClipRetrieval",
-    "picture-words": "workbench.models.words:PictureWords",
-    "scores": "workbench.models.scores:Scores",
-    "text-tokens": "workbench.models.tokens:TokensClassifier",
-    "author-profile": "workbench.models.author:AuthorProfile",
-    "misinformation": "workbench.models.misinformation:Misinformation",
-    "ensemble": "workbench.models.ensemble:Ensemble",
-    "per-group": "workbench.models.groups:PerGroup",
-    "text-transformer": "workbench.models.transformer:Transformer",
-    "text-hashing": "workbench.models.hashing:HashingClassifier",
-    "clip-zeroshot": "workbench.models.zeroshot:ClipZeroShot",
-    "vlm-prompt": "workbench.models.vlm:VlmPrompt",
+    "prior": "workbench.models.combine.prior:Prior",
+    "text-tfidf": "workbench.models.text.tfidf:TfidfClassifier",
+    "text-vectors": "workbench.models.text.vectors:VectorClassifier",
+    "text-clip": "workbench.models.heads.clip:TextClip",
+    "image-clip": "workbench.models.heads.clip:ImageClip",
+    "video-clip": "workbench.models.heads.clip:VideoClip",
+    "image-timm": "workbench.models.vision.timm:ImageTimm",
+    "late-fusion": "workbench.models.combine.ensemble:LateFusion",
+    "clip-concat": "workbench.models.heads.clip:ClipConcat",
+    "clip-cross": "workbench.models.heads.clip:ClipCross",
+    "clip-align": "workbench.models.heads.clip:ClipAlign",
+    "clip-attention": "workbench.models.heads.cross_attention:ClipAttention",
+    "clip-finetune": "workbench.models.heads.finetune:ClipFinetune",
+    "clip-retrieval": "workbench.models.heads.retrieval:ClipRetrieval",
+    "picture-words": "workbench.models.vision.ocr:PictureWords",
+    "scores": "workbench.models.combine.scores:Scores",
+    "text-tokens": "workbench.models.text.tokens:TokensClassifier",
+    "author-profile": "workbench.models.tabular.author:AuthorProfile",
+    "misinformation": "workbench.models.tabular.misinformation:Misinformation",
+    "ensemble": "workbench.models.combine.ensemble:Ensemble",
+    "per-group": "workbench.models.combine.per_group:PerGroup",
+    "text-transformer": "workbench.models.text.transformer:Transformer",
+    "text-hashing": "workbench.models.text.hashing:HashingClassifier",
+    "clip-zeroshot": "workbench.models.heads.zeroshot:ClipZeroShot",
+    "vlm-prompt": "workbench.models.vision.vlm:VlmPrompt",
 }
 
 
@@ -169,7 +170,7 @@ class Classifier(ABC):
     def _with_left_out(self, posts: pa.Table, unread: dict[str, list[str | None]]) -> dict[str, list[str | None]]:
         """Return the reasons with those of texts that are longer than the option `text` lets the model read."""
         from workbench.features.blocks import Partly
-        from workbench.preprocessing.text import TextOptions, left_out
+        from workbench.preprocessing.text.cleaning import TextOptions, left_out
 
         how = getattr(self.options, "text", None)
         if "text" not in unread or not isinstance(how, TextOptions) or how.max_chars is None:
@@ -193,7 +194,7 @@ class Classifier(ABC):
             "state": state,
         }
         own = {"classifier.constants": self.constants, "classifier.learnable": self.learnable}
-        storage.write(folder, head, {**own, **arrays}, self._save_parts)
+        artifacts.write_model(folder, head, {**own, **arrays}, self._save_parts)
 
     # ------------------------------------------------------------------------------------------ what subclasses write
 
@@ -293,7 +294,7 @@ def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) 
     Raises TaxonomyMismatch for another taxonomy's model, and WorkbenchError for a damaged or changed folder, a
     file that does not belong there (a pickle), an unknown model, and an encoder other than the one it was trained on.
     """
-    head, arrays = storage.read(folder)
+    head, arrays = artifacts.read_model(folder)
     taxonomy.check(str(head.get("taxonomy")), f"the model in {folder}")
     name = head.get("model")
     model = create(name, head.get("options"), taxonomy=taxonomy, store=store)

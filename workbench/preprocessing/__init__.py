@@ -1,1 +1,1 @@
-"""Bytes in, readings out: what a person could see in a post's text and picture, or why it could not be read."""
+"""Bytes in, numbers out: text variants, pixel arrays and links from what a post holds, or why it could not be read."""

@@ -7,9 +7,10 @@ import stat
 from pathlib import Path
 from typing import Any, Literal
 
-from workbench.preprocessing import image, video
+from workbench.preprocessing.image import decoding
+from workbench.preprocessing.video import reader
 
-LIMITS = {"image": image.DEFAULT.max_bytes, "video": video.DEFAULT.max_bytes}
+LIMITS = {"image": decoding.DEFAULT.max_bytes, "video": reader.DEFAULT.max_bytes}
 """The bytes of the largest file of each kind that is decoded."""
 
 
@@ -33,7 +34,7 @@ def content(media: dict[str, Any] | None, kind: Literal["image", "video"] = "ima
     return Path(media["path"]).read_bytes()
 
 
-def picture(media: dict[str, Any] | None) -> image.Picture | None:
+def picture(media: dict[str, Any] | None) -> decoding.Picture | None:
     """Return the decoded picture of an `image` cell, None where the post brings none.
 
     A file that cannot be read is a picture without readings, like one that cannot be decoded.
@@ -41,11 +42,11 @@ def picture(media: dict[str, Any] | None) -> image.Picture | None:
     try:
         data = content(media)
     except OSError as error:
-        return image.Picture((), _unreadable(media, error))
-    return None if data is None else image.decode(data)
+        return decoding.Picture((), _unreadable(media, error))
+    return None if data is None else decoding.decode(data)
 
 
-def clip(media: dict[str, Any] | None) -> video.Clip | None:
+def clip(media: dict[str, Any] | None) -> reader.Clip | None:
     """Return the decoded clip of a `video` cell, None where the post brings none.
 
     A file that cannot be read is a clip without frames, like one that cannot be decoded.
@@ -53,8 +54,8 @@ def clip(media: dict[str, Any] | None) -> video.Clip | None:
     try:
         data = content(media, "video")
     except OSError as error:
-        return video.Clip((), (), _unreadable(media, error))
-    return None if data is None else video.decode(data)
+        return reader.Clip((), (), _unreadable(media, error))
+    return None if data is None else reader.decode(data)
 
 
 def _unreadable(media: dict[str, Any], error: OSError) -> str:

@@ -18,10 +18,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
-from workbench.records.contents import Contents
+from workbench.errors import WorkbenchError, unknown
+from workbench.records.blobs import Contents
 from workbench.records.database import Database
 from workbench.records.entries import KINDS, Entry, Event, by_value
-from workbench.schema import MODALITIES, WorkbenchError, unknown
+from workbench.schema import MODALITIES
 
 __all__ = ["KINDS", "Entry", "Event", "Records", "by_value"]
 

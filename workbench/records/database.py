@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from workbench.schema import WorkbenchError
+from workbench.errors import WorkbenchError
 
 _APPLICATION = 0x4D6F6457  # "ModW" in the file's header: whose file it is
 _MISUSE = (sqlite3.ProgrammingError, sqlite3.IntegrityError)  # mistakes of the code, not of the disk

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from workbench.records.contents import Contents, contents_of
+from workbench.records.blobs import Contents, contents_of
 from workbench.schema import MODALITIES, Options, Post
 
 Kind = Literal["report", "reaction", "impression", "removal", "appeal", "label"]

@@ -11,8 +11,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workbench.schema import MODALITIES, ROOT, Options, WorkbenchError, read_yaml, unknown
-from workbench.studies import DONE, read_json
+from workbench.artifacts import read_json
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import MODALITIES, ROOT, Options, read_yaml
+from workbench.studies import DONE
 
 SERVICES = ("text", "image", "video", "misinformation", "post")
 Service = Literal["text", "image", "video", "misinformation", "post"]

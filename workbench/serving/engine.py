@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.decisions.policy import Assessment, Policy
+from workbench.errors import WorkbenchError, unknown
 from workbench.features.store import FeatureStore
 from workbench.records import Entry, Records, by_value
-from workbench.schema import Post, Taxonomy, WorkbenchError, unknown
+from workbench.schema import Post, Taxonomy
+from workbench.serving.batching import Lane
 from workbench.serving.config import ServingConfig
 from workbench.serving.gauges import Gauges
-from workbench.serving.lanes import Lane
 from workbench.serving.served import Answer, Service, ServiceInfo
 
 __all__ = ["Answer", "Busy", "Engine", "Flooded", "Refused", "ServiceInfo"]

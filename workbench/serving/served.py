@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.decisions.bundle import POLICY
 from workbench.decisions.policy import Assessment, Policy
+from workbench.errors import WorkbenchError
 from workbench.records import Entry
-from workbench.schema import MODALITIES, Decision, Post, WorkbenchError
+from workbench.schema import MODALITIES, Decision, Post
 from workbench.serving.config import Limits, ServiceConfig, check_labels, needs
-from workbench.serving.floods import Floods
+from workbench.serving.rate_limit import Floods
 
 if TYPE_CHECKING:
     from workbench.decisions.moderator import Moderator

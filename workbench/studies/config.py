@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import importlib
-import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StrictInt, field_validator, model_validator
 
-from workbench.schema import ROOT, Options, Taxonomy, WorkbenchError, read_yaml, unknown
+from workbench.comparison.compare import BEST, CompareOptions
+from workbench.comparison.costs import CostOptions
+from workbench.corpora import SOURCES
+from workbench.decisions.thresholds import objectives
+from workbench.errors import WorkbenchError, unknown
+from workbench.evidence.audit import LeakOptions
+from workbench.models import MODELS
+from workbench.schema import ROOT, Options, Taxonomy, read_yaml
+from workbench.studies.steps.search import Budget
 
-BEST = "best-unimodal"  # in `compare.pairs`: whichever unimodal model does best on validation
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
 
 
@@ -32,30 +37,31 @@ class ModelEntry(Options):
 
 
 def _compare_options(values: Any) -> Any:
-    options = importlib.import_module("workbench.studies.comparison").CompareOptions
-    return options.parse(values, "compare") if values is None or isinstance(values, dict) else values
+    return CompareOptions.parse(values, "compare") if values is None or isinstance(values, dict) else values
 
 
 def _leak_options(values: dict[str, Any]) -> dict[str, Any]:
-    importlib.import_module("workbench.evidence.audit").LeakOptions.parse(values, "leaks")
+    LeakOptions.parse(values, "leaks")
     return values
 
 
 def _budget(values: dict[str, Any]) -> dict[str, Any]:
     if values:
-        importlib.import_module("workbench.studies.search").Budget.parse(values, "search")
+        Budget.parse(values, "search")
     return values
 
 
 def _policy(values: dict[str, Any]) -> dict[str, Any]:
     if "unusual" in values:
-        importlib.import_module("workbench.studies.detecting").asked(values)
+        from workbench.studies.steps.detector import asked  # imports torch
+
+        asked(values)
     return values
 
 
 def _cost_options(values: dict[str, Any]) -> dict[str, Any]:
     if values:
-        importlib.import_module("workbench.studies.costs").CostOptions.parse(values, "cost")
+        CostOptions.parse(values, "cost")
     return values
 
 
@@ -158,40 +164,16 @@ class StudyConfig(Options):
 
     def _check_names(self) -> None:
         where = f"study {self.path}"
-        objectives = importlib.import_module("workbench.decisions.thresholds").objectives
         objectives(self.policy, Taxonomy.load().names, f"{where}: policy")
-        known = importlib.import_module("workbench.models").MODELS
         for entry in self.models:
-            if entry.name not in known:
-                raise WorkbenchError(f"{where}: {unknown('model', entry.name, known)}")
-        sources = importlib.import_module("workbench.corpora").SOURCES
+            if entry.name not in MODELS:
+                raise WorkbenchError(f"{where}: {unknown('model', entry.name, MODELS)}")
         for name, corpus in {"corpus": self.corpus, **{f"tests.{key}": one for key, one in self.tests.items()}}.items():
             if "source" not in corpus:
-                raise WorkbenchError(f"{where}: {name} needs a `source`; the choices are: {', '.join(sources)}")
-            if corpus["source"] not in sources:
-                raise WorkbenchError(f"{where}: {name}: {unknown('source', corpus['source'], sources)}")
+                raise WorkbenchError(f"{where}: {name} needs a `source`; the choices are: {', '.join(SOURCES)}")
+            if corpus["source"] not in SOURCES:
+                raise WorkbenchError(f"{where}: {name}: {unknown('source', corpus['source'], SOURCES)}")
         aliases = [*(entry.alias for entry in self.models), BEST]
         for alias in (alias for pair in getattr(self.compare, "pairs", ()) for alias in pair):
             if alias not in aliases:
                 raise WorkbenchError(f"{where}: compare.pairs: {unknown('model', alias, aliases)}")
-
-
-def expand(value: Any, where: str) -> Any:
-    """Return a value with `${NAME}` in its strings replaced by environment variables, at any depth.
-
-    Raises WorkbenchError naming a variable that is not set.
-    """
-    if isinstance(value, dict):
-        return {key: expand(item, where) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [expand(item, where) for item in value]
-    if not isinstance(value, str):
-        return value
-    for name in re.findall(r"\$\{(\w+)\}", value):
-        if not os.environ.get(name):
-            raise WorkbenchError(
-                f"{where} uses ${{{name}}}, but the environment variable {name} is not set; "
-                "set it to the folder that holds the data sets (the README says where to get them)"
-            )
-        value = value.replace(f"${{{name}}}", os.environ[name])
-    return value

@@ -8,7 +8,6 @@ Comments, docstrings, layout and file times are no part of it. Modules of instal
 from __future__ import annotations
 
 import ast
-import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -22,8 +21,9 @@ from typing import Any
 
 import nbformat
 
-from workbench import fingerprint
-from workbench.schema import ROOT, Taxonomy, WorkbenchError
+from workbench import corpora, fingerprint, models
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT, Taxonomy
 
 VERSIONS = {"torch": "torch", "scikit-learn": "scikit-learn", "open_clip": "open_clip_torch"}
 NOT_KEYED = ("folder", "device")  # where results go says nothing about them; the device enters resolved
@@ -177,8 +177,6 @@ class Inputs:
 
     def __init__(self, notebook: Path, taxonomy: Taxonomy, device: str) -> None:
         self.path, self.taxonomy, self.device = notebook, taxonomy, device
-        self.corpora = importlib.import_module("workbench.corpora")
-        self.models = importlib.import_module("workbench.models")
         self._known: dict[str, str] = {}
 
     def of(self, written: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
@@ -194,9 +192,11 @@ class Inputs:
                 found.update(_flat(f"parameter {parameter}", value, top=True))
         found.update({f"data {label}": self._digest(config) for label, config in _data(resolved).items()})
         found["taxonomy"] = self.taxonomy.fingerprint
-        files = list(self.models.artefacts(name, options))
+        files = list(models.artefacts(name, options))
         if "unusual" in (resolved.get("policy") or {}):
-            files += importlib.import_module("workbench.studies.detecting").files(resolved["policy"])
+            from workbench.studies.steps import detector  # imports torch
+
+            files += detector.files(resolved["policy"])
         for path in files:
             found.update(_weights(Path(path)))
         found.update({f"version {label}": _minor(package) for label, package in VERSIONS.items()})
@@ -206,13 +206,12 @@ class Inputs:
     def _digest(self, config: dict[str, Any]) -> str:
         known = fingerprint.of_json(config)
         if known not in self._known:
-            self._known[known] = self.corpora.digest(config, self.taxonomy)
+            self._known[known] = corpora.digest(config, self.taxonomy)
         return self._known[known]
 
 
 def of_code(notebook: Path, resolved: dict[str, Any]) -> dict[str, str]:
     """Return the part of a run's inputs that is code: the notebook and each module that it, model and data reach."""
-    corpora, models = importlib.import_module("workbench.corpora"), importlib.import_module("workbench.models")
     digest, imported = of_notebook(notebook)
     sources = {corpora.SOURCES[config["source"]] for config in _data(resolved).values()}
     reached = modules([*imported, *models.modules(resolved["model"], resolved["options"]), *sources])

@@ -14,15 +14,16 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from workbench.artifacts import write_json
+from workbench.errors import WorkbenchError, unknown
 from workbench.evidence import audit
-from workbench.schema import ROOT, Taxonomy, WorkbenchError, read_yaml, unknown
-from workbench.studies import read_json, write_json
-from workbench.studies.config import StudyConfig, expand
+from workbench.evidence.audit.looking import NAME
+from workbench.schema import ROOT, Taxonomy, expand, read_yaml
+from workbench.studies.config import StudyConfig
 
 if TYPE_CHECKING:
-    from workbench.studies.training import Material
+    from workbench.studies.steps.training import Material
 
-NAME = "leaks.json"
 FILES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
@@ -59,12 +60,6 @@ def record(study: StudyConfig, material: Material) -> None:
     write_json(study.folder / NAME, {"digests": material.digests, "found": found})
 
 
-def recorded(folder: Path, digests: dict[str, str] | None) -> dict[str, Any]:
-    """Return the findings that `record` wrote into a study's folder, none where its posts have changed since."""
-    written = read_json(folder / NAME) or {}
-    return written.get("found", {}) if digests and written.get("digests") == digests else {}
-
-
 def asked(what: str, columns: dict[str, str]) -> Asked:
     """Return what `workbench audit` is asked about: a study, a YAML file with a corpus, or a file of posts.
 
@@ -95,7 +90,7 @@ def look(
 
     relations: which of `audit.LOOKS` to look for beside what is exactly the same; fail_on: instead of the study's own.
     """
-    from workbench.studies import training
+    from workbench.studies.steps import training
 
     own = {**what.leaks, **({"fail_on": list(fail_on)} if fail_on else {})}
     options = audit.LeakOptions.parse(own, "leaks")

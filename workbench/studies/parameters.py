@@ -18,7 +18,7 @@ from typing import Any, Literal
 import nbformat
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from workbench.schema import WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown
 from workbench.studies.keys import code, names_read, read
 
 

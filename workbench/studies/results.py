@@ -8,12 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from workbench.schema import WorkbenchError
-from workbench.studies import read_json
+from workbench.artifacts import read_json
+from workbench.comparison.predictions import Run, load_run
+from workbench.errors import WorkbenchError
+from workbench.studies.compare import posts_of
 from workbench.studies.config import StudyConfig
-from workbench.studies.predictions import Run, load_run
-from workbench.studies.report import posts_of
-from workbench.studies.runs import current, run_study
+from workbench.studies.execute import run_study
+from workbench.studies.plan import current
 
 
 @dataclass(frozen=True)
@@ -35,4 +36,4 @@ def results(path: Path | str, *, jobs: int | None = None, device: str = "auto") 
         raise WorkbenchError(f"some run of {study.name} failed; `workbench status {study.name}` says which and why")
     comparison = read_json(study.folder / "comparison.json")
     runs = [replace(load_run(run.folder), alias=run.alias) for run in current(study)]
-    return Results(comparison, runs, posts_of(study.corpus, runs))
+    return Results(comparison, runs, posts_of(study, runs))

@@ -15,7 +15,8 @@ from workbench.corpora.files.mapped import stacked, table_of
 from workbench.corpora.files.mapping import SourceOptions
 from workbench.corpora.files.media import KINDS, contents, files_of
 from workbench.corpora.files.source import Source
-from workbench.schema import ROOT, Taxonomy, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT, Taxonomy
 
 __all__ = ["SourceOptions", "build", "digest", "name"]
 

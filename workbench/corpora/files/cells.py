@@ -12,7 +12,8 @@ import pyarrow.compute as pc
 
 from workbench.corpora.files.labels import plain_text
 from workbench.corpora.files.mapping import SplitColumn
-from workbench.schema import INPUTS, WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import INPUTS
 
 SPLITS = ("train", "validation", "test")
 _TIME = INPUTS.field("created_at").type

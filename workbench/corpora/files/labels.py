@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from workbench.schema import Options, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import Options
 
 Value = bool | int | float | str
 YES, NO = ("1", "1.0", "true", "yes", "y", "t"), ("0", "0.0", "false", "no", "n", "f")

@@ -14,7 +14,8 @@ from workbench.corpora.files.mapping import Mapping
 from workbench.corpora.files.media import KINDS, MEDIA, as_media, identities
 from workbench.corpora.files.reading import column, stack
 from workbench.corpora.files.votes import majority, read_votes
-from workbench.schema import Taxonomy, WorkbenchError, corpus_schema
+from workbench.errors import WorkbenchError
+from workbench.schema import Taxonomy, corpus_schema
 
 SPLIT = "the split that a part's place says"
 

@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from workbench.corpora.files.labels import LabelOptions
 from workbench.corpora.files.votes import VoteOptions
-from workbench.schema import Options, Taxonomy, WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import Options, Taxonomy
 
 Split = Literal["train", "validation", "test"]
 

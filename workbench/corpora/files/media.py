@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench import fingerprint
-from workbench.schema import INPUTS, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import INPUTS
 
 MEDIA = INPUTS.field("image").type
 

@@ -8,7 +8,8 @@ from workbench.corpora.files.mapped import Part
 from workbench.corpora.files.mapping import SourceOptions
 from workbench.corpora.files.media import KINDS
 from workbench.corpora.files.reading import read
-from workbench.schema import Taxonomy, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import Taxonomy
 
 _STARTS = {"train": "train", "dev": "validation", "val": "validation", "test": "test"}
 _LAYOUT = {"post_id": "id", "image": "img", "text": "text"}

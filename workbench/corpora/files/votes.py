@@ -13,7 +13,8 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from workbench.corpora.files.labels import Value, plain_text
-from workbench.schema import Options, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import Options
 
 
 class VoteOptions(Options):

@@ -19,7 +19,8 @@ import numpy as np
 from workbench.corpora.synthetic import causes
 from workbench.corpora.synthetic.causes import FIELDS, LABELS, PATTERNS, PERIODS
 from workbench.corpora.synthetic.world import World
-from workbench.schema import MODALITIES, WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import MODALITIES
 
 SIGHT = tuple(name for name in MODALITIES if name != "text")
 _LETTERS = {"place": "w", "author": "a", "link": "l", "reports": "e", "scene": "s", "intent": "i"}

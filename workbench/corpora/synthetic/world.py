@@ -44,7 +44,8 @@ from workbench.corpora.synthetic.causes import (
     TRAITS,
     VIEWS,
 )
-from workbench.schema import MODALITIES, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import MODALITIES
 
 _PAIRED = np.array(["+" in pattern for pattern in PATTERNS])
 

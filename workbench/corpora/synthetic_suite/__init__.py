@@ -41,7 +41,8 @@ from workbench.corpora.synthetic.causes import (
 )
 from workbench.corpora.synthetic.world import World
 from workbench.corpora.synthetic_suite import frames
-from workbench.schema import Options, Taxonomy, WorkbenchError, corpus_schema
+from workbench.errors import WorkbenchError
+from workbench.schema import Options, Taxonomy, corpus_schema
 
 NEW = "not in training"
 FAMILIES = ("attack", "identity", "pair", "frame")

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from workbench.evidence.attacks import clips, pictures, words
+from workbench.errors import WorkbenchError, unknown
+from workbench.evidence.attacks import clips, pictures, texts
 from workbench.preprocessing import media
-from workbench.schema import INPUTS, MODALITIES, WorkbenchError, declared, unknown
+from workbench.schema import INPUTS, MODALITIES, declared
 
 ATTACKS: dict[str, str] = {
-    **dict.fromkeys(words.REWRITES, "text"),
+    **dict.fromkeys(texts.REWRITES, "text"),
     **dict.fromkeys(pictures.EDITS, "image"),
     **dict.fromkeys(clips.CUTS, "video"),
 }
@@ -80,7 +81,7 @@ def _chance(post_id: str, name: str, seed: int) -> np.random.Generator:
 
 
 def _text(cell: str, name: str, strength: float, rng: np.random.Generator) -> str:
-    return words.REWRITES[name](cell, strength, rng)
+    return texts.REWRITES[name](cell, strength, rng)
 
 
 def _image(cell: dict[str, Any], name: str, strength: float, rng: np.random.Generator) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from workbench.preprocessing import video
+from workbench.preprocessing.video import reader
 
 MOST = 64
 _CLOCK = Fraction(1, 1000)
@@ -56,7 +56,7 @@ def read(data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
 
     What file and reader do not say is how long the last frame lasts: as long as the others do in the mean.
     """
-    clip = video.decode(data, video.VideoOptions(frames=MOST))
+    clip = reader.decode(data, reader.VideoOptions(frames=MOST))
     if not clip.frames:
         return None
     times = np.asarray(clip.times) - clip.times[0]

@@ -17,9 +17,9 @@ import pyarrow.compute as pc
 
 from workbench.corpora.splits import SPLITS
 from workbench.evidence.audit.relations import EXAMPLES, FITTED, HELD, quoted
-from workbench.preprocessing.disguises import visible
 from workbench.preprocessing.media import content
-from workbench.preprocessing.text import TextOptions, clean
+from workbench.preprocessing.text.cleaning import TextOptions, clean
+from workbench.preprocessing.text.obfuscation import visible
 from workbench.schema import MODALITIES, declared
 
 _READING = TextOptions(lower=True, max_chars=None)

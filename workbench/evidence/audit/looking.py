@@ -12,12 +12,16 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from workbench import fingerprint
+from workbench.artifacts import read_json
 from workbench.schema import ROOT, Taxonomy
+
+if TYPE_CHECKING:
+    pass
 
 LOOKS = {
     "near_text": "near_text",
@@ -114,3 +118,12 @@ def _keep(path: Path, found: dict[str, Any]) -> None:
     except OSError:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+NAME = "leaks.json"
+
+
+def recorded(folder: Path, digests: dict[str, str] | None) -> dict[str, Any]:
+    """Return the findings that `record` wrote into a study's folder, none where its posts have changed since."""
+    written = read_json(folder / NAME) or {}
+    return written.get("found", {}) if digests and written.get("digests") == digests else {}

@@ -14,7 +14,7 @@ import pyarrow as pa
 from workbench.evidence.audit import exact, shingles
 from workbench.evidence.audit.families import Contents, finding
 from workbench.evidence.audit.relations import quoted
-from workbench.preprocessing.text import clean
+from workbench.preprocessing.text.cleaning import clean
 
 
 def look(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:

@@ -11,7 +11,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, field_validator
 
-from workbench.schema import Options, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import Options
 
 Relation = Literal[
     *("group", "text", "image", "video"),

@@ -24,8 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.preprocessing import disguises
-from workbench.preprocessing.text import URL, TextOptions, clean
+from workbench.preprocessing.text import obfuscation
+from workbench.preprocessing.text.cleaning import URL, TextOptions, clean
 
 JACCARD = 0.8
 WIDTH = 3
@@ -63,9 +63,9 @@ def words_of(text: str | None) -> list[str]:
     """
     text = text or ""
     if not text.isascii() or _CODED.search(text):
-        for undo, _ in disguises.PLAIN:
+        for undo, _ in obfuscation.PLAIN:
             text = undo(text)
-        text = disguises.look_alikes(text)
+        text = obfuscation.look_alikes(text)
     text = clean(text, _READING).replace(URL, " ").replace(URL.lower(), " ")
     return _WORDS.findall(_APOSTROPHES.sub("", text))
 

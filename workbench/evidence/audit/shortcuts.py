@@ -24,7 +24,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.model_selection import StratifiedKFold
 from sklearn.preprocessing import TargetEncoder
 
-from workbench.preprocessing.text import clean
+from workbench.preprocessing.text.cleaning import clean
 from workbench.schema import Taxonomy, declared, label_matrix
 
 TOO_GOOD = 0.5

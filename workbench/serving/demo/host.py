@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from workbench.schema import Taxonomy, WorkbenchError
+from workbench.errors import WorkbenchError
+from workbench.schema import Taxonomy
+from workbench.serving.api.listening import listen
 from workbench.serving.config import ServingConfig
 from workbench.serving.demo import shield
 from workbench.serving.demo.startup import Startup, prepare
-from workbench.serving.listening import listen
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -55,8 +56,8 @@ def assemble(
     from starlette.middleware.cors import CORSMiddleware
     from starlette.routing import Mount
 
+    from workbench.serving.api.app import create_app
     from workbench.serving.demo import examples, page
-    from workbench.serving.service import create_app
 
     taxonomy = Taxonomy.load()
     app = create_app(engine)

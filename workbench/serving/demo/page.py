@@ -15,8 +15,10 @@ from typing import Any, Protocol
 import gradio as gr
 
 from workbench.decisions.policy import Policy
-from workbench.preprocessing import image, video
-from workbench.schema import MODALITIES, ROOT, Media, Post, Taxonomy, WorkbenchError, visible
+from workbench.errors import WorkbenchError
+from workbench.preprocessing.image import decoding
+from workbench.preprocessing.video import reader
+from workbench.schema import MODALITIES, ROOT, Media, Post, Taxonomy, visible
 from workbench.serving.demo import preview, verdict
 from workbench.serving.demo.examples import Example
 from workbench.serving.demo.startup import Standing
@@ -36,7 +38,7 @@ TICK = 2.0  # seconds between two looks at the start
 QUEUE = 64  # events that may wait; more are told that the page is busy
 AT_ONCE = 2  # posts that are scored at once for this page; the API is not held up by more
 TEXT = 1_000_000  # characters
-LARGEST = max(image.DEFAULT.max_bytes, video.DEFAULT.max_bytes)
+LARGEST = max(decoding.DEFAULT.max_bytes, reader.DEFAULT.max_bytes)
 EMPTY = "Write a text, or choose a picture or a clip, then check the post."
 INTRO = f"""# Try a post
 
@@ -156,11 +158,11 @@ def _form(services: Sequence[str], max_bytes: int) -> tuple[list[gr.components.C
 
 def _limits(max_bytes: int) -> str:
     """Return in a sentence or two what is read."""
-    formats = ", ".join(image.DEFAULT.formats)
-    sizes = [min(largest, max_bytes) // 2**20 for largest in (image.DEFAULT.max_bytes, video.DEFAULT.max_bytes)]
+    formats = ", ".join(decoding.DEFAULT.formats)
+    sizes = [min(largest, max_bytes) // 2**20 for largest in (decoding.DEFAULT.max_bytes, reader.DEFAULT.max_bytes)]
     return (
         f"Pictures: {formats}, up to {sizes[0]} MB. Clips: MP4 and WebM, up to {sizes[1]} MB; at most "
-        f"{video.DEFAULT.frames} frames, spread evenly over the clip, are looked at."
+        f"{reader.DEFAULT.frames} frames, spread evenly over the clip, are looked at."
     )
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from workbench.preprocessing import image, video
+from workbench.preprocessing.image import decoding
+from workbench.preprocessing.video import reader
 from workbench.serving.demo.verdict import safe
 
 SIDE = {1: 480, 2: 320}  # the longer side in pixels, by how many pictures stand side by side
@@ -34,7 +35,7 @@ def sheet(picture: bytes | None, clip: bytes | None) -> str:
 def _of_picture(data: bytes | None) -> str:
     if data is None:
         return ""
-    found = image.decode(data)
+    found = decoding.decode(data)
     if found.reason:
         return ""
     shown = found.readings[:READINGS]
@@ -47,7 +48,7 @@ def _of_picture(data: bytes | None) -> str:
 def _of_clip(data: bytes | None) -> str:
     if data is None:
         return ""
-    found = video.decode(data)
+    found = reader.decode(data)
     if found.reason:
         return ""
     captions = [f"Clip at {at:.1f} s" for at in found.times]

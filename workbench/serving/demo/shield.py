@@ -23,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from workbench.schema import WorkbenchError
+from workbench.errors import WorkbenchError
 
 FIXED = {
     "x-content-type-options": "nosniff",

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.schema import ROOT, WorkbenchError
+from workbench.artifacts import read_json
+from workbench.errors import WorkbenchError
+from workbench.schema import ROOT
 from workbench.serving.config import ServingConfig
-from workbench.studies import read_json
 
 if TYPE_CHECKING:
     from workbench.serving.engine import Engine

@@ -1,0 +1,118 @@
+"""A study's functional tests: from a corpus's `meta` to predictions, to the comparison, to the report."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from made_runs import LABELS, World
+
+from workbench.comparison.compare import CompareOptions, compare
+from workbench.comparison.predictions import load_run
+from workbench.report.sections.suites import suites
+from workbench.studies.steps.training import fit, moderate, score
+
+N = 40
+
+
+def told(run, facts: dict[str, np.ndarray], split: str):
+    """Return a run whose predictions also tell, of one set's posts, what their cases are."""
+    path = run.folder / "predictions.parquet"
+    table = pq.read_table(path)
+    there = np.array(table["split"].to_pylist()) == split
+    rows = [int(post.removeprefix("p")) for post in table["post_id"].to_pylist()]
+    for name, values in facts.items():
+        column = pa.array(np.where(there, values[rows], None).tolist(), pa.string())
+        table = table.append_column(f"suite_{name}", column)
+    pq.write_table(table, path)
+    return load_run(run.folder)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Two runs on a world of which the set `cases` is a suite about abuse and violence: one flags all, one nothing."""
+    world = World(N)
+    world.split = np.where(np.arange(N) % 4 == 0, "validation", np.where(np.arange(N) < 20, "test", "cases"))
+    world.y[20:] = np.array([[1, 0], [0, 1], [0, 0], [0, 0], [1, 1]] * 4)
+    facts = {
+        "functionality": np.array([f"kind-{n % 5}" for n in range(N)]),
+        "case": np.array([f"set-{n // 2}" for n in range(N)]),
+        "target": np.array(["north", None] * (N // 2)),
+        "note": np.array(["new", ""] * (N // 2)),
+    }
+    place = tmp_path_factory.mktemp("suite")
+    every = world.write(place, "flags-all", np.full((1, N, 2), 3.0), exact=False)
+    nothing = world.write(place, "flags-nothing", np.full((2, N, 2), np.nan), exact=False)
+    return world, facts, [told(run, facts, "cases") for run in (every, nothing)]
+
+
+def of(rows: list[dict], model: str, label: str) -> dict:
+    (found,) = [row for row in rows if (row["model"], row["label"]) == (model, label)]
+    return found
+
+
+def test_each_label_is_a_suite_of_its_own_with_its_halves_apart(made):
+    world, _, runs = made
+    assert runs[0].sets["test"].suite == {}
+    rows = suites.tested(runs, ["test", "cases"], alpha=0.05, few=20)
+    assert {row["test"] for row in rows} == {"cases"}
+    assert [(row["label"], row["model"]) for row in rows] == [
+        (label, model) for label in LABELS for model in ("flags-all", "flags-nothing")
+    ]
+    cases = np.flatnonzero(world.split == "cases")
+    for k, label in enumerate(LABELS):
+        harmful = world.y[cases, k].sum()
+        for model, right in (("flags-all", (1.0, 0.0)), ("flags-nothing", (0.0, 1.0))):
+            halves = of(rows, model, label)["halves"]
+            assert [half["n"] for half in halves] == [harmful, len(cases) - harmful, len(cases)]
+            assert (halves[0]["value"], halves[1]["value"]) == right
+    assert of(rows, "flags-all", "abuse")["unseen"] == 0
+    assert of(rows, "flags-nothing", "abuse")["unseen"] == len(cases)  # not seen is not flagged, and counted
+
+
+def test_where_a_case_says_its_label_that_one_is_asked(made, tmp_path):
+    world, facts, _ = made
+    about = np.array([LABELS[n % 2] for n in range(N)])
+    about[21] = "no label of ours"
+    run = told(world.write(tmp_path, "all", np.full((1, N, 2), 3.0), exact=False), {**facts, "label": about}, "cases")
+    (row,) = suites.tested([run], ["cases"], alpha=0.05, few=20)
+    cases = [n for n in np.flatnonzero(world.split == "cases") if n != 21]
+    assert row["label"] == suites.OWN
+    assert row["halves"][-1]["n"] == len(cases)
+    assert row["halves"][0]["n"] == sum(world.y[n, n % 2] for n in cases)
+
+
+def test_the_report_has_a_section_for_each_suite(made):
+    _, _, runs = made
+    settings = CompareOptions(view="all", pairs=[], resamples=100)
+    comparison = compare("tiny", "Does it?", runs, settings)
+    assert comparison["suites"][0]["halves"][0]["value"] in (0.0, 1.0)
+    first, second = suites(comparison)
+    assert (first.key, second.key) == ("suite-cases-abuse", "suite-cases-violence")
+    halves = first.tables["both halves"]
+    assert halves.loc["flags-all", "harmful cases caught"].startswith("100.0 % [")
+    assert halves.loc["flags-all", "harmless cases passed"].startswith("0.0 % [0, ")
+    assert "contrast sets right as a whole" in " ".join(halves.columns)
+    parts = first.tables["each functionality"]
+    assert parts.loc[("kind-2", "to pass"), "cases"] == "3 few"  # posts 22, 27 and 37; 32 validates
+    assert first.tables["whom the cases are about"].index.get_level_values(0).unique().tolist() == ["north"]
+    assert "flags-nothing (15)" in first.prose
+    for theme in ("light", "dark"):
+        assert next(iter(first.figures.values()))(theme).axes
+    assert list(suites({"suites": []})) == list(suites({})) == []
+
+
+@pytest.mark.usefixtures("_readers")
+def test_what_a_corpus_tells_of_its_cases_reaches_the_predictions(small, store):
+    given = small.material()
+    meta = pa.array([{"functionality": f"kind-{n}", "target_ident": None, "votes": n} for n in range(5)])
+    given.sets["cases"] = small.table(small.TEST, "d").append_column("meta", meta)
+    scored = score(moderate(fit("reader", {}, given, [0], store), given), given)
+    rows = {row["post_id"]: row for row in scored.to_pylist()}
+    assert [rows[f"d{n}"]["suite_functionality"] for n in range(5)] == [f"kind-{n}" for n in range(5)]
+    assert rows["c0"]["suite_functionality"] is None  # a set that is no suite
+    assert {name for name in scored.column_names if name.startswith("suite_")} == {
+        "suite_functionality",
+        "suite_target",
+    }

@@ -1,0 +1,156 @@
+"""Functional tests: shares by half, functionality, target and contrast set, and the published ones of HateCheck."""
+
+from __future__ import annotations
+
+import csv
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from workbench.comparison import suites
+from workbench.errors import WorkbenchError
+from workbench.metrics.intervals import wilson
+
+# Röttger et al. 2021, table 1: accuracy on hateful, on non-hateful and on all cases, in percent.
+PUBLISHED = {
+    "pred_BERT_davidson2017_weighted": (75.5, 36.0, 63.2),
+    "pred_BERT_founta2018_weighted": (65.5, 48.5, 60.2),
+    "pred_perspective": (89.5, 48.2, 76.6),
+    "pred_siftninja": (9.0, 86.6, 33.2),
+}
+
+
+def read(path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def hatecheck(workbench_data):
+    """The released cases and predictions, by case id."""
+    folder = workbench_data / "hatecheck"
+    said = {row["case_id"]: row for row in read(folder / "published_model_predictions.csv")}
+    cases = read(folder / "test_suite_cases.csv")
+    assert len(said) == len(cases) == 3728
+    return folder, cases, said
+
+
+@pytest.fixture(scope="module")
+def found(hatecheck):
+    """What `measure` says of each published system."""
+    _, cases, said = hatecheck
+    gold = [case["label_gold"] == "hateful" for case in cases]
+    names, targets = ([case[name] for case in cases] for name in ("functionality", "target_ident"))
+    return {
+        system: suites.measure(
+            gold, [said[case["case_id"]][system] == "hateful" for case in cases], names, target=targets
+        )
+        for system in PUBLISHED
+    }
+
+
+def test_published_systems_have_their_published_accuracies(found):
+    assert {
+        system: tuple(round(100 * row["value"], 1) for row in rows["halves"]) for system, rows in found.items()
+    } == PUBLISHED
+
+
+def test_every_functionality_is_as_published(hatecheck, found):
+    table = read(hatecheck[0] / "published_accuracy_by_functionality.csv")
+    assert len(table) == 29
+    for system, rows in found.items():
+        ours = {row["name"]: row for row in rows["functionalities"]}
+        assert list(ours) == [row["functionality"] for row in table]  # in the suite's order
+        for row in table:
+            mine = ours[row["functionality"]]
+            assert mine["n"] == int(row["n"])
+            assert mine["gold"] == {"hateful": "harmful", "non-hateful": "harmless"}[row["label_gold"]]
+            assert round(mine["value"], 4) == float(row[system])
+            assert mine["lo"] <= mine["value"] <= mine["hi"]
+
+
+def test_cases_without_a_target_are_no_target(hatecheck, found):
+    targets = found["pred_perspective"]["targets"]
+    assert len({row["name"] for row in targets}) == 7
+    assert sum(row["n"] for row in targets) == sum(bool(case["target_ident"]) for case in hatecheck[1])
+
+
+def test_shares_counted_by_hand():
+    found = suites.measure(
+        gold=[1, 1, 0, 0, 0],
+        flagged=[1, 0, 0, 1, 0],
+        functionality=["threat", "threat", "negation", "negation", "praise"],
+        target=["north", "", "north", "south", "south"],
+        case=["a", "b", "a", "b", "c"],
+        note=["", "", "new", "new", ""],
+        few=2,
+    )
+    by = {(row["name"], row["gold"]): (row["n"], row["right"], row["few"]) for row in found["functionalities"]}
+    assert by == {
+        ("threat", "harmful"): (2, 1.0, False),
+        ("negation", "harmless"): (2, 1.0, False),
+        ("praise", "harmless"): (1, 1.0, True),
+    }
+    assert [(row["gold"], row["value"]) for row in found["halves"]] == [
+        ("harmful", 0.5),
+        ("harmless", 2 / 3),
+        ("all", 3 / 5),
+    ]
+    assert [(row["name"], row["gold"], row["n"], row["right"]) for row in found["targets"]] == [
+        ("north", "harmful", 1, 1.0),
+        ("north", "harmless", 1, 1.0),
+        ("south", "harmless", 2, 1.0),
+    ]
+    # a is right as a whole, b has two errors, c is alone and no contrast
+    assert (found["contrast"]["n"], found["contrast"]["value"]) == (2, 0.5)
+    assert [row["note"] for row in found["functionalities"]] == ["", "new", ""]
+    lo, hi = wilson(1, 2)
+    assert (found["contrast"]["lo"], found["contrast"]["hi"]) == (lo, hi)
+
+
+def test_seeds_count_by_their_mean():
+    found = suites.measure([1, 0], [[1, 1], [1, 0]], ["a", "b"], case=["c", "c"])
+    assert [row["value"] for row in found["functionalities"]] == [1.0, 0.5]
+    assert found["contrast"]["value"] == 0.5  # right in one of two trainings
+
+
+def test_a_half_without_cases_is_undefined_and_not_zero():
+    harmless = suites.measure([1, 1], [1, 1], ["a", "a"])["halves"][1]
+    assert harmless["n"] == 0
+    assert all(np.isnan(harmless[name]) for name in ("value", "lo", "hi"))
+    assert suites.measure([1, 1], [1, 1], ["a", "a"], case=["x", "y"])["contrast"] is None
+
+
+def test_arrays_of_different_length_are_refused():
+    with pytest.raises(WorkbenchError, match="2 cases, but functionality tells of 1"):
+        suites.measure([1, 0], [1, 0], ["a"])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("abc")), min_size=1, max_size=30), st.randoms())
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+def test_parts_add_up_and_the_order_of_cases_changes_no_share(cases, random):
+    gold, flagged, names = zip(*cases, strict=True)
+    found = suites.measure(gold, flagged, names)
+    whole = found["halves"][-1]
+    for parts in (found["functionalities"], found["halves"][:2]):
+        assert sum(row["n"] for row in parts) == whole["n"]
+        assert sum(row["right"] for row in parts) == pytest.approx(whole["right"])
+    random.shuffle(cases)
+    gold, flagged, names = zip(*cases, strict=True)
+    again = suites.measure(gold, flagged, names)
+    assert {(row["name"], row["gold"]): row for row in again["functionalities"]} == {
+        (row["name"], row["gold"]): row for row in found["functionalities"]
+    }
+
+
+def test_what_a_corpus_tells_of_its_cases():
+    posts = pa.table({"meta": [{"functionality": "threat", "target_ident": None, "votes": 3}]})
+    assert {name: column.to_pylist() for name, column in suites.facts(posts).items()} == {
+        "functionality": ["threat"],
+        "target": [None],
+    }
+    assert suites.facts(pa.table({"meta": [{"target": "north"}]})) == {}
+    assert suites.facts(pa.table({"text": ["hello"]})) == {}

@@ -1,0 +1,136 @@
+"""The detector beside the moderator: strange posts are found without labels, and reviewed only where a policy asks."""
+
+import zlib
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from workbench.decisions.moderator import Moderator
+from workbench.decisions.out_of_distribution import Unusual, UnusualOptions
+from workbench.errors import WorkbenchError
+from workbench.features import Blocks, FeatureStore
+from workbench.schema import INPUTS
+
+
+class Cones:
+    """Texts starting with `odd` lie around another axis than all others; pictures likewise, by their bytes."""
+
+    name, dim, fingerprint, weights = "cones", 8, "cones", "cones"
+
+    def __init__(self, version=1):
+        self.recipe = {"version": version, "dtype": "float32"}
+
+    def encode_text(self, texts, report=None):
+        rows = []
+        for text in texts:
+            draw = np.random.default_rng(zlib.crc32((text or "").encode()))
+            axis = np.eye(8)[1 if (text or "").startswith("odd") else 0]
+            rows.append(axis + 0.1 * draw.normal(size=8))
+        counts = [0 if text in (None, "bad") else 1 for text in texts]
+        kept = [row for row, count in zip(rows, counts, strict=True) if count]
+        reasons = ["cannot be read" if text == "bad" else None for text in texts]
+        return Blocks.build(np.array(kept).reshape(-1, 8), counts, reasons)
+
+    def encode_image(self, pictures, report=None):
+        return self.encode_text([None if data is None else data.decode() for data in pictures])
+
+    encode_video = encode_image
+
+
+def table(rows):
+    full = [{"post_id": f"p{i}", **row} for i, row in enumerate(rows)]
+    for row in full:
+        if "image" in row:
+            row["image"] = {"bytes": row["image"].encode(), "path": None}
+    return pa.Table.from_pylist([{name: row.get(name) for name in INPUTS.names} for row in full], schema=INPUTS)
+
+
+@pytest.fixture
+def store():
+    return FeatureStore(None, "cpu", load=lambda name, device: Cones())
+
+
+@pytest.fixture
+def detector(store):
+    train = table([{"text": f"a {i}", **({"image": f"b {i}"} if i % 2 else {})} for i in range(400)])
+    validation = table([{"text": f"c {i}", **({"image": f"d {i}"} if i % 2 else {})} for i in range(200)])
+    return Unusual.fit(train, validation, store=store, options=UnusualOptions(encoder="cones"))
+
+
+def test_what_is_unlike_the_training_posts_is_more_unusual_than_all_of_validation(detector):
+    posts = table([{"text": "odd one"}, {"text": "plain", "image": "odd"}, {"text": "odd", "image": "plain"}])
+    found = detector.look(posts)
+    assert found.share.tolist() == [1.0, 1.0, 1.0]
+    assert [found.where(i) for i in range(3)] == ["text", "image", "text"]
+    assert np.isnan(found.by["image"][0])
+    assert "video" not in found.by  # no training post has one
+
+
+def test_the_share_is_calibrated_on_posts_like_those_of_validation(detector):
+    found = detector.look(table([{"text": f"e {i}", **({"image": f"f {i}"} if i % 2 else {})} for i in range(1000)]))
+    # 200 validation posts and 1,000 others of the same kind: about a tenth of them are beyond 90 % (4 sigma: 0.09)
+    assert abs((found.share >= 0.9).mean() - 0.1) < 0.09
+    assert abs((found.share >= 0.5).mean() - 0.5) < 0.15
+
+
+def test_a_post_by_itself_and_what_cannot_be_read(detector):
+    posts = table([{"text": f"g {i}", "image": f"h {i}"} for i in range(30)] + [{"text": "bad"}, {}])
+    whole = detector.look(posts)
+    assert np.isnan(whole.share[-2:]).all()
+    assert whole.where(31) is None
+    alone = np.concatenate([detector.look(posts.slice(i, 1)).share for i in range(32)])
+    assert np.array_equal(alone, whole.share, equal_nan=True)
+
+
+def test_a_saved_detector_says_the_same_and_is_held_against_its_encoder(detector, store, tmp_path):
+    detector.save(tmp_path / "unusual")
+    posts = table([{"text": f"i {i}"} for i in range(20)])
+    again = Unusual.load(tmp_path / "unusual", store=store)
+    assert np.array_equal(again.look(posts).share, detector.look(posts).share)
+    other = FeatureStore(None, "cpu", load=lambda name, device: Cones(version=2))
+    with pytest.raises(WorkbenchError, match="another encoder than 'cones'"):
+        Unusual.load(tmp_path / "unusual", store=other)
+    path = tmp_path / "unusual" / "arrays.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(WorkbenchError, match="sha256"):
+        Unusual.load(tmp_path / "unusual", store=store)
+
+
+def test_without_a_readable_post_there_is_no_detector(store):
+    with pytest.raises(WorkbenchError, match="that can be read"):
+        Unusual.fit(table([{"text": "bad"}]), table([{"text": "x"}]), store=store)
+
+
+def test_a_policy_can_send_unusual_posts_to_people_and_by_default_does_not(words, detector, store, tmp_path):
+    posts = table([{"text": "odd thing nobody ever wrote"}, {"text": "c 1"}])
+    beside = words.with_detector(detector)
+    assert beside.policy.id == words.policy.id
+    assert [d.reasons for d in beside.decide(posts)] == [d.reasons for d in words.decide(posts)]
+
+    asking = words.policy.model_copy(update={"unusual_at": 0.99})
+    assert asking.id != words.policy.id
+    decisions = beside.with_policy(asking).decide(posts)
+    assert decisions[0].action in ("review", "remove")
+    reason = decisions[0].reasons[-1]
+    assert (reason.kind, reason.score, reason.threshold) == ("rule", 1.0, 0.99)
+    assert reason.detail == (
+        "The text is more unlike the training posts than 100.0% of the validation posts; from 99.0% on, a person looks."
+    )
+    assert not [reason for reason in decisions[1].reasons if reason.threshold == 0.99]
+    with pytest.raises(WorkbenchError, match="no detector"):
+        words.with_policy(asking)
+    (unknown,) = beside.with_policy(asking).decide(table([{"text": "bad"}]))  # the detector's encoder cannot read it
+    assert unknown.action != "allow"
+    assert "could not be told how unusual" in unknown.reasons[-1].detail
+    # a policy that comes later is asked about what was assessed before
+    judged = asking.judge(beside.assess(posts)[0], words.taxonomy, words.model_id)
+    assert judged.reasons[-1].detail == reason.detail
+
+    beside.with_policy(asking).save(tmp_path / "bundle")
+    again = Moderator.load(tmp_path / "bundle", store=store)
+    for one, expected in zip(again.decide(posts), decisions, strict=True):
+        assert one.model_copy(update={"due_at": expected.due_at}) == expected  # which counts from now
+    assert again.model_id == words.model_id  # its scores are the same
+    words.with_policy(words.policy).save(tmp_path / "bundle")  # without it the folder is gone
+    assert not (tmp_path / "bundle" / "unusual").exists()

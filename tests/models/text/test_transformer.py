@@ -1,0 +1,218 @@
+"""Frozen and fine-tuned encoders on a tiny random BERT: windows, pieces, memory, disk; and a real one where it is."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from random_transformer import write_transformer
+
+from workbench import models
+from workbench.errors import WorkbenchError
+from workbench.features import FeatureStore
+from workbench.models.text.transformer import tuning
+
+REAL = os.environ.get("WORKBENCH_TEXT_ENCODER")
+TUNED = {"finetune": True, "epochs": 2, "batch_size": 16, "lr": 0.01, "max_tokens": 16, "dropout": 0.0}
+FROZEN = {"finetune": False, "epochs": 4, "batch_size": 16, "lr": 0.02, "max_tokens": 16}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_transformer(tmp_path_factory.mktemp("bert") / "bert")
+
+
+@pytest.fixture
+def fit(taxonomy, table, rows, folder):
+    """The function that fits: fit(seed=0, posts=80, **options) -> (model, test table)."""
+
+    def fit(seed=0, posts=80, train=None, **options):
+        store = FeatureStore(None, "cpu")
+        model = models.create("text-transformer", {"encoder": str(folder)} | options, taxonomy=taxonomy, store=store)
+        parts = [table(rows(n, taxonomy, s), taxonomy) for n, s in ((posts, 1), (30, 2), (20, 3))]
+        return model.fit(parts[0] if train is None else train, parts[1], seed=seed), parts[2]
+
+    return fit
+
+
+@pytest.mark.parametrize("options", [FROZEN, TUNED], ids=["frozen", "tuned"])
+class TestBothWays:
+    def test_seeds_order_and_neighbours(self, fit, options):
+        model, posts = fit(**options)
+        logits = model.logits(posts)
+        assert np.array_equal(logits, fit(**options)[0].logits(posts), equal_nan=True)
+        assert not np.array_equal(logits, fit(seed=1, **options)[0].logits(posts), equal_nan=True)
+        order = np.random.default_rng(0).permutation(20)
+        np.testing.assert_allclose(model.logits(posts.take(order)), logits[order], atol=1e-5)
+        readable = np.array([text is not None for text in posts["text"].to_pylist()])
+        assert (np.isfinite(logits) == readable[:, None]).all()
+
+    def test_what_is_saved_needs_what_it_says(self, fit, options, taxonomy, tmp_path, folder):
+        own = shutil.copytree(folder, tmp_path / "bert")
+        model, posts = fit(**options | {"encoder": str(own)})
+        model.save(tmp_path / "model")
+        shutil.rmtree(own)
+        store = FeatureStore(None, "cpu")
+        if options["finetune"]:  # weights, configuration and tokenizer are in the folder
+            again = models.load(tmp_path / "model", taxonomy=taxonomy, store=store)
+            assert np.array_equal(again.logits(posts), model.logits(posts), equal_nan=True)
+        else:
+            with pytest.raises(WorkbenchError, match="neither a folder that is there nor a repository"):
+                models.load(tmp_path / "model", taxonomy=taxonomy, store=store)
+            write_transformer(own, seed=1)
+            with pytest.raises(WorkbenchError, match="another encoder"):
+                models.load(tmp_path / "model", taxonomy=taxonomy, store=store)
+
+    def test_a_long_text_counts_by_its_highest_window(self, fit, options, table, taxonomy):
+        model, _ = fit(**options)
+        words = [f"word{i % 20}" for i in range(30)]  # 14 a window, in steps of 13: starts at 0, 13 and 16
+        whole = model.logits(table([{"text": " ".join(words)}], taxonomy))
+        parts = [{"text": " ".join(words[at : at + 14])} for at in (0, 13, 16)]
+        np.testing.assert_allclose(whole[0], model.logits(table(parts, taxonomy)).max(axis=0), atol=5e-3)
+
+    def test_a_label_of_one_class_and_one_that_nobody_knows(self, fit, options, table, rows, taxonomy):
+        posts = rows(40, taxonomy, 6)
+        for row in posts:
+            row["labels"] = {"abuse": False}
+        model, test = fit(train=table(posts, taxonomy), **options)
+        logits = model.logits(test)
+        readable = np.array([text is not None for text in test["text"].to_pylist()])
+        np.testing.assert_allclose(logits[readable, 0], np.log(0.5 / 40.5), rtol=1e-5)
+        assert np.isnan(logits[:, 1]).all()
+
+
+def test_global_chance_is_left_alone_and_left_out(fit):
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state().clone()
+    model, posts = fit(**TUNED | {"dropout": 0.2})
+    assert torch.equal(before, torch.random.get_rng_state())
+    torch.manual_seed(2)
+    assert np.array_equal(model.logits(posts), fit(**TUNED | {"dropout": 0.2})[0].logits(posts), equal_nan=True)
+
+
+def network(folder, at_once=8):
+    """A network without dropout, whose gradient is therefore the same whatever its pieces."""
+    options = models.parse("text-transformer", {"encoder": str(folder), **TUNED, "at_once": at_once})
+    found = tuning.Tuned.of(str(folder), options, 2, torch.device("cpu"), seed=0)
+    for module in found.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return found.train()
+
+
+def texts(n=12):
+    rng = np.random.default_rng(0)
+    rows = [[2, *rng.integers(4, 20, rng.integers(1, 9)).tolist(), 3] for _ in range(n)]
+    known = rng.random((n, 2)) < 0.7
+    return tuning.Texts(rows, rng.integers(0, 2, (n, 2)).astype(np.float32), known)
+
+
+def gradient(net):
+    return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
+
+
+def test_the_gradient_is_that_of_the_whole_batch_whatever_the_pieces(folder):
+    found = []
+    for size in (12, 5, 1):
+        net = network(folder)
+        tuning._gather(net, texts(), np.arange(12), size)
+        found.append(gradient(net))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-6)
+    assert found[0].abs().max() > 1e-3
+
+
+def test_a_piece_that_does_not_fit_is_halved_and_said(folder, monkeypatch, caplog):
+    net, whole = network(folder, at_once=8), network(folder, at_once=12)
+    real = tuning.Tuned.forward
+
+    def forward(self, rows):
+        if self is net and len(rows) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, rows)
+
+    monkeypatch.setattr(tuning.Tuned, "forward", forward)
+    for one in (net, whole):
+        tuning._step(one, texts(), np.arange(12), torch.optim.SGD(one.parameters(), lr=0.1))
+    assert net.at_once == 2
+    assert "8 texts at once do not fit into the memory of cpu; from here on 4" in caplog.text
+    for mine, other in zip(net.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(net.score(texts().rows), whole.score(texts().rows), atol=1e-4)
+
+
+def test_a_text_for_which_there_is_no_memory_is_one_sentence(folder, monkeypatch):
+    net = network(folder)
+
+    def forward(self, rows):
+        raise MemoryError
+
+    monkeypatch.setattr(tuning.Tuned, "forward", forward)
+    with pytest.raises(WorkbenchError, match="not even one text fits into the memory"):
+        net.score([[2, 5, 3]])
+
+
+def test_an_error_that_is_not_about_memory_is_raised(folder, monkeypatch):
+    net = network(folder)
+
+    def forward(self, rows):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(tuning.Tuned, "forward", forward)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        net.score([[2, 5, 3]])
+
+
+def test_batches_hold_every_row_once_and_rows_of_like_length():
+    lengths = np.random.default_rng(0).integers(1, 100, 1000).tolist()
+    found = tuning.batches(lengths, 16, [0, 1])
+    assert sorted(np.concatenate(found).tolist()) == list(range(1000))
+    assert max(len(batch) for batch in found) == 16
+    padded = sum(len(batch) * max(lengths[i] for i in batch) for batch in found)
+    assert padded < 1.1 * sum(lengths)  # in plain order it is about 1.9 times
+    again, other = tuning.batches(lengths, 16, [0, 1]), tuning.batches(lengths, 16, [0, 2])
+    assert all(map(np.array_equal, found, again))
+    assert not all(map(np.array_equal, found, other))
+
+
+def test_training_stops_when_validation_no_longer_gains_and_keeps_the_best(folder):
+    net, some = network(folder), texts()
+    losses = iter([0.5, 0.4, 0.45, 0.3])
+    plan = tuning.Plan(epochs=4, lr=0.01, weight_decay=0.0, batch_size=4, patience=1, warmup=0.1, at_once=4)
+    seen, kept = [], []
+
+    def loss(net, texts):
+        kept.append(net.output.weight.detach().clone())
+        return next(losses)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "_loss", loss)
+        record = tuning.tune(net, some, some, plan, 0, lambda done, total, what: seen.append((done, total)))
+    assert (record["epochs"], record["best_epoch"], record["loss"]) == (3, 2, 0.4)
+    assert torch.equal(net.output.weight, kept[1])
+    assert seen == [(i, 12) for i in range(1, 10)]
+
+
+def test_a_loss_that_is_no_number_is_one_sentence(folder):
+    some = texts()
+    plan = tuning.Plan(epochs=1, lr=0.01, weight_decay=0.0, batch_size=4, patience=1, warmup=0.1, at_once=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning, "_loss", lambda *_: float("nan"))
+        with pytest.raises(WorkbenchError, match="diverged; lower `lr`"):
+            tuning.tune(network(folder), some, some, plan, 0)
+
+
+@pytest.mark.skipif(not REAL, reason="WORKBENCH_TEXT_ENCODER names no folder with a pretrained text encoder")
+def test_a_real_encoder_learns_what_no_shared_word_tells(taxonomy, table):
+    angry = ["I hate you", "you are disgusting", "shut your mouth", "get lost, idiot", "what a pathetic loser"]
+    kind = ["I love this", "have a nice day", "thank you so much", "what a lovely garden", "see you tomorrow"]
+    rows = [{"text": text, "labels": {"abuse": text in angry, "nudity": False}} for text in (angry + kind) * 4]
+    model = models.create(
+        "text-transformer", {"encoder": REAL, "max_tokens": 16}, taxonomy=taxonomy, store=FeatureStore(None, "cpu")
+    )
+    train = table(rows, taxonomy)
+    logits = model.fit(train, train, seed=0).logits(
+        table([{"text": "you make everyone sick, fool"}, {"text": "many thanks, enjoy the evening"}], taxonomy)
+    )
+    assert logits[0, 0] > logits[1, 0]

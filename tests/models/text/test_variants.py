@@ -1,0 +1,34 @@
+"""Readings of several posts as one list, and the highest score of each post."""
+
+import numpy as np
+
+from workbench.models.text import variants
+from workbench.preprocessing.text.cleaning import TextOptions
+
+
+def test_the_highest_score_counts_and_of_equal_ones_the_raw_readings():
+    part = variants.Views(["a", "b", "b again", "c"], [None, None, "leet", None], np.array([0, 1, 3]))
+    scores = np.array([[1.0, 2.0], [0.0, 5.0], [3.0, 5.0], [7.0, 8.0]])
+    best, kinds = part.highest(scores)
+    assert best.tolist() == [[1, 2], [3, 5], [7, 8]]
+    assert kinds.tolist() == [[None, None], ["leet", None], [None, None]]
+
+
+def test_readings_are_cleaned_and_chunks_end_between_posts(monkeypatch):
+    monkeypatch.setattr(variants, "CHUNK", 2)
+    parts = list(variants.views(["A 1d10t", "B", "C"], TextOptions(lower=True), None, True))
+    assert [part.texts for part in parts] == [["a 1d10t", "a idiot", "a ldlot", "b"], ["c"]]
+    assert [part.start.tolist() for part in parts] == [[0, 3], [0]]
+    raw = list(variants.views(["A 1d10t", "B", "C"], TextOptions(lower=True), None, False))
+    assert [part.texts for part in raw] == [["a 1d10t", "b"], ["c"]]
+
+
+def test_texts_that_stand_for_none_are_not_said(table, taxonomy):
+    posts = table([{"text": text} for text in ("nan", "none of it", None, " ")], taxonomy)
+    assert variants.said(posts, TextOptions(missing=("nan",))).tolist() == [False, True, False, False]
+    assert variants.said(posts, TextOptions()).tolist() == [True, True, False, False]
+
+
+def test_words_are_learnt_only_where_spelling_is_repaired():
+    assert variants.learn_words(["walnut"] * 3, TextOptions()) is None
+    assert variants.learn_words(["Walnuuuut"] * 3, TextOptions(spelling=True, repeats=1)).words == ("walnut",)

@@ -1,0 +1,65 @@
+"""Cards: the hub's library reads them back, their numbers are the comparison's, and gaps stay open to the eye."""
+
+from __future__ import annotations
+
+import pytest
+from huggingface_hub import DatasetCard, ModelCard
+
+from workbench.report import cards
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, comparison, runs):
+    return cards.write(tmp_path_factory.mktemp("study"), comparison, runs)
+
+
+def test_every_run_has_a_card_and_the_posts_have_one(written):
+    assert sorted(path.name for path in written.iterdir()) == [
+        "cross.md", "data.md", "pixels.md", "prior.md", "words.md"
+    ]  # fmt: skip
+
+
+def test_the_hub_reads_the_scores_of_the_comparison(written, comparison):
+    card = ModelCard.load(written / "cross.md")
+    found = {(one.metric_type, one.metric_args["label"]): one for one in card.data.eval_results}
+    row = next(
+        row
+        for row in comparison["models"]
+        if (row["model"], row["test"], row["view"], row["label"], row["metric"])
+        == ("cross", "test", "paired", "abuse", "recall")
+    )
+    one = found["recall", "abuse"]
+    assert (one.metric_value, one.metric_args["lo"], one.metric_args["n"]) == (row["value"], row["lo"], row["n"])
+    assert card.data.model_name == "cross"
+    assert {"content-moderation", "text", "image"} <= set(card.data.tags)
+
+
+def test_what_no_record_tells_stays_open(written):
+    text = (written / "cross.md").read_text(encoding="utf-8")
+    assert "- Licence of the weights: **not stated: fill in**" in text
+    assert "- libraries: **not stated: fill in**" in text  # these runs record no versions
+    assert "- commit: 0123456789abcdef, with uncommitted changes" in text
+
+
+def test_the_data_card_counts_the_posts(written, runs):
+    card = DatasetCard.load(written / "data.md")
+    test = runs[0].sets["test"]
+    n = sum(len(scores.post_id) for scores in runs[0].sets.values()) + 8000
+    assert card.data.size_categories == ("1K<n<10K" if n < 10_000 else "10K<n<100K")
+    assert f"| abuse | test | {test.known[:, 0].sum()} | {test.y[:, 0].sum()} |" in card.content
+    assert "no run recorded it" in card.content  # what crosses the split
+    assert card.content.count(cards.OPEN) >= 5
+
+
+def test_a_card_of_a_model_that_is_gone_goes(tmp_path, comparison, runs):
+    (tmp_path / "cards").mkdir()
+    (tmp_path / "cards" / "old.md").write_text("old")
+    place = cards.write(tmp_path, comparison, runs)
+    assert not (place / "old.md").exists()
+
+
+def test_hostile_names_stay_inside_the_folder(small, tmp_path):
+    runs = [small.write(tmp_path, "../" + small.HOSTILE, small.good(), modalities=small.BOTH)]
+    place = cards.write(tmp_path, small.settled(runs, pairs=[]), runs)
+    assert len(list(place.iterdir())) == 2
+    assert not list(tmp_path.glob("*.md"))

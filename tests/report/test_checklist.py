@@ -1,0 +1,99 @@
+"""The checklist: `yes` needs a record that shows it, and each answer moves when its record does."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from workbench.report import checklist
+from workbench.report.checklist import NO, PARTLY, UNKNOWN, YES
+from workbench.report.wording import summary
+
+FREE = {"crossing": 0, "of": 10, "posts": 0}
+RECORD = {
+    "model": "prior",
+    "commit": "c0ffee",
+    "dirty": False,
+    "corpus_digest": "d1",
+    "versions": {"torch": "2"},
+    "inputs": {"weights data/w": "ab", "parameter corpus.source": "files"},
+}
+METRICS = {
+    "crossing": dict.fromkeys(("group", "text", "image", "video"), FREE),
+    "thresholds": {"abuse": {"0": 0.5}},
+    "calibration": {"abuse": {"0": {}}},
+    "search": {"budget": {"trials": 2}},
+}
+
+
+def answers(comparison: dict, run: dict | None = None, metrics: dict | None = None) -> dict[str, str]:
+    told = {name: {"run": RECORD | (run or {}), "metrics": METRICS | (metrics or {})} for name in ("a", "b")}
+    return {item.question: item.answer for item in checklist.answered(comparison, told)}
+
+
+def test_without_records_nothing_is_answered_yes():
+    bare = {"compare": {"metric": "recall", "label": "macro", "view": "all", "resamples": 100}, "models": []}
+    bare |= {"labels": ["abuse"], "items": {"test": "x"}}
+    items = checklist.answered(bare, {"a": {"run": {}, "metrics": {}}})
+    # that no model is missing is true of an empty study too; it is the only thing that can be
+    assert [item.question for item in items if item.answer == YES] == [
+        "Are all models of the study shown, failures too?"
+    ]
+    assert all(item.evidence for item in items)
+
+
+@pytest.mark.parametrize(
+    ("question", "run", "metrics", "expected"),
+    [
+        ("code of every run", {}, {}, YES),
+        ("code of every run", {"dirty": True}, {}, PARTLY),
+        ("code of every run", {"commit": None}, {}, UNKNOWN),
+        ("versions of the libraries", {}, {}, YES),
+        ("versions of the libraries", {"versions": {}}, {}, UNKNOWN),
+        ("state of the posts", {}, {}, YES),
+        ("state of the posts", {"corpus_digest": None}, {}, UNKNOWN),
+        ("pretrained weights", {}, {}, YES),
+        ("pretrained weights", {"inputs": {}}, {}, UNKNOWN),
+        ("those of the site", {}, {}, UNKNOWN),
+        ("those of the site", {"inputs": {"parameter corpus.source": "synthetic"}}, {}, NO),
+        ("free of groups", {}, {}, YES),
+        ("the same texts", {}, {"crossing": METRICS["crossing"] | {"image": FREE | {"not_compared": 3}}}, PARTLY),
+        ("free of groups", {}, {"crossing": {"group": FREE | {"crossing": 1}}}, NO),
+        ("free of groups", {}, {"crossing": {"group": FREE | {"crossing": 1, "allowed": "so"}}}, PARTLY),
+        ("free of groups", {}, {"crossing": None}, UNKNOWN),
+        ("same texts", {}, {"crossing": {"text": FREE | {"crossing": 3}}}, NO),
+        ("without the test set", {}, {}, YES),
+        ("without the test set", {}, {"thresholds": {}}, UNKNOWN),
+        ("same budget", {}, {}, YES),
+        ("same budget", {}, {"search": None}, UNKNOWN),
+        ("looks at nothing", {}, {}, YES),
+        ("looks at nothing", {"model": "clip"}, {}, NO),
+        ("licence, consent", {}, {}, UNKNOWN),
+    ],
+)
+def test_an_answer_follows_its_record(comparison, question, run, metrics, expected):
+    (found,) = [answer for name, answer in answers(comparison, run, metrics).items() if question in name]
+    assert found == expected
+
+
+def test_answers_follow_the_comparison(comparison, runs):
+    told = {run.alias: summary.facts(run.folder) for run in runs}
+
+    def answer(question: str, **changed) -> str:
+        items = checklist.answered(copy.deepcopy(comparison) | changed, told)
+        return next(item.answer for item in items if question in item.question)
+
+    assert answer("which models are compared") == answer("corrected for how many") == YES
+    assert answer("which models are compared", differences=[]) == PARTLY
+    assert answer("corrected for how many", differences=[]) == UNKNOWN
+    assert answer("failures too", missing=[{"model": "x"}]) == PARTLY
+    assert answer("posts from elsewhere") == YES  # the comparison has a further test set
+    assert answer("posts from elsewhere", items={"test": "x"}) == NO
+    assert answer("inputs can explain", leak_test=[{"model": "cross", "tripped": True}]) == NO
+    assert answer("inputs can explain", leak_test=[]) == UNKNOWN
+    few = [row | {"few": True} for row in comparison["models"]]
+    assert answer("enough harmful", models=few) == NO
+    bare = [row | {"lo": None, "seed_sd": None, "ms_per_post": None} for row in comparison["models"]]
+    assert answer("how uncertain", models=bare) == answer("training again", models=bare) == NO
+    assert answer("takes to run", models=bare) == UNKNOWN

@@ -1,0 +1,155 @@
+"""Numbers as people read them, and sentences that must follow from their numbers, each by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from workbench.report import wording
+
+
+def test_numbers_as_people_read_them():
+    assert [wording.number(value) for value in (None, 0.0, 0.12349, 1)] == ["–", "0.000", "0.123", "1.000"]
+    assert wording.number(12.5, 0) == "12"
+    assert [wording.count(value) for value in (None, 0, 1234567.0)] == ["–", "0", "1,234,567"]
+    assert [wording.percent(value) for value in (None, 0.0, 0.1234, 1.0)] == ["–", "0.0 %", "12.3 %", "100.0 %"]
+    assert [wording.p(value) for value in (None, 0.0001, 0.001, 0.0432, 1.0)] == [
+        "–",
+        "< 0.001",
+        "0.001",
+        "0.043",
+        "1.000",
+    ]
+    assert [wording.plain(value) for value in (None, "", 0, "x", False)] == ["–", "–", "0", "x", "False"]
+    assert wording.metric("false_positive_rate") == "harmless posts flagged (false positive rate)"
+    assert wording.metric("recall") == "recall"
+
+
+@pytest.mark.parametrize(
+    ("found", "signed", "expected"),
+    [
+        ({"value": 0.5, "lo": 0.4, "hi": 0.6, "few": False}, False, "0.500 [0.400, 0.600]"),
+        ({"value": 0.5, "lo": 0.4, "hi": 0.6, "few": True}, False, "0.500 [0.400, 0.600] few"),
+        ({"value": 0.1, "lo": -0.05, "hi": 0.25}, True, "+0.100 [-0.050, +0.250]"),
+        ({"value": -0.1, "lo": -0.2, "hi": -0.05}, True, "-0.100 [-0.200, -0.050]"),
+        ({"value": 0.5, "lo": None, "hi": None, "few": True}, False, "0.500 few"),
+        ({"value": None, "lo": None, "hi": None, "few": True}, True, "–"),
+    ],
+)
+def test_an_interval_stands_beside_its_value(found, signed, expected):
+    assert wording.interval(found, signed=signed) == expected
+
+
+def asked(*, metric: str = "average_precision", models=(), differences=(), **more) -> dict:
+    """Return a comparison with just what the sentences look at."""
+    place = {"test": "test", "view": "paired", "label": "macro", "metric": metric}
+    rows = [{"lo": None, "hi": None, "ceiling": None, "few": False} | place | model for model in models]
+    settings = {"metric": metric, "label": "macro", "view": "paired", "alpha": 0.05}
+    return {"compare": settings, "models": rows, "differences": [place | one for one in differences], **more}
+
+
+def primary(a: str, b: str, delta: float | None, p: float | None, **more) -> dict:
+    margin = {"lo": None, "hi": None, "equivalent_within": 0.08, "primary": True, "pair": [a, b]}
+    return {"a": a, "b": b, "delta": delta, "p_holm": p} | margin | more
+
+
+def said(comparison: dict) -> list[str]:
+    return list(wording.answer(comparison))
+
+
+def test_the_best_model_is_named_with_its_value_and_how_near_it_is_to_the_best_possible():
+    models = [{"model": "a", "value": 0.4}, {"model": "b", "value": 0.6, "lo": 0.5, "hi": 0.7, "ceiling": 0.8}]
+    first, second = said(asked(models=models))
+    best = "On posts with text and media, b is best: average precision 0.600 [0.500, 0.700] (mean over labels)."
+    assert first == best
+    assert second == "That is 75.0 % of the best its inputs allow (0.800)."  # 0.6 / 0.8
+
+
+def test_of_a_rate_that_should_be_low_the_lowest_is_best():
+    models = [{"model": "a", "value": 0.4}, {"model": "b", "value": 0.1}, {"model": "c", "value": None}]
+    (only,) = said(asked(metric="false_positive_rate", models=models))
+    assert "b is best" in only
+    assert only.endswith("(mean over labels, of which less is better).")
+
+
+@pytest.mark.parametrize(
+    ("metric", "delta", "p", "words"),
+    [
+        ("average_precision", 0.1, 0.01, "a beats b by +0.100, p = 0.010 after correction."),
+        ("average_precision", -0.1, 0.0001, "a is worse than b by -0.100, p < 0.001 after correction."),
+        ("false_positive_rate", -0.1, 0.01, "a beats b by -0.100, p = 0.010 after correction."),
+        ("false_positive_rate", 0.1, 0.01, "a is worse than b by +0.100, p = 0.010 after correction."),
+        ("precision_site", 0.1, 0.01, "a beats b by +0.100, p = 0.010 after correction."),
+        # the level itself is not below the level
+        (
+            "roc_auc",
+            0.1,
+            0.05,
+            "a against b: +0.100, no difference is shown (p = 0.050); with 95 % confidence it is at most 0.080.",
+        ),
+        (
+            "roc_auc",
+            0.1,
+            None,
+            "a against b: +0.100, which could not be tested; with 95 % confidence it is at most 0.080.",
+        ),
+        ("roc_auc", None, None, "Between a and b nothing can be said: a value is undefined."),
+    ],
+)
+def test_a_verdict_has_the_sign_and_p_of_its_row(metric, delta, p, words):
+    models = [{"model": "a", "value": 0.5}]
+    assert said(asked(metric=metric, models=models, differences=[primary("a", "b", delta, p)]))[1] == words
+
+
+def test_a_verdict_without_a_margin_does_not_make_one_up():
+    one = primary("a", "b", 0.1, 0.5, equivalent_within=None)
+    (_, verdict) = said(asked(models=[{"model": "a", "value": 0.5}], differences=[one]))
+    assert verdict == "a against b: +0.100, no difference is shown (p = 0.500)."
+
+
+def test_the_level_is_the_studys_own():
+    one = asked(models=[{"model": "a", "value": 0.5}], differences=[primary("a", "b", 0.1, 0.02)])
+    one["compare"]["alpha"] = 0.01
+    assert said(one)[1].endswith("no difference is shown (p = 0.020); with 99 % confidence it is at most 0.080.")
+
+
+def test_the_best_unimodal_model_is_marked_on_its_side():
+    for pair, words in (
+        (["a", "best-unimodal"], "a beats b (best unimodal) by"),
+        (["best-unimodal", "b"], "a (best unimodal) beats b by"),
+        (["a", "b"], "a beats b by"),
+    ):
+        one = primary("a", "b", 0.1, 0.01, pair=pair)
+        assert said(asked(models=[{"model": "a", "value": 0.5}], differences=[one]))[1].startswith(words)
+    same = primary("a", "a", 0.0, 1.0, pair=["a", "best-unimodal"])
+    assert "a is itself the best unimodal" in said(asked(models=[{"model": "a", "value": 0.5}], differences=[same]))[1]
+
+
+def test_exploratory_differences_are_no_answer():
+    one = primary("a", "b", 0.1, None, primary=False)
+    assert len(said(asked(models=[{"model": "a", "value": 0.5}], differences=[one]))) == 1
+
+
+def test_doubts_are_said():
+    leaks = [{"model": "a", "tripped": True}, {"model": "b", "tripped": None}, {"model": "a", "tripped": True}]
+    missing = [{"model": "late", "state": "timeout"}, {"model": "slow", "state": "failed"}]
+    models = [{"model": "a", "value": 0.5, "few": True}]
+    _, few, leak, gone = said(asked(models=models, leak_test=leaks, missing=missing))
+    assert few.startswith("Some label has few positives")
+    assert leak == "Do not trust this yet: a scores better than its inputs allow, which points to a leak."
+    assert gone == "Not compared, because their runs are not finished: late, slow."
+    leaks.append({"model": "c", "tripped": True})
+    assert "a, c score better than their inputs allow" in said(asked(models=models, leak_test=leaks))[2]
+
+
+def test_runs_that_are_out_of_date_are_named():
+    stale = [{"model": "a", "reasons": ["module changed"]}, {"model": "b", "reasons": []}]
+    (_, sentence) = said(asked(models=[{"model": "a", "value": 0.5}], stale=stale))
+    assert sentence == "Out of date, since code, options or data have changed: a, b; run the study again."
+    assert len(said(asked(models=[{"model": "a", "value": 0.5}], stale=[]))) == 1
+
+
+def test_nothing_defined_is_said_and_hides_nothing_else():
+    models = [{"model": "a", "value": None, "few": True}]
+    first, gone = said(asked(models=models, missing=[{"model": "b", "state": "failed"}]))
+    assert first.startswith("No model has a value of average precision on posts with text and media")
+    assert "not finished: b" in gone

@@ -1,0 +1,110 @@
+"""The page in plain words: each sentence against the rows that it must follow from."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from workbench.errors import WorkbenchError
+from workbench.report.wording import summary
+
+NOTICED, SURE, WRONG = "What people would notice", "How sure is this?", "What could be wrong?"
+
+
+def row(metric: str, value: float | None, label: str = "abuse", **more) -> dict:
+    place = {"test": "test", "view": "paired", "label": label, "metric": metric, "model": "m", "value": value}
+    numbers = {"lo": None, "hi": None, "n": 1000, "positives": 50, "prevalence": 0.05, "few": False, "seed_sd": None}
+    return place | numbers | {"ms_per_post": 2.0, "peak_mb": 300.0, "fit_seconds": 1.0} | more
+
+
+def made(*rows: dict, **more) -> dict:
+    asked = {"metric": "average_precision", "label": "macro", "view": "paired", "alpha": 0.05}
+    best = row("average_precision", 0.8, "macro")
+    return {"compare": asked, "labels": ["abuse"], "models": [best, *rows], "differences": [], **more}
+
+
+def told(**metrics) -> list[dict]:
+    return [{"run": {}, "metrics": {"crossing": {"group": {"crossing": 0, "of": 9}}} | metrics}]
+
+
+def test_what_people_would_notice_is_told_at_the_sites_own_mix():
+    rows = [row("recall", 0.87, lo=0.80, hi=0.92), row("precision", 0.95)]
+    site = row("precision_site", 0.88, lo=0.8, hi=0.95, prevalence=0.012)
+    here = summary.points(made(*rows), told())[NOTICED][0]
+    assert here == (
+        "Abuse: of 100 harmful posts 87 [80 to 92] are caught; of 100 flagged posts 5 are harmless where 5.0 % of "
+        "posts are harmful, as here."
+    )
+    there = summary.points(made(*rows, site), told())[NOTICED][0]
+    # of 100 flagged, 1 - .88 are harmless, from 1 - .95 to 1 - .8
+    assert "of 100 flagged posts 12 [5 to 20] are harmless at the site's own mix (1.2 % harmful)" in there
+
+
+def test_no_round_number_that_is_not_exact_and_nothing_flagged():
+    rows = [row("recall", 0.999), row("precision", None)]
+    assert summary.points(made(*rows), told())[NOTICED][0] == (
+        "Abuse: of 100 harmful posts more than 99 are caught; nothing is flagged."
+    )
+
+
+def test_few_and_no_positives_stand_under_what_could_be_wrong():
+    few = made(row("recall", 0.5, few=True, positives=3), row("precision", 0.5))
+    points = summary.points(few, told())
+    assert "Only 3 harmful posts to judge by." in points[NOTICED][0]
+    assert "Abuse: only 3 harmful posts; a few posts decide." in points[WRONG]
+    none = summary.points(made(row("recall", None, few=True, positives=0)), told())
+    assert NOTICED not in none
+    assert "Abuse: none of 1,000 posts is harmful, so nothing can be said of it." in none[WRONG]
+
+
+def test_what_the_records_say_against_the_answer():
+    crossing = {"text": {"crossing": 2, "of": 30, "allowed": "as published"}}
+    records = told(crossing=crossing)
+    records[0]["run"] = {"dirty": True, "inputs": {"parameter corpus.source": "synthetic"}}
+    leak = [{"model": "m", "tripped": True}]
+    said = summary.points(made(leak_test=leak, missing=[{"model": "x"}], stale=[{"model": "y"}]), records)[WRONG]
+    assert said[0] == "A leak is likely: m did better than the inputs allow."
+    assert "2 of 30 texts stand on both sides of the split; accepted because: as published." in said
+    assert {"Out of date: y.", "Not compared, for want of a finished run: x."} < set(said)
+    assert any("generated" in one for one in said)
+    assert any("not committed" in one for one in said)
+    unknown = summary.points(made(), [{"run": {}, "metrics": {}}])[WRONG]
+    assert "Whether the same post stands on both sides of the split is not recorded." in unknown
+
+
+def test_how_sure_it_is_follows_from_p_and_seeds():
+    pair = {"primary": True, "a": "m", "b": "o", "pair": ["m", "o"], "delta": 0.1}
+    sure = summary.points(made(differences=[pair | {"p_holm": 0.0004}]), told())[SURE]
+    assert (
+        "The difference between m and o is hardly chance (p < 0.001 after correction for all that was asked)." in sure
+    )
+    assert "Each model was trained once" in sure[-1]
+    spread = made()
+    spread["models"][0]["seed_sd"] = 0.0123
+    said = summary.points(spread | {"differences": [pair | {"p_holm": 0.3}]}, told())[SURE]
+    assert "possibly chance (p = 0.300" in said[1]
+    assert "0.012 at most" in said[2]
+
+
+def test_few_none_and_other_items_from_predictions_to_the_page(small, tmp_path):
+    # 3 positives of abuse, none of violence in the test set
+    y = np.zeros((small.N, 2), bool)
+    y[[i for i in range(small.N) if small.SPLIT[i] == "test" and small.PAIRED[i]][:3], 0] = True
+    y[::4] = small.Y[::4]
+    runs = [small.write(tmp_path, name, small.good(), y=y, exact=False) for name in ("a", "b")]
+    found = small.settled(runs, pairs=[("a", "b")])
+    values = {(one["label"], one["metric"]): one for one in found["models"]
+              if (one["model"], one["view"]) == ("a", "paired")}  # fmt: skip
+    assert (values["abuse", "recall"]["few"], values["abuse", "recall"]["positives"]) == (True, 3)
+    nothing = values["violence", "average_precision"]
+    assert (nothing["value"], nothing["lo"], nothing["positives"]) == (None, None, 0)
+    assert nothing["n"] > 0
+    said = summary.points(found, [summary.facts(run.folder) for run in runs])[WRONG]
+    assert any(one.startswith("Abuse: only 3 harmful posts") for one in said)
+    assert any(one.startswith("Violence: none of ") for one in said)
+    assert json.dumps(found, allow_nan=False)
+    other = np.where(np.arange(small.N) % 5 == 0, "validation", "test")
+    with pytest.raises(WorkbenchError, match="scored on different items"):
+        small.settled([runs[0], small.write(tmp_path, "c", small.good(), y=y, split=other, exact=False)], pairs=[])

@@ -1,0 +1,192 @@
+"""What is written whole or not at all: folders with a hash manifest, model folders, single files.
+
+A folder is written under a temporary name beside its place and renamed. Its head is a JSON file with the manifest, and
+it holds what that lists and nothing else: a changed, missing or additional file is refused before anything is parsed.
+Reading runs no code. The manifest finds damage and mix-ups; it is no signature, whoever can write the folder can write
+a matching one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_tensors
+from safetensors.numpy import save as dump_tensors
+
+from workbench.errors import WorkbenchError
+
+FORMAT = 1
+SUFFIXES = (".json", ".safetensors")
+_CODE = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".dill", ".ckpt")
+
+
+class Kind(NamedTuple):
+    """What a folder is called, its head's file, what to do about a bad one, and the files that people may change."""
+
+    what: str
+    head: str
+    again: str
+    free: tuple[str, ...] = ()
+
+
+MODEL = Kind("model", "model.json", "train the model again or fetch the folder again")
+ARRAYS = "arrays.safetensors"
+
+
+def write(folder: Path | str, kind: Kind, head: dict[str, Any], parts: Callable[[Path], None]) -> str:
+    """Write a folder in one step, in the place of an earlier one of its kind, and return the digest of its head.
+
+    head: plain JSON; parts: called with the folder being written; it adds everything but the head. Raises
+    WorkbenchError where `folder` holds something else, and for a disk that does not take it.
+    """
+    folder = Path(folder)
+    if folder.exists() and not (folder / kind.head).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WorkbenchError(f"{folder} holds files that are no {kind.what}; name a folder that is new or empty")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
+            fresh = Path(place) / "new"
+            fresh.mkdir()
+            parts(fresh)
+            body = {"format": FORMAT, **head, "files": hashes(fresh, kind)}
+            sealed = digest(body)
+            (fresh / kind.head).write_text(_canonical({**body, "sha256": sealed}), encoding="utf-8")
+            if folder.exists():
+                folder.rename(Path(place) / "old")  # goes with the temporary folder
+            fresh.rename(folder)
+    except OSError as error:
+        said = error.strerror or error
+        raise WorkbenchError(f"cannot save the {kind.what} in {folder}: {said}; free the disk") from None
+    return sealed
+
+
+def read(folder: Path | str, kind: Kind) -> dict[str, Any]:
+    """Return the head of a folder after holding every file against its manifest.
+
+    Raises WorkbenchError, in one sentence, for a folder of another kind, a pickle or another file that the manifest
+    does not list, a missing or changed file, and another format.
+    """
+    folder = Path(folder)
+    head = _head(folder, kind)
+    listed = head["files"]
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+    for name in sorted(found):
+        if Path(name).suffix.lower() in _CODE:
+            raise WorkbenchError(f"{folder} holds {name!r}, a kind of file that can carry code; delete it, then load")
+        if name not in (kind.head, *kind.free) and (name not in listed or not name.endswith(SUFFIXES)):
+            raise WorkbenchError(f"{folder} holds {name!r}, which its manifest does not list; delete it, then load")
+    for name, expected in listed.items():
+        if name not in found:
+            raise WorkbenchError(f"{folder} lacks {name!r} of its manifest; {kind.again}")
+        if found[name].is_symlink() or hashlib.sha256(found[name].read_bytes()).hexdigest() != expected:
+            raise WorkbenchError(f"{name!r} in {folder} is not what its manifest lists (sha256 differs); {kind.again}")
+    return head
+
+
+def hashes(folder: Path, kind: Kind) -> dict[str, str]:
+    """Return the manifest of a folder: path -> sha256 of every file but the head and those that people may change."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    kept = {name: path for name, path in files.items() if name not in (kind.head, *kind.free)}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in kept.items()}
+
+
+def digest(head: dict[str, Any]) -> str:
+    """Return the sha256 that seals a head without its own."""
+    return hashlib.sha256(_canonical(head).encode()).hexdigest()
+
+
+def _head(folder: Path, kind: Kind) -> dict[str, Any]:
+    """Return the head once its own digest and its format are right."""
+    path = folder / kind.head
+    try:
+        head = json.loads(path.read_text(encoding="utf-8"))
+        sealed = head.pop("sha256")
+        whole = isinstance(head["files"], dict)
+    except OSError as error:
+        said = f"{folder} holds no {kind.what}: {error.strerror or error} ({kind.head})"
+        raise WorkbenchError(f"{said}; check the path") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise WorkbenchError(f"{path} is not the head of a {kind.what}; {kind.again}") from None
+    if not whole or sealed != digest(head):
+        raise WorkbenchError(f"{path} was changed after it was written (sha256 differs); {kind.again}")
+    if head.get("format") != FORMAT:
+        raise WorkbenchError(f"{path} has format {head.get('format')!r}, this workbench reads {FORMAT}; {kind.again}")
+    return head
+
+
+def _canonical(value: dict[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, indent=1, ensure_ascii=True, allow_nan=False)
+
+
+def write_model(
+    folder: Path | str,
+    head: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    parts: Callable[[Path], None] = lambda _: None,
+) -> None:
+    """Write a model folder in one step, in the place of an earlier model if there is one.
+
+    head: plain JSON; arrays: by name; parts: called with the folder being written, to add folders of member models.
+    Raises WorkbenchError where `folder` holds something that is no model, and for a disk that does not take it.
+    """
+
+    def everything(fresh: Path) -> None:
+        (fresh / ARRAYS).write_bytes(dump_tensors({name: np.ascontiguousarray(a) for name, a in arrays.items()}))
+        parts(fresh)
+
+    write(folder, MODEL, head, everything)
+
+
+def read_model(folder: Path | str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the head and the arrays of a model folder; raises WorkbenchError as `read` does, and without arrays."""
+    head, path = read(folder, MODEL), Path(folder) / ARRAYS
+    if ARRAYS not in head["files"]:
+        raise WorkbenchError(f"{folder} lists no {ARRAYS!r} in its manifest; {MODEL.again}")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != head["files"][ARRAYS]:  # the very bytes that are parsed
+        raise WorkbenchError(f"{path} changed while it was read; load it again")
+    try:
+        return head, parse_tensors(data)
+    except SafetensorError as error:
+        raise WorkbenchError(f"{path} is no readable safetensors file ({error}); {MODEL.again}") from None
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a file whole or not at all: to a temporary name beside it, flushed to the disk, then renamed.
+
+    Raises OSError as the file system does; the old content, if any, then stays.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
+    try:
+        with open(draft, "w", encoding="utf-8", errors="surrogatepass") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write a value as JSON, whole or not at all; NaN and infinity are refused with ValueError."""
+    return write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file, or None where the file is missing, torn or no object; NaN is read as None."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda name: None)
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,99 @@
+"""What mentions of groups of people do to a model's scores: the AUCs of `metrics.bias` per identity, with intervals.
+
+Identities come from the predictions (`slicing`), where they were found by `data/identities.yaml`. All posts of a test
+set take part, as in slices; those that a model cannot see rank by the label's prevalence in training. An identity with
+fewer than `few` harmful or harmless posts that mention it is marked few, has no intervals, comes last and is left out
+of the summary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from workbench.comparison.predictions import Run
+from workbench.comparison.resampled import Cell, Seen
+from workbench.metrics import bias, intervals
+
+_CHUNK = 500
+
+
+def biased(runs: Sequence[Run], tests: Sequence[str], settings: Any) -> dict[str, list[dict]]:
+    """Return `identities`, a row per test set, model, label and identity, and `summaries`, a row per model and label.
+
+    identities: {test, model, label, identity, n, positives, negatives, few, subgroup_auc, bpsn_auc, bnsp_auc}, each AUC
+    {value, lo, hi}; lowest BPSN AUC first, few last. summaries: {test, model, label, identities (how many count),
+    overall, each kind (power means), summary {value, lo, hi}}. settings: `slice_resamples`, `alpha`, `few`, `seed`. An
+    identity without both a harmful and a harmless mention has no row.
+    """
+    rows, summaries = [], []
+    for run, test in ((run, test) for run in runs for test in tests if run.sets[test].identities):
+        mentions, cell = run.sets[test].identities, Cell.of(runs, test, "all", settings.seed)
+        seen = Seen(run, cell)
+        for k, label in enumerate(run.labels):
+            counted = _counted(cell, mentions, k, settings.few)
+            if not counted or not seen.ranked[k]:
+                continue
+            draws = _draws(seen, k, {name: mentions[name] for name in counted}, settings.slice_resamples)
+            for i, (name, counts) in enumerate(counted.items()):
+                aucs = {kind: _value(draws[1 + m, i], settings.alpha) for m, kind in enumerate(bias.KINDS)}
+                if counts["few"]:  # a handful of posts has no interval worth the name
+                    aucs = {kind: one | {"lo": np.nan, "hi": np.nan} for kind, one in aucs.items()}
+                rows.append({"test": test, "model": run.alias, "label": label, "identity": name, **counts, **aucs})
+            enough = [i for i, counts in enumerate(counted.values()) if not counts["few"]]
+            if enough:
+                where = {"test": test, "model": run.alias, "label": label}
+                summaries.append(where | _summary(draws[:, enough], settings.alpha))
+    rows.sort(key=lambda row: (row["few"], np.nan_to_num(row["bpsn_auc"]["value"], nan=2.0)))
+    return {"identities": rows, "summaries": summaries}
+
+
+def _counted(cell: Cell, mentions: dict[str, np.ndarray], k: int, few: int) -> dict[str, dict[str, Any]]:
+    """Return identity -> how many posts with a known label mention it, of those with both classes."""
+    found = {}
+    for name, rows in mentions.items():
+        known = rows & cell.known[:, k]
+        positives = int((known & cell.y[:, k]).sum())
+        negatives = int(known.sum()) - positives
+        if positives and negatives:
+            found[name] = {"n": positives + negatives, "positives": positives, "negatives": negatives}
+            found[name]["few"] = min(positives, negatives) < few
+    return found
+
+
+def _draws(seen: Seen, k: int, mentions: dict[str, np.ndarray], resamples: int) -> np.ndarray:
+    """Return (1 + KINDS, identities, 1 + resamples): the AUC of all posts, then each kind's, means over seeds."""
+    cell, seeds = seen.cell, len(seen.run.seeds)
+    known, y = cell.known[:, k], cell.y[:, k]
+    chosen = {(0,): known}  # the AUC of all posts is the same beside every identity
+    for m, kind in enumerate(bias.KINDS, start=1):
+        chosen |= {(m, i): known & bias.rows_compared(kind, y, rows) for i, rows in enumerate(mentions.values())}
+    rankings = [(place, _ranking(seen, s, k, rows)) for place, rows in chosen.items() for s in range(seeds)]
+    chunk = int(np.clip(10_000_000 // max(cell.groups, 1), 16, _CHUNK))
+    blocks = []
+    for W in intervals.bootstrap_weights(cell.groups, resamples, seed=cell.seed, chunk=chunk):
+        values = np.zeros((1 + len(bias.KINDS), len(mentions), W.shape[1]))
+        for place, ranking in rankings:
+            values[place] += ranking.values(W, ("roc_auc",))[0] / seeds
+        blocks.append(values)
+    return np.concatenate(blocks, axis=-1)
+
+
+def _ranking(seen: Seen, s: int, k: int, known: np.ndarray) -> intervals.Ranking:
+    cell = seen.cell
+    return intervals.Ranking.build(cell.y[:, k], seen.ranks[s, :, k], cell.codes, cell.groups, known=known)
+
+
+def _value(draws: np.ndarray, alpha: float) -> dict[str, float]:
+    low, high = intervals.value_interval(draws, alpha=alpha)
+    return {"value": draws[0], "lo": low, "hi": high}
+
+
+def _summary(draws: np.ndarray, alpha: float) -> dict[str, Any]:
+    """Return Jigsaw's summary over the identities of draws (1 + KINDS, identities, 1 + resamples)."""
+    aucs = {kind: draws[1 + m] for m, kind in enumerate(bias.KINDS)}
+    total = bias.weighted_summary(draws[0, 0], aucs)
+    means = {kind: bias.power_mean(values[:, 0]) for kind, values in aucs.items()}
+    return {"identities": draws.shape[1], "overall": draws[0, 0, 0], **means, "summary": _value(total, alpha)}

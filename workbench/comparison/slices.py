@@ -1,0 +1,306 @@
+"""Where a model does worse: every score on one part of the test posts at a time, against the rest of them.
+
+A slice is one value of one column (`slicing`): posts in Spanish, of one community, under 40 characters, that mention an
+identity. All posts of the test set take part, also those a model cannot see, which it does not flag. Within a slice
+precision and average precision move with the share of harmful posts, so what is tested is recall and the false positive
+rate, the two that a threshold decides and that people of a slice notice.
+
+Intervals are those of a bootstrap over whole groups, all slices under the same draws; where every resample agrees (a
+rate of 0 or 1) it knows nothing, and Wilson's interval stands in, in differences by Newcombe's method (1998, Statistics
+in Medicine 17:873, method 10). p is Fisher's exact test, two-sided by doubling, on the counts inside and outside: means
+over seeds, divided by the design effect of groups (Rao & Scott 1992, Biometrics 48:577) and rounded. Holm's correction
+spans everything that is tested of one model. With fewer than `few` positives there is no p for recall and no interval
+for areas, with fewer negatives no p for the false positive rate; nor is tested what the rest is too small for.
+
+`fairlearn.metrics.MetricFrame` computes the same values and differences, and the tests hold these to it; its intervals
+resample posts, not groups, and it knows no unknown labels, so the numbers here are made by `metrics.intervals`.
+
+Open doubt: rounding of effective counts costs some power where they are small, and errs on either side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from workbench.comparison.facts import OTHER, STANDARD, UNKNOWN, banded
+from workbench.comparison.predictions import Run, Scores
+from workbench.comparison.resampled import Cell, Seen, each, weighted_counts
+from workbench.errors import WorkbenchError, unknown
+from workbench.metrics import intervals
+from workbench.metrics.classification import Confusion
+
+RATES = ("precision", "recall", "false_positive_rate")
+AREAS = ("average_precision", "roc_auc")
+TESTED = {"recall": 1, "false_positive_rate": 0}  # rate -> the truth of the posts that it is a share of
+MOST = 12  # values of one column; the smaller ones are put together
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One part of the test posts: the column, its value, and which posts (n,) have it."""
+
+    column: str
+    value: str
+    rows: np.ndarray
+
+
+def slices_of(scores: Scores, columns: Sequence[str] | None = None) -> Iterator[Slice]:
+    """Yield the slices of a test set by the named columns (default: the standard ones), the largest value first.
+
+    A column in which all posts are alike has no slices. Values beyond the MOST largest are put together as `other`,
+    posts of which nothing is said as `unknown`. Raises WorkbenchError for a named column that the scores do not hold.
+    """
+    there = [*scores.slices, *(["identity"] if scores.identities else [])]
+    for name in columns or ():
+        if name not in there:
+            raise WorkbenchError(
+                f"compare.slices: {unknown('column', name, there)}; a column of the corpus is kept by `keep`, "
+                "and in runs that score after that"
+            )
+    for name in STANDARD if columns is None else columns:
+        if name == "identity":
+            yield from (Slice(name, value, rows) for value, rows in _by_size(scores.identities))
+        elif name in scores.slices:
+            values = scores.slices[name]
+            values = banded(name, values)[0] if values.dtype.kind == "f" else values
+            found = {str(value): values == value for value in np.unique(values)}
+            if len(found) > 1:
+                yield from (Slice(name, value or UNKNOWN, rows) for value, rows in _folded(found))
+
+
+def _by_size(found: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    return sorted(found.items(), key=lambda item: (-item[1].sum(), item[0]))
+
+
+def _folded(found: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the MOST largest values, and all others as one; disjoint values."""
+    ordered = _by_size(found)
+    yield from ordered[:MOST]
+    if ordered[MOST:]:
+        yield f"{OTHER} ({len(ordered) - MOST})", np.any([rows for _, rows in ordered[MOST:]], axis=0)
+
+
+def sliced(runs: Sequence[Run], cell: Cell, settings: Any) -> list[dict]:
+    """Return a row per model, label and slice, the worst first, in one cell of all posts.
+
+    settings: `slices` (columns, None for the standard ones), `slice_resamples`, `alpha`, `few`.
+
+    Each row is {model, label, column, slice, n, positives, negatives, prevalence, few} and, per metric, {value, lo,
+    hi}; the tested rates also have {rest, delta (inside - rest), delta_lo, delta_hi, p, p_holm}. `gap` is by how much,
+    at least, the worse of the tested rates is worse than in the rest: the nearer bound of its difference, so that small
+    slices do not come first by chance, and rates that are not tested not at all. NaN where undefined.
+    """
+    parts = list(slices_of(runs[0].sets[cell.test], settings.slices))
+    if not parts:
+        return []
+    seen = [Seen(run, cell) for run in runs]
+    share = sum(part.rows.mean() for part in parts)
+    size = settings.slice_resamples * share * sum(one.ranks.size for one in seen)
+    found = list(chain(*each(partial(_of_model, parts=parts, settings=settings), seen, size)))
+    worst = [-math.inf if math.isnan(row["gap"]) else row["gap"] for row in found]
+    return [found[i] for i in sorted(range(len(found)), key=lambda i: -worst[i])]
+
+
+def _of_model(one: Seen, parts: Sequence[Slice], settings: Any) -> list[dict]:
+    """Return the rows of one model, as `sliced` has them."""
+    few, rows = settings.few, []
+    draws = _draws(one, parts, settings.slice_resamples, few)
+    for i, part in enumerate(parts):
+        for k, label in enumerate(one.run.labels):
+            row = _place(one.cell, part, k, few)
+            if row["n"]:
+                values = _values(one, part, k, {kind: made[i, :, k] for kind, made in draws.items()}, settings.alpha)
+                row = {"model": one.run.alias, "label": label, **row, **values}
+                _test(one, part, k, row, few)
+                row["gap"] = _gap(row)
+                rows.append(row)
+    _correct(rows)
+    return rows
+
+
+def _place(cell: Cell, part: Slice, k: int, few: int) -> dict[str, Any]:
+    """What a number stands on: how many posts of the slice have a known label, and how many hold it."""
+    known = part.rows & cell.known[:, k]
+    n, positives = int(known.sum()), int((known & cell.y[:, k]).sum())
+    share = positives / n if n else math.nan
+    counts = {"n": n, "positives": positives, "negatives": n - positives, "prevalence": share}
+    return {"column": part.column, "slice": part.value, **counts, "few": positives < few}
+
+
+# ------------------------------------------------------------------------------------------------------------ resamples
+
+
+def _draws(one: Seen, parts: Sequence[Slice], resamples: int, few: int) -> dict[str, np.ndarray]:
+    """Return kind ("inside", "rest", "areas") -> (parts, metrics, L, 1 + resamples), means over seeds.
+
+    The sample itself comes first; all parts and models are resampled by the same draws of groups.
+    """
+    cell, blocks = one.cell, {"inside": [], "rest": [], "areas": []}
+    counts = [_counts(one, part.rows) for part in parts]
+    ranked = [_rankings(one, part.rows, few) for part in parts]
+    chunk = int(np.clip(10_000_000 // max(cell.groups, 1), 16, _CHUNK))
+    for W in intervals.bootstrap_weights(cell.groups, resamples, seed=cell.seed, chunk=chunk):
+        inner = [np.ascontiguousarray(W[np.unique(cell.codes[part.rows])]) for part in parts]
+        whole = weighted_counts(one.counts, W)
+        inside = [weighted_counts(part, w) for part, w in zip(counts, inner, strict=True)]
+        first = not blocks["areas"]
+        blocks["inside"].append(np.stack([_rates(part) for part in inside]))
+        blocks["rest"].append(np.stack([_rates(whole - part) for part in inside]))
+        blocks["areas"].append(np.stack([_areas(part, w, first) for part, w in zip(ranked, inner, strict=True)]))
+    return {kind: np.concatenate(pieces, axis=-1) for kind, pieces in blocks.items()}
+
+
+def _counts(one: Seen, rows: np.ndarray) -> np.ndarray:
+    """Return counts (S, L, 4, groups of the slice) of a slice's posts."""
+    present, codes = np.unique(one.cell.codes[rows], return_inverse=True)
+    flagged, y, known = one.flagged[:, rows], one.cell.y[rows], one.cell.known[rows]
+    found = np.empty((*one.counts.shape[:3], len(present)))
+    for s, k in np.ndindex(found.shape[:2]):
+        found[s, k] = intervals.group_confusions(y[:, k], flagged[s, :, k], codes, len(present), known=known[:, k])
+    found[np.isnan(one.run.thresholds)] = np.nan
+    return found
+
+
+def _rankings(one: Seen, rows: np.ndarray, few: int) -> np.ndarray:
+    """Return (S, L) rankings of a slice's posts, None where a class is absent; those with few positives are marked."""
+    present, codes = np.unique(one.cell.codes[rows], return_inverse=True)
+    ranks, y, known = one.ranks[:, rows], one.cell.y[rows], one.cell.known[rows]
+    found = np.full(one.counts.shape[:2], None, dtype=object)
+    for s, k in np.ndindex(found.shape):
+        positives, negatives = (y[:, k] & known[:, k]).sum(), (~y[:, k] & known[:, k]).sum()
+        if one.ranked[k] and positives and negatives:
+            ranking = intervals.Ranking.build(y[:, k], ranks[s, :, k], codes, len(present), known=known[:, k])
+            found[s, k] = (ranking, positives >= few)
+    return found
+
+
+def _rates(counts: np.ndarray) -> np.ndarray:
+    """Return RATES (3, L, draws), means over seeds, from counts (4, S, L, draws)."""
+    found = Confusion(*np.where(np.abs(counts) < 1e-9, 0, counts))  # the rest is a difference: it may end beside 0
+    return np.stack([getattr(found, name).mean(axis=0) for name in RATES])
+
+
+def _areas(rankings: np.ndarray, W: np.ndarray, first: bool) -> np.ndarray:
+    """Return AREAS (2, L, draws), means over seeds; of a ranking with few positives the sample's own value alone.
+
+    first: whether the first column of W is the sample itself.
+    """
+    seeds, labels = rankings.shape
+    found = np.full((2, seeds, labels, W.shape[1]), np.nan)
+    for s, k in np.ndindex(seeds, labels):
+        if rankings[s, k] is not None:
+            ranking, enough = rankings[s, k]
+            told = slice(None) if enough else slice(int(first))
+            found[:, s, k, told] = ranking.values(W[:, told], AREAS)
+    return found.mean(axis=1)
+
+
+# ------------------------------------------------------------------------------------------------------- values, tests
+
+
+def _values(one: Seen, part: Slice, k: int, draws: dict[str, np.ndarray], alpha: float) -> dict[str, Any]:
+    """Return each metric's {value, lo, hi}, of the tested rates also their differences, from draws (metrics, draws)."""
+    found: dict[str, Any] = {}
+    for m, name in enumerate(AREAS):
+        low, high = intervals.value_interval(draws["areas"][m], alpha=alpha)
+        found[name] = {"value": draws["areas"][m, 0], "lo": low, "hi": high}
+    of = one.cell.known[:, k]
+    for m, name in enumerate(RATES):
+        inside, rest = draws["inside"][m], draws["rest"][m]
+        whole = [_denominator(one, side & of, k, name) for side in (part.rows, ~part.rows)]
+        a, b = (_interval(side, n, alpha) for side, n in zip((inside, rest), whole, strict=True))
+        found[name] = {"value": inside[0], "lo": a[0], "hi": a[1]}
+        if name in TESTED:
+            delta = inside - rest
+            low, high = intervals.difference_interval(inside, rest, alpha=alpha)
+            if _constant(inside) or _constant(rest):
+                low, high = _newcombe(inside[0], a, rest[0], b)
+            if math.isnan(delta[0]):
+                low = high = math.nan
+            found[name] |= {"rest": rest[0], "delta": delta[0], "delta_lo": low, "delta_hi": high}
+    return found
+
+
+def _denominator(one: Seen, rows: np.ndarray, k: int, name: str) -> float:
+    """How many posts a rate is a share of; of precision, the mean over seeds."""
+    if name == "precision":
+        return float(one.flagged[:, rows, k].sum(axis=1).mean())
+    return float((one.cell.y[rows, k] == bool(TESTED[name])).sum())
+
+
+def _constant(draws: np.ndarray) -> bool:
+    defined = draws[~np.isnan(draws)]
+    return len(defined) > 0 and bool(np.ptp(defined) < 1e-12)
+
+
+def _interval(draws: np.ndarray, n: float, alpha: float) -> tuple[float, float]:
+    """Return the interval of a rate, Wilson's of n posts where all resamples agree; NaN where it is undefined."""
+    if _constant(draws) and not math.isnan(draws[0]):
+        return intervals.wilson(draws[0] * n, n, alpha)
+    return intervals.value_interval(draws, alpha=alpha, share=True)
+
+
+def _newcombe(a: float, bounds_a: tuple[float, float], b: float, bounds_b: tuple[float, float]) -> tuple[float, float]:
+    """Return the interval of a - b from an interval of each."""
+    delta = a - b
+    return (
+        delta - math.hypot(a - bounds_a[0], bounds_b[1] - b),
+        delta + math.hypot(bounds_a[1] - a, b - bounds_b[0]),
+    )
+
+
+def _test(one: Seen, part: Slice, k: int, row: dict[str, Any], few: int) -> None:
+    """Give the tested rates of a row their p, NaN where there are too few posts or no threshold."""
+    cell = one.cell
+    for name, truth in TESTED.items():
+        of = cell.known[:, k] & (cell.y[:, k] == bool(truth))
+        inside = part.rows[of]
+        sizes = int(inside.sum()), int((~inside).sum())
+        row[name]["p"] = math.nan
+        if min(sizes) >= few and not np.isnan(one.run.thresholds[:, k]).any():
+            flagged = one.flagged[:, of, k].mean(axis=0)
+            row[name]["p"] = difference_p(flagged, inside, cell.codes[of], len(one.run.seeds))
+
+
+def _gap(row: dict[str, Any]) -> float:
+    """Return by how much, at least, the worse of a row's tested rates is worse than in the rest; NaN without a test."""
+    losses = {"recall": -row["recall"]["delta_hi"], "false_positive_rate": row["false_positive_rate"]["delta_lo"]}
+    return max((loss for name, loss in losses.items() if not math.isnan(row[name]["p"])), default=math.nan)
+
+
+def difference_p(flagged: np.ndarray, inside: np.ndarray, codes: np.ndarray, seeds: int = 1) -> float:
+    """Return the two-sided p of "posts inside are flagged as often as the others", n posts in groups.
+
+    flagged (n,): the share of seeds that flag a post; inside (n,) bool; codes (n,): the group of each. Source: Fisher's
+    exact test by doubling the smaller tail, on counts divided by the design effect: the variance of the flags summed
+    by group over that of as many independent posts under one seed. Groups raise it, the mean over seeds lowers it, by
+    no more than their number.
+
+    >>> round(difference_p(np.array([1, 1, 1, 0, 0, 0.0]), np.array([1, 1, 1, 0, 0, 0], bool), np.arange(6)), 3)
+    0.1
+    """
+    share = float(flagged.mean())
+    together = float((np.bincount(codes, weights=flagged - share) ** 2).sum())
+    single = len(flagged) * share * (1 - share)  # the same, of independent posts under one seed
+    effect = max(together / single, 1 / seeds) if single > 0 else 1.0
+    n, m = (max(round(float(side.sum()) / effect), 1) for side in (inside, ~inside))
+    hits, others = (round(float(flagged[side].sum()) / effect) for side in (inside, ~inside))
+    hits, others = min(hits, n), min(others, m)
+    law = stats.hypergeom(n + m, hits + others, n)
+    return float(min(1.0, 2 * min(law.cdf(hits), law.sf(hits - 1))))
+
+
+def _correct(rows: list[dict[str, Any]]) -> None:
+    """Give all tested rates of one model their corrected p."""
+    tested = [row[name] for row in rows for name in TESTED]
+    for one, p in zip(tested, intervals.holm([one["p"] for one in tested]), strict=True):
+        one["p_holm"] = p

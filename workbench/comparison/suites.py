@@ -1,0 +1,160 @@
+"""Functional tests: how often a model decides rightly, one kind of case at a time.
+
+A suite is a set of cases, each written for one *functionality* (negation, counter-speech, a reclaimed slur ...) with
+a decision that is right beyond doubt (*gold*). A single number over a suite says how its author mixed it, so the
+harmful and the harmless half always stand apart. Cases that differ by one small edit share a *case* id; a model
+understands the edit only where it is right about all of them.
+
+Source: Röttger et al. 2021, HateCheck, https://aclanthology.org/2021.acl-long.4 (functionalities, halves, targets);
+Gardner et al. 2020, https://aclanthology.org/2020.findings-emnlp.117 (contrast sets and their consistency).
+Open doubt: Wilson's interval takes cases as independent; cases that were made from one template are not quite, so the
+intervals of functionalities with few templates are too narrow for a claim about other templates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench.comparison import suites
+from workbench.comparison.predictions import Run, Scores
+from workbench.errors import WorkbenchError
+from workbench.metrics.intervals import wilson
+
+FACTS = {
+    "functionality": ("functionality",),
+    "target": ("target", "target_ident"),
+    "case": ("case",),
+    "label": ("label",),
+    "note": ("note",),
+}
+"""What is known of a case -> the columns of `meta` that may tell it; without a functionality there is no suite.
+
+`label` is the label that a case is about, where its suite has cases of several; `note` is a word for the reader.
+"""
+HALVES = ("harmful", "harmless")
+ALL = "all"
+
+
+def facts(posts: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Return what a corpus tells of its cases, by the names of FACTS, as strings; empty where it is no suite."""
+    if "meta" not in posts.column_names or not pa.types.is_struct(posts.schema.field("meta").type):
+        return {}
+    there = {field.name for field in posts.schema.field("meta").type}
+    found = {}
+    for name, columns in FACTS.items():
+        column = next((one for one in columns if one in there), None)
+        if column is not None:
+            found[name] = pc.cast(pc.struct_field(posts["meta"], column), pa.string())
+    return found if "functionality" in found else {}
+
+
+def measure(
+    gold: Any,
+    flagged: Any,
+    functionality: Sequence[str],
+    *,
+    target: Sequence[str] | None = None,
+    case: Sequence[str] | None = None,
+    note: Sequence[str] | None = None,
+    alpha: float = 0.05,
+    few: int = 20,
+) -> dict[str, Any]:
+    """Return how often decisions are right: by half, by functionality, by target, and over whole contrast sets.
+
+    gold (n,): whether a case is harmful; flagged (n,) or (S, n): whether a model says so, S seeds of which the mean
+    counts; functionality, target, case, note (n,) strings, "" where there is none. Every row has `name`, `gold` (a half
+    or "all"), `n`, `right`, `value` with Wilson's interval `lo`, `hi`, and `few`; functionalities keep the suite's
+    order. `contrast` is the row of case ids with two or more cases, right where all of them are; None without any.
+    Raises WorkbenchError where the arrays do not have the same length.
+
+    >>> found = measure([1, 1, 0], [1, 0, 0], ["threat", "threat", "negation"])
+    >>> [(row["name"], row["gold"], row["n"], row["value"]) for row in found["functionalities"]]
+    [('threat', 'harmful', 2, 0.5), ('negation', 'harmless', 1, 1.0)]
+    """
+    gold, flagged = np.asarray(gold, dtype=bool), np.atleast_2d(np.asarray(flagged, dtype=bool))
+    given = {"flagged": flagged[0], "functionality": functionality, "target": target, "case": case, "note": note}
+    for name, values in given.items():
+        if values is not None and len(values) != len(gold):
+            raise WorkbenchError(f"a suite has {len(gold)} cases, but {name} tells of {len(values)}; give one a case")
+    right = flagged == gold
+    share, half = right.mean(axis=0), np.where(gold, *HALVES)
+    rules = {"alpha": alpha, "few": few}
+    both = [_row(ALL, ALL, share, **rules)]
+    found = {
+        "halves": [_row(name, name, share[half == name], **rules) for name in HALVES] + both,
+        "functionalities": _rows(functionality, half, share, **rules),
+        "targets": [] if target is None else _rows(target, half, share, **rules),
+        "contrast": None if case is None else _contrast(np.asarray(case), right, **rules),
+    }
+    if note is not None:
+        said = dict(zip(functionality, note, strict=True))
+        found["functionalities"] = [row | {"note": said[row["name"]]} for row in found["functionalities"]]
+    return found
+
+
+def _rows(names: Sequence[str], half: np.ndarray, share: np.ndarray, **rules: Any) -> list[dict[str, Any]]:
+    """One row per name and half, in the order in which they first come; "" is no name."""
+    names = np.asarray(names)
+    pairs = [pair for pair in dict.fromkeys(zip(names.tolist(), half.tolist(), strict=True)) if pair[0]]
+    return [_row(name, side, share[(names == name) & (half == side)], **rules) for name, side in pairs]
+
+
+def _contrast(case: np.ndarray, right: np.ndarray, **rules: Any) -> dict[str, Any] | None:
+    """How many contrast sets are right as a whole: `right` (S, n), case (n,)."""
+    names, codes, counts = np.unique(case, return_inverse=True, return_counts=True)
+    sets = (counts > 1) & (names != "")
+    if not sets.any():
+        return None
+    wrong = np.stack([np.bincount(codes, weights=~one, minlength=len(names)) for one in right])
+    return _row("contrast sets", ALL, (wrong[:, sets] == 0).mean(axis=0), **rules)
+
+
+def _row(name: str, gold: str, share: np.ndarray, *, alpha: float, few: int) -> dict[str, Any]:
+    """The mean of shares (n,) with Wilson's interval; NaN without a case."""
+    n, right = len(share), float(share.sum())
+    lo, hi = wilson(right, n, alpha)
+    value = right / n if n else np.nan
+    lo, hi = min(lo, value), max(hi, value)  # at 0 and 1 rounding puts the bound a hair inside
+    return {"name": name, "gold": gold, "n": n, "right": right, "value": value, "lo": lo, "hi": hi, "few": n < few}
+
+
+OWN = "each case's own"
+
+
+def tested(runs: Sequence[Run], tests: Sequence[str], *, alpha: float, few: int) -> list[dict[str, Any]]:
+    """Return, per suite among `tests`, label and model, what `suites.measure` says at the model's own thresholds.
+
+    Where a suite says which label each case is about, a model is asked for that one and `label` is OWN; else each label
+    known in it is a suite of its own. A case that a model cannot see is not flagged; `unseen` counts them.
+    """
+    found = []
+    for test in tests:
+        scores = runs[0].sets[test]
+        for label, rows, columns in _asked(scores, runs[0].labels):
+            told = {name: values[rows] for name, values in scores.suite.items() if name != "label"}
+            gold = scores.y[rows, columns]
+            for run in runs:
+                prob = run.sets[test].prob[:, rows, columns]  # (S, cases)
+                flagged = prob >= run.thresholds[:, columns]  # NaN, on either side, flags nothing
+                measured = suites.measure(gold, flagged, **told, alpha=alpha, few=few)
+                unseen = int(np.isnan(prob[0]).sum())
+                found.append({"test": test, "label": label, "model": run.alias, "unseen": unseen, **measured})
+    return found
+
+
+def _asked(scores: Scores, labels: Sequence[str]) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """Return (name of the label, rows (m,), the column of the label for each (m,)) of every suite in a test set."""
+    if not scores.suite:
+        return []
+    cases = scores.suite["functionality"] != ""
+    if "label" in scores.suite:
+        columns = np.array([labels.index(one) if one in labels else -1 for one in scores.suite["label"]])
+        rows = np.flatnonzero(cases & (columns >= 0) & scores.known[np.arange(len(columns)), columns])
+        return [(OWN, rows, columns[rows])] if len(rows) else []
+    each = [(label, np.flatnonzero(cases & scores.known[:, k]), k) for k, label in enumerate(labels)]
+    return [(label, rows, np.full(len(rows), k)) for label, rows, k in each if len(rows)]

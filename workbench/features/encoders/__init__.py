@@ -1,0 +1,1 @@
+"""Encoders: content to vectors of one space, by name; each family of models in a module of its own."""

@@ -1,0 +1,156 @@
+"""Pictures and clips as the encoder's input: every reading or frame, fitted to the size of the checkpoint.
+
+The fit is the checkpoint's own (`preprocess_cfg`): `shortest` (scale the shorter side, keep the centre), `longest`
+(scale the longer side, pad) or `squash`. Most CLIP checkpoints say `shortest`, which loses the edges of a picture,
+where memes have their words; in practice another fit is another checkpoint, so theirs is kept, is part of the
+fingerprint, and a note says where the encoder saw less than half of a picture.
+
+Source: open_clip 3.3.0, `transform.py`; the resize is torch's antialiased uint8 kernel, which differs from Pillow's by
+at most one grey level (two where it enlarges) and is several times faster. A strip, scaled by its short side, stays
+small because decoding refuses pictures that are much longer than wide (`ImageOptions.max_ratio`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate, pad
+
+from workbench.errors import WorkbenchError
+from workbench.features.blocks import Passing
+from workbench.preprocessing.image import decoding as image
+from workbench.preprocessing.image.decoding import ImageOptions
+from workbench.preprocessing.video import reader
+from workbench.preprocessing.video.reader import VideoOptions
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """The readings of a picture or the frames of a clip `(k, 3, height, width)` uint8, or none and the reason."""
+
+    readings: torch.Tensor | None
+    reason: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a picture of any size becomes the encoder's input; sizes are (height, width) in pixels, values 0 to 255."""
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    resize_mode: str = "shortest"
+    interpolation: str = "bicubic"
+    fill_color: int = 0
+    options: ImageOptions = image.DEFAULT
+    clips: VideoOptions = reader.DEFAULT
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Fit:
+        """Return the fit that open_clip's `preprocess_cfg` describes."""
+        size, mean, std = settings["size"], settings["mean"], settings["std"]
+        return cls(
+            size=(size, size) if isinstance(size, int) else tuple(size),
+            mean=tuple(mean) if isinstance(mean, list | tuple) else (mean,) * 3,
+            std=tuple(std) if isinstance(std, list | tuple) else (std,) * 3,
+            resize_mode=settings.get("resize_mode") or "shortest",
+            interpolation="bilinear" if settings.get("interpolation") == "bilinear" else "bicubic",
+            fill_color=settings.get("fill_color") or 0,
+        )
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Everything the values of a picture depend on."""
+        fit = {key: value for key, value in asdict(self).items() if key != "clips"}
+        decoding = {"options": self.options.model_dump(mode="json"), "decoding": image.RECIPE}
+        return fit | decoding | {"resize": "torch uint8 antialias"}
+
+    @property
+    def clip_recipe(self) -> dict[str, Any]:
+        """What the values of a clip depend on beyond the fit."""
+        return {"options": self.clips.recipe, "decoding": reader.RECIPE}
+
+    def read(self, data: bytes) -> Sheet:
+        """Decode one picture file and fit each of its readings; what cannot be read has its reason."""
+        try:
+            picture = image.decode(data, self.options)
+        except MemoryError:
+            return Sheet(None, Passing("not enough memory to decode the picture"))
+        except Exception as error:  # one picture must not end a run over a million
+            return Sheet(None, Passing(f"decoding the picture failed: {type(error).__name__}"))
+        if not picture.readings:
+            return Sheet(None, picture.reason or "the picture has nothing to read")
+        return self._sheet("picture", picture.readings, picture.notes)
+
+    def read_clip(self, data: bytes) -> Sheet:
+        """Decode one clip and fit each of its frames; what cannot be read has its reason."""
+        try:
+            clip = reader.decode(data, self.clips)
+        except MemoryError:
+            return Sheet(None, Passing("not enough memory to decode the clip"))
+        except WorkbenchError:  # no decoder is installed: that is not the clip's fault
+            raise
+        except Exception as error:  # likewise
+            return Sheet(None, Passing(f"decoding the clip failed: {type(error).__name__}"))
+        if not clip.frames:
+            reason = clip.reason or "the clip has nothing to read"
+            return Sheet(None, Passing(reason) if clip.passing else reason)
+        return self._sheet("clip", clip.frames, clip.notes, clip.passing)
+
+    def _sheet(self, what: str, readings: Sequence[np.ndarray], notes: Sequence[str], passing: bool = False) -> Sheet:
+        """Fit what was decoded; a note that may pass keeps the item out of the store."""
+        said = list(notes)
+        seen = self.seen(*readings[0].shape[:2])
+        if seen < 0.5:
+            said.append(f"the encoder saw the middle {seen:.0%} of the {what}")
+        note = "; ".join(said) or None
+        if passing:
+            note = Passing(note or f"part of the {what} may be missing")
+        return Sheet(torch.stack([self(reading) for reading in readings]), None, note)
+
+    def seen(self, height: int, width: int) -> float:
+        """Return the share of a picture's area that reaches the encoder, 0 to 1."""
+        if self.resize_mode != "shortest":
+            return 1.0
+        ratio = (width / height) / (self.size[1] / self.size[0])
+        return min(ratio, 1 / ratio)
+
+    def __call__(self, reading: np.ndarray) -> torch.Tensor:
+        """Return one reading `(h, w, 3)` uint8 as `(3, height, width)` uint8."""
+        # torch warns about arrays that it could write to but must not
+        pixels = torch.from_numpy(np.require(reading, np.uint8, ["C", "W"])).permute(2, 0, 1)[None]
+        target = self._target(*reading.shape[:2])
+        if target != tuple(pixels.shape[2:]):
+            # open_clip forgets the interpolation for `shortest` with a size that is not square
+            always_bicubic = self.resize_mode == "shortest" and self.size[0] != self.size[1]
+            mode = "bicubic" if always_bicubic else self.interpolation
+            pixels = interpolate(pixels, size=target, mode=mode, antialias=True)
+        return _centre(pixels[0], self.size, self.fill_color)
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        """The size after scaling and before cropping or padding, with open_clip's own rounding."""
+        if self.resize_mode == "squash":
+            return self.size
+        ratios = height / self.size[0], width / self.size[1]
+        if self.resize_mode == "longest":
+            return max(1, round(height / max(ratios))), max(1, round(width / max(ratios)))
+        if self.size[0] != self.size[1]:
+            return round(height / min(ratios)), round(width / min(ratios))
+        side, long, short = self.size[0], max(height, width), min(height, width)
+        other = int(side * long / short)
+        return (side, other) if height <= width else (other, side)
+
+
+def _centre(pixels: torch.Tensor, size: tuple[int, int], fill: int) -> torch.Tensor:
+    """Crop `(3, h, w)` around its centre, or pad it, to `size`."""
+    short = [max(0, want - have) for want, have in zip(size, pixels.shape[1:], strict=True)]
+    if any(short):
+        top, left = short[0] // 2, short[1] // 2
+        pixels = pad(pixels, (left, short[1] - left, top, short[0] - top), value=fill)
+    top, left = (round((have - want) / 2.0) for want, have in zip(size, pixels.shape[1:], strict=True))
+    return pixels[:, top : top + size[0], left : left + size[1]]

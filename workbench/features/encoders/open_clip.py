@@ -1,0 +1,318 @@
+"""Encoders: texts, pictures and clips to vectors of one space, by any open_clip model.
+
+`load_encoder` gives one object that holds the model together with its preprocessing (they are one thing) and a
+fingerprint over both. Vectors are the projected embeddings, L2-normalised as CLIP's training and everybody's cosine
+similarities have them, then rounded to float16: every door sees the same numbers, stored or fresh.
+
+The number format is `device.dtype`'s: float32 on a CPU, bfloat16 autocast on CUDA where the hardware has it. A vector
+depends on its neighbours in the batch only by float32 rounding (about 1e-7), which can move a float16 value by its last
+bit. Where a GPU has no room for even one item, the CPU computes it, and the note on the item keeps it out of the store.
+
+Source: open_clip 3.3.0, `model.py` and `factory.py`; the short forward is exact because a causal tower that is read at
+its end-of-text token never looks at what follows. Open doubt: towers from transformers outside open_clip
+are not loaded.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from workbench import device as devices
+from workbench.errors import WorkbenchError
+from workbench.features.blocks import Blocks, Passing
+from workbench.features.encoders import loading, patches, timm
+from workbench.features.encoders.forward import threads
+from workbench.features.encoders.forward.towers import FullError, Towers
+from workbench.features.encoders.forward.transform import Fit, Sheet
+from workbench.features.encoders.forward.windows import Tokens, Windows
+from workbench.features.encoders.names import TIMM, clip_options, encoder_files
+
+if TYPE_CHECKING:
+    from workbench.features.encoders.trainable import Tunable
+
+log = logging.getLogger(__name__)
+VERSION = 1  # part of every fingerprint: raise it when the code here changes what comes out
+TEXT_CHUNK = 8192  # texts, and as many characters as 500 each, that are tokenized and sorted together
+AHEAD = {"image": 64, "video": 24}  # items decoded ahead of the model; a resized picture takes 150 kB at 224 pixels
+Report = Callable[[int], None]
+
+
+class Encoder:
+    """One model with its preprocessing on one device; make it with `load_encoder`.
+
+    Attributes:
+        name: what it was asked for by.
+        dim: length of a vector, the same for all modalities.
+        weights: 64 hex digits over the weights and the configuration alone.
+        fingerprint: 64 hex digits over weights, configuration, recipes and number format; whatever changes a vector
+            changes it, and nothing else does (not the name, not the device, not the batch size).
+        dtype: the number format that the towers compute in.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        tokens: Tokens | None,
+        config: dict[str, Any],
+        where: torch.device,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        self.name, self.device, self.dtype = name, where, dtype or devices.dtype(where)
+        self.tokens, self.dim = tokens, int(config["embed_dim"])
+        self.fit = replace(self._fit(model, config), clips=clip_options(name))
+        self.weights = weights_digest(model, config)
+        self.model, self.config = model, config
+        self._settle()
+
+    @staticmethod
+    def _fit(model: nn.Module, config: dict[str, Any]) -> Fit:
+        """Return how pictures are made to fit the model."""
+        return Fit.of(model.visual.preprocess_cfg)
+
+    def _settle(self) -> None:
+        """Name what is made of the parts, and bring the model to its device."""
+        said = json.dumps([self.weights, self.recipe], sort_keys=True)
+        self.fingerprint = hashlib.sha256(said.encode()).hexdigest()
+        self.towers = Towers(self.model, self.tokens, self.fit, self.device, self.dtype)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the vectors depend on beside the weights and the model's configuration."""
+        return {
+            "version": VERSION,
+            "text": self.tokens.recipe,
+            "image": self.fit.recipe,
+            "video": self.fit.clip_recipe,
+            "dtype": str(self.dtype),
+            "values": "L2-normalised, float16",
+        }
+
+    def encode_text(self, texts: Sequence[str | None], report: Report | None = None) -> Blocks:
+        """Return a row for each window of a text and then of its other readings; k = 0 for None, "" and white space.
+
+        `report`, here and below, is called with the number of items done so far.
+        """
+
+        def encode(encoder: Encoder) -> Blocks:
+            parts, done = [], 0
+            for chunk in _chunks(texts):
+                parts.append(encoder._texts(chunk, done, report))
+                done += len(chunk)
+            return Blocks.join(parts, self.dim)
+
+        return self._with_room(encode)
+
+    def text_kinds(self, text: str) -> list[str | None]:
+        """Return, for each row that `encode_text` gives a text, which reading it is of; None: as it stands."""
+        return self.tokens.windows([text]).kinds
+
+    def encode_image(self, pictures: Sequence[bytes | None], report: Report | None = None) -> Blocks:
+        """Return one row per reading of each picture file; k = 0 for None, NaN and a reason for the unreadable."""
+        return self._with_room(lambda encoder: encoder._sights("image", encoder.fit.read, pictures, report))
+
+    def encode_video(self, clips: Sequence[bytes | None], report: Report | None = None) -> Blocks:
+        """Return one row per frame of each clip, in time order; k = 0 for None, NaN and a reason for the unreadable."""
+        return self._with_room(lambda encoder: encoder._sights("video", encoder.fit.read_clip, clips, report))
+
+    @cached_property
+    def pieces(self) -> PieceEncoder:
+        """The encoder whose vectors hold the patches of a picture and the tokens of a text (see `pieces`).
+
+        Raises WorkbenchError where the towers do not give them.
+        """
+        return PieceEncoder(self)
+
+    def tunable(self) -> Tunable:
+        """Return a copy of the encoder whose weights can be trained."""
+        from workbench.features.encoders.trainable import Tunable
+
+        return Tunable(self)
+
+    def _texts(self, texts: Sequence[str | None], before: int, report: Report | None) -> Blocks:
+        windows: Windows = self.tokens.windows(texts)
+        values, done = np.empty((len(windows.rows), self.dim), dtype=np.float16), 0
+        order, vectors = [], []
+        for rows, batch in self.towers.texts(windows.rows):
+            order.append(rows)
+            vectors.append(batch)
+            done += len(rows)
+            if report is not None:  # windows stand for texts here: they are finished in the order of their length
+                report(before + len(texts) * done // len(windows.rows))
+        if vectors:
+            values[np.concatenate(order)] = torch.cat(vectors).cpu().numpy()
+        return _blocks(values, windows.counts, windows.reasons, windows.notes)
+
+    def _sights(
+        self, modality: str, read: Callable[[bytes], Sheet], items: Sequence[bytes | None], report: Report | None
+    ) -> Blocks:
+        """Return the blocks of pictures or clips; threads decode ahead while the model works."""
+        counts, reasons, notes, vectors = [], [], [], []
+
+        def readings() -> Iterator[torch.Tensor]:
+            def sheet(data: bytes | None) -> Sheet:
+                return Sheet(None) if data is None else read(data)
+
+            for found in threads.in_order(threads.cores(), sheet, items, AHEAD[modality]):
+                counts.append(0 if found.readings is None else len(found.readings))
+                reasons.append(found.reason)
+                notes.append(found.note)
+                yield from [] if found.readings is None else found.readings
+
+        done = 0
+        for batch in self.towers.pictures(readings()):
+            vectors.append(batch)
+            done += len(batch)
+            if report is not None:
+                report(int(np.searchsorted(np.cumsum(counts), done, side="right")))
+        if report is not None and items:
+            report(len(items))
+        values = torch.cat(vectors).cpu().numpy() if vectors else np.empty((0, self.dim), np.float16)
+        return _blocks(values, counts, reasons, notes)
+
+    def _with_room(self, encode: Callable[[Encoder], Blocks]) -> Blocks:
+        """Encode here, or on the CPU where the device has no room for one item; then nothing of it is stored."""
+        try:
+            return encode(self)
+        except FullError:
+            if self.device.type == "cpu":
+                raise WorkbenchError(
+                    f"encoder {self.name!r} does not fit in the memory of {self.device}; take a smaller one"
+                ) from None
+        said = f"computed on the CPU, for one item of {self.name!r} does not fit in the memory of {self.device}"
+        log.warning(said)
+        blocks = encode(self._spare)
+        notes = [Passing(f"{note}; {said}" if note else said) for note in blocks.notes]
+        return Blocks(blocks.values, blocks.offsets, blocks.reasons, notes)
+
+    @cached_property
+    def _spare(self) -> Encoder:
+        """The same encoder on the CPU."""
+        model = copy.deepcopy(self.model)
+        return type(self)(self.name, model.to("cpu"), self.tokens, self.config, torch.device("cpu"), torch.float32)
+
+
+class Backbone(Encoder):
+    """A network of timm's that reads pictures, and clips frame by frame, but no text; its vectors are pooled features.
+
+    Attributes as for `Encoder`; they hold the configuration of timm's preprocessing (`timm.data`) in place of CLIP's.
+    """
+
+    @staticmethod
+    def _fit(model: nn.Module, config: dict[str, Any]) -> Fit:
+        """Return how pictures are made to fit the model."""
+        return timm.fit(config["data"])
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the vectors depend on beside the weights and the model's configuration."""
+        sight = {"image": self.fit.recipe, "video": self.fit.clip_recipe}
+        return {"version": VERSION, **sight, "dtype": str(self.dtype), "values": "L2-normalised, float16"}
+
+    def encode_text(self, texts: Sequence[str | None], report: Report | None = None) -> Blocks:
+        """Raise WorkbenchError: it has no tower for texts."""
+        raise WorkbenchError(f"encoder {self.name!r} reads pictures and clips only; name a CLIP for texts")
+
+
+class PieceEncoder(Encoder):
+    """The encoder whose vector has all slots of a content; it shares the weights of the one that it was made from.
+
+    Attributes:
+        width: the length of one slot; `dim` is that of all slots.
+    """
+
+    def __init__(self, whole: Encoder) -> None:
+        patches.check(whole.name, whole.towers)
+        self.__dict__.update({key: value for key, value in whole.__dict__.items() if key not in ("pieces", "_spare")})
+        self.whole, self.width, self.dim = whole, whole.dim, whole.dim * patches.SLOTS
+        self.fingerprint = hashlib.sha256(f"{whole.fingerprint} {patches.RECIPE}".encode()).hexdigest()
+        self.towers = patches.PieceTowers(whole.model, whole.tokens, whole.fit, whole.device, whole.dtype)
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """What the vectors depend on beside the weights and the model's configuration."""
+        return {**self.whole.recipe, "pieces": patches.RECIPE}
+
+    @cached_property
+    def _spare(self) -> Encoder:
+        return PieceEncoder(self.whole._spare)
+
+
+def load_encoder(name: str, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Encoder:
+    """Return the encoder of that name on a device, loaded once in this process while its files stay as they are.
+
+    Names: `tiny`; a folder in open_clip's `local-dir:` layout; `ViT-B-32@openai` (a tag of open_clip's, fetched where
+    there is a network), `ViT-B-32@weights.safetensors` (a file) or `ViT-B-32@random`; `hf-hub:organisation/repository`
+    with or without `@revision`; `timm:` and a backbone (see `names`). A name without weights is refused: a result from
+    random weights must be asked for.
+
+    `dtype` is the number format, by default what `device.dtype` says. A GPU without room for the model leaves the CPU.
+    Raises WorkbenchError for an unknown name, missing or unusable weights, and a hub that cannot be reached.
+    """
+    where = torch.device(device)
+    files = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in encoder_files(name))
+    with _LOADING:
+        return _load(name, str(where), dtype or devices.dtype(where), files)
+
+
+_LOADING = threading.Lock()
+
+
+@lru_cache(maxsize=4)
+def _load(name: str, where: str, dtype: torch.dtype, _files: tuple) -> Encoder:
+    if name.startswith(TIMM):
+        kind, parts = Backbone, timm.load(name)
+    else:
+        kind, parts = Encoder, loading.load(name)
+    try:
+        return kind(name, *parts, torch.device(where), dtype)
+    except torch.OutOfMemoryError:
+        log.warning("encoder %r does not fit in the memory of %s; the CPU computes", name, where)
+        return kind(name, *parts, torch.device("cpu"))
+
+
+def weights_digest(model: nn.Module, config: dict[str, Any]) -> str:
+    """Return sha256 over the configuration and the weights by name, shape, type and content."""
+    digest = hashlib.sha256(json.dumps([type(model).__name__, config], sort_keys=True).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _blocks(values: np.ndarray, counts: list[int], reasons: list[str | None], notes: list[str | None]) -> Blocks:
+    """Return blocks in which an item with a value that is no number counts as unread: the model failed on it."""
+    finite = np.isfinite(values).all(axis=1)
+    if finite.all():
+        return Blocks.build(values, counts, reasons, notes)
+    owners = np.repeat(np.arange(len(counts)), counts)
+    broken = np.zeros(len(counts), dtype=bool)
+    broken[owners[~finite]] = True
+    failed = Passing("the encoder gave no finite values")
+    reasons = [failed if bad else reason for bad, reason in zip(broken, reasons, strict=True)]
+    return Blocks.build(values[~broken[owners]], np.where(broken, 0, counts), reasons, notes)
+
+
+def _chunks(texts: Sequence[str | None]) -> Iterator[Sequence[str | None]]:
+    """Split texts by number and by characters, so that a corpus of essays needs no more memory than one of remarks."""
+    start, characters = 0, 0
+    for i, text in enumerate(texts):
+        size = len(text) if text else 0
+        if i - start == TEXT_CHUNK or (i > start and characters + size > 500 * TEXT_CHUNK):
+            yield texts[start:i]
+            start, characters = i, 0
+        characters += size
+    if start < len(texts):
+        yield texts[start:]

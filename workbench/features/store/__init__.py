@@ -1,0 +1,314 @@
+"""The feature store: every content goes through an encoder once, whatever asks for it and however often.
+
+A content is found by what it is (sha256 of its modality and raw bytes) and by what made its vectors (the encoder's
+fingerprint). Two tiers: memory (a bounded dict), and a folder of shards that all processes share. Several processes
+that need the same contents take turns, block by block, and find each other's results; nothing is computed twice.
+
+What cannot be decoded is stored with its reason, because it never will be. What failed for a reason that may pass
+(`Passing`: memory, time, a missing file) is returned and never stored. Where the folder cannot be written (read-only,
+full) the store says so once, goes on reading it, and keeps what it computes in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench import device as devices
+from workbench.features.blocks import Blocks, Passing, collect
+from workbench.features.encoders.names import TRANSFORMER
+from workbench.features.store.disk import Shards
+from workbench.features.store.items import Clips, Contents, Pictures, Texts, chunks, unique
+from workbench.schema import ROOT
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    import torch
+
+    from workbench.features.encoders.open_clip import Encoder
+
+log = logging.getLogger(__name__)
+FOLDER = ROOT / "data" / "cache" / "features"
+BLOCK_SECONDS = 15.0  # a kill loses at most so much work, and another process waits at most so long
+BLOCK_ITEMS = 16_384
+SMALL = 4096  # larger reads come from the mapped files as fast as from memory, so they are not kept there as well
+TIERS = ("memory", "disk", "computed", "repeated")
+Progress = Callable[[int, int, str], None]
+
+
+class FeatureStore:
+    """Vectors of texts, pictures and clips by encoder name, from memory, from `folder`, or computed.
+
+    Args:
+        folder: where the shards are; None keeps everything in memory.
+        device: where encoders compute; None takes the best that is there.
+        memory_mb: bound of the memory tier in MiB; what was used longest ago goes first.
+        load: `(name, device) -> Encoder`, for tests; the default is `load_by_name`.
+        progress: called with (done, total, what) while an encoder works; for clips too, which take longest.
+    """
+
+    def __init__(
+        self,
+        folder: Path | str | None = FOLDER,
+        device: torch.device | str | None = None,
+        *,
+        memory_mb: float = 512,
+        load: Callable[[str, Any], Encoder] | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self.progress = progress
+        self._device, self._load = device, load
+        self._memory = Memory(int(memory_mb * 2**20))
+        self._shards: dict[str, Shards] = {}
+        self._guard = threading.RLock()
+        self._writable = True
+        self._reported: tuple[int, int, str] | None = None
+        self._hits: dict[str, dict[str, int]] = {}
+
+    @property
+    def hits(self) -> dict[str, int]:
+        """How many contents came from `memory`, from `disk`, were `computed`, or were `repeated` within one call."""
+        return {tier: sum(hits[tier] for hits in self._hits.values()) for tier in TIERS}
+
+    @property
+    def hits_by_modality(self) -> dict[str, dict[str, int]]:
+        """The same for each modality that was asked for."""
+        return {modality: dict(hits) for modality, hits in self._hits.items()}
+
+    @property
+    def device(self) -> torch.device | str:
+        """Where encoders compute."""
+        if self._device is None:
+            self._device = devices.device("auto")
+        return self._device
+
+    def encoder(self, name: str) -> Encoder:
+        """Return the encoder of that name on the store's device; raises WorkbenchError where there is none."""
+        if self._load is None:
+            self._load = load_by_name
+        return self._load(name, self.device)
+
+    def _named(self, encoder: str | Encoder) -> Encoder:
+        """Return the encoder of a name, or the one given: pieces and fine-tuned encoders have no name of their own."""
+        return self.encoder(encoder) if isinstance(encoder, str) else encoder
+
+    def text(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
+        """Return the blocks of a table's texts (one item per row); absent where the text is null or blank."""
+        return self._features(self._named(encoder_name), Texts(table))
+
+    def image(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
+        """Return the blocks of a table's pictures (one item per row), from their bytes, else from their path."""
+        return self._features(self._named(encoder_name), Pictures(table))
+
+    def video(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
+        """Return the blocks of a table's clips (one item per row, a row of values per frame), found like pictures."""
+        return self._features(self._named(encoder_name), Clips(table))
+
+    def _features(self, encoder: Encoder, contents: Contents) -> Blocks:
+        """Join what the tiers have with what is computed, then hand it out row by row."""
+        first, which = unique(contents.keys)
+        self._count(contents.modality, "repeated", int((which >= 0).sum()) - len(first))
+        request = _Request(encoder, contents, first, [contents.keys[row] for row in first])
+        # what `which` = -1 picks, the last entry of owner and item, is the one absent item of part 0
+        unread = sorted(contents.unread)
+        parts = [Blocks.empty(1, encoder.dim), Blocks.unread([contents.unread[row] for row in unread], encoder.dim)]
+        owner, item = np.zeros((2, len(first) + 1), dtype=np.int64)
+        for at, blocks in self._obtain(request):
+            owner[at], item[at] = len(parts), np.arange(len(at))
+            parts.append(blocks)
+        owner, item = owner[which], item[which]
+        owner[unread], item[unread] = 1, np.arange(len(unread))
+        return collect(parts, owner, item, encoder.dim)
+
+    def _obtain(self, request: _Request) -> Iterator[tuple[np.ndarray, Blocks]]:
+        """Yield (indices into the request, their blocks), part by part, until everything is there."""
+        keys, shards = request.keys, self._disk(request)
+        with self._guard:
+            found, blocks = self._memory.look(request.space, request.names, request.encoder.dim)
+        self._count(request.contents.modality, "memory", len(found))
+        yield found, blocks
+        left = np.delete(np.arange(len(keys)), found)
+        if shards is not None and len(left):
+            shards.refresh()
+            found, blocks = shards.look(keys[left])
+            yield self._took(request, "disk", left[found], blocks)
+            left = np.delete(left, found)
+        total = len(left)
+        while len(left):
+            with self._turn(shards) as mine:
+                # whoever held the lock before may have computed some of these
+                found, blocks = mine.look(keys[left]) if mine is not None else (left[:0], None)
+                tier = "disk" if len(found) else "computed"
+                if tier == "computed":
+                    blocks = self._compute(request, left, total)
+                    found = np.arange(len(blocks))
+                    if mine is not None:
+                        self._append(mine, keys[left[found]], blocks)
+            yield self._took(request, tier, left[found], blocks)
+            left = np.delete(left, found)
+
+    def _compute(self, request: _Request, left: np.ndarray, total: int) -> Blocks:
+        """Return the blocks of the first of `left`: as many as are encoded in one block's time."""
+        began, parts, done = time.monotonic(), [], 0
+        contents, encoder = request.contents, request.encoder
+        before, what = total - len(left), f"{contents.modality} by {encoder.name}"
+        for rows, items in chunks(contents, [request.rows[at] for at in left]):
+            report = partial(self._report, before + done, total, what) if self.progress is not None else None
+            parts.append(_encode(encoder, contents.modality, items, report))
+            done += len(rows)
+            if report is not None:
+                report(len(rows))
+            if done >= BLOCK_ITEMS or time.monotonic() - began >= BLOCK_SECONDS:
+                break
+        return Blocks.join(parts, encoder.dim)
+
+    def _report(self, before: int, total: int, what: str, done: int) -> None:
+        """Pass on how far an encoder is, once for each number."""
+        if (before + done, total, what) != self._reported:
+            self._reported = (before + done, total, what)
+            self.progress(*self._reported)
+
+    def _took(self, request: _Request, tier: str, at: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, Blocks]:
+        """Count where blocks came from and keep them in memory, unless the disk gives them back as fast."""
+        self._count(request.contents.modality, tier, len(at))
+        on_disk = self.folder is not None and (self._writable or tier == "disk")
+        if not on_disk or len(request.rows) <= SMALL:
+            with self._guard:
+                self._memory.keep(request.space, [request.names[i] for i in at.tolist()], blocks)
+        return at, blocks
+
+    def _count(self, modality: str, tier: str, n: int) -> None:
+        with self._guard:
+            self._hits.setdefault(modality, dict.fromkeys(TIERS, 0))[tier] += n
+
+    # ------------------------------------------------------------------------------------------------- the disk tier
+
+    def _disk(self, request: _Request) -> Shards | None:
+        """Return the shards for this request; None without a folder."""
+        if self.folder is None:
+            return None
+        with self._guard:
+            if request.space not in self._shards:
+                encoder, modality = request.encoder, request.contents.modality
+                about = {"encoders": [encoder.name], "fingerprint": encoder.fingerprint, "modality": modality}
+                folder = self.folder / encoder.fingerprint[:32] / modality
+                self._shards[request.space] = Shards(folder, encoder.dim, about)
+            return self._shards[request.space]
+
+    @contextlib.contextmanager
+    def _turn(self, shards: Shards | None) -> Iterator[Shards | None]:
+        """Hold the shards for writing; give None where there are none or their folder cannot be written."""
+        with contextlib.ExitStack() as stack:
+            try:
+                if shards is not None and self._writable:
+                    stack.enter_context(shards.lock())
+            except OSError as error:
+                self._give_up(error)
+            yield shards if self._writable else None
+
+    def _append(self, shards: Shards, keys: np.ndarray, blocks: Blocks) -> None:
+        """Write what is worth keeping: vectors, and reasons that will not pass."""
+        kept = np.flatnonzero((blocks.counts > 0) & ~blocks.passing)
+        try:
+            if len(kept):
+                shards.append(keys[kept], blocks.take(kept))
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        log.warning("new features are kept in memory only, for %s cannot be written: %s", self.folder, error)
+        self._writable = False
+
+
+@dataclass(frozen=True, eq=False)
+class _Request:
+    """Different contents to be had from one encoder: the row that holds each of them, and its key."""
+
+    encoder: Encoder
+    contents: Contents
+    rows: list[int]
+    names: list[bytes]
+
+    @property
+    def space(self) -> str:
+        return f"{self.encoder.fingerprint}-{self.contents.modality}"
+
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """The names as an array (m, 32) uint8."""
+        return np.frombuffer(b"".join(self.names), dtype=np.uint8).reshape(-1, 32)
+
+
+def load_by_name(name: str, device: torch.device | str) -> Encoder:
+    """Return the encoder of a name: one of open_clip's, or a transformer for texts; torch is loaded here."""
+    if name.startswith(TRANSFORMER):
+        from workbench.features.encoders.text import load_text_encoder
+
+        return load_text_encoder(name, device)
+    from workbench.features.encoders.open_clip import load_encoder
+
+    return load_encoder(name, device)
+
+
+class Memory:
+    """The memory tier: vectors by (space, key), at most `limit` bytes of them, the least recently used going first."""
+
+    OVERHEAD = 400  # bytes of a key, an array's header and the dict's entry, about
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.size = limit, 0
+        self._entries: OrderedDict[tuple[str, bytes], tuple[np.ndarray, str | None, str | None]] = OrderedDict()
+
+    def look(self, space: str, names: list[bytes], dim: int) -> tuple[np.ndarray, Blocks]:
+        """Return which of `names` are here, as indices (j,), and their j blocks."""
+        found, entries = [], []
+        for at, name in enumerate(names if self._entries else []):
+            entry = self._entries.get((space, name))
+            if entry is not None:
+                self._entries.move_to_end((space, name))
+                found.append(at)
+                entries.append(entry)
+        if not found:
+            return np.empty(0, np.int64), Blocks.empty(0, dim)
+        vectors, reasons, notes = zip(*entries, strict=True)
+        offsets = np.cumsum([0, *(len(rows) for rows in vectors)], dtype=np.int64)
+        values = np.concatenate(vectors).astype(np.float32)
+        return np.array(found, dtype=np.int64), Blocks(values, offsets, list(reasons), list(notes))
+
+    def keep(self, space: str, names: list[bytes], blocks: Blocks) -> None:
+        """Keep the blocks of `names`, except what may come out otherwise the next time."""
+        values, offsets, passing = blocks.values.astype(np.float16), blocks.offsets.tolist(), blocks.passing
+        for i, name in enumerate(names):
+            if passing[i] or (space, name) in self._entries:
+                continue
+            rows = values[offsets[i] : offsets[i + 1]].copy()  # a view would keep the whole array alive
+            self._entries[space, name] = (rows, blocks.reasons[i], blocks.notes[i])
+            self.size += rows.nbytes + self.OVERHEAD
+        while self.size > self.limit:
+            _, (rows, _, _) = self._entries.popitem(last=False)
+            self.size -= rows.nbytes + self.OVERHEAD
+
+
+def _encode(encoder: Encoder, modality: str, items: list, report: Callable[[int], None] | None) -> Blocks:
+    """Return the blocks of contents, of which some may turn out to be lost (Passing)."""
+    encode = getattr(encoder, f"encode_{modality}")
+    if report is not None:
+        encode = partial(encode, report=report)
+    lost = [i for i, item in enumerate(items) if isinstance(item, Passing)]
+    if not lost:
+        return encode(items)
+    blocks = encode([None if isinstance(item, Passing) else item for item in items])
+    order = np.arange(len(items))
+    order[lost] = len(items) + np.arange(len(lost))
+    return Blocks.join([blocks, Blocks.unread([items[i] for i in lost], encoder.dim)], encoder.dim).take(order)

@@ -1,0 +1,165 @@
+"""The texts, pictures or clips of a table as the store sees them: a key per row, and the content only when needed."""
+
+from __future__ import annotations
+
+import hashlib
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench.errors import WorkbenchError
+from workbench.features.blocks import Passing
+
+MAX_FILE = 256 * 2**20  # bytes; far above what preprocessing decodes, so that a wrong path cannot fill the memory
+
+
+def key(modality: str, raw: bytes) -> bytes:
+    """Return the 32 bytes that name a content: sha256 over its modality and its raw bytes."""
+    return hashlib.sha256(modality.encode() + b"\0" + raw).digest()
+
+
+def text_key(text: str) -> bytes:
+    """Return the key of a text, over its UTF-8 with surrogates passed through."""
+    return key("text", text.encode("utf-8", "surrogatepass"))
+
+
+class Contents(Protocol):
+    """What the store asks of a column.
+
+    Attributes:
+        modality: text, image or video.
+        keys: per row its key, None where it is absent or unreadable.
+        unread: the reason of each row that is there but could not even be fetched.
+        chunk: contents per call of the encoder.
+    """
+
+    modality: str
+    keys: list[bytes | None]
+    unread: dict[int, str]
+    chunk: int
+
+    def fetch(self, row: int) -> str | bytes | Passing:
+        """Return the content of a row, or the reason why it can no longer be had."""
+
+
+class Texts:
+    """The text column of a table; a text is present when it has a visible character."""
+
+    modality = "text"
+    chunk = 4096
+
+    def __init__(self, table: pa.Table) -> None:
+        self._column = _column(table, "text")
+        self.unread: dict[int, str] = {}
+        self.keys: list[bytes | None] = []
+        for part in self._column.chunks:
+            visible = pc.fill_null(pc.not_equal(pc.utf8_trim_whitespace(part), ""), False).to_pylist()
+            raw = part.cast(pa.large_binary()).to_pylist()
+            self.keys.extend(key("text", data) if there else None for data, there in zip(raw, visible, strict=True))
+
+    def fetch(self, row: int) -> str:
+        """Return the text of a row."""
+        return self._column[row].as_py()
+
+
+class Media:
+    """A column of files: their bytes, or the file at a path."""
+
+    modality: str
+    chunk: int
+
+    def __init__(self, table: pa.Table) -> None:
+        column = _column(table, self.modality)
+        self._bytes, self._paths = (pc.struct_field(column, part) for part in ("bytes", "path"))
+        self.unread: dict[int, str] = {}
+        self.keys: list[bytes | None] = []
+        for start in range(0, len(column), 16):  # a slice at a time: all files may not fit into memory
+            data, paths = (part.slice(start, 16).to_pylist() for part in (self._bytes, self._paths))
+            self.keys.extend(self._key(start + i, *both) for i, both in enumerate(zip(data, paths, strict=True)))
+
+    def fetch(self, row: int) -> bytes | Passing:
+        """Return the file of a row; a file that is no longer what its key says is not to be stored under that key."""
+        data = self._bytes[row].as_py()
+        if data is None:
+            data = read_file(self._paths[row].as_py())
+            if not isinstance(data, Passing) and key(self.modality, data) != self.keys[row]:
+                return Passing("the file changed while it was being read")
+        return data
+
+    def _key(self, row: int, data: bytes | None, path: str | None) -> bytes | None:
+        if data is None and path is not None:
+            data = read_file(path)
+            if isinstance(data, Passing):
+                self.unread[row] = data
+                return None
+        return None if data is None else key(self.modality, data)
+
+
+class Pictures(Media):
+    """The image column of a table."""
+
+    modality = "image"
+    chunk = 512
+
+
+class Clips(Media):
+    """The video column of a table."""
+
+    modality = "video"
+    chunk = 64
+
+
+def read_file(path: str) -> bytes | Passing:
+    """Return a file's bytes, or why it cannot be read: a missing file may be there tomorrow, so the reason passes."""
+    try:
+        about = Path(path).stat()  # before opening it, which for a pipe would wait for ever
+        if not stat.S_ISREG(about.st_mode):
+            return Passing(f"{path} is not a file")
+        if about.st_size > MAX_FILE:
+            return Passing(f"{path} has {about.st_size} bytes, more than the {MAX_FILE} that are read")
+        with Path(path).open("rb") as file:
+            return file.read(MAX_FILE)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        return Passing(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+
+
+def unique(keys: list[bytes | None]) -> tuple[list[int], np.ndarray]:
+    """Return the first row of each different key, and for every row (n,) which of those it is; -1 without a key."""
+    seen: dict[bytes, int] = {}
+    first: list[int] = []
+    which = np.full(len(keys), -1, dtype=np.int64)
+    for row, name in enumerate(keys):
+        if name is None:
+            continue
+        at = seen.setdefault(name, len(first))
+        if at == len(first):
+            first.append(row)
+        which[row] = at
+    return first, which
+
+
+def chunks(contents: Contents, rows: list[int], max_bytes: int = 64 * 2**20) -> Iterator[tuple[list[int], list]]:
+    """Yield rows with their contents, a bounded number and at most about `max_bytes` of them at a time."""
+    some, items, size = [], [], 0
+    for row in rows:
+        item = contents.fetch(row)
+        if some and (len(some) == contents.chunk or size + len(item) > max_bytes):
+            yield some, items
+            some, items, size = [], [], 0
+        some.append(row)
+        items.append(item)
+        size += len(item)
+    if some:
+        yield some, items
+
+
+def _column(table: pa.Table, name: str) -> pa.ChunkedArray:
+    if name not in table.column_names:
+        raise WorkbenchError(f"the table has no column {name!r}; its columns are: {', '.join(table.column_names)}")
+    column = table[name]
+    return column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])

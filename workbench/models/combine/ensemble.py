@@ -1,0 +1,293 @@
+"""Ensembles: models by name whose scores are added up per label; late fusion is the one of single modalities.
+
+`stack` fits a logistic regression, `mean` a weighted mean whose weights are given or chosen on validation (members are
+picked one by one, again and again, each time the one whose addition ranks validation best).
+
+The stacker learns on *out-of-fold* scores: members fitted on the rest of train score each fold, no group crosses folds,
+so it sees scores as honest as those of new posts. Members are then fitted again on all of train. Per label the result
+is sum_m (w_m * logit_m + v_m * there_m) + bias: additive in the halves given which of them are there. It cannot know
+what only the pair says, and is the yardstick for models that should.
+
+A member whose modality no training post has is left out of the fitted ensemble.
+
+Weights of members are not negative (Breiman found that this stacks best, and a member that finds a post more harmful
+cannot make it less so); hence the sum of the members' maxima over readings is the maximum of the sum where members look
+at different content, and no less than it where two look at the same.
+
+Source: Wolpert 1992, Stacked generalization; Breiman 1996, Stacked regressions; Caruana et al. 2004, Ensemble selection
+from libraries of models.
+Open doubt: the stacker sees members that knew K - 1 of K folds; the last ones' scores are a little sharper.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, field_validator, model_validator
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from workbench.metrics.classification import average_precision
+from workbench.models import Classifier, Look, create, load, option_names, parse, two_classes
+from workbench.models.fit.out_of_fold import folds, held_out
+from workbench.schema import INPUTS, MODALITIES, Options, label_matrix
+
+ENOUGH = 10  # positives and negatives that validation must have to choose weights for a label
+ROUNDS = 20  # picks that make up chosen weights
+
+
+class MemberOptions(Options):
+    """One member of an ensemble."""
+
+    name: str = Field(description="A name of `workbench.models.MODELS`.")
+    options: dict[str, Any] = Field(default_factory=dict, description="That model's options.")
+
+
+class LateFusionOptions(Options):
+    """Which models are stacked, and how."""
+
+    members: tuple[MemberOptions, ...] = Field(
+        (MemberOptions(name="text-clip"), MemberOptions(name="image-clip"), MemberOptions(name="video-clip")),
+        min_length=1,
+        description="The models whose scores are added up; a name alone is enough.",
+    )
+    encoder: str = Field("tiny", description="The encoder of members that have one and do not name it.")
+    folds: int = Field(3, ge=2, le=20, description="Parts of train for out-of-fold scores; no group crosses them.")
+    C: float = Field(1.0, gt=0, description="Inverse strength of the stacker's L2 penalty.")
+
+    @field_validator("members", mode="before")
+    @classmethod
+    def _names_are_enough(cls, members: Any) -> Any:
+        if not isinstance(members, list | tuple):
+            return members
+        return [{"name": member} if isinstance(member, str) else member for member in members]
+
+
+class EnsembleOptions(LateFusionOptions):
+    """Which models are added up, and how."""
+
+    members: tuple[MemberOptions, ...] = Field(
+        (MemberOptions(name="text-tfidf"), MemberOptions(name="clip-cross")),
+        min_length=1,
+        description="The models whose scores are added up; a name alone is enough.",
+    )
+    combine: Literal["stack", "mean"] = Field(
+        "stack", description="`stack`: logistic regression on out-of-fold scores; `mean`: a weighted mean of logits."
+    )
+    weights: tuple[float, ...] | None = Field(
+        None, description="Each member's weight in the mean; null: chosen on validation, per label."
+    )
+
+    @model_validator(mode="after")
+    def _weights_fit(self) -> Self:
+        if self.weights is None:
+            return self
+        if self.combine != "mean":
+            raise ValueError("weights are those of a mean; set `combine: mean`, or leave them out")
+        if len(self.weights) != len(self.members) or min(self.weights) < 0 or sum(self.weights) == 0:
+            raise ValueError(
+                f"weights must be {len(self.members)} numbers of at least 0, one a member and not all 0, "
+                f"not {list(self.weights)}"
+            )
+        return self
+
+
+class LateFusion(Classifier):
+    """Members by name, stacked per label by logistic regression on out-of-fold scores."""
+
+    options_class = LateFusionOptions
+    options: LateFusionOptions
+    search: ClassVar[dict[str, tuple]] = {"C": (0.01, 0.1, 1.0, 10.0), "folds": (3, 5)}
+
+    def __init__(self, name: str, options: Options, **built: Any) -> None:
+        super().__init__(name, options, **built)
+        self.models = self._new_members()
+        self.modalities = self._looked_at()
+        self.weights = np.zeros((len(self.taxonomy.names), 2 * len(self.models)))
+        self.bias = np.zeros(len(self.taxonomy.names))
+
+    @classmethod
+    def members(cls, options: LateFusionOptions) -> list[tuple[str, dict[str, Any]]]:
+        """Return name and options of each member, with the shared encoder where it has none of its own."""
+        return [(member.name, _with_encoder(member, options.encoder)) for member in options.members]
+
+    @classmethod
+    def check_options(cls, options: LateFusionOptions) -> None:
+        """Raise WorkbenchError for a member that is unknown or has unknown options."""
+        for name, values in cls.members(options):
+            parse(name, values)
+
+    @property
+    def parameters(self) -> int:
+        """Those of the members, and the stacker's."""
+        return super().parameters + sum(member.parameters for member in self.models)
+
+    def _new_members(self) -> list[Classifier]:
+        return [create(*member, taxonomy=self.taxonomy, store=self.store) for member in self.members(self.options)]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What any member's scores depend on."""
+        return tuple(name for name in INPUTS.names if any(name in member.columns for member in self.models))
+
+    def _looked_at(self) -> tuple[str, ...]:
+        return tuple(name for name in MODALITIES if any(name in member.modalities for member in self.models))
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        y, known = label_matrix(train, self.taxonomy)
+        fold = folds(train, self.options.folds, seed)
+        scores = held_out(self._new_members, train, validation, fold, seed)
+        kept = self._fit_members(train, validation, seed)
+        self._stack(scores[kept], y, known)
+        self.record = {"folds": len(np.unique(fold)), "members": [member.record for member in self.models]}
+
+    def _fit_members(self, train: pa.Table, validation: pa.Table, seed: int) -> list[int]:
+        """Fit the members on all of train and return which are kept, by their places."""
+        fitted = [member.fit(train, validation, seed=seed) for member in self._new_members()]
+        # A member that found nothing to look at (a video model where no post has a clip) is left out.
+        kept = [n for n, member in enumerate(fitted) if member.modalities or not type(member).modalities]
+        kept = kept or list(range(len(fitted)))
+        self.models = [fitted[n] for n in kept]
+        self.modalities = self._looked_at()
+        return kept
+
+    def _stack(self, scores: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
+        """Fit weights and bias per label from scores (n_members, n_posts, n_labels); NaN rows are left out.
+
+        A label that cannot be fitted (too few groups, one class among scored posts) gets the plain mean of the members.
+        """
+        self.weights = np.zeros((y.shape[1], 2 * len(scores)))
+        self.bias = np.zeros(y.shape[1])
+        for k in range(y.shape[1]):
+            rows = known[:, k] & ~np.isnan(scores[:, :, k]).all(axis=0)
+            if two_classes(y[rows][:, [k]], known[rows][:, [k]])[0]:
+                x = features(scores[:, rows, k])
+                self.weights[k], self.bias[k] = stacker(x, y[rows, k], self.options.C, len(scores))
+            else:
+                self.weights[k, : len(scores)] = 1.0 / len(scores)
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        return self._look(posts)[:2]
+
+    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+        looks = [member.look(posts) for member in self.models]
+        scores = np.stack([look.logits for look in looks])  # (n_members, n_posts, n_labels)
+        readable = ~np.isnan(scores).all(axis=(0, 2))
+        added = np.stack([self._added(scores[:, :, k], k) for k in range(scores.shape[2])], axis=1)
+        added[np.isnan(scores).all(axis=0)] = np.nan  # a label that no member scored here has no score
+        return added, readable, {name: reasons(looks, name) for name in self.modalities}
+
+    def _added(self, scores: np.ndarray, k: int) -> np.ndarray:
+        """Return label k's score (n_posts,) from the members' (n_members, n_posts)."""
+        return features(scores) @ self.weights[k] + self.bias[k]
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"members": len(self.models)}, {"weights": self.weights, "bias": self.bias}
+
+    def _save_parts(self, folder: Path) -> None:
+        for number, member in enumerate(self.models):
+            member.save(folder / "members" / str(number))
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        self.weights, self.bias = arrays["weights"], arrays["bias"]
+        self.models = [
+            load(folder / "members" / str(number), taxonomy=self.taxonomy, store=self.store)
+            for number in range(state["members"])
+        ]
+
+
+class Ensemble(LateFusion):
+    """Any members by name, stacked or averaged per label."""
+
+    options_class = EnsembleOptions
+    options: EnsembleOptions
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        if self.options.combine == "stack":
+            return super()._fit(train, validation, seed)
+        kept = self._fit_members(train, validation, seed)
+        given = np.ones(len(kept)) if self.options.weights is None else np.array(self.options.weights)[kept]
+        if given.sum() == 0:  # the members that have a weight found nothing to look at
+            given = np.ones(len(kept))
+        self.weights = np.tile(given / given.sum(), (len(self.taxonomy.names), 1))
+        self.bias = np.zeros(len(self.taxonomy.names))
+        if self.options.weights is None and len(validation):
+            scores = np.stack([member.logits(validation) for member in self.models])
+            y, known = label_matrix(validation, self.taxonomy)
+            for k in range(y.shape[1]):
+                rows = known[:, k] & ~np.isnan(scores[:, :, k]).all(axis=0)
+                self.weights[k] = chosen_weights(scores[:, rows, k], y[rows, k] > 0.5)
+        self.record = {"weights": self.weights.tolist(), "members": [member.record for member in self.models]}
+        return None
+
+    def _added(self, scores: np.ndarray, k: int) -> np.ndarray:
+        if self.options.combine == "stack":
+            return super()._added(scores, k)
+        return weighted_mean(scores, self.weights[k])
+
+
+def weighted_mean(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the mean (n_posts,) of the scores (n_members, n_posts) that are there, by the members' weights.
+
+    Where only members without weight have a score it is their plain mean; a post without any score has 0.
+    """
+    there = ~np.isnan(scores)
+    share = weights[:, None] * there
+    share = np.where(share.sum(axis=0) > 0, share, there)
+    return (share * np.where(there, scores, 0.0)).sum(axis=0) / np.maximum(share.sum(axis=0), 1e-12)
+
+
+def chosen_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the weights (n_members,) of ROUNDS picks, each the member whose addition ranks these posts best.
+
+    scores: (n_members, n_posts); y: (n_posts,) bool. With fewer than ENOUGH posts of either class all weigh alike.
+    """
+    n_members = len(scores)
+    if min(y.sum(), (~y).sum()) < ENOUGH:
+        return np.full(n_members, 1 / n_members)
+    picks = np.zeros(n_members)
+    for _ in range(ROUNDS):
+        ranks = [average_precision(y, weighted_mean(scores, picks + one)) for one in np.eye(n_members)]
+        picks[int(np.argmax(ranks))] += 1
+    return picks / ROUNDS
+
+
+def reasons(looks: list[Look], modality: str) -> list[str | None]:
+    """Return, for each post, the first reason that a member gives for not having read its content of a modality."""
+    said = [look.unread[modality] for look in looks if modality in look.unread]
+    return [next(filter(None, whys), None) for whys in zip(*said, strict=True)]
+
+
+def features(scores: np.ndarray) -> np.ndarray:
+    """Return (n_posts, 2 * n_members) from one label's scores (n_members, n_posts): logits, 0 where NaN, then flags."""
+    there = ~np.isnan(scores)
+    return np.concatenate([np.where(there, scores, 0.0), there]).T.astype(np.float64)
+
+
+def stacker(x: np.ndarray, y: np.ndarray, strength: float, n_members: int) -> tuple[np.ndarray, float]:
+    """Return weights (n_features,) and bias of an L2-penalised logistic regression whose first weights are >= 0.
+
+    x: (n_posts, n_features), the first `n_members` columns being members' logits; y: (n_posts,) 0 or 1. The objective
+    is scikit-learn's: strength * sum of log losses + half the squared weights; the bias is free.
+    """
+
+    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        weights, bias = parameters[:-1], parameters[-1]
+        logits = x @ weights + bias
+        loss = strength * (np.logaddexp(0, logits) - y * logits).sum() + weights @ weights / 2
+        slope = strength * (expit(logits) - y)
+        return loss, np.append(x.T @ slope + weights, slope.sum())
+
+    bounds = [(0, None)] * n_members + [(None, None)] * (x.shape[1] - n_members + 1)
+    found = minimize(objective, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds)
+    return found.x[:-1], float(found.x[-1])
+
+
+def _with_encoder(member: MemberOptions, encoder: str) -> dict[str, Any]:
+    """Return a member's options, with the shared encoder where its model has an option of that name and no value."""
+    if "encoder" in member.options or "encoder" not in option_names(member.name):
+        return member.options
+    return {**member.options, "encoder": encoder}

@@ -1,0 +1,201 @@
+"""Scores from anywhere: a file of post_id -> one column per label, compared like any other model.
+
+A vendor's API, a prompted language model or a published system becomes a row of the comparison by its predictions.
+`modalities` says what the scores were made from; nothing can check it. Left empty, they count as made from nothing: the
+ceiling is then that of the base rates, which such scores exceed at once, and a moderator sends whatever a post brings
+to review as unseen. Both are loud, so no claim is made by leaving something out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, field_validator
+
+from workbench.errors import WorkbenchError, unknown
+from workbench.models import Classifier
+from workbench.schema import MODALITIES, ROOT, Options
+
+EDGE = 1e-12  # probabilities are kept this far from 0 and 1: log-odds of at most 27.6
+LARGEST = 80.0  # log-odds beyond it are cut: exp() of more overflows float32
+FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
+
+
+class ScoresOptions(Options):
+    """Which file, and what its columns mean."""
+
+    path: str = Field(description="A .csv, .tsv, .jsonl or .parquet file, from the working directory or repository.")
+    id: str = Field("post_id", description="The column that names the post.")
+    columns: dict[str, str] = Field(
+        default_factory=dict, description="Label to column; labels not named here use the column of their own name."
+    )
+    scale: Literal["prob", "logit"] = Field("prob", description="Probabilities from 0 to 1, or log-odds.")
+    decisions: dict[str, bool] = Field(
+        {},
+        description="Where the columns hold decisions and no scores: what each word in them means, such as "
+        "{hateful: true, non-hateful: false}; posts are then flagged as the file says.",
+    )
+    modalities: tuple[Literal["text", "image", "video"], ...] = Field(
+        (), description="What of a post the scores were made from; empty: not said."
+    )
+
+    @field_validator("modalities")
+    @classmethod
+    def _in_order(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(modality for modality in MODALITIES if modality in value)
+
+
+class Scores(Classifier):
+    """Looks each post up by its id; a post or a cell that is not in the file is NaN. Fitting does nothing."""
+
+    options_class = ScoresOptions
+    options: ScoresOptions
+    seeded = False
+
+    def __init__(self, name: str, options: Options, **built: Any) -> None:
+        super().__init__(name, options, **built)
+        self.modalities = self.options.modalities
+        for label in self.options.columns:
+            if label not in self.taxonomy.names:
+                raise WorkbenchError(f"options of model {name!r}: {unknown('label', label, self.taxonomy.names)}")
+        self.ids: list[str] = []
+        self.table = np.empty((0, len(self.taxonomy.names)), dtype=np.float32)
+
+    @property
+    def decided(self) -> bool:
+        """Whether the file holds decisions."""
+        return bool(self.options.decisions)
+
+    @classmethod
+    def files(cls, options: ScoresOptions) -> list[Path]:
+        """Return the file of scores."""
+        return [_locate(options.path)]
+
+    def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> Scores:
+        """Read the file; neither table is looked at, so that a published score stays what it is."""
+        self.ids, self.table = read(self.options, self.taxonomy.names)
+        found = ~np.isnan(self.table).all(axis=0)
+        self.constants = np.where(found, 0.0, np.nan).astype(np.float32)
+        self.learnable = found
+        self.record = {"posts": len(self.ids)}
+        return self
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        raise NotImplementedError
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        row = {name: number for number, name in enumerate(self.ids)}
+        index = np.array([row.get(name, -1) for name in posts["post_id"].to_pylist()])
+        scores = np.concatenate([self.table, np.full((1, self.table.shape[1]), np.nan, np.float32)])[index]
+        return scores, ~np.isnan(scores).all(axis=1)
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"ids": self.ids}, {"table": self.table}
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        self.ids, self.table = state["ids"], arrays["table"]
+
+
+# ----------------------------------------------------------------------------------------------------------- the file
+
+
+def read(options: ScoresOptions, labels: tuple[str, ...]) -> tuple[list[str], np.ndarray]:
+    """Return post ids, each once, and finite logits (n_ids, n_labels) float32 with NaN where the file has none.
+
+    Raises WorkbenchError for a file that cannot be read, missing columns, no label at all, scores that are no numbers
+    or outside [0, 1], and one post with two different scores.
+    """
+    path = _locate(options.path)
+    table = _table(path, options.id)
+    for column in (options.id, *options.columns.values()):
+        if column not in table.column_names:
+            raise WorkbenchError(f"{path}: {unknown('column', column, table.column_names)}")
+    columns = {label: options.columns.get(label, label) for label in labels}
+    columns = {label: column for label, column in columns.items() if column in table.column_names}
+    if not columns:
+        raise WorkbenchError(
+            f"{path} has no column for any of the labels {', '.join(labels)} (it has {', '.join(table.column_names)}); "
+            "name them in `columns`"
+        )
+    if table[options.id].null_count:
+        raise WorkbenchError(f"{path}: {table[options.id].null_count} rows have no {options.id!r}; delete or name them")
+    scores = np.full((len(table), len(labels)), np.nan)
+    for label, column in columns.items():
+        scores[:, labels.index(label)] = _column(table[column], path, column, options)
+    return _unique(table[options.id].cast(pa.string()).to_pylist(), scores, path)
+
+
+def _unique(ids: list[str], scores: np.ndarray, path: Path) -> tuple[list[str], np.ndarray]:
+    """Return each id once; the same scores may stand twice, different ones may not."""
+    first: dict[str, int] = {}
+    for row, name in enumerate(ids):
+        other = first.setdefault(name, row)
+        if other != row and not np.array_equal(scores[other], scores[row], equal_nan=True):
+            raise WorkbenchError(f"{path} gives post {name!r} two different scores; keep one of its rows")
+    return list(first), scores[list(first.values())].astype(np.float32)
+
+
+def _column(column: pa.ChunkedArray, path: Path, name: str, options: ScoresOptions) -> np.ndarray:
+    """Return one column as finite log-odds (n_rows,) float64, NaN where it is empty."""
+    if not options.decisions:
+        return _numbers(column, path, name, options.scale)
+    words = ["true" if word is True else "false" if word is False else word for word in column.to_pylist()]
+    words = [None if word is None else str(word) for word in words]
+    strange = next((word for word in words if word is not None and word not in options.decisions), None)
+    if strange is not None:
+        raise WorkbenchError(f"{path}, column {name!r}: {unknown('decision', strange, options.decisions)}")
+    edge = np.log1p(-EDGE) - np.log(EDGE)
+    return np.array([np.nan if word is None else edge if options.decisions[word] else -edge for word in words])
+
+
+def _numbers(column: pa.ChunkedArray, path: Path, name: str, scale: str) -> np.ndarray:
+    """Return one column as finite log-odds (n_rows,) float64, NaN where it is empty."""
+    try:
+        if pa.types.is_boolean(column.type):
+            raise pa.ArrowInvalid("booleans are decisions, not scores")
+        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        said = str(error).splitlines()[0]
+        raise WorkbenchError(f"{path}, column {name!r}: {said}; scores must be numbers") from None
+    if scale == "logit":
+        return np.clip(values, -LARGEST, LARGEST)
+    wrong = (values < 0) | (values > 1)
+    if wrong.any():
+        raise WorkbenchError(
+            f"{path}, column {name!r} holds {values[wrong][0]:g}, which is no probability; "
+            "rescale it to 0..1 or say `scale: logit`"
+        )
+    values = np.clip(values, EDGE, 1 - EDGE)
+    return np.log(values) - np.log1p(-values)
+
+
+def _table(path: Path, id_column: str) -> pa.Table:
+    """Return the file as a table; the ids of text formats are read as text, so that 007 stays 007."""
+    from pyarrow import csv, json, parquet
+
+    suffix = path.suffix.lower()
+    if suffix not in FORMATS:
+        raise WorkbenchError(f"{path} is no file of scores that can be read; the formats are {', '.join(FORMATS)}")
+    try:
+        if suffix == ".parquet":
+            return parquet.read_table(path)
+        if suffix == ".jsonl":
+            return json.read_json(path)
+        convert = csv.ConvertOptions(
+            column_types={id_column: pa.string()}, null_values=["", "NA", "nan", "NaN", "null"]
+        )
+        delimiter = "\t" if suffix == ".tsv" else ","
+        return csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter), convert_options=convert)
+    except OSError as error:
+        raise WorkbenchError(f"cannot read scores from {path}: {error.strerror or error}; check the path") from None
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise WorkbenchError(f"{path} is no valid {suffix[1:]} file: {str(error).splitlines()[0]}") from None
+
+
+def _locate(path: str) -> Path:
+    """A relative path is meant from the working directory, else from the repository."""
+    given = Path(path).expanduser()
+    return given.resolve() if given.exists() or given.is_absolute() else (ROOT / given).resolve()

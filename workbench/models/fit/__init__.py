@@ -1,0 +1,1 @@
+"""How models are fitted: losses, options that many share, checkpoints."""

@@ -1,0 +1,90 @@
+"""Training that survives a kill: what it needs to go on, in one file that is there whole or not at all.
+
+A checkpoint is a safetensors file with a line of JSON in its header; nothing pickled. While training runs there is
+`<key>/running.safetensors`; when it is done, `<key>/done.safetensors` takes its place and is found by the next fit of
+the same key. Of what is done, what was used longest ago is deleted once all take more than `KEEP` bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from workbench.errors import WorkbenchError
+
+KEEP = 4 * 2**30  # bytes of finished training
+RUNNING, DONE = "running.safetensors", "done.safetensors"
+Tensors = dict[str, torch.Tensor]
+
+
+class Checkpoints:
+    """The checkpoints of one training in `root / key`; root None keeps none."""
+
+    def __init__(self, root: Path | None, key: str) -> None:
+        self.root, self.folder = root, None if root is None else root / key
+
+    def running(self) -> tuple[Tensors, dict[str, Any]] | None:
+        """Return tensors and state of training that was interrupted, or None."""
+        return self._read(RUNNING)
+
+    def done(self) -> tuple[Tensors, dict[str, Any]] | None:
+        """Return tensors and state of training that was finished, or None; it counts as used now."""
+        found = self._read(DONE)
+        if found is not None:
+            with contextlib.suppress(OSError):
+                os.utime(self.folder / DONE)
+        return found
+
+    def save(self, tensors: Tensors, state: dict[str, Any]) -> None:
+        """Write where training is, in the place of the checkpoint before."""
+        self._write(RUNNING, tensors, state)
+
+    def finish(self, tensors: Tensors, state: dict[str, Any]) -> None:
+        """Write the outcome, drop the running checkpoint, and delete what was used longest ago beyond `KEEP`."""
+        if self.folder is None:
+            return
+        self._write(DONE, tensors, state)
+        (self.folder / RUNNING).unlink(missing_ok=True)
+        files = sorted(self.root.glob(f"*/{DONE}"), key=lambda path: path.stat().st_mtime, reverse=True)
+        total = 0
+        for path in files:
+            total += path.stat().st_size
+            if total > KEEP and path.parent != self.folder:
+                shutil.rmtree(path.parent, ignore_errors=True)
+
+    def _write(self, name: str, tensors: Tensors, state: dict[str, Any]) -> None:
+        if self.folder is None:
+            return
+        fresh = self.folder / f".{name}.{os.getpid()}"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for stale in self.folder.glob(".*.safetensors.*"):  # of a process that was killed while it wrote
+                stale.unlink(missing_ok=True)
+            tidy = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+            save_file(tidy, fresh, metadata={"state": json.dumps(state)})
+            with fresh.open("rb") as file:
+                os.fsync(file.fileno())
+            fresh.replace(self.folder / name)
+        except (OSError, SafetensorError) as error:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise WorkbenchError(f"cannot save the checkpoint in {self.folder}: {error}; free the disk") from None
+
+    def _read(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
+        """Return a file's content; None where there is none, or none that can be read: then training starts afresh."""
+        if self.folder is None or not (self.folder / name).is_file():
+            return None
+        try:
+            with safe_open(self.folder / name, "pt") as file:
+                state = json.loads(file.metadata()["state"])
+                return {key: file.get_tensor(key) for key in file.keys()}, state  # noqa: SIM118
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return None

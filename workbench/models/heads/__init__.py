@@ -1,0 +1,1 @@
+"""Heads on an encoder's embeddings: what they are made of, how they are trained, and the models built on them."""

@@ -1,0 +1,108 @@
+"""Cross-attention over the patches of a picture and the tokens of a text, on a frozen encoder's unpooled features.
+
+What is between a pooled vector of the text and one of the picture is decided before either is known; attention lets a
+word look for the part of a picture that it speaks of. A post's halves, readings and frames are those of `clip`: every
+frame meets the text by itself and the highest counts.
+
+Open doubt: features are at most 17 vectors per text and picture, so a small thing in a large picture is averaged away.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from workbench.models.heads.bags import Readings
+from workbench.models.heads.frozen import ClipClassifier
+from workbench.models.heads.options import PairOptions
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import torch
+
+    from workbench.features.encoders.open_clip import Encoder
+
+SAMPLE = 20_000  # rows from which a whitening is estimated; a larger sample changes it by less than rounding does
+
+
+class AttentionOptions(PairOptions):
+    """The blocks of cross-attention, and the head behind them."""
+
+    width: int = Field(64, ge=8, le=2048, description="Channels of a token or patch inside the blocks.")
+    heads: int = Field(4, ge=1, le=64, description="Attention heads; they share the width evenly.")
+    blocks: int = Field(1, ge=1, le=4, description="Blocks of attention, both ways each.")
+    epochs: int = Field(30, ge=1, le=10_000, description="Most passes over the training posts.")
+    lr: float = Field(0.002, gt=0, le=1, description="Learning rate of AdamW.")
+    batch_size: int = Field(128, ge=1, description="Posts per step.")
+    patience: int = Field(4, ge=1, description="Epochs without a better validation loss before training stops.")
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width}) evenly")
+        if self.head == "linear":
+            raise ValueError("head: attention has one hidden layer behind it; leave `head` at 'mlp'")
+        return self
+
+
+class ClipAttention(ClipClassifier):
+    """Text and sight attend to each other's pieces, then a hidden layer."""
+
+    options_class = AttentionOptions
+    options: AttentionOptions
+    modalities = ("text", "image", "video")
+    search: ClassVar[dict[str, tuple]] = {
+        "lr": (0.001, 0.002, 0.004),
+        "dropout": (0.1, 0.2, 0.3),
+        "blocks": (1, 2),
+        "width": (64, 128),
+    }
+
+    def _encoder(self) -> Encoder:
+        return super()._encoder().pieces
+
+    def _whitening(self, half: Readings) -> tuple[np.ndarray, np.ndarray]:
+        """Return means (2, dim) and matrices (2, dim, dim) of pooled slots and of pieces."""
+        from workbench.models.heads import training
+
+        step = -(-len(half.values) // SAMPLE) or 1
+        slots = half.values[::step].reshape(len(half.values[::step]), -1, self._encoder().width)
+        weight = None if half.weight is None else half.weight[::step]
+        pieces = slots[:, 1:].reshape(-1, slots.shape[2])
+        there = (pieces != 0).any(axis=1)
+        heavy = None if weight is None else np.repeat(weight, slots.shape[1] - 1)[there]
+        both = training.whitening(slots[:, 0], weight), training.whitening(pieces[there], heavy)
+        return np.stack([mean for mean, _ in both]), np.stack([matrix for _, matrix in both])
+
+    def _tensors(self, halves: list[Readings], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Return the slots of halves, each (n, slots * dim) float16 as they were stored, and present (n, n_halves)."""
+        import torch
+
+        filled = []
+        for half, row in zip(halves, rows, strict=True):
+            values = np.zeros((len(row), half.values.shape[1]), dtype=np.float16)
+            values[row >= 0] = half.values[row[row >= 0]]
+            filled.append(torch.from_numpy(values).to(self.store.device))
+        return tuple(filled), torch.from_numpy(np.stack(rows, axis=1) >= 0).to(self.store.device)
+
+    def _build(self, generator: torch.Generator | None) -> Any:
+        import torch
+
+        from workbench.models.heads.cross_attention.network import Crossing
+
+        options = self.options
+        network = Crossing(
+            self.whitenings[0][0].shape[1],
+            len(self.taxonomy.names),
+            (options.width, options.heads, options.blocks),
+            hidden=options.hidden,
+            dropout=options.dropout,
+            generator=generator,
+        )
+        for tower, (mean, matrix) in zip(network.towers, self.whitenings, strict=True):
+            tower.mean.copy_(torch.from_numpy(mean))
+            tower.matrix.copy_(torch.from_numpy(matrix))
+        return network.to(self.store.device)

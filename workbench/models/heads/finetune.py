@@ -1,0 +1,224 @@
+"""Both towers of a CLIP trained together with a fusion head on the labels.
+
+Training has two phases, since a random head would spoil the towers first (LP-FT; Kumar et al. 2022,
+https://arxiv.org/abs/2202.10054): the head of `clip-cross` on the frozen towers, then all of it, with a learning rate
+that falls layer by layer towards the input (ULMFiT; Howard and Ruder 2018, https://arxiv.org/abs/1801.06146). The epoch
+that loses least on validation is kept; that can be epoch 0, the frozen towers, so tuning never ends worse there.
+
+Scoring goes through an encoder with the tuned weights, by the path of every other head: same preprocessing, readings,
+reasons and store. Training is resumed after a kill and ends with the same weights; what is finished is kept beside the
+feature store and found again (`checkpoints`).
+
+Of a clip only the `frames` frames are trained on that the head of the first phase scores highest. Open doubts: that
+head can be wrong about them; augmentation is not used.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, model_validator
+
+from workbench import fingerprint
+from workbench.features.encoders import identity
+from workbench.models.heads.bags import combinations
+from workbench.models.heads.frozen import ClipClassifier
+from workbench.models.heads.options import CrossOptions
+from workbench.schema import label_matrix
+
+if TYPE_CHECKING:
+    import torch
+
+    from workbench.features.encoders.open_clip import Encoder
+    from workbench.models.heads.training import Examples
+    from workbench.models.heads.tuning import Posts
+
+log = logging.getLogger(__name__)
+VERSION = 1  # part of every checkpoint's key: raise it when the code here changes what comes out
+
+
+class FinetuneOptions(CrossOptions):
+    """How the towers are tuned; the other options are those of the first phase, the head on frozen towers."""
+
+    tune_epochs: int = Field(3, ge=0, le=1000, description="Passes over the training posts that tune the towers.")
+    tower_lr: float = Field(1e-4, gt=0, le=1, description="AdamW's learning rate of the towers' last layers.")
+    tune_head_lr: float = Field(1e-3, gt=0, le=1, description="AdamW's learning rate of the head while it is tuned.")
+    layer_decay: float = Field(0.7, gt=0, le=1, description="The learning rate of a layer, by that of the layer above.")
+    tower_decay: float = Field(0.05, ge=0, description="Weight decay of the towers.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
+    tune_batch: int = Field(64, ge=1, description="Posts per step.")
+    at_once: int = Field(64, ge=1, description="Posts in memory at once; gradients of a step's parts are added up.")
+    tune_patience: int = Field(2, ge=1, description="Epochs without a better validation loss before tuning stops.")
+    frames: int = Field(2, ge=1, le=64, description="Frames of a clip that are trained on.")
+    save_minutes: float = Field(5, ge=0, description="Minutes between checkpoints, beside those after each epoch.")
+
+    @model_validator(mode="after")
+    def _what_tuning_does_not_read(self) -> Self:
+        if self.pooling != "max":
+            raise ValueError("pooling: towers are tuned on single frames, so only 'max' is possible here")
+        self._by_cross_entropy("towers are tuned")
+        return self
+
+
+class ClipFinetune(ClipClassifier):
+    """Tuned towers under the head of `clip-cross`."""
+
+    options_class = FinetuneOptions
+    options: FinetuneOptions
+    modalities = ("text", "image", "video")
+    fusion = "cross"
+    tuned: Encoder | None = None
+    search: ClassVar[dict[str, tuple]] = {
+        "tower_lr": (3e-5, 1e-4, 3e-4),
+        "layer_decay": (0.5, 0.7, 0.9),
+        "tune_epochs": (2, 3, 5),
+    }
+
+    def _encoder(self) -> Encoder:
+        return self.tuned or super()._encoder()
+
+    def _encoder_digest(self) -> str:
+        """Return a digest of the preprocessing and the architecture; the weights are the model's own."""
+        encoder = ClipClassifier._encoder(self) if self.store is not None else None
+        if encoder is None:
+            return super()._encoder_digest()
+        return identity.encoder_digest(encoder, config=encoder.config)
+
+    # ---------------------------------------------------------------------------------------------------------- fit
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        from workbench.models.fit.checkpoints import Checkpoints
+
+        self.tuned = None
+        halves = self._prepare(train)
+        self.record = {"epochs": 0}
+        if not self.learnable.any():
+            return
+        watched = self._halves(self._read(validation), len(validation), first=True)
+        examples, seen = self._examples(train, halves), self._examples(validation, watched)
+        root = None if self.store.folder is None else self.store.folder.parent / "finetune"
+        checkpoints = Checkpoints(root, self._key(seed, examples, seen))
+        done = checkpoints.done()
+        if done is not None:
+            self._take(*done)
+            return
+        frozen = self._fit_network(halves, examples, seen, seed)
+        self._tune(train, validation, seed, frozen, checkpoints)
+
+    def _key(self, seed: int, *sets: Examples | None) -> str:
+        """Return 32 hex digits over everything that the tuned weights depend on."""
+        import hashlib
+
+        digest = hashlib.sha256()
+        for examples in sets:
+            for tensor in [] if examples is None else [*examples.halves, examples.present, examples.y, examples.known]:
+                digest.update(tensor.cpu().numpy().tobytes())
+            if examples is not None and examples.count is not None:
+                digest.update(examples.count.cpu().numpy().tobytes())
+        encoder = self._encoder()
+        about = {
+            "version": VERSION,
+            "options": self.options.model_dump(mode="json", exclude={"save_minutes"}),
+            "taxonomy": self.taxonomy.fingerprint,
+            "seed": seed,
+            "encoder": encoder.fingerprint,
+            "device": str(self.store.device),
+            "data": digest.hexdigest(),
+        }
+        return fingerprint.of_json(about)[:32]
+
+    def _tune(self, train: pa.Table, validation: pa.Table, seed: int, frozen: dict[str, Any], checkpoints: Any) -> None:
+        from workbench.models.heads.tuning import Tuning
+
+        tunable = self._encoder().tunable()
+        tuning = Tuning(tunable, self.network, self.whitenings, self.options, seed)
+        sets = [self._posts(table, tunable) for table in (train, validation)]
+        hide = self._hide(sets[0].present)
+        tensors, record = tuning.run(*sets, hide, frozen["loss"], checkpoints)
+        record = {"epochs": frozen["epochs"], "frozen": frozen, **record}
+        checkpoints.finish(tensors, record)
+        self._take(tensors, record)
+
+    def _take(self, tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
+        """Take tuned weights: `head.*` and `tower.*`."""
+        import torch
+
+        self.network = self._build(torch.Generator())  # weights that are replaced at once, not drawn from global chance
+        self.network.load_state_dict(_part(tensors, "head."))
+        tunable = ClipClassifier._encoder(self).tunable()
+        tunable.model.load_state_dict(_part(tensors, "tower."))
+        self.tuned, self.record = tunable.frozen(), record
+
+    def _posts(self, table: pa.Table, tunable: Any) -> Posts:
+        """Return the posts with a readable half, what their texts and pictures are, and which frames count."""
+        from workbench.models.heads.tuning import Album, Posts
+
+        read = self._read(table)
+        halves = self._halves(read, len(table), first=True)
+        usable = np.flatnonzero(np.any([half.count > 0 for half in halves], axis=0))
+        y, known = label_matrix(table, self.taxonomy)
+        texts: list[Any] = [None] * len(table)
+        if "text" in read:
+            there = read["text"][1].count > 0
+            values = table["text"].to_pylist()
+            texts = tunable.texts([text if has else None for text, has in zip(values, there, strict=True)])
+        sights: list[list[tuple[str, int, int]]] = [[] for _ in range(len(table))]
+        for name in (name for name in ("image", "video") if name in read):
+            chosen = self._frames(read, name)
+            for row, places in enumerate(chosen):
+                sights[row] += [(name, row, place) for place in places]
+        present = np.stack([half.count[usable] > 0 for half in halves], axis=1)
+        return Posts(
+            [texts[i] for i in usable],
+            [sights[i] for i in usable],
+            present,
+            y[usable],
+            known[usable] & self.learnable,
+            Album(table, tunable),
+        )
+
+    def _frames(self, read: dict, name: str) -> list[list[int]]:
+        """Return, per post, which readings of its picture (the first) or frames of its clip are trained on."""
+        bag = read[name][1]
+        if name == "image":
+            return [[0] if count else [] for count in bag.count]
+        n, most = len(bag.count), self.options.frames
+        halves = [read["text"][1].first() if "text" in read else bag.none(n, bag.values.shape[1]), bag]
+        post, rows = combinations(halves)
+        scores = np.full(len(post), -np.inf, np.float32)
+        some = rows[1] >= 0
+        if some.any():
+            scores[some] = self._rows(*self._tensors(halves, [row[some] for row in rows])).max(axis=1)
+        chosen: list[list[int]] = [[] for _ in range(n)]
+        for number in np.flatnonzero(bag.count):
+            mine = scores[np.searchsorted(post, number) :][: bag.count[number]]
+            chosen[number] = sorted(np.argsort(-mine, kind="stable")[:most].tolist())
+        return chosen
+
+    # ---------------------------------------------------------------------------------------------------- the disk
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        state, arrays = super()._state()
+        if self.tuned is not None:
+            weights = self.tuned.model.state_dict().items()
+            arrays |= {f"tower.{name}": value.detach().cpu().numpy() for name, value in weights}
+        return state, arrays
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        import torch
+
+        self.tuned = None
+        super()._restore(state, arrays, folder)
+        towers = _part(arrays, "tower.")
+        if towers:
+            tunable = ClipClassifier._encoder(self).tunable()
+            tunable.model.load_state_dict({name: torch.from_numpy(array) for name, array in towers.items()})
+            self.tuned = tunable.frozen()
+
+
+def _part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,96 @@
+"""How a head is built and learns, as options; read without importing torch."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from workbench.models.fit.options import LearningOptions, Strengths
+
+RARE = 0.02  # of the training posts: a half that fewer lack has too few examples to learn its absence from
+HIDDEN_BY_DEFAULT = 0.1
+FUSION_HEAD = Field("mlp", description="One hidden layer, or none.")  # a fusion is learnt, so no convex problem
+Pooling = Literal["max", "mean", "noisy-or", "attention"]
+POOLING = Field(
+    "max",
+    description="A clip counts by its highest frame (max); by the mean of its frames' vectors (mean); by the chance "
+    "that any of its frames holds the label, 1 - prod(1 - p), so that doubtful ones add up (noisy-or); or by a mean of "
+    "frames whose weights are learnt (attention). With the last two, a picture beside a clip counts as one more frame.",
+)
+
+
+class HeadOptions(LearningOptions):
+    """The encoder, and how the head on it is built and trained."""
+
+    encoder: str = Field("tiny", description="The encoder's name: `tiny`, an open_clip name with weights, or a folder.")
+    head: Literal["mlp", "linear", "logistic"] = Field(
+        "mlp", description="One hidden layer, or none; logistic: none, all labels and penalties solved in one pass."
+    )
+    C: Strengths = Field(
+        (0.001, 0.01, 0.1, 1.0),
+        description="logistic: inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
+    )
+    hidden: int = Field(64, ge=1, le=8192, description="Units of the hidden layer.")
+    activation: Literal["gelu", "relu", "tanh", "silu"] = Field("gelu", description="What the hidden layer ends in.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
+    readings: bool = Field(
+        True, description="Whether a post scores the highest of its readings, which undo disguises, or as it stands."
+    )
+
+    @model_validator(mode="after")
+    def _logistic_is_what_it_is(self) -> Self:
+        if self.head == "logistic":
+            self._by_cross_entropy("head 'logistic' is trained")
+        return self
+
+    def _by_cross_entropy(self, what: str) -> None:
+        """Raise ValueError where an option asks for another loss than the cross-entropy of posts as they are."""
+        for name in ("loss", "class_weight", "upsample"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"{what} by cross-entropy as it is and does not read {name!r}")
+
+
+class FrameOptions(HeadOptions):
+    """A head on the frames of a clip."""
+
+    pooling: Pooling = POOLING
+
+
+class PairOptions(HeadOptions):
+    """A head on two halves."""
+
+    pooling: Pooling = POOLING
+    modality_dropout: float | None = Field(
+        None,
+        ge=0,
+        le=0.5,
+        description="Share of the posts with both halves whose one half is hidden in training, for each half; null: "
+        f"{HIDDEN_BY_DEFAULT} for a half that under {RARE:.0%} of the training posts lack, else 0.",
+    )
+
+
+class ConcatOptions(PairOptions):
+    """A head on both halves side by side; it needs more units than a fusion to tell pairs apart."""
+
+    hidden: int = Field(128, ge=1, le=8192, description="Units of the hidden layer.")
+
+
+class CrossOptions(PairOptions):
+    """A head on the outer product of projected halves; it fits pairs within a few epochs and is held back more."""
+
+    dropout: float = Field(0.3, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
+    lr: float = Field(0.003, gt=0, le=1, description="Learning rate of AdamW.")
+    weight_decay: float = Field(1.0, ge=0, description="Weight decay of AdamW (per step it is multiplied by lr).")
+    head: Literal["mlp", "linear"] = FUSION_HEAD
+    rank: int = Field(32, ge=1, le=128, description="Length of a projected half; the product has its square.")
+    projection: Literal["softmax", "linear"] = Field("softmax", description="Soft prototypes, or plain projections.")
+
+
+class AlignOptions(PairOptions):
+    """A head on the element-wise product of projected halves."""
+
+    hidden: int = Field(128, ge=1, le=8192, description="Units of the hidden layer.")
+    head: Literal["mlp", "linear"] = FUSION_HEAD
+    rank: int = Field(128, ge=1, le=4096, description="Length of a projected half, and of the product.")
+    projection: Literal["softmax", "linear"] = Field("softmax", description="Soft prototypes, or plain projections.")

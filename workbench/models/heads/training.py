@@ -1,0 +1,212 @@
+"""How a head on encoder embeddings learns: whitening, minibatches, early stopping.
+
+Embeddings are computed once and stay in memory on the device; an epoch is a few dozen matrix products. Everything
+random comes from one CPU generator, so that a GPU sees the same batches and masks as a CPU.
+
+Loss, class weights and upsampling are options (`Schedule`); what options do not have is left at masked BCE and nothing.
+Training stops by the loss that is trained, on validation, with the same class weights: a cross-entropy would judge by
+how well a probability holds, which a hinge or a focal loss does not aim at and calibration mends afterwards. Validation
+posts are never repeated; where training posts are, cells of validation are weighted so that both classes of a label
+have the same shares in both (else more positives than validation has would look like overconfidence, and stop it).
+Open doubt: average precision itself is not watched, as with few positives it jumps from epoch to epoch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from workbench.models.fit import losses
+from workbench.models.fit.loop import Schedule, adamw, keep_best
+from workbench.models.heads.networks import Halves, highest
+
+CHUNK = 16_384  # rows scored at once
+FLOOR = 0.1  # of the mean variance: no direction is stretched by more than sqrt(10) against the average one
+
+
+class Examples(NamedTuple):
+    """What is learnt from: posts with y and known (n_posts, n_labels), and their rows, of which the highest counts.
+
+    halves (each n_rows, dim), present (n_rows, n_halves): the rows of all posts, in the order of posts; `count`
+    (n_posts,) says how many each has, None that each has one. exclusive: sets of columns of `y` of which at most one
+    holds.
+    """
+
+    halves: Halves
+    present: torch.Tensor
+    y: torch.Tensor
+    known: torch.Tensor
+    count: torch.Tensor | None = None
+    exclusive: losses.Sets = ()
+
+    @property
+    def owner(self) -> torch.Tensor | None:
+        """The post (n_rows,) of each row; None where a row is a post."""
+        return None if self.count is None else torch.repeat_interleave(self.count)
+
+
+def whitening(x: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean (dim,) and matrix (dim, dim), float32, such that (x - mean) @ matrix has about unit variance.
+
+    x: (n, dim); weight: (n,), None for ones: the frames of a clip weigh as much as one picture. An encoder spends most
+    of its variance on what no label needs (colours, sizes, wording), and a small network fits that first; equal
+    variance in all directions takes the advantage away. The symmetric form (ZCA) keeps the axes, so it does not depend
+    on the order or signs of eigenvectors. Directions that the sample hardly knows are not blown up: FLOOR + dim / n of
+    the mean variance is added to each, n being the sum of the weights.
+    """
+    n, dim = x.shape if weight is None else (weight.sum(), x.shape[1])
+    if n == 0:
+        return np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32)
+    x = x.astype(np.float64)
+    mean = np.average(x, axis=0, weights=weight)
+    centred = x - mean
+    weighted = centred if weight is None else centred * weight[:, None]
+    variances, axes = np.linalg.eigh(weighted.T @ centred / n)
+    average = max(variances.mean(), 1e-12)
+    scale = 1.0 / np.sqrt(np.maximum(variances, 0.0) + (FLOOR + dim / n) * average)
+    return mean.astype(np.float32), ((axes * scale) @ axes.T).astype(np.float32)
+
+
+def fit_head(
+    network: nn.Module,
+    train: Examples,
+    validation: Examples | None,
+    options: Schedule,
+    generator: torch.Generator,
+    hide: tuple[float, ...] = (),
+    class_weight: Literal["balanced"] | Sequence[float] | None = None,
+) -> dict[str, float]:
+    """Train a network by AdamW; it ends with the weights of the epoch that lost least on validation.
+
+    Without a known label in validation the loss on train decides (then more epochs only help, and all are run).
+    hide: for each half, the share of the posts that have both halves whose half is hidden in a batch.
+    class_weight: as `penalties.positive_weights` returns it.
+
+    Returns what happened: epochs run, best epoch, its loss per known cell (in nats, where the loss is). Raises
+    WorkbenchError where the loss is never a number.
+    """
+    cost = losses.of(getattr(options, "loss", None) or losses.LossOptions(), train.exclusive)
+    watched = validation if validation is not None and bool(validation.known.any()) else train
+    order, shares = _repeated(train, getattr(options, "upsample", None), generator)
+    weigh = _weights(train, class_weight, shares)
+    optimizer = adamw(network, options)
+
+    def learn(epoch: int) -> None:
+        for posts in order[torch.randperm(len(order), generator=generator)].split(options.batch_size):
+            batch = take(train, posts.to(train.y.device))
+            present = _hidden(batch, hide, generator)
+            logits = pooled(network, network(batch.halves, present, batch.owner), batch.owner)
+            loss = cost(logits, batch.y, batch.known, weight=weigh(batch, True))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    def lost() -> float:
+        scores = pooled(network, score(network, watched.halves, watched.present), watched.owner)
+        return float(cost(scores, watched.y, watched.known, weight=weigh(watched, False)))
+
+    return keep_best(network, options, learn, lost)
+
+
+def pooled(network: nn.Module, rows: torch.Tensor, owner: torch.Tensor | None) -> torch.Tensor:
+    """Return each post's logits from those of its rows, by the network's own `pool` where it has one."""
+    return getattr(network, "pool", highest)(rows, owner)
+
+
+def take(examples: Examples, posts: torch.Tensor) -> Examples:
+    """Return some posts (m,) with their rows."""
+    rows, count = posts, None
+    if examples.count is not None:
+        count = examples.count[posts]
+        start = (examples.count.cumsum(0) - examples.count)[posts]
+        within = torch.arange(int(count.sum()), device=posts.device)
+        rows = within + torch.repeat_interleave(start - (count.cumsum(0) - count), count)
+    halves = tuple(x[rows] for x in examples.halves)
+    y, known = examples.y[posts], examples.known[posts]
+    return Examples(halves, examples.present[rows], y, known, count, examples.exclusive)
+
+
+def upsampled(y: torch.Tensor, known: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Return post numbers (m,) in which the positives of each rare label are about `share` of the posts that know it.
+
+    All posts stand first, in order, then repeats: of a label with p positives among n known posts, (share * n - p) /
+    (1 - share) more of its positives, each as often as the others and the rest drawn at random. Labels are looked at
+    one by one: with several rare ones each ends below its share, as repeats for one are mostly negatives of the others.
+    A label without a known positive is left alone.
+    """
+    parts = [torch.arange(len(y))]
+    for k in range(y.shape[1]):
+        positive = torch.nonzero(((y[:, k] > 0.5) & known[:, k]).cpu())[:, 0]
+        more = math.ceil((share * int(known[:, k].sum()) - len(positive)) / (1 - share)) if len(positive) else 0
+        if more > 0:
+            drawn = positive[torch.randperm(len(positive), generator=generator)]
+            parts += [positive.repeat(more // len(positive)), drawn[: more % len(positive)]]
+    return torch.cat(parts)
+
+
+def _repeated(
+    train: Examples, share: float | None, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Return the posts of an epoch, and by how much repeats raised each class: (2, n_labels), negatives first.
+
+    The ratios are 1 on average over the known posts of a label; None where nothing is repeated.
+    """
+    if share is None:
+        return torch.arange(len(train.y)), None
+    order = upsampled(train.y, train.known, share, generator)
+    posts = order.to(train.y.device)
+    before, after = (
+        losses.class_counts(y, known).clamp(min=1)
+        for y, known in ((train.y, train.known), (train.y[posts], train.known[posts]))
+    )
+    return order, after / before * (before.sum(dim=0) / after.sum(dim=0))
+
+
+def _weights(
+    train: Examples, wanted: Literal["balanced"] | Sequence[float] | None, shares: torch.Tensor | None
+) -> Callable[..., torch.Tensor | None]:
+    """Return what weighs the cells of some examples: class weights, and in validation the shares of repeats too.
+
+    wanted: None, "balanced" (`losses.balanced` of the training posts), or what each label's positive weighs against a
+    negative.
+    """
+    by_class = None
+    if wanted == "balanced":
+        by_class = losses.balanced(train.y, train.known)
+    elif wanted is not None:
+        by_class = torch.stack([torch.ones_like(train.y[0]), train.y.new_tensor(wanted)])
+
+    def weigh(examples: Examples, training: bool) -> torch.Tensor | None:
+        parts = [part for part in (by_class, None if training else shares) if part is not None]
+        if not parts:
+            return None
+        table = parts[0] if len(parts) == 1 else parts[0] * parts[1]
+        return torch.where(examples.y > 0.5, table[1], table[0])
+
+    return weigh
+
+
+def score(network: nn.Module, halves: Halves, present: torch.Tensor) -> torch.Tensor:
+    """Return logits (n_rows, n_labels), chunk by chunk and without gradients."""
+    network.eval()
+    with torch.inference_mode():
+        chunks = range(0, len(present), CHUNK)
+        return torch.cat([network(tuple(x[i : i + CHUNK] for x in halves), present[i : i + CHUNK]) for i in chunks])
+
+
+def _hidden(batch: Examples, hide: tuple[float, ...], generator: torch.Generator) -> torch.Tensor:
+    """Return `present` with halves hidden at random in posts that have all of them; at most one half of a post."""
+    present = batch.present
+    if not any(hide):
+        return present
+    draw = torch.rand((len(batch.y), 1), generator=generator).to(present.device)
+    if batch.owner is not None:
+        draw = draw[batch.owner]  # a half is hidden in all rows of a post
+    edges = torch.tensor([0.0, *hide], device=present.device).cumsum(0)
+    hidden = (draw >= edges[:-1]) & (draw < edges[1:]) & present.all(dim=1, keepdim=True)
+    return present & ~hidden

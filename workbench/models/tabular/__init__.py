@@ -1,0 +1,1 @@
+"""Models of numbers around a post: its author, and what that says about misinformation."""

@@ -1,0 +1,159 @@
+"""Whether a post misleads: what a text model says of it, what it links to, and who posted it.
+
+A text alone rarely tells a false claim from a true one; what it links to and the author's past add evidence of their
+own. The text's score is that of any model in the table, learnt *out of fold*, so that it is as honest here as for new
+posts; links are looked at, never fetched.
+
+Open doubt: domains change hands and lists grow old; the lists that a model was trained with are saved with it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from workbench.models import Classifier, create, load, parse, two_classes
+from workbench.models.fit.out_of_fold import folds, held_out
+from workbench.models.tabular.learners import Tabular, TabularOptions
+from workbench.preprocessing import context
+from workbench.preprocessing.context import ContextOptions, Scaling
+from workbench.preprocessing.links import extraction
+from workbench.schema import INPUTS, Options, label_matrix
+
+
+class TextModel(Options):
+    """The model that reads the text."""
+
+    name: str = Field("text-tfidf", description="A name of `workbench.models.MODELS`.")
+    options: dict[str, Any] = Field(default_factory=dict, description="That model's options.")
+
+
+class MisinformationOptions(TabularOptions):
+    """What is looked at beside the text, and how a label is learnt from all of it."""
+
+    learner: Literal["boosting", "linear"] = Field(
+        "linear", description="Logistic regression, since evidence adds up; or boosted trees."
+    )
+    text: TextModel = Field(TextModel(), description="Which model scores the text.")
+    context: ContextOptions | None = Field(
+        ContextOptions(), description="Which numbers around a post; null: none, text and links only."
+    )
+    links: str | None = Field("data/links.yaml", description="The file with lists of hosts; null: links do not count.")
+    folds: int = Field(3, ge=2, le=20, description="Parts of train for out-of-fold scores; no group crosses them.")
+
+
+class Misinformation(Classifier):
+    """A text model's scores, link features and author features, one learner per label."""
+
+    options_class = MisinformationOptions
+    options: MisinformationOptions
+    modalities = ("text",)
+    search: ClassVar[dict[str, tuple]] = {"learner": ("linear", "boosting"), "depth": (2, 3), "rate": (0.05, 0.1)}
+
+    def __init__(self, name: str, options: Options, **built: Any) -> None:
+        super().__init__(name, options, **built)
+        self.text = self._new_text()
+        self.modalities = self.text.modalities
+        self.lists = extraction.LinkLists()
+        self.scaling = Scaling.fit(np.zeros((0, self._width)), self._form)
+        self.learner = Tabular(self.options, self.taxonomy.names)
+
+    @classmethod
+    def members(cls, options: MisinformationOptions) -> list[tuple[str, dict[str, Any]]]:
+        """Return name and options of the text model."""
+        return [(options.text.name, options.text.options)]
+
+    @classmethod
+    def check_options(cls, options: MisinformationOptions) -> None:
+        """Raise WorkbenchError for a text model that is unknown or has unknown options."""
+        parse(options.text.name, options.text.options)
+
+    @classmethod
+    def files(cls, options: MisinformationOptions) -> list[Path]:
+        """Return the lists of hosts: the model is trained again when they change."""
+        return [] if options.links is None else [extraction.place(options.links)]
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The text model's, and those that the numbers come from."""
+        around = self.options.context.columns if self.options.context else ()
+        return tuple(name for name in INPUTS.names if name in (*self.text.columns, *around))
+
+    @property
+    def _form(self) -> ContextOptions:
+        return self.options.context or ContextOptions(nulls=False)
+
+    @property
+    def _width(self) -> int:
+        return len(context.names(self.options.context)) if self.options.context else 0
+
+    @property
+    def parameters(self) -> int:
+        """Those of the text model and of what is learnt on its scores."""
+        return super().parameters + self.text.parameters
+
+    def _new_text(self) -> Classifier:
+        return create(*self.members(self.options)[0], taxonomy=self.taxonomy, store=self.store)
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        if self.options.links is not None:
+            self.lists = extraction.LinkLists.load(extraction.place(self.options.links))
+        fold = folds(train, self.options.folds, seed)
+        scores = held_out(lambda: [self._new_text()], train, validation, fold, seed)[0]
+        self.text = self._new_text().fit(train, validation, seed=seed)
+        self.modalities = self.text.modalities
+        around = self._around(train)
+        rows = self._readable(scores, around)
+        self.scaling = Scaling.fit(around[rows], self._form)
+        y, known = (values[rows] for values in label_matrix(train, self.taxonomy))
+        self.learnable &= two_classes(y, known)
+        x = self._rows(train, scores, around)[rows]
+        chosen = self.learner.fit(x, y, known, self.learnable, self._held_out(validation))
+        self.record = {"chosen": dict(zip(self.taxonomy.names, chosen, strict=True)), "text": self.text.record}
+
+    def _held_out(self, validation: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        scores, around = self.text.logits(validation), self._around(validation)
+        rows = self._readable(scores, around)
+        y, known = label_matrix(validation, self.taxonomy)
+        return self._rows(validation, scores, around)[rows], y[rows], known[rows]
+
+    def _around(self, posts: pa.Table) -> np.ndarray:
+        """Return the numbers around each post (n_posts, width), NaN where one is missing."""
+        return context.numbers(posts, self.options.context) if self.options.context else np.zeros((len(posts), 0))
+
+    @staticmethod
+    def _readable(scores: np.ndarray, around: np.ndarray) -> np.ndarray:
+        return ~np.isnan(scores).all(axis=1) | (~np.isnan(around)).any(axis=1)
+
+    def _rows(self, posts: pa.Table, scores: np.ndarray, around: np.ndarray) -> np.ndarray:
+        """Return what the learner sees (n_posts, n_numbers): text scores, whether there are any, links, context."""
+        there = ~np.isnan(scores).all(axis=1, keepdims=True)
+        parts = [np.where(np.isnan(scores), 0.0, scores), there, self.scaling(around)]
+        if self.options.links is not None:
+            parts.insert(2, extraction.features(posts["text"].to_pylist(), self.lists))
+        return np.concatenate(parts, axis=1, dtype=np.float64)
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        return self._look(posts)[:2]
+
+    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+        look, around = self.text.look(posts), self._around(posts)
+        x = self._rows(posts, look.logits, around)
+        return self.learner.logits(x), self._readable(look.logits, around), look.unread
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"lists": self.lists.model_dump(mode="json")}, {**self.scaling.arrays(), **self.learner.arrays()}
+
+    def _save_parts(self, folder: Path) -> None:
+        self.text.save(folder / "text")
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        self.lists = extraction.LinkLists.parse(state["lists"], f"lists of the model in {folder}")
+        self.text = load(folder / "text", taxonomy=self.taxonomy, store=self.store)
+        kept = (arrays[name] for name in ("center", "scale", "fill"))
+        self.scaling = Scaling(*kept, self._form.scaling == "log", self._form.nulls)
+        self.learner.restore(arrays)

@@ -1,0 +1,1 @@
+"""Models of texts: n-grams, word vectors, tokens, transformers."""

@@ -1,0 +1,237 @@
+"""Words and character n-grams by logistic regression: the baseline that any text model has to beat.
+
+Counts of word and character n-grams, 1 + log(count) times smoothed idf, times the log-count ratio (how differently a
+label's positives and negatives use the n-gram), each post's row of length 1, then one logistic regression per label on
+the posts that know it. Character n-grams inside words bridge misspellings and inflection. A fitted model is plain data:
+a vocabulary, its idf, two matrices.
+
+Sources: tf-idf as scikit-learn's TfidfVectorizer(sublinear_tf=True); the ratio from Wang and Manning 2012, "Baselines
+and Bigrams", https://aclanthology.org/P12-2018, here by its absolute value.
+Open doubt: liblinear's intercept is penalised like a weight; with unit rows that shrinks it a little for rare labels.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field, model_validator
+from scipy import sparse
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import normalize
+
+from workbench.metrics.classification import average_precision
+from workbench.models import Classifier, two_classes
+from workbench.models.fit.options import CLASS_WEIGHT, ClassWeight, Strengths, by_class, check_ngrams
+from workbench.models.text.variants import highest, learn_words, said, texts, views
+from workbench.preprocessing.text.cleaning import TextOptions
+from workbench.preprocessing.text.spelling import Lexicon
+from workbench.schema import Options, label_matrix
+
+VOCABULARY, LEXICON = "vocabulary.json", "lexicon.json"
+ENOUGH = 10  # positives and negatives that validation must have to choose C for a label
+WORD = r"(?u)\b\w+\b"  # one-letter words too: "u", "I"
+
+
+class TfidfOptions(Options):
+    """Which n-grams are counted and how strongly their weights are held back."""
+
+    ngrams: tuple[int, int] | None = Field((1, 2), description="Shortest and longest run of words; null: no words.")
+    char_ngrams: tuple[int, int] | None = Field(
+        (2, 5), description="Shortest and longest run of characters within a word; null: no characters."
+    )
+    min_df: int = Field(2, ge=1, description="An n-gram counts if so many training posts have it.")
+    max_features: int | None = Field(None, ge=1, description="Most n-grams of each kind, the most frequent; null: all.")
+    C: Strengths = Field(
+        (0.3, 1.0, 3.0),
+        description="Inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
+    )
+    class_weight: ClassWeight = CLASS_WEIGHT
+    ratios: bool = Field(True, description="Whether n-grams count by how differently the two classes use them.")
+    text: TextOptions = Field(TextOptions(), description="How a text is cleaned before n-grams are counted.")
+    readings: bool = Field(
+        True, description="Whether a post scores the highest of its readings, which undo disguises, or as it stands."
+    )
+
+    @model_validator(mode="after")
+    def _ranges_make_sense(self) -> Self:
+        check_ngrams(self.ngrams, self.char_ngrams)
+        return self
+
+
+class Ngrams:
+    """Counts of one kind of n-gram over a fixed vocabulary."""
+
+    def __init__(self, analyzer: str, span: tuple[int, int], vocabulary: list[str] | None = None) -> None:
+        self.analyzer, self.span, self.vocabulary = analyzer, span, vocabulary
+        self._fixed: CountVectorizer | None = None
+
+    def _counter(self, vocabulary: list[str] | None) -> CountVectorizer:
+        pattern = {"token_pattern": WORD} if self.analyzer == "word" else {}
+        return CountVectorizer(
+            analyzer=self.analyzer, ngram_range=tuple(self.span), vocabulary=vocabulary, dtype=np.float64, **pattern
+        )
+
+    def learn(self, texts: list[str], min_df: int, most: int | None) -> sparse.csr_array:
+        """Take the n-grams of `texts` that `min_df` of them have; return their counts (n_texts, n_ngrams)."""
+        counter = self._counter(None)
+        try:
+            counts = counter.fit_transform(texts)
+        except ValueError:  # no text has any n-gram of this kind
+            self.vocabulary = []
+            return sparse.csr_array((len(texts), 0))
+        posts = np.bincount(counts.indices, minlength=counts.shape[1])
+        kept = np.flatnonzero(posts >= min_df)
+        if most is not None and len(kept) > most:
+            kept = np.sort(kept[np.argsort(-posts[kept], kind="stable")[:most]])
+        self.vocabulary = counter.get_feature_names_out()[kept].tolist()
+        return counts[:, kept]
+
+    def count(self, texts: list[str]) -> sparse.csr_array:
+        """Return the counts (n_texts, n_ngrams) of the vocabulary's n-grams."""
+        if not self.vocabulary:
+            return sparse.csr_array((len(texts), 0))
+        if self._fixed is None or self._fixed.vocabulary is not self.vocabulary:
+            self._fixed = self._counter(self.vocabulary)  # taking in a vocabulary costs more than counting one text
+        return self._fixed.transform(texts)
+
+
+class TfidfClassifier(Classifier):
+    """Logistic regression on tf-idf of word and character n-grams."""
+
+    options_class = TfidfOptions
+    options: TfidfOptions
+    modalities = ("text",)
+    seeded = False
+    search: ClassVar[dict[str, tuple]] = {
+        "ngrams": ((1, 1), (1, 2), (1, 3)),
+        "char_ngrams": (None, (2, 5), (3, 5)),
+        "min_df": (1, 2, 5),
+        "ratios": (True, False),
+        "class_weight": (None, "balanced"),
+    }
+
+    def __init__(self, name: str, options: Options, **built: Any) -> None:
+        super().__init__(name, options, **built)
+        spans = {"word": self.options.ngrams, "char_wb": self.options.char_ngrams}
+        self.kinds = [Ngrams(analyzer, span) for analyzer, span in spans.items() if span]
+        self.lexicon: Lexicon | None = None
+        self.idf = np.zeros(0)
+        self.ratios = self.weights = np.zeros((0, len(self.taxonomy.names)))  # (n_ngrams, n_labels) both
+        self.bias = np.zeros(len(self.taxonomy.names))
+
+    @property
+    def parameters(self) -> int:
+        """The weights and biases of all labels."""
+        self._require_fitted()
+        return self.weights.size + self.bias.size
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        rows = said(train, self.options.text)
+        y, known = (array[rows] for array in label_matrix(train, self.taxonomy))
+        self.learnable &= two_classes(y, known)
+        self.lexicon = learn_words(texts(train, rows), self.options.text)
+        cleaned = self._texts(train, rows)
+        least, most = self.options.min_df, self.options.max_features
+        counts = sparse.csr_array(sparse.hstack([kind.learn(cleaned, least, most) for kind in self.kinds]))
+        # Smoothed as if one more post had every n-gram: log((1 + n) / (1 + df)) + 1.
+        self.idf = np.log((1 + len(cleaned)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
+        if counts.shape[1] == 0:
+            self.learnable[:] = False
+        x = self._weighted(counts)
+        held_out = self._held_out(validation)
+        self.weights, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
+        self.ratios = np.ones_like(self.weights)
+        self.record = {"ngrams": x.shape[1], "C": {}}
+        for k in np.flatnonzero(self.learnable):
+            some = known[:, k]
+            self.record["C"][self.taxonomy.names[k]] = self._fit_label(k, x[some], y[some, k] > 0.5, held_out)
+
+    def _fit_label(self, k: int, x: sparse.csr_array, y: np.ndarray, held_out: tuple) -> float:
+        """Fit ratios, weights and bias of label k; return the C that ranks validation best (else the middle one)."""
+        if self.options.ratios:
+            self.ratios[:, k] = log_count_ratios(x, y)
+        x, z = (_unit_rows(part @ sparse.diags_array(self.ratios[:, k])) for part in (x, held_out[0]))
+        truth, known = held_out[1][:, k] > 0.5, held_out[2][:, k]
+        strengths = self.options.C
+        if min((truth & known).sum(), (~truth & known).sum()) < ENOUGH:
+            strengths = (sorted(strengths)[len(strengths) // 2],)
+        weight = by_class(self.options.class_weight, self.taxonomy.names, k)
+        fixed = {"class_weight": weight, "solver": "liblinear", "max_iter": 10_000}
+        models = [LogisticRegression(C=c, random_state=0, **fixed).fit(x, y) for c in strengths]
+        ranks = [average_precision(truth[known], m.decision_function(z[known])) for m in models if len(models) > 1]
+        best = models[int(np.argmax(ranks)) if ranks else 0]
+        self.weights[:, k], self.bias[k] = best.coef_[0], best.intercept_[0]
+        return best.C
+
+    def _held_out(self, validation: pa.Table) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
+        """Return features, y and known of the validation posts that have a text."""
+        rows = said(validation, self.options.text)
+        y, known = label_matrix(validation, self.taxonomy)
+        return self._features(self._texts(validation, rows)), y[rows], known[rows]
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        return self._look(posts)[:2]
+
+    def _look(self, posts: pa.Table) -> tuple[Any, ...]:
+        how = self.options
+        scores, readable, kinds = highest(posts, how.text, self.lexicon, how.readings, self._scored, len(self.bias))
+        return scores, readable, {}, kinds
+
+    def _scored(self, texts: list[str]) -> np.ndarray:
+        """Return logits (n_texts, n_labels) of cleaned texts."""
+        return self._linear(self._features(texts))
+
+    def _linear(self, x: sparse.csr_array) -> np.ndarray:
+        """Return scores (n_texts, n_labels) of weighted n-grams."""
+        length = np.sqrt((x * x) @ self.ratios**2)  # of each row once the ratios have scaled it
+        return x @ (self.ratios * self.weights) / np.where(length > 0, length, 1.0) + self.bias
+
+    def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
+        """Return the first readings of some posts' texts."""
+        parts = views(texts(table, rows), self.options.text, self.lexicon, False)
+        return [text for part in parts for text in part.texts]
+
+    def _features(self, texts: list[str]) -> sparse.csr_array:
+        """Return the weighted n-grams (n_texts, n_ngrams) of cleaned texts."""
+        return self._weighted(sparse.csr_array(sparse.hstack([kind.count(texts) for kind in self.kinds])))
+
+    def _weighted(self, counts: sparse.csr_array) -> sparse.csr_array:
+        counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
+        return _unit_rows(counts)
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {"idf": self.idf, "ratios": self.ratios, "weights": self.weights, "bias": self.bias}
+
+    def _save_parts(self, folder: Path) -> None:
+        vocabularies = {kind.analyzer: kind.vocabulary for kind in self.kinds}
+        (folder / VOCABULARY).write_text(json.dumps(vocabularies, indent=0), encoding="utf-8")
+        if self.lexicon is not None:
+            (folder / LEXICON).write_text(json.dumps(self.lexicon.words, indent=0), encoding="utf-8")
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        vocabularies = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        for kind in self.kinds:
+            kind.vocabulary = vocabularies[kind.analyzer]
+        if self.options.text.spelling:
+            self.lexicon = Lexicon(json.loads((folder / LEXICON).read_text(encoding="utf-8")))
+        self.idf, self.ratios = arrays["idf"], arrays["ratios"]
+        self.weights, self.bias = arrays["weights"], arrays["bias"]
+
+
+def log_count_ratios(x: sparse.csr_array, y: np.ndarray) -> np.ndarray:
+    """Return |log of the n-gram's share among positives over that among negatives| (n_ngrams,), each count plus one.
+
+    x: (n_posts, n_ngrams), of which only zero or not counts; y: (n_posts,) bool.
+    """
+    there = (x > 0).astype(np.float64)
+    positive, negative = (1 + np.asarray(there[rows].sum(axis=0)).ravel() for rows in (y, ~y))
+    return np.abs(np.log(positive / positive.sum()) - np.log(negative / negative.sum()))
+
+
+def _unit_rows(x: sparse.csr_array) -> sparse.csr_array:
+    return x if 0 in x.shape else normalize(x)

@@ -1,0 +1,196 @@
+"""Any text encoder of the hub, frozen under the head that all encoders get, or fine-tuned as a whole.
+
+Frozen (`finetune: false`), the texts' vectors come from the feature store, and the head is `text-clip`'s. Fine-tuned,
+one linear layer sits on the pooled last layer and everything is trained by AdamW with a warm-up. A step's gradient is
+that of its whole batch however many pieces the memory asks for: a piece that does not fit is halved, which is said.
+A post's first window is trained on, the highest of its windows counts, as with every reading.
+
+Sources: Devlin et al. 2019, BERT, https://aclanthology.org/N19-1423 (recipe of fine-tuning: 2e-5 to 5e-5, few epochs);
+Mosbach et al. 2021, https://openreview.net/forum?id=nzpLWnVAyah (warm-up and bias correction keep it stable).
+Open doubts: layers share one learning rate; nothing resumes after a kill within a fit.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from workbench.errors import WorkbenchError
+from workbench.features import Partly, encoder_files
+from workbench.features.encoders.names import TRANSFORMER
+from workbench.models import Classifier, create, load, two_classes
+from workbench.schema import Options, declared, label_matrix
+
+HEAD = "head"  # the folder of a frozen model's head
+CONFIG, TOKENIZER = "config.json", "tokenizer.json"
+
+
+class TransformerOptions(Options):
+    """Which encoder, how its tokens become a vector, and how it or the head on it is trained."""
+
+    encoder: str = Field(
+        description="`organisation/repository@commit` on the hub, or a folder; safetensors in transformers' format."
+    )
+    finetune: bool = Field(False, description="Whether the encoder is trained too, or frozen under a head.")
+    pooling: Literal["mean", "cls"] = Field("mean", description="A text is the mean of its tokens, or its first one.")
+    max_tokens: int = Field(128, ge=8, le=8192, description="Tokens in a window; a longer text has several.")
+    epochs: int | None = Field(None, ge=1, le=10_000, description="Most passes; null: 60 for a head, else 3.")
+    lr: float | None = Field(None, gt=0, le=1, description="AdamW's rate; null: 0.005 for a head, else 0.00005.")
+    weight_decay: float | None = Field(None, ge=0, description="AdamW's decay; null: 0.5 for a head, else 0.01.")
+    batch_size: int | None = Field(None, ge=1, description="Posts per step; null: 256 for a head, else 32.")
+    patience: int | None = Field(None, ge=1, description="Epochs without a better validation loss; null: 6, or 1.")
+    head: Literal["mlp", "linear"] = Field("mlp", description="Frozen only: one hidden layer in the head, or none.")
+    hidden: int = Field(64, ge=1, le=8192, description="Frozen only: units of the head's hidden layer.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Share of the head's inputs (and units) dropped in training.")
+    warmup: float = Field(0.1, ge=0, le=1, description="Fine-tuned only: share of the steps in which the rate rises.")
+    at_once: int = Field(
+        32,
+        ge=1,
+        description="Fine-tuned only: posts whose gradient is computed at once; falls when "
+        "the memory does not suffice.",
+    )
+
+    def chosen(self, name: str, frozen: float, tuned: float) -> Any:
+        """Return an option's value, or what stands for null in the mode at hand."""
+        value = getattr(self, name)
+        return value if value is not None else tuned if self.finetune else frozen
+
+
+class Transformer(Classifier):
+    """A text encoder of the hub with a head."""
+
+    options_class = TransformerOptions
+    options: TransformerOptions
+    modalities = ("text",)
+    search: ClassVar[dict[str, tuple]] = {"lr": (2e-5, 5e-5, 1e-4)}
+
+    def __init__(self, name: str, options: Options, **built: Any) -> None:
+        super().__init__(name, options, **built)
+        self.inner: Any = None  # frozen: the text-clip model; fine-tuned: the Tuned network
+        self.encoder_digest = ""
+
+    @classmethod
+    def files(cls, options: TransformerOptions) -> list[Path]:
+        """Return the encoder's files."""
+        return encoder_files(_name(options))
+
+    @classmethod
+    def members(cls, options: TransformerOptions) -> list[tuple[str, dict[str, Any]]]:
+        """Return the head of a frozen encoder, which is `text-clip` on another encoder."""
+        if options.finetune:
+            return []
+        defaults = {"epochs": 60, "lr": 0.005, "weight_decay": 0.5, "batch_size": 256, "patience": 6}
+        chosen = {key: options.chosen(key, value, value) for key, value in defaults.items()}
+        same = {"head": options.head, "hidden": options.hidden, "dropout": options.dropout}
+        return [("text-clip", {"encoder": _name(options), **chosen, **same})]
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        if self.store is None:
+            raise WorkbenchError(f"model {self.name!r} needs a feature store; pass one to create or load")
+        if self.options.finetune:
+            self._tune(train, validation, seed)
+            return
+        member = self.members(self.options)[0]
+        self.inner = create(*member, taxonomy=self.taxonomy, store=self.store).fit(train, validation, seed=seed)
+        self.learnable, self.record, self.modalities = self.inner.learnable, self.inner.record, self.inner.modalities
+
+    def _tune(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        from workbench.models.text.transformer import tuning
+
+        network = tuning.Tuned.of(self.options.encoder, self.options, len(self.taxonomy.names), self.store.device, seed)
+        parts = [self._examples(network, table) for table in (train, validation)]
+        self.learnable &= two_classes(parts[0].y, parts[0].known)
+        parts = [part._replace(known=part.known & self.learnable) for part in parts]
+        self.inner, self.record = network, {"epochs": 0}
+        if self.learnable.any():
+            self.record = tuning.tune(network, *parts, self._schedule(), seed, self.store.progress)
+
+    def _examples(self, network: Any, table: pa.Table) -> Any:
+        """Return the first windows, y and known of the posts whose text the tokenizer can read."""
+        from workbench.models.text.transformer import tuning
+
+        windows = network.tokens.windows(_texts(table))
+        counts = np.array(windows.counts)
+        rows = np.flatnonzero(counts)
+        y, known = label_matrix(table, self.taxonomy)
+        first = (np.cumsum(counts) - counts)[rows]
+        return tuning.Texts([windows.rows[at] for at in first], y[rows], known[rows])
+
+    def _schedule(self) -> Any:
+        from workbench.models.text.transformer import tuning
+
+        pick = self.options.chosen
+        return tuning.Plan(
+            epochs=pick("epochs", 60, 3),
+            lr=pick("lr", 0.005, 5e-5),
+            weight_decay=pick("weight_decay", 0.5, 0.01),
+            batch_size=pick("batch_size", 256, 32),
+            patience=pick("patience", 6, 1),
+            warmup=self.options.warmup,
+            at_once=self.options.at_once,
+        )
+
+    # ------------------------------------------------------------------------------------------------------- scoring
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        return self._look(posts)[:2]
+
+    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+        if not self.options.finetune:
+            look = self.inner.look(posts)
+            # where nothing is learnt or told, the inner model's NaN does not mean unread
+            whys = self._reasons(look, len(posts))
+            readable = declared(posts)["text"] & np.array([why is None or isinstance(why, Partly) for why in whys])
+            return look.logits, readable, look.unread
+        windows = self.inner.tokens.windows(_texts(posts))
+        counts = np.array(windows.counts)
+        scores = np.zeros((len(posts), len(self.constants)), np.float32)
+        some = counts > 0
+        if windows.rows:
+            starts = (np.cumsum(counts) - counts)[some]
+            scores[some] = np.maximum.reduceat(self.inner.score(windows.rows), starts, axis=0)
+        whys = [why or (note and Partly(note)) for why, note in zip(windows.reasons, windows.notes, strict=True)]
+        return scores, some, {"text": whys}
+
+    @staticmethod
+    def _reasons(look: Any, n: int) -> list[str | None]:
+        return look.unread.get("text", ["no text in training"] * n)
+
+    # ------------------------------------------------------------------------------------------------------ the disk
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return ({}, {}) if not self.options.finetune else self.inner.state()
+
+    def _save_parts(self, folder: Path) -> None:
+        if not self.options.finetune:
+            self.inner.save(folder / HEAD)
+            return
+        (folder / CONFIG).write_text(json.dumps(self.inner.config, indent=1, sort_keys=True), encoding="utf-8")
+        (folder / TOKENIZER).write_text(self.inner.backend, encoding="utf-8")
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        if not self.options.finetune:
+            self.inner = load(folder / HEAD, taxonomy=self.taxonomy, store=self.store)
+            return
+        from workbench.models.text.transformer import tuning
+
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        backend = (folder / TOKENIZER).read_text(encoding="utf-8")
+        device = self.store.device if self.store is not None else "cpu"
+        self.inner = tuning.Tuned.restored((config, backend), state, arrays, self.options, device)
+
+
+def _name(options: TransformerOptions) -> str:
+    """Return what the feature store calls the encoder."""
+    return f"{TRANSFORMER}{options.pooling}:{options.max_tokens}:{options.encoder}"
+
+
+def _texts(table: pa.Table) -> list[str | None]:
+    """Return the texts that have a visible character, None for the others."""
+    there = declared(table)["text"]
+    return [text if seen else None for text, seen in zip(table["text"].to_pylist(), there, strict=True)]

@@ -1,0 +1,1 @@
+"""Models of pictures: any backbone, words in pictures, prompted vision-language models."""

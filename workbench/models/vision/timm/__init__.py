@@ -1,0 +1,202 @@
+"""A model of pictures on any encoder of pictures, a backbone of timm above all: frozen under a head, or fine-tuned.
+
+Frozen, it is `image-clip` by way of the table, with the same head and options, on features from the store. Fine-tuned,
+the network itself learns, from pixels, with the augmentation that its options say; then the store has no part in it.
+
+Rare labels: with `copies`, each training post of a rare label is learnt from so many more times. With `augment` these
+are changed copies of its picture, without it plain repeats; the frozen head gets them as rows of the training table
+(the store keeps their features like any picture's), fine-tuning draws new changes for every post in every epoch. A
+head's own upsampling comes after that, and repeats rows as they are.
+
+Open doubts: fine-tuning decodes each picture again in every epoch unless all fit into HELD; the fine-tuned model needs
+the encoder's files when it is loaded, for the shape of the network, although its weights are its own.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from workbench.errors import WorkbenchError
+from workbench.features import encoder_files
+from workbench.features.encoders import identity
+from workbench.models import Classifier, create, load, parse, two_classes
+from workbench.preprocessing.image import augmentation
+from workbench.preprocessing.image.augmentation import AugmentOptions
+from workbench.schema import Options, label_matrix
+
+HEAD = "image-clip"
+
+
+class BackboneOptions(Options):
+    """The encoder, whether it learns, and from which pictures."""
+
+    encoder: str = Field(
+        "tiny",
+        description="`timm:resnet18@a1_in1k`, `timm:hf-hub:...`, `timm:` and a folder, or a name of a CLIP: see "
+        "`features.names`; `timm:resnet18@random` for untrained weights.",
+    )
+    finetune: bool = Field(False, description="Whether the encoder learns too; if not, only the head on it does.")
+    head: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the head on the frozen encoder: those of `image-clip`."
+    )
+    augment: AugmentOptions | None = Field(
+        None, description="How pictures are changed in training: all of them in fine-tuning, and the copies; or null."
+    )
+    copies: int = Field(0, ge=0, le=100, description="So many more times a training post of a rare label is seen.")
+    rare: float = Field(0.05, gt=0, le=1, description="A label is rare if under this share of its known posts hold it.")
+    epochs: int = Field(8, ge=1, le=1000, description="Most passes over the training posts in fine-tuning.")
+    lr: float = Field(3e-4, gt=0, le=1, description="Learning rate of AdamW in fine-tuning; ten times it for the head.")
+    weight_decay: float = Field(0.05, ge=0, description="Weight decay of AdamW in fine-tuning.")
+    batch_size: int = Field(32, ge=2, description="Posts per step of fine-tuning.")
+    patience: int = Field(3, ge=1, description="Epochs without a better validation loss before fine-tuning stops.")
+
+
+class ImageTimm(Classifier):
+    """Pictures by a backbone, frozen or fine-tuned."""
+
+    options_class = BackboneOptions
+    options: BackboneOptions
+    modalities = ("image",)
+    search: ClassVar[dict[str, tuple]] = {"copies": (0, 3), "lr": (1e-4, 3e-4, 1e-3)}
+
+    def __init__(self, name: str, options: Options, **built: Any) -> None:
+        super().__init__(name, options, **built)
+        self.network: Any = None
+        self.head: Classifier | None = None
+        self.encoder_digest = ""
+
+    @classmethod
+    def files(cls, options: BackboneOptions) -> list[Path]:
+        """Return the encoder's files."""
+        return encoder_files(options.encoder)
+
+    @classmethod
+    def members(cls, options: BackboneOptions) -> list[tuple[str, dict[str, Any]]]:
+        """Return the model of the frozen encoder."""
+        return [] if options.finetune else [(HEAD, {**options.head, "encoder": options.encoder})]
+
+    @classmethod
+    def check_options(cls, options: BackboneOptions) -> None:
+        """Raise WorkbenchError for a head with options that it does not have."""
+        if "encoder" in options.head:
+            raise WorkbenchError("options of model 'image-timm': the encoder stands beside `head`, not in it")
+        for name, values in cls.members(options):
+            parse(name, values)
+
+    # ------------------------------------------------------------------------------------------------ fit and score
+
+    @property
+    def parameters(self) -> int:
+        """Those of the head on the frozen backbone, or of the whole network that was fine-tuned."""
+        self._require_fitted()
+        if self.head is not None:
+            return self.head.parameters
+        return 0 if self.network is None else sum(weights.numel() for weights in self.network.parameters())
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        self.network, self.head, self.encoder_digest = None, None, self._encoder_digest()
+        y, known = label_matrix(train, self.taxonomy)
+        rare = augmentation.rare_rows(y, known, self.options.rare) if self.options.copies else np.empty(0, np.int64)
+        if self.options.finetune:
+            self._finetune(train, validation, rare, seed)
+            return
+        table = self._with_copies(train, rare, seed)
+        self.head = create(*self.members(self.options)[0], taxonomy=self.taxonomy, store=self.store)
+        self.head.fit(table, validation, seed=seed)
+        self.learnable &= self.head.learnable
+        self.modalities = self.head.modalities
+        self.record = {**self.head.record, "copies": len(table) - len(train)}
+
+    def _with_copies(self, train: pa.Table, rare: np.ndarray, seed: int) -> pa.Table:
+        """Return the training table and behind it the copies of the rows that hold a rare label."""
+        times = self.options.copies
+        if not len(rare):
+            return train
+        if self.options.augment is None:
+            return pa.concat_tables([train, train.take(np.repeat(rare, times))])
+        from workbench.features.store.items import Pictures
+
+        pictures, rows, files = Pictures(train.select(["image"])), [], []
+        for row in rare.tolist():
+            if pictures.keys[row] is None:
+                continue
+            chances = [augmentation.generator(seed, row, nth) for nth in range(times)]
+            made = augmentation.copies(bytes(pictures.fetch(row)), self.options.augment, chances)
+            rows += [row] * len(made)
+            files += [{"bytes": file, "path": None} for file in made]
+        more = train.take(pa.array(rows, pa.int64()))
+        column = train.schema.get_field_index("image")
+        more = more.set_column(column, train.schema.field("image"), pa.array(files, train.schema.field("image").type))
+        return pa.concat_tables([train, more])
+
+    def _finetune(self, train: pa.Table, validation: pa.Table, rare: np.ndarray, seed: int) -> None:
+        from workbench.models.vision.timm import finetuning
+
+        shown, watched = (finetuning.Pixels(table, self._encoder().fit) for table in (train, validation))
+        readable = shown.readable
+        self.modalities = type(self).modalities if readable.any() else ()
+        y, known = label_matrix(train, self.taxonomy)
+        self.learnable &= two_classes(y[readable], known[readable])
+        if not self.learnable.any():
+            self.record = {"epochs": 0}
+            return
+        rows = np.concatenate([np.flatnonzero(readable), np.repeat(rare[readable[rare]], self.options.copies)])
+        self.network = finetuning.Network.on(self._encoder(), len(self.taxonomy.names), seed)
+        labels = label_matrix(validation, self.taxonomy)
+        examples = finetuning.Examples(shown, rows, y, known & self.learnable)
+        held_out = np.flatnonzero(watched.readable)
+        held_out = finetuning.Examples(watched, held_out, labels[0], labels[1] & self.learnable)
+        self.record = finetuning.fit(self.network, examples, held_out, self.options, seed)
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        return self._look(posts)[:2]
+
+    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+        if self.head is not None:
+            return self.head._look(posts)
+        from workbench.models.vision.timm import finetuning
+
+        if not self.modalities:
+            nothing = np.zeros((len(posts), len(self.taxonomy.names)), np.float32)
+            return nothing, np.zeros(len(posts), bool), {}
+        pixels = finetuning.Pixels(posts, self._encoder().fit)
+        scores, readable, reasons = finetuning.scores(self.network, pixels, len(self.taxonomy.names))
+        return scores, readable, {"image": reasons}
+
+    # ------------------------------------------------------------------------------------------------------ the disk
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        weights = {} if self.network is None else self.network.weights()
+        kind = "frozen" if self.head is not None else "fine-tuned" if self.network is not None else "nothing"
+        return {"encoder": self.encoder_digest, "kind": kind}, {f"network.{name}": a for name, a in weights.items()}
+
+    def _save_parts(self, folder: Path) -> None:
+        if self.head is not None:
+            self.head.save(folder / "head")
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        self.encoder_digest = state["encoder"]
+        identity.same_encoder(
+            f"the model in {folder}", self.encoder_digest, self._encoder_digest(), self.options.encoder
+        )
+        if state["kind"] == "frozen":
+            self.head = load(folder / "head", taxonomy=self.taxonomy, store=self.store)
+        elif state["kind"] == "fine-tuned":
+            from workbench.models.vision.timm import finetuning
+
+            self.network = finetuning.Network.on(self._encoder(), len(self.taxonomy.names), 0)
+            prefix = "network."
+            self.network.take_weights({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
+
+    def _encoder(self) -> Any:
+        if self.store is None:
+            raise WorkbenchError(f"model {self.name!r} needs a feature store; pass one to create or load")
+        return self.store.encoder(self.options.encoder)
+
+    def _encoder_digest(self) -> str:
+        return identity.encoder_digest(self._encoder())

@@ -1,0 +1,263 @@
+"""How a network that reads pictures learns from pixels: decoding, augmentation, steps, early stopping, scores.
+
+Everything random comes from the seed: the order of posts, the changes of pictures, and what the network itself drops,
+for which torch's global state is set aside and put back. On a GPU the forward pass is in the encoder's number format
+(autocast); a step that does not fit into the memory is done in halves, and the size that fitted is kept.
+
+A network that comes with weights keeps the statistics of its batch norms: those of a few dozen posts would be noise.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import nn
+from torch.nn import functional
+
+from workbench.errors import WorkbenchError
+from workbench.features import Passing
+from workbench.features.encoders.forward import threads
+from workbench.features.encoders.forward.towers import out_of_memory
+from workbench.features.encoders.forward.transform import Fit, Sheet
+from workbench.features.store.items import Pictures
+from workbench.models.fit.losses import masked_bce
+from workbench.models.heads.networks import Linear
+from workbench.preprocessing.image.augmentation import AugmentOptions, augment, generator
+from workbench.schema import declared
+
+log = logging.getLogger(__name__)
+HELD = 2**30  # bytes of decoded pictures that stay in memory
+AT_ONCE = 64  # readings scored together
+HEAD_LR = 10  # times the learning rate, for the part that starts from nothing
+
+
+class Schedule(Protocol):
+    """What fine-tuning reads of a model's options."""
+
+    augment: AugmentOptions | None
+    epochs: int
+    lr: float
+    weight_decay: float
+    batch_size: int
+    patience: int
+
+
+class Pixels:
+    """The pictures of a table, fitted to an encoder's input.
+
+    Attributes:
+        readable (n_posts,): which posts have a picture that can be read.
+        reasons: for each post that declares a picture that cannot, why; None for all others.
+    """
+
+    def __init__(self, table: pa.Table, fit: Fit) -> None:
+        self._contents, self._fit = Pictures(table), fit
+        self._there = declared(table)["image"]
+        self._held: dict[int, torch.Tensor] = {}
+        self.readable = np.zeros(len(table), dtype=bool)
+        self.reasons: list[str | None] = [None] * len(table)
+        size = 0
+        for row, sheet in enumerate(threads.in_order(threads.cores(), self._sheet, range(len(table)), ahead=64)):
+            self.readable[row] = sheet.readings is not None
+            if sheet.readings is None:
+                why = sheet.reason or "nothing in the image could be read"
+                self.reasons[row] = why if self._there[row] else None
+            elif size + sheet.readings.nbytes <= HELD:
+                self._held[row] = sheet.readings
+                size += sheet.readings.nbytes
+
+    def __getitem__(self, row: int) -> torch.Tensor:
+        """Return the readings (k, 3, height, width) uint8 of a post that can be read."""
+        if row in self._held:
+            return self._held[row]
+        readings = self._sheet(row).readings
+        if readings is None:
+            raise WorkbenchError("a picture changed or went away while a model was trained on it; start again")
+        return readings
+
+    def _sheet(self, row: int) -> Sheet:
+        if not self._there[row] or self._contents.keys[row] is None:
+            return Sheet(None, self._contents.unread.get(row))
+        item = self._contents.fetch(row)
+        return Sheet(None, item) if isinstance(item, Passing) else self._fit.read(item)
+
+
+class Examples(NamedTuple):
+    """What is learnt from: rows (m,) of `pixels`, each as often as an epoch sees it; y, known (n_posts, n_labels)."""
+
+    pixels: Pixels
+    rows: np.ndarray
+    y: np.ndarray
+    known: np.ndarray
+
+
+class Network(nn.Module):
+    """The picture tower of an encoder with one linear layer on it, from uint8 pixels to logits (n, n_labels)."""
+
+    def __init__(self, encoder: Any, n_labels: int, chance: torch.Generator) -> None:
+        super().__init__()
+        self.visual = copy.deepcopy(encoder.model.visual).float().requires_grad_(True)
+        self.output = Linear(encoder.dim, n_labels, chance).to(encoder.device)
+        self.format = encoder.dtype
+        self.norms_learn = encoder.name.partition("?")[0].endswith("@random")
+        for name, values in (("mean", encoder.fit.mean), ("scale", encoder.fit.std)):
+            numbers = torch.tensor(values, device=encoder.device).view(1, 3, 1, 1) * 255
+            self.register_buffer(name, numbers, persistent=False)
+
+    @classmethod
+    def on(cls, encoder: Any, n_labels: int, seed: int) -> Network:
+        """Return the network before training."""
+        return cls(encoder, n_labels, torch.Generator().manual_seed(seed)).eval()
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Return logits; features are normalised first, for their size differs from backbone to backbone."""
+        pixels = pixels.to(self.mean.device, torch.float32, memory_format=torch.channels_last)
+        with torch.autocast(self.mean.device.type, self.format, self.format != torch.float32):
+            features = self.visual((pixels - self.mean) / self.scale)
+        return self.output(functional.layer_norm(features.float(), features.shape[-1:]))
+
+    def train(self, mode: bool = True) -> Network:
+        """Switch to training; batch norms of a network that came with weights stay as they are."""
+        super().train(mode)
+        for module in self.visual.modules() if mode and not self.norms_learn else ():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Return what was learnt by name; counters of batches, which no score depends on, are left out."""
+        kept = {name: value for name, value in self.state_dict().items() if value.ndim}
+        return {name: value.detach().cpu().numpy() for name, value in kept.items()}
+
+    def take_weights(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take back what `weights` returned; raises ValueError where it belongs to another network."""
+        lacking = {name for name, value in self.state_dict().items() if value.ndim} ^ set(arrays)
+        if lacking:
+            raise ValueError(f"weights do not fit: {sorted(lacking)[0]}")
+        self.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, strict=False)
+
+
+def fit(network: Network, train: Examples, validation: Examples, options: Schedule, seed: int) -> dict[str, float]:
+    """Fine-tune by AdamW; the network ends with the weights of the epoch that lost least on validation.
+
+    Without a known label in validation the loss on train decides. Returns epochs run, the best one, and its loss in
+    nats per label. Raises WorkbenchError where the loss is never a number.
+    """
+    watched = validation if validation.known[validation.rows].any() else train
+    device = network.mean.device
+    steps = _Steps(network, options, seed)
+    best, best_epoch, best_state, epoch = float("inf"), 0, {}, 0
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        order = torch.Generator().manual_seed(seed)
+        for epoch in range(1, options.epochs + 1):
+            network.train()
+            for batch in _batches(torch.randperm(len(train.rows), generator=order), options.batch_size):
+                steps.take(train, batch.numpy(), epoch)
+            lost = _loss(network, watched)
+            if lost < best:
+                best, best_epoch, best_state = lost, epoch, copy.deepcopy(network.state_dict())
+            elif epoch - best_epoch >= options.patience:
+                break
+    if not best_state:
+        raise WorkbenchError(f"fine-tuning with lr {options.lr:g} diverged; lower `lr`")
+    network.load_state_dict(best_state)
+    network.eval()
+    return {"epochs": epoch, "best_epoch": best_epoch, "loss": best}
+
+
+class _Steps:
+    """The optimizer, and how many pictures fit into the memory at once."""
+
+    def __init__(self, network: Network, options: Schedule, seed: int) -> None:
+        self.network, self.options, self.seed, self.at_once = network, options, seed, options.batch_size + 1
+        groups = []
+        for part, lr in ((network.visual, options.lr), (network.output, HEAD_LR * options.lr)):
+            for matrix in (True, False):
+                some = [p for p in part.parameters() if (p.ndim > 1) == matrix]
+                groups.append({"params": some, "lr": lr, "weight_decay": options.weight_decay if matrix else 0.0})
+        self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
+
+    def take(self, train: Examples, batch: np.ndarray, epoch: int) -> None:
+        """Do one step on some entries of `train.rows`, in as many parts as the memory asks for."""
+        rows = train.rows[batch]
+        y, known = torch.from_numpy(train.y[rows]), torch.from_numpy(train.known[rows])
+        pixels = torch.stack([self._shown(train, n, epoch) for n in batch.tolist()])
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                for part in torch.arange(len(batch)).split(self.at_once):
+                    logits = self.network(pixels[part])
+                    mine = known[part].to(logits.device)
+                    share = known[part].sum() / known.sum().clamp(min=1)  # so that parts add up to the batch's mean
+                    (masked_bce(logits, y[part].to(logits.device), mine) * float(share)).backward()
+                self.optimizer.step()
+                return
+            except RuntimeError as error:  # torch.OutOfMemoryError is one
+                if not out_of_memory(error) or self.at_once == 1:
+                    raise
+            self.at_once = max(1, min(self.at_once, len(batch)) // 2)
+            log.warning("a step on %d pictures did not fit into the memory; it is done in parts", len(batch))
+
+    def _shown(self, train: Examples, n: int, epoch: int) -> torch.Tensor:
+        pixels = train.pixels[int(train.rows[n])][0]
+        if self.options.augment is None:
+            return pixels
+        return augment(pixels, self.options.augment, generator(self.seed, epoch, n))
+
+
+def _batches(order: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
+    """Split an order into batches; a last one of a single post joins the one before, for norms need two."""
+    parts = list(order.split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    yield from parts
+
+
+def _loss(network: Network, watched: Examples) -> float:
+    """Return the loss in nats per known label, of the first readings, without augmentation."""
+    rows = np.unique(watched.rows)
+    logits = torch.from_numpy(_forward(network, (watched.pixels[row][:1] for row in rows.tolist())))
+    return float(masked_bce(logits, torch.from_numpy(watched.y[rows]), torch.from_numpy(watched.known[rows])))
+
+
+def _forward(network: Network, readings: Iterator[torch.Tensor]) -> np.ndarray:
+    """Return logits (n_readings, n_labels) of blocks of readings, some at a time."""
+    network.eval()
+    found, waiting = [], []
+    with torch.inference_mode():
+        for block in readings:
+            waiting += list(block)
+            while len(waiting) >= AT_ONCE:
+                found.append(network(torch.stack(waiting[:AT_ONCE])).cpu())
+                waiting = waiting[AT_ONCE:]
+        if waiting:
+            found.append(network(torch.stack(waiting)).cpu())
+    return torch.cat(found).numpy()
+
+
+def scores(network: Network | None, pixels: Pixels, n_labels: int) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
+    """Return scores (n_posts, n_labels), the maximum over readings, readable (n_posts,), and the reasons of the others.
+
+    Without a network, where no label could be learnt, scores are zeros.
+    """
+    found = np.zeros((len(pixels.readable), n_labels), dtype=np.float32)
+    rows = np.flatnonzero(pixels.readable)
+    if network is not None and len(rows):
+        counts = []
+
+        def readings() -> Iterator[torch.Tensor]:
+            for row in rows.tolist():
+                block = pixels[row]
+                counts.append(len(block))
+                yield block
+
+        logits = _forward(network, readings())
+        found[rows] = np.maximum.reduceat(logits, np.cumsum(counts) - counts, axis=0)
+    return found, pixels.readable, pixels.reasons

@@ -1,0 +1,241 @@
+"""A vision-language model that is asked, label by label, whether a post breaks a rule; nothing is learnt.
+
+The model sees the post's text, its picture and a few frames of its clip, and the definitions of the taxonomy. Two ways
+to a number (`answer`):
+- `probability` (default): one question per label that is to be answered by yes or no; the log-odds are those of the
+  next token being a yes rather than a no. There is always a number, nothing is parsed, and it ranks posts finely.
+- `json`: one question for all labels, answered with a JSON object of confidences, which is generated greedily and
+  parsed. An answer without a number from 0 to 1 for every label makes the post unread, with the reason; nothing is
+  filled in. Few models give fine-grained or honest numbers so.
+
+A post is asked about by itself, so its neighbours cannot matter. What of it cannot be read is left out and said; the
+readings of a picture (an alpha channel over white and over black) are all shown together.
+
+Source: yes and no as in Lin et al. 2024, VQAScore, https://arxiv.org/abs/2404.01291. Open doubts: a post can argue with
+the model (its text stands between marks, which helps and proves nothing); each label costs a pass over the pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from workbench.errors import WorkbenchError
+from workbench.features.encoders import hub
+from workbench.models import Classifier
+from workbench.schema import MODALITIES, Options, declared
+
+EDGE = 1e-4  # confidences of 0 and 1 become this far from them
+MARK = "-----"
+
+
+class VlmOptions(Options):
+    """Which model, how it is asked, and what it is shown."""
+
+    model: str = Field(description="`organisation/repository@commit` on the hub, or a folder; safetensors.")
+    answer: Literal["probability", "json"] = Field("probability", description="Yes or no per label, or one JSON.")
+    modalities: tuple[Literal["text", "image", "video"], ...] = Field(
+        MODALITIES, min_length=1, description="What of a post is shown."
+    )
+    frames: int = Field(3, ge=1, le=32, description="Most frames of a clip, evenly spread.")
+    side: int = Field(768, ge=16, le=4096, description="Longest side of a picture that is shown, in pixels.")
+    characters: int = Field(4000, ge=1, description="Most characters of a text; of a longer one, its two ends.")
+    max_new_tokens: int = Field(200, ge=1, le=4096, description="Longest answer with `json`.")
+
+
+class VlmPrompt(Classifier):
+    """Confidences of a promptable model; nothing is learnt."""
+
+    options_class = VlmOptions
+    options: VlmOptions
+    seeded = False
+
+    def __init__(self, name: str, options: Options, **built: Any) -> None:
+        super().__init__(name, options, **built)
+        self.modalities = tuple(name for name in MODALITIES if name in self.options.modalities)
+        self.weights, self.wording = "", []
+
+    @classmethod
+    def files(cls, options: VlmOptions) -> list[Path]:
+        """Return the model's files."""
+        return hub.files(options.model, "model")
+
+    def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> VlmPrompt:
+        """Take the labels' definitions; neither table is looked at."""
+        self.wording = [[label.title, label.definition] for label in self.taxonomy.labels]
+        self.weights = self._fingerprint()
+        self.learnable = np.ones(len(self.wording), bool)
+        self.constants = np.zeros(len(self.wording), np.float32)
+        self.record = {"answer": self.options.answer}
+        return self
+
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        raise NotImplementedError
+
+    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        return self._look(posts)[:2]
+
+    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+        from workbench.features.encoders.vlm import load_vision_language
+
+        model = load_vision_language(self.options.model, self._device())
+        there = declared(posts)
+        scores = np.zeros((len(posts), len(self.wording)), np.float32)
+        unread: dict[str, list[str | None]] = {name: [None] * len(posts) for name in self.modalities}
+        readable = np.zeros(len(posts), bool)
+        shown = posts.select([name for name in MODALITIES if name in self.modalities])
+        for row in range(len(posts)):
+            brought = [name for name in self.modalities if there[name][row]]
+            text, pictures, lost = self._content(shown.slice(row, 1).to_pylist()[0], brought)
+            if text is not None or pictures:
+                answer = self._ask(model, text, pictures)
+                readable[row] = not isinstance(answer, str)
+                if readable[row]:
+                    scores[row] = answer
+                else:
+                    lost = dict.fromkeys(brought, answer)
+            for name, why in lost.items():
+                unread[name][row] = why
+        return scores, readable, unread
+
+    def _content(self, post: dict[str, Any], brought: list[str]) -> tuple[str | None, list[np.ndarray], dict[str, str]]:
+        """Return a post's text, its pictures (h, w, 3) uint8, and the reasons of what cannot be read."""
+        from workbench.features.store.items import read_file
+        from workbench.preprocessing.image import decoding
+        from workbench.preprocessing.text import cleaning
+        from workbench.preprocessing.video import reader
+
+        words, pictures, lost = None, [], {}
+        for name in brought:
+            if name == "text":
+                whole, most = cleaning.clean(post["text"]), self.options.characters
+                words = _ends(whole, most)
+                if len(whole) > most or cleaning.left_out(post["text"]):
+                    lost[name] = f"only the first and last {most // 2:,} characters were read"
+                continue
+            data = post[name]["bytes"]
+            data = read_file(post[name]["path"]) if data is None else data
+            if isinstance(data, str):
+                lost[name] = str(data)
+                continue
+            found = decoding.decode(data) if name == "image" else reader.decode(data)
+            seen = found.readings if name == "image" else found.frames
+            if found.reason:
+                lost[name] = found.reason
+            if name == "video" and seen:
+                picked = np.unique(np.linspace(0, len(seen) - 1, min(len(seen), self.options.frames)).round())
+                seen = [seen[int(i)] for i in picked]
+            pictures += [_smaller(pixels, self.options.side) for pixels in seen]
+        return words, pictures, lost
+
+    def _ask(self, model: Any, text: str | None, pictures: list[np.ndarray]) -> list[float] | str:
+        """Return one log-odds per label, or why the answer has none."""
+        post = _post(None if text is None else model.plain(text), len(pictures))
+        if self.options.answer == "probability":
+            return [model.odds(_question(*label, post), pictures) for label in self.wording]
+        said = model.answer(_questions(self.taxonomy.names, self.wording, post), pictures, self.options.max_new_tokens)
+        return confidences(said, self.taxonomy.names)
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {"weights": self.weights, "wording": self.wording}, {}
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        self.weights, self.wording = state["weights"], state["wording"]
+        if self.weights != self._fingerprint():
+            raise WorkbenchError(
+                f"the model in {folder} was made with another checkpoint than {self.options.model!r} is now; "
+                "put back that checkpoint's files or make the model again"
+            )
+
+    def _fingerprint(self) -> str:
+        from workbench.features.encoders.vlm import fingerprint
+
+        return fingerprint(self.options.model)
+
+    def _device(self) -> Any:
+        from workbench import device
+
+        return self.store.device if self.store is not None else device.device("auto")
+
+
+# ------------------------------------------------------------------------------------------------- question and answer
+
+
+def confidences(said: str, labels: tuple[str, ...]) -> list[float] | str:
+    """Return one log-odds per label from an answer with a JSON object, or a sentence saying what it lacks.
+
+    The first object that stands in the answer counts, whatever is said around it; a number must lie in 0 to 1.
+
+    >>> confidences('Sure! {"abuse": 0.5}', ("abuse",))
+    [0.0]
+    >>> confidences("I cannot help with that.", ("abuse",))
+    'the model gave no JSON object but: I cannot help with that.'
+    """
+    found = _first_object(said)
+    if found is None:
+        return f"the model gave no JSON object but: {' '.join(said.split())[:80] or 'nothing'}"
+    odds = []
+    for label in labels:
+        value = found.get(label)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            given = "nothing" if label not in found else repr(value)[:40]
+            return f"the model gave {given} for {label!r}, not a number from 0 to 1"
+        value = min(max(float(value), EDGE), 1 - EDGE)
+        odds.append(math.log(value) - math.log1p(-value))
+    return odds
+
+
+def _first_object(said: str) -> dict[str, Any] | None:
+    decoder = json.JSONDecoder()
+    for start in [i for i, mark in enumerate(said) if mark == "{"][:20]:
+        try:
+            value, _ = decoder.raw_decode(said, start)
+        except (ValueError, RecursionError):
+            continue
+        return value
+    return None
+
+
+def _post(text: str | None, pictures: int) -> str:
+    shown = {0: "It has no picture.", 1: "Its picture is above."}.get(pictures, f"Its {pictures} pictures are above.")
+    words = (
+        "It has no text."
+        if text is None
+        else f"Its text stands between the marks.\n{MARK}\n{text.replace(MARK, '')}\n{MARK}"
+    )
+    return f"A post on a website. {shown} {words}"
+
+
+def _question(title: str, definition: str, post: str) -> str:
+    return f"{post}\nRule: {title}. {definition}\nDoes the post fall under this rule? Answer yes or no."
+
+
+def _questions(names: tuple[str, ...], wording: list[list[str]], post: str) -> str:
+    rules = "\n".join(f"- {name}: {title}. {said}" for name, (title, said) in zip(names, wording, strict=True))
+    form = json.dumps(dict.fromkeys(names, 0.0))
+    return (
+        f"{post}\nRules:\n{rules}\nHow likely does the post fall under each rule? "
+        f"Answer with one JSON object like {form}, with numbers from 0 to 1, and nothing else."
+    )
+
+
+def _ends(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - most // 2]}\n[...]\n{text[len(text) - most // 2 :]}"
+
+
+def _smaller(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Return a picture whose longest side is at most `side`."""
+    from PIL import Image
+
+    height, width = pixels.shape[:2]
+    if max(height, width) <= side:
+        return np.ascontiguousarray(pixels)
+    scale = side / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC))

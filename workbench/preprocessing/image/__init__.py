@@ -1,0 +1,1 @@
+"""Pictures: decoded to pixels, resized, augmented, and the words in them read."""

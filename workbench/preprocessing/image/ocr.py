@@ -1,0 +1,65 @@
+"""Words in a picture, read on this machine by RapidOCR, whose models come inside its package; an optional extra.
+
+Nothing is fetched: where the package or its models are missing, reading is off, and `OFF` says so. RapidOCR 3.10
+(Apache 2.0, https://github.com/RapidAI/RapidOCR) runs PP-OCR's detector and recogniser on onnxruntime.
+
+Open doubts: its default models know Latin and Chinese script; handwriting, curved and very small words are often
+missed; a picture takes a few tenths of a second, far more than any encoder here.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench.errors import WorkbenchError
+from workbench.preprocessing.image import decoding
+
+OFF = "words in pictures are not read here: install the extra `ocr` (pip install 'moderation-workbench[ocr]')"
+SURE = 0.5  # a line counts if the recogniser is at least so sure of it
+_ONE_AT_A_TIME = threading.Lock()
+
+
+def available() -> bool:
+    """Say whether words can be read here: the package, its engine and its models are installed."""
+    found = importlib.util.find_spec("rapidocr")
+    if found is None or found.origin is None or importlib.util.find_spec("onnxruntime") is None:
+        return False
+    models = {path.name for path in (Path(found.origin).parent / "models").glob("*.onnx")}
+    return all(any(part in name for name in models) for part in ("det", "rec", "cls"))
+
+
+def words(data: bytes) -> str | None:
+    """Return the words in a picture file, one line after the other, "" if there are none; None if it cannot be read.
+
+    Of a picture with several readings (transparency, frames) the lines of all are taken, each once. Raises
+    WorkbenchError where the extra is not installed.
+    """
+    if not available():
+        raise WorkbenchError(OFF)
+    lines: dict[str, None] = {}
+    for reading in decoding.decode(data).readings or (None,):
+        if reading is None:
+            return None
+        lines |= dict.fromkeys(_lines(reading))
+    return "\n".join(lines)
+
+
+def _lines(pixels: np.ndarray) -> list[str]:
+    """Return the lines that are recognised in pixels (h, w, 3), from the top."""
+    with _ONE_AT_A_TIME:
+        found = _engine()(np.ascontiguousarray(pixels[..., ::-1]))  # it expects blue, green, red
+    pairs = zip(found.txts or (), found.scores or (), strict=True)
+    return [line.strip() for line, score in pairs if score >= SURE and line.strip()]
+
+
+@lru_cache(maxsize=1)
+def _engine() -> Any:
+    from rapidocr import RapidOCR
+
+    return RapidOCR(params={"Global.log_level": "error"})

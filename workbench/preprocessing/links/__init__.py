@@ -1,0 +1,1 @@
+"""Links in texts: found and brought to one form, never fetched."""

@@ -1,0 +1,1 @@
+"""What single notebooks ask: tokens, frames, rare labels, evasion, annotation, pretraining."""

@@ -1,0 +1,149 @@
+"""What a finished study's models catch in disguise: their bundles, the test posts, and attacks on them.
+
+A model that takes the highest score over readings is also asked for its score of the first reading alone, so that the
+defence and what it costs show apart; the weights are the same, as training sees first readings only.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench.decisions.moderator import Moderator
+from workbench.errors import WorkbenchError, unknown
+from workbench.evidence import robustness
+from workbench.evidence.robustness import POOLED, RobustnessOptions
+from workbench.features.store import FeatureStore
+from workbench.models import Classifier
+from workbench.report.section import MAIN
+from workbench.schema import Taxonomy, inputs, label_matrix
+from workbench.studies.results import Results
+
+RAW = "as it stands"
+CLEAN = "undisguised"
+
+
+@dataclass(frozen=True)
+class Survival:
+    """What `survival` found: rows of `robustness.robustness`, and of `cost_of_readings` with `model`; posts scored."""
+
+    rows: list[dict[str, Any]]
+    cost: list[dict[str, Any]]
+    posts: int
+    positives: int
+
+
+def scored_posts(found: Results, most: int | None = None) -> pa.Table:
+    """Return the posts that the study's test scored, at most so many; raises WorkbenchError where they are gone."""
+    if found.posts is None:
+        raise WorkbenchError(
+            "the study's posts are not at hand, or have changed since; `workbench run STUDY` renews them"
+        )
+    ids = pa.array(found.runs[0].sets[MAIN].post_id.tolist())
+    return found.posts.filter(pc.is_in(found.posts["post_id"], value_set=ids)).slice(0, most)
+
+
+def first_reading(classifier: Classifier) -> Classifier | None:
+    """Return the same model scoring texts and pictures by their first reading alone; None where it has no such choice.
+
+    An ensemble's members that have the choice take it. The model given is not changed.
+    """
+    changed = copy.copy(classifier)
+    if getattr(classifier.options, "readings", None) is True:
+        changed.options = classifier.options.model_copy(update={"readings": False})
+        return changed
+    members = getattr(classifier, "models", [])
+    alone = [first_reading(member) for member in members]
+    if not any(alone):
+        return None
+    changed.models = [one or member for one, member in zip(alone, members, strict=True)]
+    return changed
+
+
+def survival(
+    found: Results,
+    aliases: Sequence[str],
+    options: RobustnessOptions,
+    *,
+    store: FeatureStore | None = None,
+    most: int | None = None,
+) -> Survival:
+    """Return what a study's models catch in disguise, with readings and, as "NAME as it stands", without.
+
+    aliases: models of the study, whose first seed's bundle is used; most: at most so many test posts. Raises
+    WorkbenchError for a model that the study does not have.
+    """
+    runs = {run.alias: run for run in found.runs}
+    for alias in aliases:
+        if alias not in runs:
+            raise WorkbenchError(unknown("model of the study", alias, runs))
+    taxonomy, store, posts = Taxonomy.load(), store or FeatureStore(None), scored_posts(found, most)
+    y, known = label_matrix(posts, taxonomy)
+    models, defended = {}, {}
+    for alias in aliases:
+        folder = runs[alias].folder / "bundle" / str(runs[alias].seeds[0])
+        classifier = Moderator.load(folder, store=store, taxonomy=taxonomy).classifier
+        models[alias] = classifier
+        alone = first_reading(classifier)
+        if alone is not None:
+            models[f"{alias} {RAW}"] = alone
+            defended[alias] = alone
+    scores = {name: _score(model) for name, model in models.items()}
+    rows = robustness.robustness(scores, posts, y, known, taxonomy.names, options)
+    cost = [
+        {"model": alias, **row}
+        for alias, alone in defended.items()
+        for row in robustness.cost_of_readings(
+            _score(alone)(posts), scores[alias](posts), y, known, taxonomy.names, fpr=options.fpr, alpha=options.alpha
+        )
+    ]
+    return Survival(rows, cost, len(posts), int((y * known).sum()))
+
+
+def _score(classifier: Classifier) -> robustness.Score:
+    return lambda posts: classifier.logits(inputs(posts))
+
+
+def table(found: Survival, *, strength: float, label: str = POOLED) -> pd.DataFrame:
+    """Return a line per attack and a column per model: the share caught in disguise, with its interval.
+
+    Beside them `positives`, how many were disguised; "few" where they are few.
+    """
+    lines: dict[str, dict[str, str]] = {}
+    for row in _at(found, strength, label):
+        few = " few" if row["few"] else ""
+        line = lines.setdefault(row["attack"], {"positives": f"{row['n']:,}{few}"})
+        line[row["model"]] = "–" if not row["n"] else "{recall:.2f} [{lo:.2f}, {hi:.2f}]".format(**row)
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def losses(found: Survival, *, strength: float, label: str = POOLED) -> pd.DataFrame:
+    """Return a line per attack and model, the worst first: caught undisguised and in disguise, and lost."""
+    rows = [row for row in _at(found, strength, label) if row["n"]]
+    names = ["attack", "model", "n", "before", "recall", "lost", "lost_lo", "lost_hi"]
+    frame = pd.DataFrame(rows, columns=names).sort_values("lost", ascending=False, kind="stable")
+    return frame.set_index(["attack", "model"])
+
+
+def shares(found: Survival, *, label: str = POOLED) -> tuple[np.ndarray, list[str], list[str]]:
+    """Return shares of what was caught undisguised that are caught in disguise (lines, models), and their names.
+
+    A line per attack and strength; NaN where nothing was caught or nothing attacked.
+    """
+    names = list(dict.fromkeys(row["model"] for row in found.rows))
+    lines: dict[str, list[float]] = {}
+    for row in (row for row in found.rows if row["label"] == label):
+        line = lines.setdefault(f"{row['attack']} {row['strength']:g}", [np.nan] * len(names))
+        line[names.index(row["model"])] = min(1.0, row["recall"] / row["before"]) if row["before"] > 0 else np.nan
+    return np.array(list(lines.values())).reshape(len(lines), len(names)), list(lines), names
+
+
+def _at(found: Survival, strength: float, label: str) -> list[dict[str, Any]]:
+    return [row for row in found.rows if (row["strength"], row["label"]) == (strength, label)]

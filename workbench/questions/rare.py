@@ -1,0 +1,126 @@
+"""Rare labels: what recipes of one model are worth where training has only a few tens of a label's positives.
+
+Notebook 06 asks it. Everything is measured on one test set, whose posts and groups are the same for all recipes, so
+differences are resampled as pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from workbench.errors import WorkbenchError, unknown
+from workbench.metrics.classification import Confusion
+from workbench.metrics.intervals import (
+    Ranking,
+    bootstrap,
+    difference_interval,
+    group_codes,
+    group_confusions,
+    value_interval,
+)
+from workbench.schema import inputs, label_matrix
+from workbench.studies.steps import training
+
+if TYPE_CHECKING:
+    from workbench.features.store import FeatureStore
+    from workbench.studies.steps.training import Material
+
+RESAMPLES = 1000
+
+
+def thinned(material: Material, label: str, positives: int, *, seed: int) -> Material:
+    """Return the material with at most `positives` positives of a label in train, drawn by seed; other sets stay.
+
+    Raises WorkbenchError for an unknown label, and where train has none of its positives.
+    """
+    y, known, k = _labels(material, "train", label)
+    found = np.flatnonzero(y[:, k] & known[:, k])
+    if not len(found) or positives < 1:
+        raise WorkbenchError(f"train has {len(found)} positives of {label!r} and {positives} are wanted; none is left")
+    gone = np.random.default_rng(seed).permutation(found)[positives:]
+    keep = np.ones(len(y), dtype=bool)
+    keep[gone] = False
+    return replace(material, sets={**material.sets, "train": material.sets["train"].filter(pa.array(keep))})
+
+
+def compare(
+    name: str,
+    recipes: Mapping[str, dict[str, Any]],
+    material: Material,
+    label: str,
+    seeds: Sequence[int],
+    store: FeatureStore,
+) -> pd.DataFrame:
+    """Return a table, one row per recipe (options of the model `name`): what it is worth on test for one label.
+
+    AP, and recall and precision at the threshold of the best F1 on validation, are means over seeds on the same posts;
+    95 % intervals by bootstrap over groups; `AP minus first` compares with the first recipe, resampled as pairs.
+    """
+    y, known, k = _labels(material, "test", label)
+    rows = known[:, k]
+    truth = y[rows, k]
+    codes, groups = group_codes(np.array(material.sets["test"]["group"].to_pylist(), dtype=object)[rows].astype(str))
+    lines, draws = {}, {}
+    for recipe, options in recipes.items():
+        ready = training.moderate(training.fit(name, options, material, seeds, store), material)
+        areas, shares = [], []
+        for one in ready:
+            logits = one.moderator.classifier.logits(inputs(material.sets["test"]))[rows]
+            score = np.where(np.isnan(logits[:, k]), one.moderator.classifier.constants[k], logits[:, k])
+            areas.append(_areas(truth, score, codes, groups))
+            cut, prob = one.rules[label].review_at, one.moderator.calibrated(logits)[:, k]
+            flagged = np.nan_to_num(prob, nan=-1.0) >= (np.inf if cut is None else cut)
+            shares.append(_shares(truth, flagged, codes, groups))
+        draws[recipe] = np.mean(areas, axis=0)
+        recall, precision = np.mean(shares, axis=0)
+        lines[recipe] = {
+            **_interval("AP", draws[recipe]),
+            **_interval("recall", recall),
+            "precision": precision[0],
+            **_gain("AP minus first", draws[recipe], next(iter(draws.values()))),
+            "seeds' sd of AP": float(np.std([area[0] for area in areas])),
+            "positives": int(truth.sum()),
+            "prevalence": float(truth.mean()),
+        }
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _labels(material: Material, name: str, label: str) -> tuple[np.ndarray, np.ndarray, int]:
+    names = material.taxonomy.names
+    if label not in names:
+        raise WorkbenchError(unknown("label", label, names))
+    y, known = label_matrix(material.sets[name], material.taxonomy)
+    return y > 0.5, known, names.index(label)
+
+
+def _areas(truth: np.ndarray, score: np.ndarray, codes: np.ndarray, groups: int) -> np.ndarray:
+    """Return average precision (1 + RESAMPLES,), the sample's own first."""
+    ranking = Ranking.build(truth, score, codes, groups)
+    return bootstrap(ranking.average_precision, groups, RESAMPLES, seed=0, rows=ranking.rows)
+
+
+def _shares(truth: np.ndarray, flagged: np.ndarray, codes: np.ndarray, groups: int) -> np.ndarray:
+    """Return recall and precision (2, 1 + RESAMPLES)."""
+    counts = group_confusions(truth, flagged, codes, groups)
+
+    def statistic(W: np.ndarray) -> np.ndarray:
+        found = Confusion(*(counts @ W))
+        return np.stack([found.recall, found.precision])
+
+    return bootstrap(statistic, groups, RESAMPLES, seed=0)
+
+
+def _interval(name: str, draws: np.ndarray) -> dict[str, float]:
+    low, high = value_interval(draws)
+    return {name: float(draws[0]), f"{name}, from": low, f"{name}, to": high}
+
+
+def _gain(name: str, draws: np.ndarray, first: np.ndarray) -> dict[str, float]:
+    low, high = difference_interval(draws, first)
+    return {name: float(draws[0] - first[0]), f"{name}, from": low, f"{name}, to": high}

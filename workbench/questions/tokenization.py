@@ -1,0 +1,262 @@
+"""Which tokens? Schemes side by side: what they cost, what they find, and which claims about them hold.
+
+Every scheme of `preprocessing.tokenizers` is read by a linear model and by a small network (`text-tokens`). Times are
+those of the processor, all threads together, so that a busy machine does not change them much. Memory in training is
+counted tensor by tensor (`models.tokens.network.Kept`: parameters, gradients, the optimizer's state and what the
+largest batch keeps for the gradient; for the linear model its weights and the count matrix): it is exact and the same
+everywhere, but leaves out the temporary results of single operations and the libraries themselves.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from workbench import models
+from workbench.errors import WorkbenchError, unknown
+from workbench.metrics import intervals
+from workbench.preprocessing.text import tokenizers
+from workbench.preprocessing.text.cleaning import clean
+from workbench.questions import context_pairs
+from workbench.schema import declared, inputs, label_matrix
+from workbench.studies.steps.training import Material
+
+MODEL = "text-tokens"
+NETWORKS = ("linear", "conv")
+SCHEMES: dict[str, dict[str, Any]] = {
+    "bytes": {"scheme": "bytes"},
+    "2-3 characters": {"scheme": "characters"},
+    "8-character chunks": {"scheme": "chunks"},
+    "words": {"scheme": "words"},
+    "2-4 words": {"scheme": "phrases"},
+    "bpe 500": {"scheme": "bpe", "size": 500},
+    "bpe 2000": {"scheme": "bpe", "size": 2000},
+    "bpe 8000": {"scheme": "bpe", "size": 8000},
+    "clip": {"scheme": "clip"},
+    "tiny": {"scheme": "tiny"},
+    "tiktoken": {"scheme": "tiktoken"},
+}
+RESAMPLES = 500
+EDGE = 0.05  # two costs within 5 % of each other count as the same
+SPARSE = 0.95  # share of zeros from which a matrix is called sparse here
+RIGHT, WRONG, BOTH, NONE = "confirmed", "refuted", "mixed", "not measured"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One scheme read by one network: `row` is its line of the table, `samples` its AP and the resamples of it."""
+
+    scheme: str
+    network: str
+    row: dict[str, float]
+    samples: np.ndarray
+
+
+def available(names: Sequence[str], options: Mapping[str, Any] | None = None) -> tuple[dict[str, dict], dict[str, str]]:
+    """Return the options of each scheme that this machine has, and for the others the sentence that says what lacks.
+
+    Without names it is about all of `SCHEMES`. Raises WorkbenchError for a name that is none of `SCHEMES`.
+    """
+    there, lacking = {}, {}
+    for name in names or SCHEMES:
+        if name not in SCHEMES:
+            raise WorkbenchError(unknown("scheme", name, SCHEMES))
+        chosen = {**(options or {}), **SCHEMES[name]}
+        models.parse(MODEL, chosen)
+        try:
+            models.check(MODEL, chosen)
+        except WorkbenchError as error:
+            lacking[name] = str(error)
+        else:
+            there[name] = chosen
+    return there, lacking
+
+
+def measure(
+    material: Material, schemes: Mapping[str, dict], label: str, *, seeds: Sequence[int], pairs: int, networks=NETWORKS
+) -> list[Measured]:
+    """Train and time every scheme with every network; the table of it is `summary`.
+
+    label: whose AP on test is taken, as the mean over seeds; pairs: how many pairs of sentences the context test has
+    for training; as many test.
+    """
+    if label not in material.taxonomy.names:
+        raise WorkbenchError(unknown("label", label, material.taxonomy.names))
+    found = []
+    context_pairs.trained({"epochs": 1}, 8, label, material.taxonomy, 0)  # what is loaded at first use is no one's cost
+    for name, options in schemes.items():
+        cut = tokens(material.sets["train"], options)
+        for network in networks:
+            chosen = {**options, "network": network}
+            row, samples = _trained(material, chosen, label, seeds)
+            model = context_pairs.trained(chosen, pairs, label, material.taxonomy, seeds[0])
+            ranked = context_pairs.ranked(model, context_pairs.pairs(pairs, "test", seeds[0]), label)
+            found.append(Measured(name, network, {**cut, **row, **ranked}, samples))
+    return found
+
+
+def tokens(train: pa.Table, options: dict[str, Any]) -> dict[str, float]:
+    """Return what a scheme makes of the training texts, before any model.
+
+    vocabulary: ids, that is, rows of the table; published: those of a vocabulary made elsewhere, else NaN; tokens, p95:
+    tokens per post, mean and 95th percentile; unknown: share of the tokens without an id; zeros: share of zero entries
+    of the matrix of counts (posts, ids); table MB: of float32 embeddings.
+    """
+    parsed = models.parse(MODEL, options)
+    texts = [clean(text, parsed.text) for text in train["text"].filter(pa.array(declared(train)["text"])).to_pylist()]
+    tokenizer = tokenizers.Tokenizer(parsed).fit(texts)
+    ids = tokenizer.encode(texts)
+    length = np.array([len(row) for row in ids])
+    counts = tokenizers.counts(ids, tokenizer.size)
+    return {
+        "vocabulary": tokenizer.size,
+        "published": np.nan if tokenizer.published is None else tokenizer.published,
+        "tokens": float(length.mean()),
+        "p95": float(np.quantile(length, 0.95)),
+        "unknown": float((np.concatenate(ids) == tokenizers.UNKNOWN).mean()),
+        "zeros": 1 - counts.nnz / (counts.shape[0] * counts.shape[1]),
+        "table MB": tokenizer.size * parsed.dim * 4 / 1e6,
+    }
+
+
+def _trained(
+    material: Material, options: dict[str, Any], label: str, seeds: Sequence[int]
+) -> tuple[dict[str, float], np.ndarray]:
+    test, k = material.sets["test"], material.taxonomy.names.index(label)
+    y, known = (array[:, k] for array in label_matrix(test, material.taxonomy))
+    codes, groups = intervals.group_codes(test["group"].to_pylist())
+    rankings, fits, reads, cuts, memory = [], [], [], [], 0.0
+    for seed in seeds:
+        model = models.create(MODEL, options, taxonomy=material.taxonomy, store=None)
+        fits.append(_seconds(lambda: model.fit(material.sets["train"], material.sets["validation"], seed=seed)))  # noqa: B023
+        logits = model.logits(inputs(test))[:, k]
+        usable = known & ~np.isnan(logits)
+        rankings.append(intervals.Ranking.build(y > 0.5, logits, codes, groups, known=usable))
+        reads.append(_seconds(lambda: model.logits(inputs(test))))  # noqa: B023
+        texts = [clean(text or "", model.options.text) for text in test["text"].to_pylist()]
+        cuts.append(_seconds(lambda: model.tokenizer.encode(texts)))  # noqa: B023
+        memory = sum(model.record["memory"].values()) / 1e6
+    mean = lambda W: np.mean([ranking.average_precision(W) for ranking in rankings], axis=0)  # noqa: E731
+    samples = intervals.bootstrap(mean, groups, RESAMPLES, seed=0, rows=rankings[0].rows)
+    lo, hi = intervals.value_interval(samples)
+    per, train = len(test) / 1000, len(material.sets["train"]) / 1000
+    times = {"fit s": np.mean(fits) / train, "read ms": 1000 * min(reads) / per, "cut ms": 1000 * min(cuts) / per}
+    return {"training MB": memory, **times, "AP": float(samples[0]), "AP lo": lo, "AP hi": hi}, samples
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.process_time()
+    work()
+    return time.process_time() - started
+
+
+def summary(found: Sequence[Measured]) -> pd.DataFrame:
+    """Return the table, one row per scheme and network.
+
+    Beside what `tokens` and `context_pairs.ranked` say: training MB; fit s, read ms, cut ms: processor time per 1,000
+    posts to train, to score from raw text, and the part of it that cutting takes; AP with its interval.
+    """
+    frame = pd.DataFrame([one.row for one in found])
+    frame.index = pd.MultiIndex.from_tuples([(one.scheme, one.network) for one in found], names=["tokens", "read by"])
+    return frame
+
+
+def bars(found: Sequence[Measured], label: str, network: str) -> list[dict[str, Any]]:
+    """Return rows for `plots.values`: AP of each scheme with one network, the shortest sequences first."""
+    some = sorted((one for one in found if one.network == network), key=lambda one: one.row["tokens"])
+    place = {"label": label, "view": "all", "metric": "average_precision"}
+    return [
+        {"model": f"{one.scheme} ({one.row['tokens']:.0f} a post)", "value": one.row["AP"], "lo": one.row["AP lo"]}
+        | {"hi": one.row["AP hi"], **place}
+        for one in some
+    ]
+
+
+# --------------------------------------------------------------------------------------------------------- the claims
+
+
+def claims(found: Sequence[Measured]) -> pd.DataFrame:
+    """Return each claim with its verdict and the numbers that it rests on; without its schemes it is not measured."""
+    by = {(one.scheme, one.network): one for one in found}
+    rows = [
+        _cost(by, "multi-word tokens shorten sequences", "tokens", "tokens a post", less=True),
+        _faster(by),
+        _cost(by, "multi-word tokens enlarge the embedding table", "table MB", "MB", less=False),
+        _cost(by, "multi-word tokens enlarge training memory", "training MB", "MB", less=False),
+        _sparse(by),
+        _context(by),
+        _worth(by),
+    ]
+    return pd.DataFrame(rows, columns=["claim", "verdict", "numbers"]).set_index("claim")
+
+
+By = Mapping[tuple[str, str], Measured]
+
+
+def _compared(part: float, whole: float, less: bool) -> str:
+    """Say whether `part` is below (`less`) or above `whole`; within `EDGE` it is neither."""
+    ratio = part / whole if less else whole / part
+    return RIGHT if ratio < 1 - EDGE else WRONG if ratio > 1 / (1 - EDGE) else BOTH
+
+
+def _cost(by: By, claim: str, column: str, unit: str, *, less: bool) -> tuple[str, str, str]:
+    if not {("2-4 words", "conv"), ("words", "conv")} <= set(by):
+        return claim, NONE, ""
+    part, whole = (by[name, "conv"].row[column] for name in ("2-4 words", "words"))
+    return claim, _compared(part, whole, less), f"2-4 words {part:.3g} {unit}, words {whole:.3g}"
+
+
+def _faster(by: By) -> tuple[str, str, str]:
+    """Whole inference decides; where only the network is faster and cutting eats it up, the claim is mixed."""
+    claim = "multi-word tokens speed inference"
+    if not {("2-4 words", "conv"), ("words", "conv")} <= set(by):
+        return claim, NONE, ""
+    part, whole = (by[name, "conv"].row for name in ("2-4 words", "words"))
+    all_of_it = _compared(part["read ms"], whole["read ms"], True)
+    network = _compared(part["read ms"] - part["cut ms"], whole["read ms"] - whole["cut ms"], True)
+    said = [
+        f"{name} {row['read ms']:.0f} ms per 1,000 posts, {row['cut ms']:.0f} of them cutting"
+        for name, row in (("2-4 words", part), ("words", whole))
+    ]
+    return claim, all_of_it if all_of_it == network else BOTH, "; ".join(said)
+
+
+def _sparse(by: By) -> tuple[str, str, str]:
+    """Sparse at all, and sparser than words; the first alone is mixed."""
+    claim = "character n-grams are sparse, more so than words"
+    rows = {name: one.row for (name, _), one in by.items()}
+    if not {"2-3 characters", "words"} <= set(rows):
+        return claim, NONE, ""
+    part, whole = rows["2-3 characters"], rows["words"]
+    verdict = WRONG if part["zeros"] < SPARSE else RIGHT if part["zeros"] > whole["zeros"] else BOTH
+    numbers = [f"{row['zeros']:.2%} zeros in {row['vocabulary']:.0f} columns" for row in (part, whole)]
+    return claim, verdict, "2-3 characters {}; words {}".format(*numbers)
+
+
+def _context(by: By) -> tuple[str, str, str]:
+    """The network has to rank more pairs of the same words rightly than the bag of words, beyond both intervals."""
+    claim, kind = "context tells what the word cannot (pairs of the same words)", context_pairs.KINDS[0]
+    if not {("words", "conv"), ("words", "linear")} <= set(by):
+        return claim, NONE, ""
+    seen, bag = by["words", "conv"].row, by["words", "linear"].row
+    apart = seen[f"{kind} lo"] > bag[f"{kind} hi"]
+    verdict = RIGHT if apart else WRONG if seen[kind] <= bag[kind] else BOTH
+    some = [one for one in by.values() if one.scheme in ("words", "2-4 words")]
+    return claim, verdict, ", ".join(f"{one.scheme} by {one.network} {one.row[kind]:.0%}" for one in some)
+
+
+def _worth(by: By) -> tuple[str, str, str]:
+    """On the posts themselves: AP of the network less that of the bag, both on words, over the same resamples."""
+    claim = "context is worth more than the word (AP on the posts)"
+    if not {("words", "conv"), ("words", "linear")} <= set(by):
+        return claim, NONE, ""
+    network, linear = by["words", "conv"].samples, by["words", "linear"].samples
+    lo, hi = intervals.difference_interval(network, linear)
+    verdict = RIGHT if lo > 0 else WRONG if hi < 0 else BOTH
+    return claim, verdict, f"AP of words by conv less by linear {network[0] - linear[0]:+.3f} [{lo:+.3f}, {hi:+.3f}]"

@@ -1,0 +1,181 @@
+"""What a comparison says, section by section: the answer in words first, then every number it rests on.
+
+Numbers come from `comparison.json`; only curves and the worst errors go back to the predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from workbench.artifacts import read_json
+from workbench.comparison import addresses
+from workbench.comparison.predictions import Run
+from workbench.metrics.plots import curves
+from workbench.report import gallery, wording
+from workbench.report.section import HEADLINE, MAIN, Section, addressed, models_of, rows_of, winner
+from workbench.report.sections.bias import bias
+from workbench.report.sections.calibration import calibration
+from workbench.report.sections.cost import cost
+from workbench.report.sections.differences import differences
+from workbench.report.sections.disagreement import disagreement
+from workbench.report.sections.labels import labels
+from workbench.report.sections.leaks import ceilings, crossings
+from workbench.report.sections.prevalence import prevalence
+from workbench.report.sections.provenance import checklist, provenance, search_table
+from workbench.report.sections.slices import slices
+from workbench.report.sections.suites import suites
+from workbench.report.wording import summary
+
+__all__ = ["MAIN", "Section", "sections"]
+
+
+def sections(comparison: dict[str, Any], runs: Sequence[Run], posts: pa.Table | None = None) -> list[Section]:
+    """Return the report's sections; those that a comparison has nothing for are left out.
+
+    posts: the corpus, for showing the worst errors; without it that section is left out.
+    """
+    found = [
+        _answer(comparison, runs),
+        _values(comparison),
+        differences(comparison),
+        *labels(comparison, runs),
+        prevalence(comparison, runs),
+        calibration(comparison, runs),
+        _everything(comparison),
+        *_further_tests(comparison),
+        slices(comparison, runs),
+        bias(comparison, runs),
+        disagreement(comparison, runs),
+        *suites(comparison),
+        _searches(runs),
+        crossings(runs),
+        ceilings(comparison),
+        _errors(comparison, runs, posts),
+        cost(comparison),
+        provenance(comparison, runs),
+        checklist(comparison, runs),
+    ]
+    return [section for section in found if section is not None]
+
+
+# ------------------------------------------------------------------------------------------------------- the sections
+
+
+def _answer(comparison: dict, runs: Sequence[Run]) -> Section:
+    """The question, answered in sentences; then what people would notice, how sure it is, what could be wrong."""
+    points = summary.points(comparison, [summary.facts(run.folder) for run in runs])
+    return Section("answer", "The answer", " ".join(wording.answer(comparison)), points=points)
+
+
+def _values(comparison: dict) -> Section:
+    asked = comparison["compare"]
+    rows = list(rows_of(comparison, metric=asked["metric"], label=asked["label"], view=asked["view"]))
+    what = f"{wording.metric(asked['metric'])}, {wording.label(asked['label'])}, {wording.view(asked['view'])}"
+    prose = (
+        f"{what[0].upper()}{what[1:]}. "
+        "Dots are means over seeds on the same posts; bars say how far the value would move on other posts "
+        f"({100 * (1 - asked['alpha']):g} %, bootstrap over groups of posts); the table has the seeds' own spread."
+    )
+    if any(row["ceiling"] is not None for row in rows):
+        prose += " A tick is the best that any model could reach with what this one sees."
+    figure = {"every model with its interval": lambda theme: curves.values(rows, theme=theme)}
+    return Section("values", "How good is each model?", prose, figure, {"": _value_table(comparison, asked["view"])})
+
+
+def _value_table(comparison: dict, view: str) -> pd.DataFrame:
+    """One row per model: the compared metric with its company, the headline, the costs."""
+    asked, lines = comparison["compare"], {}
+    others = [name for name in (*HEADLINE, "precision_site") if name != asked["metric"]]
+    for model in models_of(comparison):
+        found = {row["metric"]: row for row in rows_of(comparison, model=model, label=asked["label"], view=view)}
+        main = found.get(asked["metric"])  # precision at the site is one of several only where weights differ
+        if main is None:
+            continue
+        share = main["value"] / main["ceiling"] if main["ceiling"] and main["value"] is not None else None
+        lines[model] = {
+            wording.metric(asked["metric"]): wording.interval(main),
+            "of the best possible": wording.percent(share),
+            "seeds' sd": wording.number(main["seed_sd"]),
+            **{wording.column(name): wording.number(found[name]["value"]) for name in others if name in found},
+            "coverage": wording.percent(main["coverage"]),
+            "ms per post": wording.number(main["ms_per_post"], 2),
+            "peak MB": wording.number(main["peak_mb"], 0),
+            "parameters": wording.count(main["parameters"]),
+            "training, s": wording.number(main["fit_seconds"], 1),
+        }
+    places = [addresses.path(MAIN, view, asked["label"], model) for model in lines]
+    cells = {wording.column(name): name for name in others} | {wording.metric(asked["metric"]): asked["metric"]}
+    return addressed(pd.DataFrame.from_dict(lines, orient="index"), places, cells)
+
+
+def _everything(comparison: dict) -> Section | None:
+    other = "all" if comparison["compare"]["view"] == "paired" else "paired"
+    table = _value_table(comparison, other)
+    if table.empty:
+        return None
+    prose = (
+        f"The same numbers on {wording.view(other)}. A post that a model cannot see counts with the model's training "
+        "prevalence when posts are ranked and as not flagged in precision and recall; coverage says how many it sees."
+    )
+    return Section("all", f"And on {wording.view(other)}?", prose, {}, {"": table})
+
+
+_FURTHER = ("recall", "true_negative_rate", "f1_macro", "roc_auc")  # the metrics of its columns
+
+
+def _further_tests(comparison: dict) -> Iterator[Section]:
+    """Further test sets: the harmful and the harmless half apart, since their mix is the set's and not a site's."""
+    for test in (name for name in comparison["items"] if name != MAIN):
+        lines: dict[tuple[str, str], dict[str, str]] = {}
+        for label in comparison["labels"]:
+            for model in models_of(comparison):
+                found = {r["metric"]: r for r in rows_of(comparison, model=model, label=label, view="all", test=test)}
+                if not found or not found["recall"]["n"]:
+                    continue
+                lines[label, model] = {
+                    "harmful posts caught": wording.interval(found["recall"]),
+                    "harmless posts passed": wording.interval(found["true_negative_rate"]),
+                    "F1, mean of both classes": wording.interval(found["f1_macro"]),
+                    "ROC AUC": wording.interval(found["roc_auc"]),
+                    "posts": f"{found['recall']['n']} ({found['recall']['positives']} harmful)",
+                }
+        if lines:
+            table = pd.DataFrame.from_dict(lines, orient="index")
+            places = [addresses.path(test, "all", *place) for place in lines]
+            addressed(table, places, dict(zip(table.columns, _FURTHER, strict=False)))
+            table.index = pd.MultiIndex.from_tuples(table.index)
+            prose = (
+                "The two halves stand apart: one number over both would depend on how many harmful posts the set holds."
+            )
+            yield Section(f"test-{test}", f"On {test}", prose, {}, {"": table})
+
+
+def _searches(runs: Sequence[Run]) -> Section | None:
+    """By which options each model is trained, and how they were found."""
+    said = {run.alias: (read_json(run.folder / "metrics.json") or {}).get("search") for run in runs}
+    if not any(said.values()):
+        return None
+    prose, table = search_table({alias: record for alias, record in said.items() if record})
+    return Section("search", "How were hyperparameters chosen?", prose, {}, {"": table})
+
+
+def _errors(comparison: dict, runs: Sequence[Run], posts: pa.Table | None) -> Section | None:
+    best = winner(comparison)
+    run = next((run for run in runs if run.alias == best), None)
+    if run is None:
+        return None
+    if posts is None:
+        prose = "The posts are not at hand here, or have changed since they were scored, so none can be shown."
+        return Section("errors", "Where does the best model fail?", prose)
+    misses, alarms = gallery.worst_errors(run)
+    sides = {"Missed": misses, "Flagged, but harmless": alarms}
+    fragment = "".join(
+        f"<h3>{title}</h3>{gallery.gallery(posts, errors) if errors else '<p>None.</p>'}"
+        for title, errors in sides.items()
+    )
+    prose = f"What {best} got most wrong on the test set. Pictures are blurred for good; texts open on a click."
+    return Section("errors", "Where does the best model fail?", prose, fragment=fragment)

@@ -1,0 +1,92 @@
+"""Do the probabilities hold? Reliability before and after calibration, and what it changed, for every model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from workbench.artifacts import read_json
+from workbench.comparison.predictions import Run
+from workbench.metrics.calibration import reliability_curve, reliability_intervals
+from workbench.metrics.plots.diagrams import Reliability, reliability
+from workbench.metrics.reliability import BINS, worth
+from workbench.report import wording
+from workbench.report.section import MAIN, Section, winner
+
+_WORDS = {"calibration_error": "ECE", "brier": "Brier", "log_loss": "log loss"}
+
+
+def calibration(comparison: dict[str, Any], runs: Sequence[Run]) -> Section | None:
+    """Return the section: the winner's diagrams, and a table of all models by label; None without any probability."""
+    labels = comparison["labels"]
+    tables = {label: table for label in labels if not (table := _table(runs, label)).empty}
+    if not tables:
+        return None
+    best = next((run for run in runs if run.alias == winner(comparison)), None)
+    figures = {}
+    for label in labels if best is not None else ():
+        sides = _sides(best, label)
+        if len(sides["after"].count) > 1:
+            figures[f"{best.alias}, {label}: probability against what happened"] = (
+                lambda theme, sides=sides, label=label: reliability(sides, label=label, theme=theme)
+            )
+    prose = (
+        "A probability holds if of the posts that get it just that share is harmful. Before takes the score for "
+        "log-odds; after is the probability that every door gives, moved per label in the way that held best on "
+        "held-out fifths of validation (the simplest within one standard error). ECE is the mean distance between "
+        "probability and share over ten groups of about equally many test posts; it is above 0 by chance even where "
+        "all probabilities hold. Bars are Wilson's and take posts as independent; open marks are groups without any "
+        "harmful or without any harmless post."
+    )
+    if figures:
+        prose += f" Figures show {best.alias}, its first seed; tables are means over seeds."
+    return Section("calibration", "Do the probabilities hold?", prose, figures, tables)
+
+
+def _columns(run: Run, label: str, seed: int) -> tuple[np.ndarray, ...]:
+    """Return y, known, logit, prob (n,) of a run's test set, all posts."""
+    scores, k = run.sets[MAIN], run.labels.index(label)
+    return scores.y[:, k], scores.known[:, k], scores.logit[seed, :, k], scores.prob[seed, :, k]
+
+
+def _sides(run: Run, label: str) -> dict[str, Reliability]:
+    """Return the first seed's groups of test posts before and after calibration."""
+    y, known, logit, prob = _columns(run, label, 0)
+    use, found = known & ~np.isnan(logit) & ~np.isnan(prob), {}
+    for side, values in {"before": expit(logit[use]), "after": prob[use]}.items():
+        predicted, observed, count = reliability_curve(y[use], values, bins=BINS)
+        found[side] = Reliability(predicted, observed, *reliability_intervals(observed, count).T, count)
+    return found
+
+
+def _table(runs: Sequence[Run], label: str) -> pd.DataFrame:
+    """One row per model: how it was calibrated, and before and after on the test set, mean over seeds."""
+    lines = {}
+    for run in runs:
+        worths = [worth(*_columns(run, label, seed)) for seed in range(len(run.seeds))]
+        if not worths[0]["n"] or not worths[0]["positives"]:
+            continue
+        line = {"calibration": _methods(run, label)}
+        for name, words in _WORDS.items():
+            for side in ("before", "after"):
+                line[f"{words} {side}"] = wording.number(float(np.mean([worth[side][name] for worth in worths])), 4)
+        counts = worths[0]["after"]["bins"]
+        line["posts"] = f"{worths[0]['n']:,} ({worths[0]['positives']:,} harmful)"
+        line["groups"] = f"{len(counts)} of {_span(counts)}"
+        lines[run.alias] = line
+    return pd.DataFrame.from_dict(lines, orient="index")
+
+
+def _span(counts: Sequence[int]) -> str:
+    """Return the least and the greatest count, once where they are equal."""
+    return " to ".join(dict.fromkeys(f"{n:,}" for n in (min(counts), max(counts))))
+
+
+def _methods(run: Run, label: str) -> str:
+    """Return how a label was calibrated, each seed's way once; a dash where the run does not tell."""
+    record = ((read_json(run.folder / "metrics.json") or {}).get("calibration") or {}).get(label, {})
+    return ", ".join(dict.fromkeys(one.get("method", "–") for one in record.values())) or "–"

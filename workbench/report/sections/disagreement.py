@@ -1,0 +1,45 @@
+"""The section on label noise: what models are worth where annotators agree, and where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from workbench.comparison.predictions import Run
+from workbench.report import wording
+from workbench.report.section import Section, shown_models
+
+_COLUMNS = {
+    "unanimous": "right where all agree",
+    "disputed": "right where they do not",
+    "log_loss": "log loss",
+    "soft_log_loss": "log loss against shares of votes",
+    "average_precision": "average precision",
+    "soft_average_precision": "average precision against shares of votes",
+}
+
+
+def disagreement(comparison: dict, runs: Sequence[Run]) -> Section | None:
+    """Return scores against the votes of several annotators beside the plain ones; None where nobody counted votes."""
+    shown = shown_models(comparison)
+    rows = [row for row in comparison.get("disagreement") or [] if row["model"] in shown]
+    if not rows:
+        return None
+    said = {
+        row["label"]: f"{row['label']}: {row['disputed_n']:,} of {row['n']:,} posts are disputed, Krippendorff's alpha "
+        f"{wording.number(row['alpha'])}"
+        for row in rows
+    }
+    prose = (
+        "Several annotators judged these posts, and what most of them said is the label. A model cannot be more right "
+        f"than they are sure. {'; '.join(said.values())}. Shares of votes as labels count a post that one of three "
+        "calls harmful as a third harmful."
+    )
+    lines = [
+        {"model": row["model"], "label": wording.label(row["label"])}
+        | {words: wording.interval(row[name]) for name, words in _COLUMNS.items()}
+        for row in rows
+    ]
+    table = pd.DataFrame(lines).set_index(["model", "label"]).rename_axis([None, None])
+    return Section("disagreement", "And where annotators disagree?", prose, {}, {"": table})

@@ -1,0 +1,165 @@
+"""Numbers as people read them, and the answer of a comparison as sentences that its numbers carry."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from workbench.comparison.compare import BEST
+from workbench.metrics.plots.curves import WORDS
+from workbench.metrics.table import METRICS
+
+
+def better(metric: str) -> int:
+    """Return 1 for a metric of which more is better, -1 for one of which less is (a false positive rate)."""
+    return -1 if metric in METRICS and not METRICS[metric].higher_is_better else 1
+
+
+def best(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the row with the best value, the first of equal ones; None where no value is defined."""
+    scored = [row for row in rows if row["value"] is not None]
+    return max(scored, key=lambda row: better(row["metric"]) * row["value"], default=None)
+
+
+def metric(name: str) -> str:
+    """Return what a metric is called in prose."""
+    return WORDS.get(name, name.replace("_", " "))
+
+
+def column(name: str) -> str:
+    """Return what a metric is called over a column of numbers, where long names would widen the table."""
+    return {"false_positive_rate": "false positive rate", "precision_site": "precision at the site"}.get(
+        name, metric(name)
+    )
+
+
+def label(name: str) -> str:
+    """Return what a label, or the mean over labels, is called in prose."""
+    return "mean over labels" if name == "macro" else name
+
+
+def view(name: str) -> str:
+    """Return what a view is called in prose."""
+    return {"paired": "posts with text and media", "all": "all posts"}[name]
+
+
+def plain(value: object) -> str:
+    """Return a fact as it is, or a dash where it is not known."""
+    return "–" if value is None or value == "" else str(value)
+
+
+def listed(values: dict[str, Any] | None) -> str:
+    """Return names with their values on one line, empty where there are none.
+
+    >>> listed({"encoder": "tiny", "seeds": [0, 1]})
+    'encoder tiny, seeds [0, 1]'
+    """
+    return ", ".join(f"{name} {value}" for name, value in (values or {}).items())
+
+
+def count(value: float | None) -> str:
+    """Return a whole number with its thousands apart, or a dash where it is not known."""
+    return "–" if value is None else f"{value:,.0f}"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number, or a dash where it is undefined."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def quantity(value: float | None) -> str:
+    """Return a positive quantity with three digits that count, or a dash where it is not known.
+
+    >>> [quantity(one) for one in (0.00123, 1.5, 12.345, 4321.0, None)]
+    ['0.00123', '1.50', '12.3', '4,321', '–']
+    """
+    if value is None:
+        return "–"
+    digits = 0 if value == 0 else max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
+def percent(value: float | None) -> str:
+    """Return a share in per cent, or a dash where it is undefined."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def p(value: float | None) -> str:
+    """Return a p-value, or a dash where there is none."""
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def interval(row: dict[str, Any], *, signed: bool = False) -> str:
+    """Return `value [lo, hi]` of a row of a comparison, marked `few` where few positives carry it."""
+    if row["value"] is None:
+        return "–"
+    sign = "+" if signed else ""
+    bounds = "" if row["lo"] is None else f" [{row['lo']:{sign}.3f}, {row['hi']:{sign}.3f}]"
+    return f"{row['value']:{sign}.3f}{bounds}{' few' if row.get('few') else ''}"
+
+
+def sides(row: dict[str, Any]) -> tuple[str, str]:
+    """Return both models of a difference, the one that stands for the best unimodal marked so."""
+    a, b = (
+        f"{row[side]} (best unimodal)" if named == BEST else row[side]
+        for side, named in zip("ab", row["pair"], strict=True)
+    )
+    return a, b
+
+
+def answer(comparison: dict[str, Any]) -> Iterator[str]:
+    """Yield the sentences that answer a study's question; each follows from one row of the comparison."""
+    asked = comparison["compare"]
+    place = ("test", asked["view"], asked["label"], asked["metric"])
+    rows = [row for row in comparison["models"] if (row["test"], row["view"], row["label"], row["metric"]) == place]
+    yield from _winner(best(rows), asked)
+    for row in (row for row in comparison.get("differences") or [] if row["primary"]):
+        yield _verdict(row, asked["alpha"])
+    if any(row["few"] for row in rows if row["value"] is not None):
+        yield "Some label has few positives in the test set, so these numbers are uncertain beyond their intervals."
+    tripped = sorted({row["model"] for row in comparison.get("leak_test") or [] if row["tripped"]})
+    if tripped:
+        scores = "scores better than its inputs" if len(tripped) == 1 else "score better than their inputs"
+        yield f"Do not trust this yet: {', '.join(tripped)} {scores} allow, which points to a leak."
+    if comparison.get("stale"):
+        names = ", ".join(one["model"] for one in comparison["stale"])
+        yield f"Out of date, since code, options or data have changed: {names}; run the study again."
+    if comparison.get("missing"):
+        names = ", ".join(one["model"] for one in comparison["missing"])
+        yield f"Not compared, because their runs are not finished: {names}."
+
+
+def _winner(row: dict[str, Any] | None, asked: dict[str, Any]) -> Iterator[str]:
+    """Sentences on the model with the best value."""
+    what, where = metric(asked["metric"]), view(asked["view"])
+    if row is None:
+        yield f"No model has a value of {what} on {where}: there are too few labelled posts, or no threshold."
+        return
+    less = ", of which less is better" if better(asked["metric"]) < 0 else ""
+    yield f"On {where}, {row['model']} is best: {what} {interval(row)} ({label(asked['label'])}{less})."
+    if row["ceiling"]:
+        yield f"That is {percent(row['value'] / row['ceiling'])} of the best its inputs allow ({row['ceiling']:.3f})."
+
+
+def _verdict(row: dict[str, Any], alpha: float) -> str:
+    """One sentence on one primary difference."""
+    a, b = sides(row)
+    if row["a"] == row["b"]:
+        return f"{row['a']} is itself the best unimodal model, so it is not compared with it."
+    if row["delta"] is None:
+        return f"Between {a} and {b} nothing can be said: a value is undefined."
+    size, p_holm = interval({**row, "value": row["delta"]}, signed=True), row["p_holm"]
+    if p_holm is not None and p_holm < alpha:
+        how = "beats" if better(row["metric"]) * row["delta"] > 0 else "is worse than"
+        return f"{a} {how} {b} by {size}, p {equals(p_holm)} after correction."
+    tested = f"no difference is shown (p {equals(p_holm)})" if p_holm is not None else "which could not be tested"
+    within = row["equivalent_within"]
+    sure = "" if within is None else f"; with {100 * (1 - alpha):g} % confidence it is at most {within:.3f}"
+    return f"{a} against {b}: {size}, {tested}{sure}."
+
+
+def equals(value: float) -> str:
+    """Return a p-value as it stands behind its p: `= 0.043` or `< 0.001`."""
+    text = p(value)
+    return text if text.startswith("<") else f"= {text}"

@@ -1,0 +1,101 @@
+"""Runs as they go, shown: bars in a terminal, plain lines in a file or a pipe."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+from workbench.studies import DONE
+
+
+def ending(record: dict[str, Any]) -> str:
+    """Return how a run ended in a few words: "done in 12 s", "timeout at cell 4 after 60 s: the cell ran ..."."""
+    seconds = f"{record.get('seconds') or 0:.0f} s"
+    if record["state"] == DONE:
+        return f"done in {seconds}"
+    cell = f" at cell {record['cell']}" if record.get("cell") is not None else ""
+    error = f": {record['error']}" if record.get("error") else ""
+    return f"{record['state']}{cell} after {seconds}{error}"
+
+
+class Lines:
+    """Plain lines, for logs: one when a run starts and ends, and one every 30 seconds for each that is running."""
+
+    every = 30.0
+
+    def __init__(self, total: int, write: Callable[[str], None] | None = None) -> None:
+        self.total, self.ended = total, 0
+        self.write = write or (lambda line: print(line, flush=True))
+        self.started: dict[str, float] = {}
+        self.spoke: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+    def start(self, name: str, why: str) -> None:
+        """Say that a run starts, and why."""
+        self.started[name] = self.spoke[name] = time.monotonic()
+        self.write(f"[{self.ended}/{self.total}] {name}: started ({why})")
+
+    def tick(self, running: dict[str, dict[str, Any] | None]) -> None:
+        """Take what each running run last said of itself (its `running.json`, None before the first)."""
+        now = time.monotonic()
+        for name, said in running.items():
+            if now - self.spoke[name] >= self.every:
+                self.spoke[name] = now
+                self.write(f"[{self.ended}/{self.total}] {name}: {_where(said)}, {now - self.started[name]:.0f} s")
+
+    def end(self, name: str, record: dict[str, Any]) -> None:
+        """Say how a run ended."""
+        self.ended += 1
+        self.write(f"[{self.ended}/{self.total}] {name}: {ending(record)}")
+
+
+class Bars(Lines):
+    """Bars in a terminal: finished runs of all, and for each running one its cell and the time it has taken."""
+
+    def __init__(self, total: int) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[where]}"))
+        self.bars = Progress(*columns, TimeElapsedColumn(), transient=True)
+        super().__init__(total, lambda line: self.bars.console.print(line, markup=False, highlight=False))
+        self.whole = self.bars.add_task("runs", total=total, where=f"0/{total}")
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> Self:
+        self.bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bars.stop()
+
+    def start(self, name: str, why: str) -> None:
+        super().start(name, why)
+        self.tasks[name] = self.bars.add_task(name, total=None, where=_where(None))
+
+    def tick(self, running: dict[str, dict[str, Any] | None]) -> None:
+        for name, said in running.items():
+            cell, cells = (said or {}).get("cell"), (said or {}).get("cells")
+            self.bars.update(self.tasks[name], completed=cell or 0, total=cells, where=_where(said))
+
+    def end(self, name: str, record: dict[str, Any]) -> None:
+        super().end(name, record)
+        self.bars.remove_task(self.tasks.pop(name))
+        self.bars.update(self.whole, completed=self.ended, where=f"{self.ended}/{self.total}")
+
+
+def display(total: int) -> Lines:
+    """Return bars where the output is a terminal, plain lines where it is a file or a pipe."""
+    return Bars(total) if sys.stdout.isatty() else Lines(total)
+
+
+def _where(said: dict[str, Any] | None) -> str:
+    if not said or said.get("cell") is None:
+        return "starting"
+    return f"cell {said['cell']} of {said['cells']}"

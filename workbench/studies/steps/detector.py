@@ -1,0 +1,59 @@
+"""The detector of unusual posts that a study may ask for: fitted once a run, and put beside every seed's moderator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from workbench.decisions.out_of_distribution import Unusual, UnusualOptions
+from workbench.decisions.thresholds import UNUSUAL
+from workbench.features import encoder_files
+from workbench.features.store import FeatureStore
+from workbench.schema import inputs
+from workbench.studies.steps.training import Material, Ready
+
+
+class DetectorOptions(UnusualOptions):
+    """What the detector compares, and from where on a person looks."""
+
+    at: float = Field(
+        0.99, gt=0, lt=1, description="A person looks at posts more unusual than this share of validation posts."
+    )
+
+
+def asked(policy: Mapping[str, Any]) -> DetectorOptions | None:
+    """Return the detector that a study's policy asks for, None where it asks for none.
+
+    Raises WorkbenchError for options that are none.
+    """
+    return DetectorOptions.parse(policy[UNUSUAL], f"policy.{UNUSUAL}") if UNUSUAL in policy else None
+
+
+def files(policy: Mapping[str, Any]) -> list[Path]:
+    """Return the files that the detector's encoder is read from; raises WorkbenchError where there are none."""
+    options = asked(policy)
+    return [] if options is None else encoder_files(options.encoder)
+
+
+def detect(ready: Sequence[Ready], material: Material, policy: Mapping[str, Any], store: FeatureStore) -> list[Ready]:
+    """Return the moderators with the detector that `policy` asks for, and with policies that ask it.
+
+    Scores and thresholds stay what they are. Raises WorkbenchError for options that are none, and where no training or
+    no validation post can be read.
+    """
+    options = asked(policy)
+    if options is None:
+        return list(ready)
+    known = UnusualOptions(**options.model_dump(exclude={"at"}))
+    train, validation = (inputs(material.sets[name]) for name in ("train", "validation"))
+    detector = Unusual.fit(train, validation, store=store, options=known)
+    found = []
+    for one in ready:
+        moderator = one.moderator.with_detector(detector)
+        rules = moderator.policy.model_copy(update={"unusual_at": options.at})
+        found.append(replace(one, moderator=moderator.with_policy(rules)))
+    return found

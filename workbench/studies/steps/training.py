@@ -1,0 +1,384 @@
+"""What one run executes: load and split the posts, fit a model once per seed, calibrate, score, write it all.
+
+Notebook 03 calls these steps one by one. train fits, validation calibrates and chooses thresholds, the test sets are
+only scored. From calibration on, all scores are those of the moderators that are saved as bundles.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from workbench import corpora, models
+from workbench import device as devices
+from workbench.artifacts import write_json
+from workbench.comparison import suites
+from workbench.comparison.facts import slice_columns
+from workbench.comparison.predictions import items_digest
+from workbench.corpora import splits
+from workbench.decisions import fitting
+from workbench.decisions.moderator import Moderator
+from workbench.decisions.policy import LabelRule
+from workbench.decisions.thresholds import LabelObjectives, objectives
+from workbench.errors import WorkbenchError
+from workbench.evidence import audit
+from workbench.features.store import FeatureStore
+from workbench.metrics import classification
+from workbench.schema import ROOT, Taxonomy, declared, inputs, label_matrix
+
+_FITTED = ("train", "validation")
+_SECONDS, _UNREAD = b"seconds", b"unread"
+TIMED_POSTS = 256  # how many test posts are scored once more, from raw content, to time a model
+
+
+@dataclass(frozen=True)
+class Material:
+    """Posts, divided: `sets` has train, validation, test and the study's further test sets; `dropped` are in none."""
+
+    taxonomy: Taxonomy
+    sets: dict[str, pa.Table]
+    digests: dict[str, str]
+    crossing: dict[str, Any]
+    dropped: int = 0
+
+    def summary(self) -> pd.DataFrame:
+        """Return a table, one row per set: posts, groups, paired posts, and known positives per label."""
+        rows = {}
+        for name, table in self.sets.items():
+            y, known = label_matrix(table, self.taxonomy)
+            has = declared(table)
+            paired = has["text"] & (has["image"] | has["video"])
+            positives = {label: int((y[:, k] * known[:, k]).sum()) for k, label in enumerate(self.taxonomy.names)}
+            groups = pc.count_distinct(table["group"]).as_py()
+            rows[name] = {"posts": len(table), "groups": groups, "paired": int(paired.sum()), **positives}
+        return pd.DataFrame.from_dict(rows, orient="index")
+
+    def crossings(self) -> pd.DataFrame:
+        """Return a table, one row per relation: how many contents cross the split, of how many, and why they may."""
+        columns = ["crossing", "of", "posts", "allowed"]
+        return pd.DataFrame.from_dict(self.crossing, orient="index").reindex(columns=columns).fillna({"allowed": ""})
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model for one seed, and the seconds that training took."""
+
+    seed: int
+    model: models.Classifier
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A seed's moderator, the rules of all labels (also of those it does not decide about), seconds of training."""
+
+    seed: int
+    moderator: Moderator
+    rules: dict[str, LabelRule]
+    seconds: float
+
+
+def prepare(
+    corpus: dict[str, Any],
+    split: dict[str, Any],
+    tests: dict[str, dict],
+    taxonomy: Taxonomy,
+    leaks: dict[str, Any] | None = None,
+) -> Material:
+    """Load and divide a corpus; of a further test set, rows whose own split is not test are left out.
+
+    Raises WorkbenchError for what cannot be loaded or divided, for a further test set that has a taken name or holds
+    no post, and (LeakFound) for content that crosses the split and is not allowed to by `leaks`.
+    """
+    allowed = audit.LeakOptions.parse(leaks, "leaks")
+    for name in {"corpus", *splits.SPLITS} & set(tests):
+        raise WorkbenchError(f"a further test set cannot be called {name!r}; choose a name that is no split")
+    loaded = corpora.load(corpus, taxonomy)
+    part = splits.assign(loaded.table, taxonomy, splits.SplitOptions.parse(split, "split"))
+    sets = {name: loaded.table.filter(pa.array(part == name)) for name in splits.SPLITS}
+    dropped = int((part == splits.DROPPED).sum())
+    digests = {"corpus": loaded.digest}
+    for name, config in tests.items():
+        extra = corpora.load(config, taxonomy)
+        held_out = pc.fill_null(pc.equal(extra.table["split"], "test"), True)
+        sets[name], digests[name] = extra.table.filter(held_out), extra.digest
+        if not len(sets[name]):
+            raise WorkbenchError(f"test set {name!r} has no post whose split is test; map another `split`, or none")
+    about = audit.depends(digests, split, taxonomy)
+    asked = {"later_tests": allowed.later_tests, "key": about}
+    found = audit.crossing(sets) | audit.look(sets, taxonomy, allowed.fail_on, **asked)
+    audit.hold(found, allowed)
+    for relation, reason in allowed.allow.items():
+        found.get(relation, {})["allowed"] = reason
+    return Material(taxonomy, sets, digests, found, dropped)
+
+
+def fit(
+    name: str, options: dict[str, Any], material: Material, seeds: Sequence[int], store: FeatureStore
+) -> list[Fitted]:
+    """Train one model per seed on the train set; where the seed changes nothing, one model stands for all seeds."""
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise WorkbenchError(f"seeds must be one or more different numbers, not {list(seeds)}; give each once")
+    fitted: list[Fitted] = []
+    for seed in seeds:
+        if fitted and not fitted[0].model.seeded:
+            fitted.append(replace(fitted[0], seed=seed, seconds=0.0))
+            continue
+        started = time.perf_counter()
+        model = models.create(name, options, taxonomy=material.taxonomy, store=store)
+        model.fit(material.sets["train"], material.sets["validation"], seed=seed)
+        fitted.append(Fitted(seed, model, time.perf_counter() - started))
+    return fitted
+
+
+def moderate(
+    fitted: Sequence[Fitted],
+    material: Material,
+    wanted: Mapping[str, LabelObjectives] | None = None,
+    calibration: str = "auto",
+) -> list[Ready]:
+    """Return each seed's moderator, calibrated on validation, with thresholds chosen there for what is wanted."""
+    wanted = wanted or objectives({}, material.taxonomy.names)
+    ready: list[Ready] = []
+    for one in fitted:
+        same = next((other for other in ready if other.moderator.classifier is one.model), None)
+        if same is not None:
+            ready.append(replace(same, seed=one.seed, seconds=one.seconds))
+            continue
+        moderator, rules = fitting.fit(one.model, material.sets["validation"], wanted, one.model.name, calibration)
+        ready.append(Ready(one.seed, moderator, rules, one.seconds))
+    return ready
+
+
+def policy_table(ready: Sequence[Ready]) -> pd.DataFrame:
+    """Return a table, one row per seed and label: both thresholds, what each was chosen for and did on validation."""
+    rows = {}
+    for one in ready:
+        for label, rule in one.rules.items():
+            row: dict[tuple[str, str], Any] = {}
+            for action, chosen in (("review", rule.review_for), ("remove", rule.remove_for)):
+                row[action, "from"] = "never" if chosen is None or chosen.at is None else f"{chosen.at:.3f}"
+                row[action, "for"] = "" if chosen is None else str(chosen.objective)
+                for name in ("precision", "recall"):
+                    some = chosen is not None and chosen.at is not None
+                    row[action, name] = "{:.2f} [{:.2f}, {:.2f}]".format(*getattr(chosen, name)) if some else ""
+            rows[one.seed, label if label in one.moderator.labels else f"{label} (not taught)"] = row
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    frame.index = pd.MultiIndex.from_tuples(frame.index, names=["seed", "label"])
+    frame.columns = pd.MultiIndex.from_tuples(frame.columns)
+    return frame
+
+
+def score(ready: Sequence[Ready], material: Material) -> pa.Table:
+    """Return every seed's predictions on validation and the test sets, in the columns of `predictions.parquet`.
+
+    logit is the classifier's, in float32; prob is the moderator's calibrated probability, in float64, so that
+    thresholds chosen on the one flag the same posts in the other. The table's metadata says how long it took, and how
+    many posts of each set bring content of each modality that the first seed's model could not read.
+    """
+    parts, unread, started = [], {}, time.perf_counter()
+    for name, table in material.sets.items():
+        if name != "train":
+            facts, logits = _facts(table, name, material.taxonomy), {}
+            for one in ready:
+                model = one.moderator.classifier
+                if id(model) not in logits:  # a model that no seed changes scores once
+                    look = model.look(inputs(table))
+                    logits[id(model)] = look.logits
+                    unread.setdefault(name, {key: sum(map(bool, why)) for key, why in look.unread.items()})
+                parts.append(_scored(facts, one, logits[id(model)], material.taxonomy))
+    scored = pa.concat_tables(parts, promote_options="default")
+    facts = {_SECONDS: str(time.perf_counter() - started), _UNREAD: json.dumps(unread)}
+    return scored.replace_schema_metadata(facts)
+
+
+def _facts(table: pa.Table, split: str, taxonomy: Taxonomy) -> dict[str, Any]:
+    """The columns of a set that no model changes."""
+    columns: dict[str, Any] = {"post_id": table["post_id"], "group": table["group"]}
+    columns["split"] = pa.array([split] * len(table), pa.string())
+    columns["weight"] = pc.fill_null(table["weight"], 1.0)
+    columns |= {f"has_{name}": pa.array(there) for name, there in declared(table).items()}
+    columns |= slice_columns(table)
+    columns |= {f"y_{name}": pc.struct_field(table["labels"], name) for name in taxonomy.names}
+    columns |= {f"suite_{name}": told for name, told in suites.facts(table).items()}
+    if "truth" in table.column_names:
+        for information in table.schema.field("truth").type:
+            for label in information.type:
+                exact = pc.struct_field(table["truth"], [information.name, label.name])
+                columns[f"exact_{information.name}_{label.name}"] = exact
+    return columns
+
+
+def _scored(facts: dict[str, Any], ready: Ready, logits: np.ndarray, taxonomy: Taxonomy) -> pa.Table:
+    """The facts of a set with one seed's logits and probabilities (n_posts, n_labels) beside them."""
+    probs = ready.moderator.calibrated(logits)
+    columns = dict(facts) | {"seed": pa.array(np.full(len(logits), ready.seed, np.int64))}
+    for k, label in enumerate(taxonomy.names):
+        columns[f"logit_{label}"] = pa.array(logits[:, k], pa.float32())
+        columns[f"prob_{label}"] = pa.array(probs[:, k], pa.float64())
+    return pa.table(columns)
+
+
+def thresholds(ready: Sequence[Ready]) -> dict[str, dict[str, float | None]]:
+    """Return, per label and seed, the probability at or above which a post is flagged: what the policy reviews from.
+
+    Without a policy of the study's own it is the best F1 on validation.
+    """
+    return {label: {str(one.seed): one.rules[label].review_at for one in ready} for label in ready[0].rules}
+
+
+def time_per_post(bundle: Path, material: Material, store: FeatureStore) -> float:
+    """Return milliseconds per post from raw content to score, with no feature known before, by a saved model.
+
+    The moderator is loaded from its bundle, so that every run also proves that the bundle scores.
+    """
+    table = inputs(material.sets["test"].slice(0, TIMED_POSTS))
+    warm = Moderator.load(bundle, taxonomy=material.taxonomy, store=FeatureStore(None, store.device))
+    warm.probabilities(table.slice(0, 8))  # what is built at first use is no part of a post's cost
+    cold = Moderator.load(bundle, taxonomy=material.taxonomy, store=FeatureStore(None, store.device))
+    started = time.perf_counter()
+    cold.probabilities(table)
+    return 1000 * (time.perf_counter() - started) / max(len(table), 1)
+
+
+def save(
+    folder: Path | str,
+    ready: Sequence[Ready],
+    predictions: pa.Table,
+    material: Material,
+    store: FeatureStore,
+    search: dict[str, Any] | None = None,
+) -> dict:
+    """Write `predictions.parquet`, one bundle per seed and `metrics.json` (last), and return what metrics.json says.
+
+    search: the record of how the options were chosen (`search.Found.record`), None where nothing was searched.
+
+    What an earlier run left in the folder under these names goes first, so that nothing of it is taken for this run's.
+    """
+    folder = ROOT / folder
+    _clear(folder)
+    seeds, sets, first = [one.seed for one in ready], material.sets, ready[0].moderator
+    about = _about(first.classifier, material)
+    took = (predictions.schema.metadata or {}).get(_SECONDS)
+    pq.write_table(
+        predictions.replace_schema_metadata({"workbench": json.dumps(about)}),
+        folder / "predictions.parquet",
+        compression="zstd",
+    )
+    cards = {one.seed: _card(one, predictions, material) | _machine(store) for one in ready}
+    for one in ready:
+        one.moderator.described(cards[one.seed]).save(folder / "bundle" / str(one.seed))
+    metrics = about | {
+        "thresholds": thresholds(ready),
+        "calibration": fitting.calibration_record({one.seed: one.moderator for one in ready}, predictions),
+        "n_train": len(sets["train"]),
+        "fit_seconds": float(np.mean([one.seconds for one in ready if one.seconds] or [0.0])),
+        "parameters": first.classifier.parameters,
+        "ms_per_post": time_per_post(folder / "bundle" / str(seeds[0]), material, store),
+        "seconds": {"fit": sum(one.seconds for one in ready), "score": took and float(took)},
+        "digests": material.digests,
+        "items": {name: items_digest(sets[name]["post_id"].to_numpy()) for name in sets if name not in _FITTED},
+        "crossing": material.crossing,
+        "dropped": material.dropped,
+        "unread": json.loads((predictions.schema.metadata or {}).get(_UNREAD, b"{}")),
+        "feature_hits": store.hits,
+        "search": search,
+        **_machine(store),
+    }
+    write_json(folder / "metrics.json", metrics)
+    return metrics
+
+
+def _clear(folder: Path) -> None:
+    """Make a run's folder, or empty it of an earlier run's results."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("metrics.json", "predictions.parquet"):
+        (folder / name).unlink(missing_ok=True)
+    for head in ("moderator.json", "model.json"):
+        for old in (folder / "bundle").glob(f"*/{head}"):
+            shutil.rmtree(old.parent)
+
+
+def _card(ready: Ready, predictions: pa.Table, material: Material) -> dict[str, Any]:
+    """What a bundle says of itself: the posts it was made from, and what it is worth on each set that was scored."""
+    mine = predictions.filter(pc.equal(predictions["seed"], ready.seed))
+    measured: dict[str, dict[str, Any]] = {}
+    for name in (name for name in material.sets if name != "train"):
+        rows = mine.filter(pc.equal(mine["split"], name))
+        y, known = label_matrix(material.sets[name], material.taxonomy)
+        weight = rows["weight"].to_numpy()
+        measured[name] = {
+            label: fitting.measure(rows[f"prob_{label}"].to_numpy(), y[:, k], known[:, k], ready.rules[label], weight)
+            for k, label in enumerate(material.taxonomy.names)
+            if label in ready.moderator.labels
+        }
+    return {
+        "seed": ready.seed,
+        "made": dt.datetime.now(dt.UTC).date().isoformat(),
+        "posts": {name: len(table) for name, table in material.sets.items()},
+        "digests": material.digests,
+        "measured": measured,
+    }
+
+
+def _about(model: models.Classifier, material: Material) -> dict[str, Any]:
+    """What the predictions are of: the model, the labels, and how frequent each was in training, null where unknown."""
+    labels = material.taxonomy.names
+    y, known = label_matrix(material.sets["train"], material.taxonomy)
+    count, positives = known.sum(0), (y * known).sum(0)
+    return {
+        "labels": list(labels),
+        "model": model.name,
+        "modalities": list(model.modalities),
+        "columns": list(model.columns),
+        "taxonomy": material.taxonomy.fingerprint,
+        "train_prevalence": {
+            label: float(positives[k] / count[k]) if count[k] else None for k, label in enumerate(labels)
+        },
+    }
+
+
+def _machine(store: FeatureStore) -> dict[str, Any]:
+    """Device, number format of encoders and peak memory."""
+    where = devices.device(str(store.device))
+    return {
+        "device": str(where),
+        "dtype": str(devices.dtype(where)).removeprefix("torch."),
+        "peak_mb": devices.peak_memory_mb(where),
+    }
+
+
+def quality(predictions: pa.Table, metrics: dict[str, Any]) -> pd.DataFrame:
+    """Return AP, precision and recall at the chosen threshold per set and label, over scored rows, mean over seeds.
+
+    A first look at one run; what models are compared by stands in `comparison`, with intervals and on the same rows.
+    """
+    rows = {}
+    for name in pc.unique(predictions["split"]).to_pylist():
+        part = predictions.filter(pc.equal(predictions["split"], name)).to_pandas()
+        for label in metrics["labels"]:
+            values = []
+            for seed, threshold in metrics["thresholds"][label].items():
+                one = part[(part["seed"] == int(seed)) & part[f"y_{label}"].notna() & part[f"prob_{label}"].notna()]
+                y, prob = one[f"y_{label}"].to_numpy(bool), one[f"prob_{label}"].to_numpy()
+                ranks = one[f"logit_{label}"].to_numpy()  # tells apart what is certain in both
+                cut = np.nan if threshold is None else threshold
+                at = [metric(y, prob, threshold=cut) for metric in (classification.precision, classification.recall)]
+                values.append((len(one), y.sum(), classification.average_precision(y, ranks), *at))
+            rows[name, label] = np.mean(values, axis=0)
+    columns = ["n", "positives", "average precision", "precision", "recall"]
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+    frame.index = pd.MultiIndex.from_tuples(frame.index)
+    return frame
