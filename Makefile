@@ -22,13 +22,13 @@ QUIET_CORES = OMP_NUM_THREADS=1
 .DEFAULT_GOAL := help
 # Targets run one after another even under `make -j`: they share one environment and two cores.
 .NOTPARALLEL:
-.PHONY: help setup compare zoo test test-all lint app lab clean
+.PHONY: help setup compare zoo test test-all campaign-core lint app lab clean
 
 help: ## Show this list
 	@echo "The moderation workbench: which model should moderate your site, and does a multimodal one win?"
 	@echo
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name what; do \
-		printf '  make %-9s %s\n' "$$name" "$$what"; \
+		printf '  make %-13s %s\n' "$$name" "$$what"; \
 	done
 	@echo
 	@echo "Settings, with what they are now (write them behind the target, as in: make compare DEVICE=cuda):"
@@ -50,10 +50,13 @@ zoo: $(STAMP) ## Run every model on one synthetic corpus; stand-ins take the pla
 	@$(VENV)/bin/workbench run experiments/zoo.yaml --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS)
 
 test: $(STAMP) ## Run the tests that need no browser and no long simulation (under 20 minutes on two cores)
-	@$(QUIET_CORES) $(PY) -m pytest -m "not slow" -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
+	@$(QUIET_CORES) $(PY) -m pytest -m "not slow and not campaign" -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 
-test-all: $(STAMP) ## Run every test (under 45 minutes on two cores)
+test-all: $(STAMP) ## Run every test, long simulations in a short form (under 20 minutes on two cores)
 	@$(QUIET_CORES) $(PY) -m pytest -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
+
+campaign-core: $(STAMP) ## Run the full forms of those: hundreds of kills, simulated worlds, broken clips
+	@$(QUIET_CORES) $(PY) -m pytest -m campaign -n "$(JOBS)" --dist load $(ARGS) $(TESTS)
 
 lint: $(STAMP) ## Check style: ruff on Python files and notebooks, and no outputs stored in notebooks
 	@failed=0; $(PY) -m ruff check . || failed=1; \

@@ -28,7 +28,13 @@ LAYERS = (
 )
 LAYER = {name: layer for layer, names in enumerate(LAYERS, start=1) for name in names}
 # Those of one layer that may know each other, one way.
-WITHIN_A_LAYER = {("schema", "errors"), ("device", "errors"), ("artifacts", "errors"), ("device", "schema")}
+WITHIN_A_LAYER = {
+    ("schema", "errors"),
+    ("device", "errors"),
+    ("artifacts", "errors"),
+    ("artifacts", "schema"),
+    ("device", "schema"),
+}
 WITHIN_A_LAYER |= {("fingerprint", "errors"), ("report", "evidence"), ("cli", "bench")}
 # Inside these packages folders have layers too; what lies beside the folders belongs to the first.
 FOLDERS = {

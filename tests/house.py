@@ -30,6 +30,13 @@ class House:
         self.study.parent.mkdir()
         self.study.write_text(yaml.safe_dump(study))
 
+    @classmethod
+    def at(cls, folder: Path) -> House:
+        """Return the one that already lies in a folder."""
+        made = cls.__new__(cls)
+        made.folder, made.study = Path(folder), Path(folder) / "experiments" / "mini.yaml"
+        return made
+
     @property
     def results(self) -> Path:
         """The folder with the study's runs."""

@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_runs import write_posts
 
 from workbench import models
 from workbench.comparison.compare import CompareOptions, compare
 from workbench.comparison.predictions import Run, load_run
+from workbench.comparison.rows import Comparison
 from workbench.features.store import FeatureStore
-from workbench.models import Classifier
+from workbench.models import Classifier, Prediction
 from workbench.schema import Label, Taxonomy, corpus_schema
 from workbench.studies.steps.training import Material, Ready, fit, moderate
 
@@ -63,21 +65,23 @@ def write(folder: Path, alias: str, logit: np.ndarray, **changed) -> Run:
     """Write a run from logits (S, N, 2) and return it as loaded; `changed` overrides what is below, by name."""
     given = {"modalities": ("text",), "split": SPLIT, "paired": PAIRED, "y": Y, "weight": np.ones(N), "exact": True}
     given |= {"known": np.ones((N, 2), bool), "thresholds": 0.5, "record": {}, "metrics": {}} | changed
+    facts = {"post_id": POSTS, "group": POSTS, "split": given["split"], "weight": given["weight"]}
+    facts |= {"has_text": np.ones(N, bool), "has_image": given["paired"], "has_video": np.zeros(N, bool)}
+    for k, label in enumerate(LABELS):
+        facts[f"y_{label}"] = pa.array(given["y"][:, k], mask=~given["known"][:, k])
+        for name in ("text", "image", "text+image", "late-fusion") if given["exact"] else ():
+            facts[f"exact_{name}_{label}"] = EXACT[:, k]
     parts = []
     for seed, scores in enumerate(logit):
-        columns = {"post_id": POSTS, "group": POSTS, "split": given["split"], "weight": given["weight"]}
-        columns |= {"seed": np.full(N, seed), "has_text": np.ones(N, bool), "has_image": given["paired"]}
-        columns |= {"has_video": np.zeros(N, bool)}
+        columns = {"post_id": POSTS, "split": given["split"], "seed": np.full(N, seed)}
         for k, label in enumerate(LABELS):
-            columns[f"y_{label}"] = pa.array(given["y"][:, k], mask=~given["known"][:, k])
             columns[f"logit_{label}"] = scores[:, k].astype(np.float32)
             columns[f"prob_{label}"] = (1 / (1 + np.exp(-scores[:, k]))).astype(np.float32)
-            for name in ("text", "image", "text+image", "late-fusion") if given["exact"] else ():
-                columns[f"exact_{name}_{label}"] = EXACT[:, k]
         parts.append(pa.table(columns))
     about = {"labels": LABELS, "model": alias, "modalities": given["modalities"], "taxonomy": "t"}
     place = folder / f"key-{len(list(folder.iterdir()))}"
     place.mkdir()
+    write_posts(place, facts, LABELS, "t")
     table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(about)})
     pq.write_table(table, place / "predictions.parquet")
     cuts = {str(seed): given["thresholds"] for seed in range(len(logit))}
@@ -98,10 +102,15 @@ def four(folder: Path, **changed) -> list[Run]:
     ]
 
 
-def settled(runs: list[Run], question: str = "Does it win?", **options) -> dict:
-    """Return the comparison of runs as it is read back from its file."""
+def compared(runs: list[Run], question: str = "Does it win?", **options) -> Comparison:
+    """Return the comparison of runs."""
     names = {"pairs": [("cross", "best-unimodal"), ("cross", "prior")], "resamples": 100} | options
-    return json.loads(json.dumps(compare("tiny", question, runs, CompareOptions(**names))))
+    return compare("tiny", question, runs, CompareOptions(**names))
+
+
+def settled(runs: list[Run], **options) -> dict:
+    """Return the comparison of runs as its file holds it."""
+    return compared(runs, **options).plain()
 
 
 def posts() -> pa.Table:
@@ -134,10 +143,10 @@ class Reader(Classifier):
         SEEN.append(SimpleNamespace(scored=posts["post_id"].to_pylist(), columns=posts.column_names, store=self.store))
         return super().logits(posts)
 
-    def _score(self, posts):
+    def _predict(self, posts):
         told = [text.split() if text else None for text in posts["text"].to_pylist()]
         scores = [[math.nan] * 2 if one is None else [float(word) + self.shift for word in one] for one in told]
-        return np.array(scores), np.array([one is not None for one in told])
+        return Prediction(np.array(scores), np.array([one is not None for one in told]))
 
     def _state(self):
         return {"shift": self.shift}, {}

@@ -17,10 +17,18 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
+def write_posts(folder, columns, labels, taxonomy):
+    """Write the facts of posts into a folder, the last post first: the reader sorts."""
+    table = pa.table(columns)
+    about = {"labels": labels, "taxonomy": taxonomy}
+    table = table.take(np.arange(len(table))[::-1]).replace_schema_metadata({"workbench": json.dumps(about)})
+    pq.write_table(table, folder / "posts.parquet")
+
+
 class World:
     """Posts with a text half and an image half; all labels need both halves, so each half alone says little.
 
-    columns: further columns of the predictions, such as those that results are sliced by, name -> (n,).
+    columns: further facts of the posts, such as those that results are sliced by, name -> (n,).
     """
 
     def __init__(self, n=400, *, seed=0, groups=None, rate=-1.0, labels=LABELS):
@@ -45,26 +53,26 @@ class World:
     def write(self, folder, alias, logit, *, modalities=("text",), thresholds=0.5, keep=None, exact=True, **changed):
         """Write a run folder from logits (S, n, L) and return the run as loaded."""
         keep, prob = np.arange(self.n) if keep is None else keep, sigmoid(logit)
+        about = {"labels": self.labels, "model": alias, "modalities": modalities, "taxonomy": "t1"} | changed
+        facts = {name: getattr(self, name)[keep] for name in ("post_id", "group", "split", "weight", "has_image")}
+        facts |= {"has_text": np.ones(len(keep), bool), "has_video": np.zeros(len(keep), bool)}
+        facts |= {name: values[keep] for name, values in self.columns.items()}
+        for k, label in enumerate(self.labels):
+            facts[f"y_{label}"] = pa.array(self.y[keep, k], mask=~self.known[keep, k])
+            facts |= {f"exact_{name}_{label}": values[keep, k] for name, values in self.exact.items() if exact}
         parts = []
         for seed in range(len(logit)):
-            columns = {name: getattr(self, name)[keep] for name in ("post_id", "group", "split", "weight", "has_image")}
-            columns |= {"seed": np.full(len(keep), seed), "has_text": np.ones(len(keep), bool)}
-            columns |= {"has_video": np.zeros(len(keep), bool)}
-            columns |= {name: values[keep] for name, values in self.columns.items()}
+            columns = {"post_id": facts["post_id"], "split": facts["split"], "seed": np.full(len(keep), seed)}
             for k, label in enumerate(self.labels):
-                columns[f"y_{label}"] = pa.array(self.y[keep, k], mask=~self.known[keep, k])
                 columns[f"logit_{label}"] = logit[seed, keep, k].astype(np.float32)
                 columns[f"prob_{label}"] = prob[seed, keep, k].astype(np.float32)
-                for name, values in self.exact.items() if exact else ():
-                    columns[f"exact_{name}_{label}"] = values[keep, k]
             parts.append(pa.table(columns))
-        about = {"labels": self.labels, "model": alias, "modalities": modalities, "taxonomy": "t1"} | changed
-        table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(about)})
-        # rows come in any order: the reader sorts
-        table = table.take(self.rng.permutation(len(table)))
         folder = folder / alias
         folder.mkdir()
-        pq.write_table(table, folder / "predictions.parquet")
+        write_posts(folder, facts, self.labels, about["taxonomy"])
+        table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(about)})
+        # rows come in any order
+        pq.write_table(table.take(self.rng.permutation(len(table))), folder / "predictions.parquet")
         seeds = {str(seed): thresholds for seed in range(len(logit))}
         metrics = {"thresholds": dict.fromkeys(self.labels, seeds), "train_prevalence": dict.fromkeys(self.labels, 0.1)}
         (folder / "metrics.json").write_text(json.dumps(metrics))

@@ -14,6 +14,15 @@ UNTRAINED = ("prior", "scores", "clip-zeroshot", "vlm-prompt")  # nothing of pos
 LEARNING = [name for name in MODELS if name not in UNTRAINED]
 ON_CHECKPOINTS = ("text-transformer", "vlm-prompt")  # which read a model of the hub, not the fake encoder
 WITH_ENCODER = [name for name in LEARNING if "encoder" in models.option_names(name) and name not in ON_CHECKPOINTS]
+WORDLESS = {
+    "prior": "looks at no post",
+    "scores": "reads its scores from a file",
+    "author-profile": "reads numbers about the author",
+    "image-clip": "reads pictures",
+    "image-timm": "reads pictures",
+    "video-clip": "reads clips",
+}
+WITH_TEXT = [name for name in MODELS if name not in WORDLESS]  # models that read the words of a text
 PAIRS = ["late-fusion", "clip-concat", "clip-cross", "clip-align", "clip-attention", "clip-finetune", "clip-retrieval"]
 TINY = {
     "clip-attention": {"width": 16, "heads": 2, "hidden": 32, "lr": 0.01},

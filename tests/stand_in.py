@@ -71,7 +71,7 @@ class StandIn:
         return sum(self.calls)
 
 
-def until(holds: Callable[[], object], seconds: float = 30) -> None:
+def until(holds: Callable[[], object], seconds: float = 120) -> None:
     """Wait until something holds."""
     end = time.monotonic() + seconds
     while not holds():
@@ -97,7 +97,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
         self._thread.start()
-        end = time.monotonic() + 20
+        end = time.monotonic() + 120
         while not self._server.started and time.monotonic() < end:
             time.sleep(0.01)
 

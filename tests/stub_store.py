@@ -6,17 +6,24 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.features import Blocks, FeatureStore, Passing
+from workbench.features.store.items import key
 
 MEDIA = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 
 
 class Stub:
-    """An encoder whose vector is made of the content's hash: k = 2 for texts with "long", a reason for "bad"."""
+    """An encoder whose vector is made of the content's hash: two variants of texts with "long", a reason for "bad"."""
 
     name, dim = "stub", 4
 
     def __init__(self, fingerprint="a" * 64):
         self.fingerprint, self.seen = fingerprint, []
+
+    def identity(self, modality):
+        return self.fingerprint
+
+    def depends(self, modality):
+        return {"weights": self.fingerprint}
 
     def encode_text(self, texts, report=None):
         return self._encode([text.encode() for text in texts], report)
@@ -40,7 +47,8 @@ class Stub:
                 vectors.append(np.frombuffer(digest[:4], np.uint8)[None] / 256)
             if report is not None:
                 report(len(counts))
-        return Blocks.build(np.concatenate(vectors), counts, reasons, notes)
+        variants = [k for count in counts for k in range(count)]
+        return Blocks.build(np.concatenate(vectors), counts, reasons, notes, variants)
 
 
 def make(folder=None, encoder=None, **options):
@@ -57,11 +65,16 @@ def images(*values):
     return pa.table({"image": pa.array(values, MEDIA)})
 
 
+def text_key(text):
+    """The key that the store finds a text by."""
+    return key("text", text.encode())
+
+
 def same(a, b):
     """Equal bit for bit, NaN included."""
     assert a.values.tobytes() == b.values.tobytes()
     assert a.offsets.tolist() == b.offsets.tolist()
-    assert (a.reasons, a.notes) == (b.reasons, b.notes)
+    assert (a.reasons, a.notes, a.variants.tolist()) == (b.reasons, b.notes, b.variants.tolist())
 
 
 def forty():

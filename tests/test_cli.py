@@ -17,9 +17,11 @@ from toy_study import OTHER, toy, why
 from typer.testing import CliRunner
 
 from workbench import cli
+from workbench.comparison.run_files import RunRecord
 from workbench.errors import WorkbenchError
-from workbench.studies import display, execute, worker
+from workbench.studies import display, run, worker
 from workbench.studies.config import StudyConfig
+from workbench.studies.plan import plan
 
 
 @pytest.fixture
@@ -61,9 +63,11 @@ def test_run_passes_on_what_it_is_told_and_returns_its_status(call, study, monke
         told.append((path, options))
         return 130
 
-    monkeypatch.setitem(sys.modules, "workbench.studies.execute", SimpleNamespace(run_study=run_study))
-    assert call("run", study, "--dry-run", "--jobs", 3, "--all", "--device", "cpu").exit_code == 130
-    assert told == [(study, {"jobs": 3, "redo": True, "dry_run": True, "device": "cpu"})]
+    monkeypatch.setitem(sys.modules, "workbench.studies.run", SimpleNamespace(run_study=run_study))
+    assert (
+        call("run", study, "--dry-run", "--jobs", 3, "--all", "--stale-libraries", "--device", "cpu").exit_code == 130
+    )
+    assert told == [(study, {"jobs": 3, "redo": True, "stale_libraries": True, "dry_run": True, "device": "cpu"})]
     assert call("run", study, "--jobs", 0).exit_code == 2
 
 
@@ -71,7 +75,7 @@ def test_an_error_is_one_sentence_on_stderr(call, study, monkeypatch):
     def run_study(*_, **__):
         raise WorkbenchError("unknown model 'clip-cros'; did you mean 'clip-cross'?")
 
-    monkeypatch.setitem(sys.modules, "workbench.studies.execute", SimpleNamespace(run_study=run_study))
+    monkeypatch.setitem(sys.modules, "workbench.studies.run", SimpleNamespace(run_study=run_study))
     shown = call("run", study)
     assert shown.exit_code == 2
     assert shown.stdout == ""
@@ -82,7 +86,7 @@ def test_ctrl_c_before_anything_runs_is_no_traceback(call, study, monkeypatch):
     def run_study(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(sys.modules, "workbench.studies.execute", SimpleNamespace(run_study=run_study))
+    monkeypatch.setitem(sys.modules, "workbench.studies.run", SimpleNamespace(run_study=run_study))
     shown = call("run", study)
     assert (shown.exit_code, shown.stderr) == (130, "interrupted\n")
 
@@ -117,9 +121,9 @@ def test_status_of_all_shows_the_others_where_one_cannot_be_read(call, monkeypat
 def test_a_worker_killed_outright_is_recorded_and_leaves_no_kernel(place):
     place.write(toy("a", do="sleep", until="never"), OTHER)
     process = place.call("run", place.study, "--jobs", 2)
-    said = place.wait_for(cell=2)
+    said = place.wait_for(cell=2, folder=plan(StudyConfig.load(place.study))[0].folder)
     os.killpg(said["pid"], signal.SIGKILL)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 1, output
     records = place.records()
     assert (records["a"]["state"], records["a"]["cell"]) == ("interrupted", 2)
@@ -138,8 +142,8 @@ def test_an_interruption_is_quick_recorded_and_resumable(place, name):
     said = place.wait_for(cell=2)
     start = time.monotonic()
     process.send_signal(getattr(signal, name))
-    output, _ = process.communicate(timeout=30)
-    assert time.monotonic() - start < 10
+    output, _ = process.communicate(timeout=300)
+    assert time.monotonic() - start < 60  # on a busy machine; the cell would take ten minutes
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert place.records()["a"]["state"] == "interrupted"
@@ -147,7 +151,7 @@ def test_an_interruption_is_quick_recorded_and_resumable(place, name):
     assert not psutil.pid_exists(said["kernel"])
     assert why(place) == {"a": ("last run ended as interrupted at cell 2",), "other": ("never ran",)}
     flag.write_text("")
-    assert execute.run_study(place.study, jobs=2) == 0
+    assert run.run_study(place.study, jobs=2) == 0
 
 
 def test_two_runs_of_one_study_at_once_are_refused_and_status_sees_the_first(place):
@@ -155,23 +159,23 @@ def test_two_runs_of_one_study_at_once_are_refused_and_status_sees_the_first(pla
     first = place.call("run", place.study)
     said = place.wait_for(cell=2)
     second = place.call("run", place.study)
-    output, _ = second.communicate(timeout=60)
+    output, _ = second.communicate(timeout=300)
     assert second.returncode == 2
     assert output.startswith("error: study 'toy' is being run by another process")
     assert output.count("\n") == 1
-    status, _ = place.call("status", place.study).communicate(timeout=60)
+    status, _ = place.call("status", place.study).communicate(timeout=300)
     assert f"running      process {said['pid']}, cell 2 of 4" in status
     # The runner dies without a word: the lock is free, its worker and kernel end by themselves.
     first.kill()
     first.communicate()
-    for _ in range(100):
+    for _ in range(600):
         if not psutil.pid_exists(said["kernel"]) and worker.alive(said["folder"]) is None:
             break
         time.sleep(0.1)
     else:
-        raise AssertionError("the worker outlived its runner by ten seconds")
+        raise AssertionError("the worker outlived its runner by a minute")
     assert set(why(place)) == {"a"}
-    with execute._locked(StudyConfig.load(place.study)):
+    with run._locked(StudyConfig.load(place.study)):
         pass  # a lock left by a killed process is free
 
 
@@ -182,7 +186,7 @@ def test_plain_lines_tell_start_end_and_every_half_minute(monkeypatch):
         shown.start("a", "never ran")
         for clock[0] in (1.0, 29.0, 31.0, 40.0, 62.0):
             shown.tick({"a": {"cell": 4, "cells": 9}})
-        shown.end("a", {"state": "timeout", "cell": 4, "seconds": 62.4, "error": "the cell ran longer than 60 s"})
+        shown.end("a", RunRecord(state="timeout", cell=4, seconds=62.4, error="the cell ran longer than 60 s"))
     assert lines == [
         "[0/2] a: started (never ran)",
         "[0/2] a: cell 4 of 9, 31 s",
@@ -196,7 +200,7 @@ def test_bars_take_the_same_calls():
         shown.start("a [x]", "why [not]")
         shown.tick({"a [x]": None})
         shown.tick({"a [x]": {"cell": 1, "cells": 3}})
-        shown.end("a [x]", {"state": "done", "seconds": 1})
+        shown.end("a [x]", RunRecord(state="done", seconds=1))
     assert shown.ended == 1
 
 

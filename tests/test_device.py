@@ -172,6 +172,77 @@ def test_cuda_memory_is_reported_beside_the_hosts(monkeypatch):
     assert devices.peak_memory_mb(torch.device("cuda"))["cuda"] == 5
 
 
+def full(limit, calls):
+    """Work that fits for so many items, and keeps how many each call got."""
+
+    def work(items):
+        calls.append(len(items))
+        if sum(items) > limit:
+            raise torch.OutOfMemoryError("no room")
+        return sum(items)
+
+    return work
+
+
+def test_what_does_not_fit_is_halved_remembered_and_said(caplog):
+    room, calls = devices.Room("post", 8), []
+    assert list(room.each(full(3, calls), [1] * 10)) == [2] * 5
+    assert calls == [8, 4, 2, 2, 2, 2, 2]
+    assert list(room.each(full(3, calls), [1] * 3)) == [2, 1]  # it starts with what fitted
+    assert calls[7:] == [2, 1]
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"{n} posts at once do not fit into the memory; from here on {n // 2}" for n in (8, 4)]
+    assert room.at_once == 2
+    assert list(room.each(full(3, calls), [])) == []
+
+
+def test_room_counts_what_items_add_up_to():
+    room, calls = devices.Room("text", 40), []
+    assert room.fit(full(100, calls), [10] * 9, size=10) == (4, 40)
+    assert room.fit(full(25, calls), [10] * 9, size=10) == (2, 20)
+    assert (calls, room.at_once) == ([4, 4, 2], 20)
+    assert room.fit(full(99, calls), [70, 1], size=70) == (1, 70)  # one item is tried whatever it takes
+
+
+def test_another_threads_halving_is_not_halved_again(caplog):
+    room = devices.Room("text", 8)
+
+    def work(items):
+        if len(items) > 2:
+            room.at_once = 2  # by another thread, meanwhile
+            raise MemoryError
+        return len(items)
+
+    assert room.fit(work, range(8)) == (2, 2)
+    assert room.at_once == 2
+    assert not caplog.records
+
+
+def test_one_item_without_room_is_one_sentence_and_other_errors_stay_themselves():
+    def broken(items):
+        raise RuntimeError("shapes differ")
+
+    room = devices.Room("post", 2, "take a smaller model")
+    with pytest.raises(devices.FullError, match="not even one post fits into the memory; take a smaller model"):
+        room.fit(full(0, []), [1, 1])
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        devices.Room("post", 2).fit(broken, [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("error", "is_memory"),
+    [
+        (torch.OutOfMemoryError("x"), True),
+        (MemoryError(), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"), True),
+        (RuntimeError("MPS backend out of memory"), True),
+        (RuntimeError("size mismatch"), False),
+    ],
+)
+def test_errors_about_memory_are_told_from_others(error, is_memory):
+    assert devices.out_of_memory(error) is is_memory
+
+
 def test_looking_at_results_does_not_load_torch():
     code = "import sys, workbench.device as d; d.peak_memory_mb(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from fastapi.testclient import TestClient
+from oracles import write_jsonl
 
-from workbench.corpora.export import write_jsonl
 from workbench.corpora.profile import modality_names
 from workbench.decisions import batch
 from workbench.decisions.moderator import Moderator

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 import yaml
 from house import House
 from PIL import Image
 
-ALL = {"prior", "text-tfidf", "image-clip"}
+MODELS = ["image-clip", "prior", "text-tfidf"]
+ALL = set(MODELS)
 
 
 def stale(house: House) -> dict[str, str]:
@@ -21,7 +23,7 @@ def stale(house: House) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    made = House(tmp_path_factory.mktemp("house"), sorted(ALL))
+    made = House(tmp_path_factory.mktemp("house"), MODELS)
     made.call("--jobs", "2")
     return made
 
@@ -46,12 +48,67 @@ def test_a_second_run_does_nothing(house):
     assert "0 of 3 runs to do" in house.call()
 
 
-def test_touched_files_and_edited_comments_run_nothing_again(house, edit):
+def swap(*pairs: tuple[str, str]):
+    """Return a change of a file's text; each of the old words must be there."""
+
+    def change(content: bytes) -> bytes:
+        text = content.decode()
+        for old, new in pairs:
+            assert old in text
+            text = text.replace(old, new)
+        return text.encode()
+
+    return change
+
+
+def test_what_changes_no_number_runs_nothing_again(house, edit):
     for path in house.folder.rglob("*"):
         if path.is_file():
             os.utime(path, (1.9e9, 1.9e9))
-    edit("workbench/models/text/tfidf.py", lambda source: b"# a remark\n" + source)
+    remark, docstring = ("class Ngrams:", "# a remark\nclass Ngrams:"), ("Counts of one kind", "How often one kind")
+    described = ("An n-gram counts if", "A run of words counts if")
+    local = ('pattern = {"token', 'how = {"token'), ("**pattern", "**how")
+    edit("workbench/models/text/tfidf.py", swap(remark, docstring, described, *local))
+    edit("workbench/models/__init__.py", swap(("is not trained yet; call fit first", "must be trained: call fit")))
+    tier = ("class Memory:", "class Remote:\n    def look(self):\n        return 1\n\n\nclass Memory:")
+    edit("workbench/features/store/__init__.py", swap(tier, ("TIERS = (", 'TIERS = ("remote", ')))
+    edit("workbench/evidence/audit/exact.py", swap(("lower=True", "lower=False")))
     assert stale(house) == {}
+
+
+def test_a_moved_module_and_another_clone_run_nothing_again(house, tmp_path):
+    clone = House.at(shutil.copytree(house.folder, tmp_path / "clone"))
+    assert stale(clone) == {}
+    (clone.folder / "workbench/models/words").mkdir()
+    (clone.folder / "workbench/models/words/__init__.py").write_text('"""Models of words."""\n')
+    (clone.folder / "workbench/models/text/tfidf.py").rename(clone.folder / "workbench/models/words/ngrams.py")
+    for path in [*clone.folder.rglob("*.py"), *clone.folder.rglob("*.ipynb")]:
+        source = path.read_text()
+        path.write_text(source.replace("models.text.tfidf", "models.words.ngrams"))
+        assert "text import tfidf" not in source
+    assert stale(clone) == {}
+    path = clone.folder / "workbench/models/words/ngrams.py"
+    path.write_text(path.read_text().replace("(0.3, 1.0, 3.0)", "(0.3, 1.0)"))
+    assert set(stale(clone)) == {"text-tfidf"}
+
+
+def test_other_minor_versions_of_libraries_are_told_and_the_runs_kept(house):
+    names = ("ftfy", "pillow", "transformers")
+    for name in names:  # found first by Python, as a newly installed one would be
+        folder = house.folder / f"{name}-98.7.6.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 98.7.6\n")
+    try:
+        lines, redone = house.call("--dry-run").splitlines(), house.call("--dry-run", "--stale-libraries").splitlines()
+    finally:
+        for name in names:
+            shutil.rmtree(house.folder / f"{name}-98.7.6.dist-info")
+    assert [line.split(":")[0] for line in lines] == [line.split(":")[0] for line in redone] == MODELS
+    for line, again in zip(lines, redone, strict=True):
+        assert ": up to date, but made with " in line
+        assert all(f"made with {name} " in line and "(now 98.7)" in line for name in names)
+        assert line.endswith("; --stale-libraries redoes it")
+        assert ": would run (made with ftfy " in again
 
 
 def test_an_edited_line_concerns_the_models_that_reach_it(house, edit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 
 from workbench import schema
 from workbench.artifacts import write_json
+from workbench.comparison import facts
 from workbench.comparison.compare import CompareOptions, compare, load_run
 from workbench.comparison.compare import _Table as Table
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.resampled import Cell
+from workbench.comparison.rows import Comparison, Difference, ModelRow
 from workbench.corpora.synthetic.causes import LABELS, PATTERNS
 from workbench.corpora.synthetic.exact import Exact, information_sets
 from workbench.corpora.synthetic.world import Design, Shares, World
@@ -25,7 +28,9 @@ from workbench.studies.steps import training
 SPLIT = {"by": "group", "validation": 0.1, "test": 0.5}  # a large test set: equivalence within 0.02 needs it
 
 
-def answer(folder, shares: dict, models: list[str], pairs: list[tuple[str, str]], *, posts=20_000, leak=None) -> dict:
+def answer(
+    folder, shares: dict, models: list[str], pairs: list[tuple[str, str]], *, posts=20_000, leak=None
+) -> Comparison:
     """Train models on a world with the given shares of harm and return their comparison on paired posts.
 
     leak: a model whose predictions see the labels of one test post in five.
@@ -41,6 +46,7 @@ def answer(folder, shares: dict, models: list[str], pairs: list[tuple[str, str]]
     }
     taxonomy = Taxonomy.load()
     material = training.prepare(corpus, SPLIT, {}, taxonomy)
+    facts.write(folder / facts.NAME, material.sets, taxonomy)
     store = FeatureStore(folder / "features", "cpu")
     runs = []
     for name in models:
@@ -48,7 +54,7 @@ def answer(folder, shares: dict, models: list[str], pairs: list[tuple[str, str]]
         options = {} if name in ("prior", "text-tfidf") else {"encoder": "tiny"}
         ready = training.moderate(training.fit(name, options, material, [0], store), material)
         predictions = training.score(ready, material)
-        training.save(where, ready, predictions if name != leak else leaked(predictions, taxonomy), material, store)
+        training.save(where, ready, predictions if name != leak else leaked(predictions, material), material, store)
         about = json.loads((where / "metrics.json").read_text())
         record = {"key": name, "alias": name, "state": "done", "ms_per_post": about["ms_per_post"], "peak_mb": 1.0}
         write_json(where / "run.json", record)
@@ -57,24 +63,25 @@ def answer(folder, shares: dict, models: list[str], pairs: list[tuple[str, str]]
     return compare("worlds", "Does multimodal win here?", runs, settings)
 
 
-def leaked(predictions, taxonomy):
+def leaked(predictions, material):
     """Predictions as of a model that has seen the labels of a fifth of the test groups."""
-    frame = predictions.to_pandas()
-    rows = frame["split"].eq("test") & frame["group"].map(lambda group: sum(map(ord, group)) % 5 == 0)
-    for label in taxonomy.names:
-        known = np.where(frame.loc[rows, f"y_{label}"].astype(bool), 0.999, 0.001)
-        frame.loc[rows, f"prob_{label}"] = known.astype(np.float32)
+    frame, test = predictions.to_pandas(), material.sets["test"]
+    seen = [sum(map(ord, group)) % 5 == 0 for group in test["group"].to_pylist()]
+    rows = np.flatnonzero(frame["split"].eq("test"))[seen]  # one seed, in the order of the posts
+    for k, label in enumerate(material.taxonomy.names):
+        known = np.where(label_matrix(test, material.taxonomy)[0][seen, k] > 0.5, 0.999, 0.001)
+        frame.loc[rows, f"prob_{label}"] = known
         frame.loc[rows, f"logit_{label}"] = np.log(known / (1 - known)).astype(np.float32)
     return type(predictions).from_pandas(frame, schema=predictions.schema, preserve_index=False)
 
 
-def value(comparison: dict, model: str) -> dict:
+def value(comparison: Comparison, model: str) -> ModelRow:
     wanted = {"model": model, "label": "macro", "view": "paired", "metric": "average_precision", "test": "test"}
-    return next(row for row in comparison["models"] if all(row[key] == is_ for key, is_ in wanted.items()))
+    return next(row for row in comparison.models if all(getattr(row, key) == is_ for key, is_ in wanted.items()))
 
 
-def difference(comparison: dict, a: str, b: str) -> dict:
-    return next(row for row in comparison["differences"] if row["pair"] == [a, b])
+def difference(comparison: Comparison, a: str, b: str) -> Difference:
+    return next(row for row in comparison.differences if row.pair == (a, b))
 
 
 @pytest.mark.slow
@@ -85,11 +92,11 @@ def test_multimodal_wins_where_pairs_tell_and_a_leak_is_found(tmp_path):
     found = answer(tmp_path, shares, models, pairs, posts=10_000, leak="image-clip")
     for pair in pairs:
         row = difference(found, *pair)
-        assert row["lo"] > 0
-        assert row["p_holm"] < 0.01
+        assert row.lo > 0
+        assert row.p_holm < 0.01
     cross = value(found, "clip-cross")
-    assert cross["value"] >= 0.95 * cross["ceiling"]
-    tripped = {row["model"] for row in found["leak_test"] if row["tripped"]}
+    assert cross.value >= 0.95 * cross.ceiling
+    tripped = {row.model for row in found.leak_test if row.tripped}
     assert tripped == {"image-clip"}
 
 
@@ -116,10 +123,10 @@ def test_without_pair_harm_a_multimodal_model_is_no_better_than_late_fusion(tmp_
     models = ["text-clip", "image-clip", "late-fusion", "clip-cross"]
     pairs = [("clip-cross", "late-fusion"), ("clip-cross", "best-unimodal"), ("late-fusion", "best-unimodal")]
     found = answer(tmp_path, {"pair": 0.0, "text": 0.6, "image": 0.4}, models, pairs)
-    assert difference(found, "clip-cross", "late-fusion")["equivalent_within"] <= 0.02
+    assert difference(found, "clip-cross", "late-fusion").equivalent_within <= 0.02
     for model in ("clip-cross", "late-fusion"):
-        assert difference(found, model, "best-unimodal")["lo"] > 0
-    assert not any(row["tripped"] for row in found["leak_test"])
+        assert difference(found, model, "best-unimodal").lo > 0
+    assert not any(row.tripped for row in found.leak_test)
 
 
 @pytest.mark.slow
@@ -127,7 +134,7 @@ def test_where_only_texts_harm_pictures_add_nothing(tmp_path):
     found = answer(
         tmp_path, {"pair": 0.0, "text": 1.0, "image": 0.0}, ["text-clip", "clip-cross"], [("clip-cross", "text-clip")]
     )
-    assert difference(found, "clip-cross", "text-clip")["equivalent_within"] <= 0.02
+    assert difference(found, "clip-cross", "text-clip").equivalent_within <= 0.02
 
 
 # ---------------------------------------------------------------------------------------- the test for leaks itself
@@ -150,17 +157,15 @@ def scores_of(number: int) -> tuple[Scores, np.random.Generator]:
     sets = information_sets()
     exact = {name: Exact(world, sets[name]).posterior(latents) for name in SEEN}
     ids, group = ([f"{kind}{n:05d}" for n in numbers] for kind, numbers in (("p", range(SMALL)), ("g", family)))
-    nothing, all_known = np.empty((0, SMALL, len(LABELS))), np.ones_like(y)
-    return Scores(
-        np.array(ids), np.array(group), latents["weight"], paired, y, all_known, nothing, nothing, exact
-    ), rng  # fmt: skip
+    posts = {"post_id": np.array(ids), "group": np.array(group), "weight": latents["weight"], "paired": paired}
+    nothing = np.empty((0, SMALL, len(LABELS)))
+    return Scores(**posts, y=y, known=np.ones_like(y), exact=exact, logit=nothing, prob=nothing), rng
 
 
 def run_of(alias: str, information: str, prob: np.ndarray, scores: Scores, rng: np.random.Generator) -> Run:
     """A model's run with the given probabilities, in which posts that are alike come in random order."""
     prob = np.clip(prob * (1 + 1e-9 * rng.standard_normal(prob.shape)), 1e-9, 1 - 1e-9)[None]
-    test = Scores(*scores.__dict__.values())
-    test.__dict__.update(prob=prob, logit=np.log(prob / (1 - prob)))
+    test = replace(scores, prob=prob, logit=np.log(prob / (1 - prob)))
     modalities = tuple(information.split("+"))
     thresholds, prevalence = np.full((1, len(LABELS)), 0.5), scores.y.mean(0)
     return Run(alias, alias, Path(), "", LABELS, modalities, (0,), thresholds, prevalence, {}, {"test": test})
@@ -170,13 +175,14 @@ def tripped(runs: list[Run]) -> set[str]:
     """The models whose average precision on paired posts the test for leaks calls too good to be true."""
     table = Table.of(runs, Cell.of(runs, "test", "paired", 0), CompareOptions(resamples=200))
     rows = table.against_ceilings()[1]
-    assert {row["model"] for row in rows if row["p_holm"] is not None} == {run.alias for run in runs}
-    return {row["model"] for row in rows if row["tripped"]}
+    assert {row.model for row in rows if row.p_holm is not None} == {run.alias for run in runs}
+    return {row.model for row in rows if row.tripped}
 
 
 @pytest.mark.slow
-def test_best_models_pass_the_test_for_leaks_and_planted_leaks_trip_it():
-    worlds, innocent, labels, sight = 200, 0, 0, 0
+@pytest.mark.parametrize("worlds", [30, pytest.param(200, marks=pytest.mark.campaign)])
+def test_best_models_pass_the_test_for_leaks_and_planted_leaks_trip_it(worlds):
+    innocent, labels, sight = 0, 0, 0
     for number in range(worlds):
         scores, rng = scores_of(number)
         best = [run_of(name, name, scores.exact[name], scores, rng) for name in SEEN]
@@ -187,6 +193,7 @@ def test_best_models_pass_the_test_for_leaks_and_planted_leaks_trip_it():
         leaks = {"labels": told, "sight": scores.exact["text+image+video"]}
         found = tripped([run_of(name, "text", prob, scores, rng) for name, prob in leaks.items()])
         labels, sight = labels + ("labels" in found), sight + ("sight" in found)
-    assert innocent >= 0.98 * worlds
-    assert labels >= 0.95 * worlds
-    assert sight >= 0.95 * worlds
+    slips = 1 if worlds < 100 else 0  # one may slip where that is more than two in a hundred
+    assert innocent + slips >= 0.98 * worlds
+    assert labels + slips >= 0.95 * worlds
+    assert sight + slips >= 0.95 * worlds

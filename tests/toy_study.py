@@ -1,8 +1,9 @@
-"""A study with a toy notebook and stand-ins for models, corpora and report, for tests of runner and command line."""
+"""A study with a toy notebook and fake models, corpora and report, for tests of runner and command line."""
 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from workbench.artifacts import read_json
+from workbench.schema import ROOT
 from workbench.studies import plan, worker
 from workbench.studies.config import StudyConfig
 
@@ -38,7 +40,7 @@ if do == "die":
 elif do == "raise":
     raise ValueError("the column is missing")
 elif do == "sleep" and not Path(options["until"]).exists():
-    time.sleep(60)
+    time.sleep(600)
 """,
     """
 if do != "nothing":
@@ -52,15 +54,15 @@ FAKES = """
 import hashlib, sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
-from pydantic import Field
+import pytest
 
-from workbench.schema import Options, WorkbenchError
-
-
-class CompareOptions(Options):
-    pairs: tuple[tuple[str, str], ...] = Field((), description="Pairs.")
+from workbench import corpora, models
+from workbench.comparison import predictions
+from workbench.comparison.rows import Comparison, ModelRow
+from workbench.errors import WorkbenchError
+from workbench.report import cards, page, terminal
+from workbench.studies import run
 
 
 @dataclass
@@ -68,14 +70,17 @@ class Loaded:
     alias: str
 
 
-def compare(study, question, loaded, settings):
+def compare(study, question, loaded, settings, planned):
     log("compare " + " ".join(run.alias for run in loaded))
-    return {"question": question, "models": [run.alias for run in loaded], "pairs": settings.pairs}
+    place = dict(label="abuse", view="all", test="test", metric="recall", n=1, positives=1, prevalence=1, few=True)
+    numbers = dict(value=1, lo=None, hi=None, seed_sd=None, coverage=1, ceiling=None, confusion=None)
+    rows = [ModelRow(model=run.alias, runs=(run.alias,), **place, **numbers) for run in loaded]
+    about = dict(labels=("abuse",), labels_used={}, best_unimodal=None, items={})
+    return Comparison(study=study, question=question, compare=settings, models=rows, **about)
 
 
-def write(folder, comparison, loaded, corpus):
+def write(folder, comparison, loaded, posts):
     (folder / "report.html").write_text("report")
-    return folder / "report.html"
 
 
 def check(name, options):
@@ -88,36 +93,30 @@ def log(line):
         file.write(line + "\\n")
 
 
-digest = lambda config, taxonomy: hashlib.sha256(Path(config["path"]).read_bytes()).hexdigest()
-modules = lambda name, options: ["toylib"] if name == "toy" else ["otherlib"]
-FAKES = {
-    "workbench.models": dict(MODELS={"toy": "", "other": ""}, modules=modules, artefacts=lambda *_: [], check=check),
-    "workbench.corpora": dict(SOURCES={"files": "workbench.schema"}, digest=digest),
-    "workbench.comparison.compare": dict(
-        CompareOptions=CompareOptions,
-        load_run=lambda folder: Loaded(folder.name),
-        compare=compare,
-    ),
-    "workbench.report.terminal": dict(
-        tables=lambda comparison, **_: [{"model": name} for name in comparison["models"]],
-    ),
-    "workbench.report.page": dict(write=write),
-    "workbench.studies.companions": dict(completed=lambda found, *given: found, write=lambda *given: None),
-    "workbench.studies.steps.training": dict(prepare=lambda *given: None),
-    "workbench.studies.leaks": dict(record=lambda *given: None),
-    "workbench.evidence.audit": dict(LeakOptions=SimpleNamespace(parse=lambda values, where: None)),
-}
-
-
-def install(put=sys.modules.__setitem__):
-    for name, content in FAKES.items():
-        module = ModuleType(name)
-        module.__dict__.update(content)
-        put(name, module)
+def install(patch):
+    patch.setitem(models.MODELS, "toy", "toylib:Toy")
+    patch.setitem(models.MODELS, "other", "otherlib:Other")
+    patch.setattr(models, "entries", lambda name, options: [models.MODELS[name]])
+    patch.setattr(models, "artefacts", lambda *_: [])
+    patch.setattr(models, "check", check)
+    patch.setitem(corpora.SOURCES, "files", "toysource")
+    digest = lambda config, taxonomy: hashlib.sha256(Path(config["path"]).read_bytes()).hexdigest()
+    patch.setattr(corpora, "digest", digest)
+    patch.setattr(run, "gate", lambda study, waiting: None)
+    patch.setattr(run, "refresh_posts", lambda study, inputs, runs: None)
+    patch.setattr("workbench.studies.compare.refresh_posts", lambda study, inputs, runs: None)
+    patch.setattr(predictions, "load_runs", lambda folders: [Loaded(alias) for alias in folders])
+    patch.setattr(predictions, "sources", lambda loaded: {})
+    patch.setattr("workbench.studies.compare.posts_of", lambda study, loaded: None)
+    patch.setattr("workbench.comparison.compare.compare", compare)
+    patch.setattr(cards, "write", lambda folder, comparison, loaded: None)
+    patch.setattr(page, "write", write)
+    tables = lambda comparison, **_: [{"model": row.model} for row in comparison.models]
+    patch.setattr(terminal, "tables", tables)
 
 
 if __name__ == "__main__":
-    install()
+    install(pytest.MonkeyPatch())
     from workbench.cli import app
 
     app()
@@ -161,26 +160,26 @@ class Place:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     def wait_for(self, **wanted: object) -> dict:
-        """Wait until a worker says all of this of itself, and return it."""
-        for _ in range(900):
+        """Wait until a worker says all of this of itself, and return it with its folder."""
+        for _ in range(3000):
             for path in self.results.glob("*/running.json"):
-                said = read_json(path) or {}
+                said = {**(read_json(path) or {}), "folder": path.parent}
                 if all(said.get(name) == value for name, value in wanted.items()):
-                    return {**said, "folder": path.parent}
+                    return said
             time.sleep(0.1)
-        raise AssertionError(f"no worker said {wanted} within 90 s")
+        raise AssertionError(f"no worker said {wanted} within five minutes")
 
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):
-    """Make a toy study whose stand-ins are in place, here and in processes started from here."""
+    """Make a toy study whose fakes are in place, here and in processes started from here."""
     made = Place(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(ROOT)]))
     monkeypatch.syspath_prepend(str(tmp_path))
     namespace: dict = {"__file__": str(tmp_path / "fakes.py"), "__name__": "fakes"}
     sys.modules["fakes"] = type(sys)("fakes")  # dataclasses look their module up
     exec(compile(FAKES, "fakes.py", "exec"), namespace)
-    namespace["install"](lambda name, module: monkeypatch.setitem(sys.modules, name, module))
+    namespace["install"](monkeypatch)
     yield made
     for name in ("fakes", "toylib", "otherlib"):
         sys.modules.pop(name, None)
@@ -193,14 +192,14 @@ def toy(alias: str, **options: object) -> dict:
 OTHER = {"name": "other"}
 
 
-def finish(place: Place, device: str = "cpu") -> list[plan.Run]:
+def finish(place: Place, device: str = "cpu") -> list[plan.PlannedRun]:
     """Leave finished runs of the study behind, without running them, and return them."""
-    finished = [plan._again(run, device) for run in plan.plan(StudyConfig.load(place.study))]
+    finished = [plan.as_it_stands(run, device) for run in plan.plan(StudyConfig.load(place.study))]
     for run in finished:
         run.folder.mkdir(parents=True)
         for name in worker.RESULTS:
             (run.folder / name).write_text("{}")
-        facts = {"key": run.key, "alias": run.alias, "inputs": run.inputs}
+        facts = {"key": run.key, "alias": run.alias, "inputs": run.inputs, "versions": run.libraries}
         worker.write_record(run.folder, facts, "done", 1.0)
     return finished
 

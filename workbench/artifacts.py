@@ -8,12 +8,13 @@ a matching one.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,13 +24,14 @@ from safetensors.numpy import load as parse_tensors
 from safetensors.numpy import save as dump_tensors
 
 from workbench.errors import WorkbenchError
+from workbench.schema import OLD_NAMES
 
 FORMAT = 1
 SUFFIXES = (".json", ".safetensors")
 _CODE = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".dill", ".ckpt")
 
 
-class Kind(NamedTuple):
+class ArtifactType(NamedTuple):
     """What a folder is called, its head's file, what to do about a bad one, and the files that people may change."""
 
     what: str
@@ -38,11 +40,11 @@ class Kind(NamedTuple):
     free: tuple[str, ...] = ()
 
 
-MODEL = Kind("model", "model.json", "train the model again or fetch the folder again")
+MODEL = ArtifactType("model", "model.json", "train the model again or fetch the folder again")
 ARRAYS = "arrays.safetensors"
 
 
-def write(folder: Path | str, kind: Kind, head: dict[str, Any], parts: Callable[[Path], None]) -> str:
+def write(folder: Path | str, kind: ArtifactType, head: dict[str, Any], parts: Callable[[Path], None]) -> str:
     """Write a folder in one step, in the place of an earlier one of its kind, and return the digest of its head.
 
     head: plain JSON; parts: called with the folder being written; it adds everything but the head. Raises
@@ -69,7 +71,7 @@ def write(folder: Path | str, kind: Kind, head: dict[str, Any], parts: Callable[
     return sealed
 
 
-def read(folder: Path | str, kind: Kind) -> dict[str, Any]:
+def read(folder: Path | str, kind: ArtifactType) -> dict[str, Any]:
     """Return the head of a folder after holding every file against its manifest.
 
     Raises WorkbenchError, in one sentence, for a folder of another kind, a pickle or another file that the manifest
@@ -92,7 +94,7 @@ def read(folder: Path | str, kind: Kind) -> dict[str, Any]:
     return head
 
 
-def hashes(folder: Path, kind: Kind) -> dict[str, str]:
+def hashes(folder: Path, kind: ArtifactType) -> dict[str, str]:
     """Return the manifest of a folder: path -> sha256 of every file but the head and those that people may change."""
     files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     kept = {name: path for name, path in files.items() if name not in (kind.head, *kind.free)}
@@ -104,7 +106,7 @@ def digest(head: dict[str, Any]) -> str:
     return hashlib.sha256(_canonical(head).encode()).hexdigest()
 
 
-def _head(folder: Path, kind: Kind) -> dict[str, Any]:
+def _head(folder: Path, kind: ArtifactType) -> dict[str, Any]:
     """Return the head once its own digest and its format are right."""
     path = folder / kind.head
     try:
@@ -155,32 +157,61 @@ def read_model(folder: Path | str) -> tuple[dict[str, Any], dict[str, np.ndarray
     if hashlib.sha256(data).hexdigest() != head["files"][ARRAYS]:  # the very bytes that are parsed
         raise WorkbenchError(f"{path} changed while it was read; load it again")
     try:
-        return head, parse_tensors(data)
+        return head, {_named_now(name): array for name, array in parse_tensors(data).items()}
     except SafetensorError as error:
         raise WorkbenchError(f"{path} is no readable safetensors file ({error}); {MODEL.again}") from None
 
 
-def write_text(path: Path, text: str) -> Path:
-    """Write a file whole or not at all: to a temporary name beside it, flushed to the disk, then renamed.
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """Give the name of a draft beside `path` to write; it takes the file's place once it is on the disk.
 
-    Raises OSError as the file system does; the old content, if any, then stays.
+    The file is there whole or not at all, even after a power cut. Where the block or the file system (OSError) raises,
+    the draft goes and the old content, if any, stays. Drafts of killed processes end in `.tmp`.
     """
     draft = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
-        with open(draft, "w", encoding="utf-8", errors="surrogatepass") as file:
-            file.write(text)
-            file.flush()
+        yield draft
+        with open(draft, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(draft, path)
+        sync(path.parent)
     except BaseException:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
         raise
+
+
+def sync(folder: Path) -> None:
+    """Flush a folder, so that the names in it last; where the system opens no folders there is no such need."""
+    with contextlib.suppress(PermissionError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def write_bytes(path: Path, data: bytes | memoryview) -> Path:
+    """Write a file whole or not at all; raises OSError as `writing` does."""
+    with writing(path) as draft:
+        draft.write_bytes(data)
     return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text as UTF-8, lone surrogates kept, whole or not at all; raises OSError as `writing` does."""
+    return write_bytes(path, text.encode(errors="surrogatepass"))
 
 
 def write_json(path: Path, value: Any) -> Path:
     """Write a value as JSON, whole or not at all; NaN and infinity are refused with ValueError."""
     return write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
+
+
+def _named_now(name: str) -> str:
+    """Return what an array is called now: `classifier.learnable` of an earlier edition is `classifier.trained`."""
+    return ".".join(OLD_NAMES.get(part, part) for part in name.split("."))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
-
-if TYPE_CHECKING:
-    from workbench.studies.plan import Run
 
 
 class _Plain(TyperGroup):
@@ -54,12 +51,16 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run, and why.")] = False,
     jobs: Annotated[int | None, typer.Option(min=1, help="How many runs at once; by default as many as fit.")] = None,
     redo: Annotated[bool, typer.Option("--all", help="Run finished ones again too.")] = False,
+    stale_libraries: Annotated[
+        bool, typer.Option("--stale-libraries", help="Run again what other versions of libraries made.")
+    ] = False,
     device: Device = "auto",
 ) -> None:
     """Do what is missing or stale in a study, then rebuild its comparison and report."""
-    from workbench.studies.execute import run_study
+    from workbench.studies.run import run_study
 
-    raise typer.Exit(run_study(find(study), jobs=jobs, redo=redo, dry_run=dry_run, device=device))
+    how = {"redo": redo, "stale_libraries": stale_libraries, "dry_run": dry_run, "device": device}
+    raise typer.Exit(run_study(find(study), jobs=jobs, **how))
 
 
 @app.command()
@@ -67,6 +68,7 @@ def status(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study; default: all.")] = None,
 ) -> None:
     """Say how the runs of a study stand: state, time taken, why stale, and which process is running."""
+    from workbench.studies import display
     from workbench.studies.config import StudyConfig
     from workbench.studies.plan import standing
 
@@ -84,21 +86,7 @@ def status(
             continue
         width = max(len(run.alias) for run in runs)
         for run in runs:
-            typer.echo(f"  {run.alias:<{width}}  {run.state:<11}  {_facts(run)}")
-
-
-def _facts(run: Run) -> str:
-    """Return what is known of a run beside its state."""
-    from workbench.artifacts import read_json
-    from workbench.studies import RUNNING
-
-    if run.state == RUNNING:
-        said = read_json(run.folder / "running.json") or {}
-        return f"process {said.get('pid')}, cell {said.get('cell')} of {said.get('cells')}, since {said.get('started')}"
-    facts = []
-    if run.record:
-        facts += [f"{run.record.get('seconds') or 0:.0f} s", f"ended {run.record.get('ended')}", f"key {run.key}"]
-    return "; ".join([*facts, *run.reasons])
+            typer.echo(f"  {run.alias:<{width}}  {run.state:<11}  {display.facts(run)}")
 
 
 @app.command()
@@ -128,6 +116,29 @@ def trace(
     raise typer.Exit(any(link.check.startswith(tracing.DIFFERS) for link in links))
 
 
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or STUDY:MODEL for the last finished one.")],
+    b: Annotated[str, typer.Argument(metavar="RUN", help="Another, of this study, another one or another checkout.")],
+) -> None:
+    """Say what differs between two runs (code, data, options, libraries) and by how much each number moved."""
+    from workbench.studies import diff as between
+
+    folders = [Path(run) if Path(run).is_dir() else _run_folder(run) for run in (a, b)]
+    for name, folder in zip("ab", folders, strict=True):
+        typer.echo(f"{name}: {between.made_by(folder)}")
+    typer.echo("\n".join(between.diff(*folders).lines()))
+
+
+def _run_folder(run: str) -> Path:
+    from workbench.studies.diff import folder_of
+
+    study, colon, model = run.rpartition(":")
+    if not colon:
+        raise WorkbenchError(f"{run!r} is no folder of a run; give one, or STUDY:MODEL")
+    return folder_of(find(study), model)
+
+
 def _study_of(number: str) -> str:
     """Return the one study that has a number, or raise WorkbenchError naming those that have it."""
     from workbench.report import trace as tracing
@@ -149,7 +160,7 @@ def audit(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the findings go, as JSON.")] = None,
 ) -> None:
     """Look for what leaks between training and test posts: repeats, near-duplicates, impossible times, shortcuts."""
-    from workbench.studies import leaks
+    from workbench.studies.steps import leaks
 
     raise typer.Exit(leaks.command(corpus, columns=columns, only=only, fail_on=fail_on, encoder=encoder, out=out))
 
@@ -232,6 +243,22 @@ def gc(
     typer.echo(maintenance.collect(FOLDER, older_than_days=older_than, max_gb=max_gb, dry_run=dry_run))
 
 
+@features.command()
+def adopt(
+    old: Annotated[str, typer.Argument(metavar="OLD", help="A fingerprint in `workbench features ls`, or its start.")],
+    corpus: Annotated[list[str], typer.Option(help="A study whose posts were encoded, or a corpus; may be repeated.")],
+    device: Device = "auto",
+) -> None:
+    """Keep features whose code or libraries changed: 500 of them are made again and must be the same, or none stays."""
+    from workbench.device import device as best
+    from workbench.features.store import FOLDER, adoption, load_by_name
+    from workbench.studies import leaks
+
+    place = best(device)
+    for line in adoption.adopt(FOLDER, old, leaks.tables(corpus), lambda name: load_by_name(name, place)):
+        typer.echo(line)
+
+
 @bench.command("features")
 def bench_features(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
@@ -253,7 +280,7 @@ def bench_models(
     only: Annotated[str, typer.Option(help="Models to measure, by name, as in text-tfidf,clip-cross.")] = "",
     device: Device = "cpu",
 ) -> None:
-    """Compare each model with a plain loop of itself, and linear heads with scikit-learn's loop."""
+    """Compare each model with a plain loop of itself."""
     from workbench.bench.models import ModelBench
     from workbench.bench.models import models as measure
 

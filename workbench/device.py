@@ -1,4 +1,6 @@
-"""One choice of accelerator, one number format and one measure of memory for the whole workbench.
+"""One choice of accelerator, one number format, and one way with memory for the whole workbench.
+
+What does not fit is halved, the size that fitted is kept for what follows, and that is said: `Room`.
 
 torch is imported when a device is asked for, so that code which only reads results never pays for it.
 """
@@ -9,9 +11,10 @@ import logging
 import os
 import resource
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError, unknown
 
@@ -97,3 +100,76 @@ def peak_memory_mb(where: torch.device | None = None) -> dict[str, float]:
 
         peak["cuda"] = torch.cuda.max_memory_allocated(where) / 2**20
     return peak
+
+
+def free_memory(where: torch.device) -> int:
+    """Return the bytes that are free on a device."""
+    import psutil
+    import torch
+
+    return torch.cuda.mem_get_info(where)[0] if where.type == "cuda" else psutil.virtual_memory().available
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Say whether an error is about memory: CUDA has a class for that, the CPU and MPS only a message."""
+    import torch
+
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    message = str(error).lower()
+    return any(words in message for words in ("allocate memory", "not enough memory", "out of memory"))
+
+
+def release() -> None:
+    """Give back what torch keeps of a GPU for later; call it where the exception no longer holds the failed batch."""
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+class FullError(WorkbenchError):
+    """Not even one item fits into the memory."""
+
+
+class Room:
+    """How many items are worked on at once: half as many, from then on, where the memory does not suffice.
+
+    Args:
+        kind: what an item is called, in the singular; advice: what helps where not even one of them fits.
+
+    Attributes:
+        at_once: the most items together, or what they add up to (tokens) where they have sizes; threads may share it.
+    """
+
+    def __init__(self, kind: str, at_once: int, advice: str = "lower the batch size or take a smaller model") -> None:
+        self.kind, self.at_once, self.advice = kind, at_once, advice
+
+    def fit(self, work: Callable[[Any], Any], items: Sequence, size: int = 1) -> tuple[int, Any]:
+        """Return how many of `items`, from the first on, were worked on together, and what `work` made of them.
+
+        size: what one item takes of `at_once`. Raises FullError where one item alone is too large.
+        """
+        while True:
+            some = items[: max(1, self.at_once // size)]
+            try:
+                return len(some), work(some)
+            except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
+                if not out_of_memory(error):
+                    raise
+            release()
+            self._halve(len(some), size)
+
+    def each(self, work: Callable[[Any], Any], items: Sequence, size: int = 1) -> Iterator[Any]:
+        """Yield what `work` makes of all `items`, as many at a time as fit; raises as `fit` does."""
+        while len(items):
+            count, result = self.fit(work, items, size)
+            yield result
+            items = items[count:]
+
+    def _halve(self, count: int, size: int) -> None:
+        if count == 1:
+            raise FullError(f"not even one {self.kind} fits into the memory; {self.advice}")
+        if count // 2 * size < self.at_once:  # else another thread has halved it, and said so
+            self.at_once = count // 2 * size
+            log.warning("%d %ss at once do not fit into the memory; from here on %d", count, self.kind, count // 2)

@@ -14,33 +14,45 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from workbench.errors import TaxonomyMismatch, WorkbenchError, explain, unknown
 
-if TYPE_CHECKING:
-    pass
-
 ROOT = Path(__file__).resolve().parent.parent
 MODALITIES = ("text", "image", "video")
+
+OLD_NAMES = {
+    "readings": "variants",
+    "unusual": "out_of_distribution",
+    "unusual_at": "out_of_distribution_at",
+    "unusual_in": "out_of_distribution_in",
+    "sketchy": "suspicious",
+    "crossing": "overlap",
+    "learnable": "trained",
+    "sight": "vision",
+}
+"""What earlier editions called keys of policies, lists, bundles and records; those go on working, studies are told."""
 
 
 class Options(BaseModel):
     """A frozen set of options that refuses unknown keys; each field says in a sentence what it does."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_old_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or OLD_NAMES.keys().isdisjoint(values):
+            return values
+        fields = cls.model_fields
+        new = {key: OLD_NAMES[key] for key in OLD_NAMES.keys() & values.keys() - fields.keys()}
+        return {new[key] if new.get(key) in fields else key: value for key, value in values.items()}
 
     @classmethod
     def parse(cls, values: dict[str, Any] | None, where: str) -> Self:
@@ -327,6 +339,22 @@ def declared(table: pa.Table) -> dict[str, np.ndarray]:
         named = pc.not_equal(pc.struct_field(table[name], "path"), "")
         found[name] = pc.or_(pc.fill_null(given, False), pc.fill_null(named, False)).to_numpy()
     return found
+
+
+def old_names(value: Any, where: str = "") -> list[str]:
+    """Return, for keys at any depth that are called as in an earlier edition, where they stand and what they are now.
+
+    >>> old_names({"policy": {"unusual": {}}})
+    ['policy.unusual is now policy.out_of_distribution']
+    """
+    places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    renamed = []
+    for key, inner in places:
+        place = f"{where}.{key}" if where else str(key)
+        if key in OLD_NAMES:
+            renamed.append(f"{place} is now {place.removesuffix(key)}{OLD_NAMES[key]}")
+        renamed += old_names(inner, place)
+    return renamed
 
 
 def expand(value: Any, where: str) -> Any:

@@ -14,10 +14,6 @@ TINY = bench.ModelBench(
     models=("prior", "text-tfidf"),
     corpus={"source": "synthetic", "posts": 120, "seed": 5, "oversample": {"paired": 0.7, "harm": 0.25}},
     repeats=1,
-    rows=120,
-    dim=6,
-    labels=2,
-    penalties=(0.1, 1.0),
 )
 
 
@@ -27,7 +23,7 @@ def _here(monkeypatch):
     monkeypatch.setattr(bench, "_apart", bench.measure)
 
 
-def test_each_model_has_speeds_ratios_and_memory_and_heads_are_at_the_optimum(tmp_path, capsys):
+def test_each_model_has_speeds_ratios_and_memory(tmp_path, capsys):
     result = bench.models(TINY, tmp_path / "out.json")
     assert json.loads((tmp_path / "out.json").read_text()) == result
     assert [row["name"] for row in result["models"]] == ["prior", "text-tfidf"]
@@ -37,9 +33,6 @@ def test_each_model_has_speeds_ratios_and_memory_and_heads_are_at_the_optimum(tm
         assert row["peak_mb"]["host"] > 10
         assert row["cold_ratio"] == pytest.approx(row["seconds"]["plain"][0] / row["seconds"]["cold"][0])
         assert row["warm_posts_per_s"] == pytest.approx(24 / row["seconds"]["warm"][0])
-    heads = result["linear heads"]
-    assert heads["probabilities"] < 1e-3
-    assert heads["objective"] < 1e-3
     said = capsys.readouterr().out
     assert "text-tfidf" in said
     assert "peak MB" in said

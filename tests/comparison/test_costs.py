@@ -4,45 +4,47 @@ from __future__ import annotations
 
 import pytest
 
-from workbench.comparison import costs
+from workbench.comparison.compare import costs
+from workbench.comparison.options import CostOptions
+from workbench.comparison.rows import Comparison
 from workbench.errors import WorkbenchError
 from workbench.report.sections.cost import cost
 
 PRICE = {"machine": "two cores", "price_per_hour": 3.6, "currency": "EUR", "posts_per_day": 86_400_000}
 
 
-def priced(comparison: dict, **price) -> dict:
-    stated = PRICE | price
-    options = costs.CostOptions.parse(stated, "cost")
-    return comparison | {"cost": options.model_dump(), "costs": costs.rows(comparison, options)}
+def priced(comparison: dict, **price) -> Comparison:
+    stated = CostOptions.parse(PRICE | price, "cost")
+    bare = Comparison.model_validate(comparison).model_copy(update={"cost": stated})
+    return bare.model_copy(update={"costs": costs(bare)})
 
 
 def test_money_follows_from_time_and_price(comparison):
     # 1.5 ms a post; 3.6 an hour is .001 a second, so 1.5e-6 a post; 1,000 posts a second keep 1.5 machines busy
-    row = priced(comparison)["costs"][-1]
-    assert row["model"] == "cross"
-    assert row["per_million"] == pytest.approx(1.5)
-    assert row["per_day"] == pytest.approx(129.6)
-    assert row["busy"] == pytest.approx(1.5)
-    assert row["training"] is None  # these runs do not say how long they trained
+    row = priced(comparison).costs[-1]
+    assert row.model == "cross"
+    assert row.per_million == pytest.approx(1.5)
+    assert row.per_day == pytest.approx(129.6)
+    assert row.busy == pytest.approx(1.5)
+    assert row.training is None  # these runs do not say how long they trained
 
 
 def test_without_a_price_or_a_load_there_is_no_money(comparison):
-    rows = costs.rows(comparison, None)
-    assert {(row["per_million"], row["per_day"], row["busy"], row["training"]) for row in rows} == {(None,) * 4}
-    row = priced(comparison, posts_per_day=None)["costs"][0]
-    assert (row["per_day"], row["busy"]) == (None, None)
-    assert row["per_million"] == pytest.approx(1.5)
+    rows = costs(Comparison.model_validate(comparison))
+    assert {(row.per_million, row.per_day, row.busy, row.training) for row in rows} == {(None,) * 4}
+    row = priced(comparison, posts_per_day=None).costs[0]
+    assert (row.per_day, row.busy) == (None, None)
+    assert row.per_million == pytest.approx(1.5)
 
 
 @pytest.mark.parametrize("wrong", [{"price_per_hour": 0}, {"posts_per_day": 0}, {"price": 1}])
 def test_a_price_that_makes_no_sense_is_refused(wrong):
     with pytest.raises(WorkbenchError, match="cost"):
-        costs.CostOptions.parse(PRICE | wrong, "cost")
+        CostOptions.parse(PRICE | wrong, "cost")
 
 
 def test_the_section_shows_money_only_where_a_price_is_stated(comparison):
-    bare = cost(comparison)
+    bare = cost(Comparison.model_validate(comparison))
     assert "No price is stated" in bare.prose
     assert not [name for name in bare.tables[""].columns if "million" in name]
     table = cost(priced(comparison)).tables[""]
@@ -54,4 +56,4 @@ def test_the_section_shows_money_only_where_a_price_is_stated(comparison):
 
 def test_the_section_is_left_out_where_no_run_recorded_its_time(comparison):
     untimed = comparison | {"models": [row | {"ms_per_post": None} for row in comparison["models"]]}
-    assert cost(untimed) is None
+    assert cost(Comparison.model_validate(untimed)) is None

@@ -1,4 +1,4 @@
-"""Slice columns: what predictions keep of a post is read back as it was, and numbers fall into stated bands."""
+"""Facts of posts: what is kept is read back as it was, once for all runs, and numbers fall into stated bands."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from workbench.comparison import facts
+from workbench.errors import WorkbenchError
 from workbench.schema import Taxonomy, corpus_schema
 
 TAXONOMY = Taxonomy.load()
@@ -28,18 +29,19 @@ META = [
 ]
 
 
-def kept(meta=META) -> pa.Table:
+def corpus(meta=META) -> pa.Table:
     table = pa.Table.from_pylist(POSTS, schema=corpus_schema(TAXONOMY))
-    if meta:
-        table = table.append_column("meta", pa.array(meta))
-    return pa.table(facts.slice_columns(table))
+    return table.append_column("meta", pa.array(meta)) if meta else table
 
 
-HAS = {"text": np.array([True, False]), "image": np.array([False, True]), "video": np.array([False, False])}
+def kept(path, meta=META, **sets) -> facts.PostFacts:
+    """Return the facts of the posts as they come back from the disk."""
+    facts.write(path / "posts.parquet", {"test": corpus(meta), **sets}, TAXONOMY)
+    return facts.read(path / "posts.parquet").sets["test"]
 
 
-def test_what_is_kept_is_read_back():
-    found = facts.read_slices(kept(), HAS)
+def test_what_is_kept_is_read_back(tmp_path):
+    found = kept(tmp_path).slices
     texts = {name: values.tolist() for name, values in found.items() if values.dtype.kind != "f"}
     assert texts == {
         "modality": ["text", "image"],
@@ -56,14 +58,62 @@ def test_what_is_kept_is_read_back():
     assert found["score"].tolist() == pytest.approx([7, np.nan], nan_ok=True)
 
 
-def test_identities_and_votes_are_read_back():
-    table = kept()
-    assert {name: rows.tolist() for name, rows in facts.read_identities(table).items()} == {"female": [True, False]}
-    votes = facts.read_votes(table, ("abuse", "nudity"))
+def test_identities_and_votes_are_read_back(tmp_path):
+    posts = kept(tmp_path)
+    assert {name: rows.tolist() for name, rows in posts.identities.items()} == {"female": [True, False]}
+    votes = posts.votes[:, [0, 1]]  # abuse, nudity
     assert votes[:, 0].tolist() == [[2, 1], [0, 3]]
     assert np.isnan(votes[:, 1]).all()
-    assert np.isnan(facts.read_votes(kept(None), ("abuse",))).all()
-    assert facts.read_identities(pa.table({"post_id": ["a"]})) == {}  # runs from before they were kept
+    assert np.isnan(kept(tmp_path, None).votes).all()
+
+
+def test_labels_groups_and_weights_are_read_back_and_the_training_posts_are_left_out(tmp_path):
+    labels = dict.fromkeys(TAXONOMY.names)
+    rows = [
+        {"post_id": "z", "text": "b", "labels": labels | {"abuse": False}, "weight": 0.25, "group": "g"},
+        {"post_id": "b", "text": "a", "image": {"path": "x.png"}, "labels": labels | {"abuse": True}},
+    ]
+    other = pa.Table.from_pylist(rows, schema=corpus_schema(TAXONOMY))
+    kept(tmp_path, validation=other, train=other)
+    found = facts.read(tmp_path / "posts.parquet")
+    assert (list(found.sets), found.labels, found.taxonomy) == (
+        ["test", "validation"],
+        TAXONOMY.names,
+        TAXONOMY.fingerprint,
+    )
+    posts = found.sets["validation"]
+    assert posts.post_id.tolist() == ["b", "z"]  # sorted
+    assert posts.group.tolist() == ["b", "g"]  # a post without a group is its own
+    assert posts.weight.tolist() == [1.0, 0.25]  # a post without a weight stands for itself
+    assert posts.paired.tolist() == [True, False]
+    assert posts.y[:, 0].tolist() == [True, False]
+    assert posts.known.sum(axis=1).tolist() == [1, 1]  # of all labels one is known
+
+
+def test_the_worlds_own_probabilities_are_kept_where_there_are_any(tmp_path):
+    truth = {"text+image": {"abuse": 0.25, "violence": 0.5}, "late-fusion": {"abuse": 0.125, "violence": None}}
+    kind = pa.struct({name: pa.struct({label: pa.float64() for label in ("abuse", "violence")}) for name in truth})
+    known = corpus().append_column("truth", pa.array([truth] * 2, kind))
+    kept(tmp_path, other=known)
+    sets = facts.read(tmp_path / "posts.parquet").sets
+    abuse, violence = TAXONOMY.names.index("abuse"), TAXONOMY.names.index("violence")
+    assert sets["other"].exact["text+image"][0, [abuse, violence]].tolist() == [0.25, 0.5]
+    assert sets["other"].exact["late-fusion"][0, abuse] == 0.125
+    assert np.isnan(sets["other"].exact["late-fusion"][0, violence])
+    assert all(np.isnan(values).all() for values in sets["test"].exact.values())
+
+
+def test_facts_say_what_they_were_made_from_and_a_torn_file_is_one_sentence(tmp_path):
+    path = tmp_path / "posts.parquet"
+    facts.write(path, {"test": corpus()}, TAXONOMY, {"code": "c1"})
+    assert facts.made_from(path) == {"code": "c1"}
+    first = facts.read(path).digest
+    facts.write(path, {"test": corpus()}, TAXONOMY, {"code": "c1"})
+    assert facts.read(path).digest == first  # the same facts are the same file
+    path.write_bytes(path.read_bytes()[:-20])
+    assert facts.made_from(path) is None
+    with pytest.raises(WorkbenchError, match=r"cannot read the facts .*`workbench compare STUDY` makes it"):
+        facts.read(path)
 
 
 def test_a_column_of_many_texts_is_no_slice():

@@ -8,21 +8,21 @@ import pyarrow.parquet as pq
 import pytest
 from made_runs import LABELS, World
 
+from workbench.comparison import facts, suites
 from workbench.comparison.compare import CompareOptions, compare
 from workbench.comparison.predictions import load_run
-from workbench.report.sections.suites import suites
-from workbench.studies.steps.training import fit, moderate, score
+from workbench.report.sections.suites import suites as sections_of
 
 N = 40
 
 
-def told(run, facts: dict[str, np.ndarray], split: str):
-    """Return a run whose predictions also tell, of one set's posts, what their cases are."""
-    path = run.folder / "predictions.parquet"
+def told(run, cases: dict[str, np.ndarray], split: str):
+    """Return a run of whose posts one set's are also told what their cases are."""
+    path = run.folder / "posts.parquet"
     table = pq.read_table(path)
     there = np.array(table["split"].to_pylist()) == split
     rows = [int(post.removeprefix("p")) for post in table["post_id"].to_pylist()]
-    for name, values in facts.items():
+    for name, values in cases.items():
         column = pa.array(np.where(there, values[rows], None).tolist(), pa.string())
         table = table.append_column(f"suite_{name}", column)
     pq.write_table(table, path)
@@ -55,7 +55,7 @@ def of(rows: list[dict], model: str, label: str) -> dict:
 def test_each_label_is_a_suite_of_its_own_with_its_halves_apart(made):
     world, _, runs = made
     assert runs[0].sets["test"].suite == {}
-    rows = suites.tested(runs, ["test", "cases"], alpha=0.05, few=20)
+    rows = [row.model_dump() for row in suites.tested(runs, ["test", "cases"], alpha=0.05, few=20)]
     assert {row["test"] for row in rows} == {"cases"}
     assert [(row["label"], row["model"]) for row in rows] == [
         (label, model) for label in LABELS for model in ("flags-all", "flags-nothing")
@@ -76,7 +76,7 @@ def test_where_a_case_says_its_label_that_one_is_asked(made, tmp_path):
     about = np.array([LABELS[n % 2] for n in range(N)])
     about[21] = "no label of ours"
     run = told(world.write(tmp_path, "all", np.full((1, N, 2), 3.0), exact=False), {**facts, "label": about}, "cases")
-    (row,) = suites.tested([run], ["cases"], alpha=0.05, few=20)
+    (row,) = [row.model_dump() for row in suites.tested([run], ["cases"], alpha=0.05, few=20)]
     cases = [n for n in np.flatnonzero(world.split == "cases") if n != 21]
     assert row["label"] == suites.OWN
     assert row["halves"][-1]["n"] == len(cases)
@@ -87,8 +87,8 @@ def test_the_report_has_a_section_for_each_suite(made):
     _, _, runs = made
     settings = CompareOptions(view="all", pairs=[], resamples=100)
     comparison = compare("tiny", "Does it?", runs, settings)
-    assert comparison["suites"][0]["halves"][0]["value"] in (0.0, 1.0)
-    first, second = suites(comparison)
+    assert comparison.suites[0].halves[0].value in (0.0, 1.0)
+    first, second = sections_of(comparison)
     assert (first.key, second.key) == ("suite-cases-abuse", "suite-cases-violence")
     halves = first.tables["both halves"]
     assert halves.loc["flags-all", "harmful cases caught"].startswith("100.0 % [")
@@ -100,19 +100,16 @@ def test_the_report_has_a_section_for_each_suite(made):
     assert "flags-nothing (15)" in first.prose
     for theme in ("light", "dark"):
         assert next(iter(first.figures.values()))(theme).axes
-    assert list(suites({"suites": []})) == list(suites({})) == []
+    assert list(sections_of(comparison.model_copy(update={"suites": ()}))) == []
 
 
-@pytest.mark.usefixtures("_readers")
-def test_what_a_corpus_tells_of_its_cases_reaches_the_predictions(small, store):
+def test_what_a_corpus_tells_of_its_cases_reaches_the_facts(small, tmp_path):
     given = small.material()
     meta = pa.array([{"functionality": f"kind-{n}", "target_ident": None, "votes": n} for n in range(5)])
     given.sets["cases"] = small.table(small.TEST, "d").append_column("meta", meta)
-    scored = score(moderate(fit("reader", {}, given, [0], store), given), given)
-    rows = {row["post_id"]: row for row in scored.to_pylist()}
-    assert [rows[f"d{n}"]["suite_functionality"] for n in range(5)] == [f"kind-{n}" for n in range(5)]
-    assert rows["c0"]["suite_functionality"] is None  # a set that is no suite
-    assert {name for name in scored.column_names if name.startswith("suite_")} == {
-        "suite_functionality",
-        "suite_target",
+    facts.write(tmp_path / "posts.parquet", given.sets, small.TAXONOMY)
+    found = facts.read(tmp_path / "posts.parquet").sets
+    assert {name: values.tolist() for name, values in found["cases"].suite.items()} == {
+        "functionality": [f"kind-{n}" for n in range(5)]  # no case has a target
     }
+    assert found["test"].suite == {}  # a set that is no suite

@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, precision_score, recall_sco
 from workbench.comparison import bias, disagreement, slices
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.resampled import Cell
+from workbench.comparison.rows import Bias
 from workbench.errors import WorkbenchError
 
 SETTINGS = SimpleNamespace(slices=None, slice_resamples=200, resamples=200, alpha=0.05, few=20, seed=0)
@@ -57,7 +58,7 @@ def run(y, prob, *, by=None, identities=None, group=None, known=None, alias="one
 
 def sliced(*runs: Run, **changed) -> list[dict]:
     cell = Cell.of(runs, "test", "all", 0)
-    return slices.sliced(runs, cell, SimpleNamespace(**{**vars(SETTINGS), **changed}))
+    return [row.model_dump() for row in slices.sliced(runs, cell, SimpleNamespace(**{**vars(SETTINGS), **changed}))]
 
 
 def world(n=2000, *, seed=0, rate=0.3):
@@ -122,17 +123,17 @@ def test_few_posts_get_no_p_and_nothing_is_said_of_an_absent_class():
     rows = {row["slice"]: row for row in sliced(run(y, prob, by={"language": language}))}
     spanish = rows["es"]
     assert (spanish["few"], spanish["positives"]) == (True, 5)
-    assert np.isnan(spanish["recall"]["p"])
-    assert np.isnan(spanish["recall"]["p_holm"])
-    assert not np.isnan(spanish["false_positive_rate"]["p"])  # 25 harmless posts are enough
-    assert np.isnan(rows["en"]["recall"]["p"])  # the rest of it is too small
-    assert np.isnan(spanish["average_precision"]["lo"])
+    assert spanish["recall"]["p"] is None
+    assert spanish["recall"]["p_holm"] is None
+    assert spanish["false_positive_rate"]["p"] is not None  # 25 harmless posts are enough
+    assert rows["en"]["recall"]["p"] is None  # the rest of it is too small
+    assert spanish["average_precision"]["lo"] is None
     assert spanish["gap"] == spanish["false_positive_rate"]["delta_lo"]  # what is not tested does not count as worse
-    assert not np.isnan(spanish["average_precision"]["value"])
+    assert spanish["average_precision"]["value"] is not None
     y[:30] = False
     spanish = {row["slice"]: row for row in sliced(run(y, prob, by={"language": language}))}["es"]
-    assert np.isnan(spanish["recall"]["value"])
-    assert np.isnan(spanish["roc_auc"]["value"])
+    assert spanish["recall"]["value"] is None
+    assert spanish["roc_auc"]["value"] is None
 
 
 def test_where_all_resamples_agree_an_interval_still_has_width():
@@ -216,7 +217,7 @@ def test_bias_finds_the_identity_whose_mention_raises_scores():
     mentions = {"female": np.arange(3000) % 7 == 0, "male": np.arange(3000) % 5 == 0, "old": np.arange(3000) < 15}
     prob = np.where(mentions["female"], 1 - (1 - prob) * 0.1, prob)
     one = run(y, prob, identities=mentions)
-    found = bias.biased([one], ["test"], SETTINGS)
+    found = bias.biased([one], ["test"], SETTINGS).model_dump()
     first = found["identities"][0]
     assert first["identity"] == "female"
     assert first["bpsn_auc"]["hi"] < 0.8
@@ -226,13 +227,13 @@ def test_bias_finds_the_identity_whose_mention_raises_scores():
     assert first["bpsn_auc"]["value"] == pytest.approx(roc_auc_score(y[chosen], prob[chosen]), abs=1e-12)
     assert rows["male"]["bpsn_auc"]["lo"] > first["bpsn_auc"]["hi"]
     assert rows["old"]["few"]
-    assert np.isnan(rows["old"]["bpsn_auc"]["lo"])
+    assert rows["old"]["bpsn_auc"]["lo"] is None
     assert found["identities"][-1]["identity"] == "old"
     (summary,) = found["summaries"]
     assert summary["identities"] == 2  # the few are left out
     assert summary["overall"] == pytest.approx(roc_auc_score(y, prob), abs=1e-12)
     assert summary["summary"]["lo"] < summary["summary"]["value"] < summary["summary"]["hi"] < summary["overall"]
-    assert bias.biased([run(y, prob)], ["test"], SETTINGS) == {"identities": [], "summaries": []}
+    assert bias.biased([run(y, prob)], ["test"], SETTINGS) == Bias()
 
 
 def test_scores_where_annotators_disagree_stand_beside_plain_ones():
@@ -243,6 +244,7 @@ def test_scores_where_annotators_disagree_stand_beside_plain_ones():
     votes[0] = [1, 1]  # a tie: no majority
     prob = np.where(disputed, 0.45, np.where(y, 0.9, 0.1))  # says no where they differ
     (row,) = disagreement.disagreement([run(y, prob, votes=votes.astype(float))], "test", SETTINGS)
+    row = row.model_dump()
     assert (row["n"], row["disputed_n"]) == (899, 299)
     assert row["unanimous"]["value"] == 1
     assert row["disputed"]["value"] == pytest.approx(1 - y[disputed][1:].mean())

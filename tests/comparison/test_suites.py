@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 
-import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workbench.comparison import suites
+from workbench.comparison import facts, suites
 from workbench.errors import WorkbenchError
 from workbench.metrics.intervals import wilson
 
@@ -38,6 +37,10 @@ def hatecheck(workbench_data):
     return folder, cases, said
 
 
+def measure(*given, **more) -> dict:
+    return suites.measure(*given, **more).model_dump()
+
+
 @pytest.fixture(scope="module")
 def found(hatecheck):
     """What `measure` says of each published system."""
@@ -45,9 +48,7 @@ def found(hatecheck):
     gold = [case["label_gold"] == "hateful" for case in cases]
     names, targets = ([case[name] for case in cases] for name in ("functionality", "target_ident"))
     return {
-        system: suites.measure(
-            gold, [said[case["case_id"]][system] == "hateful" for case in cases], names, target=targets
-        )
+        system: measure(gold, [said[case["case_id"]][system] == "hateful" for case in cases], names, target=targets)
         for system in PUBLISHED
     }
 
@@ -79,7 +80,7 @@ def test_cases_without_a_target_are_no_target(hatecheck, found):
 
 
 def test_shares_counted_by_hand():
-    found = suites.measure(
+    found = measure(
         gold=[1, 1, 0, 0, 0],
         flagged=[1, 0, 0, 1, 0],
         functionality=["threat", "threat", "negation", "negation", "praise"],
@@ -112,35 +113,35 @@ def test_shares_counted_by_hand():
 
 
 def test_seeds_count_by_their_mean():
-    found = suites.measure([1, 0], [[1, 1], [1, 0]], ["a", "b"], case=["c", "c"])
+    found = measure([1, 0], [[1, 1], [1, 0]], ["a", "b"], case=["c", "c"])
     assert [row["value"] for row in found["functionalities"]] == [1.0, 0.5]
     assert found["contrast"]["value"] == 0.5  # right in one of two trainings
 
 
 def test_a_half_without_cases_is_undefined_and_not_zero():
-    harmless = suites.measure([1, 1], [1, 1], ["a", "a"])["halves"][1]
+    harmless = measure([1, 1], [1, 1], ["a", "a"])["halves"][1]
     assert harmless["n"] == 0
-    assert all(np.isnan(harmless[name]) for name in ("value", "lo", "hi"))
-    assert suites.measure([1, 1], [1, 1], ["a", "a"], case=["x", "y"])["contrast"] is None
+    assert harmless["value"] is harmless["lo"] is harmless["hi"] is None
+    assert measure([1, 1], [1, 1], ["a", "a"], case=["x", "y"])["contrast"] is None
 
 
 def test_arrays_of_different_length_are_refused():
     with pytest.raises(WorkbenchError, match="2 cases, but functionality tells of 1"):
-        suites.measure([1, 0], [1, 0], ["a"])
+        measure([1, 0], [1, 0], ["a"])
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("abc")), min_size=1, max_size=30), st.randoms())
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_parts_add_up_and_the_order_of_cases_changes_no_share(cases, random):
     gold, flagged, names = zip(*cases, strict=True)
-    found = suites.measure(gold, flagged, names)
+    found = measure(gold, flagged, names)
     whole = found["halves"][-1]
     for parts in (found["functionalities"], found["halves"][:2]):
         assert sum(row["n"] for row in parts) == whole["n"]
         assert sum(row["right"] for row in parts) == pytest.approx(whole["right"])
     random.shuffle(cases)
     gold, flagged, names = zip(*cases, strict=True)
-    again = suites.measure(gold, flagged, names)
+    again = measure(gold, flagged, names)
     assert {(row["name"], row["gold"]): row for row in again["functionalities"]} == {
         (row["name"], row["gold"]): row for row in found["functionalities"]
     }
@@ -148,9 +149,9 @@ def test_parts_add_up_and_the_order_of_cases_changes_no_share(cases, random):
 
 def test_what_a_corpus_tells_of_its_cases():
     posts = pa.table({"meta": [{"functionality": "threat", "target_ident": None, "votes": 3}]})
-    assert {name: column.to_pylist() for name, column in suites.facts(posts).items()} == {
+    assert {name: column.to_pylist() for name, column in facts.case_columns(posts).items()} == {
         "functionality": ["threat"],
         "target": [None],
     }
-    assert suites.facts(pa.table({"meta": [{"target": "north"}]})) == {}
-    assert suites.facts(pa.table({"text": ["hello"]})) == {}
+    assert facts.case_columns(pa.table({"meta": [{"target": "north"}]})) == {}
+    assert facts.case_columns(pa.table({"text": ["hello"]})) == {}

@@ -12,9 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from made_clips import clip
+from oracles import write_jsonl
 from PIL import Image
 
-from workbench.corpora import export, files, splits, synthetic
+from workbench.corpora import files, splits, synthetic
 from workbench.preprocessing.media import clip as decoded
 from workbench.preprocessing.media import content, picture
 from workbench.schema import ROOT, Taxonomy, corpus_schema, declared, label_matrix, read_yaml
@@ -52,7 +53,7 @@ def lines(path: Path) -> list[dict]:
 
 def test_a_synthetic_corpus_comes_back_as_it_was(tmp_path):
     made = synthetic.build(synthetic.SourceOptions(posts=80, seed=3, oversample={"paired": 0.4, "harm": 0.4}), TAXONOMY)
-    back = read_back(export.write_jsonl(made, tmp_path / "out"), weight="weight")
+    back = read_back(write_jsonl(made, tmp_path / "out"), weight="weight")
     for name in SAME:
         assert back[name].to_pylist() == made[name].to_pylist(), name
     assert back["weight"].to_pylist() == made["weight"].to_pylist()
@@ -66,7 +67,7 @@ def test_a_synthetic_corpus_comes_back_as_it_was(tmp_path):
 def test_what_is_unknown_stays_unknown(tmp_path):
     some = {"abuse": True, "nudity": None, "violence": False, "misinformation": None}
     made = table([{"text": "a", "labels": some}, {"text": "b", "labels": {**some, "abuse": None}}])
-    path = export.write_jsonl(made, tmp_path)
+    path = write_jsonl(made, tmp_path)
     assert lines(path)[0]["labels"] == some
     assert (lines(path)[0]["created_at"], lines(path)[0]["author"]) == (None, None)
     back = read_back(path)
@@ -84,26 +85,26 @@ def test_words_come_back_character_for_character(tmp_path):
         " pad ",
         "",
     ]
-    back = read_back(export.write_jsonl(table([{"text": text} for text in texts]), tmp_path))
+    back = read_back(write_jsonl(table([{"text": text} for text in texts]), tmp_path))
     assert back["text"].to_pylist() == texts
 
 
 def test_times_keep_their_microseconds(tmp_path):
     times = [datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC), None]
     made = table([{"text": str(n), "created_at": time} for n, time in enumerate(times)])
-    assert read_back(export.write_jsonl(made, tmp_path))["created_at"].to_pylist() == times
+    assert read_back(write_jsonl(made, tmp_path))["created_at"].to_pylist() == times
 
 
 def test_a_corpus_own_split_can_be_read_back(tmp_path):
     made = table([{"text": str(n), "split": split} for n, split in enumerate(("train", "test", None))])
-    back = read_back(export.write_jsonl(made, tmp_path), split="split")
+    back = read_back(write_jsonl(made, tmp_path), split="split")
     assert back["split"].to_pylist() == ["train", "test", None]
 
 
 @pytest.mark.parametrize("post_id", ["../../up", "a/b", "/etc/x", "..", "A", "x" * 300, "é", "a\nb", "con.txt", "-rf"])
 def test_an_id_never_names_a_file_elsewhere(tmp_path, post_id):
     data = encoded("PNG")
-    path = export.write_jsonl(table([{"post_id": post_id, "image": {"bytes": data, "path": None}}]), tmp_path / "out")
+    path = write_jsonl(table([{"post_id": post_id, "image": {"bytes": data, "path": None}}]), tmp_path / "out")
     (written,) = (tmp_path / "out" / "images").iterdir()
     assert written.read_bytes() == data
     assert sorted(one.name for one in tmp_path.iterdir()) == ["out"]
@@ -114,7 +115,7 @@ def test_an_id_never_names_a_file_elsewhere(tmp_path, post_id):
 
 def test_ids_that_differ_by_case_have_different_files_on_every_system(tmp_path):
     rows = [{"post_id": name, "image": {"bytes": encoded("PNG") + name.encode(), "path": None}} for name in ("a", "A")]
-    path = export.write_jsonl(table(rows), tmp_path)
+    path = write_jsonl(table(rows), tmp_path)
     names = [line["image"].lower() for line in lines(path)]
     assert names[0] != names[1]
     assert names[0] == "images/a.png"  # a plain id stays readable
@@ -124,13 +125,13 @@ def test_ids_that_differ_by_case_have_different_files_on_every_system(tmp_path):
     ("kind", "ending"), [("JPEG", "jpg"), ("PNG", "png"), ("GIF", "gif"), ("WEBP", "webp"), ("BMP", "bmp")]
 )
 def test_a_pictures_name_tells_its_format(tmp_path, kind, ending):
-    path = export.write_jsonl(table([{"image": {"bytes": encoded(kind), "path": None}}]), tmp_path)
+    path = write_jsonl(table([{"image": {"bytes": encoded(kind), "path": None}}]), tmp_path)
     assert lines(path)[0]["image"] == f"images/p0.{ending}"
 
 
 def test_bytes_that_are_no_picture_stay_what_they_are(tmp_path):
     rows = [{"image": {"bytes": data, "path": None}} for data in (b"", b"words")]
-    back = read_back(export.write_jsonl(table(rows), tmp_path))
+    back = read_back(write_jsonl(table(rows), tmp_path))
     assert [content(media) for media in back["image"].to_pylist()] == [b"", b"words"]
     assert declared(back)["image"].all()  # there and unreadable, which is not the same as absent
 
@@ -139,7 +140,7 @@ def test_pictures_that_lie_in_files_are_copied_and_missing_ones_stay_missing(tmp
     (tmp_path / "there.png").write_bytes(encoded("PNG"))
     paths = [str(tmp_path / "there.png"), str(tmp_path / "gone.png")]
     made = table([{"image": {"bytes": None, "path": path}} for path in paths])
-    path = export.write_jsonl(made, tmp_path / "out")
+    path = write_jsonl(made, tmp_path / "out")
     (tmp_path / "there.png").unlink()  # the export stands alone
     found = [picture(media) for media in read_back(path)["image"].to_pylist()]
     assert [len(one.readings) for one in found] == [1, 0]
@@ -157,7 +158,7 @@ def test_pictures_that_lie_in_files_are_copied_and_missing_ones_stay_missing(tmp
 )
 def test_a_clips_name_tells_its_format_and_it_comes_back(tmp_path, kind, codec, ending):
     data = clip(4, kind=kind, codec=codec)
-    path = export.write_jsonl(table([{"text": "a", "video": {"bytes": data, "path": None}}, {"text": "b"}]), tmp_path)
+    path = write_jsonl(table([{"text": "a", "video": {"bytes": data, "path": None}}, {"text": "b"}]), tmp_path)
     assert [line["video"] for line in lines(path)] == [f"videos/p0.{ending}", None]
     assert [line["image"] for line in lines(path)] == [None, None]
     back = read_back(path, video="video")
@@ -168,7 +169,7 @@ def test_a_clips_name_tells_its_format_and_it_comes_back(tmp_path, kind, codec, 
 
 def test_clips_that_cannot_be_read_stay_named(tmp_path):
     cells = [{"bytes": b"words", "path": None}, {"bytes": None, "path": str(tmp_path / "gone.mp4")}]
-    path = export.write_jsonl(table([{"video": cell} for cell in cells]), tmp_path / "out")
+    path = write_jsonl(table([{"video": cell} for cell in cells]), tmp_path / "out")
     assert [line["video"] for line in lines(path)] == ["videos/p0.unreadable", "videos/p1.unreadable"]
     reasons = [decoded(media).reason for media in read_back(path, video="video")["video"].to_pylist()]
     assert "please send it as MP4 or WebM" in reasons[0]
@@ -181,13 +182,13 @@ def test_a_full_disk_is_no_unreadable_picture(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
-        export.write_jsonl(table([{"image": {"bytes": encoded("PNG"), "path": None}}]), tmp_path)
+        write_jsonl(table([{"image": {"bytes": encoded("PNG"), "path": None}}]), tmp_path)
 
 
 def test_posts_that_are_there_are_never_overwritten(tmp_path):
-    path = export.write_jsonl(table([{"text": "first"}]), tmp_path)
+    path = write_jsonl(table([{"text": "first"}]), tmp_path)
     with pytest.raises(FileExistsError):
-        export.write_jsonl(table([{"text": "second"}]), tmp_path)
+        write_jsonl(table([{"text": "second"}]), tmp_path)
     assert lines(path)[0]["text"] == "first"
 
 

@@ -14,6 +14,7 @@ from workbench import corpora
 from workbench.corpora import files
 from workbench.corpora.splits import SplitOptions, assign
 from workbench.errors import WorkbenchError
+from workbench.fingerprint import closure
 from workbench.preprocessing.image.decoding import decode
 from workbench.schema import ROOT, Taxonomy, label_matrix
 
@@ -75,7 +76,7 @@ def test_changed_content_labels_or_code_are_built_anew(tmp_path, config, builds,
     assert corpora.load(config, fewer, cache=cache).table["labels"].type.num_fields == 2
     digests.add(corpora.digest(config, fewer))
     assert (len(builds), len(digests)) == (3, 3)
-    monkeypatch.setattr(corpora, "_code", lambda: ["another version"])
+    monkeypatch.setattr(closure, "of_code", lambda *entries: {"code": "another version"})
     corpora.load(config, fewer, cache=cache)
     assert len(builds) == 4
 
@@ -101,7 +102,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, config, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(corpora.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     assert corpora.load(config, TAXONOMY, cache=tmp_path / "cache").table.num_rows == 2
     assert cached(tmp_path / "cache") == []
 

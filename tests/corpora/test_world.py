@@ -13,7 +13,7 @@ import pytest
 import world_by_hand as hand
 
 from workbench.corpora.synthetic import causes as c
-from workbench.corpora.synthetic.exact import Exact, LateFusion, Truth, information_sets
+from workbench.corpora.synthetic.exact import Exact, LateFusionLimit, Truth, information_sets
 from workbench.corpora.synthetic.world import Design, Shares, World
 from workbench.errors import WorkbenchError
 from workbench.schema import MODALITIES, ROOT
@@ -80,7 +80,7 @@ def test_exact_is_the_sum_over_all_causes_for_every_information_set_of_a_smaller
 @DESIGNS
 def test_late_fusion_is_the_mean_over_pairs_of_equal_posteriors(design):
     found = hand.cases(design)
-    fused = LateFusion(made(design)).posterior(found.codes)
+    fused = LateFusionLimit(made(design)).posterior(found.codes)
     np.testing.assert_allclose(fused, hand.late_fusion(found), rtol=0, atol=1e-12)
 
 

@@ -6,6 +6,7 @@ import doctest
 
 import numpy as np
 import pytest
+from oracles import clopper_pearson
 from scipy import stats
 from scipy.special import expit
 
@@ -14,7 +15,6 @@ from workbench.decisions.guarantee import hold, one_of_each
 from workbench.decisions.policy import Capacity, Objective
 from workbench.decisions.thresholds import LabelObjectives, choose, objectives
 from workbench.errors import WorkbenchError
-from workbench.metrics.prevalence import clopper_pearson
 
 
 def test_the_examples_are_true():

@@ -46,9 +46,9 @@ def test_a_disguised_post_scores_as_its_plain_text_and_the_decision_says_how(wor
     plain, disguised = words.assess(
         [Post(post_id=text, text=text) for text in ("you are stupid", "you are st\u200bupid")]
     )
-    assert plain.readings == {}
+    assert plain.variants == {}
     assert disguised.scores["abuse"] >= plain.scores["abuse"] - 1e-6
-    assert disguised.readings["abuse"] == "invisible characters removed"
+    assert disguised.variants["abuse"] == "invisible characters removed"
 
 
 def test_scores_are_the_calibrated_logits(words, posts):
@@ -160,8 +160,8 @@ def test_a_service_may_narrow_the_labels(words, posts):
 
 def test_the_model_runs_once_for_all_posts(words, posts, monkeypatch):
     calls = []
-    look = words.classifier.look
-    monkeypatch.setattr(words.classifier, "look", lambda table: calls.append(len(table)) or look(table))
+    predict = words.classifier.predict
+    monkeypatch.setattr(words.classifier, "predict", lambda table: calls.append(len(table)) or predict(table))
     words.decide(posts.slice(800, 40))
     assert calls == [40]
 

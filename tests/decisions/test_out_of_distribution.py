@@ -21,6 +21,12 @@ class Cones:
     def __init__(self, version=1):
         self.recipe = {"version": version, "dtype": "float32"}
 
+    def identity(self, modality):
+        return self.fingerprint
+
+    def depends(self, modality):
+        return {"weights": self.fingerprint}
+
     def encode_text(self, texts, report=None):
         rows = []
         for text in texts:
@@ -65,6 +71,16 @@ def test_what_is_unlike_the_training_posts_is_more_unusual_than_all_of_validatio
     assert [found.where(i) for i in range(3)] == ["text", "image", "text"]
     assert np.isnan(found.by["image"][0])
     assert "video" not in found.by  # no training post has one
+
+
+@pytest.mark.parametrize(("most", "kept"), [(400, 400), (399, 200), (100, 100), (1, 1)])
+def test_training_vectors_are_kept_up_to_a_limit_evenly_spaced(store, most, kept):
+    train = table([{"text": f"a {i}"} for i in range(400)])
+    options = UnusualOptions(encoder="cones", max_vectors=most, k=1)
+    memory = Unusual.fit(train, train, store=store, options=options).memory["text"]
+    assert len(memory) == kept  # 400 posts, every first, second, fourth or 400th
+    every = Unusual.fit(train, train, store=store, options=UnusualOptions(encoder="cones", k=1)).memory["text"]
+    assert np.array_equal(memory, every[:: 400 // kept])
 
 
 def test_the_share_is_calibrated_on_posts_like_those_of_validation(detector):

@@ -45,13 +45,13 @@ def test_a_score_at_its_threshold_meets_it(score, action):
     assert decision.model_id == "model-1"
 
 
-def test_a_reason_says_which_reading_of_the_text_scored_and_which_training_posts_are_alike():
-    found = assessed(0.95, readings={"abuse": "look-alike letters undone"})
+def test_a_reason_says_which_variant_of_the_text_scored_and_which_training_posts_are_alike():
+    found = assessed(0.95, variants={"abuse": "look-alike letters undone"})
     (reason,) = judge(policy(), found).reasons
-    said = "abuse scores 0.950 by its reading with look-alike letters undone; posts are removed from 0.900 on."
+    said = "abuse scores 0.950 by its variant with look-alike letters undone; posts are removed from 0.900 on."
     assert reason.detail == said
     (plain,) = judge(policy(), assessed(0.95)).reasons
-    assert plain.detail == said.replace(" by its reading with look-alike letters undone", "")
+    assert plain.detail == said.replace(" by its variant with look-alike letters undone", "")
     (named,) = judge(policy(), assessed(0.95, alike={"abuse": ("p-7", "p-2")})).reasons
     assert named.detail == f"{plain.detail} Most like it of the training posts with abuse: p-7, p-2."
 
@@ -89,6 +89,10 @@ def test_a_sketchy_link_sends_an_allowed_post_to_a_person_and_spares_no_removal(
     ignored = judge(policy(links="ignore"), assessed(links=(LINK,)))
     assert (ignored.action, ignored.reasons) == ("allow", ())
     assert Assessment.model_validate({"post_id": "recorded before links were looked at"}).links == ()
+    earlier = {"post_id": "recorded when variants were readings", "readings": {"abuse": "spaced letters joined"}}
+    found = Assessment.model_validate(earlier)
+    assert found.variants == earlier["readings"]
+    assert Assessment.model_validate(found.model_dump(mode="json")) == found
 
 
 def test_a_policy_may_let_pass_what_the_model_does_not_look_at():

@@ -15,7 +15,7 @@ from workbench.errors import WorkbenchError
 from workbench.evidence import attacks
 from workbench.evidence.attacks import ATTACKS, clips, evade, pictures, texts
 from workbench.preprocessing.image import decoding
-from workbench.preprocessing.text.variants import readings
+from workbench.preprocessing.text.variants import variants
 from workbench.preprocessing.video import reader
 from workbench.schema import Label, Taxonomy, corpus_schema
 
@@ -84,9 +84,9 @@ def test_what_each_attack_makes_of_a_text_at_full_strength():
     assert sum(changed) >= 5  # a letter may be replaced by itself
 
 
-def test_readings_undo_what_they_say_they_undo():
+def test_variants_undo_what_they_say_they_undo():
     for name in ("leet", "spaced", "zero-width"):
-        found = {reading.text.lower() for reading in readings(texts.REWRITES[name](SAID, 1.0, rng()))}
+        found = {variant.text.lower() for variant in variants(texts.REWRITES[name](SAID, 1.0, rng()))}
         assert any("beating" in text.partition("http")[0] for text in found), name
 
 

@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 import yaml
 from made_runs import World, sigmoid
+from oracles import write_jsonl
 from typer.testing import CliRunner
 
 from workbench import corpora, models
 from workbench.cli import app
-from workbench.corpora.export import write_jsonl
+from workbench.comparison import facts
 from workbench.decisions import batch
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.thresholds import objectives
@@ -37,6 +38,7 @@ def place(tmp_path_factory):
     wanted = objectives({"default": {"remove": {"precision": 0.8}}}, taxonomy.names)
     ready = training.moderate(training.fit("text-tfidf", {}, material, [0], store), material, wanted)
     training.save(folder / "run", ready, training.score(ready, material), material, store)
+    facts.write(folder / facts.NAME, material.sets, taxonomy)
     (folder / "run/run.json").write_text(json.dumps({"key": "k", "alias": "text-tfidf", "state": "done"}))
     others = corpora.load({**CORPUS, "posts": 9000, "seed": 2, "oversample": {}}, taxonomy).table
     abusive = label_matrix(others, taxonomy)[0][:, 0] > 0.5

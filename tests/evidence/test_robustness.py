@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
 from workbench.evidence import robustness
-from workbench.evidence.robustness import POOLED, RobustnessOptions, cost_of_readings, cut
+from workbench.evidence.robustness import POOLED, RobustnessOptions, cost_of_variants, cut
 from workbench.schema import Label, Taxonomy, corpus_schema, label_matrix
 
 NAMES = ("abuse", "nudity")
@@ -117,13 +117,13 @@ def test_without_a_negative_there_is_no_threshold():
     assert np.isnan(cut(np.array([]), 0.1))
 
 
-def test_what_readings_cost_counted_by_hand():
+def test_what_variants_cost_counted_by_hand():
     y, known = np.array([[1.0], [1], [0], [0], [0], [0]]), np.ones((6, 1), bool)
     without = np.array([[0.9], [0.2], [0.5], [0.3], [0.1], [0.0]])
     with_ = np.array([[0.9], [0.8], [0.6], [0.7], [0.1], [0.0]])  # one harmful and one clean post gain by a reading
-    row = cost_of_readings(without, with_, y, known, ["abuse"], fpr=0.25)[0]
+    row = cost_of_variants(without, with_, y, known, ["abuse"], fpr=0.25)[0]
     # without: above 0.3, so 0.5 alone of four is flagged; with: 0.6 and 0.7 pass that threshold
     assert (row["negatives"], row["fpr_without"], row["alarms"]) == (4, 0.25, 0.5)
     assert row["lo"] < 0.5 < row["hi"]
-    # each at its own: above 0.3 catches 0.9 alone; with readings above 0.6 catches both
+    # each at its own: above 0.3 catches 0.9 alone; with variants above 0.6 catches both
     assert (row["positives"], row["recall_without"], row["recall_with"]) == (2, 0.5, 1.0)

@@ -20,8 +20,19 @@ def test_an_unread_item_has_one_row_of_nan_and_an_absent_one_none():
     assert blocks.reasons == [None, None, "damaged"]
 
 
-def test_first_takes_the_raw_reading_and_is_nan_where_there_is_none():
+def test_first_takes_the_first_row_and_is_nan_where_there_is_none():
     np.testing.assert_array_equal(three().first(), [[1, 2], [np.nan, np.nan], [np.nan, np.nan]])
+
+
+def test_every_row_knows_its_variant_whatever_becomes_of_the_items():
+    # two windows of raw text and one of another variant, a torn file, a picture as it stands and on another ground
+    blocks = Blocks.build(np.eye(5), [3, 0, 2], [None, "torn", None], None, [0, 0, 1, 0, 1])
+    assert blocks.variants.tolist() == [0, 0, 1, 0, 0, 1]
+    assert blocks.take([2, 0, 1]).variants.tolist() == [0, 1, 0, 0, 1, 0]
+    assert Blocks.join([blocks, Blocks.empty(1, 5), blocks], 5).variants.tolist() == [0, 0, 1, 0, 0, 1] * 2
+    assert three().variants.tolist() == [0, 0, 0]
+    with pytest.raises(ValueError, match="one variant per row"):
+        Blocks(np.zeros((1, 2), np.float32), np.array([0, 1]), [None], variants=np.zeros(2, np.uint8))
 
 
 def test_values_are_rounded_to_float16_and_returned_as_float32():

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from workbench.metrics import agreement, classification
+from workbench.metrics import agreement
 
 # Fleiss 1971's form of table, 14 annotators, 10 subjects, 5 categories; the worked example of textbooks: kappa .210
 FLEISS = [
@@ -54,20 +52,3 @@ def test_random_answers_agree_as_by_chance_and_alpha_takes_gaps():
     assert agreement.fleiss_kappa(votes) == pytest.approx(0, abs=0.01)
     mixed = np.concatenate([votes, np.random.default_rng(1).multinomial(5, [0.3, 0.7], size=20_000)])
     assert agreement.krippendorff_alpha(mixed) == pytest.approx(0, abs=0.01)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.floats(0.01, 0.99)), min_size=2, max_size=30))
-def test_soft_scores_of_hard_labels_are_the_plain_ones(rows):
-    y, prob = (np.array(column) for column in zip(*rows, strict=True))
-    share = y.astype(float)
-    assert agreement.soft_log_loss(share, prob) == pytest.approx(classification.log_loss(y, prob), abs=1e-12)
-    expected = classification.average_precision(y, prob)
-    assert agreement.soft_average_precision(share, prob) == pytest.approx(expected, abs=1e-12, nan_ok=True)
-
-
-def test_soft_loss_is_least_at_the_share_itself():
-    share = np.array([0.2, 0.75])
-    best = agreement.soft_log_loss(share, share)
-    assert best < min(agreement.soft_log_loss(share, share + shift) for shift in (-0.05, 0.05))
-    assert agreement.soft_log_loss([0.2, np.nan], [0.3, 0.9]) == agreement.soft_log_loss([0.2], [0.3])

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from workbench.metrics import bias
+from workbench.metrics.table import METRICS
 
 # two identities' worth of posts: (y, score, mentions)
 Y = np.array([1, 1, 0, 0, 1, 1, 0, 0])
@@ -16,13 +17,17 @@ SCORE = np.array([0.9, 0.4, 0.8, 0.3, 0.7, 0.5, 0.6, 0.1])
 MENTIONS = np.array([True, True, True, True, False, False, False, False])
 
 
+def auc(kind: str, y, score, mentions, weight=None) -> float:
+    return METRICS["roc_auc"](y, score, weight=weight, known=bias.rows_compared(kind, y, mentions))
+
+
 def test_each_auc_by_hand():
     # subgroup: harmful .9 .4 against harmless .8 .3: .9 beats both, .4 beats .3 only: 3 of 4
-    assert bias.subgroup_auc(Y, SCORE, MENTIONS) == 0.75
+    assert auc("subgroup_auc", Y, SCORE, MENTIONS) == 0.75
     # BPSN: harmful without a mention .7 .5 against harmless mentions .8 .3: each beats .3 only: 2 of 4
-    assert bias.bpsn_auc(Y, SCORE, MENTIONS) == 0.5
+    assert auc("bpsn_auc", Y, SCORE, MENTIONS) == 0.5
     # BNSP: harmful mentions .9 .4 against harmless without .6 .1: .9 beats both, .4 beats .1: 3 of 4
-    assert bias.bnsp_auc(Y, SCORE, MENTIONS) == 0.75
+    assert auc("bnsp_auc", Y, SCORE, MENTIONS) == 0.75
 
 
 @settings(max_examples=50, deadline=None)
@@ -33,24 +38,22 @@ def test_they_are_sklearns_auc_on_the_subsets_of_the_paper(seed):
     score, weight = rng.integers(0, 8, 40) / 8, rng.integers(1, 4, 40)  # ties and weights
     harmless, harmful = y == 0, y == 1
     subsets = {
-        bias.subgroup_auc: mentions,
-        bias.bpsn_auc: (harmful & ~mentions) | (harmless & mentions),
-        bias.bnsp_auc: (harmless & ~mentions) | (harmful & mentions),
+        "subgroup_auc": mentions,
+        "bpsn_auc": (harmful & ~mentions) | (harmless & mentions),
+        "bnsp_auc": (harmless & ~mentions) | (harmful & mentions),
     }
-    for metric, rows in subsets.items():
+    for kind, rows in subsets.items():
         expected = roc_auc_score(y[rows], score[rows], sample_weight=weight[rows])
-        assert metric(y, score, mentions, weight=weight) == pytest.approx(expected, abs=1e-12)
+        assert auc(kind, y, score, mentions, weight=weight) == pytest.approx(expected, abs=1e-12)
         order = rng.permutation(40)
-        shuffled = metric(y[order], score[order], mentions[order], weight=weight[order])
+        shuffled = auc(kind, y[order], score[order], mentions[order], weight=weight[order])
         assert shuffled == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("metric", [bias.subgroup_auc, bias.bpsn_auc, bias.bnsp_auc])
-def test_unknown_labels_are_as_if_absent_and_an_absent_class_is_undefined(metric):
-    known = np.array([True] * 7 + [False])
-    assert metric(Y, SCORE, MENTIONS, known=known) == metric(Y[:7], SCORE[:7], MENTIONS[:7])
-    assert np.isnan(metric(np.zeros(8, int), SCORE, MENTIONS))
-    assert np.isnan(metric(Y, SCORE, np.zeros(8, bool)))
+@pytest.mark.parametrize("kind", bias.KINDS)
+def test_an_absent_class_is_undefined(kind):
+    assert np.isnan(auc(kind, np.zeros(8, int), SCORE, MENTIONS))
+    assert np.isnan(auc(kind, Y, SCORE, np.zeros(8, bool)))
 
 
 def test_a_planted_bias_is_seen_by_the_auc_that_is_made_for_it():
@@ -58,10 +61,10 @@ def test_a_planted_bias_is_seen_by_the_auc_that_is_made_for_it():
     y, mentions = rng.random(4000) < 0.3, rng.random(4000) < 0.3
     fair = rng.normal(size=4000) + 2 * y
     upwards, downwards = fair + 2 * mentions, fair - 2 * mentions
-    assert bias.bpsn_auc(y, upwards, mentions) < 0.6 < 0.9 < bias.bpsn_auc(y, fair, mentions)
-    assert bias.bnsp_auc(y, downwards, mentions) < 0.6 < 0.9 < bias.bnsp_auc(y, fair, mentions)
+    assert auc("bpsn_auc", y, upwards, mentions) < 0.6 < 0.9 < auc("bpsn_auc", y, fair, mentions)
+    assert auc("bnsp_auc", y, downwards, mentions) < 0.6 < 0.9 < auc("bnsp_auc", y, fair, mentions)
     # within the mentions nothing has changed
-    assert bias.subgroup_auc(y, upwards, mentions) == pytest.approx(bias.subgroup_auc(y, fair, mentions), abs=1e-12)
+    assert auc("subgroup_auc", y, upwards, mentions) == pytest.approx(auc("subgroup_auc", y, fair, mentions), abs=1e-12)
 
 
 def test_the_power_mean_lies_between_the_worst_and_the_mean():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import inspect
 
 import numpy as np
 import pytest
@@ -12,15 +11,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from workbench.metrics import classification as c
-from workbench.metrics.table import METRICS
+from workbench.metrics.table import METRICS, PROBABILITY, RANKING
 
 NAMES = sorted(METRICS)
-RANKS = [name for name in NAMES if name.startswith(("average", "roc", "partial", "precision_at", "recall_at"))]
+RANKS = [name for name in NAMES if METRICS[name].kind is RANKING]
+DECIDED = [name for name in NAMES if METRICS[name].kind not in (RANKING, PROBABILITY)]
 
 
 def value(name, y, score, **masks):
-    metric = METRICS[name]
-    return metric.function(y, score, **({"threshold": 0.5} if metric.needs_threshold else {}), **masks)
+    return METRICS[name](y, score, **masks)
 
 
 @st.composite
@@ -78,7 +77,7 @@ def test_the_scale_of_weights_does_not_matter(name, sample, scale):
 def test_values_lie_where_they_should_or_are_nan(name, sample):
     found = value(name, *sample)
     assert isinstance(found, float)
-    assert np.isnan(found) or 0 <= found <= (40 if name == "log_loss" else 1)
+    assert np.isnan(found) or 0 <= found <= METRICS[name].top
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -101,17 +100,17 @@ def test_a_perfect_model_is_best_and_a_reversed_one_is_worst(name):
     assert good > bad if METRICS[name].higher_is_better else good < bad
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if METRICS[name].needs_threshold])
+@pytest.mark.parametrize("name", DECIDED)
 def test_a_score_exactly_at_the_threshold_is_flagged(name):
-    y, function = [1, 1, 1, 0, 0], METRICS[name].function
+    y, function = [1, 1, 1, 0, 0], METRICS[name]
     at, above, below = ([0.7, score, score, score, 0.1] for score in (0.3, 0.4, 0.2))
     same(function(y, at, threshold=0.3), function(y, above, threshold=0.3))
     assert function(y, at, threshold=0.3) != function(y, below, threshold=0.3)
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if METRICS[name].needs_threshold])
+@pytest.mark.parametrize("name", DECIDED)
 def test_no_threshold_is_nan_and_not_a_model_that_flags_nothing(name):
-    assert np.isnan(METRICS[name].function([1, 0], [0.9, 0.1], threshold=np.nan))
+    assert np.isnan(METRICS[name]([1, 0], [0.9, 0.1], threshold=np.nan))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -159,14 +158,10 @@ def test_agrees_with_scikit_learn(name, sample, seed):
 
 
 @given(sample=posts(smallest=2, both=True))
-def test_curves_are_scikit_learns(sample):
+def test_the_curve_is_scikit_learns(sample):
     y, score = sample
-    for ours, theirs in (
-        (c.precision_recall_curve, sk.precision_recall_curve),
-        (c.roc_curve, lambda y, s: sk.roc_curve(y, s, drop_intermediate=False)),
-    ):
-        for a, b in zip(ours(y, score), theirs(y, score), strict=True):
-            np.testing.assert_allclose(a, b)
+    for a, b in zip(c.precision_recall_curve(y, score), sk.precision_recall_curve(y, score), strict=True):
+        np.testing.assert_allclose(a, b)
 
 
 # ---------------------------------------------------------------------------------------------------------- by hand
@@ -181,48 +176,37 @@ def test_average_precision_by_hand():
 
 def test_roc_auc_by_hand():
     # pairs (harmful, harmless): .9 beats both, .6 loses to .8 and ties with .6: (2 + .5) / 4
-    assert c.roc_auc([1, 0, 0, 1], [0.9, 0.8, 0.6, 0.6]) == 2.5 / 4
-    assert np.isnan(c.roc_auc([1, 1], [0.1, 0.2]))
+    assert value("roc_auc", [1, 0, 0, 1], [0.9, 0.8, 0.6, 0.6]) == 2.5 / 4
+    assert np.isnan(value("roc_auc", [1, 1], [0.1, 0.2]))
 
 
 def test_undefined_parts_by_hand():
     # nothing flagged: precision has no denominator; recall and F1 are honest zeros, since harm was there to find
     nothing = {"y": [1, 0], "score": [0.1, 0.2], "threshold": 0.5}
-    assert np.isnan(c.precision(**nothing))
-    assert c.recall(**nothing) == c.f1(**nothing) == 0
+    assert np.isnan(value("precision", **nothing))
+    assert value("recall", **nothing) == value("f1", **nothing) == 0
     # no harm there: recall and F1 do not exist, the false alarm still costs precision
     harmless = {"y": [0, 0], "score": [0.9, 0.2], "threshold": 0.5}
-    assert np.isnan(c.recall(**harmless))
-    assert np.isnan(c.f1(**harmless))
-    assert c.precision(**harmless) == 0
-    assert c.false_positive_rate(**harmless) == 0.5
+    assert np.isnan(value("recall", **harmless))
+    assert np.isnan(value("f1", **harmless))
+    assert value("precision", **harmless) == 0
+    assert value("false_positive_rate", **harmless) == 0.5
 
 
 def test_f1_macro_by_hand():
     # harmful: precision 1/2, recall 1/1, F1 2/3; other: precision 2/2, recall 2/3, F1 4/5
-    assert c.f1_macro([1, 0, 0, 0], [0.9, 0.8, 0.1, 0.2]) == pytest.approx((2 / 3 + 4 / 5) / 2)
+    assert value("f1_macro", [1, 0, 0, 0], [0.9, 0.8, 0.1, 0.2]) == pytest.approx((2 / 3 + 4 / 5) / 2)
 
 
 def test_one_certain_error_is_finite():
-    assert 30 < c.log_loss([1], [0.0]) < 40  # -log(2.2e-16) = 36.04
+    assert 30 < value("log_loss", [1], [0.0]) < 40  # -log(2.2e-16) = 36.04
 
 
 def test_recall_at_a_false_positive_rate_meets_its_limit_exactly():
     # three tenths are .1 + .1 + .1 in weights of a tenth, which exceeds .3 by rounding
     y, score = [0] * 10 + [1], [0.9, 0.8, 0.7, *[0.1] * 7, 0.5]
-    assert c.recall_at_fpr(y, score, fpr=0.3, weight=[0.1] * 11) == 1
-    assert c.recall_at_fpr(y, score, fpr=0.29) == 0
-
-
-def test_the_best_f1_threshold_is_the_best_of_all_and_the_highest_of_equals():
-    rng = np.random.default_rng(1)
-    y, score = rng.random(40) < 0.4, rng.integers(0, 12, 40) / 12
-    chosen = c.best_f1_threshold(y, score)
-    tried = {t: c.f1(y, score, threshold=t) for t in np.unique(score)}
-    assert chosen == max(t for t in tried if tried[t] == max(tried.values()))
-    # .9 alone: precision 1, recall 1/2, F1 2/3; down to .1: precision 1/2, recall 1, F1 2/3: the higher wins
-    assert c.best_f1_threshold([1, 0, 0, 1], [0.9, 0.5, 0.4, 0.1]) == 0.9
-    assert np.isnan(c.best_f1_threshold([0, 0], [0.4, 0.1]))
+    assert c.Curve.of(y, score, weight=[0.1] * 11).recall_at_fpr(fpr=0.3) == 1
+    assert c.Curve.of(y, score).recall_at_fpr(fpr=0.29) == 0
 
 
 def test_infinite_scores_are_ranked():
@@ -238,9 +222,13 @@ def test_confusions_of_many_resamples_at_once():
     np.testing.assert_array_equal(many.accuracy, [0.8, 0.0])
 
 
-def test_every_example_in_the_docstrings_holds_and_every_metric_has_one():
-    results = doctest.testmod(c)
-    assert results.failed == 0
+def test_every_example_in_the_docstrings_holds():
+    assert doctest.testmod(c).failed == 0
+
+
+def test_every_entry_says_what_it_is():
     for name, metric in METRICS.items():
-        function = getattr(metric.function, "func", metric.function)
-        assert f">>> {function.__name__}(" in inspect.getdoc(function).replace("round(", ""), name
+        assert metric.words, name
+        assert metric.top == 1 or not metric.share, name
+    # a word stands for one metric only: a column's heading would else name two
+    assert len({metric.column or metric.words for metric in METRICS.values()}) == len(METRICS)

@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from workbench.metrics import classification as c
 from workbench.metrics import intervals as iv
+from workbench.metrics.table import METRICS
 
 
 def sample(n=120, groups=40, *, levels=None, rate=0.3, strength=1.0, seed=0):
@@ -154,7 +155,7 @@ def test_swaps_are_those_of_naive_swapping(metric):
     y, a, codes, groups = sample(levels=3)
     b = sample(levels=2, seed=9)[1] * 100  # another scale: only ranks may matter
     known = np.random.default_rng(5).random(len(y)) < 0.8
-    difference = iv.swapped_ranking(y, a, b, codes, groups, metric=metric, known=known)
+    difference = iv.swapped_ranking(y, a, b, codes, groups, metric=METRICS[metric].function, known=known)
     S = np.random.default_rng(6).integers(0, 2, (groups, 12)).astype(float)
     exact = {"average_precision": average_precision_score, "roc_auc": roc_auc_score}[metric]
     ranks = [iv.midranks(score[known]) for score in (a, b)]
@@ -171,10 +172,20 @@ def test_swapped_counts_are_those_of_naive_swapping():
     b = sample(seed=9)[1]
     counts = [iv.group_confusions(y, score >= 0.5, codes, groups) for score in (a, b)]
     S = np.random.default_rng(6).integers(0, 2, (groups, 12)).astype(float)
-    for s, found in zip(S.T, iv.swapped_counts(*counts, "f1")(S), strict=True):
+    for s, found in zip(S.T, iv.swapped_counts(*counts, METRICS["f1"].function)(S), strict=True):
         keep = s[codes] == 1
-        expected = c.f1(y, np.where(keep, a, b)) - c.f1(y, np.where(keep, b, a))
+        expected = METRICS["f1"](y, np.where(keep, a, b)) - METRICS["f1"](y, np.where(keep, b, a))
         assert found == pytest.approx(expected)
+
+
+def test_swapped_sums_are_those_of_naive_swapping():
+    rng = np.random.default_rng(3)
+    codes, losses = rng.integers(0, 9, 40), rng.random((2, 40))
+    S = rng.integers(0, 2, (9, 12)).astype(float)
+    sums = [np.bincount(codes, weights=side, minlength=9) for side in losses]
+    for s, found in zip(S.T, iv.swapped_sums(*sums, 40)(S), strict=True):
+        keep = s[codes] == 1
+        assert found == pytest.approx(np.where(keep, *losses).mean() - np.where(keep, *losses[::-1]).mean())
 
 
 def test_the_permutation_p_is_the_share_of_all_swaps_at_least_as_extreme():
@@ -229,6 +240,9 @@ def test_holm_by_hand():
     # sorted .01 .02 .03 .04 times 4 3 2 1 = .04 .06 .06 .04, and no later one below an earlier
     np.testing.assert_allclose(iv.holm([0.03, 0.01, 0.04, 0.02]), [0.06, 0.04, 0.06, 0.06])
     np.testing.assert_allclose(iv.holm([0.5, np.nan, 0.9]), [1.0, np.nan, 1.0])
+    # three were planned and one is missing: 3 * .0012, then 2 * .5; all of two would have been .0024
+    np.testing.assert_allclose(iv.holm([0.5, 0.0012], planned=3), [1.0, 0.0036])
+    np.testing.assert_allclose(iv.holm([0.01, 0.04], planned=1), [0.02, 0.04])  # what is there counts anyway
     assert iv.holm([]).shape == (0,)
     assert np.isnan(iv.holm([np.nan])).all()
 

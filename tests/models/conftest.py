@@ -1,7 +1,8 @@
 """Small corpora and an encoder of words that needs no weights; what a text or a picture says stands in plain words.
 
-In the fake encoder a text (or the bytes of a picture or clip, as ASCII) is a bag of words; `a | b` has two readings, or
-frames; `unreadable` cannot be read. Its pieces are the words; tuning it learns a matrix that all words go through.
+In the fake encoder a text (or the bytes of a picture or clip, as ASCII) is a bag of words; `a | b` has two variants, or
+frames, and any other text those that undo its obfuscation, in windows of eight words; `unreadable` cannot be read. Its
+pieces are the words; tuning it learns a matrix that all words go through.
 """
 
 import hashlib
@@ -15,6 +16,7 @@ from quick_models import build
 from workbench.features import Blocks, FeatureStore
 from workbench.features.encoders.names import TRANSFORMER
 from workbench.features.store import load_by_name
+from workbench.preprocessing.text.variants import variants
 from workbench.schema import Label, Taxonomy, corpus_schema
 
 DIM = 12
@@ -38,27 +40,48 @@ class WordEncoder:
     def tunable(self):
         return FakeTunable(self)
 
+    def identity(self, modality):
+        return self.fingerprint
+
+    def depends(self, modality):
+        return {"weights": self.fingerprint}
+
     def encode_text(self, texts, report=None):
-        counts, reasons, rows = [], [], []
-        for text in texts:
-            readings = self.readings(text)
-            rows += [self.vector(reading.split()) for reading in readings]
-            counts.append(len(readings))
-            reasons.append("cannot be read" if text == "unreadable" else None)
-        return Blocks.build(np.array(rows).reshape(-1, self.dim), counts, reasons)
+        return self._blocks(texts, [self.windows(text) for text in texts])
+
+    def encode_image(self, pictures, report=None):
+        texts = [None if data is None else data.decode() for data in pictures]
+        return self._blocks(texts, [list(enumerate(self.parts(text))) for text in texts])
+
+    def encode_video(self, clips, report=None):
+        texts = [None if data is None else data.decode() for data in clips]
+        return self._blocks(texts, [[(0, frame) for frame in self.parts(text)] for text in texts])
+
+    def _blocks(self, texts, rows):
+        reasons = ["cannot be read" if text == "unreadable" else None for text in texts]
+        vectors = np.array([self.vector(words.split()) for some in rows for _, words in some])
+        numbers = [number for some in rows for number, _ in some]
+        return Blocks.build(vectors.reshape(-1, self.dim), list(map(len, rows)), reasons, variants=numbers)
+
+    def windows(self, text):
+        """Return (number of the variant, words) of each row of a text."""
+        found = self.parts(text)
+        if len(found) == 1:
+            found = [variant.text for variant in variants(text)]
+        split = [(number, words.split()) for number, words in enumerate(found)]
+        return [(n, " ".join(words[at : at + 8])) for n, words in split for at in range(0, len(words), 8)]
+
+    def text_kinds(self, text):
+        planted = [f"kind {number}" for number in range(1, text.count("|") + 1)]
+        return [None, *(planted or [variant.kind for variant in variants(text)[1:]])]
 
     def vector(self, words):
         mean = np.mean([self.word(word) for word in words], axis=0)
         return mean if self.fingerprint == "words 1" else mean @ self.matrix.T.astype(float)
 
     @staticmethod
-    def readings(text):
+    def parts(text):
         return text.split("|") if text is not None and text.strip() and text != "unreadable" else []
-
-    def encode_image(self, pictures, report=None):
-        return self.encode_text([None if data is None else data.decode() for data in pictures])
-
-    encode_video = encode_image
 
     @staticmethod
     def word(word):
@@ -98,10 +121,10 @@ class FakeTunable:
         return layer
 
     def texts(self, texts):
-        return [next(iter(WordEncoder.readings(text)), None) for text in texts]
+        return [next((words for _, words in self.whole.windows(text)), None) for text in texts]
 
     def readings(self, modality, data):
-        found = [np.mean([WordEncoder.word(w) for w in r.split()], axis=0) for r in WordEncoder.readings(data.decode())]
+        found = [np.mean([WordEncoder.word(w) for w in r.split()], axis=0) for r in WordEncoder.parts(data.decode())]
         return self.tensor(np.array(found, dtype=np.float32)) if found else None
 
     def embed_texts(self, rows):

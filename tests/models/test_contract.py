@@ -6,10 +6,11 @@ from importlib import import_module
 import numpy as np
 import pyarrow as pa
 import pytest
-from quick_models import LEARNING, PAIRS, QUICK, WITH_ENCODER, build, options
+from quick_models import LEARNING, PAIRS, QUICK, WITH_ENCODER, WITH_TEXT, WORDLESS, build, options
 
 from workbench import models
 from workbench.models import MODELS
+from workbench.questions.evasion import without_variants
 from workbench.schema import INPUTS, MODALITIES, label_matrix
 
 # ------------------------------------------------------------------------------------------------------------ scores
@@ -84,6 +85,20 @@ def test_a_post_scores_the_same_whatever_its_neighbours(world, name):
     np.testing.assert_allclose(model.logits(world.test.slice(7, 1)), expected[7:8], rtol=0, atol=1e-5)
 
 
+def learnt(world, name, train):
+    """Return a model fitted on `train` for as long as it takes to learn each label's word."""
+    more = {**QUICK, "epochs": 40, "batch_size": 64}
+    known = models.option_names(name) if name in WITH_ENCODER or name == "text-tokens" else ()
+    chosen = options(name, world.scores_file) | {
+        key: value for key, value in more.items() if key in known and name != "late-fusion"
+    }
+    chosen |= {"epochs": 8} if name in ("text-hashing", "text-transformer") else {}
+    if name == "late-fusion":
+        chosen["members"] = [{"name": f"{half}-clip", "options": more} for half in MODALITIES]
+    model = models.create(name, chosen, taxonomy=world.taxonomy, store=world.store)
+    return model.fit(train, world.validation, seed=0)
+
+
 @pytest.mark.parametrize(
     "name", ["text-tfidf", "text-hashing", "text-tokens", "text-transformer", "video-clip", *PAIRS]
 )
@@ -91,14 +106,8 @@ def test_what_a_label_is_told_by_is_learnt(world, name, table, rows):
     times = 3 if name == "video-clip" else 1  # a third of the posts have a clip
     sizes = ((900 * times, 5), (100 * times, 4))
     train, test = (table(rows(n, world.taxonomy, seed, clips=True), world.taxonomy) for n, seed in sizes)
-    more = {**QUICK, "epochs": 40, "batch_size": 64}
-    known = models.option_names(name) if name in WITH_ENCODER or name == "text-tokens" else ()
-    chosen = options(name) | {key: value for key, value in more.items() if key in known and name != "late-fusion"}
-    chosen |= {"epochs": 8} if name in ("text-hashing", "text-transformer") else {}
-    if name == "late-fusion":
-        chosen["members"] = [{"name": f"{half}-clip", "options": more} for half in MODALITIES]
-    model = models.create(name, chosen, taxonomy=world.taxonomy, store=world.store)
-    logits = model.fit(train, world.validation, seed=0).logits(test)
+    model = learnt(world, name, train)
+    logits = model.logits(test)
     y, _ = label_matrix(test, world.taxonomy)
     marked = np.zeros_like(y, dtype=bool)
     for half in model.modalities:
@@ -112,7 +121,40 @@ def test_what_a_label_is_told_by_is_learnt(world, name, table, rows):
         assert np.mean(high[:, None] > low[None, :]) > 0.9
 
 
-# ------------------------------------------------------------------------------------------ halves and their readings
+# ------------------------------------------------------------------------------------ texts: obfuscated and late words
+
+
+def test_models_that_read_no_words_are_listed_with_the_reason(world):
+    assert {name for name in MODELS if "text" not in world.make(name).modalities} <= set(WORDLESS) <= set(MODELS)
+
+
+@pytest.fixture
+def counting(monkeypatch):
+    """A promptable model whose log-odds are how often the post says the harmful word."""
+
+    def odds(self, question, pictures):
+        return float(question.count("abuseword"))
+
+    monkeypatch.setattr("workbench.features.encoders.vlm.VisionLanguage.odds", odds)
+
+
+@pytest.mark.parametrize("name", WITH_TEXT)
+def test_an_obfuscated_word_counts_as_the_plain_one_and_a_late_word_counts(world, name, table, rows, counting):
+    model = learnt(world, name, table(rows(600, world.taxonomy, 5, clips=True), world.taxonomy))
+    long = "word1 " * 800  # 5,000 characters: beyond the first window of every model
+    texts = ["abuseword", "abusew0rd", long, f"{long} abuseword"]
+    posts = table([{"text": text} for text in texts], world.taxonomy)
+    plain, obfuscated, harmless, late = model.logits(posts)[:, 0]
+    # its learner weighs what the text model says of all labels, each by the variant that is highest for it
+    enough = plain - (0.1 if name == "misinformation" else 1e-4)
+    assert obfuscated >= enough
+    assert late > harmless + 1e-3
+    raw_plain, raw_obfuscated, raw_harmless, raw_late = without_variants(model).logits(posts)[:, 0]
+    assert raw_obfuscated < enough - 1e-3  # a model without variants would fail above
+    np.testing.assert_allclose([raw_plain, raw_harmless, raw_late], [plain, harmless, late], atol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------ halves and their variants
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -135,7 +177,7 @@ def test_a_half_that_cannot_be_read_leaves_the_other_to_score(world, name, table
 
 
 @pytest.mark.parametrize("name", WITH_ENCODER)
-def test_the_score_is_the_maximum_over_combinations_of_readings(world, name, table):
+def test_the_score_is_the_maximum_over_combinations_of_variants(world, name, table):
     model = world.fit(name)
     sight = "image" if "image" in model.modalities else "video"
     texts, images = ["abuseword word1", "word4 nudityword"], ["word5", "nudityword word6", "word7 word8"]
@@ -146,7 +188,7 @@ def test_the_score_is_the_maximum_over_combinations_of_readings(world, name, tab
 
 
 @pytest.mark.parametrize("name", WITH_ENCODER)
-def test_training_sees_the_first_reading_only(world, name):
+def test_training_sees_the_raw_text_and_picture_only(world, name):
     def more(half):
         text = world.train["text"].to_pylist()
         if half == "text":
@@ -158,7 +200,7 @@ def test_training_sees_the_first_reading_only(world, name):
     changed = world.train
     for half in ("text", "image"):
         changed = changed.set_column(changed.schema.get_field_index(half), half, more(half))
-    if name in ("late-fusion", "ensemble"):  # the stacker sees scores over all readings, as serving does
+    if name in ("late-fusion", "ensemble"):  # the stacker sees scores over all variants, as serving does
         first, second = (world.fit(name, train=t).models[0].logits(world.test) for t in (world.train, changed))
     else:
         first, second = (world.fit(name, train=t).logits(world.test) for t in (world.train, changed))
@@ -196,7 +238,7 @@ def test_an_unknown_label_teaches_nothing(world, name, monkeypatch):
 
     flips = 0
     bases = {kind.__module__ for kind in type(world.make(name)).__mro__}  # models can share how they learn
-    for module in {"workbench.models", *models.modules(name, options(name)), *bases}:
+    for module in {"workbench.models", *(e.partition(":")[0] for e in models.entries(name, options(name))), *bases}:
         if hasattr(import_module(module), "label_matrix"):
             monkeypatch.setattr(f"{module}.label_matrix", flipped)
             flips += 1

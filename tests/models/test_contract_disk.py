@@ -83,7 +83,7 @@ def test_unknown_options_are_refused_with_the_choices(name):
 
 
 def test_an_unknown_model_is_refused_with_the_nearest_name():
-    for call in (models.check, models.artefacts, models.modules):
+    for call in (models.check, models.artefacts, models.entries):
         with pytest.raises(WorkbenchError, match="did you mean 'clip-cross'"):
             call("clip-cros", {})
 
@@ -97,7 +97,8 @@ def test_an_untrained_model_says_so(world, name, tmp_path):
 
 def test_modules_and_artefacts_include_those_of_members(tmp_path):
     members = {"members": ["text-tfidf", {"name": "scores", "options": {"path": str(tmp_path / "s.csv")}}]}
-    assert models.modules("late-fusion", members) == [f"workbench.models.{n}" for n in ("ensemble", "text", "scores")]
+    names = ("late-fusion", "text-tfidf", "scores")
+    assert models.entries("late-fusion", members) == [models.MODELS[name] for name in names]
     assert models.artefacts("late-fusion", members) == [tmp_path / "s.csv"]
     assert models.artefacts("prior") == []
     weights = tmp_path / "weights.safetensors"
@@ -111,6 +112,6 @@ def test_names_and_options_are_known_without_torch():
         f"needed = {{'scores': {{'path': 'x.csv'}}, 'text-transformer': {{'encoder': {checkpoint('bert')!r}}}, "
         f"'vlm-prompt': {{'model': {checkpoint('vlm')!r}}}}}\n"
         "for name in models.MODELS: models.check(name, needed.get(name))\n"
-        "models.modules('late-fusion'); assert not {'torch', 'open_clip', 'datasets'} & set(sys.modules), 'heavy'"
+        "models.entries('late-fusion'); assert not {'torch', 'open_clip', 'datasets'} & set(sys.modules), 'heavy'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,7 +7,7 @@ import pytest
 
 from workbench.errors import WorkbenchError
 from workbench.questions import active_learning
-from workbench.questions.active_learning import ORDERS, LabellingOptions, Pool, Posts, compare, simulate, verdicts
+from workbench.questions.active_learning import ORDERS, LabellingOptions, Pool, PoolPosts, compare, simulate, verdicts
 from workbench.questions.clusters import ClusterOptions, Clusters, cluster
 
 X = np.array([[0.0], [1.0], [2.0], [10.0], [11.0], [30.0]])
@@ -60,12 +60,12 @@ def test_an_order_never_repeats_a_post_and_takes_no_more_than_there_are(name, pr
     assert sorted(picked.tolist()) == [0, 1, 3, 4, 5]
 
 
-def world(n: int, seed: int, share: float = 0.1) -> Posts:
+def world(n: int, seed: int, share: float = 0.1) -> PoolPosts:
     """Harm is a cloud of its own beside four clouds of harmless posts; every post is a group."""
     rng = np.random.default_rng(seed)
     y = rng.random(n) < share
     corner = np.where(y, 4, rng.integers(0, 4, n))
-    return Posts(3 * np.eye(5)[corner] + rng.normal(0, 0.7, (n, 5)), y, np.array([f"{seed}-{i}" for i in range(n)]))
+    return PoolPosts(3 * np.eye(5)[corner] + rng.normal(0, 0.7, (n, 5)), y, np.array([f"{seed}-{i}" for i in range(n)]))
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +133,6 @@ def test_what_cannot_be_simulated_is_said():
         LabellingOptions.parse({"orders": ["likly"]}, "options")
     with pytest.raises(WorkbenchError, match="pool of 40 posts is smaller than the budget of 800"):
         simulate(world(50, 1), world(50, 2), LabellingOptions())
-    harmless = Posts(np.zeros((9, 1)), np.zeros(9, bool), np.arange(9))
+    harmless = PoolPosts(np.zeros((9, 1)), np.zeros(9, bool), np.arange(9))
     with pytest.raises(WorkbenchError, match="harmful posts on both sides"):
         simulate(world(50, 1), harmless, LabellingOptions())

@@ -1,4 +1,4 @@
-"""A study's models in disguise: bundles are loaded, first readings asked for, tables say what was measured."""
+"""A study's models in disguise: bundles are loaded, variants left out, tables say what was measured."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from workbench.decisions import fitting
 from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError
 from workbench.evidence.robustness import POOLED, RobustnessOptions
-from workbench.preprocessing.text.variants import readings
+from workbench.preprocessing.text.variants import variants
 from workbench.questions import evasion
 from workbench.schema import Taxonomy, inputs
-from workbench.studies.results import Results
+from workbench.studies.run import Results
 
 TAXONOMY = Taxonomy.load()
 ALONE = f"words {evasion.RAW}"
@@ -33,7 +33,7 @@ def words() -> tuple[pa.Table, models.Classifier]:
     options = synthetic.SourceOptions(posts=900, seed=3, modalities=("text",), oversample={"harm": 0.4})
     posts = synthetic.build(options, TAXONOMY)
     model = models.create("text-tfidf", {"char_ngrams": None, "C": 10.0}, taxonomy=TAXONOMY, store=None)
-    open_ = [len(readings(text)) == 1 for text in posts["text"].to_pylist()[:500]]
+    open_ = [len(variants(text)) == 1 for text in posts["text"].to_pylist()[:500]]
     return posts, model.fit(posts.slice(0, 500).filter(pa.array(open_)), posts.slice(500, 200), seed=0)
 
 
@@ -55,7 +55,7 @@ def survived(found) -> evasion.Survival:
     return evasion.survival(found, ["words"], OPTIONS)
 
 
-def test_readings_undo_leet_and_cannot_undo_praise(survived):
+def test_variants_undo_leet_and_cannot_undo_praise(survived):
     rows = {(row["model"], row["attack"]): row for row in survived.rows if row["label"] == POOLED}
     assert survived.posts == 200
     assert rows["words", "leet"]["n"] == survived.positives > 40
@@ -71,11 +71,11 @@ def test_the_cost_is_asked_of_the_same_weights(survived):
     assert all(row["fpr_without"] <= row["alarms"] for row in survived.cost)  # a maximum is no lower than its first
 
 
-def test_a_first_reading_is_the_text_as_it_stands_and_the_model_stays(words):
+def test_without_variants_the_text_counts_as_it_stands_and_the_model_stays(words):
     posts, model = words
-    alone = evasion.first_reading(model)
-    assert model.options.readings
-    assert not alone.options.readings
+    alone = evasion.without_variants(model)
+    assert model.options.variants
+    assert not alone.options.variants
     two = inputs(posts.slice(700, 2)).set_column(
         1, "text", pa.array(["you are a w0rthl355 cl0wn", "a worthless clown"])
     )
@@ -83,16 +83,16 @@ def test_a_first_reading_is_the_text_as_it_stands_and_the_model_stays(words):
     assert (with_[0] >= without[0]).all()
     assert with_[0, 0] > without[0, 0]
     np.testing.assert_array_equal(with_[1], without[1])
-    assert evasion.first_reading(models.create("prior", taxonomy=TAXONOMY, store=None)) is None
+    assert evasion.without_variants(models.create("prior", taxonomy=TAXONOMY, store=None)) is None
 
 
 def test_an_ensemble_asks_its_members_that_have_a_choice(words):
     member, prior = words[1], models.create("prior", taxonomy=TAXONOMY, store=None)
     fused = SimpleNamespace(options=SimpleNamespace(), models=[member, prior])
-    alone = evasion.first_reading(fused)
-    assert [getattr(one.options, "readings", None) for one in alone.models] == [False, None]
+    alone = evasion.without_variants(fused)
+    assert [getattr(one.options, "variants", None) for one in alone.models] == [False, None]
     assert fused.models == [member, prior]
-    assert evasion.first_reading(SimpleNamespace(options=None, models=[prior])) is None
+    assert evasion.without_variants(SimpleNamespace(options=None, models=[prior])) is None
 
 
 def test_tables_say_what_was_measured(survived):

@@ -62,7 +62,7 @@ def test_a_study_of_two_schemes_measures_what_it_says():
     assert (table[["fit s", "read ms", "cut ms", "training MB"]] > 0).all().all()
     assert table.loc[("words", "linear"), "same words"] == 0.5
     assert set(claims(found)["verdict"]) <= {RIGHT, WRONG, BOTH, NONE}
-    assert tokenization.bars(found, "abuse", "conv")[0]["model"].startswith("2-4 words")
+    assert tokenization.bars(found, "abuse", "conv")[0].model.startswith("2-4 words")
     with pytest.raises(WorkbenchError, match="unknown label"):
         tokenization.measure(material, there, "abusive", seeds=[0], pairs=20)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from oracles import counts, history
 
 from workbench.errors import WorkbenchError
 from workbench.records import KINDS, Entry, Records, by_value
@@ -63,6 +63,12 @@ def on_disk(records: Records, data: bytes) -> list[str]:
 # ----------------------------------------------------------------------------------------------------------- features
 
 
+def put(records: Records, data: bytes) -> str:
+    """Keep a picture as `record` does before it records, and return its id."""
+    records._blobs.put(data)
+    return records._blobs.id_of(data)
+
+
 def test_features_are_by_value_and_contents_by_their_sha256():
     features, contents = by_value(POST)
     text = "Hello \u202e 😀\x00".encode()
@@ -92,7 +98,7 @@ def test_an_entry_comes_back_as_it_was_also_in_another_process_of_time(records):
     with Records(records.folder, create=False) as other:
         assert list(other.entries()) == [given]
         for modality, data in by_value(POST)[1].items():
-            assert other.content_get(given.features[modality]["id"]) == data
+            assert other.blob(given.features[modality]["id"]) == data
 
 
 def test_the_first_of_an_identity_stands(records):
@@ -100,7 +106,7 @@ def test_the_first_of_an_identity_stands(records):
     assert records.record(entry(), contents)
     assert not records.record(entry(decision={"action": "allow"}, at=NOON), contents)
     assert records.by_identity("identity 1").decision["action"] == "review"
-    assert records.counts()["entries"] == records.counts()["decisions"] == 1
+    assert counts(records)["entries"] == counts(records)["decisions"] == 1
     assert records.by_identity("identity 2") is None
     assert records.latest("text", "p1") is None
 
@@ -125,19 +131,15 @@ def test_of_many_threads_and_records_one_is_the_first(records):
         assert other.by_identity("identity 1").decision == {"by": first}
 
 
-def test_contents_may_be_put_beforehand_but_must_be_there(records):
+def test_a_blob_that_features_name_must_be_given_or_be_there(records):
     given = entry()
-    with pytest.raises(WorkbenchError, match=f"content {given.features['text']['id']} is not kept"):
+    with pytest.raises(WorkbenchError, match=f"blob {given.features['text']['id']} is not kept"):
         records.record(given)
-    assert records.counts()["entries"] == 0
-    for kind, data in by_value(POST)[1].items():
-        assert records.content_put(kind, data) == given.features[kind]["id"]
-        records.content_put(kind, data)
-    assert records.record(given)
-    with pytest.raises(WorkbenchError, match="unknown kind of content 'picture'"):
-        records.content_put("picture", b"x")
-    assert records.content_get("0" * 64) is None
-    assert records.content_get("../../etc/passwd") is None
+    assert counts(records)["entries"] == 0
+    assert records.record(given, by_value(POST)[1])
+    assert records.record(entry(2, post_id="p2"))  # its blobs are there
+    assert records.blob("0" * 64) is None
+    assert records.blob("../../etc/passwd") is None
 
 
 def test_entries_by_time_and_service_in_the_order_of_recording(records):
@@ -161,11 +163,11 @@ def test_a_changed_policy_appends_and_keeps_what_was(records):
     assert not records.redecide("no such identity", {}, "x")
     found = records.by_identity("identity 1")
     assert (found.decision, found.policy_id) == ({"action": "review"}, "default@1-aa")
-    history = records.history("post", "p1")
-    assert [one["policy_id"] for one in history] == ["default@1-aa", "strict@2-bb", "default@1-aa"]
-    assert [one["decision"]["action"] for one in history] == ["review", "remove", "review"]
-    assert {one["model_id"] for one in history} == {"clip-cross-0123"}
-    assert history[0]["at"] == found.at
+    decisions = history(records, "post", "p1")
+    assert [one["policy_id"] for one in decisions] == ["default@1-aa", "strict@2-bb", "default@1-aa"]
+    assert [one["decision"]["action"] for one in decisions] == ["review", "remove", "review"]
+    assert {one["model_id"] for one in decisions} == {"clip-cross-0123"}
+    assert decisions[0]["at"] == found.at
 
 
 # ----------------------------------------------------------------------------------------------------------- deletion
@@ -182,11 +184,11 @@ def test_a_deleted_post_leaves_its_audit_line_and_nothing_else(records):
     assert (left.features, left.decision, left.policy_id) == ({}, {"action": "remove"}, "strict@2-bb")
     assert (left.model_id, left.assessment, left.at) == (entry().model_id, entry().assessment, entry().at)
     assert left.deleted_at is not None
-    assert len(records.history("post", "p1")) == 2
+    assert len(history(records, "post", "p1")) == 2
     assert records.by_identity("identity 1") is None
-    assert records.content_get(entry().features["image"]["id"]) is None
+    assert records.blob(entry().features["image"]["id"]) is None
     assert not records.delete("post", "p1")
-    assert records.counts() | {"entries": 1, "deleted": 1} == records.counts()
+    assert counts(records) | {"entries": 1, "deleted": 1} == counts(records)
 
 
 def test_a_deleted_post_may_come_again(records):
@@ -204,9 +206,9 @@ def test_content_that_another_entry_has_stays_until_that_goes_too(records):
         records.record(entry(number, post), shared)
     features = records.latest("post", "b").features
     assert records.delete("post", "a")
-    assert [records.content_get(features[kind]["id"]) for kind in shared] == list(shared.values())
+    assert [records.blob(features[kind]["id"]) for kind in shared] == list(shared.values())
     assert records.delete("post", "b")
-    assert [records.content_get(features[kind]["id"]) for kind in shared] == [None, None]
+    assert [records.blob(features[kind]["id"]) for kind in shared] == [None, None]
 
 
 def test_a_deletion_is_of_one_service_and_of_all_versions_of_the_post(records):
@@ -217,25 +219,44 @@ def test_a_deletion_is_of_one_service_and_of_all_versions_of_the_post(records):
     assert on_disk(records, b"three")
 
 
-def test_what_no_entry_uses_is_swept_once_it_is_old(records):
-    records.record(entry(1, words("used")), {"text": b"used"})
-    put = [records.content_put("text", b"left over"), records.content_put("image", b"left over picture")]
-    torn = records.folder / "contents" / put[1][:2] / ".tmp-1"
-    torn.write_bytes(b"half a pic")
-    assert records.sweep() == 0  # someone may be about to record them
-    assert all(records.content_get(one) for one in put)
-    assert records.sweep(older_than_s=0) == 2
-    assert [records.content_get(one) for one in put] == [None, None]
-    assert not torn.exists()
-    assert records.content_get(entry(1, words("used")).features["text"]["id"]) == b"used"
-
-
-def test_content_that_is_wanted_again_is_not_swept(records):
-    put = records.content_put("image", b"a picture")
-    path = records.folder / "contents" / put[:2] / put
-    os.utime(path, (time.time() - 7200,) * 2)
-    records.content_put("image", b"a picture")
+def test_what_no_entry_uses_is_swept(records):
+    records.record(entry(1), by_value(POST)[1])
+    used = entry(1).features
+    left = put(records, b"left over picture")
+    (records.folder / "contents" / left[:2] / ".x.1-1.tmp").write_bytes(b"half a pic")
+    (records.folder / "contents" / left[:2] / ".tmp-1").write_bytes(b"half a pic of an earlier version")
+    (records.folder / "contents" / left[:2] / "notes").write_bytes(b"somebody's")
+    assert records.sweep() == 1
+    assert [path.name for path in (records.folder / "contents" / left[:2]).iterdir()] == ["notes"]
+    assert all(records.blob(used[kind]["id"]) == data for kind, data in by_value(POST)[1].items())
     assert records.sweep() == 0
+
+
+def test_a_blob_that_is_swept_while_it_is_being_recorded_is_put_again(records, monkeypatch):
+    given, blobs = entry(), by_value(POST)[1]
+    write = records._database.write
+
+    def swept_before(work, **options):  # between putting the picture and recording it
+        monkeypatch.undo()
+        with Records(records.folder) as other:
+            assert other.sweep() == 2
+        return write(work, **options)
+
+    monkeypatch.setattr(records._database, "write", swept_before)
+    assert records.record(given, blobs)
+    assert all(records.blob(given.features[kind]["id"]) == data for kind, data in blobs.items())
+
+
+def test_a_draft_that_is_swept_while_it_is_written_is_written_again(records, monkeypatch):
+    fsync = os.fsync
+
+    def swept_before(number):
+        monkeypatch.undo()
+        records.sweep()
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", swept_before)
+    assert records.blob(put(records, b"a picture")) == b"a picture"
 
 
 # ------------------------------------------------------------------------------------------------------------- events
@@ -251,8 +272,8 @@ def test_events_are_kept_once_and_come_in_order_of_time(records):
     assert [one.post_id for one in records.events(until=later)] == ["p1", "p2"]
     (event,) = [one for one in records.events("p1") if one.kind == "label"]
     assert (event.at, event.value, event.by) == (later, {"abuse": True, "nudity": None}, "ann")
-    assert records.counts()["report"] == 1
-    assert set(KINDS) <= set(records.counts())
+    assert counts(records)["report"] == 1
+    assert set(KINDS) <= set(counts(records))
 
 
 @pytest.mark.parametrize(
@@ -269,7 +290,7 @@ def test_events_that_could_not_be_read_later_are_refused(records, kind, value, s
         records.event("p1", kind, NOON, value)
     with pytest.raises(WorkbenchError, match="timezone"):
         records.event("p1", "report", datetime(2026, 1, 1))
-    assert records.counts()["report"] == 0
+    assert counts(records)["report"] == 0
 
 
 def test_half_a_surrogate_pair_in_a_name_has_a_sentence(records):
@@ -290,8 +311,8 @@ def test_names_of_any_kind_are_names(records):
 def test_a_content_is_known_by_what_uses_it(records):
     records.record(entry(), by_value(POST)[1])
     features = entry().features
-    assert records.content_kinds(features["image"]["id"]) == ("image",)
-    assert records.content_kinds(features["text"]["id"]) == ("text",)
-    left = records.content_put("image", b"left over")
-    assert records.content_kinds(left) == ()
-    assert records.content_path(left).read_bytes() == b"left over"
+    assert records.blob_kinds(features["image"]["id"]) == ("image",)
+    assert records.blob_kinds(features["text"]["id"]) == ("text",)
+    left = put(records, b"left over")
+    assert records.blob_kinds(left) == ()
+    assert records.blob_path(left).read_bytes() == b"left over"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
+from workbench.comparison.rows import Comparison
 from workbench.report import cards
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory, comparison, runs):
-    return cards.write(tmp_path_factory.mktemp("study"), comparison, runs)
+    return cards.write(tmp_path_factory.mktemp("study"), Comparison.model_validate(comparison), runs)
 
 
 def test_every_run_has_a_card_and_the_posts_have_one(written):
@@ -54,12 +55,12 @@ def test_the_data_card_counts_the_posts(written, runs):
 def test_a_card_of_a_model_that_is_gone_goes(tmp_path, comparison, runs):
     (tmp_path / "cards").mkdir()
     (tmp_path / "cards" / "old.md").write_text("old")
-    place = cards.write(tmp_path, comparison, runs)
+    place = cards.write(tmp_path, Comparison.model_validate(comparison), runs)
     assert not (place / "old.md").exists()
 
 
 def test_hostile_names_stay_inside_the_folder(small, tmp_path):
     runs = [small.write(tmp_path, "../" + small.HOSTILE, small.good(), modalities=small.BOTH)]
-    place = cards.write(tmp_path, small.settled(runs, pairs=[]), runs)
+    place = cards.write(tmp_path, small.compared(runs, pairs=[]), runs)
     assert len(list(place.iterdir())) == 2
     assert not list(tmp_path.glob("*.md"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import copy
+from types import SimpleNamespace
 
 import pytest
 
+from workbench.comparison.rows import Comparison
+from workbench.comparison.run_files import Metrics, RunRecord
 from workbench.report import checklist
 from workbench.report.checklist import NO, PARTLY, UNKNOWN, YES
-from workbench.report.wording import summary
 
 FREE = {"crossing": 0, "of": 10, "posts": 0}
 RECORD = {
@@ -27,15 +28,22 @@ METRICS = {
 }
 
 
+def run_of(alias: str, record: dict, metrics: dict) -> SimpleNamespace:
+    """A run with no more than its records."""
+    return SimpleNamespace(
+        alias=alias, record=RunRecord.model_validate(record), metrics=Metrics.model_validate(metrics)
+    )
+
+
 def answers(comparison: dict, run: dict | None = None, metrics: dict | None = None) -> dict[str, str]:
-    told = {name: {"run": RECORD | (run or {}), "metrics": METRICS | (metrics or {})} for name in ("a", "b")}
-    return {item.question: item.answer for item in checklist.answered(comparison, told)}
+    runs = [run_of(name, RECORD | (run or {}), METRICS | (metrics or {})) for name in ("a", "b")]
+    return {item.question: item.answer for item in checklist.answered(Comparison.model_validate(comparison), runs)}
 
 
 def test_without_records_nothing_is_answered_yes():
-    bare = {"compare": {"metric": "recall", "label": "macro", "view": "all", "resamples": 100}, "models": []}
-    bare |= {"labels": ["abuse"], "items": {"test": "x"}}
-    items = checklist.answered(bare, {"a": {"run": {}, "metrics": {}}})
+    bare = {"study": "s", "question": "?", "compare": {"metric": "recall", "view": "all"}, "models": []}
+    bare |= {"labels": ["abuse"], "labels_used": {}, "best_unimodal": None, "items": {"test": "x"}}
+    items = checklist.answered(Comparison.model_validate(bare), [run_of("a", {}, {})])
     # that no model is missing is true of an empty study too; it is the only thing that can be
     assert [item.question for item in items if item.answer == YES] == [
         "Are all models of the study shown, failures too?"
@@ -78,19 +86,17 @@ def test_an_answer_follows_its_record(comparison, question, run, metrics, expect
 
 
 def test_answers_follow_the_comparison(comparison, runs):
-    told = {run.alias: summary.facts(run.folder) for run in runs}
-
     def answer(question: str, **changed) -> str:
-        items = checklist.answered(copy.deepcopy(comparison) | changed, told)
+        items = checklist.answered(Comparison.model_validate(comparison | changed), runs)
         return next(item.answer for item in items if question in item.question)
 
     assert answer("which models are compared") == answer("corrected for how many") == YES
     assert answer("which models are compared", differences=[]) == PARTLY
     assert answer("corrected for how many", differences=[]) == UNKNOWN
-    assert answer("failures too", missing=[{"model": "x"}]) == PARTLY
+    assert answer("failures too", missing=[{"model": "x", "state": "failed"}]) == PARTLY
     assert answer("posts from elsewhere") == YES  # the comparison has a further test set
     assert answer("posts from elsewhere", items={"test": "x"}) == NO
-    assert answer("inputs can explain", leak_test=[{"model": "cross", "tripped": True}]) == NO
+    assert answer("inputs can explain", leak_test=[comparison["leak_test"][0] | {"tripped": True}]) == NO
     assert answer("inputs can explain", leak_test=[]) == UNKNOWN
     few = [row | {"few": True} for row in comparison["models"]]
     assert answer("enough harmful", models=few) == NO

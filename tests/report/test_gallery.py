@@ -236,7 +236,8 @@ def run(prob, y, *, known=None, thresholds=None) -> Run:
     thresholds = np.full((seeds, 2), 0.5) if thresholds is None else np.asarray(thresholds, float)
     ids = np.array([chr(97 + i) for i in range(n)])
     no = np.zeros(n)
-    scores = Scores(ids, ids, no + 1, no.astype(bool), y, known, np.log(prob / (1 - prob)), prob, {})
+    posts = {"post_id": ids, "group": ids, "weight": no + 1, "paired": no.astype(bool), "y": y, "known": known}
+    scores = Scores(**posts, logit=np.log(prob / (1 - prob)), prob=prob)
     facts = {"alias": "m", "key": "k", "folder": Path(), "taxonomy": "t", "labels": ("abuse", "nudity")}
     costs = {"modalities": ("text",), "costs": {}}
     prevalence = np.array([0.1, 0.1])

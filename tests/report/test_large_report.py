@@ -41,8 +41,8 @@ def written(folders, tmp_path_factory):
 @pytest.mark.slow
 def test_a_large_report_is_small(written):
     page, found = written
-    assert found["models"][0]["n"] >= 1000
-    assert len({row["model"] for row in found["models"]}) == 10
+    assert found.models[0].n >= 1000
+    assert len({row.model for row in found.models}) == 10
     assert page.stat().st_size < 5_000_000
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from workbench.comparison.rows import Comparison
 from workbench.report import page as report
 
 VOID = {"meta", "img", "source", "br", "link", "input", "hr"}
@@ -60,7 +61,7 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def written(small, tmp_path_factory, comparison, runs, posts) -> Path:
     """The report of the whole comparison, with a hostile question."""
-    hostile = comparison | {"question": small.HOSTILE}
+    hostile = Comparison.model_validate(comparison | {"question": small.HOSTILE})
     return report.write(tmp_path_factory.mktemp("page"), hostile, runs, posts)
 
 
@@ -125,7 +126,7 @@ def test_a_hostile_alias_and_test_name_are_words(small, tmp_path):
             record={"model": small.HOSTILE, "device": small.HOSTILE},
         )
     ]
-    page = Page(report.write(tmp_path, small.settled(runs, pairs=[]), runs, None).read_text(encoding="utf-8"))
+    page = Page(report.write(tmp_path, small.compared(runs, pairs=[]), runs, None).read_text(encoding="utf-8"))
     assert page.all("script") == []
     assert page.words.count(small.HOSTILE) >= 6
     assert "&lt;" not in page.words  # escaped once, not twice
@@ -181,25 +182,25 @@ def test_every_cell_of_the_page_says_something(page):
 def test_long_cells_are_not_cut(small, tmp_path):
     seeds = tuple(range(40))
     runs = [replace(small.write(tmp_path, "cross", small.good(40), modalities=small.BOTH), seeds=seeds)]
-    words = Page(report.write(tmp_path, small.settled(runs, pairs=[]), runs, None).read_text(encoding="utf-8")).words
+    words = Page(report.write(tmp_path, small.compared(runs, pairs=[]), runs, None).read_text(encoding="utf-8")).words
     assert ", ".join(map(str, seeds)) in words  # 158 characters; pandas would cut at 50
 
 
 def test_a_page_can_be_drawn_where_nothing_is_defined(small, tmp_path):
     nothing = {"y": np.ones((small.N, 2), bool), "thresholds": None}
     runs = [small.write(tmp_path, name, np.full((1, small.N, 2), np.nan), **nothing) for name in ("a", "b")]
-    page = Page(report.write(tmp_path, small.settled(runs, pairs=[("a", "b")]), runs, None).read_text())
+    page = Page(report.write(tmp_path, small.compared(runs, pairs=[("a", "b")]), runs, None).read_text())
     assert page.cells.count("–") > 10
 
 
 def test_a_report_replaces_the_one_before(small, tmp_path, comparison, runs):
     (tmp_path / "report.html").write_text("old")
-    page = Page(report.write(tmp_path, comparison, runs, None).read_text(encoding="utf-8"))
+    page = Page(report.write(tmp_path, Comparison.model_validate(comparison), runs, None).read_text(encoding="utf-8"))
     assert len(page.all("section")) == 15
 
 
 def test_a_fragment_is_a_section_with_its_style(comparison, runs):
-    (section,) = [one for one in report.sections(comparison, runs) if one.key == "values"]
+    (section,) = [one for one in report.sections(Comparison.model_validate(comparison), runs) if one.key == "values"]
     page = Page(report.fragment(section))
     assert [part["id"] for part in page.all("section")] == ["values"]
     assert page.all("source") == []  # a notebook has a light page
@@ -207,7 +208,7 @@ def test_a_fragment_is_a_section_with_its_style(comparison, runs):
 
 
 def test_the_contents_lead_to_the_sections(comparison, runs):
-    shown = report.sections(comparison, runs)
+    shown = report.sections(Comparison.model_validate(comparison), runs)
     page = Page(report.contents(shown))
     assert [link["href"] for link in page.all("a")] == [f"#{section.key}" for section in shown]
 

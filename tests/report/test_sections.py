@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +13,16 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison
+from workbench.comparison.run_files import Metrics
 from workbench.report import wording
 
-sections = importlib.import_module("workbench.report.sections")  # the module; its function has the same name
+# the modules; their functions have the same names
+sections, labels = (importlib.import_module(f"workbench.report.sections{name}") for name in ("", ".labels"))
 
 
 def by_key(comparison: dict, runs: list[Run], posts: pa.Table | None = None) -> dict:
-    return {section.key: section for section in sections.sections(comparison, runs, posts)}
+    return {section.key: section for section in sections.sections(Comparison.model_validate(comparison), runs, posts)}
 
 
 def row(comparison: dict, model: str, metric: str = "average_precision", label: str = "macro", view: str = "paired"):
@@ -34,32 +38,29 @@ def test_every_section_is_there_in_its_order(comparison, runs, posts):
     assert "not at hand" in by_key(comparison, runs)["errors"].prose
 
 
+def measured(runs: list[Run], **metrics) -> list[Run]:
+    """Return the runs, the first with these metrics."""
+    return [replace(runs[0], metrics=Metrics.model_validate(metrics)), *runs[1:]]
+
+
 def test_what_crosses_the_split_is_told_with_the_reason(comparison, runs):
     assert "crossings" not in by_key(comparison, runs)  # runs from before it was looked for
     found = {"crossing": 2, "of": 1500, "posts": 4, "not_compared": 3, "examples": []}
-    path = runs[0].folder / "metrics.json"
-    before = path.read_text(encoding="utf-8") if path.exists() else "{}"
     told = {
         "group": {**found, "crossing": 0, "posts": 0, "not_compared": 0},
         "text": {**found, "allowed": "kept as it was published"},
     }
-    path.write_text(json.dumps({**json.loads(before), "crossing": told}), encoding="utf-8")
-    table = by_key(comparison, runs)["crossings"].tables[""]
-    path.write_text(before, encoding="utf-8")
+    table = by_key(comparison, measured(runs, crossing=told))["crossings"].tables[""]
     assert table.loc["texts"].tolist() == ["2 of 1,500", "4", "3", "kept as it was published"]
     assert table.loc["groups"].tolist() == ["0 of 1,500", "0", "0", ""]
 
 
 def test_how_options_were_chosen_is_told_where_there_was_a_budget(comparison, runs):
     assert "search" not in by_key(comparison, runs)
-    path = runs[0].folder / "metrics.json"
-    before = path.read_text(encoding="utf-8") if path.exists() else "{}"
     budget = {"trials": 4, "seconds": 60.0, "metric": "average_precision", "label": "macro", "view": "paired"}
     trials = [{"options": {}, "score": 0.25, "seconds": 1.0}]
     record = {"budget": budget, "space": {}, "size": 1, "seconds": 1.0, "trials": trials, "winner": 0}
-    path.write_text(json.dumps({**json.loads(before), "search": record}), encoding="utf-8")
-    section = by_key(comparison, runs)["search"]
-    path.write_text(before, encoding="utf-8")
+    section = by_key(comparison, measured(runs, search=record))["search"]
     assert section.title == "How were hyperparameters chosen?"
     assert "4 trials and 60 seconds" in section.prose
     assert section.tables[""].loc[runs[0].alias, "space"] == "nothing to search"
@@ -162,8 +163,8 @@ def test_differences_that_nobody_asked_for_are_called_exploratory(small, runs):
 
 def test_a_label_section_counts_and_draws_what_it_says(comparison, runs, monkeypatch):
     drawn = {}
-    monkeypatch.setattr(sections.plots, "pr_curves", lambda curves, **more: drawn.update(curves=curves, **more))
-    monkeypatch.setattr(sections.plots, "confusion_matrices", lambda counts, **more: drawn.update(counts=counts))
+    monkeypatch.setattr(labels.plots, "pr_curves", lambda curves, **more: drawn.update(curves=curves, **more))
+    monkeypatch.setattr(labels.plots, "confusion_matrices", lambda counts, **more: drawn.update(counts=counts))
     section = by_key(comparison, runs)["label-violence"]
     at = (runs[0].sets["test"].paired, 1)
     scores = runs[3].sets["test"]
@@ -189,7 +190,7 @@ def test_curves_stay_apart_where_probabilities_tie(small, tmp_path, monkeypatch)
     # float32 probabilities are exactly 1 from a logit of 17 on
     runs = [small.write(tmp_path, "sure", 20 + small.good())]
     drawn = {}
-    monkeypatch.setattr(sections.plots, "pr_curves", lambda curves, **more: drawn.update(curves))
+    monkeypatch.setattr(labels.plots, "pr_curves", lambda curves, **more: drawn.update(curves))
     by_key(small.settled(runs, pairs=[]), runs)["label-abuse"].figures["precision against recall"]("light")
     precision, recall = drawn["sure"]
     scores = runs[0].sets["test"]
@@ -204,7 +205,7 @@ def test_posts_a_model_cannot_see_are_ranked_by_its_prevalence(small, tmp_path, 
     logit[:, ~small.PAIRED] = np.nan
     runs = [small.write(tmp_path, "pixels", logit, modalities=("image",))]
     drawn = {}
-    monkeypatch.setattr(sections.plots, "pr_curves", lambda curves, **more: drawn.update(curves))
+    monkeypatch.setattr(labels.plots, "pr_curves", lambda curves, **more: drawn.update(curves))
     both = small.settled(runs, view="all", pairs=[])
     by_key(both, runs)["label-abuse"].figures["precision against recall"]("light")
     precision, recall = drawn["pixels"]
@@ -216,7 +217,7 @@ def test_posts_a_model_cannot_see_are_ranked_by_its_prevalence(small, tmp_path, 
 def test_without_a_truth_of_both_halves_no_best_curve_is_drawn(small, tmp_path, monkeypatch):
     runs = [small.write(tmp_path, "cross", small.good(), modalities=small.BOTH, exact=False)]
     drawn = {}
-    monkeypatch.setattr(sections.plots, "pr_curves", lambda curves, **more: drawn.update(more))
+    monkeypatch.setattr(labels.plots, "pr_curves", lambda curves, **more: drawn.update(more))
     by_key(small.settled(runs, pairs=[]), runs)["label-abuse"].figures["precision against recall"]("light")
     assert drawn["ceiling"] is None
 
@@ -370,7 +371,7 @@ def test_missing_models_are_named_with_their_state(comparison, runs):
 def test_no_cell_shows_a_null_as_anything_but_a_dash(small, tmp_path):
     bare = small.four(tmp_path, record={}, thresholds=None)
     dashes = 0
-    for section in sections.sections(small.settled(bare), bare):
+    for section in sections.sections(small.compared(bare), bare):
         for table in section.tables.values():
             cells = table.to_numpy().ravel().tolist()
             assert all(isinstance(cell, str) and cell for cell in cells), section.key

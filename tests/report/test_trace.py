@@ -7,10 +7,11 @@ import shutil
 
 import pytest
 
-from workbench.comparison import addresses, predictions
+from workbench.comparison.predictions import load_run, sources
+from workbench.comparison.rows import Comparison, MadeFrom
 from workbench.errors import WorkbenchError
+from workbench.fingerprint.inputs import of_inputs
 from workbench.report import trace
-from workbench.studies import keys
 from workbench.studies.config import StudyConfig
 
 RECALL = "test/paired/abuse/cross/recall"
@@ -26,21 +27,26 @@ def study(small, tmp_path) -> StudyConfig:
     folder = tmp_path / "tiny"
     folder.mkdir()
     inputs = {"notebook": "n1", "parameter seeds": [0], "weights data/weights/tiny-clip/tokenizer.json": "not it"}
-    key = keys.run_key(inputs)
+    key = of_inputs(inputs)
     record = {"inputs": inputs, "key": key, "commit": "c0ffee", "dirty": True, "versions": {"torch": "2.10"}}
     run = small.write(folder, "cross", small.good(2), modalities=small.BOTH, record=record)
     run.folder.rename(folder / key)
     other = small.write(folder, "words", small.noise())
-    runs = [predictions.load_run(folder / key), other]
-    comparison = small.settled(runs, pairs=[("cross", "words")])
-    made = {"runs": {"cross": key, "words": other.folder.name}}
-    comparison |= {"sources": predictions.sources(runs), "made_from": made}
-    (folder / "comparison.json").write_text(json.dumps(addresses.identified(comparison)))
+    runs = [load_run(folder / key), other]
+    keyed = {"cross": key, "words": other.folder.name}
+    made = MadeFrom(runs=keyed, ended={}, missing={}, stale={}, settings="", code="")
+    told = {"sources": sources(runs), "made_from": made}
+    comparison = small.compared(runs, pairs=[("cross", "words")]).model_copy(update=told)
+    (folder / "comparison.json").write_text(json.dumps(comparison.plain()))
     return StudyConfig.load(path)
 
 
 def by_what(study: StudyConfig, address: str = RECALL) -> dict[str, trace.Link]:
-    return {link.what: link for link in trace.chain(study.folder, study.corpus, address)}
+    return {link.what: link for link in chain(study, address)}
+
+
+def chain(study: StudyConfig, address: str = RECALL) -> list[trace.Link]:
+    return trace.chain(study.folder, study.corpus, address)
 
 
 def test_the_chain_goes_from_the_number_to_the_run(study):
@@ -53,23 +59,23 @@ def test_the_chain_goes_from_the_number_to_the_run(study):
     assert found["data"].check.startswith("unchecked")
     assert "NO_SUCH_VARIABLE" in found["data"].check
     assert found["weights"].check == "differs"  # that file's sha256 is no "not it"
-    text = trace.shown(trace.chain(study.folder, study.corpus, RECALL))
+    text = trace.shown(chain(study))
     assert text.splitlines()[0].startswith(f"{RECALL}: value ")
     assert "\n    commit: c0ffee" in text
 
 
 def test_a_difference_leads_to_both_runs_and_its_p_is_computed_again(study):
     address = "test/paired/macro/cross:words/average_precision"
-    links = trace.chain(study.folder, study.corpus, address)
+    links = chain(study, address)
     assert [link.found.split()[0] for link in links if link.what == "run"] == ["cross", "words"]
     assert links[0].check.startswith("agrees")
     assert "p_holm" in links[0].found
 
 
 def test_a_slice_is_computed_again_too(study):
-    comparison = json.loads((study.folder / "comparison.json").read_text())
-    address = next(one for one, table, _ in addresses.rows(comparison) if table == "slices" and "/cross/" in one)
-    links = trace.chain(study.folder, study.corpus, address)
+    numbers = trace.located(Comparison.load(study.folder))
+    address = next(one.address for one in numbers if one.table == "slices" and "/cross/" in one.address)
+    links = chain(study, address)
     assert links[0].check == "agrees: computed again from the predictions"
     assert [link.found.split()[0] for link in links if link.what == "run"] == ["cross"]
 
@@ -109,11 +115,24 @@ def test_predictions_that_were_changed_or_lost_are_told(study):
 
 def test_an_address_that_is_not_there_names_those_that_are(study):
     with pytest.raises(WorkbenchError, match=r"such as: .*test/paired/abuse/cross/recall"):
-        trace.chain(study.folder, study.corpus, "test/paired/abuse/cross/recal")
+        chain(study, "test/paired/abuse/cross/recal")
     with pytest.raises(WorkbenchError, match="such as: test/paired/abuse/cross/precision, "):
-        trace.chain(study.folder, study.corpus, "test/paired/abuse/cross")  # all numbers below it
+        chain(study, "test/paired/abuse/cross")  # all numbers below it
     assert trace.studies_with(RECALL, study.folder.parent) == ["tiny"]
     assert trace.studies_with("no/such", study.folder.parent) == []
     (study.folder / "comparison.json").unlink()
     with pytest.raises(WorkbenchError, match="workbench run tiny"):
-        trace.chain(study.folder, study.corpus, RECALL)
+        chain(study)
+
+
+def test_every_number_has_an_address_of_its_own(small, runs):
+    comparison = small.compared(runs)
+    found = [number.address for number in trace.located(comparison)]
+    assert len(set(found)) == len(found)
+    tables = ("models", "differences", "late_fusion_limit", "leak_test")
+    whole = [number.address for number in trace.located(comparison) if number.table in tables]
+    assert whole == [row.id for table in tables for row in getattr(comparison, table)]
+    assert "test/paired/abuse/cross/recall" in found
+    assert "test/paired/macro/cross:best-unimodal/average_precision" in found
+    assert "test/paired/macro/cross:ceiling/average_precision" in found
+    assert "test/paired/macro/:late-fusion-limit/average_precision" in found

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from workbench.report import wording
+
+Row = SimpleNamespace
 
 
 def test_numbers_as_people_read_them():
@@ -25,26 +29,30 @@ def test_numbers_as_people_read_them():
 
 
 @pytest.mark.parametrize(
-    ("found", "signed", "expected"),
+    ("found", "sign", "expected"),
     [
-        ({"value": 0.5, "lo": 0.4, "hi": 0.6, "few": False}, False, "0.500 [0.400, 0.600]"),
-        ({"value": 0.5, "lo": 0.4, "hi": 0.6, "few": True}, False, "0.500 [0.400, 0.600] few"),
-        ({"value": 0.1, "lo": -0.05, "hi": 0.25}, True, "+0.100 [-0.050, +0.250]"),
-        ({"value": -0.1, "lo": -0.2, "hi": -0.05}, True, "-0.100 [-0.200, -0.050]"),
-        ({"value": 0.5, "lo": None, "hi": None, "few": True}, False, "0.500 few"),
-        ({"value": None, "lo": None, "hi": None, "few": True}, True, "–"),
+        ({"value": 0.5, "lo": 0.4, "hi": 0.6, "few": False}, "", "0.500 [0.400, 0.600]"),
+        ({"value": 0.5, "lo": 0.4, "hi": 0.6, "few": True}, "", "0.500 [0.400, 0.600] few"),
+        ({"value": 0.1, "lo": -0.05, "hi": 0.25}, "+", "+0.100 [-0.050, +0.250]"),
+        ({"value": -0.1, "lo": -0.2, "hi": -0.05}, "+", "-0.100 [-0.200, -0.050]"),
+        ({"value": 0.5, "lo": None, "hi": None, "few": True}, "", "0.500 few"),
+        ({"value": None, "lo": None, "hi": None, "few": True}, "+", "–"),
     ],
 )
-def test_an_interval_stands_beside_its_value(found, signed, expected):
-    assert wording.interval(found, signed=signed) == expected
+def test_an_interval_stands_beside_its_value(found, sign, expected):
+    assert wording.span(**found, sign=sign) == expected
 
 
-def asked(*, metric: str = "average_precision", models=(), differences=(), **more) -> dict:
+def asked(
+    *, metric: str = "average_precision", models=(), differences=(), alpha: float = 0.05, **more
+) -> SimpleNamespace:
     """Return a comparison with just what the sentences look at."""
     place = {"test": "test", "view": "paired", "label": "macro", "metric": metric}
     rows = [{"lo": None, "hi": None, "ceiling": None, "few": False} | place | model for model in models]
-    settings = {"metric": metric, "label": "macro", "view": "paired", "alpha": 0.05}
-    return {"compare": settings, "models": rows, "differences": [place | one for one in differences], **more}
+    settings = Row(metric=metric, label="macro", view="paired", alpha=alpha)
+    tables = {"leak_test": [], "missing": [], "stale": []} | more | {"models": rows}
+    tables |= {"differences": [place | {"few": False} | one for one in differences]}
+    return Row(compare=settings, **{name: [Row(**row) for row in found] for name, found in tables.items()})
 
 
 def primary(a: str, b: str, delta: float | None, p: float | None, **more) -> dict:
@@ -52,7 +60,7 @@ def primary(a: str, b: str, delta: float | None, p: float | None, **more) -> dic
     return {"a": a, "b": b, "delta": delta, "p_holm": p} | margin | more
 
 
-def said(comparison: dict) -> list[str]:
+def said(comparison: SimpleNamespace) -> list[str]:
     return list(wording.answer(comparison))
 
 
@@ -71,6 +79,13 @@ def test_of_a_rate_that_should_be_low_the_lowest_is_best():
     assert only.endswith("(mean over labels, of which less is better).")
 
 
+def test_of_a_loss_the_best_possible_is_told_as_a_number():
+    models = [{"model": "a", "value": 0.12, "lo": 0.1, "hi": 0.15, "ceiling": 0.0912}]
+    first, second = said(asked(metric="brier", models=models))
+    assert "a is best: Brier score 0.1200 [0.1000, 0.1500] (mean over labels, of which less is better)." in first
+    assert second == "The best that its inputs allow is 0.0912."  # a share of it would grow as the model gets better
+
+
 @pytest.mark.parametrize(
     ("metric", "delta", "p", "words"),
     [
@@ -78,6 +93,7 @@ def test_of_a_rate_that_should_be_low_the_lowest_is_best():
         ("average_precision", -0.1, 0.0001, "a is worse than b by -0.100, p < 0.001 after correction."),
         ("false_positive_rate", -0.1, 0.01, "a beats b by -0.100, p = 0.010 after correction."),
         ("false_positive_rate", 0.1, 0.01, "a is worse than b by +0.100, p = 0.010 after correction."),
+        ("brier", -0.1, 0.01, "a beats b by -0.1000, p = 0.010 after correction."),
         ("precision_site", 0.1, 0.01, "a beats b by +0.100, p = 0.010 after correction."),
         # the level itself is not below the level
         (
@@ -107,8 +123,7 @@ def test_a_verdict_without_a_margin_does_not_make_one_up():
 
 
 def test_the_level_is_the_studys_own():
-    one = asked(models=[{"model": "a", "value": 0.5}], differences=[primary("a", "b", 0.1, 0.02)])
-    one["compare"]["alpha"] = 0.01
+    one = asked(models=[{"model": "a", "value": 0.5}], differences=[primary("a", "b", 0.1, 0.02)], alpha=0.01)
     assert said(one)[1].endswith("no difference is shown (p = 0.020); with 99 % confidence it is at most 0.080.")
 
 
@@ -144,7 +159,7 @@ def test_doubts_are_said():
 def test_runs_that_are_out_of_date_are_named():
     stale = [{"model": "a", "reasons": ["module changed"]}, {"model": "b", "reasons": []}]
     (_, sentence) = said(asked(models=[{"model": "a", "value": 0.5}], stale=stale))
-    assert sentence == "Out of date, since code, options or data have changed: a, b; run the study again."
+    assert sentence.startswith("Out of date, since code, options, data or libraries have changed: a, b; run the study")
     assert len(said(asked(models=[{"model": "a", "value": 0.5}], stale=[]))) == 1
 
 

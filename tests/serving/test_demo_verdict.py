@@ -9,7 +9,7 @@ import pytest
 from workbench.decisions.policy import Assessment, LabelRule, Policy
 from workbench.schema import Label, Taxonomy
 from workbench.serving.demo import verdict
-from workbench.serving.demo.verdict import Verdict, numbers, sentence, within
+from workbench.serving.demo.verdict import ShownDecision, numbers, sentence, within
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TAXONOMY = Taxonomy(
@@ -24,12 +24,12 @@ RULES = {
 }
 
 
-def judged(scores, policy=None, given=("text",), looks=("text", "image"), **known) -> Verdict:
+def judged(scores, policy=None, given=("text",), looks=("text", "image"), **known) -> ShownDecision:
     """Return what is shown for these scores, decided by the real policy."""
     policy = policy or Policy(name="house", date=NOW.date(), labels=RULES)
     assessment = Assessment(post_id="p", scores=scores, **known)
     decision = policy.judge(assessment, TAXONOMY, "model-1", now=NOW)
-    return Verdict(
+    return ShownDecision(
         decision=decision,
         taxonomy=TAXONOMY,
         rules=policy.labels,
@@ -152,7 +152,7 @@ def test_a_label_without_a_score_is_for_review():
 
 def test_a_label_without_a_rule_is_for_review():
     shown = judged({"abuse": 0.1, "misinformation": 0.2})
-    lone = Verdict(**{**shown.__dict__, "rules": {"abuse": RULES["abuse"]}})
+    lone = ShownDecision(**{**shown.__dict__, "rules": {"abuse": RULES["abuse"]}})
     assert "the policy has no rule for this label" in verdict.scores(lone)
     assert verdict.scores(lone).count(">Review</span>") == 1
 

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
+from oracles import counts, history
 from stand_in import LABELS, SERVICES, StandIn, configured, policy_of, until
 
 from workbench.errors import WorkbenchError
@@ -53,7 +54,7 @@ def test_a_hundred_at_once_share_one_run(engine, stand_in):
         answers = [one.result(30) for one in asked]
     assert stand_in.calls == [1]
     assert len({one.decision.model_dump_json() for one in answers}) == 1
-    assert engine.records.counts()["entries"] == 1
+    assert counts(engine.records)["entries"] == 1
 
 
 def test_different_posts_at_once_are_scored_together(make_engine, stand_in):
@@ -93,8 +94,8 @@ def test_a_changed_policy_is_applied_to_stored_scores(make_engine, stand_in, tmp
     assert (after.decision.action, after.stored, stand_in.calls) == ("review", True, [1])
     assert after.policy_id != before.policy_id
     assert engine.lookup("text", "p1").decision == after.decision
-    history = engine.records.history("text", "p1")
-    assert [one["policy_id"] for one in history] == [before.policy_id, after.policy_id]
+    decisions = history(engine.records, "text", "p1")
+    assert [one["policy_id"] for one in decisions] == [before.policy_id, after.policy_id]
 
 
 def test_the_bundles_own_policy_may_be_edited_too(make_engine, tmp_path, monkeypatch):
@@ -162,7 +163,7 @@ def test_a_service_answers_for_its_own_labels(make_engine, stand_in):
 def test_a_probe_has_the_same_scores_and_leaves_nothing(engine, records, tmp_path):
     probed = engine.probe("text", post(image=Media(bytes=b"x")))
     assert engine.lookup("text", "p1") is None
-    assert records.counts()["entries"] == 0
+    assert counts(records)["entries"] == 0
     assert not list((tmp_path / "records" / "contents").glob("*/*"))
     answer = engine.moderate("text", post(image=Media(bytes=b"x")))
     assert answer.assessment == probed.assessment
@@ -178,7 +179,7 @@ def test_deleting_takes_the_content_and_leaves_the_audit_line(engine, records, s
     assert engine.content(answer.contents["image"]) is None
     assert engine.about(answer.contents["text"]) is None
     assert not engine.delete("post", "p1")
-    assert records.history("post", "p1")[0]["decision"]["action"] == "remove"
+    assert history(records, "post", "p1")[0]["decision"]["action"] == "remove"
     assert not engine.moderate("post", post()).stored  # it was forgotten
 
 
@@ -314,6 +315,6 @@ def test_two_processes_on_one_folder_give_one_answer(tmp_path, records):
         found = waiting.result(30)
         assert found.stored
         assert found.policy_id == engines[0].policy("text").id  # its own policy, applied to the recorded scores
-        assert records.counts()["entries"] == 1
+        assert counts(records)["entries"] == 1
         for engine in engines:
             engine.close(1)

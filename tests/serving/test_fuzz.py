@@ -18,17 +18,19 @@ def fuzzed(url, folder, *options):
     """Return what schemathesis says of the API at a URL: its exit status and its report."""
     fixed = ["--checks", "all", "--seed", "1", "--no-color", "--continue-on-failure", "--warnings", "off"]
     command = [str(CLI), "run", f"{url}/v1/openapi.json", *fixed, *options]
-    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=500, check=False)
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=2500, check=False)
     return run.returncode, run.stdout + run.stderr
 
 
 @pytest.mark.slow
-def test_no_request_is_answered_otherwise_than_documented(make_engine, serve, tmp_path):
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("examples", [3, pytest.param(60, marks=pytest.mark.campaign)])
+def test_no_request_is_answered_otherwise_than_documented(make_engine, serve, tmp_path, examples):
     server = serve(make_engine(dict.fromkeys(SERVICES, ROOMY)))
-    status, report = fuzzed(server.url, tmp_path, "--max-examples", "6")
+    status, report = fuzzed(server.url, tmp_path, "--max-examples", str(examples))
     assert status == 0, report[-6000:]
     generated, passed = map(int, re.search(r"(\d+) generated, (\d+) passed", report).groups())
-    assert generated == passed > 300
+    assert generated == passed > 200
     assert report.count("✅") >= 4  # examples, coverage, fuzzing, sequences
 
 

@@ -7,6 +7,8 @@ corpora and comparison are stood in for, so that these tests are about running a
 from __future__ import annotations
 
 import os
+import platform
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -14,8 +16,9 @@ import pytest
 from toy_study import OTHER, finish, toy, why
 
 from workbench.artifacts import read_json
+from workbench.comparison.rows import Comparison
 from workbench.errors import WorkbenchError
-from workbench.studies import compare, execute, plan, worker
+from workbench.studies import compare, execute, plan, run, worker
 from workbench.studies.config import StudyConfig
 
 # ------------------------------------------------------------------------------------------------- what runs, and why
@@ -23,11 +26,11 @@ from workbench.studies.config import StudyConfig
 
 def test_a_study_runs_and_leaves_a_record_of_each_run(place, capsys):
     place.write(toy("a"), OTHER)
-    assert execute.run_study(place.study, dry_run=True) == 0
+    assert run.run_study(place.study, dry_run=True) == 0
     assert "a: would run (never ran)" in capsys.readouterr().out
     assert not place.results.exists()  # a dry run writes nothing
 
-    assert execute.run_study(place.study, jobs=2) == 0
+    assert run.run_study(place.study, jobs=2) == 0
     records = place.records()
     assert {name: record["state"] for name, record in records.items()} == {"a": "done", "other": "done"}
     first = records["a"]
@@ -35,7 +38,7 @@ def test_a_study_runs_and_leaves_a_record_of_each_run(place, capsys):
     assert (first["device"], first["peak_mb"], first["cuda_peak_mb"], first["ms_per_post"]) == ("cpu", 10.0, None, 1.5)
     assert (first["parameters"], first["fit_seconds"]) == (7, None)  # what metrics.json does not tell is null
     assert first["key"] in os.listdir(place.results)
-    assert first["versions"]["torch"]
+    assert first["versions"] == {"python": platform.python_version()}  # a toy imports no library
     assert first["inputs"]["data corpus"] == first["corpus_digest"]
     folder = place.results / first["key"]
     assert sorted(os.listdir(folder)) == [
@@ -45,7 +48,7 @@ def test_a_study_runs_and_leaves_a_record_of_each_run(place, capsys):
         "predictions.parquet",
         "run.json",
     ]
-    assert read_json(place.results / "comparison.json")["made_from"]["runs"]["a"] == first["key"]
+    assert Comparison.load(place.results).made_from.runs["a"] == first["key"]
 
 
 def test_only_what_a_change_concerns_runs_again_and_the_reason_is_named(place, capsys):
@@ -53,14 +56,14 @@ def test_only_what_a_change_concerns_runs_again_and_the_reason_is_named(place, c
     finish(place)
     records = place.records()
     folder = place.results / records["a"]["key"]
-    assert execute.run_study(place.study) == 0
+    assert run.run_study(place.study) == 0
 
     # Nothing to do: no run, and the comparison is not computed again.
     for path in place.folder.glob("*"):
         os.utime(path, (1, 1))
     (place.folder / "toylib.py").write_text('"""What it is."""\n# a comment\nvalue = 1\n')
     assert why(place) == {}
-    assert execute.run_study(place.study) == 0
+    assert run.run_study(place.study) == 0
     assert place.records() == records
     assert place.log.read_text() == "compare a other\n"
 
@@ -79,19 +82,19 @@ def test_only_what_a_change_concerns_runs_again_and_the_reason_is_named(place, c
     # The changed one runs, the other is left alone, the old results stay where they are.
     place.write(toy("a", hidden=128), OTHER)
     capsys.readouterr()
-    assert execute.run_study(place.study) == 0
+    assert run.run_study(place.study) == 0
     assert "a: started (parameter options.hidden: unset -> 128)" in capsys.readouterr().out
     assert place.records()["other"] == records["other"]
     assert read_json(folder / "run.json") == records["a"]
-    assert [run.alias for run in plan.current(place.study)] == ["a", "other"]
+    assert [made.alias for made in plan.current(place.study)] == ["a", "other"]
 
 
 def test_a_renamed_model_is_not_run_again_and_compared_under_its_new_name(place):
     place.write(OTHER)
     finish(place)
-    assert execute.run_study(place.study) == 0
+    assert run.run_study(place.study) == 0
     place.write({"name": "other", "as": "new-name"})
-    assert execute.run_study(place.study) == 0
+    assert run.run_study(place.study) == 0
     assert place.log.read_text() == "compare other\ncompare new-name\n"
     assert len(list(place.results.glob("*/run.json"))) == 1
 
@@ -99,12 +102,12 @@ def test_a_renamed_model_is_not_run_again_and_compared_under_its_new_name(place)
 def test_what_is_wrong_is_said_before_anything_starts(place):
     place.write(toy("a", hiden=1))
     with pytest.raises(WorkbenchError, match="model 'a': unknown key 'hiden'"):
-        execute.run_study(place.study)
+        run.run_study(place.study)
     place.write(toy("a"), notebook=str(place.folder / "absent.ipynb"))
     with pytest.raises(WorkbenchError, match="cannot read notebook"):
-        execute.run_study(place.study)
+        run.run_study(place.study)
     with pytest.raises(WorkbenchError, match="unknown device 'gpu'"):
-        execute.run_study(place.write(toy("a")), device="gpu")
+        run.run_study(place.write(toy("a")), device="gpu")
     assert not list(place.results.glob("*/"))
 
 
@@ -119,8 +122,8 @@ def test_failures_are_recorded_the_rest_is_compared_and_only_they_are_done_again
         toy("slow", do="sleep", until=until),
         toy("mute", do="nothing"),
     ]
-    place.write(*bad, OTHER, timeout_minutes=0.03, compare={"pairs": [["other", "dead"], ["other", "best-unimodal"]]})
-    assert execute.run_study(place.study, jobs=2) == 1
+    place.write(*bad, OTHER, timeout_minutes=0.1, compare={"pairs": [["other", "dead"], ["other", "best-unimodal"]]})
+    assert run.run_study(place.study, jobs=2) == 1
     records = place.records()
     assert {name: (record["state"], record["cell"]) for name, record in records.items()} == {
         "dead": ("kernel-died", 2),
@@ -137,16 +140,16 @@ def test_failures_are_recorded_the_rest_is_compared_and_only_they_are_done_again
     assert "SIGKILL" in line
     assert Path(line.rpartition("see ")[2]).is_file()  # the executed notebook
     assert "missing: dead (kernel-died)" in said.out
-    comparison = read_json(place.results / "comparison.json")
-    assert comparison["models"] == ["other"]
-    assert comparison["pairs"] == [["other", "best-unimodal"]]  # the other pair waits for its model
-    assert {row["model"] for row in comparison["missing"]} == {"dead", "wrong", "slow", "mute"}
+    comparison = Comparison.load(place.results)
+    assert [row.model for row in comparison.models] == ["other"]
+    assert comparison.compare.pairs == (("other", "best-unimodal"),)  # the other pair waits for its model
+    assert {row.model for row in comparison.missing} == {"dead", "wrong", "slow", "mute"}
 
     # Only the failed ones run again; one of them now ends well.
     Path(until).write_text("")
     assert why(place)["slow"] == ("last run ended as timeout at cell 2",)
     place.write(bad[2], OTHER, timeout_minutes=1)
-    assert execute.run_study(place.study) == 0
+    assert run.run_study(place.study) == 0
     again = place.records()
     assert (again["slow"]["state"], again["slow"]["key"]) == ("done", records["slow"]["key"])
     assert again["other"] == records["other"]
@@ -160,7 +163,7 @@ def test_torn_records_and_lost_results_are_not_trusted(place):
     (other / "predictions.parquet").unlink()
     (a / "left-over").write_text("from before")
     assert why(place) == {"a": ("last run was cut off before it ended",), "other": ("predictions.parquet is missing",)}
-    assert execute.run_study(place.study, jobs=2) == 0
+    assert run.run_study(place.study, jobs=2) == 0
     assert not (a / "left-over").exists()  # an unfinished folder is emptied first
     assert sorted(place.records()) == ["a", "other"]
 
@@ -169,21 +172,21 @@ def test_torn_records_and_lost_results_are_not_trusted(place):
 def test_done_again_keeps_the_old_results_until_the_new_ones_are_there(place):
     flag = place.folder / "go"
     flag.write_text("")
-    place.write(toy("a", do="sleep", until=str(flag)), timeout_minutes=0.03)
-    assert execute.run_study(place.study) == 0
+    place.write(toy("a", do="sleep", until=str(flag)), timeout_minutes=0.1)
+    assert run.run_study(place.study) == 0
     first = place.records()["a"]
     flag.unlink()
-    assert execute.run_study(place.study, redo=True) == 1  # now it times out
+    assert run.run_study(place.study, redo=True) == 1  # now it times out
     assert read_json(place.results / first["key"] / "run.json") == first
     assert read_json(place.results / f"{first['key']}.failed" / "run.json")["state"] == "timeout"
     flag.write_text("")
-    assert execute.run_study(place.study, redo=True) == 0
+    assert run.run_study(place.study, redo=True) == 0
     assert place.records()["a"]["ended"] > first["ended"]
     # A runner killed in between leaves the old results aside; the next one brings them back.
     folder = place.results / first["key"]
     os.replace(folder, folder.with_name(f"{folder.name}.previous"))
     folder.mkdir()
-    assert execute.run_study(place.study) == 0
+    assert run.run_study(place.study) == 0
     assert read_json(folder / "run.json")["state"] == "done"
 
 
@@ -191,7 +194,7 @@ def test_results_that_cannot_be_written_are_one_sentence(place, monkeypatch):
     place.write(toy("a"))
     place.results.write_text("a file is in the way")
     with pytest.raises(WorkbenchError, match=r"cannot write results to .*toy: File exists"):
-        execute.run_study(place.study)
+        run.run_study(place.study)
     place.results.unlink()
     mkdir = Path.mkdir
 
@@ -202,7 +205,7 @@ def test_results_that_cannot_be_written_are_one_sentence(place, monkeypatch):
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(WorkbenchError, match=r"cannot write results to .*: Permission denied"):
-        execute.run_study(place.study)
+        run.run_study(place.study)
 
 
 @pytest.mark.slow
@@ -212,15 +215,15 @@ def test_a_record_that_cannot_be_written_leaves_the_run_unfinished(place, monkey
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    class Silent(worker.Worker):
+    class Silent(worker.RunProcess):
         def end(self, error=None):
             self.process.wait()
             (self.folder / "run.json").unlink()  # as if the worker had not had the room
             return super().end(error)
 
     monkeypatch.setattr(worker, "write_record", full)
-    monkeypatch.setattr(execute, "Worker", Silent)
-    assert execute.run_study(place.study) == 1
+    monkeypatch.setattr(execute, "RunProcess", Silent)
+    assert run.run_study(place.study) == 1
     assert why(place) == {"a": ("last run was cut off before it ended",)}
 
 
@@ -233,10 +236,10 @@ def test_comparing_works_from_what_is_stored_even_without_the_data(place, capsys
         compare.recompare(place.study)
     finish(place)
     (place.results / "comparison.json").write_text("{torn")
-    assert compare.recompare(place.study)["models"] == ["a"]
+    assert [row.model for row in compare.recompare(place.study).models] == ["a"]
     place.write(toy("a"), corpus={"source": "files", "path": "${NOT_SET_ANYWHERE}/posts.csv"})
     capsys.readouterr()
-    assert compare.recompare(place.study)["models"] == ["a"]
+    assert [row.model for row in compare.recompare(place.study).models] == ["a"]
     assert "the environment variable NOT_SET_ANYWHERE is not set" in capsys.readouterr().out
 
 
@@ -254,10 +257,10 @@ def test_moved_data_is_the_same_data(place, monkeypatch):
 def test_results_from_another_device_count_where_this_one_has_none(place):
     place.write(OTHER)
     moved = finish(place, "cuda")[0]
-    assert [run.key for run in plan.current(place.study)] == [moved.key]
+    assert [made.key for made in plan.current(place.study)] == [moved.key]
     assert why(place) == {"other": ("device: cuda -> cpu",)}
     (here,) = finish(place)
-    assert [run.key for run in plan.current(place.study)] == [here.key]  # at a tie this machine's
+    assert [made.key for made in plan.current(place.study)] == [here.key]  # at a tie this machine's
 
 
 @pytest.mark.slow
@@ -271,23 +274,78 @@ def test_workers_share_the_cores(place, monkeypatch):
     )
     nbformat.write(notebook, place.folder / "n.ipynb")
     place.write(OTHER)
-    assert execute.run_study(place.study, jobs=3) == 0
+    assert run.run_study(place.study, jobs=3) == 0
     assert (place.results / place.records()["other"]["key"] / "threads").read_text() == "2"  # 8 cores // 3 runs
 
 
 def test_code_edited_while_a_run_waited_is_keyed_as_it_is_then(place):
     study = StudyConfig.load(place.write(toy("a")))
-    run = plan.plan(study)[0]
-    assert execute._fresh(study, run) is run
+    waiting = plan.plan(study)[0]
+    assert execute._fresh(study, waiting) is waiting
     (place.folder / "toylib.py").write_text("value = 3\n")
-    assert execute._fresh(study, run).key == plan.plan(study)[0].key != run.key
+    assert execute._fresh(study, waiting).key == plan.plan(study)[0].key != waiting.key
     (place.folder / "toylib.py").write_text("value = (\n")
-    assert execute._fresh(study, run) is run  # the kernel will say what is wrong with it
+    assert execute._fresh(study, waiting) is waiting  # the kernel will say what is wrong with it
+
+
+def stale(comparison: Comparison) -> dict[str, tuple[str, ...]]:
+    return {row.model: row.reasons for row in comparison.stale}
 
 
 def test_comparing_shows_what_is_out_of_date_and_says_why(place, capsys):
     place.write(toy("a", size=1))
     finish(place)
     place.write(toy("a", size=2))
-    assert compare.recompare(place.study)["stale"] == [{"model": "a", "reasons": ["parameter options.size: 1 -> 2"]}]
+    assert stale(compare.recompare(place.study)) == {"a": ("parameter options.size: 1 -> 2",)}
     assert "out of date: a (parameter options.size: 1 -> 2)" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------ the code of a run, in git
+
+
+@pytest.fixture
+def repository(place, monkeypatch):
+    """Put the toy's library, committed, where the workbench looks for its own repository."""
+
+    def git(*arguments: str) -> bytes:
+        who = ("-c", "user.name=x", "-c", "user.email=x@x")
+        return subprocess.run(["git", *who, *arguments], cwd=place.folder, capture_output=True, check=True).stdout
+
+    git("init", "-q")
+    (place.folder / ".gitignore").write_text("toy/\nlog.txt\n")
+    git("add", ".gitignore", "toylib.py", "n.ipynb")
+    git("commit", "-q", "-m", "first")
+    monkeypatch.setattr(execute, "ROOT", place.folder)
+    return git
+
+
+def test_the_commit_and_its_patch_give_the_code_of_a_run(place, repository, tmp_path_factory):
+    place.write(toy("a"), OTHER)  # this YAML, `otherlib.py` and the data are in no commit
+    (place.folder / "toylib.py").write_text("from otherlib import value\nlimit = 'zwölf'\n")
+    assert run.run_study(place.study) == 0
+    first, other = (place.records()[name] for name in ("a", "other"))
+    assert (first["commit"], first["dirty"]) == (repository("rev-parse", "HEAD").decode().strip(), True)
+    for name, record in (("a", first), ("other", other)):
+        clone = tmp_path_factory.mktemp(name)
+        repository("clone", "-q", str(place.folder), str(clone / "c"))
+        patch = str(place.results / record["key"] / "code.patch")
+        subprocess.run(["git", "checkout", "-q", record["commit"]], cwd=clone / "c", check=True)
+        subprocess.run(["git", "apply", patch], cwd=clone / "c", check=True)
+        for file in ("toylib.py", "otherlib.py"):  # a module that the run reaches, in no commit yet
+            assert (clone / "c" / file).read_text() == (place.folder / file).read_text()
+        assert not (clone / "c" / "toy.yaml").exists()
+
+
+def test_without_an_edit_there_is_no_patch_and_an_untracked_study_is_no_edit(place, repository):
+    place.write(toy("a"))
+    (waiting,) = plan.plan(StudyConfig.load(place.study))
+    commit, patch = execute.code_state(waiting)
+    assert (commit, patch) == (repository("rev-parse", "HEAD").decode().strip(), b"")
+    (place.folder / "toylib.py").write_text("value = 2\n")
+    assert b"+value = 2" in execute.code_state(waiting)[1]
+
+
+def test_outside_git_nothing_is_known_of_commits(place, monkeypatch):
+    monkeypatch.setattr(execute, "ROOT", place.folder)
+    (waiting,) = plan.plan(StudyConfig.load(place.write(OTHER)))
+    assert execute.code_state(waiting) == (None, b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ import nbformat
 import pytest
 
 from workbench.errors import WorkbenchError
-from workbench.schema import Taxonomy
+from workbench.fingerprint.inputs import of_inputs
+from workbench.schema import ROOT, Taxonomy
 from workbench.studies import keys
 
 
@@ -20,10 +22,10 @@ def package(tmp_path, monkeypatch):
     folder = tmp_path / "src" / "toypack"
     (folder / "deep").mkdir(parents=True)
     files = {
-        "__init__.py": '"""Doc."""\n',
+        "__init__.py": '"""Doc."""\nname = 1\n',
         "top.py": "from toypack import middle\n",
         "middle.py": "def f():\n    from .deep.leaf import value\n    return value\n",
-        "deep/__init__.py": "",
+        "deep/__init__.py": '"""No code, so it counts for nothing."""\n',
         "deep/leaf.py": "from importlib import import_module\nfrom .. import sibling\nvalue = 1\n"
         "late = import_module('toypack.late')\n",
         "sibling.py": "import numpy\nimport typing\nif typing.TYPE_CHECKING:\n    from toypack import typed\n",
@@ -39,39 +41,62 @@ def package(tmp_path, monkeypatch):
 
 
 def test_modules_are_reached_at_any_depth_and_only_ours(package):
-    assert set(keys.modules(["toypack.top"])) == {
-        "toypack/__init__.py",
+    reached = keys.reach(["toypack.top"])
+    assert set(reached.modules) == {
+        "toypack/__init__.py",  # the package on the way
         "toypack/top.py",
         "toypack/middle.py",  # `from toypack import middle`
-        "toypack/deep/__init__.py",  # the package on the way
         "toypack/deep/leaf.py",  # relative, inside a function
         "toypack/sibling.py",  # two dots
         "toypack/late.py",  # import_module with a literal
     }  # neither `typed` (TYPE_CHECKING), nor `apart` (nobody imports it), nor numpy and importlib
+    assert set(keys.versions(reached.libraries)) == {"numpy"}  # of what is installed, not of Python itself
 
 
 def test_the_workbench_itself_is_found_as_source():
-    reached = keys.modules(["workbench.studies.keys"])
-    assert {"workbench/__init__.py", "workbench/schema.py", "workbench/studies/keys.py"} <= set(reached)
+    reached = keys.reach(["workbench.studies.keys"]).modules
+    assert {"workbench/schema.py", "workbench/studies/keys.py"} <= set(reached)
     assert not any("pydantic" in name or "json" in name for name in reached)
 
 
+def test_training_reaches_nothing_that_compares_or_reports():
+    # so that another slice, word list, statistic or sentence of a report trains no model again
+    reached = keys.reach(keys.of_notebook(ROOT / "notebooks" / "03-train-a-model.ipynb")[1]).modules
+    assert "workbench/studies/steps/training.py" in reached
+    assert not [name for name in reached if name.split("/")[1] in ("comparison", "report") or "identities" in name]
+
+
 def test_comments_docstrings_layout_and_times_change_nothing_but_code_does(package):
-    before = keys.modules(["toypack.top"])
+    before = keys.reach(["toypack.top"])
     leaf = package / "deep" / "leaf.py"
     code = leaf.read_text()
     leaf.write_text('"""A docstring."""\n# a comment\n' + code.replace("value = 1", "value  =  1"))
     os.utime(package / "top.py", (1, 1))
-    assert keys.modules(["toypack.top"]) == before
+    assert keys.reach(["toypack.top"]) == before
     leaf.write_text(code.replace("value = 1", "value = 2"))
-    after = keys.modules(["toypack.top"])
-    assert {name for name in before if before[name] != after[name]} == {"toypack/deep/leaf.py"}
+    after = keys.reach(["toypack.top"]).modules
+    assert {name for name in before.modules if before.modules[name] != after[name]} == {"toypack/deep/leaf.py"}
 
 
 def test_a_module_that_is_no_python_is_one_sentence(package):
     (package / "late.py").write_text("x = (\n")
     with pytest.raises(WorkbenchError, match=r"late.py is not valid Python \(line 1\)"):
-        keys.modules(["toypack.top"])
+        keys.reach(["toypack.top"])
+
+
+def test_what_only_decides_whether_a_run_happens_is_outside_and_exists():
+    reached = keys.reach(["workbench.studies.steps.training", "workbench.models.heads.clip"]).modules
+    for name in keys.OUTSIDE:
+        assert importlib.util.find_spec(name) is not None  # a moved module must not fall out of the list
+        assert not [label for label in reached if label.startswith(name.replace(".", "/"))]
+    assert "workbench/features/encoders/loading.py" in reached  # what is reached through them counts
+
+
+def test_a_new_entry_in_a_table_of_modules_re_runs_nothing():
+    table = 'MODELS: dict[str, str] = {\n    "prior": "workbench.models.prior:Prior",\n}\n'
+    longer = table.replace("}", '    "other": "workbench.models.other:Other",\n}')
+    assert keys._TABLED.sub("", table) == keys._TABLED.sub("", longer).replace("\n\n", "\n")
+    assert keys._TABLED.sub("", 'x = "workbench.models.prior:Prior"') == 'x = "workbench.models.prior:Prior"'
 
 
 def notebook(path, parameters: str, *cells: str):
@@ -103,13 +128,13 @@ def seams(tmp_path, monkeypatch, package):
     (tmp_path / "weights.bin").write_bytes(b"1")
     (tmp_path / "posts.csv").write_text("a,b")
     models = SimpleNamespace(
-        modules=lambda name, options: ["toypack.top"], artefacts=lambda *_: [tmp_path / "weights.bin"]
+        entries=lambda name, options: ["toypack.top:Toy"], artefacts=lambda *_: [tmp_path / "weights.bin"]
     )
     corpora = SimpleNamespace(
         SOURCES={"files": "toypack.apart"}, digest=lambda config, _: (tmp_path / "posts.csv").read_text()
     )
-    monkeypatch.setitem(sys.modules, "workbench.models", models)
-    monkeypatch.setitem(sys.modules, "workbench.corpora", corpora)
+    monkeypatch.setattr(keys, "models", models)
+    monkeypatch.setattr(keys, "corpora", corpora)
     return notebook(tmp_path / "n.ipynb", "x: int = 1", "print(x)")
 
 
@@ -117,27 +142,38 @@ def collect(path, device="cpu", **changes) -> dict:
     """Collect the inputs of one run."""
     values = {"model": "toy", "options": {"hidden": 64}, "corpus": {"source": "files"}, "split": {}, "seeds": [0]}
     values |= {"tests": {}, "device": device, "folder": "out", **changes}
-    return keys.Inputs(path, Taxonomy.load(), device).of(values, values)
+    return keys.Inputs(path, Taxonomy.load(), device).of(values, values)[0]
 
 
 def test_every_component_is_there_by_name(seams):
     found = collect(seams, tests={"h": {"source": "files", "oversample": {}}})
     assert {"notebook", "taxonomy", "device", "data corpus", "data h", "module toypack/apart.py"} <= set(found)
-    assert {"version torch", "version scikit-learn", "version open_clip"} <= set(found)
+    assert found["classes"] == ["Toy"]
     assert found["parameter options.hidden"] == 64
     assert found["parameter tests.h.oversample"] == {}
     assert found["parameter seeds"] == [0]
     assert [name for name in found if name.startswith("weights")] == [f"weights {seams.parent.name}/weights.bin"]
-    assert found["version torch"].count(".") == 1
-    assert not any("folder" in name for name in found)
+    assert not any(word in name for name in found for word in ("folder", "version"))
 
 
 def test_the_key_follows_what_matters_and_ignores_where_results_go(seams, tmp_path):
     base = collect(seams)
-    assert keys.run_key(collect(seams, folder="elsewhere")) == keys.run_key(base)
-    assert len(keys.run_key(base)) == 16
-    assert keys.run_key(collect(seams, device="cuda")) != keys.run_key(base)
-    assert keys.run_key(collect(seams, options={"hidden": 65})) != keys.run_key(base)
+    assert of_inputs(collect(seams, folder="elsewhere")) == of_inputs(base)
+    assert len(of_inputs(base)) == 16
+    assert of_inputs(collect(seams, device="cuda")) != of_inputs(base)
+    assert of_inputs(collect(seams, options={"hidden": 65})) != of_inputs(base)
+
+
+def test_files_that_lie_elsewhere_are_the_same_run_and_no_reason(seams):
+    base = collect(seams)
+    moved = {name.replace("toypack/", "toypack/below/").replace("weights.bin", "w.bin"): base[name] for name in base}
+    assert moved != base
+    assert of_inputs(moved) == of_inputs(base)
+    assert keys.reasons(base, moved) == []
+    edited = {**moved, "module toypack/below/late.py": "edited", "imports": "so these differ too"}
+    assert of_inputs(edited) != of_inputs(base)
+    assert keys.reasons(moved, edited) == ["module toypack/below/late.py changed"]
+    assert keys.reasons(base, {**base, "imports": "x"}) == ["what modules import from each other changed"]
 
 
 def test_reasons_name_just_what_changed(seams, tmp_path, package):
@@ -163,10 +199,15 @@ def test_missing_weights_are_one_sentence(seams, tmp_path):
         collect(seams)
 
 
-def test_another_minor_version_is_a_reason_and_a_patch_is_none(seams, monkeypatch):
-    monkeypatch.setattr(keys.importlib.metadata, "version", lambda name: "2.14.1+cpu")
-    base = collect(seams)
-    monkeypatch.setattr(keys.importlib.metadata, "version", lambda name: "2.14.9")
-    assert collect(seams) == base
-    monkeypatch.setattr(keys.importlib.metadata, "version", lambda name: "2.15.0" if name == "torch" else "2.14.1")
-    assert keys.reasons(base, collect(seams)) == ["version torch: 2.14 -> 2.15"]
+def test_another_minor_version_is_told_and_a_patch_or_an_unknown_one_is_not():
+    made_with = {"torch": "2.14.1+cpu", "numpy": "2.4.6", "papermill": "2.7.0"}
+    assert keys.upgraded(made_with, {"torch": "2.14.9", "numpy": "2.4.0", "ftfy": "6.3.1"}) == []
+    assert keys.upgraded(made_with, {"torch": "2.15.0"}) == ["made with torch 2.14 (now 2.15)"]
+
+
+def test_records_of_an_earlier_version_are_read_and_say_so():
+    old = {"notebook": "n", "module workbench/schema.py": "d1", "version torch": "2.14", "parameter seeds": [0]}
+    new = {"notebook": "n", "module workbench/schema.py": "d2", "imports": "i", "parameter seeds": [0]}
+    sentence = "code, options and weights were keyed otherwise in an earlier version of the workbench"
+    assert keys.reasons(old, new) == keys.reasons(new, old) == [sentence]
+    assert keys.reasons(old, {**old, "version torch": "2.15"}) == ["version torch changed"]

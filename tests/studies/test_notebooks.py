@@ -194,16 +194,16 @@ def test_an_error_names_its_cell_and_its_last_line_and_keeps_later_cells_pending
 
 
 def test_a_cell_that_takes_too_long_is_a_timeout_at_that_cell(tmp_path):
-    path = make(tmp_path / "n.ipynb", "print(x)", "import time\nprint('so far')\ntime.sleep(60)", "y = 1")
+    path = make(tmp_path / "n.ipynb", "print(x)", "import time\nprint('so far')\ntime.sleep(600)", "y = 1")
     start = time.monotonic()
-    end = notebooks.execute(path, tmp_path / "out.ipynb", {}, timeout=1)
-    assert (end.state, end.cell, end.error) == ("timeout", 3, "the cell ran longer than 1 s")
-    assert time.monotonic() - start < 15
+    end = notebooks.execute(path, tmp_path / "out.ipynb", {}, timeout=4)
+    assert (end.state, end.cell, end.error) == ("timeout", 3, "the cell ran longer than 4 s")
+    assert time.monotonic() - start < 300
     assert states(tmp_path / "out.ipynb")[-3:] == ["completed", "failed", "pending"]
     notebook = nbformat.read(tmp_path / "out.ipynb", 4)
     assert notebook.metadata.papermill.exception is True
     assert notebook.cells[3].outputs[0].text == "so far\n"  # what it said before is kept
-    assert errors(tmp_path / "out.ipynb") == ["the cell ran longer than 1 s"]
+    assert errors(tmp_path / "out.ipynb") == ["the cell ran longer than 4 s"]
 
 
 def test_a_killed_kernel_is_recorded_with_its_cell_and_signal(tmp_path):
@@ -226,7 +226,7 @@ def test_a_kernel_that_does_not_start_leaves_every_cell_pending(tmp_path, monkey
 
 
 def test_a_stop_from_outside_ends_it_as_interrupted_and_leaves_no_process(tmp_path):
-    path = make(tmp_path / "n.ipynb", "print(x)", "import time\ntime.sleep(60)")
+    path = make(tmp_path / "n.ipynb", "print(x)", "import time\ntime.sleep(600)")
     watch = Watch()
 
     def stop_in_the_second_cell():

@@ -1,13 +1,9 @@
-"""`workbench bench models`: each model against a plain loop of itself, and linear heads against scikit-learn's loop.
+"""`workbench bench models`: each model against a plain loop of itself.
 
 A model is trained briefly on synthetic posts, in a process of its own, so that its peak memory is its own. Then the
 same posts are scored three ways: *plain*, batches of 32 in the order given, each with a store that knows nothing;
 *cold*, all at once from raw content; *warm*, all at once again, features in the store. Plain, cold and warm take turns,
 and who begins alternates; a ratio is that of the medians, and a run in which the scores differ fails.
-
-The row of linear heads trains all labels at all penalties on features in memory: ours in one pass, and scikit-learn's
-LogisticRegression in a loop over labels and penalties, with its defaults but for more steps and a tolerance at which it
-reaches the optimum that ours has (at its default of 1e-4 its probabilities are up to 0.01 off).
 
 Open doubts: trained for a moment, a model scores as fast as any, but its training is no measure; peak memory holds the
 libraries, which are most of it for small models.
@@ -20,7 +16,6 @@ import multiprocessing
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -53,46 +48,38 @@ class ModelBench(Options):
         description="Where the posts come from; a fifth is scored, the rest trains.",
     )
     repeats: int = Field(3, ge=1, description="Turns of each way of scoring.")
-    rows: int = Field(6000, ge=20, description="Posts of the linear heads.")
-    dim: int = Field(512, ge=1, description="Length of their features.")
-    labels: int = Field(4, ge=1, description="Their labels.")
-    penalties: tuple[float, ...] = Field((0.001, 0.01, 0.1, 1.0), min_length=1, description="Their values of C.")
-    seed: int = Field(0, ge=0, description="Seed of training and of the linear heads' data.")
+    seed: int = Field(0, ge=0, description="Seed of training.")
     device: str = Field("cpu", description="Where models compute: auto, cpu or cuda.")
 
     @classmethod
     def quick(cls) -> ModelBench:
         """Return sizes for a look that takes a minute."""
         corpus = {"source": "synthetic", "posts": 500, "seed": 5, "oversample": {"paired": 0.7, "harm": 0.25}}
-        return cls(corpus=corpus, repeats=1, rows=1500, dim=128)
+        return cls(corpus=corpus, repeats=1)
 
 
 def models(options: ModelBench | None = None, out: Path | None = None) -> dict[str, Any]:
-    """Measure every model and the linear heads, print a table, write it to `out` as JSON, and return that.
+    """Measure every model, print a table, write it to `out` as JSON, and return that.
 
     A model that cannot be trained or scored here is a row that says why. Raises WorkbenchError for an unknown model,
-    and where two ways of scoring, or the two optima, differ: then a ratio would mean nothing.
+    and where two ways of scoring differ: then a ratio would mean nothing.
     """
     from rich.progress import track
 
     options = options or ModelBench()
     names = track(_names(options), "models", console=console(stderr=True), transient=True)
     rows = [_apart(name, options) for name in names]
-    heads = linear_heads(options)
     result = {"machine": machine(options.device), "options": options.model_dump(mode="json")}
-    result |= {"models": rows, "linear heads": heads}
+    result |= {"models": rows}
     console().print(_table(rows, result["machine"]))
     for row in rows:
         if "note" in row:
             console().print(f"{row['name']} was not measured: {row['note']}")
-    console().print(_said(heads, options))
     if out is not None:
         out.write_text(json.dumps(result, indent=1))
     wrong = [row["name"] for row in rows if row.get("differ", 0) > CLOSE]
     if wrong:
         raise WorkbenchError(f"scores depend on how posts are batched in {', '.join(wrong)}; the ratios mean nothing")
-    if heads["probabilities"] > CLOSE or heads["objective"] > CLOSE:
-        raise WorkbenchError("the linear heads are not at scikit-learn's optimum; the ratio means nothing")
     return result
 
 
@@ -204,73 +191,6 @@ def _apart_by(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.nanmax(np.abs(a - b), initial=0.0))
 
 
-# -------------------------------------------------------------------------------------------------------- linear heads
-
-
-def linear_heads(options: ModelBench) -> dict[str, Any]:
-    """Train all labels at all penalties in one pass and by scikit-learn's loop; return seconds, and how they differ.
-
-    `objective`: by how much, at most, ours is higher, of scikit-learn's; `probabilities`: the largest difference.
-    """
-    import torch
-
-    from workbench import device
-    from workbench.models.heads import linear
-
-    where = device.device(options.device)
-    x, y, known = _world(options)
-    tensors = [torch.from_numpy(part).to(where) for part in (x, y, known)]
-
-    def ours() -> linear.Fit:
-        fit = linear.logistic(*tensors, options.penalties)
-        return linear.Fit(fit.weights.cpu(), fit.bias.cpu())
-
-    def theirs() -> linear.Fit:
-        return linear.Fit(*map(torch.from_numpy, _loop(x, y, known, options.penalties)))
-
-    ours()  # once before it counts: threads start, memory is laid out
-    ways = {"theirs": theirs, "ours": ours}
-    seconds, fits = _turns(ways, options.repeats)
-    on_host = [part.cpu() for part in tensors]
-    values = {way: linear.objective(*on_host, options.penalties, fit) for way, fit in fits.items()}
-    probs = {
-        way: (torch.einsum("nd,pkd->pnk", on_host[0], fit.weights.float()) + fit.bias.float()[:, None]).sigmoid()
-        for way, fit in fits.items()
-    }
-    return {
-        "seconds": seconds,
-        "ratio": statistics.median(seconds["theirs"]) / statistics.median(seconds["ours"]),
-        "objective": float((values["ours"] / values["theirs"] - 1).max()),
-        "probabilities": float((probs["ours"] - probs["theirs"]).abs().max()),
-    }
-
-
-def _world(options: ModelBench) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return features (rows, dim), rare labels (rows, labels) that they tell in part, and which are known."""
-    draw = np.random.default_rng(options.seed)
-    x = draw.normal(size=(options.rows, options.dim)).astype(np.float32)
-    told = x @ (draw.normal(size=(options.dim, options.labels)) * 2 / np.sqrt(options.dim)) - 3
-    y = draw.random(told.shape) < 1 / (1 + np.exp(-told))
-    return x, y.astype(np.float32), draw.random(y.shape) < 0.9
-
-
-def _loop(
-    x: np.ndarray, y: np.ndarray, known: np.ndarray, penalties: tuple[float, ...]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return weights (n_penalties, n_labels, dim) and biases by scikit-learn, one label and penalty after the other."""
-    from sklearn.linear_model import LogisticRegression
-
-    weights, bias = np.zeros((len(penalties), y.shape[1], x.shape[1])), np.zeros((len(penalties), y.shape[1]))
-    for k in range(y.shape[1]):
-        rows = known[:, k]
-        for p, strength in enumerate(penalties):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # where float32 ends before the tolerance does
-                model = LogisticRegression(C=strength, tol=1e-6, max_iter=2000).fit(x[rows], y[rows, k])
-            weights[p, k], bias[p, k] = model.coef_[0], model.intercept_[0]
-    return weights, bias
-
-
 # ------------------------------------------------------------------------------------------------------- what is shown
 
 
@@ -288,12 +208,3 @@ def _table(rows: list[dict[str, Any]], about: dict[str, Any]) -> Table:
         ratios = [f"{row[f'{way}_ratio']:.1f} x" for way in ("cold", "warm")]
         table.add_row(row["name"], str(row["posts"]), *speeds, *ratios, f"{row['peak_mb']['host']:,.0f}")
     return table
-
-
-def _said(heads: dict[str, Any], options: ModelBench) -> str:
-    ours, theirs = (statistics.median(heads["seconds"][way]) for way in ("ours", "theirs"))
-    return (
-        f"Linear heads, {options.labels} labels at {len(options.penalties)} penalties on {options.rows:,} posts of "
-        f"{options.dim} features: one pass {ours:.2f} s, scikit-learn's loop {theirs:.2f} s ({heads['ratio']:.1f} x); "
-        f"probabilities differ by {heads['probabilities']:.1e} at most."
-    )

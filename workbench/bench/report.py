@@ -20,14 +20,14 @@ from scipy.special import expit, logit
 
 from workbench.artifacts import write_json
 from workbench.bench import machine
+from workbench.comparison import facts
 from workbench.comparison.compare import CompareOptions, compare
-from workbench.comparison.predictions import load_run
+from workbench.comparison.predictions import load_runs
 from workbench.report import page
 from workbench.schema import Options, Taxonomy
 
 SLICES = {"community": 40, "language": 6, "region": 5, "length": 4, "month": 12}
 _VALIDATION = 0.2
-_NOWHERE = {"source": "files", "path": "no posts belong to made-up predictions", "text": "text"}
 
 
 class ReportBench(Options):
@@ -46,10 +46,10 @@ def report(options: ReportBench | None = None, out: Path | None = None) -> dict[
     with tempfile.TemporaryDirectory(prefix="report-") as place:
         folders = _runs(Path(place), options, taxonomy)
         started = time.perf_counter()
-        runs = [load_run(folder) for folder in folders]
+        runs = load_runs(folders)
         settings = CompareOptions(pairs=(("model-0", "best-unimodal"), ("model-0", "model-1")))
         found = compare("bench", "How long does the report take?", runs, settings)
-        path = page.write(Path(place), found, runs, _NOWHERE)
+        path = page.write(Path(place), found, runs, None)
         took = {"seconds": time.perf_counter() - started, "megabytes": path.stat().st_size / 1e6}
         took |= {"options": options.model_dump(), "machine": machine()}
     print(
@@ -62,8 +62,8 @@ def report(options: ReportBench | None = None, out: Path | None = None) -> dict[
     return took
 
 
-def _runs(place: Path, options: ReportBench, taxonomy: Taxonomy) -> list[Path]:
-    """Write the run folders."""
+def _runs(place: Path, options: ReportBench, taxonomy: Taxonomy) -> dict[str, Path]:
+    """Write the facts of posts and the run folders, and return these by alias."""
     rng, labels = np.random.default_rng(options.seed), taxonomy.names
     n = round(options.posts / (1 - _VALIDATION))
     y = rng.random((n, len(labels))) < options.harm
@@ -74,23 +74,25 @@ def _runs(place: Path, options: ReportBench, taxonomy: Taxonomy) -> list[Path]:
     columns |= {"has_text": np.ones(n, bool), "has_image": has, "has_video": np.zeros(n, bool)}
     columns |= {name: [f"{name}-{i}" for i in rng.integers(0, values, n)] for name, values in SLICES.items()}
     columns |= {f"y_{label}": y[:, k] for k, label in enumerate(labels)}
-    found = []
+    about = {"labels": labels, "taxonomy": taxonomy.fingerprint}
+    posts = pa.table(columns).replace_schema_metadata({"workbench": json.dumps(about)})
+    pq.write_table(posts, place / facts.NAME)
+    scored, found = {name: columns[name] for name in ("post_id", "split")}, {}
     for number in range(options.models):
         parts = []
         for seed in range(options.seeds):
             score = logit(options.harm) + (3 - 0.2 * number) * y + rng.normal(size=y.shape)
             own = {f"logit_{label}": score[:, k].astype(np.float32) for k, label in enumerate(labels)}
             own |= {f"prob_{label}": expit(score[:, k]) for k, label in enumerate(labels)}
-            parts.append(pa.table({**columns, "seed": np.full(n, seed), **own}))
-        found.append(place / f"model-{number}")
-        modalities = ["text", "image"] if number == 0 else ["text"]
-        about = {"labels": labels, "model": found[-1].name, "modalities": modalities, "taxonomy": taxonomy.fingerprint}
-        found[-1].mkdir()
-        table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(about)})
-        pq.write_table(table, found[-1] / "predictions.parquet")
+            parts.append(pa.table({**scored, "seed": np.full(n, seed), **own}))
+        alias = f"model-{number}"
+        folder = found[alias] = place / alias
+        folder.mkdir()
+        own = about | {"model": alias, "modalities": ["text", "image"] if number == 0 else ["text"]}
+        table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(own)})
+        pq.write_table(table, folder / "predictions.parquet")
         thresholds = {label: {str(seed): 0.5 for seed in range(options.seeds)} for label in labels}
         shares = dict.fromkeys(labels, options.harm)
-        write_json(found[-1] / "metrics.json", {"thresholds": thresholds, "train_prevalence": shares})
-        record = {"key": found[-1].name, "alias": found[-1].name, "state": "done", "ms_per_post": 1.0}
-        write_json(found[-1] / "run.json", record)
+        write_json(folder / "metrics.json", {"thresholds": thresholds, "train_prevalence": shares})
+        write_json(folder / "run.json", {"key": alias, "alias": alias, "state": "done", "ms_per_post": 1.0})
     return found

@@ -1,6 +1,6 @@
 """What mentions of groups of people do to a model's scores: the AUCs of `metrics.bias` per identity, with intervals.
 
-Identities come from the predictions (`slicing`), where they were found by `data/identities.yaml`. All posts of a test
+Identities come from the facts of posts (`facts`), found by `data/identities.yaml`. All posts of a test
 set take part, as in slices; those that a model cannot see rank by the label's prevalence in training. An identity with
 fewer than `few` harmful or harmless posts that mention it is marked few, has no intervals, comes last and is left out
 of the summary.
@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 
+from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run
 from workbench.comparison.resampled import Cell, Seen
+from workbench.comparison.rows import Bias, BiasSummary, IdentityRow, Interval
 from workbench.metrics import bias, intervals
+from workbench.metrics.classification import Curve
 
 _CHUNK = 500
 
 
-def biased(runs: Sequence[Run], tests: Sequence[str], settings: Any) -> dict[str, list[dict]]:
-    """Return `identities`, a row per test set, model, label and identity, and `summaries`, a row per model and label.
+def biased(runs: Sequence[Run], tests: Sequence[str], settings: CompareOptions) -> Bias:
+    """Return a row per test set, model, label and identity, and a summary per test set, model and label.
 
-    identities: {test, model, label, identity, n, positives, negatives, few, subgroup_auc, bpsn_auc, bnsp_auc}, each AUC
-    {value, lo, hi}; lowest BPSN AUC first, few last. summaries: {test, model, label, identities (how many count),
-    overall, each kind (power means), summary {value, lo, hi}}. settings: `slice_resamples`, `alpha`, `few`, `seed`. An
-    identity without both a harmful and a harmless mention has no row.
+    Lowest BPSN AUC first, few last. An identity without both a harmful and a harmless mention has no row.
     """
     rows, summaries = [], []
     for run, test in ((run, test) for run in runs for test in tests if run.sets[test].identities):
@@ -37,17 +37,21 @@ def biased(runs: Sequence[Run], tests: Sequence[str], settings: Any) -> dict[str
             if not counted or not seen.ranked[k]:
                 continue
             draws = _draws(seen, k, {name: mentions[name] for name in counted}, settings.slice_resamples)
+            where = {"test": test, "model": run.alias, "label": label}
             for i, (name, counts) in enumerate(counted.items()):
-                aucs = {kind: _value(draws[1 + m, i], settings.alpha) for m, kind in enumerate(bias.KINDS)}
-                if counts["few"]:  # a handful of posts has no interval worth the name
-                    aucs = {kind: one | {"lo": np.nan, "hi": np.nan} for kind, one in aucs.items()}
-                rows.append({"test": test, "model": run.alias, "label": label, "identity": name, **counts, **aucs})
+                # a handful of posts has no interval worth the name
+                aucs = {
+                    kind: Interval(value=draws[1 + m, i, 0], lo=None, hi=None)
+                    if counts["few"]
+                    else _value(draws[1 + m, i], settings.alpha)
+                    for m, kind in enumerate(bias.KINDS)
+                }
+                rows.append(IdentityRow(**where, identity=name, **counts, **aucs))
             enough = [i for i, counts in enumerate(counted.values()) if not counts["few"]]
             if enough:
-                where = {"test": test, "model": run.alias, "label": label}
-                summaries.append(where | _summary(draws[:, enough], settings.alpha))
-    rows.sort(key=lambda row: (row["few"], np.nan_to_num(row["bpsn_auc"]["value"], nan=2.0)))
-    return {"identities": rows, "summaries": summaries}
+                summaries.append(BiasSummary(**where, **_summary(draws[:, enough], settings.alpha)))
+    rows.sort(key=lambda row: (row.few, 2.0 if row.bpsn_auc.value is None else row.bpsn_auc.value))
+    return Bias(identities=rows, summaries=summaries)
 
 
 def _counted(cell: Cell, mentions: dict[str, np.ndarray], k: int, few: int) -> dict[str, dict[str, Any]]:
@@ -76,7 +80,7 @@ def _draws(seen: Seen, k: int, mentions: dict[str, np.ndarray], resamples: int) 
     for W in intervals.bootstrap_weights(cell.groups, resamples, seed=cell.seed, chunk=chunk):
         values = np.zeros((1 + len(bias.KINDS), len(mentions), W.shape[1]))
         for place, ranking in rankings:
-            values[place] += ranking.values(W, ("roc_auc",))[0] / seeds
+            values[place] += ranking.values(W, (Curve.roc_auc,))[0] / seeds
         blocks.append(values)
     return np.concatenate(blocks, axis=-1)
 
@@ -86,9 +90,9 @@ def _ranking(seen: Seen, s: int, k: int, known: np.ndarray) -> intervals.Ranking
     return intervals.Ranking.build(cell.y[:, k], seen.ranks[s, :, k], cell.codes, cell.groups, known=known)
 
 
-def _value(draws: np.ndarray, alpha: float) -> dict[str, float]:
+def _value(draws: np.ndarray, alpha: float) -> Interval:
     low, high = intervals.value_interval(draws, alpha=alpha)
-    return {"value": draws[0], "lo": low, "hi": high}
+    return Interval(value=draws[0], lo=low, hi=high)
 
 
 def _summary(draws: np.ndarray, alpha: float) -> dict[str, Any]:

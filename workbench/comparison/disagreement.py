@@ -9,26 +9,27 @@ no majority to be right about. Intervals are those of a bootstrap over groups, v
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
+from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run, Scores
+from workbench.comparison.rows import CountedInterval, DisagreementRow
 from workbench.metrics import agreement, intervals
 
 SCORES = ("log_loss", "soft_log_loss", "average_precision", "soft_average_precision", "unanimous", "disputed")
 
 
-def disagreement(runs: Sequence[Run], test: str, settings: Any) -> list[dict[str, Any]]:
-    """Return a row per model and label with votes: {model, label, n, disputed_n, alpha, and each of SCORES}.
+def disagreement(runs: Sequence[Run], test: str, settings: CompareOptions) -> list[DisagreementRow]:
+    """Return a row per model and label with votes.
 
-    Each score is {value, lo, hi, few}, NaN where undefined, few where fewer than `settings.few` posts carry it; `alpha`
-    is Krippendorff's on all posts with several votes. settings: `resamples`, `alpha`, `few`, `seed`.
+    A score is few where fewer than `settings.few` posts carry it; `alpha` is Krippendorff's on all posts with several
+    votes.
     """
     return [row for run in runs for row in _rows(run, run.sets[test], settings)]
 
 
-def _rows(run: Run, scores: Scores, settings: Any) -> Iterator[dict[str, Any]]:
+def _rows(run: Run, scores: Scores, settings: CompareOptions) -> Iterator[DisagreementRow]:
     """Yield the rows of one model."""
     for k, label in enumerate(run.labels) if scores.votes is not None else ():
         votes = scores.votes[:, k]
@@ -37,13 +38,17 @@ def _rows(run: Run, scores: Scores, settings: Any) -> Iterator[dict[str, Any]]:
         rows = several & seen & scores.known[:, k] & (votes[:, 0] != votes[:, 1])
         if not rows.any():
             continue
-        found = {"model": run.alias, "label": label, "n": int(rows.sum())}
-        found["disputed_n"] = int((votes[rows].min(axis=1) > 0).sum())
-        found["alpha"] = agreement.krippendorff_alpha(np.nan_to_num(votes[several]))
-        yield found | _scores(run, scores, k, rows, settings)
+        yield DisagreementRow(
+            model=run.alias,
+            label=label,
+            n=int(rows.sum()),
+            disputed_n=int((votes[rows].min(axis=1) > 0).sum()),
+            alpha=agreement.krippendorff_alpha(np.nan_to_num(votes[several])),
+            **_scores(run, scores, k, rows, settings),
+        )
 
 
-def _scores(run: Run, scores: Scores, k: int, rows: np.ndarray, settings: Any) -> dict[str, dict[str, Any]]:
+def _scores(run: Run, scores: Scores, k: int, rows: np.ndarray, settings: CompareOptions) -> dict[str, CountedInterval]:
     """Return each of SCORES of one model and label on the chosen posts (n,)."""
     votes, y, prob = scores.votes[rows, k], scores.y[rows, k], scores.prob[:, rows, k]
     share, split = agreement.vote_share(votes), votes.min(axis=1) > 0
@@ -76,7 +81,7 @@ def _scores(run: Run, scores: Scores, k: int, rows: np.ndarray, settings: Any) -
             low, high = intervals.difference_interval(draws, np.zeros_like(draws), alpha=settings.alpha)
         else:
             low, high = intervals.value_interval(draws, alpha=settings.alpha)
-        found[name] = {"value": draws[0], "lo": low, "hi": high, "few": carried[name] < settings.few}
+        found[name] = CountedInterval(value=draws[0], lo=low, hi=high, few=carried[name] < settings.few)
     return found
 
 

@@ -1,33 +1,134 @@
-"""What a post can be sliced by: the columns that `predictions.parquet` keeps beside scores, and the bands of numbers.
+"""The facts of posts that no model changes: `posts.parquet`, written once per study, and read as arrays.
 
-Numbers are kept as they are and put into bands when they are compared, so that other edges need no new run. A corpus's
-`meta` columns are kept as slices too where they hold few different values: whoever keeps a column can slice by it.
+What results are compared on and sliced by stands here alone, so that another word list, another slice or another kind
+of band needs no new run. Numbers are kept as they are and put into bands when they are compared. A corpus's `meta`
+columns are kept as slices too where they hold few different values: whoever keeps a column can slice by it.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from workbench import fingerprint
+from workbench.artifacts import write_bytes
+from workbench.errors import WorkbenchError
 from workbench.preprocessing.text.identities import Identities
+from workbench.schema import MODALITIES, Taxonomy, declared
 
+NAME = "posts.parquet"
 PLAIN = ("community", "language", "region")
 STANDARD = ("modality", *PLAIN, "length", "author_age", "month", "identity")
 BANDS = {"length": (40.0, 140.0, 280.0, 1000.0), "author_age": (7.0, 30.0, 365.0)}
 """Upper edges of the bands, each within its band: characters of text, days since the account was made."""
 VALUES = 200  # a column with more different values is no slice: names, addresses, running texts
 OTHER, UNKNOWN = "other", "unknown"
-_PREFIX, _IDENTITIES = "slice_", "identities"
+CASES = {
+    "functionality": ("functionality",),
+    "target": ("target", "target_ident"),
+    "case": ("case",),
+    "label": ("label",),
+    "note": ("note",),
+}
+"""What is known of a case of a functional test -> the columns of `meta` that may tell it; without a functionality there
+is no suite. `label` is the label that a case is about, where its suite has cases of several; `note` is for the reader.
+"""
+_PREFIX, _IDENTITIES, _SUITE, _EXACT = "slice_", "identities", "suite_", "exact_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostFacts:
+    """The facts of one set of n posts, sorted by post_id, with L labels.
+
+    post_id, group (n,) str, a post without a group being its own; weight (n,) float64; paired (n,) bool, text with an
+    image or a clip; y, known (n, L) bool, y False where unknown; exact: information set -> (n, L) float64, the world's
+    own probability, empty where there is no truth; slices: name -> (n,), text with "" for unknown or numbers with NaN;
+    identities: identity -> (n,) bool, who is mentioned, in alphabetical order; votes (n, L, 2) float64, how many
+    annotators said yes and no, NaN where nobody counted; suite: name of CASES -> (n,) str, empty where it is none.
+    """
+
+    post_id: np.ndarray
+    group: np.ndarray
+    weight: np.ndarray
+    paired: np.ndarray
+    y: np.ndarray
+    known: np.ndarray
+    exact: dict[str, np.ndarray] = field(default_factory=dict)
+    slices: dict[str, np.ndarray] = field(default_factory=dict)
+    identities: dict[str, np.ndarray] = field(default_factory=dict)
+    votes: np.ndarray | None = None
+    suite: dict[str, np.ndarray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one `posts.parquet` says: `sets` by name, `digest` of its bytes, the labels and the taxonomy they are of."""
+
+    sets: dict[str, PostFacts]
+    digest: str
+    labels: tuple[str, ...]
+    taxonomy: str
+
+
+# ------------------------------------------------------------------------------------------------------------- writing
+
+
+def write(
+    path: Path, sets: Mapping[str, pa.Table], taxonomy: Taxonomy, made_from: Mapping[str, Any] | None = None
+) -> None:
+    """Write the facts of every set but `train` (corpus tables by name), whole or not at all.
+
+    made_from: what they depend on, as `made_from` gives it back; the rows are in the order of the corpus.
+    """
+    parts = [pa.table(columns(table, name, taxonomy)) for name, table in sets.items() if name != "train"]
+    about = {"labels": taxonomy.names, "taxonomy": taxonomy.fingerprint, "made_from": made_from}
+    table = pa.concat_tables(parts, promote_options="default")
+    file = pa.BufferOutputStream()
+    pq.write_table(table.replace_schema_metadata({"workbench": json.dumps(about)}), file, compression="zstd")
+    write_bytes(path, file.getvalue().to_pybytes())
+
+
+def made_from(path: Path) -> dict[str, Any] | None:
+    """Return what a `posts.parquet` was made from, None where it does not say or cannot be read."""
+    try:
+        return json.loads((pq.read_schema(path).metadata or {})[b"workbench"])["made_from"]
+    except (OSError, pa.ArrowException, ValueError, KeyError):
+        return None
+
+
+def columns(table: pa.Table, split: str, taxonomy: Taxonomy) -> dict[str, Any]:
+    """Return the columns of `posts.parquet` for one set of a corpus (n_posts).
+
+    `post_id`, `group`, `split`, `weight`, `has_MODALITY`, those of `slice_columns`; `y_LABEL`, null where unknown;
+    `suite_FACT` of CASES; `exact_INFORMATION_LABEL` where the world's own probabilities are known.
+    """
+    found: dict[str, Any] = {"post_id": table["post_id"], "group": table["group"]}
+    found["split"] = pa.array([split] * len(table), pa.string())
+    found["weight"] = pc.fill_null(table["weight"], 1.0)
+    found |= {f"has_{name}": pa.array(there) for name, there in declared(table).items()}
+    found |= slice_columns(table)
+    found |= {f"y_{name}": pc.struct_field(table["labels"], name) for name in taxonomy.names}
+    found |= {f"{_SUITE}{name}": cells for name, cells in case_columns(table).items()}
+    if "truth" in table.column_names:
+        for information in table.schema.field("truth").type:
+            for label in information.type:
+                exact = pc.struct_field(table["truth"], [information.name, label.name])
+                found[f"{_EXACT}{information.name}_{label.name}"] = exact
+    return found
 
 
 def slice_columns(table: pa.Table, identities: Identities | None = None) -> dict[str, Any]:
-    """Return the columns of a corpus table (n_posts) that slices are made from, as `predictions.parquet` keeps them.
+    """Return the columns of a corpus table (n_posts) that slices are made from, as `posts.parquet` keeps them.
 
     `community`, `language`, `region`; `slice_length` in characters, null without a text; `slice_author_age` in days;
     `slice_month` as YYYY-MM in UTC; `slice_NAME` for each plain column of `meta` with at most VALUES values, numbers as
@@ -52,20 +153,128 @@ def _meta(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
     """Yield the plain columns of `meta` that hold few different values, or numbers."""
     if "meta" not in table.column_names:
         return
-    for field in table.schema.field("meta").type:
-        cells = pc.struct_field(table["meta"], field.name)
-        if pa.types.is_boolean(field.type):
-            yield field.name, pc.cast(cells, pa.string())
-        elif pa.types.is_integer(field.type) or pa.types.is_floating(field.type):
-            yield field.name, pc.cast(cells, pa.float64())
-        elif pa.types.is_string(field.type) and pc.count_distinct(cells).as_py() <= VALUES:
-            yield field.name, cells
+    for one in table.schema.field("meta").type:
+        cells = pc.struct_field(table["meta"], one.name)
+        if pa.types.is_boolean(one.type):
+            yield one.name, pc.cast(cells, pa.string())
+        elif pa.types.is_integer(one.type) or pa.types.is_floating(one.type):
+            yield one.name, pc.cast(cells, pa.float64())
+        elif pa.types.is_string(one.type) and pc.count_distinct(cells).as_py() <= VALUES:
+            yield one.name, cells
 
 
-def read_slices(rows: pa.Table, has: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def case_columns(posts: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Return what a corpus tells of its cases, by the names of CASES, as strings; empty where it is no suite."""
+    if "meta" not in posts.column_names or not pa.types.is_struct(posts.schema.field("meta").type):
+        return {}
+    there = {one.name for one in posts.schema.field("meta").type}
+    found = {}
+    for name, choices in CASES.items():
+        column = next((one for one in choices if one in there), None)
+        if column is not None:
+            found[name] = pc.cast(pc.struct_field(posts["meta"], column), pa.string())
+    return found if "functionality" in found else {}
+
+
+# ------------------------------------------------------------------------------------------------------------- reading
+
+
+def read(path: Path) -> Facts:
+    """Return what a `posts.parquet` says; raise WorkbenchError in one sentence where it is missing or torn."""
+    try:
+        data = Path(path).read_bytes()
+        table = pq.read_table(pa.BufferReader(data))
+        about = json.loads((table.schema.metadata or {})[b"workbench"])
+        labels = tuple(about["labels"])
+        return Facts(_sets(table, labels, str(path)), fingerprint.of_bytes(data), labels, about["taxonomy"])
+    except (OSError, pa.ArrowException, ValueError, KeyError) as error:
+        reason = " ".join(str(error).split())
+        again = "`workbench compare STUDY` makes it from the corpus"
+        raise WorkbenchError(f"cannot read the facts of posts in {path} ({reason}); {again}") from None
+
+
+def of_predictions(table: pa.Table, labels: Sequence[str], taxonomy: str, what: str) -> Facts:
+    """Return the facts that a run's own predictions hold: those of runs from before there was a `posts.parquet`."""
+    own = [name for name in table.column_names if name != "seed" and not name.startswith(("logit_", "prob_"))]
+    first = table.filter(pc.equal(table["seed"], pc.min(table["seed"]))).select(own)
+    file = pa.BufferOutputStream()
+    pq.write_table(
+        first.replace_schema_metadata(None).sort_by([(name, "ascending") for name in ("split", "post_id")]), file
+    )
+    return Facts(_sets(first, labels, what), fingerprint.of_bytes(file.getvalue()), tuple(labels), taxonomy)
+
+
+def _sets(table: pa.Table, labels: Sequence[str], what: str) -> dict[str, PostFacts]:
+    """Return the posts of every split, in the order of their names."""
+    table = table.sort_by([("split", "ascending"), ("post_id", "ascending")])
+    names = sorted(table["split"].unique().to_pylist())
+    return {
+        name: _posts(table.filter(pc.equal(table["split"], name)), labels, f"{name!r} set in {what}") for name in names
+    }
+
+
+def _posts(rows: pa.Table, labels: Sequence[str], what: str) -> PostFacts:
+    """Return one set as arrays; `rows` are sorted by post_id."""
+    ids = rows["post_id"].to_numpy().astype(str)
+    twice = ids[1:][ids[1:] == ids[:-1]]
+    if len(twice):
+        raise WorkbenchError(
+            f"the {what} holds post {str(twice[0])!r} more than once; post ids must differ within a set"
+        )
+    has = {name: _flags(rows, f"has_{name}") for name in MODALITIES}
+    group = pc.coalesce(pc.cast(rows["group"], pa.string()), pc.cast(rows["post_id"], pa.string()))
+    return PostFacts(
+        post_id=ids,
+        group=group.to_numpy().astype(str),
+        weight=_numbers(rows, "weight", 1.0),
+        paired=has["text"] & (has["image"] | has["video"]),
+        y=np.stack([_flags(rows, f"y_{name}") for name in labels], axis=-1),
+        known=np.stack([rows[f"y_{name}"].is_valid().to_numpy() for name in labels], axis=-1),
+        exact={name: _exact(rows, name, labels) for name in _informations(rows, labels)},
+        slices=_slices(rows, has),
+        identities=_identities(rows),
+        votes=_votes(rows, labels),
+        suite=_suite(rows),
+    )
+
+
+def _suite(rows: pa.Table) -> dict[str, np.ndarray]:
+    """Return the columns `suite_<fact>` that say anything, as strings, null as ""."""
+    names = [name for name in rows.column_names if name.startswith(_SUITE) and rows[name].null_count < len(rows)]
+    return {name.removeprefix(_SUITE): pc.fill_null(rows[name], "").to_numpy().astype(str) for name in names}
+
+
+def _informations(rows: pa.Table, labels: Sequence[str]) -> list[str]:
+    """Return the information sets that the columns `exact_<information>_<label>` name."""
+    found = set()
+    for name in (name.removeprefix(_EXACT) for name in rows.column_names if name.startswith(_EXACT)):
+        # one label's name may end another's, so the longest that fits is meant
+        fitting = [label for label in labels if name.endswith(f"_{label}")]
+        found |= {name.removesuffix(f"_{max(fitting, key=len)}")} if fitting else set()
+    return sorted(found)
+
+
+def _exact(rows: pa.Table, information: str, labels: Sequence[str]) -> np.ndarray:
+    """Return the world's probabilities (n, L) for one information set, NaN for labels it does not have."""
+    names = [f"{_EXACT}{information}_{label}" for label in labels]
+    missing = np.full(len(rows), np.nan)
+    return np.stack([_numbers(rows, name) if name in rows.column_names else missing for name in names], axis=-1)
+
+
+def _numbers(rows: pa.Table, name: str, missing: float = np.nan) -> np.ndarray:
+    """Return a column as float64, null as `missing`."""
+    return pc.fill_null(pc.cast(rows[name], pa.float64()), missing).to_numpy()
+
+
+def _flags(rows: pa.Table, name: str) -> np.ndarray:
+    """Return a column as bool, null as False."""
+    return pc.fill_null(pc.cast(rows[name], pa.bool_()), False).to_numpy().astype(bool)
+
+
+def _slices(rows: pa.Table, has: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what `slice_columns` kept, by the slice's name: text (n,) with "" for unknown, or numbers with NaN.
 
-    rows: those of one set and one seed; has: modality -> (n,) bool, from which the slice `modality` follows, such as
+    has: modality -> (n,) bool, from which the slice `modality` follows, such as
     "text+image".
     """
     stacked = np.array([np.where(there, f"{name}+", "") for name, there in has.items()], dtype=object)
@@ -82,8 +291,8 @@ def read_slices(rows: pa.Table, has: dict[str, np.ndarray]) -> dict[str, np.ndar
     return found
 
 
-def read_identities(rows: pa.Table) -> dict[str, np.ndarray]:
-    """Return identity -> which posts (n,) mention it, of the rows of one set and one seed, in alphabetical order."""
+def _identities(rows: pa.Table) -> dict[str, np.ndarray]:
+    """Return identity -> which posts (n,) mention it, in alphabetical order."""
     if _IDENTITIES not in rows.column_names:
         return {}
     cells = rows[_IDENTITIES].combine_chunks()
@@ -95,7 +304,7 @@ def read_identities(rows: pa.Table) -> dict[str, np.ndarray]:
     return found
 
 
-def read_votes(rows: pa.Table, labels: Sequence[str]) -> np.ndarray:
+def _votes(rows: pa.Table, labels: Sequence[str]) -> np.ndarray:
     """Return how many annotators said yes and no, float (n, L, 2), NaN where nobody counted them."""
     found = np.full((len(rows), len(labels), 2), np.nan)
     for k, label in enumerate(labels):

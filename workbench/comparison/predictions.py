@@ -1,16 +1,17 @@
 """What a finished run left behind, as arrays: its scores of every test set, its thresholds, its record.
 
-Read from `run.json`, `metrics.json` and `predictions.parquet` with pyarrow and numpy alone; no model is needed.
+Read from `run.json`, `metrics.json` and `predictions.parquet` with pyarrow and numpy alone; what no model changes comes
+from the study's `posts.parquet`. No model is needed.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,35 +19,22 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workbench import fingerprint
-from workbench.comparison.facts import read_identities, read_slices, read_votes
+from workbench.comparison import facts
+from workbench.comparison.facts import Facts, PostFacts
+from workbench.comparison.run_files import Metrics, RunFile, RunRecord
 from workbench.errors import TaxonomyMismatch, WorkbenchError
-from workbench.schema import INPUTS, MODALITIES
+from workbench.schema import INPUTS
 
 
-@dataclass(frozen=True)
-class Scores:
-    """One run on one test set; n posts sorted by post_id, L labels, S seeds.
+@dataclass(frozen=True, kw_only=True)
+class Scores(PostFacts):
+    """One run on one test set: the facts of its n posts, and logit, prob (S, n, L) float64 of S seeds.
 
-    post_id, group (n,) str, a post without a group being its own; weight (n,) float64; paired (n,) bool, text with an
-    image or a clip; y, known (n, L) bool, y False where unknown; logit, prob (S, n, L) float64, NaN where the model saw
-    nothing; exact: information set -> (n, L) float64, the world's own probability, empty where there is no truth;
-    slices, identities, votes: what `slicing.read_slices`, `read_identities` and `read_votes` return; suite: what a
-    functional test tells of its cases, by `evidence.suites.FACTS` -> (n,) str, empty where it is none.
+    Runs of one study share the arrays of facts. Scores are NaN where the model saw nothing.
     """
 
-    post_id: np.ndarray
-    group: np.ndarray
-    weight: np.ndarray
-    paired: np.ndarray
-    y: np.ndarray
-    known: np.ndarray
     logit: np.ndarray
     prob: np.ndarray
-    exact: dict[str, np.ndarray]
-    slices: dict[str, np.ndarray] = field(default_factory=dict)
-    identities: dict[str, np.ndarray] = field(default_factory=dict)
-    votes: np.ndarray | None = None
-    suite: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 COSTS = ("ms_per_post", "peak_mb", "fit_seconds", "parameters")
@@ -58,7 +46,7 @@ class Run:
     """One finished run: thresholds (S, L) in probability and prevalence (L,) in training, NaN where undefined.
 
     modalities: the content that the model looks at; columns: everything of a post that its scores depend on.
-    costs: name of COSTS -> number, or None where the record does not tell.
+    costs: name of COSTS -> number, or None where the record does not tell; facts: the digest of the posts' facts.
     """
 
     alias: str
@@ -73,6 +61,9 @@ class Run:
     costs: dict[str, float | None]
     sets: dict[str, Scores]
     columns: tuple[str, ...] = ()
+    record: RunRecord = field(default_factory=RunRecord)
+    metrics: Metrics = field(default_factory=Metrics)
+    facts: str = ""
 
     @property
     def information(self) -> str:
@@ -94,20 +85,37 @@ class Run:
 
 def load_run(folder: Path | str) -> Run:
     """Read a finished run; raise WorkbenchError in one sentence where it is unfinished or its files do not fit."""
-    folder = Path(folder)
-    record, metrics = _json(folder / "run.json"), _json(folder / "metrics.json")
-    if record.get("state", "done") != "done":
-        raise WorkbenchError(f"the run in {folder} is {record['state']}; `workbench run` does what is missing")
+    return _load(Path(folder), facts.read)
+
+
+def load_runs(folders: Mapping[str, Path]) -> list[Run]:
+    """Read finished runs, alias -> folder, as `load_run` does each; the facts of a study's posts are read once."""
+    read = cache(facts.read)
+    return [replace(_load(folder, read), alias=alias) for alias, folder in folders.items()]
+
+
+def _load(folder: Path, read: Callable[[Path], Facts]) -> Run:
+    record, metrics = _record(RunRecord, folder), _record(Metrics, folder)
+    if record.state not in ("", "done"):
+        raise WorkbenchError(f"the run in {folder} is {record.state}; `workbench run` does what is missing")
     try:
-        table = pq.read_table(folder / "predictions.parquet")
-        about = json.loads((table.schema.metadata or {})[b"workbench"])
-        labels = tuple(about["labels"])
+        with pq.ParquetFile(folder / "predictions.parquet") as file:
+            about = json.loads((file.schema_arrow.metadata or {})[b"workbench"])
+            labels = tuple(about["labels"])
+            posts = _facts(folder, file, about, read)
+            own = [f"{kind}_{label}" for kind in ("logit", "prob") for label in labels]
+            table = file.read(["post_id", "split", "seed", *own])
+        if (posts.labels, posts.taxonomy) != (labels, about["taxonomy"]):
+            theirs = f"{posts.taxonomy}: {', '.join(posts.labels)}"
+            raise TaxonomyMismatch(
+                f"the run in {folder} was trained for another taxonomy ({about['taxonomy']}: {', '.join(labels)}) than "
+                f"its posts are labelled by ({theirs}); `workbench run STUDY` makes it again"
+            )
         seeds = tuple(sorted(table["seed"].unique().to_pylist()))
-        thresholds = metrics["thresholds"]
-        prevalence = metrics.get("train_prevalence") or about.get("train_prevalence") or {}
+        thresholds, prevalence = metrics.thresholds, metrics.train_prevalence or about.get("train_prevalence") or {}
         return Run(
-            alias=record.get("alias") or about["model"],
-            key=record["key"],
+            alias=record.alias or about["model"],
+            key=record.key,
             folder=folder,
             taxonomy=about["taxonomy"],
             labels=labels,
@@ -116,8 +124,11 @@ def load_run(folder: Path | str) -> Run:
             seeds=seeds,
             thresholds=_floats([[thresholds.get(name, {}).get(str(seed)) for name in labels] for seed in seeds]),
             prevalence=_floats([prevalence.get(name) for name in labels]),
-            costs={name: record.get(name) for name in COSTS},
-            sets=_sets(table, labels, len(seeds), folder),
+            costs={name: getattr(record, name) for name in COSTS},
+            sets=_sets(table, posts, labels, seeds, folder),
+            record=record,
+            metrics=metrics,
+            facts=posts.digest,
         )
     except KeyError as error:
         raise WorkbenchError(f"the run in {folder} lacks {error}; `workbench run STUDY --all` makes it again") from None
@@ -126,13 +137,26 @@ def load_run(folder: Path | str) -> Run:
         raise WorkbenchError(f"cannot read {folder / 'predictions.parquet'} ({reason}); run the study again") from None
 
 
-def _json(path: Path) -> dict[str, Any]:
+_File = TypeVar("_File", bound=RunFile)
+
+
+def _record(kind: type[_File], folder: Path) -> _File:
     """Return a run's JSON file, or raise WorkbenchError saying what its absence means."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        fault = f"{path} cannot be read ({error.__class__.__name__}), so the run is unfinished"
-        raise WorkbenchError(f"{fault}; `workbench run` redoes it") from None
+    record = kind.read(folder)
+    if record is None:
+        fault = f"{folder / kind.FILE} cannot be read, so the run is unfinished"
+        raise WorkbenchError(f"{fault}; `workbench run` redoes it")
+    return record
+
+
+def _facts(folder: Path, file: pq.ParquetFile, about: dict[str, Any], read: Callable[[Path], Facts]) -> Facts:
+    """Return the facts of the posts that a run scored: its study's, its own where it ran alone, or of an old run."""
+    paths = [place / facts.NAME for place in (folder, folder.parent)]
+    path = next((path for path in paths if path.is_file()), paths[1])
+    old = f"y_{about['labels'][0]}" in file.schema_arrow.names  # from before there was a posts.parquet
+    if old and not path.is_file():
+        return facts.of_predictions(file.read(), about["labels"], about["taxonomy"], f"the run in {folder}")
+    return read(path)
 
 
 def _floats(values: Any) -> np.ndarray:
@@ -140,119 +164,69 @@ def _floats(values: Any) -> np.ndarray:
     return np.array(values, dtype=object).astype(np.float64)
 
 
-def _sets(table: pa.Table, labels: Sequence[str], seeds: int, folder: Path) -> dict[str, Scores]:
-    """Return the scores of every split, validation included, in the order of their names."""
-    table = table.sort_by([("split", "ascending"), ("seed", "ascending"), ("post_id", "ascending")])
+def _sets(
+    table: pa.Table, posts: Facts, labels: Sequence[str], seeds: Sequence[int], folder: Path
+) -> dict[str, Scores]:
+    """Return the scores of every set, validation included, in the order of their names."""
     sets = {}
     for name in sorted(table["split"].unique().to_pylist()):
-        rows = table.filter(pc.equal(table["split"], name))
-        sets[name] = _scores(rows, labels, seeds, f"{name!r} set of the run in {folder}")
+        what = f"the {name!r} set of the run in {folder}"
+        if name not in posts.sets:
+            raise WorkbenchError(f"{what} is none of the study's ({', '.join(posts.sets)}); {_AGAIN}")
+        rows, about = table.filter(pc.equal(table["split"], name)), posts.sets[name]
+        places = _places(rows, about.post_id, seeds, what)
+        sets[name] = Scores(
+            **vars(about),
+            **{
+                kind: np.stack([_scored(rows[f"{kind}_{label}"], places) for label in labels], axis=-1)
+                for kind in ("logit", "prob")
+            },
+        )
     return sets
 
 
-def _scores(rows: pa.Table, labels: Sequence[str], seeds: int, what: str) -> Scores:
-    """Return one split as arrays; `rows` are sorted by seed, then post_id."""
-    if len(rows) % seeds:
-        raise WorkbenchError(f"the {what} holds different posts for different seeds; run the study again")
-    n = len(rows) // seeds
-    ids = rows["post_id"].to_numpy().astype(str).reshape(seeds, n)
-    if (ids != ids[0]).any():
-        raise WorkbenchError(f"the {what} holds different posts for different seeds; run the study again")
-    if (ids[0, 1:] == ids[0, :-1]).any():
-        twice = str(ids[0, 1:][ids[0, 1:] == ids[0, :-1]][0])
-        raise WorkbenchError(f"the {what} holds post {twice!r} more than once; post ids must differ within a set")
-    first = rows.slice(0, n)
-    has = {name: _flags(first, f"has_{name}") for name in MODALITIES}
-    group = pc.coalesce(pc.cast(first["group"], pa.string()), pc.cast(first["post_id"], pa.string()))
-    known = np.stack([first[f"y_{name}"].is_valid().to_numpy() for name in labels], axis=-1)
-    y = np.stack([_flags(first, f"y_{name}") for name in labels], axis=-1)
-
-    def scored(kind: str) -> np.ndarray:
-        return np.stack([_numbers(rows, f"{kind}_{name}").reshape(seeds, n) for name in labels], axis=-1)
-
-    return Scores(
-        post_id=ids[0],
-        group=group.to_numpy().astype(str),
-        weight=_numbers(first, "weight", 1.0),
-        paired=has["text"] & (has["image"] | has["video"]),
-        y=y,
-        known=known,
-        logit=scored("logit"),
-        prob=scored("prob"),
-        exact={name: _exact(first, name, labels) for name in _informations(first, labels)},
-        slices=read_slices(first, has),
-        identities=read_identities(first),
-        votes=read_votes(first, labels),
-        suite=_suite(first),
-    )
+_AGAIN = "`workbench run STUDY` scores the posts as they are now"
 
 
-def _suite(rows: pa.Table) -> dict[str, np.ndarray]:
-    """Return the columns `suite_<fact>` that say anything, as strings, null as ""."""
-    names = [name for name in rows.column_names if name.startswith("suite_") and rows[name].null_count < len(rows)]
-    return {name.removeprefix("suite_"): pc.fill_null(rows[name], "").to_numpy().astype(str) for name in names}
+def _places(rows: pa.Table, post_id: np.ndarray, seeds: Sequence[int], what: str) -> np.ndarray:
+    """Return which row scores each post (S, n); raise WorkbenchError unless every seed scored each post once."""
+    place = pc.index_in(rows["post_id"], value_set=pa.array(post_id))
+    if place.null_count:
+        stray = rows["post_id"].filter(pc.is_null(place))
+        raise WorkbenchError(
+            f"{what} holds {len(stray)} scores of posts that are not in {facts.NAME} (such as {stray[0].as_py()!r}); "
+            f"{_AGAIN}"
+        )
+    seed = np.searchsorted(seeds, rows["seed"].to_numpy())
+    flat = seed * len(post_id) + place.to_numpy()
+    counts = np.bincount(flat, minlength=len(seeds) * len(post_id))
+    for wrong, fault in ((counts > 1, "more than once"), (counts < 1, "with no score of some seed")):
+        if wrong.any():
+            post = str(post_id[np.flatnonzero(wrong)[0] % len(post_id)])
+            raise WorkbenchError(f"{what} holds post {post!r} {fault}; {_AGAIN}")
+    return np.argsort(flat, kind="stable").reshape(len(seeds), len(post_id))
 
 
-def _informations(rows: pa.Table, labels: Sequence[str]) -> list[str]:
-    """Return the information sets that the columns `exact_<information>_<label>` name."""
-    found = set()
-    for name in (name.removeprefix("exact_") for name in rows.column_names if name.startswith("exact_")):
-        # one label's name may end another's, so the longest that fits is meant
-        fitting = [label for label in labels if name.endswith(f"_{label}")]
-        found |= {name.removesuffix(f"_{max(fitting, key=len)}")} if fitting else set()
-    return sorted(found)
-
-
-def _exact(rows: pa.Table, information: str, labels: Sequence[str]) -> np.ndarray:
-    """Return the world's probabilities (n, L) for one information set, NaN for labels it does not have."""
-    columns = [f"exact_{information}_{label}" for label in labels]
-    missing = np.full(len(rows), np.nan)
-    return np.stack([_numbers(rows, name) if name in rows.column_names else missing for name in columns], axis=-1)
-
-
-def _numbers(rows: pa.Table, name: str, missing: float = np.nan) -> np.ndarray:
-    """Return a column as float64, null as `missing`."""
-    return pc.fill_null(pc.cast(rows[name], pa.float64()), missing).to_numpy()
-
-
-def _flags(rows: pa.Table, name: str) -> np.ndarray:
-    """Return a column as bool, null as False."""
-    return pc.fill_null(pc.cast(rows[name], pa.bool_()), False).to_numpy().astype(bool)
-
-
-def items_digest(post_ids: np.ndarray) -> str:
-    """Return sha256 over the sorted post ids, one a line: two comparisons with the same digest used the same items."""
-    return hashlib.sha256("\n".join(sorted(post_ids.tolist())).encode("utf-8", "surrogatepass")).hexdigest()
+def _scored(cells: pa.ChunkedArray, places: np.ndarray) -> np.ndarray:
+    """Return a column as float64 (S, n), null as NaN."""
+    return cells.to_numpy().astype(np.float64)[places]
 
 
 def check_same_items(runs: Sequence[Run]) -> None:
-    """Raise WorkbenchError unless all runs have the same labels, posts, groups and truths in every test set."""
+    """Raise WorkbenchError unless all runs have the same labels and the very same facts of the same posts."""
     first, *others = runs
     for other in others:
         pair = f"{first.alias!r} and {other.alias!r}"
         if (first.taxonomy, first.labels) != (other.taxonomy, other.labels):
             theirs = f"{first.taxonomy}: {', '.join(first.labels)}; {other.taxonomy}: {', '.join(other.labels)}"
             raise TaxonomyMismatch(f"{pair} were trained for different taxonomies ({theirs}); train both on one")
-        for name in sorted({*first.sets, *other.sets}):
-            ours, theirs = (run.sets[name].post_id if name in run.sets else np.array([], str) for run in (first, other))
-            differ = np.setxor1d(ours, theirs)
-            if len(differ):
-                raise WorkbenchError(
-                    f"{pair} were scored on different items: {len(differ)} posts of {name!r} are in one run only "
-                    f"(such as {str(differ[0])!r}); score both on one corpus and split with `workbench run STUDY --all`"
-                )
-            changed = _changed(first.sets[name], other.sets[name])
-            if changed.any():
-                raise WorkbenchError(
-                    f"{pair} were scored on different items: {changed.sum()} posts of {name!r} differ in label, group, "
-                    "weight or modalities; score both on one corpus and split with `workbench run STUDY --all`"
-                )
-
-
-def _changed(a: Scores, b: Scores) -> np.ndarray:
-    """Return which posts (n,) are not the same item in two runs that scored the same ids."""
-    labels = ((a.y != b.y) | (a.known != b.known)).any(axis=1)
-    return labels | (a.group != b.group) | (a.weight != b.weight) | (a.paired != b.paired)
+        if first.facts != other.facts or first.sets.keys() != other.sets.keys():
+            sets = sorted(first.sets.keys() ^ other.sets.keys())
+            differ = f"only one of them scored {', '.join(sets)}" if sets else f"their {facts.NAME} differ"
+            raise WorkbenchError(
+                f"{pair} were scored on different items: {differ}; score both on one corpus and split with "
+                "`workbench run STUDY`"
+            )
 
 
 def sources(runs: Sequence[Run]) -> dict[str, str]:

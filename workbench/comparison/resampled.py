@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import TypeVar
 
 import numpy as np
@@ -22,15 +23,11 @@ from joblib import Parallel, cpu_count, delayed
 
 from workbench.comparison.predictions import Run
 from workbench.metrics import intervals
-from workbench.metrics.classification import Confusion
-from workbench.metrics.ranking import RANKED, Ranking
+from workbench.metrics.classification import Confusion, ratio
+from workbench.metrics.ranking import Ranking
+from workbench.metrics.table import DECISIONS, LABELS, METRICS, PROBABILITY, RANKING, SITE, Metric
 
 VIEWS = ("paired", "all")
-RATES = ("precision", "recall", "f1", "f1_macro", "false_positive_rate", "true_negative_rate")
-POOLED = ("precision_micro", "recall_micro", "f1_micro", "exact_match", "hamming_loss")  # over labels
-SHARES = {*RATES, *POOLED, "precision_site"} - {"f1", "f1_macro", "f1_micro"}  # of counted posts
-# The first axis of what a run's statistic returns; those of RANKED have a ceiling.
-NAMES = (*RATES, *RANKED, "precision_site", *POOLED)
 _TIE_BREAKS, _TURNS = 20, 5  # a resample averages every fifth tie-break
 
 
@@ -77,13 +74,18 @@ class Cell:
         return np.array([len(np.unique(self.codes[column])) for column in (self.y & self.known).T])
 
     @cached_property
+    def known_counts(self) -> np.ndarray:
+        """The number of posts with a known label per group (L, groups)."""
+        return np.stack([np.bincount(self.codes[column], minlength=self.groups) for column in self.known.T])
+
+    @cached_property
     def defined(self) -> np.ndarray:
         """Which labels (L,) have a known positive and a known negative."""
         return (self.positives > 0) & ((~self.y & self.known).any(axis=0))
 
 
 class Seen:
-    """One run in one cell: ranks (S, n, L), NaN where nothing can be ranked, and counts, site_counts (S, L, 4, groups).
+    """One run in one cell: prob and ranks (S, n, L), NaN where nothing is known, counts, site_counts (S, L, 4, groups).
 
     flagged (S, n, L) is what its thresholds flag; coverage (L,) is the share of rows that the model could see;
     site_counts are weighted to the site's mix of posts.
@@ -97,7 +99,8 @@ class Seen:
         self.coverage = 1 - unseen.mean(axis=(0, 1))
         with np.errstate(divide="ignore"):
             stand_in = np.log(run.prevalence) - np.log1p(-run.prevalence)
-        self.ranks = _ranks(np.where(unseen, run.prevalence, prob), np.where(unseen, stand_in, logit))
+        self.prob = np.where(unseen, run.prevalence, prob)
+        self.ranks = _ranks(self.prob, np.where(unseen, stand_in, logit))
         self.flagged = (prob >= run.thresholds[:, None, :]) & ~unseen  # (S, n, L)
         self.counts = self._counts(np.ones(len(cell.codes)))
         self.site_counts = self._counts(cell.weight) if cell.weighted else self.counts
@@ -113,22 +116,25 @@ class Seen:
         counts[np.isnan(self.run.thresholds)] = np.nan
         return counts
 
-    def pooled(self, name: str, used: np.ndarray) -> tuple[np.ndarray, str]:
-        """Return counts (S, 4, groups) and the property of their Confusion that is a metric of POOLED over `used` (L,).
+    def over_labels(self, metric: Metric, used: np.ndarray) -> np.ndarray:
+        """Return the counts (S, 4, L, groups) over `used` labels (L,), or (S, 4, groups) of a metric of whole posts.
 
-        For the exact match a post is one piece: it counts as a hit where all its known labels are decided rightly.
+        A whole post is one piece: it counts as a hit where all its known labels are decided rightly.
         """
-        if name != "exact_match":
-            return self.counts[:, used].sum(axis=1), name.removesuffix("_micro") if "_micro" in name else "error_rate"
-        cell = self.cell
-        known = cell.known[:, used]
+        if metric.kind is LABELS:
+            return np.moveaxis(self.counts[:, used], 1, 2)
+        cell, known = self.cell, self.cell.known[:, used]
         wrong = ((self.flagged[:, :, used] != cell.y[:, used]) & known).any(axis=2)  # (S, n)
         counts = np.stack([
             intervals.group_confusions(~one, np.ones(len(one), bool), cell.codes, cell.groups, known=known.any(axis=1))
             for one in wrong
         ])  # fmt: skip
         counts[np.isnan(self.run.thresholds[:, used]).any(axis=1)] = np.nan
-        return counts, "precision"
+        return counts
+
+    def losses(self, metric: Metric) -> np.ndarray:
+        """Return the sums (S, L, groups) of a loss over the posts with a known label, NaN where nothing is ranked."""
+        return np.stack([_loss_sums(self.cell, metric, prob, self.ranked) for prob in self.prob])
 
     @cached_property
     def ranked(self) -> np.ndarray:
@@ -136,31 +142,42 @@ class Seen:
         return ~(np.isnan(self.ranks) & self.cell.known).any(axis=(0, 1))
 
     def statistic(self, used: np.ndarray) -> intervals.Statistic:
-        """Return weights (groups, c) -> (NAMES, S, L + 1, c); the last label is macro, the mean over `used` (L,)."""
+        """Return weights (groups, c) -> (METRICS, S, L + 1, c); the last label is macro, the mean over `used` (L,)."""
         cell, (seeds, labels) = self.cell, self.counts.shape[:2]
         rankings = {
             (s, k): _ranking(cell, self.ranks[s, :, k], k) for s, k in np.ndindex(seeds, labels) if self.ranked[k]
         }
-        pooled = {name: self.pooled(name, used) for name in POOLED}
+        ranked = [m for m, metric in enumerate(METRICS.values()) if metric.kind is RANKING]
+        functions = [metric.function for metric in METRICS.values() if metric.kind is RANKING]
+        together = {name: self.over_labels(metric, used) for name, metric in METRICS.items() if metric.over_labels}
+        losses = {name: self.losses(metric) for name, metric in METRICS.items() if metric.kind is PROBABILITY}
 
         def evaluate(W: np.ndarray) -> np.ndarray:
-            values = np.full((len(NAMES), seeds, labels + 1, W.shape[1]), np.nan)
-            counts = weighted_counts(self.counts, W)
-            for m, name in enumerate(RATES):
-                values[m, :, :-1] = getattr(Confusion(*counts), name)
-            site = weighted_counts(self.site_counts, W) if cell.weighted else counts
-            values[NAMES.index("precision_site"), :, :-1] = Confusion(*site).precision
+            values = np.full((len(METRICS), seeds, labels + 1, W.shape[1]), np.nan)
+            counts = Confusion(*weighted_counts(self.counts, W))
+            site = Confusion(*weighted_counts(self.site_counts, W)) if cell.weighted else counts
+            posts = cell.known_counts @ W
+            for m, (name, metric) in enumerate(METRICS.items()):
+                if metric.kind in (DECISIONS, SITE):
+                    values[m, :, :-1] = metric.function(counts if metric.kind is DECISIONS else site)
+                elif metric.kind is PROBABILITY:
+                    values[m, :, :-1] = ratio(losses[name] @ W, np.broadcast_to(posts, (seeds, *posts.shape)))
             for (s, k), ranking in rankings.items():
-                values[len(RATES) : len(RATES) + len(RANKED), s, k] = ranking.values(W, tuple(RANKED))
+                values[ranked, s, k] = ranking.values(W, functions)
             if used.any():
                 values[:, :, -1] = values[:, :, :-1][:, :, used].mean(axis=2)
-                for name, (cells, what) in pooled.items():
-                    values[NAMES.index(name), :, -1] = getattr(
-                        Confusion(*weighted_counts(cells[:, None], W)[:, :, 0]), what
-                    )
+                for m, (name, metric) in enumerate(METRICS.items()):
+                    if metric.over_labels:
+                        values[m, :, -1] = metric.function(Confusion(*_labels_first(together[name], W)))
             return values
 
         return evaluate
+
+
+def _labels_first(counts: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Return counts (4, L, S, draws), or (4, S, draws) without labels, from (S, 4, [L,] groups) under weights."""
+    with np.errstate(invalid="ignore"):  # the counts of an undefined threshold are NaN
+        return np.moveaxis(counts @ W, 0, -2)
 
 
 def weighted_counts(counts: np.ndarray, W: np.ndarray) -> np.ndarray:
@@ -186,13 +203,22 @@ def _ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def ceiling(
-    cell: Cell, information: str, used: np.ndarray, names: Sequence[str] = tuple(RANKED)
-) -> intervals.Statistic:
+def _loss_sums(cell: Cell, metric: Metric, prob: np.ndarray, told: np.ndarray) -> np.ndarray:
+    """Return the sums (L, groups) of a loss of prob (n, L) over posts with a known label; NaN where not `told` (L,)."""
+    sums = np.full((cell.y.shape[1], cell.groups), np.nan)
+    for k in np.flatnonzero(told):
+        rows = cell.known[:, k]
+        losses = metric.function(cell.y[rows, k], prob[rows, k])
+        sums[k] = np.bincount(cell.codes[rows], weights=losses, minlength=cell.groups)
+    return sums
+
+
+def ceiling(cell: Cell, information: str, used: np.ndarray, names: Sequence[str]) -> intervals.Statistic:
     """Return weights (groups, c) -> the best possible values (names, L + 1, c) for a model that sees `information`.
 
-    The world's exact probabilities are ranked, ties broken at random: for one column of weights the mean of 20 seeded
-    tie-breaks, else of every fifth one, in turn. NaN for labels without a truth; the last label is macro over `used`.
+    names: metrics that have a ceiling. For a loss it is that of the world's exact probabilities. For a ranking they are
+    ranked, ties broken at random: for one column of weights the mean of 20 seeded tie-breaks, else of every fifth one,
+    in turn. NaN for labels without a truth; the last label is macro over `used`.
     """
     exact, labels = cell.exact[information], cell.y.shape[1]
     # sums in another order differ in the last digits; posteriors that should tie must
@@ -204,17 +230,23 @@ def ceiling(
         [_ranking(cell, _ranks(exact[None, :, [k]], breaker)[0, :, 0], k) for breaker in broken] if told[k] else []
         for k in range(labels)
     ]
+    ranked = [m for m, name in enumerate(names) if METRICS[name].kind is RANKING]
+    functions = [METRICS[names[m]].function for m in ranked]
+    losses = {
+        m: _loss_sums(cell, METRICS[name], exact, told)
+        for m, name in enumerate(names)
+        if METRICS[name].kind is PROBABILITY
+    }
 
     def evaluate(W: np.ndarray) -> np.ndarray:
         turns = _TURNS if W.shape[1] > 1 else 1
         values = np.full((len(names), labels + 1, W.shape[1]), np.nan)
-        for k in np.flatnonzero(told):
-            values[:, k] = 0
-            for turn in range(turns):
-                some = np.ascontiguousarray(W[:, turn::turns])
-                values[:, k, turn::turns] = np.mean(
-                    [ranking.values(some, names) for ranking in rankings[k][turn::turns]], axis=0
-                )
+        for m, sums in losses.items():
+            values[m, :-1] = ratio(sums @ W, cell.known_counts @ W)
+        for k, turn in product(np.flatnonzero(told) if ranked else (), range(turns)):
+            some = np.ascontiguousarray(W[:, turn::turns])
+            broken_values = [ranking.values(some, functions) for ranking in rankings[k][turn::turns]]
+            values[ranked, k, turn::turns] = np.mean(broken_values, axis=0)
         if used.any():
             values[:, -1] = values[:, :-1][:, used].mean(axis=1)
         return values
@@ -235,31 +267,33 @@ def at_once(statistic: intervals.Statistic, cell: Cell) -> np.ndarray:
     return statistic(np.ones((cell.groups, 1)))[..., 0]
 
 
-def permutation(a: Seen, b: Seen, labels: Sequence[int], metric: str, draws: int) -> tuple[float, float]:
+def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) -> tuple[float, float]:
     """Return a - b in the mean of a metric over labels and seeds, and its p when groups are swapped between a and b.
 
     Seeds are paired in their order; where their numbers differ both are repeated up to the least common multiple, which
     leaves the two means as they are. The same groups are swapped under every label and seed.
     """
-    cell, differences = a.cell, []
+    metric, cell, differences = METRICS[name], a.cell, []
+    used = np.isin(np.arange(cell.y.shape[1]), labels)
+    if metric.has_ceiling and not (a.ranked & b.ranked)[used].all():
+        return math.nan, math.nan
+    together = [side.over_labels(metric, used) for side in (a, b)] if metric.over_labels else []
+    losses = [side.losses(metric) for side in (a, b)] if metric.kind is PROBABILITY else []
+    counts = [side.site_counts if metric.kind is SITE else side.counts for side in (a, b)]
     for i in range(math.lcm(len(a.run.seeds), len(b.run.seeds))):
         s, t = i % len(a.run.seeds), i % len(b.run.seeds)
-        if metric in POOLED:
-            used = np.isin(np.arange(cell.y.shape[1]), labels)
-            (first, what), (second, _) = a.pooled(metric, used), b.pooled(metric, used)
-            differences.append(intervals.swapped_counts(first[s], second[t], what))
+        if metric.over_labels:
+            differences.append(intervals.swapped_counts(together[0][s], together[1][t], metric.function))
             continue
         for k in labels:
-            if metric == "precision_site":
-                one = intervals.swapped_counts(a.site_counts[s, k], b.site_counts[t, k], "precision")
-            elif metric in RATES:
-                one = intervals.swapped_counts(a.counts[s, k], b.counts[t, k], metric)
-            elif a.ranked[k] and b.ranked[k]:
+            if metric.kind is RANKING:
                 lists = (cell.y[:, k], a.ranks[s, :, k], b.ranks[t, :, k], cell.codes, cell.groups)
-                one = intervals.swapped_ranking(*lists, metric=metric, known=cell.known[:, k])
+                swapped = intervals.swapped_ranking(*lists, metric=metric.function, known=cell.known[:, k])
+            elif metric.kind is PROBABILITY:
+                swapped = intervals.swapped_sums(losses[0][s, k], losses[1][t, k], cell.known[:, k].sum())
             else:
-                return math.nan, math.nan
-            differences.append(one)
+                swapped = intervals.swapped_counts(counts[0][s, k], counts[1][t, k], metric.function)
+            differences.append(swapped)
     return intervals.permutation_test(differences, cell.groups, draws=draws, seed=cell.seed)
 
 

@@ -31,11 +31,14 @@ import numpy as np
 from scipy import stats
 
 from workbench.comparison.facts import OTHER, STANDARD, UNKNOWN, banded
+from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.resampled import Cell, Seen, each, weighted_counts
+from workbench.comparison.rows import Interval, RateTest, SliceRow, defined
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals
 from workbench.metrics.classification import Confusion
+from workbench.metrics.table import METRICS
 
 RATES = ("precision", "recall", "false_positive_rate")
 AREAS = ("average_precision", "roc_auc")
@@ -63,8 +66,7 @@ def slices_of(scores: Scores, columns: Sequence[str] | None = None) -> Iterator[
     for name in columns or ():
         if name not in there:
             raise WorkbenchError(
-                f"compare.slices: {unknown('column', name, there)}; a column of the corpus is kept by `keep`, "
-                "and in runs that score after that"
+                f"compare.slices: {unknown('column', name, there)}; a column of the corpus is kept by `keep`"
             )
     for name in STANDARD if columns is None else columns:
         if name == "identity":
@@ -89,15 +91,11 @@ def _folded(found: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         yield f"{OTHER} ({len(ordered) - MOST})", np.any([rows for _, rows in ordered[MOST:]], axis=0)
 
 
-def sliced(runs: Sequence[Run], cell: Cell, settings: Any) -> list[dict]:
+def sliced(runs: Sequence[Run], cell: Cell, settings: CompareOptions) -> list[SliceRow]:
     """Return a row per model, label and slice, the worst first, in one cell of all posts.
 
-    settings: `slices` (columns, None for the standard ones), `slice_resamples`, `alpha`, `few`.
-
-    Each row is {model, label, column, slice, n, positives, negatives, prevalence, few} and, per metric, {value, lo,
-    hi}; the tested rates also have {rest, delta (inside - rest), delta_lo, delta_hi, p, p_holm}. `gap` is by how much,
-    at least, the worse of the tested rates is worse than in the rest: the nearer bound of its difference, so that small
-    slices do not come first by chance, and rates that are not tested not at all. NaN where undefined.
+    `gap` is by how much, at least, the worse of the tested rates is worse than in the rest: the nearer bound of its
+    difference, so that small slices do not come first by chance, and rates that are not tested not at all.
     """
     parts = list(slices_of(runs[0].sets[cell.test], settings.slices))
     if not parts:
@@ -106,25 +104,21 @@ def sliced(runs: Sequence[Run], cell: Cell, settings: Any) -> list[dict]:
     share = sum(part.rows.mean() for part in parts)
     size = settings.slice_resamples * share * sum(one.ranks.size for one in seen)
     found = list(chain(*each(partial(_of_model, parts=parts, settings=settings), seen, size)))
-    worst = [-math.inf if math.isnan(row["gap"]) else row["gap"] for row in found]
-    return [found[i] for i in sorted(range(len(found)), key=lambda i: -worst[i])]
+    return sorted(found, key=lambda row: math.inf if row.gap is None else -row.gap)
 
 
-def _of_model(one: Seen, parts: Sequence[Slice], settings: Any) -> list[dict]:
+def _of_model(one: Seen, parts: Sequence[Slice], settings: CompareOptions) -> list[SliceRow]:
     """Return the rows of one model, as `sliced` has them."""
     few, rows = settings.few, []
     draws = _draws(one, parts, settings.slice_resamples, few)
     for i, part in enumerate(parts):
         for k, label in enumerate(one.run.labels):
-            row = _place(one.cell, part, k, few)
-            if row["n"]:
-                values = _values(one, part, k, {kind: made[i, :, k] for kind, made in draws.items()}, settings.alpha)
-                row = {"model": one.run.alias, "label": label, **row, **values}
-                _test(one, part, k, row, few)
-                row["gap"] = _gap(row)
-                rows.append(row)
-    _correct(rows)
-    return rows
+            place = _place(one.cell, part, k, few)
+            if place["n"]:
+                values = _values(one, part, k, {kind: made[i, :, k] for kind, made in draws.items()}, settings)
+                gap = max((loss for name in TESTED if (loss := _loss(values[name], name)) is not None), default=None)
+                rows.append(SliceRow(model=one.run.alias, label=label, **place, **values, gap=gap))
+    return _corrected(rows)
 
 
 def _place(cell: Cell, part: Slice, k: int, few: int) -> dict[str, Any]:
@@ -186,7 +180,7 @@ def _rankings(one: Seen, rows: np.ndarray, few: int) -> np.ndarray:
 def _rates(counts: np.ndarray) -> np.ndarray:
     """Return RATES (3, L, draws), means over seeds, from counts (4, S, L, draws)."""
     found = Confusion(*np.where(np.abs(counts) < 1e-9, 0, counts))  # the rest is a difference: it may end beside 0
-    return np.stack([getattr(found, name).mean(axis=0) for name in RATES])
+    return np.stack([METRICS[name].function(found).mean(axis=0) for name in RATES])
 
 
 def _areas(rankings: np.ndarray, W: np.ndarray, first: bool) -> np.ndarray:
@@ -200,33 +194,39 @@ def _areas(rankings: np.ndarray, W: np.ndarray, first: bool) -> np.ndarray:
         if rankings[s, k] is not None:
             ranking, enough = rankings[s, k]
             told = slice(None) if enough else slice(int(first))
-            found[:, s, k, told] = ranking.values(W[:, told], AREAS)
+            found[:, s, k, told] = ranking.values(W[:, told], [METRICS[name].function for name in AREAS])
     return found.mean(axis=1)
 
 
 # ------------------------------------------------------------------------------------------------------- values, tests
 
 
-def _values(one: Seen, part: Slice, k: int, draws: dict[str, np.ndarray], alpha: float) -> dict[str, Any]:
-    """Return each metric's {value, lo, hi}, of the tested rates also their differences, from draws (metrics, draws)."""
-    found: dict[str, Any] = {}
+def _values(
+    one: Seen, part: Slice, k: int, draws: dict[str, np.ndarray], settings: CompareOptions
+) -> dict[str, Interval]:
+    """Return each metric's interval, of the tested rates also their test, from draws (metrics, draws)."""
+    found: dict[str, Interval] = {}
+    alpha = settings.alpha
     for m, name in enumerate(AREAS):
         low, high = intervals.value_interval(draws["areas"][m], alpha=alpha)
-        found[name] = {"value": draws["areas"][m, 0], "lo": low, "hi": high}
+        found[name] = Interval(value=draws["areas"][m, 0], lo=low, hi=high)
     of = one.cell.known[:, k]
     for m, name in enumerate(RATES):
         inside, rest = draws["inside"][m], draws["rest"][m]
         whole = [_denominator(one, side & of, k, name) for side in (part.rows, ~part.rows)]
         a, b = (_interval(side, n, alpha) for side, n in zip((inside, rest), whole, strict=True))
-        found[name] = {"value": inside[0], "lo": a[0], "hi": a[1]}
-        if name in TESTED:
-            delta = inside - rest
-            low, high = intervals.difference_interval(inside, rest, alpha=alpha)
-            if _constant(inside) or _constant(rest):
-                low, high = _newcombe(inside[0], a, rest[0], b)
-            if math.isnan(delta[0]):
-                low = high = math.nan
-            found[name] |= {"rest": rest[0], "delta": delta[0], "delta_lo": low, "delta_hi": high}
+        value = {"value": inside[0], "lo": a[0], "hi": a[1]}
+        if name not in TESTED:
+            found[name] = Interval(**value)
+            continue
+        delta = inside - rest
+        low, high = intervals.difference_interval(inside, rest, alpha=alpha)
+        if _constant(inside) or _constant(rest):
+            low, high = _newcombe(inside[0], a, rest[0], b)
+        if math.isnan(delta[0]):
+            low = high = math.nan
+        value |= {"rest": rest[0], "delta": delta[0], "delta_lo": low, "delta_hi": high}
+        found[name] = RateTest(**value, p=_p(one, part, k, name, settings.few), p_holm=None)
     return found
 
 
@@ -258,23 +258,21 @@ def _newcombe(a: float, bounds_a: tuple[float, float], b: float, bounds_b: tuple
     )
 
 
-def _test(one: Seen, part: Slice, k: int, row: dict[str, Any], few: int) -> None:
-    """Give the tested rates of a row their p, NaN where there are too few posts or no threshold."""
+def _p(one: Seen, part: Slice, k: int, name: str, few: int) -> float:
+    """Return the p of a tested rate, NaN where there are too few posts or no threshold."""
     cell = one.cell
-    for name, truth in TESTED.items():
-        of = cell.known[:, k] & (cell.y[:, k] == bool(truth))
-        inside = part.rows[of]
-        sizes = int(inside.sum()), int((~inside).sum())
-        row[name]["p"] = math.nan
-        if min(sizes) >= few and not np.isnan(one.run.thresholds[:, k]).any():
-            flagged = one.flagged[:, of, k].mean(axis=0)
-            row[name]["p"] = difference_p(flagged, inside, cell.codes[of], len(one.run.seeds))
+    of = cell.known[:, k] & (cell.y[:, k] == bool(TESTED[name]))
+    inside = part.rows[of]
+    if min(int(inside.sum()), int((~inside).sum())) < few or np.isnan(one.run.thresholds[:, k]).any():
+        return math.nan
+    return difference_p(one.flagged[:, of, k].mean(axis=0), inside, cell.codes[of], len(one.run.seeds))
 
 
-def _gap(row: dict[str, Any]) -> float:
-    """Return by how much, at least, the worse of a row's tested rates is worse than in the rest; NaN without a test."""
-    losses = {"recall": -row["recall"]["delta_hi"], "false_positive_rate": row["false_positive_rate"]["delta_lo"]}
-    return max((loss for name, loss in losses.items() if not math.isnan(row[name]["p"])), default=math.nan)
+def _loss(rate: RateTest, name: str) -> float | None:
+    """Return by how much, at least, a rate is worse than in the rest; None without a test."""
+    if rate.p is None:
+        return None
+    return rate.delta_lo if METRICS[name].sign < 0 else -rate.delta_hi
 
 
 def difference_p(flagged: np.ndarray, inside: np.ndarray, codes: np.ndarray, seeds: int = 1) -> float:
@@ -299,8 +297,15 @@ def difference_p(flagged: np.ndarray, inside: np.ndarray, codes: np.ndarray, see
     return float(min(1.0, 2 * min(law.cdf(hits), law.sf(hits - 1))))
 
 
-def _correct(rows: list[dict[str, Any]]) -> None:
-    """Give all tested rates of one model their corrected p."""
-    tested = [row[name] for row in rows for name in TESTED]
-    for one, p in zip(tested, intervals.holm([one["p"] for one in tested]), strict=True):
-        one["p_holm"] = p
+def _corrected(rows: Sequence[SliceRow]) -> list[SliceRow]:
+    """Return the rows of one model, their tested rates with the corrected p."""
+    adjusted = iter(intervals.holm([getattr(row, name).p for row in rows for name in TESTED]))
+    return [
+        row.model_copy(
+            update={
+                name: getattr(row, name).model_copy(update={"p_holm": defined(float(next(adjusted)))})
+                for name in TESTED
+            }
+        )
+        for row in rows
+    ]

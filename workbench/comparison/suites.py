@@ -17,40 +17,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from workbench.comparison import suites
 from workbench.comparison.predictions import Run, Scores
+from workbench.comparison.rows import SuitePart, SuiteParts, SuiteRow
 from workbench.errors import WorkbenchError
 from workbench.metrics.intervals import wilson
 
-FACTS = {
-    "functionality": ("functionality",),
-    "target": ("target", "target_ident"),
-    "case": ("case",),
-    "label": ("label",),
-    "note": ("note",),
-}
-"""What is known of a case -> the columns of `meta` that may tell it; without a functionality there is no suite.
-
-`label` is the label that a case is about, where its suite has cases of several; `note` is a word for the reader.
-"""
 HALVES = ("harmful", "harmless")
 ALL = "all"
-
-
-def facts(posts: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """Return what a corpus tells of its cases, by the names of FACTS, as strings; empty where it is no suite."""
-    if "meta" not in posts.column_names or not pa.types.is_struct(posts.schema.field("meta").type):
-        return {}
-    there = {field.name for field in posts.schema.field("meta").type}
-    found = {}
-    for name, columns in FACTS.items():
-        column = next((one for one in columns if one in there), None)
-        if column is not None:
-            found[name] = pc.cast(pc.struct_field(posts["meta"], column), pa.string())
-    return found if "functionality" in found else {}
 
 
 def measure(
@@ -63,7 +37,7 @@ def measure(
     note: Sequence[str] | None = None,
     alpha: float = 0.05,
     few: int = 20,
-) -> dict[str, Any]:
+) -> SuiteParts:
     """Return how often decisions are right: by half, by functionality, by target, and over whole contrast sets.
 
     gold (n,): whether a case is harmful; flagged (n,) or (S, n): whether a model says so, S seeds of which the mean
@@ -73,7 +47,7 @@ def measure(
     Raises WorkbenchError where the arrays do not have the same length.
 
     >>> found = measure([1, 1, 0], [1, 0, 0], ["threat", "threat", "negation"])
-    >>> [(row["name"], row["gold"], row["n"], row["value"]) for row in found["functionalities"]]
+    >>> [(row.name, row.gold, row.n, row.value) for row in found.functionalities]
     [('threat', 'harmful', 2, 0.5), ('negation', 'harmless', 1, 1.0)]
     """
     gold, flagged = np.asarray(gold, dtype=bool), np.atleast_2d(np.asarray(flagged, dtype=bool))
@@ -85,26 +59,26 @@ def measure(
     share, half = right.mean(axis=0), np.where(gold, *HALVES)
     rules = {"alpha": alpha, "few": few}
     both = [_row(ALL, ALL, share, **rules)]
-    found = {
-        "halves": [_row(name, name, share[half == name], **rules) for name in HALVES] + both,
-        "functionalities": _rows(functionality, half, share, **rules),
-        "targets": [] if target is None else _rows(target, half, share, **rules),
-        "contrast": None if case is None else _contrast(np.asarray(case), right, **rules),
-    }
+    functionalities = _rows(functionality, half, share, **rules)
     if note is not None:
-        said = dict(zip(functionality, note, strict=True))
-        found["functionalities"] = [row | {"note": said[row["name"]]} for row in found["functionalities"]]
-    return found
+        notes = dict(zip(functionality, note, strict=True))
+        functionalities = [row.model_copy(update={"note": notes[row.name]}) for row in functionalities]
+    return SuiteParts(
+        halves=[_row(name, name, share[half == name], **rules) for name in HALVES] + both,
+        functionalities=functionalities,
+        targets=[] if target is None else _rows(target, half, share, **rules),
+        contrast=None if case is None else _contrast(np.asarray(case), right, **rules),
+    )
 
 
-def _rows(names: Sequence[str], half: np.ndarray, share: np.ndarray, **rules: Any) -> list[dict[str, Any]]:
+def _rows(names: Sequence[str], half: np.ndarray, share: np.ndarray, **rules: Any) -> list[SuitePart]:
     """One row per name and half, in the order in which they first come; "" is no name."""
     names = np.asarray(names)
     pairs = [pair for pair in dict.fromkeys(zip(names.tolist(), half.tolist(), strict=True)) if pair[0]]
     return [_row(name, side, share[(names == name) & (half == side)], **rules) for name, side in pairs]
 
 
-def _contrast(case: np.ndarray, right: np.ndarray, **rules: Any) -> dict[str, Any] | None:
+def _contrast(case: np.ndarray, right: np.ndarray, **rules: Any) -> SuitePart | None:
     """How many contrast sets are right as a whole: `right` (S, n), case (n,)."""
     names, codes, counts = np.unique(case, return_inverse=True, return_counts=True)
     sets = (counts > 1) & (names != "")
@@ -114,20 +88,20 @@ def _contrast(case: np.ndarray, right: np.ndarray, **rules: Any) -> dict[str, An
     return _row("contrast sets", ALL, (wrong[:, sets] == 0).mean(axis=0), **rules)
 
 
-def _row(name: str, gold: str, share: np.ndarray, *, alpha: float, few: int) -> dict[str, Any]:
+def _row(name: str, gold: str, share: np.ndarray, *, alpha: float, few: int) -> SuitePart:
     """The mean of shares (n,) with Wilson's interval; NaN without a case."""
     n, right = len(share), float(share.sum())
     lo, hi = wilson(right, n, alpha)
     value = right / n if n else np.nan
     lo, hi = min(lo, value), max(hi, value)  # at 0 and 1 rounding puts the bound a hair inside
-    return {"name": name, "gold": gold, "n": n, "right": right, "value": value, "lo": lo, "hi": hi, "few": n < few}
+    return SuitePart(name=name, gold=gold, n=n, right=right, value=value, lo=lo, hi=hi, few=n < few)
 
 
 OWN = "each case's own"
 
 
-def tested(runs: Sequence[Run], tests: Sequence[str], *, alpha: float, few: int) -> list[dict[str, Any]]:
-    """Return, per suite among `tests`, label and model, what `suites.measure` says at the model's own thresholds.
+def tested(runs: Sequence[Run], tests: Sequence[str], *, alpha: float, few: int) -> list[SuiteRow]:
+    """Return, per suite among `tests`, label and model, what `measure` says at the model's own thresholds.
 
     Where a suite says which label each case is about, a model is asked for that one and `label` is OWN; else each label
     known in it is a suite of its own. A case that a model cannot see is not flagged; `unseen` counts them.
@@ -141,9 +115,9 @@ def tested(runs: Sequence[Run], tests: Sequence[str], *, alpha: float, few: int)
             for run in runs:
                 prob = run.sets[test].prob[:, rows, columns]  # (S, cases)
                 flagged = prob >= run.thresholds[:, columns]  # NaN, on either side, flags nothing
-                measured = suites.measure(gold, flagged, **told, alpha=alpha, few=few)
+                parts = measure(gold, flagged, **told, alpha=alpha, few=few)
                 unseen = int(np.isnan(prob[0]).sum())
-                found.append({"test": test, "label": label, "model": run.alias, "unseen": unseen, **measured})
+                found.append(SuiteRow(test=test, label=label, model=run.alias, unseen=unseen, **dict(parts)))
     return found
 
 

@@ -5,8 +5,6 @@ A source is a module with `SourceOptions`, `digest(options, taxonomy)` and `buil
 
 from __future__ import annotations
 
-import contextlib
-import os
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +14,9 @@ from typing import Any
 import pyarrow as pa
 
 from workbench import fingerprint
+from workbench.artifacts import writing
 from workbench.errors import WorkbenchError, unknown
+from workbench.fingerprint import closure
 from workbench.schema import ROOT, Options, Taxonomy, corpus_schema
 
 SOURCES = {
@@ -26,8 +26,6 @@ SOURCES = {
     "hub": "workbench.corpora.hub",
     "log": "workbench.corpora.log",
 }
-# A cached table is as old as the code that made it.
-_CODE = (Path(__file__).parent, ROOT / "workbench" / "preprocessing", ROOT / "workbench" / "records")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +51,8 @@ def load(config: dict[str, Any], taxonomy: Taxonomy, *, cache: Path | None = Non
     module, options = _parse(config)
     content = module.digest(options, taxonomy)
     # Media stay where they lie, so a table with their paths holds for this place only; the digest holds anywhere.
-    place = fingerprint.of_json({"config": config, "root": str(ROOT), "code": _code()})
+    # A table is as old as the code that made it, and as the libraries that this uses.
+    place = fingerprint.of_json({"config": config, "root": str(ROOT), **closure.of_code(module.build)})
     folder = Path(cache) if cache is not None else ROOT / "data" / "cache" / "corpora"
     path = folder / f"{content}-{place}.arrow"
     table = _mapped(path, taxonomy)
@@ -81,11 +80,6 @@ def _parse(config: dict[str, Any]) -> tuple[ModuleType, Options]:
     return module, module.SourceOptions.parse(values, f"corpus source {source!r}")
 
 
-def _code() -> list[str]:
-    """Return the fingerprints of the modules that a table is made by."""
-    return [fingerprint.of_module(path) for folder in _CODE for path in sorted(folder.rglob("*.py"))]
-
-
 def _check(table: pa.Table, taxonomy: Taxonomy, source: str) -> None:
     """Hold a source to the columns and types that every corpus has."""
     for field in corpus_schema(taxonomy):
@@ -107,18 +101,11 @@ def _mapped(path: Path, taxonomy: Taxonomy) -> pa.Table | None:
 
 
 def _stored(table: pa.Table, path: Path) -> bool:
-    """Write a table under a temporary name and rename it, and say whether that worked."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a table whole or not at all, and say whether that worked."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            with pa.ipc.new_file(file, table.schema) as writer:
-                writer.write_table(table)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with writing(path) as draft, pa.ipc.new_file(str(draft), table.schema) as writer:
+            writer.write_table(table)
     except OSError:  # a full or read-only disk costs the cache, not the study
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
         return False
     return True

@@ -1,46 +1,16 @@
-"""A corpus as files that anyone can read: a JSONL of posts with their pictures and clips beside it."""
+"""Pictures and clips of a corpus as files that anyone can open, under names that any system takes."""
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any, Literal, get_args
-
-import pyarrow as pa
 
 from workbench import fingerprint
 from workbench.preprocessing.image.decoding import Format, sniff
 from workbench.preprocessing.media import content
 
 _PLAIN = ("post_id", "text", "group", "community", "language", "region", "split", "weight")
-
-
-def write_jsonl(table: pa.Table, folder: Path) -> Path:
-    """Write `posts.jsonl`, `images/` and `videos/` into a folder; return the JSONL's path.
-
-    One line a post: post_id, text, image and video (paths relative to the folder), group, author (the id), community,
-    language, region, created_at, split, weight, labels (null = unknown). Media that cannot be read stay named, so that
-    they are missing to whoever reads the files as well. Raises FileExistsError where the folder has posts already.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "posts.jsonl"
-    with open(path, "x", encoding="utf-8") as file:
-        for batch in table.to_batches(max_chunksize=1000):  # a slice at a time: all media may not fit into memory
-            for row in batch.to_pylist():
-                file.write(json.dumps(_line(row, folder), ensure_ascii=False) + "\n")
-    return path
-
-
-def _line(row: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return what the JSONL says of a post, after writing its media."""
-    line = {name: row[name] for name in _PLAIN}
-    for kind in ("image", "video"):
-        line[kind] = write_media(row, kind, folder)
-    line["author"] = (row["author"] or {}).get("id")
-    line["created_at"] = row["created_at"].isoformat() if row["created_at"] else None
-    line["labels"] = row["labels"]
-    return line
 
 
 def write_media(row: dict[str, Any], kind: Literal["image", "video"], folder: Path) -> str | None:

@@ -70,7 +70,7 @@ class Version(NamedTuple):
     content: str
 
 
-class Row(NamedTuple):
+class LoggedPost(NamedTuple):
     """One version of a post, with what people said about it."""
 
     entry: Entry
@@ -85,7 +85,7 @@ def name(options: SourceOptions) -> str:
 
 def digest(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> str:
     """Return what the corpus depends on: every feature that was scored, contents by their ids, and every label."""
-    told = hashlib.sha256(f"log 1 {taxonomy.fingerprint}".encode())
+    told = hashlib.sha256(f"log {taxonomy.fingerprint}".encode())
     with Records(folder / options.folder, create=False) as records:
         for row in _rows(records, options, taxonomy):
             about = [row.post_id, row.entry.features, row.labels, *(getattr(row.entry, name) for name in _VERSIONS)]
@@ -144,7 +144,7 @@ def families(posts: list[str], keys: list[str | None]) -> list[str]:
 # ------------------------------------------------------------------------------------------------------ what was said
 
 
-def _rows(records: Records, options: SourceOptions, taxonomy: Taxonomy) -> Iterator[Row]:
+def _rows(records: Records, options: SourceOptions, taxonomy: Taxonomy) -> Iterator[LoggedPost]:
     """Yield the versions that are asked for, in the order of their recording."""
     meanings, until = _meanings(options, taxonomy), options.until or datetime.now(UTC)
     versions: dict[str, list[Version]] = defaultdict(list)
@@ -163,7 +163,7 @@ def _rows(records: Records, options: SourceOptions, taxonomy: Taxonomy) -> Itera
             continue  # deleted, recorded only now, or an earlier version
         verdicts = _verdicts(known, said[entry.post_id], meanings)
         labels = {**dict.fromkeys(taxonomy.names), **verdicts[_content(entry)]}
-        yield Row(entry, entry.post_id if last else f"{entry.post_id} version {number}", labels)
+        yield LoggedPost(entry, entry.post_id if last else f"{entry.post_id} version {number}", labels)
 
 
 def _meanings(options: SourceOptions, taxonomy: Taxonomy) -> dict[str, str]:
@@ -220,16 +220,16 @@ def _content(entry: Entry) -> str:
     return fingerprint.of_json([_id(entry, kind) for kind in MODALITIES])
 
 
-def _cells(row: Row, records: Records) -> dict[str, Any]:
+def _cells(row: LoggedPost, records: Records) -> dict[str, Any]:
     """Return one row of the table, the features as they were scored."""
     entry = row.entry
     found = {name: value for name, value in entry.features.items() if name in INPUTS.names}
     if text := entry.features.get("text"):
-        data = records.content_get(text["id"])
+        data = records.blob(text["id"])
         found["text"] = None if data is None else data.decode(errors="replace")
     for kind in MODALITIES[1:]:
         if cell := entry.features.get(kind):
-            path = records.content_path(cell["id"]) if "id" in cell else cell["path"]
+            path = records.blob_path(cell["id"]) if "id" in cell else cell["path"]
             found[kind] = {"bytes": None, "path": str(path)}
     if "created_at" in found:
         found["created_at"] = datetime.fromisoformat(found["created_at"])

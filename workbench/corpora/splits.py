@@ -16,13 +16,14 @@ study accepts what crosses is for the leak gate (`evidence.audit`) to ask.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
+from workbench import corpora
 from workbench.errors import WorkbenchError
 from workbench.schema import Options, Taxonomy, declared, label_matrix
 
@@ -53,6 +54,29 @@ class SplitOptions(Options):
         if self.validation + self.test >= 1:
             raise ValueError(f"validation {self.validation} and test {self.test} leave nothing for training")
         return self
+
+
+def divide(
+    corpus: dict[str, Any], split: dict[str, Any], tests: dict[str, dict[str, Any]], taxonomy: Taxonomy
+) -> tuple[dict[str, pa.Table], dict[str, str], int]:
+    """Return the posts of train, validation, test and each further test set, the corpora's digests, how many were left.
+
+    Of a further test set, rows whose own split is not test are left out. Raises WorkbenchError for what cannot be
+    loaded or divided, and for a further test set that has a taken name or holds no post.
+    """
+    for name in {"corpus", *SPLITS} & set(tests):
+        raise WorkbenchError(f"a further test set cannot be called {name!r}; choose a name that is no split")
+    loaded = corpora.load(corpus, taxonomy)
+    part = assign(loaded.table, taxonomy, SplitOptions.parse(split, "split"))
+    sets = {name: loaded.table.filter(pa.array(part == name)) for name in SPLITS}
+    digests = {"corpus": loaded.digest}
+    for name, config in tests.items():
+        extra = corpora.load(config, taxonomy)
+        held_out = pc.fill_null(pc.equal(extra.table["split"], "test"), True)
+        sets[name], digests[name] = extra.table.filter(held_out), extra.digest
+        if not len(sets[name]):
+            raise WorkbenchError(f"test set {name!r} has no post whose split is test; map another `split`, or none")
+    return sets, digests, int((part == DROPPED).sum())
 
 
 def assign(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.ndarray:

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from workbench import device as devices
+from workbench.artifacts import writing
 from workbench.corpora.files.reading import FORMATS
 from workbench.decisions.moderator import Moderator
 from workbench.errors import WorkbenchError, explain, unknown
@@ -309,19 +310,19 @@ class _Output:
 
     def __init__(self, path: Path, labels: Sequence[str]) -> None:
         self.path, self.kind = path, path.suffix.lower()
-        self.temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         texts = ("post_id", "action", "reasons", "unread", "unseen", "due_at", "model_id", "policy_id", "error")
         scores = [(f"p_{label}", pa.float64()) for label in labels]
         named = [(name, pa.string()) for name in texts]
         self.schema = pa.schema([*named[:2], *scores, *named[2:]])
 
     def __enter__(self) -> _Output:
-        with self._writable():
-            self.file = open(self.temporary, "wb")
+        with self._writable(), contextlib.ExitStack() as stack:
+            self.file = stack.enter_context(open(stack.enter_context(writing(self.path)), "wb"))
             if self.kind == ".csv":
                 self._text(",".join(self.schema.names) + "\n")
             if self.kind == ".parquet":
-                self.parquet = pq.ParquetWriter(self.file, self.schema)
+                self.parquet = stack.enter_context(pq.ParquetWriter(self.file, self.schema))
+            self.stack = stack.pop_all()
         return self
 
     def write(self, lines: list[dict[str, Any]]) -> None:
@@ -336,18 +337,9 @@ class _Output:
             else:
                 csv.DictWriter(_Written(self._text), self.schema.names, lineterminator="\n").writerows(flat)
 
-    def __exit__(self, kind: type | None, *_: Any) -> None:
+    def __exit__(self, *error: Any) -> None:
         with self._writable():
-            if kind is None and self.kind == ".parquet":
-                self.parquet.close()
-            if kind is None:
-                self.file.flush()
-                os.fsync(self.file.fileno())
-            self.file.close()
-            if kind is None:
-                os.replace(self.temporary, self.path)
-        if kind is not None:
-            self._drop()
+            self.stack.__exit__(*error)
 
     def _text(self, text: str) -> None:
         self.file.write(text.encode("utf-8", "replace"))
@@ -357,15 +349,8 @@ class _Output:
         try:
             yield
         except OSError as error:
-            self._drop()
             said = error.strerror or error
             raise WorkbenchError(f"cannot write {self.path}: {said}; make room, or name another file") from None
-
-    def _drop(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
-            self.file.close()
-        with contextlib.suppress(OSError):
-            self.temporary.unlink(missing_ok=True)
 
 
 class _Written(NamedTuple):

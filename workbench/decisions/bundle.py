@@ -17,7 +17,7 @@ from workbench.schema import Taxonomy
 
 HEAD, MODEL, POLICY, README = "moderator.json", "model", "policy.yaml", "README.md"
 DETECTOR = "unusual"  # a folder that is there if a detector of unusual posts belongs to the bundle
-BUNDLE = artifacts.Kind(
+BUNDLE = artifacts.ArtifactType(
     "bundle", HEAD, "make the bundle again with `workbench run` or fetch it again", free=(POLICY, README)
 )
 

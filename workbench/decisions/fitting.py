@@ -18,12 +18,12 @@ from scipy.special import expit
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.policy import LabelRule, Objective, Policy
 from workbench.decisions.thresholds import LabelObjectives, choose
-from workbench.metrics import classification
 from workbench.metrics.calibration import calibration_error, choose_calibrator
 from workbench.metrics.intervals import wilson
 from workbench.metrics.reliability import worth
+from workbench.metrics.table import METRICS
 from workbench.models import Classifier
-from workbench.schema import inputs, label_matrix
+from workbench.schema import Taxonomy, inputs, label_matrix
 
 
 def fit(
@@ -90,8 +90,8 @@ def measure(prob: np.ndarray, y: np.ndarray, known: np.ndarray, rule: LabelRule,
     use = known & ~np.isnan(prob)
     y, prob, weight = y[use] > 0.5, prob[use], weight[use]
     found: dict[str, Any] = {"n": int(use.sum()), "unscored": int((known & ~use).sum()), "positives": int(y.sum())}
-    found["average_precision"] = classification.average_precision(y, prob)
-    found["calibration_error"], found["log_loss"] = calibration_error(y, prob), classification.log_loss(y, prob)
+    found["average_precision"] = METRICS["average_precision"](y, prob)
+    found["calibration_error"], found["log_loss"] = calibration_error(y, prob), METRICS["log_loss"](y, prob)
     for action, at in (("review", rule.review_at), ("remove", rule.remove_at)):
         if at is not None:
             flagged = prob >= at
@@ -104,7 +104,7 @@ def measure(prob: np.ndarray, y: np.ndarray, known: np.ndarray, rule: LabelRule,
                 "precision_interval": wilson(caught, total) if total else None,
                 "recall": caught / positives if positives else None,
                 "recall_interval": wilson(caught, positives) if positives else None,
-                "site_precision": classification.precision(y, prob, threshold=at, weight=weight),
+                "site_precision": METRICS["precision"](y, prob, threshold=at, weight=weight),
             }
     return _plain(found)
 
@@ -118,24 +118,29 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value
 
 
-def calibration_record(moderators: Mapping[int, Moderator], predictions: pa.Table) -> dict[str, dict[str, Any]]:
+def calibration_record(
+    moderators: Mapping[int, Moderator], predictions: pa.Table, sets: Mapping[str, pa.Table], taxonomy: Taxonomy
+) -> dict[str, dict[str, Any]]:
     """Return per label and seed what `metrics.json` keeps: the calibrator, why it was chosen, what it is worth.
 
-    moderators: seed -> what scored the predictions of that seed. `prevalence` is the share of harmful posts at which
-    the probabilities hold, `worth` is set -> `worth` of it.
+    moderators: seed -> what scored the predictions of that seed; sets: the posts of each split that was scored, in
+    the order of the predictions. `prevalence` is the share of harmful posts at which the probabilities hold, `worth` is
+    set -> `worth` of it.
     """
     found: dict[str, dict[str, Any]] = {}
+    truth = {name: label_matrix(sets[name], taxonomy) for name in pc.unique(predictions["split"]).to_pylist()}
     for seed, moderator in moderators.items():
         mine = predictions.filter(pc.equal(predictions["seed"], seed))
-        parts = {name: mine.filter(pc.equal(mine["split"], name)) for name in pc.unique(mine["split"]).to_pylist()}
+        parts = {name: mine.filter(pc.equal(mine["split"], name)) for name in truth}
         for label, line in moderator.lines.items():
-            about = {**line._asdict(), "prevalence": moderator.prevalence[label]}
-            about["worth"] = {name: _worth(rows, label) for name, rows in parts.items()}
+            about, k = {**line._asdict(), "prevalence": moderator.prevalence[label]}, taxonomy.names.index(label)
+            about["worth"] = {
+                name: worth(y[:, k] > 0.5, known[:, k], *_scores(parts[name], label))
+                for name, (y, known) in truth.items()
+            }
             found.setdefault(label, {})[str(seed)] = about
     return found
 
 
-def _worth(rows: pa.Table, label: str) -> dict[str, Any]:
-    y = rows[f"y_{label}"]
-    numbers = (rows[f"{kind}_{label}"].to_numpy() for kind in ("logit", "prob"))
-    return worth(pc.fill_null(y, False).to_numpy(), y.is_valid().to_numpy(), *numbers)
+def _scores(rows: pa.Table, label: str) -> tuple[np.ndarray, ...]:
+    return tuple(rows[f"{kind}_{label}"].to_numpy() for kind in ("logit", "prob"))

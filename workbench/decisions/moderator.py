@@ -118,10 +118,10 @@ class Moderator:
         if not len(table):
             return []
         places = [self.taxonomy.names.index(label) for label in self.labels]
-        look, there = self.classifier.look(table), declared(table)
+        made, there = self.classifier.predict(table), declared(table)
         strange = None if self.detector is None else self.detector.look(table)  # whichever policy will judge it
-        probs = self.calibrated(look.logits)[:, places].tolist()
-        kinds, alike = (None if found is None else found[:, places].tolist() for found in (look.kinds, look.alike))
+        probs = self.calibrated(made.logits)[:, places].tolist()
+        undone, alike = (None if some is None else some[:, places].tolist() for some in (made.variants, made.alike))
         unseen = {name: there[name].tolist() for name in MODALITIES if name not in self.modalities}
         context = [table[name].to_pylist() for name in ("post_id", "text", *_CONTEXT)]
         found = []
@@ -132,9 +132,9 @@ class Moderator:
                     post_id=post_id,
                     scores={label: score for label, score in scores.items() if score == score},
                     missing=tuple(label for label, score in scores.items() if score != score),
-                    unread={name: why[row] for name, why in look.unread.items() if why[row] is not None},
+                    unread={name: why[row] for name, why in made.unread.items() if why[row] is not None},
                     unseen=tuple(name for name, has in unseen.items() if has[row]),
-                    readings={} if kinds is None else _told(self.labels, kinds[row]),
+                    variants={} if undone is None else _told(self.labels, undone[row]),
                     alike={} if alike is None else _told(self.labels, alike[row]),
                     links=extraction.findings(text, self.lists),
                     unusual=None if strange is None or strange.where(row) is None else float(strange.share[row]),

@@ -21,7 +21,7 @@ from pydantic import Field
 from workbench import artifacts
 from workbench.errors import WorkbenchError
 from workbench.features.encoders import identity
-from workbench.models.heads.bags import Readings
+from workbench.models.heads.bags import Vectors
 from workbench.schema import MODALITIES, Options, declared
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Unusual:
         return made
 
     def look(self, posts: pa.Table) -> Finding:
-        """Return how unusual posts are, each by itself; a post counts by its most unusual reading or frame."""
+        """Return how unusual posts are, each by itself; a post counts by its most unusual variant, window or frame."""
         by = self._shares(posts)
         return Finding(_share(self.overall, self._most(by)), by)
 
@@ -123,9 +123,9 @@ class Unusual:
         out[some] = np.maximum.reduceat(far, bag.start[some])
         return np.round(out, 6)  # what products of matrices round otherwise in another batch is no difference
 
-    def _vectors(self, posts: pa.Table, name: str) -> Readings:
+    def _vectors(self, posts: pa.Table, name: str) -> Vectors:
         """Return the readable unit vectors of one modality."""
-        bag = Readings.of(getattr(self.store, name)(self.options.encoder, posts), declared(posts)[name])
+        bag = Vectors.of(getattr(self.store, name)(self.options.encoder, posts), declared(posts)[name])
         norms = np.linalg.norm(bag.values, axis=1, keepdims=True)
         return bag._replace(values=bag.values / np.maximum(norms, 1e-12))
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import Field, model_serializer, model_validator
+from pydantic import AliasChoices, Field, model_serializer, model_validator
 
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import Decision, Options, Reason, Taxonomy, read_yaml
@@ -209,8 +209,8 @@ class Assessment(Options):
     missing: tuple[str, ...] = Field((), description="Labels that have no score here.")
     unread: dict[str, str] = Field({}, description="Per modality that could not be read, why.")
     unseen: tuple[str, ...] = Field((), description="Modalities that the model does not look at.")
-    readings: dict[str, str] = Field(
-        {}, description="Per label whose score is not of the text as it stands, what was undone to read it."
+    variants: dict[str, str] = Field(  # `readings` in records of earlier versions
+        {}, validation_alias=AliasChoices("variants", "readings"), description="Per label, what a text variant undid."
     )
     alike: dict[str, tuple[str, ...]] = Field(
         {},
@@ -364,10 +364,10 @@ _NOTHING = Reason(kind="rule", detail="No score that the policy has a threshold 
 def _detail(
     label: str, score: float, action: str, threshold: float, override: Override | None, assessment: Assessment
 ) -> str:
-    reading, alike = assessment.readings.get(label), assessment.alike.get(label)
+    variant, alike = assessment.variants.get(label), assessment.alike.get(label)
     done = "removed" if action == "remove" else "sent to review"
     where = f" for {override}" if override else ""
-    by = f" by its reading with {reading}" if reading else ""
+    by = f" by its variant with {variant}" if variant else ""
     like = f" Most like it of the training posts with {label}: {', '.join(alike)}." if alike else ""
     return f"{label} scores {score:.3f}{by}; posts are {done} from {threshold:.3f} on{where}.{like}"
 

@@ -172,7 +172,7 @@ def _kept(counts: np.ndarray, group: np.ndarray, options: RobustnessOptions) -> 
     return dict(zip(names, map(float, values), strict=True))
 
 
-def cost_of_readings(
+def cost_of_variants(
     without: np.ndarray,
     with_: np.ndarray,
     y: np.ndarray,
@@ -182,10 +182,10 @@ def cost_of_readings(
     fpr: float = 0.01,
     alpha: float = 0.05,
 ) -> list[dict[str, Any]]:
-    """Return what scoring the highest of several readings costs on clean posts: a row per label.
+    """Return what scoring the highest of several variants costs on clean posts: a row per label.
 
-    without, with_ (n_posts, n_labels): scores of the same model on the posts as they stand, and of their readings.
-    `alarms`: the share of the `negatives` that readings flag at the threshold set without them (`lo`, `hi`: Wilson),
+    without, with_ (n_posts, n_labels): scores of the same model on the posts as they stand, and of their variants.
+    `alarms`: the share of the `negatives` that variants flag at the threshold set without them (`lo`, `hi`: Wilson),
     where `fpr_without` were flagged; `recall_without` and `recall_with`: at the same fpr, each at a threshold of its
     own.
     """

@@ -23,18 +23,27 @@ class Blocks:
     An absent item has k_i = 0. What is there but could not be read has one row of NaN and a reason, never zeros.
     `values (sum k_i, d)` is float32 that was rounded to float16, so that a stored vector equals a fresh one; `offsets`
     is int64 (n + 1,). `notes` say what was left out of an item that was read (the middle of a very long text).
+
+    `variants (sum k_i,)` uint8 says which variant of its item each row is of, lower ones first: 0 is the item as it
+    stands (raw text, a picture as decoded), others undo obfuscation or show a picture on another ground. Rows of one
+    variant are the windows of a long text or the frames of a clip, so leaving variants out never shortens an item.
     """
 
     values: np.ndarray
     offsets: np.ndarray
     reasons: list[str | None]
     notes: list[str | None] = field(default_factory=list)
+    variants: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if not self.notes:
             object.__setattr__(self, "notes", [None] * len(self.reasons))
+        if self.variants is None:
+            object.__setattr__(self, "variants", np.zeros(len(self.values), np.uint8))
         if not len(self.offsets) - 1 == len(self.reasons) == len(self.notes) or self.offsets[-1] != len(self.values):
             raise ValueError("offsets, reasons, notes and values of Blocks do not describe the same items")
+        if len(self.variants) != len(self.values):
+            raise ValueError("Blocks need one variant per row of values")
 
     def __len__(self) -> int:
         return len(self.reasons)
@@ -64,7 +73,7 @@ class Blocks:
         return np.array([isinstance(reason, Passing) or isinstance(note, Passing) for reason, note in said], dtype=bool)
 
     def first(self) -> np.ndarray:
-        """Return the first reading of each item, (n, d) float32; NaN where the item is absent or could not be read."""
+        """Return the first row of each item, (n, d) float32; NaN where the item is absent or could not be read."""
         out = np.full((len(self), self.dim), np.nan, dtype=np.float32)
         some = self.counts > 0
         out[some] = self.values[self.offsets[:-1][some]]
@@ -77,11 +86,16 @@ class Blocks:
 
     @staticmethod
     def build(
-        vectors: np.ndarray, counts: Sequence[int], reasons: list[str | None], notes: list[str | None] | None = None
+        vectors: np.ndarray,
+        counts: Sequence[int],
+        reasons: list[str | None],
+        notes: list[str | None] | None = None,
+        variants: Sequence[int] | np.ndarray | None = None,
     ) -> Blocks:
         """Return blocks from the `vectors (sum counts, d)` of the items that were read.
 
-        `counts (n,)` are the readings per item; an item with none and a reason gets its row of NaN here.
+        `counts (n,)` are the rows per item, `variants (sum counts,)` the variant of each, by default 0; an item without
+        rows and with a reason gets its row of NaN here.
         """
         counts = np.asarray(counts, dtype=np.int64)
         unread = (counts == 0) & np.array([reason is not None for reason in reasons], dtype=bool)
@@ -90,7 +104,10 @@ class Blocks:
         filled = np.ones(len(values), dtype=bool)
         filled[offsets[:-1][unread]] = False
         values[filled] = vectors.astype(np.float16)
-        return Blocks(values, offsets, list(reasons), list(notes or []))
+        numbers = np.zeros(len(values), np.uint8)
+        if variants is not None:
+            numbers[filled] = variants
+        return Blocks(values, offsets, list(reasons), list(notes or []), numbers)
 
     @staticmethod
     def empty(n: int, dim: int) -> Blocks:
@@ -114,6 +131,7 @@ class Blocks:
             _offsets(np.concatenate([part.counts for part in parts])),
             [reason for part in parts for reason in part.reasons],
             [note for part in parts for note in part.notes],
+            np.concatenate([part.variants for part in parts]),
         )
 
 
@@ -125,16 +143,17 @@ def collect(parts: Sequence[Blocks], owner: np.ndarray, item: np.ndarray, dim: i
         counts[mine] = part.counts[item[mine]]
     offsets = _offsets(counts)
     values = np.empty((offsets[-1], dim), dtype=np.float32)
+    variants = np.zeros(offsets[-1], np.uint8)
     reasons: list[str | None] = [None] * len(owner)
     notes: list[str | None] = [None] * len(owner)
     for part, mine in groups:
         target, source = gather(offsets, mine)[0], gather(part.offsets, item[mine])[0]
-        values[target] = part.values[source]
+        values[target], variants[target] = part.values[source], part.variants[source]
         for said, out in ((part.reasons, reasons), (part.notes, notes)):
             if any(said):
                 for place, at in zip(mine.tolist(), item[mine].tolist(), strict=True):
                     out[place] = said[at]
-    return Blocks(values, offsets, reasons, notes)
+    return Blocks(values, offsets, reasons, notes, variants)
 
 
 def gather(offsets: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""How far several annotators agree, and what scores are worth where they do not: agreement beyond chance, soft labels.
+"""How far several annotators agree: agreement beyond chance, and the share of votes as a soft label.
 
 `counts (n, categories)` says how many annotators put each post into each category; posts may have different numbers of
 annotators, and who they were plays no part. What is undefined is NaN.
@@ -10,8 +10,6 @@ Sources: Fleiss 1971, Measuring nominal scale agreement among many raters, Psych
 from __future__ import annotations
 
 import numpy as np
-
-from workbench.metrics import classification
 
 
 def _counts(counts) -> np.ndarray:
@@ -79,32 +77,3 @@ def vote_share(votes) -> np.ndarray:
     votes = np.asarray(votes, dtype=np.float64)
     total = votes.sum(axis=1)
     return np.divide(votes[:, 0], total, out=np.full(len(total), np.nan), where=total > 0)
-
-
-def soft_log_loss(share, prob) -> float:
-    """Return the cross-entropy of probabilities (n,) against soft labels (n,) in nats; posts with a NaN are left out.
-
-    >>> round(soft_log_loss([0.5, np.nan], [0.5, 0.1]), 4)  # log 2
-    0.6931
-    """
-    y, prob, weight = _twice(share, prob)
-    return classification.log_loss(y, prob, weight=weight)
-
-
-def soft_average_precision(share, score) -> float:
-    """Return average precision where each post counts as harmful with its share and harmless with the rest of it.
-
-    >>> soft_average_precision([1.0, 0.5], [0.9, 0.1])  # (1 * 1 + .5 * 1.5 / 2) / 1.5
-    0.9166666666666666
-    """
-    y, score, weight = _twice(share, score)
-    return classification.average_precision(y, score, weight=weight)
-
-
-def _twice(share, score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return every post as a harmful one of weight `share` and a harmless one of weight 1 - share."""
-    share, score = np.asarray(share, dtype=np.float64), np.asarray(score, dtype=np.float64)
-    keep = ~np.isnan(share) & ~np.isnan(score)
-    share, score = share[keep], score[keep]
-    y = np.repeat([1, 0], len(share))
-    return y, np.r_[score, score], np.r_[share, 1 - share]

@@ -1,8 +1,9 @@
 """Does a mention of a group of people raise a score? The AUCs of Borkan et al. 2019 and Jigsaw's weighted summary.
 
-All take `y (n,)`, `score (n,)`, `mentions (n,)` bool (which posts mention the identity) and the masks `weight` and
-`known` of `metrics.classification`; an AUC of 1 is free of the error that it looks for, NaN is undefined. They are
-ranking metrics: they ask whether one threshold can serve both the posts that mention a group and the others.
+Each AUC of KINDS is the ROC AUC among the posts of `rows_compared`; 1 is free of the error that it looks for, NaN is
+undefined. They are ranking metrics: they ask whether one threshold can serve both the posts that mention a group and
+the others. Low subgroup: harm is not told from harmless talk among the mentions; low BPSN: mentions score too high;
+low BNSP: too low.
 
 Source: Borkan, Dixon, Sorensen, Thain and Vasserman 2019, Nuanced metrics for measuring unintended bias (arXiv
 1903.04561); the summary is that of the Jigsaw competition of 2019. Open doubt: the summary's power and weights are the
@@ -14,8 +15,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-
-from workbench.metrics.classification import roc_auc
 
 KINDS = ("subgroup_auc", "bpsn_auc", "bnsp_auc")
 POWER, WEIGHT = -5.0, 0.25
@@ -34,39 +33,6 @@ def rows_compared(kind: str, y, mentions) -> np.ndarray:
     if kind not in KINDS:
         raise ValueError(f"unknown AUC {kind!r}; the choices are: {', '.join(KINDS)}")
     return mentions if kind == "subgroup_auc" else y != mentions if kind == "bpsn_auc" else y == mentions
-
-
-def _auc(kind: str, y, score, mentions, weight, known) -> float:
-    rows = rows_compared(kind, y, mentions)
-    known = rows if known is None else rows & np.asarray(known, dtype=bool)
-    return roc_auc(y, score, weight=weight, known=known)
-
-
-def subgroup_auc(y, score, mentions, *, weight=None, known=None) -> float:
-    """Return the ROC AUC within the posts that mention the identity; low: harm is not told from harmless talk there.
-
-    >>> subgroup_auc([1, 0, 1, 0], [0.9, 0.2, 0.5, 0.6], [True, True, False, False])
-    1.0
-    """
-    return _auc("subgroup_auc", y, score, mentions, weight, known)
-
-
-def bpsn_auc(y, score, mentions, *, weight=None, known=None) -> float:
-    """Return the ROC AUC of harmless mentions against harmful posts without one; low: mentions score too high.
-
-    >>> bpsn_auc([0, 0, 1, 1], [0.9, 0.2, 0.5, 0.6], [True, True, False, False])  # 0.2 is below both, 0.9 below none
-    0.5
-    """
-    return _auc("bpsn_auc", y, score, mentions, weight, known)
-
-
-def bnsp_auc(y, score, mentions, *, weight=None, known=None) -> float:
-    """Return the ROC AUC of harmful mentions against harmless posts without one; low: mentions score too low.
-
-    >>> bnsp_auc([1, 1, 0, 0], [0.9, 0.2, 0.5, 0.1], [True, True, False, False])  # 3 of 4 pairs are in order
-    0.75
-    """
-    return _auc("bnsp_auc", y, score, mentions, weight, known)
 
 
 def power_mean(values, power: float = POWER, axis: int = 0) -> np.ndarray:

@@ -31,7 +31,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
-from workbench.metrics.classification import _probabilities, _select, ratio
+from workbench.metrics.classification import probabilities, ratio, select
 from workbench.metrics.intervals import group_codes, wilson
 
 ENOUGH = 10  # posts of each class below which two numbers are not fitted
@@ -189,7 +189,7 @@ def _fit_for(y, logit, known) -> tuple[np.ndarray, np.ndarray, str | None]:
     """Return y (n,) bool and logit (n,) of the posts that count, and why nothing can be fitted, None where it can."""
     logit = np.asarray(logit, dtype=np.float64)
     seen = ~np.isnan(logit) if known is None else ~np.isnan(logit) & np.asarray(known, dtype=bool)
-    y, logit, _ = _select(y, logit, None, seen)
+    y, logit, _ = select(y, logit, None, seen)
     positives, negatives = int(y.sum()), int((~y).sum())
     if min(positives, negatives) < ENOUGH:
         few = f"validation has {positives} harmful and {negatives} other posts"
@@ -317,7 +317,7 @@ def reliability_curve(y, score, *, bins: int = 10, weight=None, known=None):
     >>> reliability_curve([0, 1, 1, 1], [0.25, 0.25, 0.75, 0.75], bins=2)
     (array([0.25, 0.75]), array([0.5, 1. ]), array([2, 2]))
     """
-    y, prob, weight = _probabilities(y, score, weight, known)
+    y, prob, weight = probabilities(y, score, weight, known)
     if not len(prob):
         return np.zeros(0), np.zeros(0), np.zeros(0, dtype=int)
     edges = np.unique(np.quantile(prob, np.linspace(0, 1, bins + 1)[1:-1], method="higher"))

@@ -12,14 +12,16 @@ blame the model for the sample.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 SLACK = 1e-12  # rates are quotients of sums of weights: a limit is met when it is met up to rounding
 
 
-def _select(y, score, weight, known) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def select(y, score, weight, known) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return y as bool, score and weight as float64, of the posts that count; raise ValueError on unusable values."""
     y, score = np.asarray(y), np.asarray(score, dtype=np.float64)
     weight = np.ones(y.shape) if weight is None else np.asarray(weight, dtype=np.float64)
@@ -56,7 +58,7 @@ def counts_at_thresholds(y, score, *, weight=None, known=None):
     >>> counts_at_thresholds([1, 0, 1], [0.9, 0.5, 0.5])
     (array([1., 2.]), array([0., 1.]), array([0.9, 0.5]), 2.0, 1.0)
     """
-    y, score, weight = _select(y, score, weight, known)
+    y, score, weight = select(y, score, weight, known)
     order = np.argsort(-score, kind="stable")
     y, score, weight = y[order], score[order], weight[order]
     # equal scores cross the threshold together, so only the last post of each block of ties is a point of the curve
@@ -78,96 +80,140 @@ def precision_recall_curve(y, score, *, weight=None, known=None):
     return np.r_[precision[::-1], 1.0], np.r_[recall[::-1], 0.0], thresholds[::-1]
 
 
-def roc_curve(y, score, *, weight=None, known=None):
-    """Return `fpr (k + 1,), tpr (k + 1,), thresholds (k + 1,)`, thresholds falling from infinity (nothing is flagged).
+class Curve:
+    """What is caught down a ranked list under each of many weightings; each metric is a method -> (draws,).
 
-    No point is dropped (scikit-learn's `drop_intermediate=False`). A rate whose class is absent is NaN.
-
-    >>> roc_curve([1, 0], [0.8, 0.3])
-    (array([0., 0., 1.]), array([0., 1., 1.]), array([inf, 0.8, 0.3]))
+    The list is cut into segments that each end with a block of tied scores holding a positive, for only there can
+    recall grow. gained, passed (segments, draws): the weight of positives and of negatives; tied: called for the weight
+    (segments, draws) of negatives tied with positives, which few metrics need; negatives (draws,) or a number: all.
     """
-    tp, fp, thresholds, positives, negatives = counts_at_thresholds(y, score, weight=weight, known=known)
-    tp, fp = np.r_[0.0, tp], np.r_[0.0, fp]
-    return ratio(fp, np.full(len(fp), negatives)), ratio(tp, np.full(len(tp), positives)), np.r_[np.inf, thresholds]
+
+    def __init__(self, gained: np.ndarray, passed: np.ndarray, tied: Callable[[], np.ndarray], negatives) -> None:
+        self.gained, self.passed, self._tied = gained, passed, tied
+        self.negatives = np.broadcast_to(np.asarray(negatives, dtype=np.float64), gained.shape[1:])
+
+    @classmethod
+    def of(cls, y, score, *, weight=None, known=None) -> Curve:
+        """Return the curve of one list under its own weights: one draw."""
+        y, score, weight = select(y, score, weight, known)
+        order = np.argsort(-score, kind="stable")
+        y, weight = y[order], weight[order]
+        segment, tied, segments = cut(y, score[order])
+
+        def total(rows: np.ndarray) -> np.ndarray:
+            return np.bincount(segment[rows], weights=weight[rows], minlength=segments)[:segments, None]
+
+        return cls(total(y), total(~y), lambda: total(tied), weight[~y].sum())
+
+    @cached_property
+    def tied(self) -> np.ndarray:
+        """The weight of negatives tied with positives (segments, draws)."""
+        return self._tied()
+
+    @cached_property
+    def caught(self) -> np.ndarray:
+        """The weight of positives down to each segment's end (segments, draws)."""
+        return np.cumsum(self.gained, axis=0)
+
+    @cached_property
+    def alarms(self) -> np.ndarray:
+        """The weight of negatives down to each segment's end (segments, draws)."""
+        return np.cumsum(self.passed, axis=0)
+
+    @cached_property
+    def positives(self) -> np.ndarray:
+        """The weight of all positives (draws,)."""
+        return self.caught[-1] if len(self.caught) else np.zeros(self.gained.shape[1])
+
+    @cached_property
+    def precision(self) -> np.ndarray:
+        """The precision at each segment's end (segments, draws), 0 where nothing is flagged."""
+        flagged = self.alarms + self.caught
+        return np.divide(self.caught, flagged, out=flagged, where=flagged > 0)  # where nothing is flagged it is 0
+
+    def average_precision(self) -> np.ndarray:
+        """Return the mean of the precision at each harmful post's own rank, in [0, 1]; NaN without positives.
+
+        No interpolation: sum of (recall_i - recall_{i-1}) * precision_i. Tied posts share the precision at their
+        block's end. Random scores give the prevalence.
+
+        >>> Curve.of([1, 0, 1], [0.9, 0.5, 0.1]).average_precision()  # (1/1 + 2/3) / 2
+        array([0.83333333])
+        """
+        return ratio(np.einsum("sd,sd->d", self.gained, self.precision), self.positives)
+
+    def roc_auc(self) -> np.ndarray:
+        """Return the chance that a harmful post outscores another one, ties half; NaN unless both classes exist.
+
+        >>> Curve.of([1, 0, 0], [0.5, 0.5, 0.1]).roc_auc()  # one tie and one win of two pairs
+        array([0.75])
+        """
+        lost = np.einsum("sd,sd->d", self.gained, self.alarms - self.tied / 2)
+        pairs = self.positives * self.negatives
+        return ratio(pairs - lost, pairs)
+
+    def partial_roc_auc(self, *, fpr: float) -> np.ndarray:
+        """Return the area under the ROC curve left of a false positive rate, 0.5 for chance and 1 for the best.
+
+        The curve is straight across ties. Scale: McClish 1989, Medical Decision Making 9:190-195, as in scikit-learn's
+        `max_fpr`. NaN unless both classes exist.
+
+        >>> Curve.of([1, 0, 0], [0.9, 0.5, 0.1]).partial_roc_auc(fpr=0.5)
+        array([1.])
+        """
+        limit = fpr * self.negatives
+        above = self.caught - self.gained  # at the start of each segment
+        start, end = self.alarms - self.passed, self.alarms
+        bend = end - self.tied  # level up to here, then straight up to the segment's end
+        level = np.clip(limit - start, 0, bend - start)
+        slope = np.clip(limit - bend, 0, self.tied)
+        rise = np.divide(slope**2, 2 * self.tied, out=np.zeros_like(slope), where=self.tied > 0)
+        area = np.einsum("sd,sd->d", above, level + slope) + np.einsum("sd,sd->d", self.gained, rise)
+        if len(end):
+            area += self.positives * np.maximum(limit - end[-1], 0)
+        share = ratio(area, self.positives * self.negatives)
+        return 0.5 * (1 + (share - fpr**2 / 2) / (fpr - fpr**2 / 2))
+
+    def precision_at_recall(self, *, recall: float) -> np.ndarray:
+        """Return the largest precision among thresholds whose recall is at least `recall`; NaN without positives.
+
+        >>> curve = Curve.of([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1])
+        >>> curve.precision_at_recall(recall=1.0)  # both are caught, with one false alarm
+        array([0.66666667])
+        """
+        enough = self.caught >= recall * self.positives * (1 - SLACK)
+        best = np.where(enough, self.precision, 0.0).max(axis=0, initial=0.0)
+        return np.where(self.positives > 0, best, np.nan)
+
+    def recall_at_fpr(self, *, fpr: float) -> np.ndarray:
+        """Return the largest recall with a false positive rate of at most `fpr`; NaN unless both classes exist.
+
+        >>> curve = Curve.of([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1])
+        >>> curve.recall_at_fpr(fpr=0.0)  # the second harmful post lies under a false alarm
+        array([0.5])
+        """
+        allowed = self.alarms <= fpr * self.negatives + SLACK * self.negatives
+        most = np.where(allowed, self.caught, 0.0).max(axis=0, initial=0.0)
+        return np.where(self.negatives > 0, ratio(most, self.positives), np.nan)
+
+
+def cut(y: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return each post's segment (n,) of a list sorted by score, which negatives (n,) tie with positives, and how many.
+
+    Posts below the last positive get the number of segments: they gain nothing.
+    """
+    block = np.cumsum(np.r_[True, score[1:] != score[:-1]]) - 1 if len(score) else np.zeros(0, dtype=int)
+    ends = np.unique(block[y])  # blocks of ties that hold a positive; each ends a segment
+    return np.searchsorted(ends, block), ~y & np.isin(block, ends), len(ends)
 
 
 def average_precision(y, score, *, weight=None, known=None) -> float:
-    """Return the mean of the precision at each harmful post's own rank, in [0, 1]; NaN without positives.
-
-    No interpolation: sum of (recall_i - recall_{i-1}) * precision_i. Tied posts share the precision at their block's
-    end. Random scores give the prevalence.
+    """Return `Curve.average_precision` of one list.
 
     >>> average_precision([1, 0, 1], [0.9, 0.5, 0.1])  # (1/1 + 2/3) / 2
     0.8333333333333333
     """
-    tp, fp, _, positives, _ = counts_at_thresholds(y, score, weight=weight, known=known)
-    return float(np.sum(np.diff(tp, prepend=0.0) * ratio(tp, tp + fp)) / positives) if positives > 0 else np.nan
-
-
-def roc_auc(y, score, *, weight=None, known=None) -> float:
-    """Return the chance that a harmful post outscores another one, ties counting half; NaN unless both classes exist.
-
-    >>> roc_auc([1, 0, 0], [0.5, 0.5, 0.1])  # one tie and one win of two pairs
-    0.75
-    """
-    fpr, tpr, _ = roc_curve(y, score, weight=weight, known=known)
-    return float(np.sum(np.diff(fpr) * (tpr[1:] + tpr[:-1])) / 2) if len(fpr) > 1 else np.nan
-
-
-def recall_at_fpr(y, score, *, fpr: float = 0.01, weight=None, known=None) -> float:
-    """Return the largest recall with a false positive rate of at most `fpr`; NaN unless both classes exist.
-
-    >>> recall_at_fpr([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1], fpr=0.0)  # the second harmful post lies under a false alarm
-    0.5
-    """
-    false_alarms, tpr, _ = roc_curve(y, score, weight=weight, known=known)
-    if np.isnan(false_alarms).any() or np.isnan(tpr).any():
-        return np.nan
-    return float(tpr[false_alarms <= fpr + SLACK].max())
-
-
-def precision_at_recall(y, score, *, recall: float = 0.9, weight=None, known=None) -> float:
-    """Return the largest precision among thresholds whose recall is at least `recall`; NaN without positives.
-
-    >>> precision_at_recall([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1], recall=1.0)  # both are caught, with one false alarm
-    0.6666666666666666
-    """
-    tp, fp, _, positives, _ = counts_at_thresholds(y, score, weight=weight, known=known)
-    enough = tp >= recall * positives * (1 - SLACK)
-    return float(ratio(tp, tp + fp)[enough].max()) if positives > 0 and enough.any() else np.nan
-
-
-def partial_roc_auc(y, score, *, fpr: float = 0.05, weight=None, known=None) -> float:
-    """Return the area under the ROC curve left of a false positive rate, 0.5 for chance and 1 for the best possible.
-
-    The curve is straight across ties. Scale: McClish 1989, Medical Decision Making 9:190-195, as in scikit-learn's
-    `max_fpr`. NaN unless both classes exist.
-
-    >>> partial_roc_auc([1, 0, 0], [0.9, 0.5, 0.1], fpr=0.5)
-    1.0
-    """
-    alarms, tpr, _ = roc_curve(y, score, weight=weight, known=known)
-    if len(alarms) < 2 or np.isnan(alarms).any() or np.isnan(tpr).any():
-        return np.nan
-    at = int(np.searchsorted(alarms, fpr, side="right"))
-    last = np.interp(fpr, alarms[at - 1 : at + 1], tpr[at - 1 : at + 1])
-    x, heights = np.r_[alarms[:at], fpr], np.r_[tpr[:at], last]
-    area = float(np.sum(np.diff(x) * (heights[1:] + heights[:-1])) / 2)
-    return 0.5 * (1 + (area - fpr**2 / 2) / (fpr - fpr**2 / 2))
-
-
-def best_f1_threshold(y, score, *, weight=None, known=None) -> float:
-    """Return the score at which flagging (score >= threshold) gives the highest F1; NaN without positives.
-
-    Of equally good thresholds the highest is taken: it flags the fewest posts.
-
-    >>> best_f1_threshold([1, 1, 0], [0.9, 0.6, 0.2])
-    0.6
-    """
-    tp, fp, thresholds, positives, _ = counts_at_thresholds(y, score, weight=weight, known=known)
-    if not positives > 0:
-        return np.nan
-    return float(thresholds[np.argmax(2 * tp / (tp + fp + positives))])
+    return float(Curve.of(y, score, weight=weight, known=known).average_precision()[0])
 
 
 # -------------------------------------------------------------------------------------------------- at one threshold
@@ -184,28 +230,50 @@ class Confusion:
 
     @property
     def precision(self):
-        """The share of flagged posts that are harmful; NaN when nothing is flagged."""
+        """The share of flagged posts that are harmful; NaN when nothing is flagged.
+
+        >>> Confusion(tn=0, fp=1, fn=1, tp=1).precision
+        np.float64(0.5)
+        """
         return ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self):
-        """The share of harmful posts that are flagged; NaN without harmful posts."""
+        """The share of harmful posts that are flagged; NaN without harmful posts.
+
+        >>> round(Confusion(tn=0, fp=0, fn=1, tp=2).recall, 3)
+        np.float64(0.667)
+        """
         return ratio(self.tp, self.tp + self.fn)
 
     @property
     def f1(self):
-        """The harmonic mean of precision and recall; 0 when harmful posts exist and none is caught, NaN without any."""
+        """The harmonic mean of precision and recall; 0 when harmful posts exist and none is caught, NaN without any.
+
+        >>> Confusion(tn=0, fp=1, fn=1, tp=1).f1  # precision 1/2, recall 1/2
+        np.float64(0.5)
+        """
         positives = self.tp + self.fn
         return ratio(2 * self.tp, np.where(positives > 0, positives + self.tp + self.fp, 0.0))
 
     @property
     def f1_macro(self):
-        """The mean of the F1 of the harmful class and the F1 of the other class; NaN unless both classes exist."""
+        """The mean of the F1 of the harmful class and the F1 of the other class; NaN unless both classes exist.
+
+        >>> Confusion(tn=1, fp=1, fn=1, tp=1).f1_macro  # each class: precision 1/2, recall 1/2
+        np.float64(0.5)
+        """
         return (self.f1 + Confusion(tn=self.tp, fp=self.fn, fn=self.fp, tp=self.tn).f1) / 2
 
     @property
     def accuracy(self):
-        """The share of posts that are flagged rightly or passed rightly; NaN without posts."""
+        """The share of posts that are flagged rightly or passed rightly; NaN without posts.
+
+        At 1 % prevalence flagging nothing scores 0.99.
+
+        >>> Confusion(tn=1, fp=1, fn=1, tp=1).accuracy
+        np.float64(0.5)
+        """
         return ratio(self.tp + self.tn, self.tp + self.tn + self.fp + self.fn)
 
     @property
@@ -215,12 +283,20 @@ class Confusion:
 
     @property
     def false_positive_rate(self):
-        """The share of harmless posts that are flagged; NaN without harmless posts."""
+        """The share of harmless posts that are flagged; NaN without harmless posts.
+
+        >>> Confusion(tn=3, fp=1, fn=0, tp=1).false_positive_rate
+        np.float64(0.25)
+        """
         return ratio(self.fp, self.fp + self.tn)
 
     @property
     def true_negative_rate(self):
-        """The share of harmless posts that pass; NaN without harmless posts."""
+        """The share of harmless posts that pass; NaN without harmless posts.
+
+        >>> Confusion(tn=3, fp=1, fn=0, tp=1).true_negative_rate
+        np.float64(0.75)
+        """
         return ratio(self.tn, self.fp + self.tn)
 
 
@@ -230,106 +306,51 @@ def confusion(y, score, *, threshold: float, weight=None, known=None) -> Confusi
     >>> confusion([1, 0, 1], [0.9, 0.5, 0.4], threshold=0.5)
     Confusion(tn=0.0, fp=1.0, fn=1.0, tp=1.0)
     """
-    y, score, weight = _select(y, score, weight, known)
+    y, score, weight = select(y, score, weight, known)
     if np.isnan(threshold):
         return Confusion(np.nan, np.nan, np.nan, np.nan)
     cells = np.bincount(2 * y + (score >= threshold), weights=weight, minlength=4)
     return Confusion(*cells.tolist())
 
 
-def precision(y, score, *, threshold: float = 0.5, weight=None, known=None) -> float:
-    """Return the share of flagged posts that are harmful; NaN when nothing is flagged.
-
-    >>> precision([1, 0, 1], [0.9, 0.5, 0.4], threshold=0.5)
-    0.5
-    """
-    return float(confusion(y, score, threshold=threshold, weight=weight, known=known).precision)
-
-
-def recall(y, score, *, threshold: float = 0.5, weight=None, known=None) -> float:
-    """Return the share of harmful posts that are flagged; NaN without harmful posts.
-
-    >>> recall([1, 0, 1, 1], [0.9, 0.5, 0.4, 0.8], threshold=0.5)
-    0.6666666666666666
-    """
-    return float(confusion(y, score, threshold=threshold, weight=weight, known=known).recall)
-
-
-def f1(y, score, *, threshold: float = 0.5, weight=None, known=None) -> float:
-    """Return the harmonic mean of precision and recall; NaN without harmful posts.
-
-    >>> f1([1, 0, 1], [0.9, 0.5, 0.4], threshold=0.5)  # precision 1/2, recall 1/2
-    0.5
-    """
-    return float(confusion(y, score, threshold=threshold, weight=weight, known=known).f1)
-
-
-def f1_macro(y, score, *, threshold: float = 0.5, weight=None, known=None) -> float:
-    """Return the mean F1 over the two classes of one label (harmful and not); NaN unless both exist.
-
-    >>> f1_macro([1, 0, 1, 0], [0.9, 0.5, 0.4, 0.1], threshold=0.5)  # each class: precision 1/2, recall 1/2
-    0.5
-    """
-    return float(confusion(y, score, threshold=threshold, weight=weight, known=known).f1_macro)
-
-
-def accuracy(y, score, *, threshold: float = 0.5, weight=None, known=None) -> float:
-    """Return the share of posts flagged or passed rightly; at 1 % prevalence flagging nothing scores 0.99.
-
-    >>> accuracy([1, 0, 1, 0], [0.9, 0.5, 0.4, 0.1], threshold=0.5)
-    0.5
-    """
-    return float(confusion(y, score, threshold=threshold, weight=weight, known=known).accuracy)
-
-
-def false_positive_rate(y, score, *, threshold: float = 0.5, weight=None, known=None) -> float:
-    """Return the share of harmless posts that are flagged; NaN without harmless posts.
-
-    >>> false_positive_rate([1, 0, 0, 0, 0], [0.9, 0.5, 0.4, 0.1, 0.2], threshold=0.5)
-    0.25
-    """
-    return float(confusion(y, score, threshold=threshold, weight=weight, known=known).false_positive_rate)
-
-
-def true_negative_rate(y, score, *, threshold: float = 0.5, weight=None, known=None) -> float:
-    """Return the share of harmless posts that pass; NaN without harmless posts.
-
-    >>> true_negative_rate([1, 0, 0, 0, 0], [0.9, 0.5, 0.4, 0.1, 0.2], threshold=0.5)
-    0.75
-    """
-    return float(confusion(y, score, threshold=threshold, weight=weight, known=known).true_negative_rate)
-
-
 # ------------------------------------------------------------------------------------------- scores read as probability
 
 
-def _probabilities(y, score, weight, known):
+def probabilities(y, score, weight, known):
     """Return the selected y, probability and weight; raise ValueError for scores outside [0, 1]."""
-    y, prob, weight = _select(y, score, weight, known)
+    y, prob, weight = select(y, score, weight, known)
     if prob.size and not (prob.min() >= 0 and prob.max() <= 1):
         raise ValueError(f"scores must be probabilities in [0, 1], not {prob.min():g} to {prob.max():g}")
     return y, prob, weight
 
 
-def log_loss(y, score, *, weight=None, known=None) -> float:
-    """Return the mean of -log(probability given to what was true), in nats; NaN without posts.
+def log_losses(y: np.ndarray, prob: np.ndarray) -> np.ndarray:
+    """Return -log(probability given to what was true) of each post (n,), in nats.
 
     Probabilities are kept 2.2e-16 away from 0 and 1, as in scikit-learn, so that one certain error is not infinite.
 
-    >>> round(log_loss([1, 0], [0.5, 0.5]), 4)  # log 2
-    0.6931
+    >>> log_losses(np.array([True]), np.array([0.5])).round(4)  # log 2
+    array([0.6931])
     """
-    y, prob, weight = _probabilities(y, score, weight, known)
     eps = np.finfo(np.float64).eps
     prob = np.clip(prob, eps, 1 - eps)
-    return float(ratio(np.sum(weight * -np.log(np.where(y, prob, 1 - prob))), weight.sum()))
+    return -np.log(np.where(y, prob, 1 - prob))
 
 
-def brier(y, score, *, weight=None, known=None) -> float:
-    """Return the mean squared difference between probability and truth, in [0, 1]; NaN without posts.
+def squared_errors(y: np.ndarray, prob: np.ndarray) -> np.ndarray:
+    """Return the squared difference between probability and truth of each post (n,), whose mean is Brier's score.
 
-    >>> brier([1, 0], [0.5, 0.0])
+    >>> squared_errors(np.array([True, False]), np.array([0.5, 0.0]))
+    array([0.25, 0.  ])
+    """
+    return (prob - y) ** 2
+
+
+def mean_loss(losses: Callable, y, score, *, weight=None, known=None) -> float:
+    """Return the weighted mean of a loss of each post; NaN without posts.
+
+    >>> mean_loss(squared_errors, [1, 0], [0.5, 0.0])
     0.125
     """
-    y, prob, weight = _probabilities(y, score, weight, known)
-    return float(ratio(np.sum(weight * (prob - y) ** 2), weight.sum()))
+    y, prob, weight = probabilities(y, score, weight, known)
+    return float(ratio(np.sum(weight * losses(y, prob)), weight.sum()))

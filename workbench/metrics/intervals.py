@@ -21,12 +21,13 @@ Open doubt: with 30 positive groups intervals of an average precision near 1 sti
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
-from scipy import special, stats
+from scipy import sparse, special, stats
 
-from workbench.metrics.classification import Confusion
-from workbench.metrics.ranking import RANKED, TIED, Curve, Ranking
+from workbench.metrics.classification import Confusion, Curve
+from workbench.metrics.ranking import Ranking
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 BLOCKS = 200  # of groups, left out one at a time
@@ -99,16 +100,17 @@ def leave_out(statistic: Statistic, groups: int, *, seed: int, rows: int = 0) ->
 
 
 def value_interval(
-    draws, left_out=None, *, alpha: float = 0.05, units: float | None = None, share: bool = False
+    draws, left_out=None, *, alpha: float = 0.05, units: float | None = None, share: bool = False, top: float = 1.0
 ) -> tuple[float, float]:
-    """Return the interval of a metric in [0, 1]; draws (1 + resamples,) as from `bootstrap`, the sample's own first.
+    """Return the interval of a metric in [0, top]; draws (1 + resamples,) as from `bootstrap`, the sample's own first.
 
     share: whether it is a share of counted posts, as recall. Then the interval is Wilson's of v (1 - v) / variance
     posts, v being the value, since so many independent posts would make a share as uncertain. For all others it is
     Student's on the scale of log-odds, where v has the standard error of its draws over v (1 - v); that number of posts
     less 1 is the degrees of freedom. Given `left_out` (blocks,) of `leave_out` there are fewer where few groups decide:
     a variance is worth 2 / (share of the fourth powers of their influence in its squared squares), as in Satterthwaite
-    1946, Biometrics Bulletin 2:110-114.
+    1946, Biometrics Bulletin 2:110-114. Without a top (a log loss) the scale is that of logarithms, and the posts are
+    as many as make a mean so uncertain whose parts vary as much as they are large: v squared / variance.
 
     Where all draws agree on 0 or 1 it is Wilson's interval of `units` independent pieces of evidence. NaN when the
     value or over half of the draws are undefined: a resample without a positive says nothing, and where that is the
@@ -121,6 +123,9 @@ def value_interval(
     if not len(defined):
         return np.nan, np.nan
     variance = defined.var(ddof=1) if len(defined) > 1 else 0.0
+    if variance > 0 and top == np.inf:
+        half = np.sqrt(variance) / value * stats.t.isf(alpha / 2, _freedom(value**2 / variance, left_out))
+        return float(value * np.exp(-half)), float(value * np.exp(half))
     if not variance > 0 or not 0 < value < 1:
         return wilson(value * units, units, alpha) if value in (0.0, 1.0) and units else (value, value)
     middle, most = special.logit(value), value * (1 - value)
@@ -203,7 +208,9 @@ def midranks(score) -> np.ndarray:
     return stats.rankdata(score)
 
 
-def swapped_ranking(y, a, b, codes, groups: int, *, metric: str = "average_precision", known=None) -> Statistic:
+def swapped_ranking(
+    y, a, b, codes, groups: int, *, metric: Callable[[Curve], np.ndarray] = Curve.average_precision, known=None
+) -> Statistic:
     """Return the function swaps S (groups, draws) -> metric of list A minus that of list B, after the swaps.
 
     a, b (n,) are two models' scores of the same posts. Where S is 1 a group keeps its scores, where 0 the two models'
@@ -216,35 +223,55 @@ def swapped_ranking(y, a, b, codes, groups: int, *, metric: str = "average_preci
     y, codes = y[known], np.asarray(codes)[known]
     pooled = np.r_[midranks(np.asarray(a)[known]), midranks(np.asarray(b)[known])]
     ranking = Ranking.build(np.r_[y, y], pooled, np.r_[codes, codes + groups], 2 * groups)
-    parts = [ranking.positives, ranking.negatives, ranking.tied][: 3 if metric in TIED else 2]
-    # under the weights (S, 1 - S) a part holds part[:, :groups] @ S + part[:, groups:] @ (1 - S)
-    signed = [part[:, :groups] - part[:, groups:] for part in parts]
-    start = [np.asarray(part[:, groups:].sum(axis=1))[:, None] for part in parts]
-    whole = [np.asarray(part.sum(axis=1))[:, None] for part in parts]
     negatives = float(np.sum(y == 0))
-    value = lambda parts: RANKED[metric](Curve(*parts, *[None] * (3 - len(parts)), negatives))  # noqa: E731
+    positives, passed, tied = (_swapped(part, groups) for part in (ranking.positives, ranking.negatives, ranking.tied))
 
     def difference(S: np.ndarray) -> np.ndarray:
-        kept = [np.add(part @ S, base) for part, base in zip(signed, start, strict=True)]
-        left = [all_ - part for all_, part in zip(whole, kept, strict=True)]
-        return value(kept) - value(left)
+        gained, alarms, level = positives(S), passed(S), cache(lambda: tied(S))
+        first, second = (
+            metric(Curve(gained[side], alarms[side], lambda side=side: level()[side], negatives)) for side in (0, 1)
+        )
+        return first - second
 
-    difference.rows = max(groups, len(start[0]))
+    difference.rows = max(groups, ranking.positives.shape[0])
     return difference
 
 
-def swapped_counts(a: np.ndarray, b: np.ndarray, metric: str) -> Statistic:
+def _swapped(part: sparse.csr_array, groups: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Return swaps S (groups, draws) -> a part (segments, 2 * groups) of list A and of list B (segments, draws)."""
+    # under the weights (S, 1 - S) it holds part[:, :groups] @ S + part[:, groups:] @ (1 - S)
+    signed = part[:, :groups] - part[:, groups:]
+    start, whole = np.asarray(part[:, groups:].sum(axis=1))[:, None], np.asarray(part.sum(axis=1))[:, None]
+
+    def lists(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        kept = np.add(signed @ S, start)
+        return kept, whole - kept
+
+    return lists
+
+
+def swapped_counts(a: np.ndarray, b: np.ndarray, metric: Callable[[Confusion], np.ndarray]) -> Statistic:
     """Return the function swaps S (groups, draws) -> metric of confusions A minus B, after the swaps.
 
-    a, b (4, groups) come from `group_confusions`; metric is a property of `Confusion`.
+    a, b (4, groups) come from `group_confusions`, or (4, labels, groups) for a metric over labels.
     """
 
     def difference(S: np.ndarray) -> np.ndarray:
-        first = (a - b) @ S + b.sum(axis=1, keepdims=True)
-        second = (a + b).sum(axis=1, keepdims=True) - first
-        return getattr(Confusion(*first), metric) - getattr(Confusion(*second), metric)
+        first = (a - b) @ S + b.sum(axis=-1, keepdims=True)
+        second = (a + b).sum(axis=-1, keepdims=True) - first
+        return metric(Confusion(*first)) - metric(Confusion(*second))
 
-    difference.rows = a.shape[1]
+    difference.rows = a[0].size
+    return difference
+
+
+def swapped_sums(a: np.ndarray, b: np.ndarray, total: float) -> Statistic:
+    """Return the function swaps S (groups, draws) -> mean A minus mean B, from sums (groups,) over `total` posts."""
+
+    def difference(S: np.ndarray) -> np.ndarray:
+        return (2 * ((a - b) @ S) - (a - b).sum()) / total
+
+    difference.rows = len(a)
     return difference
 
 
@@ -289,10 +316,12 @@ def mcnemar(right_a, right_b, codes) -> tuple[int, int, float]:
 # ------------------------------------------------------------------------------------------------ corrections and rates
 
 
-def holm(p) -> np.ndarray:
+def holm(p, planned: int = 0) -> np.ndarray:
     """Return Holm's step-down adjusted p-values (m,), in the order given; NaN stays NaN and does not count.
 
-    Source: Holm 1979, Scandinavian Journal of Statistics 6:65-70. They are monotone in p and at most 1.
+    planned: how many tests there were to be; those that are missing count as if theirs were the largest p, so that a
+    result cannot pass before they have run and fail afterwards. Source: Holm 1979, Scandinavian Journal of Statistics
+    6:65-70. They are monotone in p and at most 1.
 
     >>> holm([0.01, 0.04, 0.03]).round(2)  # 3 * .01, then 2 * .03, then max(.06, 1 * .04)
     array([0.03, 0.06, 0.06])
@@ -301,7 +330,7 @@ def holm(p) -> np.ndarray:
     adjusted = np.full(p.shape, np.nan)
     order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
     if order:
-        factors = np.arange(len(order), 0, -1)
+        factors = max(planned, len(order)) - np.arange(len(order))
         adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1.0)
     return adjusted
 

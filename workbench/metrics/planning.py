@@ -57,3 +57,21 @@ def positives_needed(difference: float, se: float, have: float, *, alpha: float 
     if not abs(difference) > 0:
         raise ValueError("no test set is large enough to find a difference of 0; name the smallest that matters")
     return math.ceil(have * (detectable(se, alpha=alpha, power=power) / abs(difference)) ** 2)
+
+
+def verdict(interval: tuple[float, float], inner: tuple[float, float], margin: float, sign: int) -> str:
+    """Return what a difference shows: its 1 - alpha interval for better and worse, its 1 - 2 alpha one for the rest.
+
+    sign: -1 where less is better. Equivalence by two one-sided tests (Schuirmann 1987, J. Pharmacokinetics and
+    Biopharmaceutics 15:657-680).
+
+    >>> verdict((0.01, 0.2), (0.02, 0.1), 0.01, 1)
+    'better'
+    """
+    (low, high), (inner_low, inner_high) = (sorted((sign * side[0], sign * side[1])) for side in (interval, inner))
+    if np.isnan([low, high, inner_low, inner_high]).any():
+        return "undefined"
+    if low > 0 or high < 0:
+        return "better" if low > 0 else "worse"
+    sides = inner_low > -margin, inner_high < margin
+    return {(True, True): "equivalent", (True, False): "no worse", (False, True): "no better"}.get(sides, "undecided")

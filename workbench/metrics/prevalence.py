@@ -12,8 +12,7 @@ near-duplicates and weights count for what they are worth (Korn and Graubard 199
 How frequent harm is on posts that nobody labelled: from the share of flags (`estimate_from_flags`, BBSE of Lipton,
 Wang and Smola 2018; for two classes the adjusted count of Forman 2008), or from probabilities
 (`estimate_from_probabilities`, EM of Saerens, Latinne and Decaestecker 2002). Both assume label shift.
-`label_shift_test` asks unlabelled posts whether that can be; `shift_kind` asks a few labelled ones whether it is that
-or rather covariate shift (another mix of posts, each of them as likely harmful as before).
+`label_shift_test` asks unlabelled posts whether that can be.
 
 Open doubt: the interval of EM takes the probabilities for true. It covers where they hold, and not where calibration is
 off; BBSE's does not rest on them.
@@ -26,7 +25,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import optimize, stats
-from scipy.special import expit, logit
 
 from workbench.metrics.classification import ratio
 from workbench.metrics.intervals import group_codes, wilson
@@ -94,19 +92,6 @@ def needed_negatives(fpr: float, *, alarms: int = 0, alpha: float = 0.05) -> int
         middle = (low + high) // 2
         low, high = (middle, high) if stats.binom.cdf(alarms, middle, fpr) > alpha else (low, middle)
     return high
-
-
-def clopper_pearson(successes: int, trials: int, alpha: float = 0.05) -> tuple[float, float]:
-    """Return the exact interval of a share of independent trials; NaN without trials (Clopper and Pearson 1934).
-
-    >>> [round(bound, 4) for bound in clopper_pearson(0, 10)]
-    [0.0, 0.3085]
-    """
-    if not trials > 0:
-        return math.nan, math.nan
-    low = stats.beta.ppf(alpha / 2, successes, trials - successes + 1) if successes else 0.0
-    high = stats.beta.isf(alpha / 2, successes + 1, trials - successes) if successes < trials else 1.0
-    return float(low), float(high)
 
 
 def importance_weights(y, source: float, target: float) -> np.ndarray:
@@ -308,56 +293,3 @@ def _histogram(
     shares = counts.sum(axis=0) / weight.sum()
     off = counts - counts.sum(axis=1, keepdims=True) * shares
     return shares, off.T @ off * groups / max(groups - 1, 1) / weight.sum() ** 2
-
-
-class ShiftKind(NamedTuple):
-    """What labelled target posts say: slope and offset of Cox's line with errors, p of each assumption, NaN if few."""
-
-    slope: float
-    slope_error: float
-    offset: float
-    offset_error: float
-    p_label_shift: float
-    p_covariate_shift: float
-
-
-def shift_kind(y, prob, prevalence: float, *, group=None, few: int = 20) -> ShiftKind:
-    """Return whether label shift or covariate shift explains labelled target posts y (n,) scored with prob (n,).
-
-    Cox's line (1958) log-odds(y) = slope * logit(prob) + offset is fitted on the target. Probabilities that hold at
-    `prevalence` keep slope 1 under both; under covariate shift the offset is 0, under label shift it is the shift of
-    log-odds from `prevalence` to the target's own. Each is a Wald test with groups as units; a small p refutes it.
-    Where the prevalence has not changed both hold. NaN with fewer than `few` posts of a class.
-    """
-    y, x = np.asarray(y) > 0.5, logit(np.clip(np.asarray(prob, dtype=np.float64), 1e-12, 1 - 1e-12))
-    if min(y.sum(), (~y).sum()) < few or np.ptp(x) == 0:
-        return ShiftKind(*[math.nan] * 6)
-    X, beta = np.column_stack([x, np.ones_like(x)]), np.array([1.0, 0.0])
-    for _ in range(50):
-        p = expit(X @ beta)
-        step = np.linalg.solve((X.T * (p * (1 - p))) @ X, X.T @ (y - p))
-        beta = beta + step
-        if np.abs(step).max() < 1e-10:
-            break
-    p = expit(X @ beta)
-    codes, groups = group_codes(np.arange(len(y)) if group is None else group)
-    share_of_harm = float(y.mean())
-    moved = logit(share_of_harm) - logit(prevalence)
-    bread = np.linalg.inv((X.T * (p * (1 - p))) @ X)
-    # what each post adds to slope, offset, and to the target's own log-odds, so that all errors are joint
-    parts = np.column_stack([(X * (y - p)[:, None]) @ bread, (y - share_of_harm) / (len(y) * _odd(share_of_harm))])
-    sums = np.stack([np.bincount(codes, weights=part, minlength=groups) for part in parts.T])
-    covariance = sums @ sums.T * groups / max(groups - 1, 1)
-    against = {"label": np.array([[1, 0, 0], [0, 1, -1]]), "covariate": np.array([[1, 0, 0], [0, 1, 0]])}
-    off = {"label": np.array([beta[0] - 1, beta[1] - moved]), "covariate": beta - np.array([1.0, 0.0])}
-    p_of = {}
-    for name, A in against.items():
-        wald = off[name] @ np.linalg.solve(A @ covariance @ A.T, off[name])
-        p_of[name] = float(stats.chi2.sf(wald, 2))
-    errors = np.sqrt(np.diag(covariance))
-    return ShiftKind(beta[0], errors[0], beta[1], errors[1], p_of["label"], p_of["covariate"])
-
-
-def _odd(share_of_harm: float) -> float:
-    """The variance of a yes with this share, by which log-odds move per unit of it."""
-    return share_of_harm * (1 - share_of_harm)

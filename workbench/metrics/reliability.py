@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 from scipy.special import expit
 
-from workbench.metrics import classification
 from workbench.metrics.calibration import calibration_error, reliability_curve
+from workbench.metrics.table import METRICS
 
 BINS = 10
-
-
-MEASURES = {"calibration_error": calibration_error, "brier": classification.brier, "log_loss": classification.log_loss}
+MEASURES = {"calibration_error": calibration_error, "brier": METRICS["brier"], "log_loss": METRICS["log_loss"]}
 
 
 def worth(y: np.ndarray, known: np.ndarray, logit: np.ndarray, prob: np.ndarray) -> dict[str, Any]:

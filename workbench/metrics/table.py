@@ -1,45 +1,132 @@
-"""All metrics by name: what a study can compare by, and what one test of properties goes over."""
+"""All metrics by name, one entry each: what is computed, of what, its range and direction, its words.
+
+Whatever compares, draws or names metrics asks this table, so a metric that is entered here can be compared by, is
+resampled and tested, and stands in comparison, report, terminal and model card.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
-from workbench.metrics import classification as one
-from workbench.metrics import multilabel as many
+import numpy as np
+
+from workbench.metrics.classification import Confusion, Curve, confusion, log_losses, mean_loss, squared_errors
+from workbench.metrics.multilabel import confusions, f1_weighted, pooled, whole_posts
+
+MetricKind = Enum("MetricKind", ["DECISIONS", "SITE", "RANKING", "PROBABILITY", "LABELS", "POSTS"])
+"""What a metric's function takes.
+
+DECISIONS: the `Confusion` of one label at its threshold, numbers or arrays. SITE: the same, of counts weighted to the
+site's mix of posts. RANKING: a `Curve`, returning (draws,). PROBABILITY: y (n,) bool and probabilities (n,), returning
+a loss (n,) of which the mean is taken. LABELS: the `Confusion` of all labels, (labels, ...). POSTS: the `Confusion` of
+whole posts, as `whole_posts` has them.
+"""
+DECISIONS, SITE, RANKING, PROBABILITY, LABELS, POSTS = MetricKind
 
 
 class Metric(NamedTuple):
-    """A function (y, score, *, weight, known), whether it takes `threshold`, and which way is better."""
+    """One metric; called with (y, score, *, threshold, weight, known) it returns a number, NaN where undefined.
 
-    function: Callable[..., float]
-    needs_threshold: bool = False
+    words: its name in prose; column: a shorter one over a column of numbers. top: the greatest value that it can have,
+    the least being 0. share: whether it is a share of counted posts, whose interval is Wilson's. digits: how many stand
+    behind the point. headline: whether reports show it beside whatever is compared by.
+    """
+
+    kind: MetricKind
+    function: Callable
+    words: str
+    column: str = ""
     higher_is_better: bool = True
+    top: float = 1.0
+    share: bool = False
+    digits: int = 3
+    headline: bool = False
+
+    @property
+    def over_labels(self) -> bool:
+        """Whether it is of all labels together and has no value for one of them."""
+        return self.kind in (LABELS, POSTS)
+
+    @property
+    def has_ceiling(self) -> bool:
+        """Whether the exact probabilities of a world say how good any model could be."""
+        return self.kind in (RANKING, PROBABILITY)
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, else -1."""
+        return 1 if self.higher_is_better else -1
+
+    def __call__(self, y, score, *, threshold=0.5, weight=None, known=None) -> float:
+        """Return the metric of labels y (n,) or (n, labels), scores and masks of the same shape, weight (n,)."""
+        masks = {"weight": weight, "known": known}
+        if self.kind is RANKING:
+            return float(self.function(Curve.of(y, score, **masks))[0])
+        if self.kind is PROBABILITY:
+            return mean_loss(self.function, y, score, **masks)
+        count = {LABELS: confusions, POSTS: whole_posts}.get(self.kind, confusion)
+        return float(self.function(count(y, score, threshold=threshold, **masks)))
+
+
+def _over_labels(name: str) -> Callable[[Confusion], np.ndarray]:
+    """Return the property of a Confusion of the counts summed over labels."""
+    return lambda counts: getattr(pooled(counts), name)
+
+
+def _at_recall(recall: float) -> Metric:
+    return Metric(RANKING, partial(Curve.precision_at_recall, recall=recall), f"precision at {100 * recall:g} % recall")
+
+
+def _at_fpr(fpr: float) -> Metric:
+    return Metric(RANKING, partial(Curve.recall_at_fpr, fpr=fpr), f"recall at {100 * fpr:g} % false positives")
 
 
 METRICS: dict[str, Metric] = {
-    "precision": Metric(one.precision, True),
-    "recall": Metric(one.recall, True),
-    "f1": Metric(one.f1, True),
-    "f1_macro": Metric(one.f1_macro, True),
-    "accuracy": Metric(one.accuracy, True),
-    "false_positive_rate": Metric(one.false_positive_rate, True, False),
-    "true_negative_rate": Metric(one.true_negative_rate, True),
-    "precision_micro": Metric(many.precision_micro, True),
-    "recall_micro": Metric(many.recall_micro, True),
-    "f1_micro": Metric(many.f1_micro, True),
-    "f1_weighted": Metric(many.f1_weighted, True),
-    "exact_match": Metric(many.exact_match, True),
-    "hamming_loss": Metric(many.hamming_loss, True, False),
-    "average_precision": Metric(one.average_precision),
-    "roc_auc": Metric(one.roc_auc),
-    "partial_roc_auc": Metric(partial(one.partial_roc_auc, fpr=0.05)),
-    "precision_at_recall_0.8": Metric(partial(one.precision_at_recall, recall=0.8)),
-    "precision_at_recall_0.9": Metric(partial(one.precision_at_recall, recall=0.9)),
-    "precision_at_recall_0.95": Metric(partial(one.precision_at_recall, recall=0.95)),
-    "recall_at_fpr_0.01": Metric(partial(one.recall_at_fpr, fpr=0.01)),
-    "recall_at_fpr_0.001": Metric(partial(one.recall_at_fpr, fpr=0.001)),
-    "log_loss": Metric(one.log_loss, False, False),
-    "brier": Metric(one.brier, False, False),
+    "precision": Metric(DECISIONS, attrgetter("precision"), "precision", share=True, headline=True),
+    "recall": Metric(DECISIONS, attrgetter("recall"), "recall", share=True, headline=True),
+    "f1": Metric(DECISIONS, attrgetter("f1"), "F1", headline=True),
+    "f1_macro": Metric(DECISIONS, attrgetter("f1_macro"), "F1, mean of both classes"),
+    "accuracy": Metric(DECISIONS, attrgetter("accuracy"), "accuracy", share=True),
+    "false_positive_rate": Metric(
+        DECISIONS,
+        attrgetter("false_positive_rate"),
+        "harmless posts flagged (false positive rate)",
+        "false positive rate",
+        higher_is_better=False,
+        share=True,
+        headline=True,
+    ),
+    "true_negative_rate": Metric(
+        DECISIONS, attrgetter("true_negative_rate"), "harmless posts passed (true negative rate)", share=True
+    ),
+    "precision_site": Metric(
+        SITE, attrgetter("precision"), "precision at the site's mix of posts", "precision at the site", share=True
+    ),
+    "precision_micro": Metric(LABELS, _over_labels("precision"), "precision over all labels", share=True),
+    "recall_micro": Metric(LABELS, _over_labels("recall"), "recall over all labels", share=True),
+    "f1_micro": Metric(LABELS, _over_labels("f1"), "F1 over all labels"),
+    "f1_weighted": Metric(LABELS, f1_weighted, "F1, labels weighted by their positives"),
+    "exact_match": Metric(POSTS, attrgetter("precision"), "posts with every label right", share=True),
+    "hamming_loss": Metric(
+        LABELS, _over_labels("error_rate"), "labels decided wrongly", higher_is_better=False, share=True
+    ),
+    "average_precision": Metric(RANKING, Curve.average_precision, "average precision", headline=True),
+    "roc_auc": Metric(RANKING, Curve.roc_auc, "ROC AUC", headline=True),
+    "partial_roc_auc": Metric(RANKING, partial(Curve.partial_roc_auc, fpr=0.05), "ROC AUC up to 5 % false positives"),
+    "precision_at_recall_0.8": _at_recall(0.8),
+    "precision_at_recall_0.9": _at_recall(0.9),
+    "precision_at_recall_0.95": _at_recall(0.95),
+    "recall_at_fpr_0.01": _at_fpr(0.01),
+    "recall_at_fpr_0.001": _at_fpr(0.001),
+    "log_loss": Metric(PROBABILITY, log_losses, "log loss", higher_is_better=False, top=np.inf, digits=4),
+    "brier": Metric(PROBABILITY, squared_errors, "Brier score", higher_is_better=False, digits=4),
 }
+
+
+def headline() -> tuple[str, ...]:
+    """Return the metrics that every report shows, in the table's order."""
+    return tuple(name for name, metric in METRICS.items() if metric.headline)

@@ -11,10 +11,11 @@ The contract (tests/models/test_contract.py holds every model in the table to it
   fit. `logits(posts)` sees the columns of `schema.INPUTS` only.
 - `logits` is float32 (n_posts, n_labels), the same for a post whatever its neighbours and the order. A model scores
   from whatever of its modalities the post has and can be read; the row is NaN where nothing of them is readable.
-- `unread(posts)` says what is there and could not be read, with the reason; `look` gives it together with the logits,
-  from one reading of the content, so that the two cannot disagree.
-- Training takes the first reading of a text and a picture, and all frames of a clip; a score is the maximum over all
-  combinations of readings and frames, per label.
+- `predict(posts)` gives the logits together with what is there and could not be read, from one pass over the content,
+  so that the two cannot disagree.
+- Training takes the raw text (its first window where it is long), the picture as it stands, and all frames of a clip; a
+  score is the maximum over all combinations of variants, windows and frames, per label. Without variants (an option) it
+  is the maximum over the windows of the raw text: nothing that is read becomes shorter.
 - Whatever is random comes from `seed`: the same table and seed give the same model on the same machine.
 - An unknown label (`known` False) costs nothing and teaches nothing, whatever `y` says there.
 - A label whose known training posts are all of one class is not learnt: every readable post gets the log-odds of its
@@ -28,13 +29,13 @@ The contract (tests/models/test_contract.py holds every model in the table to it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from workbench import artifacts
 from workbench.errors import WorkbenchError, unknown
@@ -51,7 +52,7 @@ MODELS: dict[str, str] = {
     "image-clip": "workbench.models.heads.clip:ImageClip",
     "video-clip": "workbench.models.heads.clip:VideoClip",
     "image-timm": "workbench.models.vision.timm:ImageTimm",
-    "late-fusion": "workbench.models.combine.ensemble:LateFusion",
+    "late-fusion": "workbench.models.combine.ensemble:LateFusionClassifier",
     "clip-concat": "workbench.models.heads.clip:ClipConcat",
     "clip-cross": "workbench.models.heads.clip:ClipCross",
     "clip-align": "workbench.models.heads.clip:ClipAlign",
@@ -59,7 +60,7 @@ MODELS: dict[str, str] = {
     "clip-finetune": "workbench.models.heads.finetune:ClipFinetune",
     "clip-retrieval": "workbench.models.heads.retrieval:ClipRetrieval",
     "picture-words": "workbench.models.vision.ocr:PictureWords",
-    "scores": "workbench.models.combine.scores:Scores",
+    "scores": "workbench.models.combine.scores:ScoresClassifier",
     "text-tokens": "workbench.models.text.tokens:TokensClassifier",
     "author-profile": "workbench.models.tabular.author:AuthorProfile",
     "misinformation": "workbench.models.tabular.misinformation:Misinformation",
@@ -71,24 +72,34 @@ MODELS: dict[str, str] = {
     "vlm-prompt": "workbench.models.vision.vlm:VlmPrompt",
 }
 
+OLD_OPTIONS = {"readings": "variants"}  # in models saved before the option had its name
 
-class Look(NamedTuple):
-    """What one look at some posts gives: logits (n_posts, n_labels), and per modality each post's reason or None.
 
-    kinds (n_posts, n_labels), or None: which reading of the text a score is of where it is not the text as it stands,
-    in words that complete "scored by its reading with ..."; None for all other scores.
-    alike (n_posts, n_labels), or None: the ids of the training posts with the label that a score comes from, the most
-    alike first, for models that judge by single training posts; None where there is none.
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of n posts.
+
+    Attributes:
+        logits (n_posts, n_labels): float32 and NaN where nothing is readable, as `predict` returns it; what `_predict`
+            writes for unreadable posts and labels that are not learnable is replaced.
+        readable (n_posts,): whether anything could be read of what the model scores.
+        unread: modality -> per post why its content could not be read, wholly or in part (`Partly`), or None; what is
+            not named was read wherever it is.
+        variants (n_posts, n_labels), or None: what was undone in the text variant that a score is of, in words that
+            complete "scored by its variant with ..."; None for scores of the raw text or of other content.
+        alike (n_posts, n_labels), or None: the ids of the training posts with the label that a score comes from, the
+            most alike first, for models that judge by single training posts; None where there is none.
     """
 
     logits: np.ndarray
-    unread: dict[str, list[str | None]]
-    kinds: np.ndarray | None = None
+    readable: np.ndarray
+    unread: dict[str, list[str | None]] = field(default_factory=dict)
+    variants: np.ndarray | None = None
     alike: np.ndarray | None = None
 
 
 class Classifier(ABC):
-    """One logit per label for a post; subclasses write `_fit` and `_score`, and `_state` and `_restore` for the disk.
+    """One logit per label for a post; subclasses write `_fit`, `_predict`, and `_state` and `_restore` for the disk.
 
     Attributes:
         name: its name in MODELS; options: parsed; taxonomy: whose labels it scores; store: where features come from.
@@ -145,40 +156,25 @@ class Classifier(ABC):
 
     def logits(self, posts: pa.Table) -> np.ndarray:
         """Return float32 (n_posts, n_labels), NaN rows where nothing is readable; only INPUTS columns are looked at."""
-        return self.look(posts).logits
+        return self.predict(posts).logits
 
     def unread(self, posts: pa.Table) -> dict[str, list[str | None]]:
         """Return, for each of `modalities`, why each post's content of that kind could not be read.
 
         None where it could be read and where the post declares none.
         """
-        return self.look(posts).unread
+        return self.predict(posts).unread
 
-    def look(self, posts: pa.Table) -> Look:
-        """Return logits and unread from one look at the posts' content."""
+    def predict(self, posts: pa.Table) -> Prediction:
+        """Return the logits, with what could not be read and which variants they are of; only INPUTS columns count."""
         self._require_fitted()
+        every: dict[str, list[str | None]] = {name: [None] * len(posts) for name in self.modalities}
         if len(posts) == 0:
-            empty = np.empty((0, len(self.taxonomy.names)), dtype=np.float32)
-            return Look(empty, {name: [] for name in self.modalities})
-        seen = posts.select([name for name in INPUTS.names if name in posts.column_names])
-        scores, readable, unread, *reasons = self._look(seen)
-        logits = np.where(self.learnable, scores, self.constants).astype(np.float32)
-        logits[~readable] = np.nan
-        every = {name: [None] * len(posts) for name in self.modalities} | unread
-        return Look(logits, self._with_left_out(seen, every), *reasons)
-
-    def _with_left_out(self, posts: pa.Table, unread: dict[str, list[str | None]]) -> dict[str, list[str | None]]:
-        """Return the reasons with those of texts that are longer than the option `text` lets the model read."""
-        from workbench.features.blocks import Partly
-        from workbench.preprocessing.text.cleaning import TextOptions, left_out
-
-        how = getattr(self.options, "text", None)
-        if "text" not in unread or not isinstance(how, TextOptions) or how.max_chars is None:
-            return unread
-        long = pc.greater(pc.utf8_length(posts["text"]), how.max_chars).to_pylist()
-        said = [left_out(posts["text"][row].as_py(), how) if longer else None for row, longer in enumerate(long)]
-        whys = [why or (part and Partly(part)) for why, part in zip(unread["text"], said, strict=True)]
-        return {**unread, "text": whys}
+            return Prediction(np.empty((0, len(self.taxonomy.names)), np.float32), np.zeros(0, bool), every)
+        made = self._predict(posts.select([name for name in INPUTS.names if name in posts.column_names]))
+        logits = np.where(self.learnable, made.logits, self.constants).astype(np.float32)
+        logits[~made.readable] = np.nan
+        return replace(made, logits=logits, unread=every | made.unread)
 
     def save(self, folder: Path | str) -> None:
         """Write the fitted model into a folder of its own, in the place of an earlier model there."""
@@ -203,15 +199,8 @@ class Classifier(ABC):
         """Learn; may set more entries of `learnable` to False, and writes `record`."""
 
     @abstractmethod
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        """Return scores (n_posts, n_labels) and readable (n_posts,); columns that are not learnable are ignored."""
-
-    def _look(self, posts: pa.Table) -> tuple[Any, ...]:
-        """Return what `_score` does and, for modalities whose content can fail, what `unread` does.
-
-        A fourth and a fifth value, where a model has them, are `Look.kinds` and `Look.alike`.
-        """
-        return *self._score(posts), {}
+    def _predict(self, posts: pa.Table) -> Prediction:
+        """Return scores as logits, and which posts are readable; columns that are not learnable are ignored."""
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what was learnt as plain JSON and arrays by name."""
@@ -224,6 +213,11 @@ class Classifier(ABC):
     def _save_parts(self, folder: Path) -> None:
         """Write more files, and the models that this one is made of, into `folder`."""
         return
+
+    @classmethod
+    def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the options of a model that an earlier version saved as this version has them."""
+        return options
 
     @classmethod
     def check_options(cls, options: Options) -> None:
@@ -280,11 +274,11 @@ def artefacts(name: str, options: dict[str, Any] | None = None) -> list[Path]:
     return list(found)
 
 
-def modules(name: str, options: dict[str, Any] | None = None) -> list[str]:
-    """Return the dotted modules that a model's entries in MODELS name, its members' too."""
-    found = [_entry(name).partition(":")[0]]
+def entries(name: str, options: dict[str, Any] | None = None) -> list[str]:
+    """Return what MODELS names for a model and its members, as "module:Class"."""
+    found = [_entry(name)]
     for member in _class(name).members(parse(name, options)):
-        found += modules(*member)
+        found += entries(*member)
     return list(dict.fromkeys(found))
 
 
@@ -297,7 +291,8 @@ def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) 
     head, arrays = artifacts.read_model(folder)
     taxonomy.check(str(head.get("taxonomy")), f"the model in {folder}")
     name = head.get("model")
-    model = create(name, head.get("options"), taxonomy=taxonomy, store=store)
+    options = _class(name).of_earlier(_with_new_names(head.get("options") or {}))
+    model = create(name, options, taxonomy=taxonomy, store=store)
     try:
         model.record, model.modalities = head["record"], tuple(head["modalities"])
         model.constants, model.learnable = arrays["classifier.constants"], arrays["classifier.learnable"]
@@ -308,6 +303,13 @@ def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) 
             "train it again"
         ) from None
     return model
+
+
+def _with_new_names(options: Any) -> Any:
+    """Return saved options, those of members within them too, under the names that they have now."""
+    if isinstance(options, dict):
+        return {OLD_OPTIONS.get(name, name): _with_new_names(value) for name, value in options.items()}
+    return [_with_new_names(value) for value in options] if isinstance(options, list) else options
 
 
 def option_names(name: str) -> tuple[str, ...]:

@@ -42,7 +42,9 @@ class LabellingOptions(Options):
     budget: int = Field(800, ge=1, description="Labels bought in all.")
     seeds: tuple[int, ...] = Field((0, 1, 2, 3, 4), min_length=1, description="One pool, clustering and run each.")
     pool: float = Field(0.8, gt=0, le=1, description="Share of the unlabelled posts in a seed's pool.")
-    peek: int = Field(3, ge=1, description="Posts of a cluster that are looked at before all of it is labelled alike.")
+    peek: int = Field(
+        3, ge=1, description="PoolPosts of a cluster that are looked at before all of it is labelled alike."
+    )
     C: float = Field(
         1.0, gt=0, description="Inverse strength of the learner's L2 penalty; about 0.03 suits an encoder's vectors."
     )
@@ -212,7 +214,7 @@ class Bought:
 
 
 @dataclass(frozen=True)
-class Posts:
+class PoolPosts:
     """Embeddings x (n, d) without NaN, the label y (n,) bool, and the repost family of each post (n,)."""
 
     x: np.ndarray
@@ -220,7 +222,7 @@ class Posts:
     group: np.ndarray
 
 
-def simulate(unlabelled: Posts, held_out: Posts, options: LabellingOptions) -> Bought:
+def simulate(unlabelled: PoolPosts, held_out: PoolPosts, options: LabellingOptions) -> Bought:
     """Return what each order buys; raises WorkbenchError for too few posts or posts of one class only."""
     if not held_out.y.any() or held_out.y.all() or not unlabelled.y.any():
         raise WorkbenchError("the simulation needs harmful posts on both sides and harmless ones to tell them from")

@@ -26,7 +26,7 @@ from workbench.corpora.export import write_media
 from workbench.errors import WorkbenchError, unknown
 from workbench.features import FeatureStore
 from workbench.preprocessing.text.cleaning import clean
-from workbench.questions.active_learning import Pool, Posts, by_clusters, farthest, in_turn, learn
+from workbench.questions.active_learning import Pool, PoolPosts, by_clusters, farthest, in_turn, learn
 from workbench.questions.clusters import Clusters, telling_words
 from workbench.report import gallery
 from workbench.schema import MODALITIES, Taxonomy, declared, label_matrix
@@ -41,7 +41,7 @@ class Side(NamedTuple):
     """One side of the simulation: posts that know the label and can be read, and how many could not be."""
 
     table: pa.Table
-    posts: Posts
+    posts: PoolPosts
     unreadable: int
 
     def summary(self) -> dict[str, float]:
@@ -77,14 +77,14 @@ def material(
 def _side(table: pa.Table, x: np.ndarray, y: np.ndarray) -> Side:
     read = np.isfinite(x).all(axis=1)
     group = np.array(table["group"].to_pylist())
-    return Side(table.filter(pa.array(read)), Posts(x[read], y[read], group[read]), int((~read).sum()))
+    return Side(table.filter(pa.array(read)), PoolPosts(x[read], y[read], group[read]), int((~read).sum()))
 
 
 def embed(pool: pa.Table, others: pa.Table, embedding: str, store: FeatureStore) -> tuple[np.ndarray, np.ndarray]:
     """Return embeddings (n_pool, d) and (n_others, d), float64; a row is NaN where nothing of a post can be read.
 
     embedding: `words` (tf-idf of words and pairs of words, reduced by SVD, rows of length 1), or the name of an
-    encoder, whose vectors of a post's text, picture and clip (the mean of their readings) stand side by side, an absent
+    encoder, whose vectors of a post's text, picture and clip (the mean of their rows) stand side by side, an absent
     one as zeros, whitened by PCA. Both are learnt from the pool alone.
     """
     if embedding == WORDS:

@@ -32,7 +32,7 @@ FRAMES = {  # split -> frames of two clauses, frames of one
 TIE = 1e-6  # logits closer than this are one score in another order of adding up
 
 
-class Pairs(NamedTuple):
+class ContextPairs(NamedTuple):
     """Sentence pairs: the abusive and the harmless one of each (n_pairs,), and its kind."""
 
     abusive: list[str]
@@ -40,11 +40,11 @@ class Pairs(NamedTuple):
     kind: np.ndarray
 
 
-def pairs(n: int, split: str, seed: int) -> Pairs:
+def pairs(n: int, split: str, seed: int) -> ContextPairs:
     """Return n pairs from the frames of `train` or `test`, the two kinds in turn."""
     rng = np.random.default_rng([seed, split == "test"])
     two, one = FRAMES[split]
-    found = Pairs([], [], np.array([KINDS[i % 2] for i in range(n)]))
+    found = ContextPairs([], [], np.array([KINDS[i % 2] for i in range(n)]))
     for kind in found.kind:
         person, thing, rude, kind_word = (str(rng.choice(words)) for words in (PEOPLE, THINGS, RUDE, KIND))
         if kind == KINDS[0]:
@@ -59,7 +59,7 @@ def pairs(n: int, split: str, seed: int) -> Pairs:
     return found
 
 
-def table(found: Pairs, label: str, taxonomy: Taxonomy) -> pa.Table:
+def table(found: ContextPairs, label: str, taxonomy: Taxonomy) -> pa.Table:
     """Return the sentences as a corpus in which only `label` is known, a pair being a group.
 
     Every pair brings two kind sentences too, harmless about a person and about a thing, so that a person alone is no
@@ -76,7 +76,7 @@ def table(found: Pairs, label: str, taxonomy: Taxonomy) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=corpus_schema(taxonomy))
 
 
-def ranked(model: models.Classifier, found: Pairs, label: str) -> dict[str, float]:
+def ranked(model: models.Classifier, found: ContextPairs, label: str) -> dict[str, float]:
     """Return the share of pairs of each kind whose abusive sentence scores higher, ties half, with Wilson's interval.
 
     Keys: the kinds, and for each its bounds, as in "same words lo" and "same words hi".

@@ -1,7 +1,7 @@
 """What a finished study's models catch in disguise: their bundles, the test posts, and attacks on them.
 
-A model that takes the highest score over readings is also asked for its score of the first reading alone, so that the
-defence and what it costs show apart; the weights are the same, as training sees first readings only.
+A model that takes the highest score over variants is also asked for its score without them, so that the defence and
+what it costs show apart; the weights are the same, as training sees raw texts and pictures only.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workbench.comparison.options import MAIN
 from workbench.decisions.moderator import Moderator
 from workbench.errors import WorkbenchError, unknown
 from workbench.evidence import robustness
 from workbench.evidence.robustness import POOLED, RobustnessOptions
 from workbench.features.store import FeatureStore
 from workbench.models import Classifier
-from workbench.report.section import MAIN
 from workbench.schema import Taxonomy, inputs, label_matrix
-from workbench.studies.results import Results
+from workbench.studies.run import Results
 
 RAW = "as it stands"
 CLEAN = "undisguised"
@@ -32,7 +32,7 @@ CLEAN = "undisguised"
 
 @dataclass(frozen=True)
 class Survival:
-    """What `survival` found: rows of `robustness.robustness`, and of `cost_of_readings` with `model`; posts scored."""
+    """What `survival` found: rows of `robustness.robustness`, and of `cost_of_variants` with `model`; posts scored."""
 
     rows: list[dict[str, Any]]
     cost: list[dict[str, Any]]
@@ -50,21 +50,33 @@ def scored_posts(found: Results, most: int | None = None) -> pa.Table:
     return found.posts.filter(pc.is_in(found.posts["post_id"], value_set=ids)).slice(0, most)
 
 
-def first_reading(classifier: Classifier) -> Classifier | None:
-    """Return the same model scoring texts and pictures by their first reading alone; None where it has no such choice.
+def without_variants(classifier: Classifier) -> Classifier | None:
+    """Return the same model scoring texts and pictures as they stand; None where it has no such choice.
 
-    An ensemble's members that have the choice take it. The model given is not changed.
+    The models that it is made of take the choice too. The model given is not changed.
     """
-    changed = copy.copy(classifier)
-    if getattr(classifier.options, "readings", None) is True:
-        changed.options = classifier.options.model_copy(update={"readings": False})
-        return changed
-    members = getattr(classifier, "models", [])
-    alone = [first_reading(member) for member in members]
-    if not any(alone):
-        return None
-    changed.models = [one or member for one, member in zip(alone, members, strict=True)]
-    return changed
+    changed, chosen = copy.copy(classifier), getattr(classifier.options, "variants", False)
+    if chosen:
+        changed.options = classifier.options.model_copy(update={"variants": False})
+    for name, value in vars(classifier).items():
+        raw = _raw_members(value)
+        if raw is not None:
+            setattr(changed, name, raw)
+            chosen = True
+    return changed if chosen else None
+
+
+def _raw_members(value: Any) -> Any:
+    """Return a model, a list or a dict of models in which those that have the choice took it; None where none has."""
+    if isinstance(value, Classifier):
+        return without_variants(value)
+    if isinstance(value, dict):
+        raw = {name: _raw_members(member) for name, member in value.items()}
+        return {name: raw[name] or member for name, member in value.items()} if any(raw.values()) else None
+    if isinstance(value, list):
+        raw = [_raw_members(member) for member in value]
+        return [other or member for other, member in zip(raw, value, strict=True)] if any(raw) else None
+    return None
 
 
 def survival(
@@ -75,7 +87,7 @@ def survival(
     store: FeatureStore | None = None,
     most: int | None = None,
 ) -> Survival:
-    """Return what a study's models catch in disguise, with readings and, as "NAME as it stands", without.
+    """Return what a study's models catch in disguise, with variants and, as "NAME as it stands", without.
 
     aliases: models of the study, whose first seed's bundle is used; most: at most so many test posts. Raises
     WorkbenchError for a model that the study does not have.
@@ -91,7 +103,7 @@ def survival(
         folder = runs[alias].folder / "bundle" / str(runs[alias].seeds[0])
         classifier = Moderator.load(folder, store=store, taxonomy=taxonomy).classifier
         models[alias] = classifier
-        alone = first_reading(classifier)
+        alone = without_variants(classifier)
         if alone is not None:
             models[f"{alias} {RAW}"] = alone
             defended[alias] = alone
@@ -100,7 +112,7 @@ def survival(
     cost = [
         {"model": alias, **row}
         for alias, alone in defended.items()
-        for row in robustness.cost_of_readings(
+        for row in robustness.cost_of_variants(
             _score(alone)(posts), scores[alias](posts), y, known, taxonomy.names, fpr=options.fpr, alpha=options.alpha
         )
     ]

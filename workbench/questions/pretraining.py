@@ -13,13 +13,14 @@ import json
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F  # noqa: N812, the field's name
+
+from workbench.corpora.synthetic.pairs import Pairs
 
 CONTEXT = 48  # tokens
 CONFIG = {
@@ -42,17 +43,6 @@ CONFIG = {
         "resize_mode": "shortest",
     },
 }
-
-
-class Pairs(Protocol):
-    """n JPEG pictures with captions, n texts with paraphrases; what each shows or means is for the test alone."""
-
-    images: list[bytes]
-    captions: list[str]
-    texts: list[str]
-    paraphrases: list[str]
-    scene: np.ndarray
-    utterance: np.ndarray
 
 
 def train_tokenizer(texts: Iterable[str], folder: Path, size: int = 3000) -> int:

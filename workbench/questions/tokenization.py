@@ -21,6 +21,7 @@ import pyarrow as pa
 from workbench import models
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals
+from workbench.metrics.plots.curves import Dot
 from workbench.preprocessing.text import tokenizers
 from workbench.preprocessing.text.cleaning import clean
 from workbench.questions import context_pairs
@@ -167,13 +168,17 @@ def summary(found: Sequence[Measured]) -> pd.DataFrame:
     return frame
 
 
-def bars(found: Sequence[Measured], label: str, network: str) -> list[dict[str, Any]]:
+def bars(found: Sequence[Measured], label: str, network: str) -> list[Dot]:
     """Return rows for `plots.values`: AP of each scheme with one network, the shortest sequences first."""
     some = sorted((one for one in found if one.network == network), key=lambda one: one.row["tokens"])
-    place = {"label": label, "view": "all", "metric": "average_precision"}
     return [
-        {"model": f"{one.scheme} ({one.row['tokens']:.0f} a post)", "value": one.row["AP"], "lo": one.row["AP lo"]}
-        | {"hi": one.row["AP hi"], **place}
+        Dot(
+            f"{one.scheme} ({one.row['tokens']:.0f} a post)",
+            label,
+            "all",
+            "average_precision",
+            *(one.row[name] for name in ("AP", "AP lo", "AP hi")),
+        )
         for one in some
     ]
 

@@ -1,8 +1,8 @@
 """The durable record of what was scored and decided: features by value, decisions with their versions, events.
 
-A folder with `records.sqlite` (entries, texts, events) and `contents/` (pictures and clips by the sha256 of their
-bytes). What was acknowledged, by `record` and the others returning, survives a kill and a power cut. Several threads
-and processes may use one folder.
+A folder with `records.sqlite` (entries, texts, events) and `contents/` (blobs: pictures and clips by the sha256 of
+their bytes). What was acknowledged, by `record` and the others returning, survives a kill and a power cut. Several
+threads and processes may use one folder.
 
 Open doubt: a copy of the folder on a network file system is not safe to write to, since SQLite's WAL needs shared
 memory.
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from workbench.errors import WorkbenchError, unknown
-from workbench.records.blobs import Contents
+from workbench.records.blobs import Blobs
 from workbench.records.database import Database
 from workbench.records.entries import KINDS, Entry, Event, by_value
 from workbench.schema import MODALITIES
@@ -64,7 +64,7 @@ class Records:
     def __init__(self, folder: Path | str, *, create: bool = True, patience: float = 10.0) -> None:
         self.folder = Path(folder)
         self._database = Database(self.folder / "records.sqlite", _SCHEMA, VERSION, create=create, patience=patience)
-        self._contents = Contents(self.folder / "contents")
+        self._blobs = Blobs(self.folder / "contents")
         with contextlib.suppress(WorkbenchError):  # who cannot write now finishes it another time
             self._finish_removals()
 
@@ -78,48 +78,35 @@ class Records:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    # ------------------------------------------------------------------------------------------------------- contents
+    # ---------------------------------------------------------------------------------------------------------- blobs
 
-    def content_put(self, kind: str, data: bytes) -> str:
-        """Keep the content of a text (its UTF-8), image or video; return its id, the sha256 of the bytes.
+    def blob(self, blob: str) -> bytes | None:
+        """Return the bytes of a blob, None where it was deleted or never was, or where its file is damaged."""
+        rows = self._database.read("SELECT data FROM texts WHERE content = ?", blob)
+        return rows[0][0] if rows else self._blobs.get(blob)
 
-        Content that no entry comes to use is removed by `sweep`.
-        """
-        if kind not in MODALITIES:
-            raise WorkbenchError(unknown("kind of content", kind, MODALITIES))
-        if kind == "text":
-            self._database.write(lambda database: _keep_text(database, data))
-        else:
-            self._contents.put(data)
-        return Contents.id_of(data)
-
-    def content_get(self, content: str) -> bytes | None:
-        """Return the bytes of a content, None where it was deleted or never was, or where its file is damaged."""
-        rows = self._database.read("SELECT data FROM texts WHERE content = ?", content)
-        return rows[0][0] if rows else self._contents.get(content)
-
-    def content_kinds(self, content: str) -> tuple[str, ...]:
-        """Return as what a content is used by some entry, of text, image and video; nothing where none uses it."""
+    def blob_kinds(self, blob: str) -> tuple[str, ...]:
+        """Return as what a blob is used by some entry, of text, image and video; nothing where none uses it."""
         query = "SELECT features FROM uses JOIN entries ON entries.seq = entry WHERE content = ? LIMIT 1"
-        cells = [json.loads(features) for (features,) in self._database.read(query, content)]
-        return tuple(name for name in MODALITIES for cell in cells if (cell.get(name) or {}).get("id") == content)
+        cells = [json.loads(features) for (features,) in self._database.read(query, blob)]
+        return tuple(name for name in MODALITIES for cell in cells if (cell.get(name) or {}).get("id") == blob)
 
-    def content_path(self, content: str) -> Path:
+    def blob_path(self, blob: str) -> Path:
         """Return where a picture or clip lies, whether or not it is there."""
-        return self._contents.path(content)
+        return self._blobs.path(blob)
 
     # -------------------------------------------------------------------------------------------------------- entries
 
-    def record(self, entry: Entry, contents: Mapping[str, bytes] | None = None) -> bool:
+    def record(self, entry: Entry, blobs: Mapping[str, bytes] | None = None) -> bool:
         """Keep an entry for good and say whether its identity is new; the first one recorded stands.
 
-        `contents` {modality: bytes} are kept with it, in one go; contents that the features name by id and that are
-        not given must have been put before.
+        `blobs` {modality: bytes} are kept with it, in one go; those that the features name by id and that are not given
+        must be kept already.
         """
-        media = {Contents.id_of(data): data for kind, data in (contents or {}).items() if kind != "text"}
-        text = (contents or {}).get("text")
+        media = {Blobs.id_of(data): data for kind, data in (blobs or {}).items() if kind != "text"}
+        text = (blobs or {}).get("text")
         for data in media.values():
-            self._contents.put(data)
+            self._blobs.put(data)
 
         def write(database: sqlite3.Connection) -> bool:
             row = (entry.identity, entry.service, entry.post_id, _time(entry.at), _json(entry.features))
@@ -134,23 +121,21 @@ class Records:
             _keep_decision(database, number, entry.at, entry.policy_id, entry.decision)
             if text is not None:
                 _keep_text(database, text)
-            for content in _named(entry.features):
-                self._must_be_there(database, content, media.get(content))
-                database.execute("INSERT OR IGNORE INTO uses VALUES (?, ?)", (content, number))
+            for blob in _named(entry.features):
+                self._must_be_there(database, blob, media.get(blob))
+                database.execute("INSERT OR IGNORE INTO uses VALUES (?, ?)", (blob, number))
             return True
 
         return self._database.write(write)
 
-    def _must_be_there(self, database: sqlite3.Connection, content: str, data: bytes | None) -> None:
-        """Hold an entry's content to being kept; a deletion may have taken it away since it was put."""
-        if (
-            self._contents.has(content)
-            or database.execute("SELECT 1 FROM texts WHERE content = ?", (content,)).fetchone()
-        ):
+    def _must_be_there(self, database: sqlite3.Connection, blob: str, data: bytes | None) -> None:
+        """Hold an entry's blob to being kept; a deletion or `sweep` may have taken it away since it was put."""
+        query = "SELECT 1 FROM texts WHERE content = ?"
+        if self._blobs.has(blob) or database.execute(query, (blob,)).fetchone():
             return
         if data is None:
-            raise WorkbenchError(f"content {content} is not kept (or was just deleted); put it, then record again")
-        self._contents.put(data)
+            raise WorkbenchError(f"blob {blob} is not kept (or was just deleted); record the post with it")
+        self._blobs.put(data)
 
     def by_identity(self, identity: str) -> Entry | None:
         """Return the entry of an identity; one whose content was deleted has given its identity up."""
@@ -194,19 +179,6 @@ class Records:
 
         return self._database.write(write)
 
-    def history(self, service: str, post_id: str) -> list[dict[str, Any]]:
-        """Return every decision on a post, oldest first: {at, model_id, policy_id, decision}."""
-        rows = self._database.read(
-            "SELECT decisions.at, model_id, policy_id, decision FROM entries JOIN decisions ON entry = entries.seq"
-            " WHERE service = ? AND post_id = ? ORDER BY decisions.seq",
-            service,
-            post_id,
-        )
-        return [
-            {"at": datetime.fromisoformat(at), "model_id": model, "policy_id": policy, "decision": json.loads(decision)}
-            for at, model, policy, decision in rows
-        ]
-
     def delete(self, service: str, post_id: str) -> bool:
         """Remove what a post's entries hold of a person, and say whether there was anything to remove.
 
@@ -220,8 +192,8 @@ class Records:
             for number in numbers:
                 used = [row[0] for row in database.execute("SELECT content FROM uses WHERE entry = ?", (number,))]
                 database.execute("DELETE FROM uses WHERE entry = ?", (number,))
-                for content in used:
-                    _condemn(database, content)
+                for blob in used:
+                    _condemn(database, blob)
                 database.execute(
                     "UPDATE entries SET identity = 'deleted ' || seq, features = '{}', deleted_at = ? WHERE seq = ?",
                     (_time(datetime.now(UTC)), number),
@@ -234,29 +206,32 @@ class Records:
             self._database.scrub()
         return deleted
 
-    def sweep(self, older_than_s: float = 3600) -> int:
-        """Remove contents that no entry uses, as a kill between putting and recording leaves them; return how many."""
+    def sweep(self) -> int:
+        """Remove the blobs that no entry uses, as a kill between putting and recording leaves them; return how many.
 
-        def write(database: sqlite3.Connection) -> int:
-            before = _time(datetime.fromtimestamp(datetime.now(UTC).timestamp() - older_than_s, UTC))
-            texts = [row[0] for row in database.execute("SELECT content FROM texts WHERE at <= ?", (before,))]
-            return sum(_condemn(database, content) for content in (*texts, *self._contents.older_than(older_than_s)))
-
-        count = self._database.write(write)
+        For the start of whoever writes. Others may write meanwhile: `record` puts again what is taken from it.
+        """
+        unused: list[str] = []
+        for digits, names in self._blobs.swept():
+            query = "SELECT DISTINCT content FROM uses WHERE content >= ? AND content < ?"
+            unused += sorted(names - {row[0] for row in self._database.read(query, digits, digits + "g")})
+        if not unused:
+            return 0
+        count = self._database.write(lambda database: sum(_condemn(database, blob) for blob in unused))
         self._finish_removals()
         return count
 
     def _finish_removals(self) -> None:
-        """Remove the files of deleted contents; after a kill, whoever opens the records next does it.
+        """Remove the files of deleted blobs; after a kill, whoever opens the records next does it.
 
-        The lock on writing keeps other processes from taking a content up in between. A deletion that shared this
+        The lock on writing keeps other processes from taking a blob up in between. A deletion that shared this
         commit could still be undone, with its files gone.
         """
 
         def write(database: sqlite3.Connection) -> None:
-            for (content,) in database.execute("SELECT content FROM removals").fetchall():
-                if not database.execute("SELECT 1 FROM uses WHERE content = ?", (content,)).fetchone():
-                    self._contents.remove(content)
+            for (blob,) in database.execute("SELECT content FROM removals").fetchall():
+                if not database.execute("SELECT 1 FROM uses WHERE content = ?", (blob,)).fetchone():
+                    self._blobs.remove(blob)
             database.execute("DELETE FROM removals")
 
         if self._database.read("SELECT 1 FROM removals LIMIT 1"):
@@ -292,13 +267,6 @@ class Records:
             for post, kind, at, value, by in rows
         ]
 
-    def counts(self) -> dict[str, int]:
-        """Return how many entries there are, how many of them deleted, decisions, and events of each kind."""
-        ((entries, deleted),) = self._database.read("SELECT count(*), count(deleted_at) FROM entries")
-        ((decisions,),) = self._database.read("SELECT count(*) FROM decisions")
-        kinds = dict(self._database.read("SELECT kind, count(*) FROM events GROUP BY kind"))
-        return {"entries": entries, "deleted": deleted, "decisions": decisions} | {k: kinds.get(k, 0) for k in KINDS}
-
 
 # -------------------------------------------------------------------------------------------------------------- rows
 
@@ -306,15 +274,15 @@ class Records:
 def _keep_text(database: sqlite3.Connection, data: bytes) -> None:
     now = _time(datetime.now(UTC))
     into = "INSERT INTO texts VALUES (?, ?, ?) ON CONFLICT (content) DO UPDATE SET at = excluded.at"
-    database.execute(into, (Contents.id_of(data), data, now))
+    database.execute(into, (Blobs.id_of(data), data, now))
 
 
-def _condemn(database: sqlite3.Connection, content: str) -> bool:
-    """Remove a content that no entry uses, a file's only by name as yet, and say whether it is one."""
-    if database.execute("SELECT 1 FROM uses WHERE content = ?", (content,)).fetchone():
+def _condemn(database: sqlite3.Connection, blob: str) -> bool:
+    """Remove a blob that no entry uses, a file's only by name as yet, and say whether it is one."""
+    if database.execute("SELECT 1 FROM uses WHERE content = ?", (blob,)).fetchone():
         return False
-    database.execute("DELETE FROM texts WHERE content = ?", (content,))
-    database.execute("INSERT OR IGNORE INTO removals VALUES (?)", (content,))
+    database.execute("DELETE FROM texts WHERE content = ?", (blob,))
+    database.execute("INSERT OR IGNORE INTO removals VALUES (?)", (blob,))
     return True
 
 
@@ -326,7 +294,7 @@ def _keep_decision(
 
 
 def _named(features: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the contents that features name."""
+    """Return the ids of the blobs that features name."""
     cells = (features.get(modality) for modality in MODALITIES)
     return [cell["id"] for cell in cells if isinstance(cell, dict) and "id" in cell]
 

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 from workbench import fingerprint
+from workbench.artifacts import sync, write_bytes
 from workbench.errors import WorkbenchError
 from workbench.schema import Post
 
-_TEMPORARY = ".tmp-"
 
-
-def contents_of(post: Post) -> dict[str, bytes]:
+def blobs_of(post: Post) -> dict[str, bytes]:
     """Return {modality: bytes} of what a post brings by value; the text as UTF-8, lone surrogates kept."""
     found = {} if post.text is None else {"text": post.text.encode(errors="surrogatepass")}
     media = {"image": post.image, "video": post.video}
     return found | {name: one.bytes for name, one in media.items() if one is not None and one.bytes is not None}
 
 
-class Contents:
+class Blobs:
     """Files `<folder>/<first two digits>/<sha256>`."""
 
     def __init__(self, folder: Path) -> None:
@@ -31,7 +28,7 @@ class Contents:
 
     @staticmethod
     def id_of(data: bytes) -> str:
-        """Return the id of a content: the sha256 of its bytes."""
+        """Return the id of a blob: the sha256 of its bytes."""
         return fingerprint.of_bytes(data)
 
     def put(self, data: bytes) -> None:
@@ -39,71 +36,50 @@ class Contents:
         path = self.path(self.id_of(data))
         try:
             if path.is_file() and path.stat().st_size == len(data):
-                os.utime(path)  # whoever sweeps sees that it is wanted again
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._write(path, data)
+            try:
+                write_bytes(path, data)
+            except FileNotFoundError:  # another process started and swept the draft: it sweeps once
+                write_bytes(path, data)
+            for folder in (self.folder, self.folder.parent):  # a new folder lasts once its own is on disk
+                sync(folder)
         except OSError as error:
             raise WorkbenchError(
                 f"cannot write to {self.folder}: {error.strerror or error}; make room or check its permissions"
             ) from None
 
-    def _write(self, path: Path, data: bytes) -> None:
-        temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+    def get(self, blob: str) -> bytes | None:
+        """Return a blob's bytes, None where there is no file or where it holds something else."""
         try:
-            with open(temporary, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
-        for folder in (path.parent, self.folder, self.folder.parent):  # a new name lasts once its folder is on disk
-            _sync(folder)
-
-    def get(self, content: str) -> bytes | None:
-        """Return a content's bytes, None where there is no file or where it holds something else."""
-        try:
-            data = self.path(content).read_bytes()
+            data = self.path(blob).read_bytes()
         except (OSError, ValueError):
             return None
-        return data if self.id_of(data) == content else None
+        return data if self.id_of(data) == blob else None
 
-    def has(self, content: str) -> bool:
-        """Say whether there is a file of a content."""
-        return self.path(content).is_file()
+    def has(self, blob: str) -> bool:
+        """Say whether there is a file of a blob."""
+        return self.path(blob).is_file()
 
-    def remove(self, content: str) -> None:
-        """Remove a content's file, if there is one."""
+    def remove(self, blob: str) -> None:
+        """Remove a blob's file, if there is one."""
         try:
-            self.path(content).unlink(missing_ok=True)
+            self.path(blob).unlink(missing_ok=True)
         except OSError as error:
             raise WorkbenchError(
-                f"cannot remove content {content} from {self.folder}: {error.strerror}; check its permissions"
+                f"cannot remove blob {blob} from {self.folder}: {error.strerror}; check its permissions"
             ) from None
 
-    def older_than(self, seconds: float) -> Iterator[str]:
-        """Yield the ids of files not wanted for so long, and remove what interrupted writes left."""
-        before = time.time() - seconds
-        for path in self.folder.glob("??/*"):
-            with contextlib.suppress(OSError):
-                if path.stat().st_mtime > before:
-                    continue
-                if path.name.startswith(_TEMPORARY):
-                    path.unlink()
-                else:
-                    yield path.name
+    def swept(self) -> Iterator[tuple[str, set[str]]]:
+        """Yield the first two digits of ids with the ids kept under them, and remove drafts of interrupted writes."""
+        for folder in sorted(self.folder.glob("??")):
+            names = set(os.listdir(folder))
+            drafts = {name for name in names if name.endswith(".tmp") or name.startswith(".tmp-")}
+            for name in drafts:
+                with contextlib.suppress(OSError):
+                    (folder / name).unlink()
+            yield folder.name, {name for name in names - drafts if len(name) == 64}
 
-    def path(self, content: str) -> Path:
-        """Return where a content's file is, if it is kept."""
-        return self.folder / content[:2] / content
-
-
-def _sync(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
+    def path(self, blob: str) -> Path:
+        """Return where a blob's file is, if it is kept."""
+        return self.folder / blob[:2] / blob

@@ -20,7 +20,7 @@ _APPLICATION = 0x4D6F6457  # "ModW" in the file's header: whose file it is
 _MISUSE = (sqlite3.ProgrammingError, sqlite3.IntegrityError)  # mistakes of the code, not of the disk
 
 
-class _Job:
+class _Write:
     """A piece of writing, and what came of it."""
 
     def __init__(self, work: Callable[[sqlite3.Connection], Any]) -> None:
@@ -32,7 +32,7 @@ class Database:
 
     def __init__(self, path: Path, schema: str, version: int, *, create: bool, patience: float) -> None:
         self.path, self._patience = path, patience
-        self._jobs: list[_Job] = []
+        self._jobs: list[_Write] = []
         self._door, self._turn, self._desk = threading.Lock(), threading.Lock(), threading.Lock()
         if not create and not path.is_file():
             raise WorkbenchError(f"there are no records in {path.parent}; check the folder")
@@ -112,7 +112,7 @@ class Database:
 
         Work that does to the disk what cannot be undone is done `alone`: all that it reads was committed before.
         """
-        job = _Job(work)
+        job = _Write(work)
         if not alone:
             with self._door:
                 self._jobs.append(job)
@@ -127,7 +127,7 @@ class Database:
             raise job.error
         return job.value
 
-    def _commit(self, jobs: list[_Job]) -> None:
+    def _commit(self, jobs: list[_Write]) -> None:
         """Do all jobs in one transaction; one that fails is undone alone, and a failed commit fails them all."""
         try:
             with self._plain():
@@ -147,7 +147,7 @@ class Database:
             for job in jobs:
                 job.done = True
 
-    def _do(self, job: _Job) -> None:
+    def _do(self, job: _Write) -> None:
         self._writer.execute("SAVEPOINT job")
         try:
             job.value = job.work(self._writer)

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from workbench.records.blobs import Contents, contents_of
+from workbench.records.blobs import Blobs, blobs_of
 from workbench.schema import MODALITIES, Options, Post
 
 Kind = Literal["report", "reaction", "impression", "removal", "appeal", "label"]
@@ -52,17 +52,17 @@ class Event(Options):
 
 
 def by_value(post: Post) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return a post's inputs as plain JSON types without what is None, and the contents that stand in for by their id.
+    """Return a post's inputs as plain JSON types without what is None, and the blobs that it names by their id.
 
     Text, image and video become {"id": sha256, "bytes": n}; media that are given by path alone keep {"path"}. The
     second value is {modality: bytes}, the text as UTF-8 with lone halves of surrogate pairs kept.
     """
     features = post.model_dump(mode="json", exclude={"post_id", *MODALITIES}, exclude_none=True)
-    contents = contents_of(post)
-    for modality, data in contents.items():
-        features[modality] = {"id": Contents.id_of(data), "bytes": len(data)}
+    blobs = blobs_of(post)
+    for modality, data in blobs.items():
+        features[modality] = {"id": Blobs.id_of(data), "bytes": len(data)}
     for modality in ("image", "video"):
         media = getattr(post, modality)
         if media is not None and media.bytes is None and media.path:
             features[modality] = {"path": media.path}
-    return features, contents
+    return features, blobs

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from workbench.artifacts import write_text
-from workbench.comparison import addresses
+from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison, ModelRow, path
+from workbench.comparison.run_files import RunRecord
+from workbench.metrics.table import METRICS, SITE
 from workbench.report import wording
-from workbench.report.wording import summary
 
 OPEN = "**not stated: fill in**"
-_MEASURED = ("average_precision", "roc_auc", "precision", "recall", "f1", "false_positive_rate", "precision_site")
 _GAPS = {
     "model": (
         "Licence of the weights",
@@ -36,16 +37,16 @@ _GAPS = {
 }
 
 
-def write(folder: Path, comparison: dict[str, Any], runs: Sequence[Run]) -> Path:
+def write(folder: Path, comparison: Comparison, runs: Sequence[Run]) -> Path:
     """Write a card for each run and one for the posts into a study's `cards/`, and return that folder.
 
     Cards of models that are compared no longer are deleted; what a person has filled in belongs in a copy.
     """
     place = folder / "cards"
     place.mkdir(exist_ok=True)
-    pages = {f"{addresses.path(run.alias)}.md": model_card(comparison, run) for run in runs}
+    pages = {f"{path(run.alias)}.md": model_card(comparison, run) for run in runs}
     pages["data.md"] = data_card(comparison, runs)
-    for old in (path for path in place.glob("*.md") if path.name not in pages):
+    for old in (card for card in place.glob("*.md") if card.name not in pages):
         old.unlink()
     for name, page in pages.items():
         write_text(place / name, page)
@@ -55,117 +56,114 @@ def write(folder: Path, comparison: dict[str, Any], runs: Sequence[Run]) -> Path
 # ---------------------------------------------------------------------------------------------------------- model cards
 
 
-def model_card(comparison: dict[str, Any], run: Run) -> str:
+def model_card(comparison: Comparison, run: Run) -> str:
     """Return the card of one run as Markdown with its YAML head; the model's scores are those of the comparison."""
     from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-    told = summary.facts(run.folder)
     results = [
         EvalResult(
             task_type="text-classification" if run.modalities == ("text",) else "other",
             task_name="content moderation",
-            dataset_type=comparison["study"],
-            dataset_name=f"{comparison['study']}, {wording.view(row['view'])}",
-            dataset_split=row["test"],
-            dataset_revision=comparison["items"][row["test"]][:16],
-            metric_type=row["metric"],
-            metric_name=f"{wording.metric(row['metric'])} ({wording.label(row['label'])})",
-            metric_value=row["value"],
-            metric_args={name: row[name] for name in ("label", "view", "lo", "hi", "n", "positives")},
+            dataset_type=comparison.study,
+            dataset_name=f"{comparison.study}, {wording.view(row.view)}",
+            dataset_split=row.test,
+            dataset_revision=comparison.items[row.test][:16],
+            metric_type=row.metric,
+            metric_name=f"{wording.metric(row.metric)} ({wording.label(row.label)})",
+            metric_value=row.value,
+            metric_args=row.model_dump(include={"label", "view", "lo", "hi", "n", "positives"}),
         )
         for row in _scores(comparison, run.alias)
     ]
     data = ModelCardData(
         model_name=run.alias,
         library_name="moderation-workbench",
-        tags=["content-moderation", *run.modalities, *comparison["labels"]],
+        tags=["content-moderation", *run.modalities, *comparison.labels],
         eval_results=results or None,
     )
-    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(_model(comparison, run, told)) + "\n"))
+    return str(ModelCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(_model(comparison, run)) + "\n"))
 
 
-def _scores(comparison: dict[str, Any], alias: str) -> list[dict[str, Any]]:
+def _scores(comparison: Comparison, alias: str) -> list[ModelRow]:
     """The defined values of a model in the study's view of the test set, for each label and for their mean."""
-    view = comparison["compare"]["view"]
+    asked = comparison.compare
+    measured = {name for name, metric in METRICS.items() if metric.headline or metric.kind is SITE} | {asked.metric}
     return [
         row
-        for row in comparison["models"]
-        if (row["model"], row["test"], row["view"]) == (alias, "test", view)
-        and row["metric"] in _MEASURED
-        and row["value"] is not None
+        for row in comparison.models
+        if (row.model, row.test, row.view) == (alias, MAIN, asked.view)
+        and row.metric in measured
+        and row.value is not None
     ]
 
 
-def _model(comparison: dict[str, Any], run: Run, told: dict[str, Any]) -> Iterator[str]:
-    record = told["run"]
+def _model(comparison: Comparison, run: Run) -> Iterator[str]:
+    record = run.record
     sees = ", ".join(run.modalities) or "nothing of a post"
     yield from (f"# {run.alias}", "")
-    yield f"A `{record.get('model') or OPEN}` that looks at {sees}, trained and measured in the study "
-    yield f"`{comparison['study']}`: {comparison['question']}"
+    yield f"A `{record.model or OPEN}` that looks at {sees}, trained and measured in the study "
+    yield f"`{comparison.study}`: {comparison.question}"
     yield from ("", "## Made from", "")
     yield from _facts(
         {
             "run": run.key,
-            "options": wording.listed(record.get("options")),
+            "options": wording.listed(record.options),
             "seeds": ", ".join(map(str, run.seeds)),
-            "training posts": record.get("n_train"),
-            "posts, by digest": record.get("corpus_digest"),
-            "weights, by sha256": wording.listed(_weights(record)),
+            "training posts": record.n_train,
+            "posts, by digest": record.corpus_digest,
+            "weights, by sha256": wording.listed(
+                {name: digest[:16] for name, digest in record.inputs_of("weights").items()}
+            ),
             "commit": _commit(record),
-            "libraries": wording.listed(record.get("versions")),
-            "computed on": " ".join(filter(None, (record.get("device"), record.get("dtype")))),
-            "ended": record.get("ended"),
+            "libraries": wording.listed(record.versions),
+            "computed on": " ".join(filter(None, (record.device, record.dtype))),
+            "ended": record.ended,
         }
     )
     yield from ("", "## What it is worth", "")
-    yield f"On {wording.view(comparison['compare']['view'])} of the test set, at thresholds chosen on validation:"
+    yield f"On {wording.view(comparison.compare.view)} of the test set, at thresholds chosen on validation:"
     yield from ("", *_worth(comparison, run.alias), "", "## What it takes", "")
     costs = {name.replace("_", " "): wording.quantity(value) for name, value in run.costs.items() if value is not None}
     yield from _facts(costs or {"cost": None})
     yield from _open("model")
 
 
-def _worth(comparison: dict[str, Any], alias: str) -> Iterator[str]:
+def _worth(comparison: Comparison, alias: str) -> Iterator[str]:
     """A table with a row per label."""
-    shown = ("precision", "recall", "average_precision", "roc_auc")
+    shown = ["precision", "recall", "average_precision", "roc_auc"]
+    shown += [name for name in (comparison.compare.metric,) if name not in shown]
     yield f"| label | posts | harmful | {' | '.join(map(wording.column, shown))} |"
     yield "|---" * (3 + len(shown)) + "|"
-    rows = {(row["label"], row["metric"]): row for row in _scores(comparison, alias)}
+    rows = {(row.label, row.metric): row for row in _scores(comparison, alias)}
     for label in dict.fromkeys(label for label, _ in rows):
         found = [rows.get((label, metric)) for metric in shown]
         one = next((row for row in found if row), None)
         if one:
             cells = [wording.interval(row) if row else "–" for row in found]
-            yield f"| {wording.label(label)} | {one['n']:,} | {one['positives']:,} | {' | '.join(cells)} |"
+            yield f"| {wording.label(label)} | {one.n:,} | {one.positives:,} | {' | '.join(cells)} |"
 
 
-def _weights(record: dict[str, Any]) -> dict[str, str]:
-    inputs = record.get("inputs") or {}
-    return {name.removeprefix("weights "): digest[:16] for name, digest in inputs.items() if name[:8] == "weights "}
-
-
-def _commit(record: dict[str, Any]) -> str | None:
-    if not record.get("commit"):
+def _commit(record: RunRecord) -> str | None:
+    if not record.commit:
         return None
-    return record["commit"] + (", with uncommitted changes" if record.get("dirty") else "")
+    return record.commit + (", with uncommitted changes" if record.dirty else "")
 
 
 # ------------------------------------------------------------------------------------------------------------ data card
 
 
-def data_card(comparison: dict[str, Any], runs: Sequence[Run]) -> str:
+def data_card(comparison: Comparison, runs: Sequence[Run]) -> str:
     """Return the card of a study's posts as Markdown with its YAML head."""
     from huggingface_hub import DatasetCard, DatasetCardData
 
-    told = [summary.facts(run.folder) for run in runs]
-    n = sum(len(scores.post_id) for scores in runs[0].sets.values()) + (told[0]["run"].get("n_train") or 0)
+    n = sum(len(scores.post_id) for scores in runs[0].sets.values()) + (runs[0].record.n_train or 0)
     data = DatasetCardData(
-        pretty_name=f"Posts of the study {comparison['study']}",
+        pretty_name=f"Posts of the study {comparison.study}",
         task_categories=["text-classification"] if all(run.modalities == ("text",) for run in runs) else ["other"],
-        tags=["content-moderation", *comparison["labels"]],
+        tags=["content-moderation", *comparison.labels],
         size_categories=_size(n),
     )
-    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(_posts(comparison, runs, told)) + "\n"))
+    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n\n" + "\n".join(_posts(comparison, runs)) + "\n"))
 
 
 def _size(n: int) -> str:
@@ -174,21 +172,19 @@ def _size(n: int) -> str:
     return next((word for end, word in steps.items() if n < end), "1M<n<10M")
 
 
-def _posts(comparison: dict[str, Any], runs: Sequence[Run], told: Sequence[dict[str, Any]]) -> Iterator[str]:
-    inputs = told[0]["run"].get("inputs") or {}
+def _posts(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
+    record = runs[0].record
     given = {
-        name.removeprefix("parameter "): value
-        for name, value in inputs.items()
-        if name.startswith(("parameter corpus.", "parameter split."))
+        name: value for name, value in record.inputs_of("parameter").items() if name.startswith(("corpus.", "split."))
     }
-    yield from (f"# The posts of the study {comparison['study']}", "", "## Where they come from", "")
-    yield from _facts({"source and split": wording.listed(given), "digest": told[0]["run"].get("corpus_digest")})
+    yield from (f"# The posts of the study {comparison.study}", "", "## Where they come from", "")
+    yield from _facts({"source and split": wording.listed(given), "digest": record.corpus_digest})
     yield from ("", "## How many", "")
-    yield f"- train: {wording.plain(told[0]['run'].get('n_train'))}"
+    yield f"- train: {wording.plain(record.n_train)}"
     for name, scores in runs[0].sets.items():
         groups = len(set(scores.group.tolist()))
         yield f"- {name}: {len(scores.post_id):,} posts in {groups:,} groups, {scores.paired.sum():,} of text and media"
-    if dropped := next((one["metrics"]["dropped"] for one in told if one["metrics"].get("dropped")), 0):
+    if dropped := next((run.metrics.dropped for run in runs if run.metrics.dropped), 0):
         yield f"- in no set, as their group stands on both sides of the cut: {dropped:,}"
     yield from ("", "## Labels", "", "| label | set | known | harmful |", "|---|---|---|---|")
     for k, label in enumerate(runs[0].labels):
@@ -196,13 +192,13 @@ def _posts(comparison: dict[str, Any], runs: Sequence[Run], told: Sequence[dict[
             known = scores.known[:, k]
             yield f"| {label} | {name} | {known.sum():,} | {(scores.y[:, k] & known).sum():,} |"
     yield from ("", "## On both sides of the split", "")
-    crossing = next((one["metrics"]["crossing"] for one in told if one["metrics"].get("crossing")), None)
+    crossing = next((run.metrics.crossing for run in runs if run.metrics.crossing), {})
     if not crossing:
         yield f"- {OPEN}: no run recorded it"
-    for name, one in (crossing or {}).items():
-        why = f"; accepted because: {one['allowed']}" if one.get("allowed") else ""
-        lost = f"; {one['not_compared']:,} could not be read" if one.get("not_compared") else ""
-        yield f"- {name}: {one['crossing']:,} of {one['of']:,}{lost}{why}"
+    for name, one in crossing.items():
+        why = f"; accepted because: {one.allowed}" if one.allowed else ""
+        lost = f"; {one.not_compared:,} could not be read" if one.not_compared else ""
+        yield f"- {name}: {one.crossing:,} of {one.of:,}{lost}{why}"
     yield from _open("data")
 
 

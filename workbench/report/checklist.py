@@ -10,25 +10,29 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from workbench.comparison.options import MAIN
+from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison, ModelRow
+
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "not recorded"
 
 
 class Records(NamedTuple):
-    """What the answers are read from: the comparison, and per model its `run.json` and `metrics.json`."""
+    """What the answers are read from: the comparison, and per model its run."""
 
-    comparison: dict[str, Any]
-    told: dict[str, dict[str, Any]]
+    comparison: Comparison
+    runs: dict[str, Run]
 
-    def of(self, kind: str, name: str) -> dict[str, Any]:
-        """Return model -> what its record of a kind (`run`, `metrics`) says under a name, None where it does not."""
-        return {alias: one[kind].get(name) for alias, one in self.told.items()}
+    def of(self, read: Callable[[Run], Any]) -> dict[str, Any]:
+        """Return model -> what is read from its run."""
+        return {alias: read(run) for alias, run in self.runs.items()}
 
-    def asked(self, metric: str | None = None, label: str | None = None) -> list[dict[str, Any]]:
+    def asked(self, metric: str | None = None, label: str | None = None) -> list[ModelRow]:
         """Return the rows of every model for the study's view, and its metric and label unless others are given."""
-        wanted = self.comparison["compare"]
-        place = ("test", wanted["view"], label or wanted["label"], metric or wanted["metric"])
-        rows = self.comparison["models"]
-        return [row for row in rows if (row["test"], row["view"], row["label"], row["metric"]) == place]
+        wanted = self.comparison.compare
+        place = (MAIN, wanted.view, label or wanted.label, metric or wanted.metric)
+        rows = self.comparison.models
+        return [row for row in rows if (row.test, row.view, row.label, row.metric) == place]
 
 
 class Item(NamedTuple):
@@ -39,9 +43,9 @@ class Item(NamedTuple):
     evidence: str
 
 
-def answered(comparison: dict[str, Any], told: dict[str, dict[str, Any]]) -> list[Item]:
-    """Return every question with its answer; told: model -> `wording.summary.facts` of its run."""
-    records = Records(comparison, told)
+def answered(comparison: Comparison, runs: Sequence[Run]) -> list[Item]:
+    """Return every question with its answer."""
+    records = Records(comparison, {run.alias: run for run in runs})
     return [Item(question, *answer(records)) for question, answer in QUESTIONS.items()]
 
 
@@ -60,21 +64,21 @@ def _every(found: dict[str, Any], what: str) -> Answer:
 
 
 def _primary(records: Records) -> Answer:
-    pairs = [row for row in records.comparison.get("differences") or [] if row["primary"]]
+    pairs = [row for row in records.comparison.differences if row.primary]
     if pairs:
         return YES, f"pairs of models named in the study's file: {len(pairs)}; section differences"
     return PARTLY, "a question is stated, but no pair of models was named: all differences are exploratory"
 
 
 def _own_posts(records: Records) -> Answer:
-    sources = {one.get("parameter corpus.source") for one in map(_dict, records.of("run", "inputs").values())} - {None}
+    sources = {run.record.source for run in records.runs.values()} - {None}
     if sources == {"synthetic"}:
         return NO, "the posts are generated (corpus source: synthetic)"
     return UNKNOWN, f"corpus source: {', '.join(sorted(sources)) or 'unknown'}; only a person can say"
 
 
 def _digest(records: Records) -> Answer:
-    found = records.of("run", "corpus_digest")
+    found = records.of(lambda run: run.record.corpus_digest)
     different = {value for value in found.values() if value}
     if len(different) > 1:
         return NO, f"runs name {len(different)} different states of the posts"
@@ -87,12 +91,12 @@ def _person(records: Records) -> Answer:
 
 
 def _positives(records: Records) -> Answer:
-    label = records.comparison["labels"]
+    label = records.comparison.labels
     rows = {name: rows[0] for name in label if (rows := records.asked("recall", name))}
     if not rows:
         return UNKNOWN, "no label has known posts in this view"
-    said = ", ".join(f"{name} {row['positives']}" for name, row in rows.items())
-    few = [name for name, row in rows.items() if row["few"]]
+    said = ", ".join(f"{name} {row.positives}" for name, row in rows.items())
+    few = [name for name, row in rows.items() if row.few]
     if not few:
         return YES, f"positives: {said}"
     return (PARTLY if len(few) < len(rows) else NO), f"positives: {said}; few of {', '.join(few)}"
@@ -109,29 +113,29 @@ def _site(records: Records) -> Answer:
 
 def _crossing(names: Sequence[str], which: str) -> Callable[[Records], Answer]:
     def answer(records: Records) -> Answer:
-        found = next((one for one in records.of("metrics", "crossing").values() if one), None)
-        there = [name for name in names if name in found] if found else []
+        found = next((run.metrics.crossing for run in records.runs.values() if run.metrics.crossing), {})
+        there = [name for name in names if name in found]
         if not there:
             return UNKNOWN, f"no run recorded which {which} cross the split"
-        said = ", ".join(f"{name} {found[name]['crossing']} of {found[name]['of']}" for name in there)
-        crossing = [name for name in there if found[name]["crossing"]]
-        lost = sum(found[name].get("not_compared") or 0 for name in there)
+        said = ", ".join(f"{name} {found[name].crossing} of {found[name].of}" for name in there)
+        crossing = [name for name in there if found[name].crossing]
+        lost = sum(found[name].not_compared for name in there)
         if lost:
             said += f"; {lost} could not be read and were compared with nothing"
         if not crossing:
             return (PARTLY if lost else YES), f"crossing the split: {said}"
-        allowed = all(found[name].get("allowed") for name in crossing)
+        allowed = all(found[name].allowed for name in crossing)
         return (PARTLY if allowed else NO), f"crossing the split: {said}: section crossings"
 
     return answer
 
 
 def _too_good(records: Records) -> Answer:
-    rows = records.comparison.get("leak_test") or []
-    tested = [row for row in rows if row["tripped"] is not None]
+    rows = records.comparison.leak_test
+    tested = [row for row in rows if row.tripped is not None]
     if not tested:
         return UNKNOWN, "the best possible score is not known for these posts"
-    tripped = sorted({row["model"] for row in tested if row["tripped"]})
+    tripped = sorted({row.model for row in tested if row.tripped})
     if tripped:
         return NO, f"{', '.join(tripped)} beat what their inputs allow: section ceilings"
     return YES, f"none of {len(tested)} tests against the best possible score trips: section ceilings"
@@ -139,16 +143,14 @@ def _too_good(records: Records) -> Answer:
 
 def _validation(records: Records) -> Answer:
     chosen = {}
-    for alias, one in records.told.items():
-        cuts = one["metrics"].get("thresholds") or {}
-        held = _dict(one["metrics"].get("calibration"))
-        some = any(value is not None for seeds in cuts.values() for value in seeds.values())
-        chosen[alias] = bool(some and held) or None
+    for alias, run in records.runs.items():
+        some = any(value is not None for seeds in run.metrics.thresholds.values() for value in seeds.values())
+        chosen[alias] = bool(some and run.metrics.calibration) or None
     return _every(chosen, "thresholds and the calibration fitted on validation")
 
 
 def _budget(records: Records) -> Answer:
-    found = {alias: _dict(one).get("budget") for alias, one in records.of("metrics", "search").items()}
+    found = records.of(lambda run: run.metrics.search and run.metrics.search.budget)
     if not any(found.values()):
         return UNKNOWN, "no search: options are those of the study's file, and how they were found is not recorded"
     same = len({str(budget) for budget in found.values()}) == 1
@@ -156,17 +158,16 @@ def _budget(records: Records) -> Answer:
 
 
 def _baseline(records: Records) -> Answer:
-    names = {one["run"].get("model") for one in records.told.values()}
-    if "prior" in names:
+    if "prior" in records.of(lambda run: run.record.model).values():
         return YES, "the model called prior looks at nothing and stands in every table"
     return NO, "no model called prior is among those compared"
 
 
 def _all_shown(records: Records) -> Answer:
-    missing = [one["model"] for one in records.comparison.get("missing") or []]
-    stale = [one["model"] for one in records.comparison.get("stale") or []]
+    missing = [one.model for one in records.comparison.missing]
+    stale = [one.model for one in records.comparison.stale]
     if not missing and not stale:
-        return YES, f"all {len(records.told)} models of the study are compared"
+        return YES, f"all {len(records.runs)} models of the study are compared"
     return PARTLY, "; ".join(
         f"{what}: {', '.join(names)}" for what, names in (("missing", missing), ("out of date", stale)) if names
     )
@@ -174,24 +175,24 @@ def _all_shown(records: Records) -> Answer:
 
 def _uncertain(records: Records) -> Answer:
     rows = records.asked()
-    bare = [row["model"] for row in rows if row["lo"] is None]
+    bare = [row.model for row in rows if row.lo is None]
     if not rows or len(bare) == len(rows):
         return NO, "no value has an interval"
-    asked = records.comparison["compare"]
-    said = f"bootstrap over groups of posts, {asked['resamples']:,} resamples"
+    asked = records.comparison.compare
+    said = f"bootstrap over groups of posts, {asked.resamples:,} resamples"
     return (PARTLY, f"{said}; none for {', '.join(bare)}") if bare else (YES, f"{said}: section values")
 
 
 def _seeds(records: Records) -> Answer:
-    spread = [row["seed_sd"] for row in records.asked() if row["seed_sd"] is not None]
+    spread = [row.seed_sd for row in records.asked() if row.seed_sd is not None]
     if not spread:
         return NO, "each model was trained with one seed"
     return YES, f"the largest standard deviation over seeds is {max(spread):.3f}: section values"
 
 
 def _corrected(records: Records) -> Answer:
-    rows = [row for row in records.comparison.get("differences") or [] if row["primary"]]
-    done = [row for row in rows if row["p_holm"] is not None]
+    rows = [row for row in records.comparison.differences if row.primary]
+    done = [row for row in rows if row.p_holm is not None]
     if not rows:
         return UNKNOWN, "nothing was tested"
     answer = YES if len(done) == len(rows) else PARTLY if done else NO
@@ -199,7 +200,7 @@ def _corrected(records: Records) -> Answer:
 
 
 def _elsewhere(records: Records) -> Answer:
-    names = [name for name in records.comparison["items"] if name != "test"]
+    names = [name for name in records.comparison.items if name != "test"]
     return (YES, f"further test sets: {', '.join(names)}") if names else (NO, "the study has no further test set")
 
 
@@ -207,29 +208,24 @@ def _elsewhere(records: Records) -> Answer:
 
 
 def _commit(records: Records) -> Answer:
-    answer, evidence = _every(records.of("run", "commit"), "the commit")
-    dirty = [alias for alias, value in records.of("run", "dirty").items() if value or value is None]
+    answer, evidence = _every(records.of(lambda run: run.record.commit), "the commit")
+    dirty = [alias for alias, run in records.runs.items() if run.record.dirty is not False]
     if answer == YES and dirty:
         return PARTLY, f"{evidence}, but the code had uncommitted changes, or none knows, in {', '.join(dirty)}"
     return answer, evidence
 
 
 def _weights(records: Records) -> Answer:
-    inputs = records.of("run", "inputs")
-    named = [alias for alias, one in inputs.items() if any(key.startswith("weights ") for key in _dict(one))]
+    named = [alias for alias, run in records.runs.items() if run.record.inputs_of("weights")]
     if named:
         return YES, f"weights by sha256 in the inputs of {', '.join(named)}; the other runs name none"
     return UNKNOWN, "no run names weights"
 
 
 def _costs(records: Records) -> Answer:
-    time, memory = ({row["model"]: row[name] for row in records.asked()} for name in ("ms_per_post", "peak_mb"))
+    time, memory = ({row.model: getattr(row, name) for row in records.asked()} for name in ("ms_per_post", "peak_mb"))
     both = {model: value if memory[model] is not None else None for model, value in time.items()}
     return _every(both, "time per post and peak memory") if both else (UNKNOWN, "no run recorded a cost")
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
 
 
 QUESTIONS: dict[str, Callable[[Records], Answer]] = {
@@ -252,7 +248,9 @@ QUESTIONS: dict[str, Callable[[Records], Answer]] = {
     "Are tests corrected for how many there are?": _corrected,
     "Was it tried on posts from elsewhere?": _elsewhere,
     "Is the code of every run on record?": _commit,
-    "Are the versions of the libraries on record?": lambda records: _every(records.of("run", "versions"), "versions"),
+    "Are the versions of the libraries on record?": lambda records: _every(
+        records.of(lambda run: run.record.versions), "versions"
+    ),
     "Are pretrained weights on record?": _weights,
     "Is it on record what each model takes to run?": _costs,
 }

@@ -6,6 +6,7 @@ Notebook 04 shows the same list of them and the same sections one by one (`conte
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,17 +20,18 @@ from matplotlib.figure import Figure
 
 from workbench.artifacts import write_text
 from workbench.comparison.predictions import Run
-from workbench.metrics.plots import curves
+from workbench.comparison.rows import Comparison
+from workbench.metrics.plots.canvas import png
 from workbench.report import gallery
 from workbench.report.sections import Section, sections
 
 
-def write(folder: Path, comparison: dict[str, Any], runs: Sequence[Run], posts: pa.Table | None) -> Path:
+def write(folder: Path, comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None) -> Path:
     """Write `report.html` into a study's folder, whole or not at all, and return its path.
 
     posts: the corpus that the runs scored; where it is not at hand (None), the worst errors are not shown.
     """
-    about = {"study": comparison["study"], "question": comparison["question"]}
+    about = {"study": comparison.study, "question": comparison.question}
     page = _render("report.html", sections=sections(comparison, runs, posts), picture=_both, **about)
     return write_text(folder / "report.html", page)
 
@@ -49,7 +51,7 @@ def _render(template: str, **values: Any) -> str:
         loader=PackageLoader("workbench.report"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
     anchors: set[str] = set()
-    pages.filters["table"] = lambda frame: _table(frame, anchors)
+    pages.filters["cells"] = lambda frame: _table(frame, anchors)
     pages.filters["prose"] = _prose
     return pages.get_template(template).render(**values)
 
@@ -59,33 +61,35 @@ def _prose(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
-def _table(frame: pd.DataFrame, anchors: set[str]) -> Markup:
-    """Return a table as HTML; `anchors` grows by the addresses of its rows, so that no two on a page are the same."""
-    with pd.option_context("display.max_colwidth", None):  # else pandas cuts cells at 50 characters
-        table = frame.to_html(border=0, escape=True, na_rep="–")
-    table = table.replace("<th></th>", "<td></td>")  # a heading without words says nothing to a screen reader
-    if not frame.attrs.get("rows"):
-        return Markup(table)
-    metrics = [frame.attrs["cells"].get(column) for column in frame.columns]
-    head, *rows = table.rpartition("<tbody>")[2].split("<tr>")
-    lines = [head]
-    for row, place in zip(rows, frame.attrs["rows"], strict=True):
-        anchor = "" if place in anchors else f' id="{escape(place)}"'
+def _table(frame: pd.DataFrame, anchors: set[str]) -> dict[str, Any]:
+    """Return what `table.html` shows of a table; `anchors` grows by the addresses of its rows, none twice on a page.
+
+    A number says, when pointed at, by which address `workbench trace` follows it.
+    """
+    keys = [key if isinstance(key, tuple) else (key,) for key in frame.index]
+    places, metrics = frame.attrs.get("rows", [""] * len(keys)), frame.attrs.get("cells", {})
+    rows = []
+    for i, (place, values) in enumerate(zip(places, frame.itertuples(index=False, name=None), strict=True)):
+        names = [(name, span) for level, name in enumerate(keys[i]) if (span := _rows_alike(keys, i, level))]
+        titles = ["/".join(filter(None, (place, metrics[name]))) if name in metrics else "" for name in frame.columns]
+        cells = [("–" if pd.isna(value) else value, title) for value, title in zip(values, titles, strict=True)]
+        rows.append({"anchor": "" if place in anchors else place, "names": names, "cells": cells})
         anchors.add(place)
-        lines += [f"<tr{anchor}>", _cells(row, place, metrics)]
-    return Markup(table.rpartition("<tbody>")[0] + "<tbody>" + "".join(lines))
+    return {"columns": frame.columns, "levels": frame.index.nlevels, "rows": rows}
 
 
-def _cells(row: str, place: str, metrics: Sequence[str | None]) -> str:
-    """Return a table's row whose numbers say, when pointed at, by which address `workbench trace` follows them."""
-    start, *cells = row.split("<td>")
-    said = [f' title="{escape("/".join(filter(None, (place, metric))))}"' if metric is not None else ""
-            for metric in metrics]  # fmt: skip
-    return start + "".join(f"<td{title}>{cell}" for title, cell in zip(said, cells, strict=True))
+def _rows_alike(keys: Sequence[tuple[Any, ...]], i: int, level: int) -> int:
+    """Return how many rows a name stands for, 0 where it stands in a row before; the innermost is said in each row."""
+    if level == len(keys[i]) - 1:
+        return 1
+    first = keys[i][: level + 1]
+    if i and keys[i - 1][: level + 1] == first:
+        return 0
+    return len(list(itertools.takewhile(lambda key: key[: level + 1] == first, keys[i:])))
 
 
 def _address(figure: Figure) -> str:
-    return "data:image/png;base64," + base64.b64encode(curves.png(figure, dpi=144)).decode()
+    return "data:image/png;base64," + base64.b64encode(png(figure, dpi=144)).decode()
 
 
 def _light(name: str, draw: Callable[[str], Figure]) -> Markup:

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 import pandas as pd
 from matplotlib.figure import Figure
 
+from workbench.comparison.options import MAIN
+from workbench.comparison.rows import Comparison, ModelRow
 from workbench.report import wording
-
-MAIN = "test"
-HEADLINE = ("precision", "recall", "f1", "false_positive_rate", "average_precision", "roc_auc")
 
 
 @dataclass(frozen=True)
@@ -32,31 +31,29 @@ class Section:
     points: dict[str, list[str]] = field(default_factory=dict)
 
 
-def rows_of(comparison: dict, *, test: str = MAIN, **wanted: str) -> Iterator[dict]:
+def rows_of(comparison: Comparison, *, test: str = MAIN, **wanted: str) -> Iterator[ModelRow]:
     """Yield a comparison's rows of one test set that have the wanted metric, label, view or model."""
-    for row in comparison["models"]:
-        if row["test"] == test and all(row[name] == value for name, value in wanted.items()):
+    for row in comparison.models:
+        if row.test == test and all(getattr(row, name) == value for name, value in wanted.items()):
             yield row
 
 
-def models_of(comparison: dict) -> list[str]:
+def models_of(comparison: Comparison) -> list[str]:
     """Return the models of a comparison, in the order of the study."""
-    return list(dict.fromkeys(row["model"] for row in comparison["models"]))
+    return list(dict.fromkeys(row.model for row in comparison.models))
 
 
-def winner(comparison: dict) -> str | None:
+def winner(comparison: Comparison) -> str | None:
     """The model with the best value of the compared metric."""
-    asked = comparison["compare"]
-    row = wording.best(list(rows_of(comparison, metric=asked["metric"], label=asked["label"], view=asked["view"])))
-    return row["model"] if row else None
+    asked = comparison.compare
+    row = wording.best(list(rows_of(comparison, metric=asked.metric, label=asked.label, view=asked.view)))
+    return row.model if row else None
 
 
-def shown_models(comparison: dict) -> list[str]:
+def shown_models(comparison: Comparison) -> list[str]:
     """The models that per-label figures show: the best, the best unimodal, and those of the primary family."""
-    family = [row[side] for row in comparison.get("differences") or [] if row["primary"] for side in ("a", "b")]
-    return list(dict.fromkeys(name for name in (winner(comparison), comparison.get("best_unimodal"), *family) if name))[
-        :4
-    ]
+    family = [model for row in comparison.differences if row.primary for model in (row.a, row.b)]
+    return list(dict.fromkeys(name for name in (winner(comparison), comparison.best_unimodal, *family) if name))[:4]
 
 
 def addressed(frame: pd.DataFrame, rows: list[str], cells: dict[str, str]) -> pd.DataFrame:

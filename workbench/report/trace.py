@@ -14,17 +14,55 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench import corpora, fingerprint
-from workbench.artifacts import read_json
-from workbench.comparison import addresses, costs
-from workbench.comparison.compare import CompareOptions, compare
-from workbench.comparison.predictions import Run, items_digest, load_run
+from workbench.comparison.compare import compare, costs
+from workbench.comparison.predictions import Run, load_runs
+from workbench.comparison.rows import Comparison, Interval, Row, path
+from workbench.comparison.run_files import RunRecord
 from workbench.decisions import bundle
 from workbench.errors import WorkbenchError
+from workbench.fingerprint.inputs import of_inputs
 from workbench.schema import ROOT, Taxonomy, expand
 
 AGREES, DIFFERS, UNCHECKED = "agrees", "differs", "unchecked"
 _NUMBERS = ("value", "lo", "hi", "delta", "p", "p_holm", "ceiling", "ms_per_post", "per_million", "per_day", "seed_sd")
 _BASIS = ("n", "positives", "few")
+
+
+class Located(NamedTuple):
+    """One address: its table, the models and posts that it is about (None where it is about none), and its numbers."""
+
+    address: str
+    table: str
+    models: tuple[str, ...]
+    test: str | None
+    n: int | None
+    positives: int | None
+    few: bool
+    numbers: dict[str, float | None]
+
+
+def located(comparison: Comparison) -> Iterator[Located]:
+    """Yield every address of a comparison with its numbers."""
+    for table in ("models", "differences", "late_fusion_limit", "leak_test", "costs"):
+        for row in getattr(comparison, table):
+            yield _located(row.id, table, row, row)
+    for table, rows in (("slices", comparison.slices), ("bias", comparison.bias.identities)):
+        for row in rows:
+            for name, part in row:
+                if isinstance(part, Interval):
+                    yield _located(f"{row.address}/{name}", table, row, part)
+    for row in comparison.suites:
+        for kind in ("halves", "functionalities", "targets"):
+            for part in getattr(row, kind):
+                yield _located(f"{row.address(kind, part)}/{path(row.model)}", "suites", row, part)
+
+
+def _located(address: str, table: str, row: Row, part: Row) -> Located:
+    """Return an address of a row, whose numbers stand in it or in a part of it."""
+    models = tuple(dict.fromkeys(getattr(row, name) for name in ("model", "a", "b") if hasattr(row, name)))
+    n, positives, few = (getattr(row, name, getattr(part, name, None)) for name in _BASIS)
+    numbers = {name: getattr(part, name) for name in _NUMBERS if hasattr(part, name)}
+    return Located(address, table, models, getattr(row, "test", None), n, positives, bool(few), numbers)
 
 
 class Link(NamedTuple):
@@ -38,8 +76,16 @@ class Link(NamedTuple):
 
 def studies_with(address: str, folder: Path) -> list[str]:
     """Return the names of the studies under a folder whose comparison has a number of that address."""
-    found = ((path.parent.name, read_json(path) or {}) for path in sorted(folder.glob("*/comparison.json")))
-    return [name for name, comparison in found if any(one == address for one, _, _ in addresses.rows(comparison))]
+    places = sorted(path.parent for path in folder.glob("*/comparison.json"))
+    return [place.name for place in places if _has(place, address)]
+
+
+def _has(folder: Path, address: str) -> bool:
+    """Whether a study's comparison has a number of that address; one that another version wrote has none."""
+    try:
+        return any(number.address == address for number in located(Comparison.load(folder)))
+    except WorkbenchError:
+        return False
 
 
 def chain(folder: Path, corpus: dict[str, Any], address: str) -> list[Link]:
@@ -47,16 +93,16 @@ def chain(folder: Path, corpus: dict[str, Any], address: str) -> list[Link]:
 
     folder: the results of a study, named after it; corpus: where its posts come from.
     """
-    comparison = read_json(folder / "comparison.json")
+    comparison = Comparison.load(folder)
     if comparison is None:
         raise WorkbenchError(f"study {folder.name!r} has no comparison; `workbench run {folder.name}` makes it")
-    table, row = _find(comparison, address, folder.name)
+    number = _find(comparison, address, folder.name)
     runs, lost = _load(folder, comparison)
     return [
-        Link(0, address, _value(row), *_recomputed(comparison, runs, lost, table, address, row)),
-        *_settings(comparison, row),
-        *_items(comparison, runs, row),
-        *(link for alias in _concerned(row) for link in _run(folder, corpus, comparison, alias)),
+        Link(0, address, _value(number), _recomputed(comparison, runs, lost, number)),
+        *_settings(comparison, number),
+        *_items(comparison, runs, number),
+        *(link for alias in number.models for link in _run(folder, corpus, comparison, alias)),
     ]
 
 
@@ -66,8 +112,8 @@ def shown(links: Sequence[Link]) -> str:
     return "\n".join(lines)
 
 
-def _find(comparison: dict[str, Any], address: str, study: str) -> tuple[str, dict[str, Any]]:
-    found = {one: (table, row) for one, table, row in addresses.rows(comparison)}
+def _find(comparison: Comparison, address: str, study: str) -> Located:
+    found = {number.address: number for number in located(comparison)}
     if address in found:
         return found[address]
     below = [one for one in found if one.startswith(f"{address.rstrip('/')}/")]
@@ -79,105 +125,103 @@ def _find(comparison: dict[str, Any], address: str, study: str) -> tuple[str, di
     )
 
 
-def _value(row: dict[str, Any]) -> str:
+def _value(number: Located) -> str:
     """The number with its interval, and on how many posts it stands."""
-    said = [f"{name} {row[name]:.6g}" for name in _NUMBERS if row.get(name) is not None]
-    if row.get("n") is not None:
-        positives = f" with {row['positives']} positives" if "positives" in row else ""
-        said.append(f"on {row['n']} posts{positives}{' (few)' if row['few'] else ''}")
-    return ", ".join(said) if said else "undefined"
+    parts = [f"{name} {value:.6g}" for name, value in number.numbers.items() if value is not None]
+    if number.n is not None:
+        positives = f" with {number.positives} positives" if number.positives is not None else ""
+        parts.append(f"on {number.n} posts{positives}{' (few)' if number.few else ''}")
+    return ", ".join(parts) if parts else "undefined"
 
 
-def _concerned(row: dict[str, Any]) -> list[str]:
-    """The models that a number is of; none for what no model enters."""
-    return list(dict.fromkeys(row[name] for name in ("model", "a", "b") if row.get(name)))
-
-
-def _load(folder: Path, comparison: dict[str, Any]) -> tuple[list[Run], str]:
+def _load(folder: Path, comparison: Comparison) -> tuple[list[Run], str]:
     """The runs that the comparison was made from, or why they cannot be read any more."""
+    if comparison.made_from is None:
+        return [], "the comparison does not say which runs it was made from"
     try:
-        keyed = comparison["made_from"]["runs"]
-        return [replace(load_run(folder / key), alias=alias) for alias, key in keyed.items()], ""
-    except (WorkbenchError, KeyError) as error:
+        return load_runs({alias: folder / key for alias, key in comparison.made_from.runs.items()}), ""
+    except WorkbenchError as error:
         return [], str(error)
 
 
-def _recomputed(
-    comparison: dict[str, Any], runs: list[Run], lost: str, table: str, address: str, row: dict[str, Any]
-) -> tuple[str]:
+def _recomputed(comparison: Comparison, runs: list[Run], lost: str, number: Located) -> str:
     """The check of the number itself: computed again from the predictions of all the runs compared."""
     if lost:
-        return (f"{UNCHECKED}: {lost}",)
-    settings = CompareOptions.parse(comparison["compare"], "the comparison's settings")
-    if table != "differences":
+        return f"{UNCHECKED}: {lost}"
+    settings = comparison.compare
+    if number.table != "differences":
         settings = settings.model_copy(update={"pairs": ()})  # no other number needs the permutations
-    kept = {row.get("test", "test"), "test", "validation"}
+    kept = {number.test or "test", "test", "validation"}
     slim = [replace(run, sets={name: some for name, some in run.sets.items() if name in kept}) for run in runs]
-    again = compare(comparison["study"], comparison["question"], slim, settings)
-    stated = comparison.get("cost")
-    again["costs"] = costs.rows(again, costs.CostOptions.parse(stated, "cost") if stated else None)
-    (now,) = [one for place, _, one in addresses.rows(again) if place == address] or [{}]
-    changed = [name for name in (*_NUMBERS, *_BASIS) if name in row and not _same(row[name], now.get(name))]
+    planned = comparison.made_from and comparison.made_from.planned
+    again = compare(comparison.study, comparison.question, slim, settings, planned)
+    again = again.model_copy(update={"cost": comparison.cost})
+    again = again.model_copy(update={"costs": costs(again)})
+    now = next((one for one in located(again) if one.address == number.address), None)
+    if now is None:
+        return f"{DIFFERS}: computed again, it is not there"
+    before, after = ({**one.numbers, **{name: getattr(one, name) for name in _BASIS}} for one in (number, now))
+    changed = [f"{name} is {after[name]}" for name in before if not _same(before[name], after[name])]
     if changed:
-        return (f"{DIFFERS}: computed again, {', '.join(f'{name} is {now.get(name)}' for name in changed)}",)
-    return (f"{AGREES}: computed again from the predictions",)
+        return f"{DIFFERS}: computed again, {', '.join(changed)}"
+    return f"{AGREES}: computed again from the predictions"
 
 
 def _same(a: float | None, b: float | None) -> bool:
     return a is b or (a is not None and b is not None and abs(a - b) <= 1e-9 * max(1.0, abs(a)))
 
 
-def _settings(comparison: dict[str, Any], row: dict[str, Any]) -> Iterator[Link]:
-    asked = comparison["compare"]
-    yield Link(1, "study", f"{comparison['study']}: {comparison['question']}")
-    yield Link(1, "settings", ", ".join(f"{name} {value}" for name, value in asked.items() if name != "pairs"))
-    if comparison.get("cost") and "per_million" in row:
-        yield Link(1, "price", ", ".join(f"{name} {value}" for name, value in comparison["cost"].items()))
+def _settings(comparison: Comparison, number: Located) -> Iterator[Link]:
+    asked = comparison.compare
+    yield Link(1, "study", f"{comparison.study}: {comparison.question}")
+    yield Link(1, "settings", ", ".join(f"{name} {value}" for name, value in asked if name != "pairs"))
+    if comparison.cost and number.table == "costs":
+        yield Link(1, "price", ", ".join(f"{name} {value}" for name, value in comparison.cost))
 
 
-def _items(comparison: dict[str, Any], runs: list[Run], row: dict[str, Any]) -> Iterator[Link]:
-    test = row.get("test")
+def _items(comparison: Comparison, runs: list[Run], number: Located) -> Iterator[Link]:
+    test = number.test
     if test is None:
         return
-    digest = comparison["items"][test]
-    now = {items_digest(run.sets[test].post_id) for run in runs if test in run.sets}
+    digest = comparison.items[test]
+    now = {fingerprint.of_items(run.sets[test].post_id.tolist()) for run in runs if test in run.sets}
     check = UNCHECKED if not runs else AGREES if now == {digest} else DIFFERS
     yield Link(1, "items", f"test set {test!r}, digest {digest}", check)
 
 
-def _run(study: Path, corpus: dict[str, Any], comparison: dict[str, Any], alias: str) -> Iterator[Link]:
+def _run(study: Path, corpus: dict[str, Any], comparison: Comparison, alias: str) -> Iterator[Link]:
     """The chain of one run."""
-    key = comparison.get("made_from", {}).get("runs", {}).get(alias)
+    key = comparison.made_from.runs.get(alias) if comparison.made_from else None
     if key is None:
         yield Link(1, "run", f"{alias}, of which the comparison names no run", UNCHECKED)
         return
     folder = study / key
-    record = read_json(folder / "run.json")
+    record = RunRecord.read(folder)
     if record is None:
         yield Link(1, "run", f"{alias} {key}, whose run.json cannot be read in {folder}", DIFFERS)
         return
-    inputs = record.get("inputs") or {}
-    same = AGREES if inputs and fingerprint.of_json(inputs) == key else DIFFERS if inputs else UNCHECKED
-    yield Link(1, "run", f"{alias} {key}, {record.get('state')}, ended {record.get('ended')}; {folder}", same)
-    dirty = {True: "with uncommitted changes", False: "nothing uncommitted"}.get(record.get("dirty"), "state unknown")
-    yield Link(2, "commit", f"{record.get('commit') or 'not recorded'}, {dirty}")
+    inputs = record.inputs
+    digests = (of_inputs(inputs), fingerprint.of_json(inputs))  # the second is how keys were made before
+    same = UNCHECKED if not inputs else AGREES if key in digests else DIFFERS
+    yield Link(1, "run", f"{alias} {key}, {record.state}, ended {record.ended}; {folder}", same)
+    dirty = {True: "with uncommitted changes", False: "nothing uncommitted"}.get(record.dirty, "state unknown")
+    patch = "; code.patch makes its code of that commit" if (folder / "code.patch").is_file() else ""
+    yield Link(2, "commit", f"{record.commit or 'not recorded'}, {dirty}{patch}")
     yield _predictions(comparison, alias, folder)
     yield _data(corpus, record)
-    yield from _weights(inputs)
+    yield from _weights(record)
     yield from _bundles(folder)
-    versions = record.get("versions") or {}
-    yield Link(2, "versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or "not recorded")
+    versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
+    yield Link(2, "versions", versions or "not recorded")
     executed = folder / "executed.ipynb"
     there = executed.name if executed.is_file() else "not kept"
     yield Link(2, "notebook", f"code {inputs.get('notebook', 'not recorded')}; executed: {there}")
-    given = [
-        f"{name.removeprefix('parameter ')} = {value}" for name, value in inputs.items() if name[:9] == "parameter"
-    ]
+    given = [f"{name} = {value}" for name, value in record.inputs_of("parameter").items()]
     yield Link(2, "parameters", "; ".join(given) or "not recorded")
 
 
-def _predictions(comparison: dict[str, Any], alias: str, folder: Path) -> Link:
-    path, stated = folder / "predictions.parquet", comparison.get("sources", {}).get(alias)
+def _predictions(comparison: Comparison, alias: str, folder: Path) -> Link:
+    path, stated = folder / "predictions.parquet", comparison.sources.get(alias)
     if not path.is_file():
         return Link(2, "predictions", f"{path.name} is not there", DIFFERS)
     found = fingerprint.of_file(path)
@@ -185,8 +229,8 @@ def _predictions(comparison: dict[str, Any], alias: str, folder: Path) -> Link:
     return Link(2, "predictions", f"sha256 {found}", check)
 
 
-def _data(corpus: dict[str, Any], record: dict[str, Any]) -> Link:
-    digest = record.get("corpus_digest")
+def _data(corpus: dict[str, Any], record: RunRecord) -> Link:
+    digest = record.corpus_digest
     try:
         now = corpora.digest(expand(corpus, "the study"), Taxonomy.load())
         check = AGREES if now == digest else DIFFERS
@@ -195,18 +239,17 @@ def _data(corpus: dict[str, Any], record: dict[str, Any]) -> Link:
     return Link(2, "data", f"{corpus.get('source')}, digest {digest or 'not recorded'}", check)
 
 
-def _weights(inputs: dict[str, Any]) -> Iterator[Link]:
-    for name, digest in inputs.items():
-        if name.startswith("weights "):
-            path = ROOT / name.removeprefix("weights ")
-            check = UNCHECKED if not path.is_file() else AGREES if fingerprint.of_file(path) == digest else DIFFERS
-            yield Link(2, "weights", f"{name.removeprefix('weights ')}, sha256 {digest}", check)
+def _weights(record: RunRecord) -> Iterator[Link]:
+    for name, digest in record.inputs_of("weights").items():
+        file = ROOT / name
+        check = UNCHECKED if not file.is_file() else AGREES if fingerprint.of_file(file) == digest else DIFFERS
+        yield Link(2, "weights", f"{name}, sha256 {digest}", check)
 
 
 def _bundles(folder: Path) -> Iterator[Link]:
     """Each seed's bundle, every file of it held against its manifest."""
-    for path in sorted(one.parent for one in folder.glob(f"bundle/*/{bundle.HEAD}")):
+    for place in sorted(head.parent for head in folder.glob(f"bundle/*/{bundle.HEAD}")):
         try:
-            yield Link(2, f"bundle {path.name}", bundle.read(path)["model_id"], AGREES)
+            yield Link(2, f"bundle {place.name}", bundle.read(place)["model_id"], AGREES)
         except WorkbenchError as error:
-            yield Link(2, f"bundle {path.name}", str(error), DIFFERS)
+            yield Link(2, f"bundle {place.name}", str(error), DIFFERS)

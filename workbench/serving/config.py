@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from workbench.artifacts import read_json
+from workbench.comparison.run_files import RunRecord
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import MODALITIES, ROOT, Options, read_yaml
 from workbench.studies import DONE
@@ -111,7 +111,7 @@ def bundle_of(study: str, model: str, seed: int | None = None) -> Path:
     seeds = [path.name for path in _bundles(study, model, None)[:1] for path in sorted(path.parent.iterdir())]
     if seeds:
         raise WorkbenchError(unknown(f"seed of {model!r} in study {study!r}", seed, seeds))
-    have = sorted({record["alias"] for _, record in _finished(study)})
+    have = sorted({record.alias for _, record in _finished(study)})
     if not have:
         raise WorkbenchError(f"study {study!r} has no finished run; `workbench run {study}` makes them")
     raise WorkbenchError(f"{unknown(f'model of study {study!r}', model, have)}; `workbench run {study}` adds to them")
@@ -123,18 +123,18 @@ def _bundles(study: str, model: str, seed: int | None) -> list[Path]:
     for folder, record in _finished(study):
         seeds = sorted((path for path in folder.glob("bundle/*") if path.name.isdigit()), key=lambda p: int(p.name))
         some = [path for path in seeds if seed is None or int(path.name) == seed]
-        if record["alias"] == model and some:
+        if record.alias == model and some:
             found.append(some[0])
     return found
 
 
-def _finished(study: str) -> Iterator[tuple[Path, dict]]:
+def _finished(study: str) -> Iterator[tuple[Path, RunRecord]]:
     """Yield folder and record of a study's finished runs, the newest first."""
     named = ROOT / "experiments" / study
     folder = Path(study).with_suffix("") if study.endswith((".yaml", ".yml")) else named
-    found = [(path.parent, read_json(path) or {}) for path in folder.glob("*/run.json")]
-    done = [(where, record) for where, record in found if record.get("state") == DONE and "alias" in record]
-    yield from sorted(done, key=lambda pair: str(pair[1].get("ended")), reverse=True)
+    found = [(path.parent, RunRecord.read(path.parent)) for path in folder.glob(f"*/{RunRecord.FILE}")]
+    done = [(where, record) for where, record in found if record and record.state == DONE and record.alias]
+    yield from sorted(done, key=lambda pair: pair[1].ended or "", reverse=True)
 
 
 def needs(service: str) -> tuple[str, ...]:

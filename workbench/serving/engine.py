@@ -68,7 +68,7 @@ class _Job:
     post: Post
     identity: str | None = None  # None: a probe, which is not recorded
     features: dict[str, Any] = field(default_factory=dict)
-    contents: Mapping[str, bytes] = field(default_factory=dict)
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
     future: Future[Answer] = field(default_factory=Future)
 
 
@@ -102,6 +102,7 @@ class Engine:
         waiting = max(service.limits.waiting for service in config.services.values())
         self._front: Lane[_Job] = Lane("front", self._look_up, most=256, wait=0, limit=waiting)
         self._writers = ThreadPoolExecutor(WRITERS, "writer")
+        self._writers.submit(records.sweep)  # what a killed server kept and never recorded
         self.gauges.watch(lambda: self.store.hits, lambda: {lane.name: len(lane) for lane in self._all_lanes()})
 
     # ---------------------------------------------------------------------------------------------------- life
@@ -169,13 +170,13 @@ class Engine:
     def submit(self, service: str, post: Post) -> Future[Answer]:
         """Return the answer to come; posts of one identity that are under way share it. Raises Refused."""
         served, post = self._service(service), _clean(post)
-        features, contents = by_value(post)
+        features, blobs = by_value(post)
         identity = served.identity(post, features)
         with self._guard:
             if (flying := self._flights.get(identity)) is not None:
                 self.gauges.shared(service)
                 return flying
-            job = _Job(served, post, identity, features, contents)
+            job = _Job(served, post, identity, features, blobs)
             job.future.set_running_or_notify_cancel()  # one who no longer waits must not cancel it for the others
             self._flights[identity] = job.future
         try:
@@ -205,12 +206,12 @@ class Engine:
 
     def content(self, content: str) -> bytes | None:
         """Return the content of an id, None where none is kept."""
-        return self.records.content_get(content)
+        return self.records.blob(content)
 
     def about(self, content: str) -> dict[str, Any] | None:
         """Return what is known of a kept content: what it was sent as, and its size in bytes."""
-        data = self.records.content_get(content)
-        return None if data is None else {"kinds": list(self.records.content_kinds(content)), "bytes": len(data)}
+        data = self.records.blob(content)
+        return None if data is None else {"kinds": list(self.records.blob_kinds(content)), "bytes": len(data)}
 
     # -------------------------------------------------------------------------------------------------- stages
 
@@ -261,7 +262,7 @@ class Engine:
             policy, policy_id = job.service.policy()
             model, narrowed = job.service.moderator, job.service.assessed(assessment)
             decision = policy.judge(narrowed, model.taxonomy, model.model_id, now=now)
-            ids = {name: job.features[name]["id"] for name in job.contents}
+            ids = {name: job.features[name]["id"] for name in job.blobs}
             answer = Answer(job.service.name, decision, narrowed, model.model_id, policy_id, False, ids)
             if job.identity is not None:
                 answer = self._record(job, assessment, answer, now)
@@ -282,7 +283,7 @@ class Engine:
             model_id=answer.model_id,
             policy_id=answer.policy_id,
         )
-        if self.records.record(entry, job.contents):
+        if self.records.record(entry, job.blobs):
             return answer
         earlier = self.records.by_identity(job.identity)
         return answer if earlier is None else self._current(job, earlier)

@@ -1,8 +1,11 @@
 """Studies: a YAML file names corpus, split, seeds and models; each model is one run, one notebook, one folder.
 
+A study's folder holds `plan.json`, what was to be compared before the first scoring, `posts.parquet`, the facts of its
+posts, a folder for each run and what these give together: `comparison.json`, `report.html`, `cards/`.
+
 A run folder holds `run.json` (written last, by rename), `metrics.json`, `predictions.parquet`, `executed.ipynb`,
-`bundle/`, and `log.txt`; while a process works on it, also `running.json`. A folder without a readable `run.json` is
-unfinished and nothing trusts it.
+`bundle/`, `log.txt`, and `code.patch` where its code was not its commit's; while a process works on it, also
+`running.json`. A folder without a readable `run.json` is unfinished and nothing trusts it.
 """
 
 from __future__ import annotations
@@ -11,7 +14,6 @@ import re
 
 PLANNED, RUNNING, DONE = "planned", "running", "done"
 FAILED, TIMEOUT, KERNEL_DIED, INTERRUPTED = "failed", "timeout", "kernel-died", "interrupted"
-STATES = (PLANNED, RUNNING, DONE, FAILED, TIMEOUT, KERNEL_DIED, INTERRUPTED)
 
 
 def last_line(text: str) -> str:

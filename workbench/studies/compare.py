@@ -5,29 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from workbench.artifacts import read_json, write_json
-from workbench.comparison.predictions import Run as Scored
+from workbench import fingerprint
+from workbench.artifacts import write_json
+from workbench.comparison import facts
+from workbench.comparison.options import BEST, CostOptions
+from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison, MadeFrom, MissingModel, StaleModel
 from workbench.errors import WorkbenchError
+from workbench.fingerprint.inputs import of_inputs
 from workbench.schema import Taxonomy, expand
 from workbench.studies import DONE, keys
-from workbench.studies.config import BEST, StudyConfig
-from workbench.studies.plan import Run, finished_or_latest, latest_runs, standing, stored_run
+from workbench.studies.config import StudyConfig
+from workbench.studies.plan import PlannedRun, finished_or_latest, latest_runs, standing
+from workbench.studies.steps.prepare import StudyPlan, refresh_posts
 
 _CODE = ("workbench.comparison.compare", "workbench.report.page", "workbench.report.cards")  # what the results are of
 
 
 def compare_study(
-    study: StudyConfig, runs: Sequence[Run], *, always: bool = False, by_label: bool = False
-) -> dict[str, Any] | None:
+    study: StudyConfig, runs: Sequence[PlannedRun], *, always: bool = False, by_label: bool = False
+) -> Comparison | None:
     """Write `comparison.json` and `report.html` from the finished runs, print the headline, return the comparison.
 
-    runs: those of `plan.plan`. Where the stored comparison was made from the same runs, settings and code, it is only
-    shown, unless `always`. A finished run with reasons is out of date, and the comparison says so. by_label: the
-    headline is printed label by label. None: none is finished.
+    runs: as planned. Where the stored comparison was made from the same runs, settings and code, it is only
+    shown, unless `always`. A finished run with reasons, or made with other versions of its libraries, is out of date,
+    and the comparison says so. by_label: the headline is printed label by label. None: none is finished.
     """
     done = [run for run in runs if run.state == DONE]
     if not done:
@@ -35,52 +40,65 @@ def compare_study(
         return None
     path, page = study.folder / "comparison.json", study.folder / "report.html"
     asked = {"question": study.question, "compare": study.compare.model_dump(mode="json"), "cost": study.cost}
-    made_from = {
-        "runs": {run.alias: run.key for run in done},
-        "ended": {run.alias: run.record["ended"] for run in done},
-        "missing": {run.alias: run.state for run in runs if run.state != DONE},
-        "stale": {run.alias: list(run.reasons) for run in done if run.reasons},
-        "settings": keys.run_key(asked),
-        "code": keys.run_key(keys.modules(_CODE)),
-    }
+    plan = StudyPlan.read(study.folder)
+    made_from = MadeFrom(
+        runs={run.alias: run.key for run in done},
+        ended={run.alias: run.record.ended for run in done},
+        missing={run.alias: run.state for run in runs if run.state != DONE},
+        stale={run.alias: (*run.reasons, *run.upgraded) for run in done if run.reasons or run.upgraded},
+        settings=fingerprint.of_json(asked),
+        planned=study.compare.pairs if plan is None else plan.family(study),
+        posts=fingerprint.of_json(facts.made_from(study.folder / facts.NAME) or {}),
+        code=of_inputs(keys.reach(_CODE).inputs),
+    )
     from workbench.report import terminal
 
-    comparison = read_json(path) or {}
-    if always or comparison.get("made_from") != made_from or not page.is_file():
+    comparison = _stored(study.folder)
+    if always or comparison is None or comparison.made_from != made_from or not page.is_file():
         comparison = _made(study, done, made_from)
+    later = [" and ".join(pair) for pair in study.compare.pairs if pair not in made_from.planned]
+    if later:
+        print(f"exploratory, since {StudyPlan.FILE} of {plan.written} did not plan it: {', '.join(later)}", flush=True)
     terminal.show(comparison, terminal.tables(comparison, by_label=by_label))
     print(f"comparison: {path}\nreport:     {page}", flush=True)
     return comparison
 
 
-def _made(study: StudyConfig, done: Sequence[Run], made_from: dict[str, Any]) -> dict[str, Any]:
+def _stored(folder: Path) -> Comparison | None:
+    """Return a study's comparison, None where there is none or another version of the workbench wrote it."""
+    try:
+        return Comparison.load(folder)
+    except WorkbenchError:
+        return None
+
+
+def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -> Comparison:
     """Write what a study's finished runs give, and return the comparison."""
-    from workbench.comparison import addresses, costs, predictions
-    from workbench.comparison.compare import compare
+    from workbench.comparison import predictions
+    from workbench.comparison.compare import compare, costs
     from workbench.report import cards, page
 
     names = {run.alias for run in done} | {BEST}
-    pairs = tuple(pair for pair in study.compare.pairs if names.issuperset(pair))  # the rest waits for its models
+    every = dict.fromkeys([*made_from.planned, *study.compare.pairs])
+    pairs = tuple(pair for pair in every if names.issuperset(pair))  # the rest waits for its models
     settings = study.compare.model_copy(update={"pairs": pairs})
-    loaded = [replace(predictions.load_run(run.folder), alias=run.alias) for run in done]
-    price = costs.CostOptions.parse(study.cost, "cost") if study.cost else None
-    comparison = compare(study.name, study.question, loaded, settings)
-    comparison |= {
-        "missing": [{"model": alias, "state": state} for alias, state in made_from["missing"].items()],
-        "stale": [{"model": alias, "reasons": reasons} for alias, reasons in made_from["stale"].items()],
+    loaded = predictions.load_runs({run.alias: run.folder for run in done})
+    about = {
+        "missing": tuple(MissingModel(model=alias, state=state) for alias, state in made_from.missing.items()),
+        "stale": tuple(StaleModel(model=alias, reasons=reasons) for alias, reasons in made_from.stale.items()),
         "made_from": made_from,
-        "cost": price and price.model_dump(mode="json"),
-        "costs": costs.rows(comparison, price),
+        "cost": CostOptions.parse(study.cost, "cost") if study.cost else None,
         "sources": predictions.sources(loaded),
     }
-    comparison = addresses.identified(comparison)
-    write_json(study.folder / "comparison.json", comparison)
+    comparison = compare(study.name, study.question, loaded, settings, made_from.planned).model_copy(update=about)
+    comparison = comparison.model_copy(update={"costs": costs(comparison)})
+    write_json(study.folder / "comparison.json", comparison.plain())
     cards.write(study.folder, comparison, loaded)
     page.write(study.folder, comparison, loaded, posts_of(study, loaded))
     return comparison
 
 
-def posts_of(study: StudyConfig, runs: Sequence[Scored]) -> pa.Table | None:
+def posts_of(study: StudyConfig, runs: Sequence[Run]) -> pa.Table | None:
     """Return the posts that the runs scored, None where the corpus is not on this machine or has changed since."""
     from workbench import corpora
 
@@ -88,11 +106,10 @@ def posts_of(study: StudyConfig, runs: Sequence[Scored]) -> pa.Table | None:
         found = corpora.load(expand(study.corpus, "the study"), Taxonomy.load())
     except WorkbenchError:
         return None
-    scored = {(read_json(run.folder / "run.json") or {}).get("corpus_digest") for run in runs}
-    return found.table if scored == {found.digest} else None
+    return found.table if {run.record.corpus_digest for run in runs} == {found.digest} else None
 
 
-def recompare(path: Path | str, *, by_label: bool = False) -> dict[str, Any]:
+def recompare(path: Path | str, *, by_label: bool = False) -> Comparison:
     """Rebuild a study's comparison and report from what is stored; needs neither models nor, at a pinch, the data.
 
     A model without an up-to-date run is shown by its latest finished one, marked as out of date with the reasons;
@@ -101,10 +118,12 @@ def recompare(path: Path | str, *, by_label: bool = False) -> dict[str, Any]:
     study = StudyConfig.load(path)
     latest = latest_runs(study.folder)
     try:
-        runs = [finished_or_latest(run, latest.get(run.alias)) for run in standing(study)]
+        planned = standing(study)
+        runs = [finished_or_latest(run, latest.get(run.alias)) for run in planned]
+        refresh_posts(study, planned[0].inputs, runs)
     except WorkbenchError as error:
         reason = f"not checked: {error}"
-        runs = [stored_run(latest[entry.alias], reason) for entry in study.models if entry.alias in latest]
+        runs = [replace(latest[entry.alias], reasons=(reason,)) for entry in study.models if entry.alias in latest]
     comparison = compare_study(study, runs, always=True, by_label=by_label)
     if comparison is None:
         raise WorkbenchError(

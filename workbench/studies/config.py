@@ -8,14 +8,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StrictInt, field_validator, model_validator
 
-from workbench.comparison.compare import BEST, CompareOptions
-from workbench.comparison.costs import CostOptions
+from workbench.comparison.options import BEST, CompareOptions, CostOptions
 from workbench.corpora import SOURCES
 from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError, unknown
 from workbench.evidence.audit import LeakOptions
 from workbench.models import MODELS
-from workbench.schema import ROOT, Options, Taxonomy, read_yaml
+from workbench.schema import ROOT, Options, Taxonomy, old_names, read_yaml
 from workbench.studies.steps.search import Budget
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
@@ -109,7 +108,10 @@ class StudyConfig(Options):
         path = Path(path)
         if not re.fullmatch(_NAME, path.stem):
             raise WorkbenchError(f"study file {path.name!r} must be named with letters, digits, '.', '_' and '-' only")
-        study = cls.parse(read_yaml(path), f"study {path}")
+        values = read_yaml(path)
+        if old := old_names({name: values[name] for name in ("policy", "models") if name in values}):
+            raise WorkbenchError(f"study {path} uses names of an earlier edition: {'; '.join(old)}; rename them")
+        study = cls.parse(values, f"study {path}")
         study._path = path
         study._check_names()
         return study

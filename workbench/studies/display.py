@@ -5,19 +5,35 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from workbench.studies import DONE
+from workbench.artifacts import read_json
+from workbench.comparison.run_files import RunRecord
+from workbench.studies import DONE, RUNNING
+
+if TYPE_CHECKING:
+    from workbench.studies.plan import PlannedRun
 
 
-def ending(record: dict[str, Any]) -> str:
+def ending(record: RunRecord) -> str:
     """Return how a run ended in a few words: "done in 12 s", "timeout at cell 4 after 60 s: the cell ran ..."."""
-    seconds = f"{record.get('seconds') or 0:.0f} s"
-    if record["state"] == DONE:
+    seconds = f"{record.seconds or 0:.0f} s"
+    if record.state == DONE:
         return f"done in {seconds}"
-    cell = f" at cell {record['cell']}" if record.get("cell") is not None else ""
-    error = f": {record['error']}" if record.get("error") else ""
-    return f"{record['state']}{cell} after {seconds}{error}"
+    cell = f" at cell {record.cell}" if record.cell is not None else ""
+    error = f": {record.error}" if record.error else ""
+    return f"{record.state}{cell} after {seconds}{error}"
+
+
+def facts(run: PlannedRun) -> str:
+    """Return what is known of a planned run beside its state: where it is, or when it ended and why it is not done."""
+    if run.state == RUNNING:
+        now = read_json(run.folder / "running.json") or {}
+        return f"process {now.get('pid')}, cell {now.get('cell')} of {now.get('cells')}, since {now.get('started')}"
+    known = []
+    if run.record:
+        known += [f"{run.record.seconds or 0:.0f} s", f"ended {run.record.ended}", f"key {run.key}"]
+    return "; ".join([*known, *run.reasons, *([run.up_to_date] if run.upgraded else [])])
 
 
 class Lines:
@@ -50,7 +66,7 @@ class Lines:
                 self.spoke[name] = now
                 self.write(f"[{self.ended}/{self.total}] {name}: {_where(said)}, {now - self.started[name]:.0f} s")
 
-    def end(self, name: str, record: dict[str, Any]) -> None:
+    def end(self, name: str, record: RunRecord) -> None:
         """Say how a run ended."""
         self.ended += 1
         self.write(f"[{self.ended}/{self.total}] {name}: {ending(record)}")
@@ -84,7 +100,7 @@ class Bars(Lines):
             cell, cells = (said or {}).get("cell"), (said or {}).get("cells")
             self.bars.update(self.tasks[name], completed=cell or 0, total=cells, where=_where(said))
 
-    def end(self, name: str, record: dict[str, Any]) -> None:
+    def end(self, name: str, record: RunRecord) -> None:
         super().end(name, record)
         self.bars.remove_task(self.tasks.pop(name))
         self.bars.update(self.whole, completed=self.ended, where=f"{self.ended}/{self.total}")

@@ -1,8 +1,12 @@
 """Run keys: what a run's result depends on, by content, and in words why a finished run no longer counts.
 
 The inputs of a run are a flat mapping component -> value or digest: the notebook's code, each parameter, each module of
-ours that this code reaches by static imports, the data, the taxonomy, the weights, three library versions, the device.
-Comments, docstrings, layout and file times are no part of it. Modules of installed packages are told by version only.
+ours that this code reaches by static imports, the data, the taxonomy, the weights, the device. The key is over what
+they are: where a module or a weights file lies is told to people and is no part of it, neither is what changes nothing
+in a module (see `fingerprint`). Of installed libraries a run records the versions; another minor version is told, and
+the run counts on.
+
+Open doubt: what code reaches by names that are made at run time is not seen; the tables of models and sources name it.
 """
 
 from __future__ import annotations
@@ -13,56 +17,31 @@ import importlib.util
 import json
 import re
 import sysconfig
-import warnings
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
-
-import nbformat
+from typing import Any, NamedTuple
 
 from workbench import corpora, fingerprint, models
 from workbench.errors import WorkbenchError
+from workbench.fingerprint.closure import OUTSIDE_LIBRARIES
+from workbench.fingerprint.code import for_types_only
+from workbench.fingerprint.inputs import contents
 from workbench.schema import ROOT, Taxonomy
+from workbench.studies.parameters import code, read
 
-VERSIONS = {"torch": "torch", "scikit-learn": "scikit-learn", "open_clip": "open_clip_torch"}
 NOT_KEYED = ("folder", "device")  # where results go says nothing about them; the device enters resolved
+OUTSIDE = {
+    "workbench.artifacts": "writes files whole or not at all; what is in them comes from others",
+    "workbench.errors": "sentences for people",
+    "workbench.evidence.audit": "decides whether a study may run; what it counts enters no model and no score",
+    "workbench.features.store": "gives back what an encoder made of a content, from whichever tier",
+    "workbench.fingerprint": "names contents, and computes nothing that a model or a score is made of",
+    "workbench.preprocessing.video.pool": "lends processes to those who decode",
+}
+"""Modules, with those below them, that decide whether and where a run happens and never what it finds."""
 
 # ----------------------------------------------------------------------------------------------- the code of a notebook
-
-
-def read(path: Path) -> nbformat.NotebookNode:
-    """Return a notebook in format 4, or raise WorkbenchError where the file is none."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return nbformat.reads(Path(path).read_text(encoding="utf-8"), as_version=4)
-    except OSError as error:
-        raise WorkbenchError(f"cannot read notebook {path}: {error.strerror}; check the path") from None
-    except Exception as error:  # nbformat raises its own, json's and jsonschema's errors
-        raise WorkbenchError(f"{path} is not a notebook: {' '.join(str(error).split())[:120]}") from None
-
-
-def code(notebook: nbformat.NotebookNode, where: str) -> list[tuple[int, ast.Module, list[str]]]:
-    """Return (index, syntax tree, tags) of each code cell; IPython's magics become calls of `get_ipython()`."""
-    cells = []
-    for index, cell in enumerate(notebook.cells):
-        if cell.cell_type == "code" and cell.source.strip():
-            try:
-                tree = ast.parse(_python(cell.source))
-            except (SyntaxError, ValueError) as error:
-                raise WorkbenchError(f"cell {index} of {where} is not valid Python: {error}") from None
-            cells.append((index, tree, cell.metadata.get("tags", [])))
-    return cells
-
-
-def names_read(tree: ast.Module) -> set[str]:
-    """Return the names a cell reads; the text of a magic may read any name it contains (`!ls {folder}`)."""
-    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("get_ipython()."):
-            found.update(re.findall(r"[^\W\d]\w*", ast.unparse(node)))
-    return found
 
 
 def of_notebook(path: Path) -> tuple[str, set[str]]:
@@ -78,29 +57,32 @@ def of_notebook(path: Path) -> tuple[str, set[str]]:
     return fingerprint.of_json(parts), found
 
 
-def _python(source: str) -> str:
-    try:
-        ast.parse(source)
-    except SyntaxError:
-        from IPython.core.inputtransformer2 import TransformerManager
-
-        # The body of a timing magic is Python; without its first line its names are seen.
-        source = re.sub(r"\A\s*%%(time|timeit|capture|prun)\b.*\n", "\n", source)
-        return TransformerManager().transform_cell(source)
-    return source
-
-
 # --------------------------------------------------------------------------------------------------- modules, by import
 
 
-def modules(names: Iterable[str]) -> dict[str, str]:
-    """Return {"workbench/x.py": digest} of every source module reached from dotted names by imports at any depth.
+class Reached(NamedTuple):
+    """What code reaches: by label of a file its digest, a digest of what they import from each other, and libraries.
+
+    libraries: the names of what is installed and imported.
+    """
+
+    modules: dict[str, str]
+    imports: str
+    libraries: frozenset[str]
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """All that counts of it, as components of a key."""
+        return {"imports": self.imports, **{f"module {label}": digest for label, digest in self.modules.items()}}
+
+
+def reach(names: Iterable[str]) -> Reached:
+    """Return every source module reached from dotted names by imports at any depth, and what they import.
 
     Imports inside functions count, those under `if TYPE_CHECKING` do not; the `__init__` of each package on the way
-    does. Standard library and installed packages are left out.
+    does. What is OUTSIDE and modules without code are followed and not listed.
     """
-    digests: dict[str, str] = {}
-    waiting, seen = list(names), set()
+    sources, labels, libraries, waiting, seen = {}, {}, set(), list(names), set()
     while waiting:
         dotted = waiting.pop()
         if not dotted or dotted in seen:
@@ -108,26 +90,38 @@ def modules(names: Iterable[str]) -> dict[str, str]:
         seen.add(dotted)
         waiting.append(dotted.rpartition(".")[0])
         path, label = _locate(dotted)
-        if path is not None:
-            package = dotted if path.name == "__init__.py" else dotted.rpartition(".")[0]
-            digests[label], found = _scan(path.read_text(encoding="utf-8"), str(path), package)
-            waiting.extend(found)
-    return digests
+        if path is None:
+            continue
+        source = path.read_text(encoding="utf-8")
+        package = dotted if path.name == "__init__.py" else dotted.rpartition(".")[0]
+        imported, has_code = _imported(source, str(path), package)
+        waiting.extend(imported)
+        if has_code and not any(f"{dotted}.".startswith(f"{name}.") for name in OUTSIDE):
+            sources[dotted], labels[dotted] = _TABLED.sub("", source), label
+            libraries |= {name.partition(".")[0] for name in imported} - OUTSIDE_LIBRARIES.keys()
+    digests, imports = fingerprint.of_modules(sources)
+    modules = {labels[name]: digest for name, digest in digests.items()}
+    return Reached(modules, imports, frozenset(name for name in libraries if _locate(name)[0] is None))
+
+
+# An entry of a table that names a module; which of them a run takes is told by the run.
+_TABLED = re.compile(r'^ *"[\w-]+": "workbench[.\w]+(:\w+)?",$', re.MULTILINE)
 
 
 @lru_cache(maxsize=1024)
-def _scan(source: str, path: str, package: str) -> tuple[str, frozenset[str]]:
+def _imported(source: str, path: str, package: str) -> tuple[frozenset[str], bool]:
+    """Return the names that a module may import, and whether it has any code: a docstring is none."""
     try:
         tree = ast.parse(source)
+        return frozenset(_imports(tree, package)), any(not isinstance(node, ast.Expr) for node in tree.body)
     except SyntaxError as error:
         raise WorkbenchError(f"{path} is not valid Python (line {error.lineno}): {error.msg}") from None
-    return fingerprint.of_source(source), frozenset(_imports(tree, package))
 
 
 def _imports(tree: ast.AST, package: str) -> Iterator[str]:
     """Yield the dotted names that code may import; relative ones start from its package."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test).rpartition(".")[2] == "TYPE_CHECKING":
+        if for_types_only(node):
             for other in node.orelse:
                 yield from _imports(ast.Module([other], []), package)
             continue
@@ -179,14 +173,14 @@ class Inputs:
         self.path, self.taxonomy, self.device = notebook, taxonomy, device
         self._known: dict[str, str] = {}
 
-    def of(self, written: dict[str, Any], resolved: dict[str, Any]) -> dict[str, Any]:
-        """Return component -> value or digest for one run.
+    def of(self, written: dict[str, Any], resolved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+        """Return component -> value or digest for one run, and the versions of the libraries that its code imports.
 
         `written`: the notebook's parameters as the study writes them, so that `${WORKBENCH_DATA}` may move without a
         new run; `resolved`: the same with variables replaced, which tells where data and weights are.
         """
         name, options = resolved["model"], resolved["options"]
-        found: dict[str, Any] = of_code(self.path, resolved)
+        found, libraries = of_code(self.path, resolved)
         for parameter, value in written.items():
             if parameter not in NOT_KEYED:
                 found.update(_flat(f"parameter {parameter}", value, top=True))
@@ -199,9 +193,8 @@ class Inputs:
             files += detector.files(resolved["policy"])
         for path in files:
             found.update(_weights(Path(path)))
-        found.update({f"version {label}": _minor(package) for label, package in VERSIONS.items()})
         found["device"] = self.device
-        return dict(sorted(found.items()))
+        return dict(sorted(found.items())), libraries
 
     def _digest(self, config: dict[str, Any]) -> str:
         known = fingerprint.of_json(config)
@@ -210,21 +203,32 @@ class Inputs:
         return self._known[known]
 
 
-def of_code(notebook: Path, resolved: dict[str, Any]) -> dict[str, str]:
-    """Return the part of a run's inputs that is code: the notebook and each module that it, model and data reach."""
+def of_code(notebook: Path, resolved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the part of a run's inputs that is code, and the versions of the libraries that this code imports.
+
+    The code is the notebook and each module that it, the model and the data reach.
+    """
     digest, imported = of_notebook(notebook)
     sources = {corpora.SOURCES[config["source"]] for config in _data(resolved).values()}
-    reached = modules([*imported, *models.modules(resolved["model"], resolved["options"]), *sources])
-    return {"notebook": digest, **{f"module {label}": found for label, found in reached.items()}}
+    entries = models.entries(resolved["model"], resolved["options"])
+    reached = reach([*imported, *(entry.partition(":")[0] for entry in entries), *sources])
+    classes = [entry.rpartition(":")[2] for entry in entries]
+    return {"notebook": digest, "classes": classes, **reached.inputs}, versions(reached.libraries)
+
+
+def versions(imported: Iterable[str]) -> dict[str, str]:
+    """Return distribution -> version of the installed libraries among names that are imported."""
+    names = {name for top in imported for name in _distributions().get(top, ())}
+    return {name: importlib.metadata.version(name) for name in sorted(names)}
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(importlib.metadata.packages_distributions())
 
 
 def _data(resolved: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return {"corpus": resolved["corpus"], **resolved.get("tests", {})}
-
-
-def run_key(inputs: dict[str, Any]) -> str:
-    """Return 16 hex digits over the inputs of a run: the name of its folder."""
-    return fingerprint.of_json(inputs)
 
 
 def _flat(name: str, value: Any, top: bool = False) -> Iterator[tuple[str, Any]]:
@@ -255,17 +259,9 @@ def _of_file(path: str, changed: int, size: int) -> str:
     return fingerprint.of_file(path)
 
 
-def _minor(package: str) -> str:
-    try:
-        version = importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-    return ".".join(re.split(r"[.+]", version)[:2])
-
-
 # ---------------------------------------------------------------------------------------------------------- in words
 
-_ORDER = ("parameter", "notebook", "module", "data", "taxonomy", "weights", "version", "device")
+_ORDER = ("parameter", "classes", "notebook", "module", "imports", "data", "taxonomy", "weights", "device")
 
 
 def reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
@@ -276,7 +272,10 @@ def reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
     """
     if old is None:
         return ["never ran"]
+    if ("imports" in old) != ("imports" in new):
+        return ["code, options and weights were keyed otherwise in an earlier version of the workbench"]
     changed = [name for name in {**old, **new} if old.get(name, _GONE) != new.get(name, _GONE)]
+    changed = _unmoved(changed, old, new)
     changed.sort(key=lambda name: (_ORDER.index(name.split()[0]) if name.split()[0] in _ORDER else 99, name))
     return [_sentence(name, old.get(name, _GONE), new.get(name, _GONE)) for name in changed]
 
@@ -284,10 +283,35 @@ def reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
 _GONE = object()
 
 
+def _unmoved(changed: list[str], old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return what changed without files that only lie elsewhere, and without `imports` where modules changed."""
+    for kind in ("module ", "weights "):
+        both = set(contents(old, kind)) & set(contents(new, kind))
+        moved = {name for name in changed if name.startswith(kind) and {old.get(name), new.get(name)} <= {*both, None}}
+        changed = [name for name in changed if name not in moved]
+    return [name for name in changed if name != "imports" or not any(other[:7] == "module " for other in changed)]
+
+
+def upgraded(made_with: dict[str, str], here: dict[str, str]) -> list[str]:
+    """Return, in plain words, which libraries a run was made with in another minor version than is here.
+
+    >>> upgraded({"transformers": "4.57.1", "numpy": "2.3.1"}, {"transformers": "4.58.0", "numpy": "2.3.5"})
+    ['made with transformers 4.57 (now 4.58)']
+    """
+    pairs = {name: (_minor(made_with[name]), _minor(version)) for name, version in here.items() if name in made_with}
+    return [f"made with {name} {old} (now {new})" for name, (old, new) in pairs.items() if old != new]
+
+
+def _minor(version: str) -> str:
+    return ".".join(re.split(r"[.+]", version)[:2])
+
+
 def _sentence(name: str, old: Any, new: Any) -> str:
     kind = name.split()[0]
-    if kind in ("parameter", "version", "device", "taxonomy"):
+    if kind in ("parameter", "classes", "device", "taxonomy"):
         return f"{name}: {_shown(old)} -> {_shown(new)}"
+    if name == "imports":
+        return "what modules import from each other changed"
     if old is _GONE:
         return f"{name} is new"
     return f"{name} is no longer used" if new is _GONE else f"{name} changed"

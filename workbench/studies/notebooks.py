@@ -26,8 +26,7 @@ import nbformat
 from workbench.artifacts import write_text
 from workbench.errors import WorkbenchError
 from workbench.studies import DONE, FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, last_line
-from workbench.studies.keys import read
-from workbench.studies.parameters import overlay, parameters, resolve
+from workbench.studies.parameters import overlay, parameters, read, resolve
 
 KERNEL = "python3"
 PARTIAL = ".partial.ipynb"  # beside the output, while it runs

@@ -9,8 +9,10 @@ from __future__ import annotations
 import ast
 import json
 import keyword
+import re
 import types
 import typing
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +21,52 @@ import nbformat
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from workbench.errors import WorkbenchError, unknown
-from workbench.studies.keys import code, names_read, read
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    """Return a notebook in format 4, or raise WorkbenchError where the file is none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return nbformat.reads(Path(path).read_text(encoding="utf-8"), as_version=4)
+    except OSError as error:
+        raise WorkbenchError(f"cannot read notebook {path}: {error.strerror}; check the path") from None
+    except Exception as error:  # nbformat raises its own, json's and jsonschema's errors
+        raise WorkbenchError(f"{path} is not a notebook: {' '.join(str(error).split())[:120]}") from None
+
+
+def code(notebook: nbformat.NotebookNode, where: str) -> list[tuple[int, ast.Module, list[str]]]:
+    """Return (index, syntax tree, tags) of each code cell; IPython's magics become calls of `get_ipython()`."""
+    cells = []
+    for index, cell in enumerate(notebook.cells):
+        if cell.cell_type == "code" and cell.source.strip():
+            try:
+                tree = ast.parse(_python(cell.source))
+            except (SyntaxError, ValueError) as error:
+                raise WorkbenchError(f"cell {index} of {where} is not valid Python: {error}") from None
+            cells.append((index, tree, cell.metadata.get("tags", [])))
+    return cells
+
+
+def names_read(tree: ast.Module) -> set[str]:
+    """Return the names a cell reads; the text of a magic may read any name it contains (`!ls {folder}`)."""
+    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("get_ipython()."):
+            found.update(re.findall(r"[^\W\d]\w*", ast.unparse(node)))
+    return found
+
+
+def _python(source: str) -> str:
+    try:
+        ast.parse(source)
+    except SyntaxError:
+        from IPython.core.inputtransformer2 import TransformerManager
+
+        # The body of a timing magic is Python; without its first line its names are seen.
+        source = re.sub(r"\A\s*%%(time|timeit|capture|prun)\b.*\n", "\n", source)
+        return TransformerManager().transform_cell(source)
+    return source
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from workbench import models
-from workbench.artifacts import read_json
+from workbench.comparison.run_files import RunRecord
 from workbench.errors import WorkbenchError, unknown
+from workbench.fingerprint.inputs import of_inputs
 from workbench.schema import ROOT, Taxonomy, expand
 from workbench.studies import DONE, PLANNED, RUNNING, keys, parameters
 from workbench.studies.config import StudyConfig
@@ -23,8 +25,11 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
-class Run:
-    """One model of a study with its present inputs: where its results are, how it stands, why it would run."""
+class PlannedRun:
+    """One model of a study with its present inputs: where its results are, how it stands, why it would run.
+
+    libraries: the versions here of what its code imports; they are no input, but a result may come of others.
+    """
 
     alias: str
     key: str
@@ -33,7 +38,20 @@ class Run:
     reasons: tuple[str, ...]
     parameters: dict[str, Any]
     inputs: dict[str, Any]
-    record: dict[str, Any] | None
+    record: RunRecord | None
+    libraries: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def upgraded(self) -> tuple[str, ...]:
+        """Which libraries a finished run was made with in another minor version."""
+        made_with = self.record.versions if self.record else {}
+        return tuple(keys.upgraded(made_with, self.libraries)) if self.state == DONE else ()
+
+    @property
+    def up_to_date(self) -> str:
+        """What is said of a finished run whose key is the present one."""
+        but = f", but {'; '.join(self.upgraded)}; --stale-libraries redoes it" if self.upgraded else ""
+        return f"up to date{but}"
 
 
 @lru_cache
@@ -54,7 +72,7 @@ def resolve_device(choice: str) -> str:
     return answer.stdout.split()[-1]
 
 
-def plan(study: StudyConfig, device: str = "auto") -> list[Run]:
+def plan(study: StudyConfig, device: str = "auto") -> list[PlannedRun]:
     """Return the runs of a study in its order, each with its state and the reasons why it would run.
 
     Raises WorkbenchError for whatever can be found wrong before a kernel starts: parameters, options, data, weights.
@@ -82,72 +100,83 @@ def plan(study: StudyConfig, device: str = "auto") -> list[Run]:
         resolved = expand(written, where)
         try:
             models.check(entry.name, resolved["options"])
-            inputs = collected.of(written, resolved)
+            inputs, libraries = collected.of(written, resolved)
         except WorkbenchError as error:
             raise WorkbenchError(f"{where}, model {entry.alias!r}: {error}") from None
-        key = keys.run_key(inputs)
+        key = of_inputs(inputs)
         folder = study.folder / key
         state, reasons, record = _standing(folder, key, inputs, latest.get(entry.alias))
         given = {**resolved, "folder": str(folder)}
-        runs.append(Run(entry.alias, key, folder, state, tuple(reasons), given, inputs, record))
+        runs.append(PlannedRun(entry.alias, key, folder, state, tuple(reasons), given, inputs, record, libraries))
     return runs
 
 
+def due(runs: Sequence[PlannedRun], *, redo: bool = False, stale_libraries: bool = False) -> list[PlannedRun]:
+    """Return the runs to execute, each with its reasons: what is missing or stale, and finished ones where asked for.
+
+    redo: all of them; stale_libraries: those made with other versions of the libraries that their code imports.
+    """
+    waiting = []
+    for run in runs:
+        reasons = run.reasons or (run.upgraded if stale_libraries else ())
+        if reasons or redo:
+            waiting.append(replace(run, reasons=reasons or ("asked for by --all",)))
+    return waiting
+
+
 def _standing(
-    folder: Path, key: str, inputs: dict[str, Any], latest: dict[str, Any] | None
-) -> tuple[str, list[str], dict[str, Any] | None]:
+    folder: Path, key: str, inputs: dict[str, Any], latest: PlannedRun | None
+) -> tuple[str, list[str], RunRecord | None]:
     """Return the state of a run folder, the reasons why it would run (none when done), and its record."""
-    record = read_json(folder / "run.json")
-    if record is not None and record.get("key") == key and record.get("state"):
+    record = RunRecord.read(folder)
+    if record is not None and record.key == key and record.state:
         lost = [name for name in RESULTS if not (folder / name).is_file()]
-        if record["state"] == DONE:
+        if record.state == DONE:
             return (PLANNED, [f"{lost[0]} is missing"], record) if lost else (DONE, [], record)
-        cell = f" at cell {record['cell']}" if record.get("cell") is not None else ""
-        return record["state"], [f"last run ended as {record['state']}{cell}"], record
+        cell = f" at cell {record.cell}" if record.cell is not None else ""
+        return record.state, [f"last run ended as {record.state}{cell}"], record
     if alive(folder):
         return RUNNING, ["is running now"], None
     if folder.exists():
         return PLANNED, ["last run was cut off before it ended"], None
-    return PLANNED, keys.reasons((latest or {}).get("inputs"), inputs), None
+    return PLANNED, keys.reasons(latest and latest.inputs, inputs) or ["its results are missing"], None
 
 
-def latest_runs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return the last ended run of each model name, finished ones before others."""
-    found = {path.parent: read_json(path) or {} for path in folder.glob("*/run.json")}
-    records = [{**record, "folder": str(where)} for where, record in found.items()]
-    records.sort(key=lambda record: (record.get("state") == DONE, record.get("ended") or ""))
-    return {record["alias"]: record for record in records if "alias" in record and "inputs" in record}
+def latest_runs(folder: Path) -> dict[str, PlannedRun]:
+    """Return the last ended run of each model name as it was recorded, finished ones before others."""
+    found = {path.parent: RunRecord.read(path.parent) for path in folder.glob(f"*/{RunRecord.FILE}")}
+    runs = [
+        PlannedRun(record.alias, record.key, where, record.state, (), {}, record.inputs, record)
+        for where, record in found.items()
+        if record is not None and record.alias and record.inputs
+    ]
+    return {run.alias: run for run in sorted(runs, key=lambda run: (run.state == DONE, run.record.ended or ""))}
 
 
-def stored_run(record: dict[str, Any], *reasons: str) -> Run:
-    folder, inputs = Path(record["folder"]), record["inputs"]
-    return Run(record["alias"], record["key"], folder, record["state"], reasons, {}, inputs, record)
-
-
-def finished_or_latest(run: Run, latest: dict[str, Any] | None) -> Run:
+def finished_or_latest(run: PlannedRun, latest: PlannedRun | None) -> PlannedRun:
     """The run itself if it is done, else the latest finished one of its name with the reasons why it is out of date."""
-    if run.state == DONE or latest is None or latest["state"] != DONE:
+    if run.state == DONE or latest is None or latest.state != DONE:
         return run
-    return stored_run(latest, *(run.reasons or (run.state,)))
+    return replace(latest, reasons=run.reasons or (run.state,))
 
 
-def standing(study: StudyConfig) -> list[Run]:
+def standing(study: StudyConfig) -> list[PlannedRun]:
     """Return the planned runs for the device on which most of them are finished: results made elsewhere count."""
     here = plan(study)
     plans = [here, *([as_it_stands(run, device) for run in here] for device in ("cpu", "cuda", "mps"))]
     return max(plans, key=lambda runs: sum(run.state in (DONE, RUNNING) for run in runs))
 
 
-def current(study: StudyConfig | Path | str) -> list[Run]:
+def current(study: StudyConfig | Path | str) -> list[PlannedRun]:
     """Return the finished runs whose key is the present one, in the study's order; raises WorkbenchError as `plan`."""
     study = study if isinstance(study, StudyConfig) else StudyConfig.load(study)
     return [run for run in standing(study) if run.state == DONE]
 
 
-def as_it_stands(run: Run, device: str | None = None) -> Run:
+def as_it_stands(run: PlannedRun, device: str | None = None) -> PlannedRun:
     """Return a run as it stands now, with another device in its key if one is given."""
     inputs = {**run.inputs, "device": device or run.inputs["device"]}
-    key = keys.run_key(inputs)
+    key = of_inputs(inputs)
     folder = run.folder.with_name(key)
     state, reasons, record = _standing(folder, key, inputs, None)
     return replace(run, key=key, folder=folder, state=state, reasons=tuple(reasons), inputs=inputs, record=record)

@@ -1,4 +1,4 @@
-"""One run as a process of its own: what it says of itself while it runs, what it leaves behind, how that is shown.
+"""One run as a process of its own: what it says of itself while it runs, and what it leaves behind.
 
 `python -m workbench.studies.worker FOLDER` is the worker: it reads its job as one line of JSON, executes it, keeps
 `running.json` true, and writes `run.json` last. Its standard input is its lifeline: when it closes, the runner is
@@ -23,13 +23,14 @@ from typing import Any
 import psutil
 
 from workbench.artifacts import read_json, write_json
+from workbench.comparison.run_files import Metrics, RunRecord
 from workbench.errors import WorkbenchError
 from workbench.studies import DONE, FAILED, INTERRUPTED, last_line
 from workbench.studies.notebooks import Watch
 
-RESULTS = ("metrics.json", "predictions.parquet")
-# What a record repeats of them.
-MEASURED = ("modalities", "dtype", "n_train", "ms_per_post", "fit_seconds", "parameters")
+RESULTS = (Metrics.FILE, "predictions.parquet")
+PATCH = "code.patch"  # what makes the run's code of its commit, where the two differ
+MEASURED = {"modalities", "dtype", "n_train", "ms_per_post", "fit_seconds", "parameters"}  # what a record repeats
 GRACE = 5.0  # seconds a run has to record its interruption before it is killed
 
 # ---------------------------------------------------------------------------------------------------------- the worker
@@ -53,7 +54,7 @@ def work(folder: Path) -> int:
     ended.set()
     beat.join()
     record = write_record(folder, job["facts"], end.state, end.seconds, cell=end.cell, error=end.error)
-    return 0 if record["state"] == DONE else 1
+    return 0 if record.state == DONE else 1
 
 
 def _job() -> dict[str, Any]:
@@ -95,7 +96,7 @@ def write_record(
     *,
     cell: int | None = None,
     error: str | None = None,
-) -> dict[str, Any]:
+) -> RunRecord:
     """Write `run.json`, which ends a run, and return it; the measured part comes from the notebook's `metrics.json`.
 
     A notebook that ended well but left out a result is recorded as failed. Raises OSError where it cannot be written.
@@ -103,22 +104,13 @@ def write_record(
     lost = [name for name in RESULTS if not (folder / name).is_file()]
     if state == DONE and lost:
         state, error = FAILED, f"the notebook ended without writing {lost[0]}"
-    metrics = read_json(folder / "metrics.json") or {}
-    peak = metrics.get("peak_mb") if isinstance(metrics.get("peak_mb"), dict) else {}
-    measured = {name: metrics.get(name) for name in MEASURED}
-    record = {
-        **facts,
-        "state": state,
-        "cell": cell,
-        "error": error,
-        **measured,
-        "device": metrics.get("device") or facts.get("device"),
-        "peak_mb": peak.get("host"),
-        "cuda_peak_mb": peak.get("cuda"),
-        "ended": now(),
-        "seconds": round(seconds, 3),
-    }
-    write_json(folder / "run.json", record)
+    metrics = Metrics.read(folder) or Metrics()
+    measured = metrics.model_dump(include=MEASURED)
+    measured |= {"device": metrics.device or facts.get("device")}
+    measured |= {"peak_mb": metrics.peak_mb.get("host"), "cuda_peak_mb": metrics.peak_mb.get("cuda")}
+    ended = {"state": state, "cell": cell, "error": error, "ended": now(), "seconds": round(seconds, 3)}
+    record = RunRecord.model_validate({**facts, **measured, **ended})
+    write_json(folder / RunRecord.FILE, record.model_dump(mode="json"))
     (folder / "running.json").unlink(missing_ok=True)
     return record
 
@@ -153,19 +145,21 @@ def now() -> str:
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
-class Worker:
+class RunProcess:
     """A run's process as its runner sees it, from an empty folder to the record.
 
     While a finished run is done again its old results stand in `<key>.previous`; they come back if the new ones fail.
     """
 
-    def __init__(self, folder: Path, job: dict[str, Any], threads: int) -> None:
+    def __init__(self, folder: Path, job: dict[str, Any], threads: int, patch: bytes = b"") -> None:
         self.folder, self.job, self.clock = folder, job, time.monotonic()
         self.alias: str = job["facts"]["alias"]
         environment = {name: os.environ.get(name, str(threads)) for name in _THREADS}
         environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
         try:
             self._clear()
+            if patch:
+                (folder / PATCH).write_bytes(patch)
             with open(folder / "log.txt", "ab") as log:
                 self.process = subprocess.Popen(
                     [sys.executable, "-m", "workbench.studies.worker", str(folder)],
@@ -183,7 +177,7 @@ class Worker:
             self.process.stdin.write(json.dumps(job).encode() + b"\n")
             self.process.stdin.flush()
 
-    def end(self, error: str | None = None) -> dict[str, Any]:
+    def end(self, error: str | None = None) -> RunRecord:
         """Return the record of the worker, killing what is left of it; written here if it could not write one.
 
         `notebook` in it says where the executed notebook lies.
@@ -195,10 +189,10 @@ class Worker:
         code = self.process.wait()
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        record = read_json(self.folder / "run.json") or self._record(code, said.get("cell"), error)
-        return {**record, "notebook": str(self._settle(record["state"]) / "executed.ipynb")}
+        record = RunRecord.read(self.folder) or self._record(code, said.get("cell"), error)
+        return record.model_copy(update={"notebook": str(self._settle(record.state) / "executed.ipynb")})
 
-    def _record(self, code: int, cell: int | None, error: str | None) -> dict[str, Any]:
+    def _record(self, code: int, cell: int | None, error: str | None) -> RunRecord:
         from workbench.studies.notebooks import salvage
 
         state = INTERRUPTED if error or code < 0 else FAILED
@@ -211,12 +205,13 @@ class Worker:
             salvage(self.folder / "executed.ipynb", error)
             return write_record(self.folder, self.job["facts"], state, seconds, cell=cell, error=error)
         except OSError as problem:  # say, a full disk: the folder stays without a record, and nothing trusts it
-            return {**self.job["facts"], "state": state, "cell": cell, "error": str(problem), "seconds": seconds}
+            ended = {"state": state, "cell": cell, "error": str(problem), "seconds": seconds}
+            return RunRecord.model_validate({**self.job["facts"], **ended})
 
     def _clear(self) -> None:
         """Make the folder empty; finished results are put aside."""
         reap(self.folder)
-        if (read_json(self.folder / "run.json") or {}).get("state") == DONE:
+        if _done(self.folder):
             os.replace(self.folder, _beside(self.folder, "previous"))
         elif self.folder.exists():
             shutil.rmtree(self.folder)
@@ -243,7 +238,7 @@ def restore(study: Path) -> None:
     for previous in study.glob("*.previous"):
         folder = previous.with_suffix("")
         reap(folder)
-        if (read_json(folder / "run.json") or {}).get("state") == DONE:
+        if _done(folder):
             shutil.rmtree(previous)
         else:
             if folder.exists():
@@ -251,11 +246,13 @@ def restore(study: Path) -> None:
             os.replace(previous, folder)
 
 
+def _done(folder: Path) -> bool:
+    record = RunRecord.read(folder)
+    return record is not None and record.state == DONE
+
+
 def _beside(folder: Path, what: str) -> Path:
     return folder.with_name(f"{folder.name}.{what}")
-
-
-# --------------------------------------------------------------------------------------------------------- the display
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from workbench.evidence.audit.hashes import LOOSE, Views, agree, distances, near_pairs, thumbnail
+from workbench.evidence.audit.hashes import LOOSE, ImageHashes, agree, distances, near_pairs, thumbnail
 from workbench.evidence.proof.planted import EDITS
 
 
@@ -18,8 +18,8 @@ def picture(seed: int, size: tuple[int, int] = (96, 80)) -> Image.Image:
     return Image.fromarray(np.mean([np.asarray(one, float) for one in layers], axis=0).astype(np.uint8))
 
 
-def views(images: list[Image.Image]) -> Views:
-    return Views.of(np.stack([thumbnail(np.asarray(image)) for image in images]), np.arange(len(images)))
+def views(images: list[Image.Image]) -> ImageHashes:
+    return ImageHashes.of(np.stack([thumbnail(np.asarray(image)) for image in images]), np.arange(len(images)))
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,6 @@ def test_views_of_one_picture_are_no_pair_and_a_pair_is_told_once_with_its_least
     a, b = np.zeros(4, np.uint64), np.array([0, 0, 0, 7], np.uint64)
     whole = np.stack([a, a, b, b])
     cells = np.zeros((4, 256), np.uint8)
-    i, j, apart = near_pairs(Views(whole, np.stack([a, b, b, b]), cells, np.array([0, 0, 1, 1])))
+    i, j, apart = near_pairs(ImageHashes(whole, np.stack([a, b, b, b]), cells, np.array([0, 0, 1, 1])))
     assert (i.tolist(), j.tolist(), apart.tolist()) == ([0], [1], [0])
     assert distances(whole[:1], whole[2:3]).tolist() == [[3]]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.evidence.audit.shingles import Corpus, near_pairs, words_of
+from workbench.evidence.audit.shingles import ShingledTexts, near_pairs, words_of
 
 VOCABULARY = [f"{head}{tail}" for head in ("ba", "ke", "mi", "no", "su", "ra", "ti") for tail in ("lon", "rek", "dim")]
 
@@ -18,7 +18,7 @@ VOCABULARY = [f"{head}{tail}" for head in ("ba", "ke", "mi", "no", "su", "ra", "
 def near(one: str, other: str) -> bool:
     if words_of(one) == words_of(other):
         return True
-    return len(near_pairs(Corpus([words_of(one), words_of(other)])).i) == 1
+    return len(near_pairs(ShingledTexts([words_of(one), words_of(other)])).i) == 1
 
 
 def _homoglyphs(text: str) -> str:
@@ -77,7 +77,7 @@ def test_one_word_in_a_text_of_thirteen_and_more_is_found_among_all(edit):
     rng = random.Random(edit)
     texts = planted(500, 13, rng)
     edited = [WORDS[edit](text, rng) for text in texts]
-    pairs = near_pairs(Corpus([words_of(text) for text in texts + edited]))
+    pairs = near_pairs(ShingledTexts([words_of(text) for text in texts + edited]))
     found = set(zip(pairs.i.tolist(), pairs.j.tolist(), strict=True))
     assert np.mean([(k, k + 500) in found for k in range(500)]) == 1
     assert len(found) == 500  # and no text is near another's
@@ -100,8 +100,8 @@ def test_scripts_without_spaces_are_compared_by_characters():
 
 
 def test_nothing_is_near_nothing():
-    assert len(near_pairs(Corpus([])).i) == 0
-    assert len(near_pairs(Corpus([[], ["a"]])).i) == 0
+    assert len(near_pairs(ShingledTexts([])).i) == 0
+    assert len(near_pairs(ShingledTexts([[], ["a"]])).i) == 0
 
 
 def by_hand(one: list[str], other: list[str]) -> bool:
@@ -118,7 +118,7 @@ def by_hand(one: list[str], other: list[str]) -> bool:
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=16).map(tuple), max_size=12, unique=True))
 def test_no_pair_is_missed_and_none_is_invented(texts):
     texts = [list(text) for text in texts]
-    found = near_pairs(Corpus(texts))
+    found = near_pairs(ShingledTexts(texts))
     expected = {(i, j) for i, j in itertools.combinations(range(len(texts)), 2) if by_hand(texts[i], texts[j])}
     assert set(zip(found.i.tolist(), found.j.tolist(), strict=True)) == expected
 
@@ -126,5 +126,5 @@ def test_no_pair_is_missed_and_none_is_invented(texts):
 def test_only_the_kinds_that_are_asked_about_are_compared():
     texts = [["a", "b", "c", "d", "e", "f", *tail] for tail in ((), ("g",), ("h",))]
     allowed = np.array([[False, True], [True, False]])
-    found = near_pairs(Corpus(texts), np.array([0, 0, 1]), allowed)
+    found = near_pairs(ShingledTexts(texts), np.array([0, 0, 1]), allowed)
     assert (found.i.tolist(), found.j.tolist(), found.similarity.tolist()) == ([0], [2], [0.8])

@@ -19,8 +19,6 @@ from workbench.features.encoders import loading, names
 from workbench.features.encoders import open_clip as encoders
 from workbench.features.encoders.forward import towers, windows
 from workbench.features.encoders.open_clip import load_encoder
-from workbench.preprocessing.image import decoding
-from workbench.preprocessing.video import reader
 
 TEXTS = ["the quick brown fox", "cats", None, "1 2 3 4 5 6 7 8", "  ", WORDS, "rude words " * 40, "Cats!"]
 
@@ -133,7 +131,7 @@ def test_neighbours_in_the_batch_and_its_size_do_not_matter(encoder, monkeypatch
         np.testing.assert_allclose(encoder.encode_image([data]).values, images.take([i]).values, atol=1e-3)
     monkeypatch.setattr(encoders, "TEXT_CHUNK", 2)
     monkeypatch.setitem(encoders.AHEAD, "image", 2)
-    monkeypatch.setattr(encoder.towers, "readings_at_once", 2)
+    monkeypatch.setattr(encoder.towers.pictures_room, "at_once", 2)
     np.testing.assert_allclose(encoder.encode_text(TEXTS).values, texts.values, atol=1e-3)
     np.testing.assert_allclose(encoder.encode_image(files).values, images.values, atol=1e-3)
     np.testing.assert_array_equal(encoder.encode_text(TEXTS * 2).offsets[:9], texts.offsets)
@@ -214,7 +212,7 @@ def test_cuda_agrees_with_the_cpu(encoder, random_clip):
     np.testing.assert_allclose(there.encode_image(files).values, encoder.encode_image(files).values, atol=0.03)
 
 
-# -------------------------------------------------------------------------------------------------------- fingerprint
+# ----------------------------------------------------------------------------------------------------------- identity
 
 
 def edit(path, change):
@@ -223,56 +221,69 @@ def edit(path, change):
     path.write_text(json.dumps(values))
 
 
-def test_the_fingerprint_is_of_the_content_not_of_name_place_or_format(folder, encoder, tmp_path):
-    assert load_encoder(str(folder)).fingerprint == encoder.fingerprint
+def config(part, **values):
+    """Change a part of an encoder's configuration."""
+    return lambda folder: edit(folder / "open_clip_config.json", lambda v: v[part].update(values))
+
+
+def identities(encoder):
+    return {modality: encoder.identity(modality) for modality in ("text", "image", "video")}
+
+
+def changed(encoder, other):
+    """The modalities whose vectors another encoder would give anew."""
+    own, theirs = identities(encoder), identities(other)
+    return [modality for modality in own if own[modality] != theirs[modality]]
+
+
+def test_the_identity_is_of_the_content_not_of_name_place_or_format(folder, encoder, tmp_path):
+    assert changed(encoder, load_encoder(str(folder))) == []
     edit(folder / "open_clip_config.json", lambda values: None)  # other white space
     (folder / "README.md").write_text("a card")
-    assert load_encoder(f"local-dir:{folder}").fingerprint == encoder.fingerprint
-    assert (len(encoder.fingerprint), encoder.dim, encoder.dtype) == (64, 32, torch.float32)
+    assert changed(encoder, load_encoder(f"local-dir:{folder}")) == []
+    assert (len(encoder.identity("text")), encoder.dim, encoder.dtype) == (64, 32, torch.float32)
+    assert len(set(identities(encoder).values())) == 3
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "which"),
     [
-        lambda folder: write_encoder(folder, seed=1),
-        lambda folder: edit(
-            folder / "open_clip_config.json", lambda v: v["preprocess_cfg"].update(resize_mode="squash")
+        (lambda folder: write_encoder(folder, seed=1), ["text", "image", "video"]),
+        (config("preprocess_cfg", resize_mode="squash"), ["image", "video"]),
+        (config("preprocess_cfg", mean=[0.4, 0.5, 0.5]), ["image", "video"]),
+        (config("model_cfg", quick_gelu=True), ["text", "image", "video"]),
+        (
+            lambda folder: edit(folder / "open_clip_config.json", lambda v: v["model_cfg"]["text_cfg"].update(heads=4)),
+            ["text", "image", "video"],
         ),
-        lambda folder: edit(
-            folder / "open_clip_config.json", lambda v: v["preprocess_cfg"].update(mean=[0.4, 0.5, 0.5])
+        (
+            lambda folder: edit(folder / "tokenizer.json", lambda v: v.update(normalizer={"type": "Lowercase"})),
+            ["text"],
         ),
-        lambda folder: edit(folder / "open_clip_config.json", lambda v: v["model_cfg"].update(quick_gelu=True)),
-        lambda folder: edit(folder / "open_clip_config.json", lambda v: v["model_cfg"]["text_cfg"].update(heads=4)),
-        lambda folder: edit(folder / "tokenizer.json", lambda v: v.update(normalizer={"type": "Lowercase"})),
     ],
     ids=["weights", "fit", "mean", "activation", "heads", "tokenizer"],
 )
-def test_what_changes_a_vector_changes_the_fingerprint(change, folder, encoder):
+def test_what_changes_a_vector_changes_the_identity_of_its_modality(change, which, folder, encoder):
     change(folder)
-    assert load_encoder(str(folder)).fingerprint != encoder.fingerprint
+    assert changed(encoder, load_encoder(str(folder))) == which
 
 
-@pytest.mark.parametrize(
-    ("module", "name", "value"),
-    [
-        (decoding, "RECIPE", "image 99"),
-        (reader, "RECIPE", "video 99"),
-        (windows, "WINDOWS", 3),
-        (windows, "CHARACTERS", 9999),
-        (encoders, "VERSION", 99),
-    ],
-)
-def test_a_changed_recipe_changes_the_fingerprint(module, name, value, folder, encoder, monkeypatch):
-    monkeypatch.setattr(module, name, value)
+@pytest.mark.parametrize(("name", "value"), [("WINDOWS", 3), ("CHARACTERS", 9999)])
+def test_a_changed_recipe_changes_the_identity(name, value, folder, encoder, monkeypatch):
+    monkeypatch.setattr(windows, name, value)
     (folder / "merges.txt").write_text("")  # a new file: else this would be the encoder already loaded
-    assert load_encoder(str(folder)).fingerprint != encoder.fingerprint
+    assert changed(encoder, load_encoder(str(folder))) == ["text"]
+
+
+def test_how_clips_are_read_is_no_matter_of_texts_and_pictures(encoder, folder):
+    assert changed(encoder, load_encoder(f"{folder}?frames=5")) == ["video"]
 
 
 def test_an_encoder_is_loaded_once_until_its_files_change(folder):
     first = load_encoder(str(folder))
     assert load_encoder(str(folder)) is first
     write_encoder(folder, seed=3)
-    assert load_encoder(str(folder)).fingerprint != first.fingerprint
+    assert load_encoder(str(folder)).identity("text") != first.identity("text")
 
 
 def test_the_store_gives_what_the_encoder_gives(encoder, random_clip, tmp_path):
@@ -359,7 +370,7 @@ def test_random_weights_are_the_same_every_time_and_leave_the_global_generator_a
     torch.manual_seed(5)
     first, second = (encoders.Encoder("x", *loading.load("a-small-clip@random"), torch.device("cpu")) for _ in range(2))
     assert torch.equal(torch.rand(3), expected)
-    assert first.fingerprint == second.fingerprint
+    assert first.identity("text") == second.identity("text")
     assert first.encode_text(["cats"]).readable.all()
 
 

@@ -48,8 +48,8 @@ def test_slot_zero_is_the_pooled_vector_and_the_others_are_unit_vectors_or_zero(
     used = 2 if kind == "resnet" else SLOTS
     np.testing.assert_allclose(lengths, [1.0] * used + [0.0] * (SLOTS - used), atol=1e-3)
     assert ((np.linalg.norm(read, axis=2) > 0.5) == (read != 0).any(axis=2)).all()
-    assert len(encoder.pieces.fingerprint) == 64
-    assert encoder.pieces.fingerprint != encoder.fingerprint
+    assert len(encoder.pieces.identity("image")) == 64
+    assert encoder.pieces.identity("image") != encoder.identity("image")
 
 
 def test_a_text_does_not_depend_on_its_neighbours(random_clip):

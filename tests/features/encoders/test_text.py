@@ -66,13 +66,13 @@ def test_a_long_text_has_windows_of_which_the_first_is_its_beginning(folder):
     assert load(folder, tokens=4096).tokens.context == 64  # no more than the model has positions for
 
 
-def test_the_fingerprint_covers_weights_tokenizer_configuration_and_pooling(folder, tmp_path):
+def test_the_identity_covers_weights_tokenizer_configuration_and_pooling(folder, tmp_path):
     same = write_transformer(tmp_path / "same")
-    assert load(same).fingerprint == load(folder).fingerprint
+    assert load(same).identity("text") == load(folder).identity("text")
     others = [write_transformer(tmp_path / "weights", seed=1), write_transformer(tmp_path / "words", words=["more"])]
     others.append(write_transformer(tmp_path / "config", layer_norm_eps=1e-5))
     found = [load(folder), load(folder, "cls"), load(folder, tokens=12), *map(load, others)]
-    assert len({encoder.fingerprint for encoder in found}) == len(found)
+    assert len({encoder.identity("text") for encoder in found}) == len(found)
 
 
 def test_the_store_has_it_by_name_and_pictures_are_refused(folder):

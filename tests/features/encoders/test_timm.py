@@ -57,7 +57,7 @@ def test_a_folder_a_file_and_the_hub_are_one_encoder(folder, tmp_path, monkeypat
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
     whole = load_encoder(f"timm:{folder}")
     names = [f"timm:hf-hub:timm/{NAME}.a_tag@{COMMIT}", f"timm:hf-hub:timm/{NAME}.a_tag", f"timm:{NAME}@a_tag"]
-    assert {load_encoder(name).fingerprint for name in names} == {whole.fingerprint}
+    assert {load_encoder(name).identity("video") for name in names} == {whole.identity("video")}
     assert encoder_files(f"timm:{folder}") == [folder / "config.json", folder / "model.safetensors"]
     assert encoder_files(names[0]) == []
     weights = folder / "model.safetensors"
@@ -75,7 +75,7 @@ def test_random_weights_are_the_same_each_time_and_leave_global_chance_alone():
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_the_fingerprint_follows_weights_preprocessing_and_how_clips_are_read(folder, tmp_path):
+def test_the_identity_follows_weights_preprocessing_and_how_clips_are_read(folder, tmp_path):
     import json
 
     other = write_backbone(tmp_path / "other", seed=1)
@@ -84,8 +84,10 @@ def test_the_fingerprint_follows_weights_preprocessing_and_how_clips_are_read(fo
     about["pretrained_cfg"]["crop_pct"] = 0.5
     (cropped / "config.json").write_text(json.dumps(about))
     names = [f"timm:{folder}", f"timm:{other}", f"timm:{cropped}", f"timm:{folder}?sampling=keyframe"]
-    assert len({load_encoder(name).fingerprint for name in names}) == 4
-    assert load_encoder(f"timm:{folder}").fingerprint == load_encoder(f"timm:{folder}?frames=12").fingerprint
+    assert len({load_encoder(name).identity("video") for name in names}) == 4
+    assert load_encoder(f"timm:{folder}").identity("video") == load_encoder(f"timm:{folder}?frames=12").identity(
+        "video"
+    )
     assert "saw the middle" in load_encoder(f"timm:{cropped}").encode_image([png()]).notes[0]
 
 

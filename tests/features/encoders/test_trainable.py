@@ -29,7 +29,7 @@ def test_before_training_it_gives_the_encoders_vectors_and_after_it_the_encoder_
     for name, value in tunable.model.named_buffers():  # a batch norm's statistics are not those of the batch
         assert torch.equal(value, statistics[name]), name
     tuned = tunable.frozen()
-    assert tuned.fingerprint != encoder.fingerprint
+    assert tuned.identity("text") != encoder.identity("text")
     assert np.abs(tuned.encode_text(["cats"]).values - before[:1]).max() > 1e-3
     assert np.array_equal(encoder.encode_text(["cats", "rude dogs"]).values, before)
 

@@ -1,11 +1,12 @@
-"""What lies in a store's folder, and what `gc` does and does not delete."""
+"""What lies in a store's folder, what of it is read later, and what `gc` does and does not delete."""
 
 import os
 import threading
 import time
 
+import numpy as np
 import pytest
-from stub_store import Stub, images, make, shards, texts
+from stub_store import Stub, images, make, same, shards, texts
 
 from workbench.errors import WorkbenchError
 from workbench.features.store import maintenance
@@ -172,3 +173,17 @@ def test_negative_limits_are_refused(folder, wrong):
     with pytest.raises(WorkbenchError, match="cannot be negative"):
         maintenance.gc(folder, **wrong)
     assert len(maintenance.ls(folder)) == 3
+
+
+@pytest.mark.parametrize(("table", "again"), [(texts("a long text", "a text"), 1), (images({"bytes": b"long"}), 0)])
+def test_shards_from_before_rows_had_variants_are_read_where_they_can_be(tmp_path, table, again):
+    kind = table.column_names[0]
+    features, _ = make(tmp_path)
+    getattr(features, kind)("stub", table)
+    (path,) = shards(tmp_path, ".npz")
+    with np.load(path) as manifest:
+        known = {name: manifest[name] for name in manifest.files if name != "variants"}
+    np.savez(path, **known)
+    features, encoder = make(tmp_path)
+    same(getattr(features, kind)("stub", table), getattr(make()[0], kind)("stub", table))
+    assert len(encoder.seen) == again  # a text of several rows: whether they were windows or variants nobody knows

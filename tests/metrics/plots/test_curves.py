@@ -8,6 +8,7 @@ import itertools
 import math
 import subprocess
 import sys
+from types import SimpleNamespace as Row
 
 import numpy as np
 import pytest
@@ -15,19 +16,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
-from workbench.metrics.plots import curves, diagrams
+from workbench.metrics.plots import canvas, curves, diagrams
 
 CURVE = (np.array([0.1, 0.5, 1.0, 1.0]), np.array([1.0, 1.0, 0.5, 0.0]))
 COUNTS = {"tn": 900.0, "fp": 29.0, "fn": 13.0, "tp": 87.0}
 NOTHING = dict.fromkeys(COUNTS)
 PLACE = {"label": "macro", "view": "paired", "metric": "average_precision"}
 DIFFERENCES = [
-    {"a": "cross", "b": "words", "delta": 0.2, "lo": 0.1, "hi": 0.3, "p_holm": 0.0002, "primary": True, **PLACE},
-    {"a": "prior", "b": "words", "delta": None, "lo": None, "hi": None, "p_holm": None, "primary": False, **PLACE},
+    Row(a="cross", b="words", delta=0.2, lo=0.1, hi=0.3, p_holm=0.0002, primary=True, **PLACE),
+    Row(a="prior", b="words", delta=None, lo=None, hi=None, p_holm=None, primary=False, **PLACE),
 ]
 VALUES = [
-    {"model": "prior", "value": None, "lo": None, "hi": None, "ceiling": None, "few": True, **PLACE},
-    {"model": "cross", "value": 0.7, "lo": 0.6, "hi": 0.8, "ceiling": 0.75, "few": False, **PLACE},
+    curves.Dot("prior", "macro", "paired", "average_precision", None, None, None, few=True),
+    curves.Dot("cross", "macro", "paired", "average_precision", 0.7, 0.6, 0.8, ceiling=0.75),
 ]
 LOGITS = np.linspace(-3, 3, 7)
 ORDER = {"labels": [100, 200], "value": [0.2, 0.3], "lo": [0.1, 0.2], "hi": [0.3, math.nan]}
@@ -72,7 +73,7 @@ def words(figure):
 @pytest.mark.parametrize("name", sorted(FIGURES))
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_figure_is_700_pixels_wide_and_opaque(name, theme):
-    picture = Image.open(io.BytesIO(curves.png(FIGURES[name](theme=theme))))
+    picture = Image.open(io.BytesIO(canvas.png(FIGURES[name](theme=theme))))
     assert picture.width == 700
     pixels = np.asarray(picture.convert("RGBA"))
     assert (pixels[..., 3] == 255).all()
@@ -137,7 +138,11 @@ def test_differences_stand_against_zero_and_the_primary_family_stands_out():
     assert [0, 0] in [list(line.get_xdata()) for line in axis.get_lines()]
     assert [0.1, 0.3] in [list(line.get_xdata()) for line in axis.get_lines()]
     assert " undefined" in words(figure)
-    assert curves.png(curves.differences([]))  # a study may compare nothing
+    assert canvas.png(curves.differences([]))  # a study may compare nothing
+    assert figure.axes[0].get_xlabel() == "right of the line: the first model is higher"
+    (axis,) = curves.differences([Row(**vars(DIFFERENCES[0]) | {"metric": "brier"})]).axes
+    assert axis.get_xlabel() == "right of the line: the first model is higher, which is worse"
+    assert axis.get_title(loc="left").startswith("Difference in Brier score")
 
 
 def test_values_have_intervals_and_ceilings_and_say_few():
@@ -146,7 +151,7 @@ def test_values_have_intervals_and_ceilings_and_say_few():
     assert [0.6, 0.8] in drawn
     assert [0.75, 0.75] in drawn
     assert {"prior (few)", "undefined", "best possible with what it sees"} <= set(words(figure))
-    assert curves.png(curves.values([]))
+    assert canvas.png(curves.values([]))
 
 
 def test_pyplot_is_never_imported():
@@ -170,7 +175,7 @@ def test_shades_say_percent_and_a_dash_where_nothing_is_known():
 def test_quality_against_cost_fills_what_no_cheaper_model_matches():
     place = {"metric": "average_precision", "label": "macro", "view": "all", "lo": None, "hi": None}
     told = {"cheap": (1.0, 0.5), "worse": (10.0, 0.4), "dear": (100.0, 0.9), "undefined": (5.0, None)}
-    rows = [{**place, "model": name, "ms_per_post": ms, "value": value} for name, (ms, value) in told.items()]
+    rows = [Row(**place, model=name, ms_per_post=ms, value=value) for name, (ms, value) in told.items()]
 
     def filled(rows):
         (axis,) = diagrams.quality_against_cost(rows).axes
@@ -181,12 +186,12 @@ def test_quality_against_cost_fills_what_no_cheaper_model_matches():
 
     assert filled(rows) == {1.0, 100.0}
     # of a false positive rate less is better: .4 beats .5, and .9 beats neither
-    assert filled([{**row, "metric": "false_positive_rate"} for row in rows]) == {1.0, 10.0}
+    assert filled([Row(**vars(row) | {"metric": "false_positive_rate"}) for row in rows]) == {1.0, 10.0}
 
 
 def test_names_beside_a_cost_figure_do_not_meet():
     place = {"metric": "recall", "label": "macro", "view": "all", "lo": 0.4, "hi": 0.6}
-    rows = [{**place, "model": f"m{i}", "ms_per_post": 1.0 + i, "value": 0.5 + i / 1e4} for i in range(10)]
+    rows = [Row(**place, model=f"m{i}", ms_per_post=1.0 + i, value=0.5 + i / 1e4) for i in range(10)]
     (axis,) = diagrams.quality_against_cost(rows, theme="dark").axes
     heights = sorted(text.xyann[1] for text in axis.texts)
     low, high = axis.get_ylim()

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from PIL import Image
 from scipy.special import logit
 
-from workbench.metrics.plots import curves
+from workbench.metrics.plots import canvas
 from workbench.metrics.plots.diagrams import Reliability, precision_against_prevalence, reliability
 
 GROUPS = Reliability(*map(np.array, ([0.01, 0.2], [0.0, 0.25], [0.0, 0.1], [0.04, 0.5], [90, 110])))
@@ -27,7 +27,7 @@ FIGURES = {
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_figure_is_700_pixels_wide_opaque_and_legible(name, theme):
     figure = FIGURES[name](theme=theme)
-    picture = Image.open(io.BytesIO(curves.png(figure)))
+    picture = Image.open(io.BytesIO(canvas.png(figure)))
     assert picture.width == 700
     pixels = np.asarray(picture.convert("RGBA"))
     assert (pixels[..., 3] == 255).all()

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from workbench import models
 from workbench.errors import WorkbenchError
-from workbench.models import Classifier
+from workbench.models import Classifier, Prediction
 from workbench.models.combine.ensemble import ROUNDS, chosen_weights, features, stacker, weighted_mean
 from workbench.schema import Options
 
@@ -24,10 +24,10 @@ class Memory(Classifier):
         self.known = dict(zip(train["post_id"].to_pylist(), train["labels"].to_pylist(), strict=True))
         type(self).trained.append((set(train["group"].to_pylist()), len(train)))
 
-    def _score(self, posts):
+    def _predict(self, posts):
         rows = [self.known.get(name, {}) for name in posts["post_id"].to_pylist()]
         scores = [[9.0 * (2 * row.get(name, 0.5) - 1) for name in self.taxonomy.names] for row in rows]
-        return np.array(scores), np.ones(len(posts), bool)
+        return Prediction(np.array(scores), np.ones(len(posts), bool))
 
 
 @pytest.fixture
@@ -138,10 +138,10 @@ def test_the_mean_goes_over_the_members_that_have_a_score():
 class Silent(Memory):
     """Has scores of every label but the first."""
 
-    def _score(self, posts):
-        scores, readable = super()._score(posts)
-        scores[:, 0] = np.nan
-        return scores, readable
+    def _predict(self, posts):
+        made = super()._predict(posts)
+        made.logits[:, 0] = np.nan
+        return made
 
 
 @pytest.mark.parametrize("combine", ["stack", "mean"])

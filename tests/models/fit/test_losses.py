@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from workbench.errors import WorkbenchError
 from workbench.models.fit import losses
-from workbench.models.fit.losses import LOSSES, balanced, charges, cosine_alignment, log_odds, masked_bce
+from workbench.models.fit.losses import LOSSES, balanced, charges, log_odds, masked_bce
 from workbench.models.fit.options import LOSS_NUMBERS, LossOptions
 
 LOGITS = torch.tensor([[0.0, 2.0], [-1.0, 5.0]])
@@ -155,16 +155,6 @@ def test_weights_multiply_cells_and_balance_the_classes():
     assert masked_bce(logits, y, known, weight=weight).item() == pytest.approx(math.log(2))
     with pytest.raises(ValueError, match="weighed"):
         losses.softmax(logits, y, known, weight=weight, exclusive=SETS)
-
-
-def test_pairs_that_belong_together_are_drawn_together():
-    a = torch.tensor([[1.0, 0.0], [1.0, 0.0], [3.0, 4.0]])
-    b = torch.tensor([[0.0, 2.0], [1.0, 1.0], [3.0, 4.0]])
-    y, known = torch.tensor([1.0, 0.0, 0.0]), torch.tensor([True, True, False])
-    # cosines 0, 1 / sqrt 2 and 1: 1 - 0 for the pair, 0.707 for the others, and the third is not known
-    assert cosine_alignment(a, b, y, known).item() == pytest.approx((1 + math.sqrt(0.5)) / 2)
-    assert cosine_alignment(a, b, y, known, margin=0.5).item() == pytest.approx((1 + math.sqrt(0.5) - 0.5) / 2)
-    assert cosine_alignment(a, b, y, torch.zeros(3, dtype=torch.bool)).item() == 0
 
 
 def test_options_name_every_loss_and_refuse_numbers_that_it_does_not_read():

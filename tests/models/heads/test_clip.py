@@ -1,4 +1,4 @@
-"""What the heads learn, in a world of features whose best possible score is known, and how readings are combined."""
+"""What the heads learn, in a world of features whose best possible score is known, and how variants are combined."""
 
 import numpy as np
 import pyarrow as pa
@@ -7,7 +7,7 @@ from sklearn.metrics import average_precision_score
 
 from workbench import models
 from workbench.features import Blocks, FeatureStore
-from workbench.models.heads.bags import Readings, combinations
+from workbench.models.heads.bags import Vectors, combinations
 from workbench.models.heads.clip import ClipConcat
 from workbench.models.heads.options import PairOptions
 
@@ -57,6 +57,12 @@ class FeatureWorld:
     def _encode(self, half, items):
         rows = [int(item) for item in items if item is not None]
         return Blocks.build(self.vectors[half][rows], [int(item is not None) for item in items], [None] * len(items))
+
+    def identity(self, modality):
+        return self.fingerprint
+
+    def depends(self, modality):
+        return {"weights": self.fingerprint}
 
     def encode_text(self, items, report=None):
         return self._encode(0, items)
@@ -120,22 +126,34 @@ def test_other_fusions_learn_pairs_too_and_late_fusion_does_not(trial):
     assert late < 0.7 * world.ceiling
 
 
-# ----------------------------------------------------------------------------------------------------------- readings
+# ----------------------------------------------------------------------------------------------------------- variants
 
 
-def test_readings_that_are_no_numbers_or_of_posts_without_the_half_are_dropped():
+def test_rows_that_are_no_numbers_or_of_posts_without_the_half_are_dropped():
     values = np.array([[1.0], [np.nan], [3.0], [4.0], [np.nan]], dtype=np.float32)
     blocks = Blocks(values, np.array([0, 2, 2, 3, 4, 5]), [None, None, None, None, "broken"])
-    half = Readings.of(blocks, np.array([True, True, True, False, True]))
+    half = Vectors.of(blocks, np.array([True, True, True, False, True]))
     assert half.values.ravel().tolist() == [1.0, 3.0]
     assert half.count.tolist() == [1, 0, 1, 0, 0]
     assert half.start[half.count > 0].tolist() == [0, 1]
 
 
-def test_every_combination_of_readings_stands_once_and_nothing_stands_for_nothing():
+def test_raw_rows_are_all_windows_and_frames_of_the_first_variant_that_can_be_read():
+    # a long text with an obfuscated word; nothing; a clip; a text of which only two other variants could be read
+    values, variants = np.arange(9.0)[:, None], np.array([0, 0, 1, 2, 0, 0, 1, 1, 3], np.uint8)
+    half = Vectors.of(Blocks(values, np.array([0, 4, 4, 6, 9]), [None] * 4, variants=variants), np.ones(4, bool))
+    raw = half.raw()
+    assert raw.values.ravel().tolist() == [0, 1, 4, 5, 6, 7]
+    assert raw.count.tolist() == [2, 0, 2, 2]
+    assert raw.variant.tolist() == [0, 0, 0, 0, 1, 1]
+    assert half.first().values.ravel().tolist() == [0, 4, 6]
+    assert half.beside(raw).variant.tolist() == [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 1, 3, 1, 1]
+
+
+def test_every_combination_of_rows_stands_once_and_nothing_stands_for_nothing():
     def half(*counts):
         count = np.array(counts)
-        return Readings(np.zeros((count.sum(), 1)), np.cumsum(count) - count, count)
+        return Vectors.runs(np.zeros((count.sum(), 1)), count, np.zeros(count.sum(), np.uint8))
 
     post, rows = combinations([half(2, 0, 1, 0), half(3, 2, 0, 0)])
     found = list(zip(post.tolist(), *(row.tolist() for row in rows), strict=True))
@@ -186,18 +204,15 @@ def test_a_head_scores_the_same_on_a_gpu(table, rows, taxonomy, store, tmp_path)
     assert np.isfinite(again.logits(posts)).any()
 
 
-def test_the_reading_that_gave_the_score_is_named(taxonomy, table, rows, store):
-    encoder = store.encoder("words")
-    encoder.text_kinds = lambda text: [None, *(f"kind {n}" for n in range(1, text.count("|") + 1))]
-    store = FeatureStore(None, "cpu", load=lambda name, device: encoder)
+def test_the_variant_that_gave_the_score_is_named(taxonomy, table, rows, store):
     options = {"encoder": "words", "epochs": 8, "batch_size": 16, "lr": 0.02, "weight_decay": 0.0}
     train = table(rows(120, taxonomy, 1), taxonomy)
     model = models.create("clip-concat", options, taxonomy=taxonomy, store=store).fit(train, train, seed=0)
     texts, images = ["word1", "word2", "abuseword word1"], ["word3", "word4"]
-    look = model.look(table([{"text": "|".join(texts), "image": "|".join(images)}, {"text": "word1"}], taxonomy))
+    made = model.predict(table([{"text": "|".join(texts), "image": "|".join(images)}, {"text": "word1"}], taxonomy))
     apart = model.logits(table([{"text": t, "image": i} for t in texts for i in images], taxonomy))
     for k in range(2):
         best = int(apart[:, k].argmax()) // len(images)
-        assert look.kinds[0, k] == (f"kind {best}" if best else None)
-    assert look.kinds[0, 0] == "kind 2"
-    assert look.kinds[1].tolist() == [None, None]
+        assert made.variants[0, k] == (f"kind {best}" if best else None)
+    assert made.variants[0, 0] == "kind 2"
+    assert made.variants[1].tolist() == [None, None]

@@ -11,15 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from code_tree import Tree
 from PIL import Image
 from random_clip import write_encoder
 
 from workbench import models
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore
+from workbench.fingerprint import closure
 from workbench.models.fit import checkpoints
 from workbench.models.fit.checkpoints import Checkpoints
 from workbench.models.heads import tuning
+from workbench.models.heads.finetune import FinetuneOptions
 
 QUICK = {"epochs": 2, "tune_epochs": 3, "tune_batch": 16, "tower_lr": 0.01, "hidden": 16, "rank": 4, "dropout": 0.1}
 QUICK |= {"encoder": "words", "tune_patience": 3}
@@ -97,6 +100,28 @@ def test_what_was_trained_is_found_again_and_only_for_the_same_question(world, d
     assert len(steps) == 27
 
 
+def test_weights_are_as_old_as_the_code_that_trained_them(world, disk, monkeypatch):
+    steps, original = [], tuning.Tuning._step
+    monkeypatch.setattr(tuning.Tuning, "_step", lambda self, *args: steps.append(1) or original(self, *args))
+    tree = Tree()
+
+    def trained(module, old, new):
+        """The steps that a fit takes, were the code edited so."""
+        library = tree.edit(module, old, new).library()
+        monkeypatch.setattr(closure, "_here", lambda: library)
+        steps.clear()
+        fit(world, disk())
+        return len(steps)
+
+    assert trained("models.heads.tuning", "(done + 1) / warm", "(done + 1) / warm  # a comment") == 9
+    assert trained("models.heads.tuning", "diverged; lower it", "went wrong; lower it") == 0
+    assert trained("models.heads.tuning", "watched", "seen") == 0
+    assert trained("models.heads.frozen", "def _state(self)", "def _state(self, more=())") == 0
+    assert trained("models.heads.tuning", 'group["lr"] = rate * share', 'group["lr"] = rate * share * 0.5') == 9
+    assert trained("models.fit.losses", "def masked_bce(", "BIG = 1\n\n\ndef masked_bce(") == 0
+    assert trained("features.encoders.trainable", "sum(other > at", "1 + sum(other > at") == 9
+
+
 def test_a_torn_checkpoint_is_training_from_the_start(world, disk, tmp_path):
     first = fit(world, disk())
     path = next((tmp_path / "cache" / "finetune").glob("*/done.safetensors"))
@@ -146,8 +171,26 @@ def test_what_does_not_fit_is_halved_and_said(world, store, monkeypatch, caplog)
     monkeypatch.setattr(tuning.Tuning, "_logits", logits)
     model = fit(world, store, at_once=16, tune_epochs=1)
     assert model.record["tuned_epochs"] == 1
-    said = [record.getMessage() for record in caplog.records if "did not fit" in record.getMessage()]
-    assert [line.split("now ")[1] for line in said] == ["8 posts", "4 posts"]
+    said = [record.getMessage() for record in caplog.records if "do not fit" in record.getMessage()]
+    assert [line.split("; ")[1] for line in said] == ["from here on 8", "from here on 4"]
+    assert model.record["at_once"] == 4
+
+
+def test_layers_learn_the_slower_the_nearer_they_are_to_the_input():
+    class Towers:
+        model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+
+        def depths(self):
+            return {"0.weight": 1, "0.bias": 1, "1.weight": 0, "1.bias": 0}
+
+    options = FinetuneOptions(tower_lr=0.01, layer_decay=0.5, tune_head_lr=0.1, weight_decay=1.0)
+    head = torch.nn.Linear(2, 1)
+    groups = tuning.Tuning(Towers(), head, [], options, 0).optimizer.param_groups
+    assert [group["lr"] for group in groups] == [0.005, 0.005, 0.01, 0.01, 0.1, 0.1]
+    assert [group["weight_decay"] for group in groups] == [0.05, 0.0, 0.05, 0.0, 0.1, 0.0]  # a tenth for the head
+    for wrong in ({"loss": "focal"}, {"class_weight": "balanced"}, {"upsample": 0.3}):
+        with pytest.raises(WorkbenchError, match=f"cross-entropy as it is and do not read '{next(iter(wrong))}'"):
+            models.check("clip-finetune", wrong)
 
 
 def test_the_frozen_towers_are_kept_where_tuning_only_does_harm(world, store):
@@ -214,7 +257,7 @@ sys.path[:0] = json.loads(sys.argv[1])
 from conftest import WordEncoder, make_rows, make_table, make_taxonomy
 from workbench import models
 from workbench.features import FeatureStore
-from workbench.models import tuning
+from workbench.models.heads import tuning
 folder, steps, out = sys.argv[2], int(sys.argv[3]), sys.argv[4]
 original, done = tuning.Tuning._step, []
 def step(self, *args):
@@ -235,7 +278,7 @@ model.save(out)
 @pytest.mark.slow
 def test_a_process_killed_in_the_middle_goes_on_where_it_was(world, store, tmp_path):
     fit(world, store, save_minutes=0).save(tmp_path / "whole")
-    here = json.dumps([str(Path(__file__).parent), str(Path(__file__).parent.parent)])
+    here = json.dumps([str(folder) for folder in Path(__file__).parents[1:3]])
     options = json.dumps({**QUICK, "save_minutes": 0})
     for steps, expected in ((2, -signal.SIGKILL), (4, -signal.SIGKILL), (99, 0)):
         command = [sys.executable, "-c", KILLED, here, tmp_path / "cache" / "features", steps, tmp_path / "m", options]

@@ -1,4 +1,4 @@
-"""What becomes of the rows of a post: noisy-or and attention by hand, in any order, and within readings."""
+"""What becomes of the rows of a post: noisy-or and attention by hand, in any order, and within variants."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from workbench import models
-from workbench.models.heads.bags import Readings, bags, combinations
+from workbench.models.heads.bags import Vectors, bags, combinations
 from workbench.models.heads.networks import POOLS, Head, attended, highest, noisy_or
 from workbench.models.heads.training import pooled
 
@@ -56,15 +56,15 @@ def test_the_order_of_rows_changes_nothing(pooling):
         assert (first - highest(rows[:, :2], OWNER)).abs().max() > 1e-3
 
 
-def test_a_bag_holds_all_frames_and_one_reading_of_the_text_and_the_picture():
-    # post 0: two texts, two readings of a picture and a frame; post 1: no text, two frames; post 2: a text alone
+def test_a_bag_holds_all_frames_and_one_variant_of_the_text_and_the_picture():
+    # post 0: two texts, two variants of a picture and a frame; post 1: no text, two frames; post 2: a text alone
     counts = np.array([[2, 0, 1], [3, 2, 0]])
-    halves = [Readings._runs(np.zeros((count.sum(), 1)), count) for count in counts]
+    halves = [Vectors.runs(np.zeros((count.sum(), 1)), count, np.zeros(count.sum(), np.uint8)) for count in counts]
     post, (text, sight) = combinations(halves)
     found = bags(halves, np.array([2, 0, 0]))
     assert found.post.tolist() == [0, 0, 0, 0, 1, 2]
     held = [sorted((int(text[row]), int(sight[row])) for row in found.row[found.bag == bag]) for bag in range(6)]
-    # rows of sight 0 and 1 are readings of post 0's picture, 2 is its frame, 3 and 4 are post 1's; -1 is absent
+    # rows of sight 0 and 1 are variants of post 0's picture, 2 is its frame, 3 and 4 are post 1's; -1 is absent
     assert held[:4] == [[(0, 0), (0, 2)], [(0, 1), (0, 2)], [(1, 0), (1, 2)], [(1, 1), (1, 2)]]
     assert held[4:] == [[(-1, 3), (-1, 4)], [(2, -1)]]
     assert (post[found.row] == found.post[found.bag]).all()
@@ -101,7 +101,7 @@ def test_a_pooled_model_keeps_the_contract(name, pooling, taxonomy, store, table
 
 
 @pytest.mark.parametrize("pooling", ["noisy-or", "attention"])
-def test_readings_still_count_by_their_maximum(pooling, taxonomy, store, table, rows):
+def test_variants_still_count_by_their_maximum(pooling, taxonomy, store, table, rows):
     model, _ = fitted("clip-concat", pooling, taxonomy, store, table, rows)
     texts, pictures, clip = ["abuseword word1", "word4"], ["word5", "nudityword word6"], "word7|abuseword|word9"
     whole = model.logits(table([{"text": "|".join(texts), "image": "|".join(pictures), "video": clip}], taxonomy))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from workbench import models
-from workbench.models.heads.retrieval import NAMED, Memory
+from workbench.models.heads.retrieval import NAMED, TrainingPosts
 
 WHITE = {"encoder": "words", "space": "whitened"}
 
@@ -21,7 +21,7 @@ def posts(rows, taxonomy):
 
 def test_a_score_names_the_training_posts_with_the_label_that_it_comes_from(taxonomy, store, table, posts):
     model = fit(taxonomy, store, table, posts, k=5, temperature=0.1)
-    alike = model.look(table(posts, taxonomy)).alike
+    alike = model.predict(table(posts, taxonomy)).alike
     for named, post in zip(alike, posts, strict=True):
         for k, label in enumerate(taxonomy.names):
             if post["labels"].get(label):
@@ -34,23 +34,23 @@ def test_a_score_names_the_training_posts_with_the_label_that_it_comes_from(taxo
         assert named
         assert all(set(row) <= held[label] and len(set(row)) == len(row) <= NAMED for row in named)
     unreadable = table([{"text": "unreadable"}, {"text": None}], taxonomy)
-    assert not model.look(unreadable).alike.any()
+    assert not model.predict(unreadable).alike.any()
 
 
-def test_the_neighbours_named_are_those_of_the_reading_that_scores(taxonomy, store, table):
+def test_the_neighbours_named_are_those_of_the_variant_that_scores(taxonomy, store, table):
     harm = [{"post_id": f"h{i}", "text": "abuseword", "labels": {"abuse": True, "nudity": False}} for i in range(4)]
     calm = [{"post_id": f"c{i}", "text": f"word{i}", "labels": {"abuse": False, "nudity": i == 0}} for i in range(4)]
     model = fit(taxonomy, store, table, harm + calm, k=3, temperature=0.1)
-    look = model.look(table([{"text": "word1|abuseword"}, {"text": "word1"}], taxonomy))
-    assert set(look.alike[0, 0]) <= {"h0", "h1", "h2", "h3"}
-    assert look.logits[0, 0] > look.logits[1, 0]
+    made = model.predict(table([{"text": "word1|abuseword"}, {"text": "word1"}], taxonomy))
+    assert set(made.alike[0, 0]) <= {"h0", "h1", "h2", "h3"}
+    assert made.logits[0, 0] > made.logits[1, 0]
 
 
 def test_votes_by_hand(taxonomy, store, table, posts):
     model = fit(taxonomy, store, table, posts, k=2, temperature=0.5, smoothing=0.5)
     y = np.array([[True, False], [False, False], [True, True]])
     known = np.array([[True, True], [True, True], [True, False]])
-    model.memory = Memory(np.eye(3, dtype=np.float16), np.arange(3, dtype=np.int32), y, known)
+    model.memory = TrainingPosts(np.eye(3, dtype=np.float16), np.arange(3, dtype=np.int32), y, known)
     model.constants = np.zeros(2, np.float32)  # a prevalence of one half
     logits = model._votes(np.array([[0, 1, 2]]), np.array([[0.9, 0.8, 0.4]]), 2, 0.5)
     # weights count from the third, which is left out: 1 - e^-1 and e^-0.2 - e^-1
@@ -76,13 +76,13 @@ def test_the_memory_is_bounded_and_ids_are_saved(taxonomy, store, table, posts, 
     model.save(tmp_path / "model")
     again = models.load(tmp_path / "model", taxonomy=taxonomy, store=store)
     asked = table(posts[:5], taxonomy)
-    assert again.look(asked).alike.tolist() == model.look(asked).alike.tolist()
+    assert again.predict(asked).alike.tolist() == model.predict(asked).alike.tolist()
 
 
 def test_search_is_exact():
     draw = np.random.default_rng(0)
     vectors = draw.normal(size=(300, 8)).astype(np.float16)
-    memory = Memory(vectors, np.arange(300, dtype=np.int32), np.zeros((300, 1), bool), np.ones((300, 1), bool))
+    memory = TrainingPosts(vectors, np.arange(300, dtype=np.int32), np.zeros((300, 1), bool), np.ones((300, 1), bool))
     queries = draw.normal(size=(20, 8)).astype(np.float32)
     rows, cosines = memory.search(queries, 5)
     everything = queries @ vectors.astype(np.float32).T

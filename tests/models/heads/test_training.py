@@ -7,7 +7,7 @@ import torch
 from workbench.errors import WorkbenchError
 from workbench.models.heads.networks import Dropout, Head, Projection
 from workbench.models.heads.options import HeadOptions
-from workbench.models.heads.training import Examples, _hidden, fit_head, whitening
+from workbench.models.heads.training import Examples, fit_head, hidden, score, whitening
 
 
 def examples(n, seed=0, shift=0.0):
@@ -75,26 +75,23 @@ def test_a_diverging_training_says_what_to_lower():
 
 def test_at_most_one_half_of_a_whole_post_is_hidden():
     present = torch.tensor([[True, True], [True, False], [False, True]]).repeat(10_000, 1)
-    nothing = torch.zeros(len(present), 1)
-    batch = Examples((nothing, nothing), present, nothing, nothing.bool())
-    hidden = _hidden(batch, (0.1, 0.3), torch.Generator().manual_seed(0))
-    assert (hidden[1::3] == present[1::3]).all()
-    assert (hidden[2::3] == present[2::3]).all()
-    whole = hidden[0::3]
+    left = hidden(present, (0.1, 0.3), torch.Generator().manual_seed(0))
+    assert (left[1::3] == present[1::3]).all()
+    assert (left[2::3] == present[2::3]).all()
+    whole = left[0::3]
     assert whole.any(dim=1).all()
     shares = 1 - whole.float().mean(dim=0)
     np.testing.assert_allclose(shares, [0.1, 0.3], atol=0.02)  # four standard errors of a share in 10,000 are 0.018
-    assert _hidden(batch, (0.0, 0.0), torch.Generator()) is present
+    assert hidden(present, (0.0, 0.0), torch.Generator()) is present
 
 
 def test_a_half_is_hidden_in_all_rows_of_a_post():
     count = torch.tensor([1, 3, 2]).repeat(1000)
-    rows, posts = int(count.sum()), torch.zeros(len(count), 1)
-    present = torch.ones(rows, 2, dtype=torch.bool)
-    batch = Examples((torch.zeros(rows, 1),) * 2, present, posts, posts.bool(), count)
-    hidden = _hidden(batch, (0.2, 0.2), torch.Generator().manual_seed(0))
-    first = hidden[count.cumsum(0) - count]  # of each post its first row
-    assert (hidden == first[batch.owner]).all()
+    owner = torch.repeat_interleave(count)
+    present = torch.ones(len(owner), 2, dtype=torch.bool)
+    left = hidden(present, (0.2, 0.2), torch.Generator().manual_seed(0), owner)
+    first = left[count.cumsum(0) - count]  # of each post its first row
+    assert (left == first[owner]).all()
     assert 0.3 < 1 - first.all(dim=1).float().mean() < 0.5
 
 
@@ -138,3 +135,20 @@ def test_a_softmax_projection_is_a_scaled_distribution():
     out = Projection(3, 16, "softmax", torch.Generator().manual_seed(0))(torch.arange(15.0).view(5, 3) / 10)
     torch.testing.assert_close(out.sum(dim=1), torch.full((5,), 4.0))  # sqrt(16)
     assert (out > 0).all()
+
+
+def test_rows_and_posts_that_do_not_fit_are_worked_on_in_parts(monkeypatch, caplog):
+    train, network = examples(50), head()
+    whole, plain = score(network, train.halves, train.present), network.forward
+
+    def forward(halves, present, owner=None):
+        if len(present) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(halves, present, owner)
+
+    monkeypatch.setattr(network, "forward", forward)
+    torch.testing.assert_close(score(network, train.halves, train.present), whole)
+    assert network.room.at_once == 12  # 50, 25, 12
+    options = HeadOptions(epochs=1, batch_size=32)
+    assert fit_head(network, train, None, options, torch.Generator().manual_seed(0))["at_once"] == 16
+    assert "32 posts at once do not fit into the memory; from here on 16" in caplog.text

@@ -10,7 +10,7 @@ from sklearn.preprocessing import normalize
 
 from workbench import models
 from workbench.errors import WorkbenchError
-from workbench.models.text.tfidf import Ngrams, log_count_ratios
+from workbench.models.text.tfidf import Ngrams, TfidfOptions, log_count_ratios
 from workbench.schema import label_matrix
 
 TEXTS = ["you are a walnut", "you are kind", "a kind walnut, u see", "wallnut?! are u kind", "I see you you", "garden"]
@@ -51,13 +51,25 @@ def test_ratios_say_how_differently_the_classes_use_an_ngram_and_scale_the_featu
     np.testing.assert_allclose(model.logits(train)[:, 0], expected, rtol=1e-5)
 
 
-def test_ngrams_below_min_df_and_beyond_the_most_frequent_are_left_out():
+def test_ngrams_below_min_df_are_left_out():
     kind = Ngrams("word", (1, 1))
-    kind.learn(["a b c", "a b", "a d"], min_df=2, most=None)
+    kind.learn(["a b c", "a b", "a d"], min_df=2)
     assert kind.vocabulary == ["a", "b"]  # in three and in two posts; c and d are in one
-    kind.learn(["a b c", "a b", "a d"], min_df=1, most=1)
-    assert kind.vocabulary == ["a"]
-    assert kind.count(["a a x", "x"]).toarray().tolist() == [[2.0], [0.0]]
+    assert kind.count(["a a x", "x"]).toarray().tolist() == [[2.0, 0.0], [0.0, 0.0]]
+
+
+def test_a_model_saved_when_ngrams_could_be_limited_is_loaded(corpus, taxonomy, tmp_path):
+    class EarlierOptions(TfidfOptions):
+        """With the limit that there was."""
+
+        max_features: int | None = 5
+
+    train = corpus(TEXTS, "walnut")
+    model = models.create("text-tfidf", {}, taxonomy=taxonomy, store=None).fit(train, train, seed=0)
+    model.options = EarlierOptions()
+    model.save(tmp_path / "model")
+    again = models.load(tmp_path / "model", taxonomy=taxonomy, store=None)
+    assert np.array_equal(again.logits(train), model.logits(train), equal_nan=True)
 
 
 @pytest.mark.parametrize("texts", [["?!", "...", "!", "?"], ["one", "two", "three", "four"]])
@@ -113,7 +125,7 @@ def test_wrong_options_are_refused_in_one_sentence(options, said):
 def test_edos_is_learnt_to_the_level_that_is_published(workbench_data, taxonomy, tmp_path):
     from workbench import corpora
     from workbench.corpora import splits
-    from workbench.metrics.classification import best_f1_threshold, f1_macro
+    from workbench.metrics.table import METRICS
 
     config = {
         "source": "files",
@@ -130,4 +142,5 @@ def test_edos_is_learnt_to_the_level_that_is_published(workbench_data, taxonomy,
     (y, score), (truth, found) = (
         (label_matrix(rows, taxonomy)[0][:, 0], model.logits(rows)[:, 0]) for rows in (validation, test)
     )
-    assert f1_macro(truth, found, threshold=best_f1_threshold(y, score)) >= 0.74
+    best = max(np.unique(score), key=lambda cut: METRICS["f1"](y, score, threshold=cut))
+    assert METRICS["f1_macro"](truth, found, threshold=best) >= 0.74

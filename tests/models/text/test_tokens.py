@@ -1,7 +1,5 @@
 """Tokens and what reads them: masking by hand, windows, order seen or not, memory counted by hand."""
 
-import doctest
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ import torch
 from workbench import models
 from workbench.errors import WorkbenchError
 from workbench.models.text import tokens
-from workbench.models.text.tokens import network, windows
+from workbench.models.text.tokens import network
 
 QUICK = {"dim": 8, "epochs": 3, "batch_size": 16, "lr": 0.02, "weight_decay": 0.0}
 
@@ -38,10 +36,6 @@ def made(taxonomy, table):
 
 def shape(**changed):
     return tokens.TokensOptions.parse({**QUICK, "dropout": 0.0, **changed}, "options")
-
-
-def test_the_examples_in_the_module_hold():
-    assert doctest.testmod(tokens).failed == 0
 
 
 def test_the_mean_of_embeddings_by_hand():
@@ -87,16 +81,6 @@ def test_batches_hold_neighbours_in_length_and_stay_within_their_size():
     assert [b.tolist() for b in network.batches(order, length, 2)] == [[0, 1], [2, 3], [4]]
     # Padded to the longest: 3 rows of 2 are 6 tokens, a fourth of 9 would make 36; a row of 9 exceeds 8 by itself.
     assert [b.tolist() for b in network.batches(order, length, 5, tokens=8)] == [[0, 1, 2], [3], [4]]
-
-
-def test_windows_cover_a_text_from_end_to_end_and_are_not_too_many():
-    for n in (16, 17, 40, 300, 5000):
-        rows = windows(np.arange(n), 16)
-        assert (rows[0][0], rows[-1][-1]) == (0, n - 1)
-        assert all(len(row) == 16 for row in rows)
-        assert len(rows) <= tokens.WINDOWS
-        steps = np.diff([row[0] for row in rows])
-        assert n > 40 or (steps <= 14).all()  # an eighth of 16 is in both
 
 
 def test_abuse_behind_the_first_window_is_found(made, taxonomy, table):

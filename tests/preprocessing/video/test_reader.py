@@ -196,7 +196,7 @@ def test_whatever_is_sent_ends_in_frames_or_a_sentence(name):
     data = data if isinstance(data, bytes) else data()
     started = time.monotonic()
     read = decode(data)
-    assert time.monotonic() - started < 20  # it takes a few milliseconds; the machine may be busy
+    assert time.monotonic() - started < 120  # it takes a few milliseconds; the machine may be busy
     assert not read.passing
     if len(expected) == 1:
         assert read.reason.startswith(expected[0])
@@ -230,6 +230,9 @@ def test_8k_is_read_and_more_is_not():
     assert decode(PLAIN, VideoOptions(max_pixels=64 * 48)).frames
     reason = decode(clip(numbered(2, (2048, 32)))).reason
     assert reason == "The clip is 2048 x 32 pixels; a side over 50 times the other is refused."
+    reason = decode(PLAIN, VideoOptions(max_ratio=1.3)).reason  # 64 by 48 are 4 by 3
+    assert reason == "The clip is 64 x 48 pixels; a side over 1.3 times the other is refused."
+    assert decode(PLAIN, VideoOptions(max_ratio=1.34)).frames
 
 
 def test_a_clip_has_frames_or_a_reason():
@@ -243,10 +246,10 @@ def test_a_clip_has_frames_or_a_reason():
 
 
 @pytest.mark.parametrize("name", SMALL)
-@pytest.mark.parametrize("rounds", [200, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rounds", [200, pytest.param(1500, marks=pytest.mark.campaign)])
 def test_random_damage_ends_in_frames_or_a_sentence(name, rounds):
     rng, data = np.random.default_rng(rounds), clip(8, **SMALL[name])
-    options = VideoOptions(timeout_seconds=20)
+    options = VideoOptions(timeout_seconds=120)
     outcomes = set()
     for _ in range(rounds):
         read = decode(changed(data, rng), options)

@@ -2,36 +2,33 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 from scipy.special import expit
 
 from workbench.metrics import reliability
-from workbench.metrics.classification import brier, log_loss
+from workbench.metrics.table import METRICS
 from workbench.report.sections.calibration import calibration
 
 
 @pytest.fixture
 def made(small, tmp_path):
     """Two runs, one of them with two seeds whose probabilities were moved, with its record."""
-    runs = [small.write(tmp_path, "words", small.noise()), small.write(tmp_path, "cross", small.good(2))]
     moved = {"abuse": {"0": {"method": "platt"}, "1": {"method": "isotonic"}}, "violence": {"0": {"method": "none"}}}
-    path = runs[1].folder / "metrics.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"calibration": moved}))
+    given = {"metrics": {"calibration": moved}}
+    runs = [small.write(tmp_path, "words", small.noise()), small.write(tmp_path, "cross", small.good(2), **given)]
     runs[1].sets["test"].prob[...] = expit(2 * runs[1].sets["test"].logit - 1)
     return runs
 
 
 def test_every_label_has_a_table_of_all_models(small, made):
-    section = calibration(small.settled(made, pairs=[]), made)
+    section = calibration(small.compared(made, pairs=[]), made)
     assert list(section.tables) == ["abuse", "violence"]
     table, scores = section.tables["abuse"], made[1].sets["test"]
     assert list(table.index) == ["words", "cross"]
     assert table["calibration"].tolist() == ["–", "platt, isotonic"]
     y, line = scores.y[:, 0], table.loc["cross"]
-    for words, function in (("Brier", brier), ("log loss", log_loss)):
+    for words, function in (("Brier", METRICS["brier"]), ("log loss", METRICS["log_loss"])):
         for side, values in (("before", expit(scores.logit[:, :, 0])), ("after", scores.prob[:, :, 0])):
             assert line[f"{words} {side}"] == f"{np.mean([function(y, one) for one in values]):.4f}"
     assert line["posts"] == f"180 ({y.sum()} harmful)"
@@ -40,7 +37,7 @@ def test_every_label_has_a_table_of_all_models(small, made):
 
 
 def test_the_winner_is_drawn_before_and_after(small, made):
-    section = calibration(small.settled(made, pairs=[]), made)
+    section = calibration(small.compared(made, pairs=[]), made)
     assert list(section.figures) == [f"cross, {label}: probability against what happened" for label in small.LABELS]
     first, second = (draw("light") for draw in section.figures.values())
     titles = [axis.get_title(loc="left") for axis in first.axes]
@@ -53,10 +50,10 @@ def test_a_label_without_harmful_posts_is_left_out(small, tmp_path):
     y = small.Y.copy()
     y[:, 1] = False
     runs = [small.write(tmp_path, "cross", small.good(), y=y)]
-    assert list(calibration(small.settled(runs, pairs=[], view="all"), runs).tables) == ["abuse"]
+    assert list(calibration(small.compared(runs, pairs=[], view="all"), runs).tables) == ["abuse"]
     y[:] = False
     runs = [small.write(tmp_path, "cross", small.good(), y=y)]
-    assert calibration(small.settled(runs, pairs=[], view="all"), runs) is None
+    assert calibration(small.compared(runs, pairs=[], view="all"), runs) is None
 
 
 def test_worth_counts_what_is_known_and_scored():

@@ -20,7 +20,7 @@ def rates(run, k, weight):
 
 def test_the_table_is_bayes_rule_on_the_winners_counts(small, tmp_path):
     runs = [small.write(tmp_path, "words", small.noise()), small.write(tmp_path, "cross", small.good())]
-    section = prevalence(small.settled(runs, pairs=[], prevalences=[0.002, 0.02]), runs)
+    section = prevalence(small.compared(runs, pairs=[], prevalences=[0.002, 0.02]), runs)
     assert "cross" in section.prose
     assert "weights" not in section.prose.split("Intervals")[0]
     table = section.tables["abuse"]
@@ -39,7 +39,7 @@ def test_the_table_is_bayes_rule_on_the_winners_counts(small, tmp_path):
 def test_weights_make_it_the_sites(small, tmp_path):
     weight = np.where(small.Y[:, 0], 0.2, 1.5)
     runs = [small.write(tmp_path, "cross", small.good(), weight=weight)]
-    section = prevalence(small.settled(runs, pairs=[]), runs)
+    section = prevalence(small.compared(runs, pairs=[]), runs)
     assert "posts count by their weights" in section.prose
     test = runs[0].sets["test"].weight
     recall, fpr, site = rates(runs[0], 0, test)
@@ -56,19 +56,19 @@ def test_a_post_that_is_not_seen_is_not_flagged(small, tmp_path):
     logit = small.good()
     logit[0, small.Y[:, 0], 0] = np.nan
     runs = [small.write(tmp_path, "cross", logit)]
-    table = prevalence(small.settled(runs, pairs=[]), runs).tables["abuse"]
+    table = prevalence(small.compared(runs, pairs=[]), runs).tables["abuse"]
     assert table["of 100 harmful posts are caught"].str.startswith("0.0 [0.0, ").all()
 
 
 def test_no_threshold_and_no_winner_leave_it_out(small, tmp_path):
     runs = [small.write(tmp_path, "cross", small.good(), thresholds=None)]
-    assert prevalence(small.settled(runs, pairs=[]), runs) is None
-    assert prevalence(small.settled(runs, pairs=[]), []) is None
+    assert prevalence(small.compared(runs, pairs=[]), runs) is None
+    assert prevalence(small.compared(runs, pairs=[]), []) is None
 
 
 def test_the_figure_has_a_line_per_label(small, tmp_path):
     runs = [small.write(tmp_path, "cross", small.good())]
-    (draw,) = prevalence(small.settled(runs, pairs=[]), runs).figures.values()
+    (draw,) = prevalence(small.compared(runs, pairs=[]), runs).figures.values()
     assert [line.get_label() for line in draw("dark").axes[0].get_lines()[:2]] == list(small.LABELS)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 
+from workbench.comparison.rows import Comparison
+
 sections = importlib.import_module("workbench.report.sections")  # the module; its function has the same name
 
 
 def by_key(comparison: dict, runs: list) -> dict:
-    return {section.key: section for section in sections.sections(comparison, runs)}
+    return {section.key: section for section in sections.sections(Comparison.model_validate(comparison), runs)}
 
 
 def rate(value: float, rest: float, p: float | None, sign: int) -> dict:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from workbench.comparison.rows import Comparison
+from workbench.comparison.run_files import Metrics, RunRecord
 from workbench.errors import WorkbenchError
 from workbench.report.wording import summary
 
+Row = SimpleNamespace
 NOTICED, SURE, WRONG = "What people would notice", "How sure is this?", "What could be wrong?"
 
 
@@ -19,14 +23,26 @@ def row(metric: str, value: float | None, label: str = "abuse", **more) -> dict:
     return place | numbers | {"ms_per_post": 2.0, "peak_mb": 300.0, "fit_seconds": 1.0} | more
 
 
-def made(*rows: dict, **more) -> dict:
+def made(*rows: dict, **more) -> SimpleNamespace:
     asked = {"metric": "average_precision", "label": "macro", "view": "paired", "alpha": 0.05}
     best = row("average_precision", 0.8, "macro")
-    return {"compare": asked, "labels": ["abuse"], "models": [best, *rows], "differences": [], **more}
+    tables = {
+        "models": [best, *rows],
+        "differences": (),
+        "leak_test": (),
+        "missing": (),
+        "stale": (),
+        "costs": (),
+    } | more
+    found = {name: [Row(**one) for one in table] for name, table in tables.items() if name != "cost"}
+    return Row(compare=Row(**asked), labels=["abuse"], cost=Row(**more["cost"]) if "cost" in more else None, **found)
 
 
-def told(**metrics) -> list[dict]:
-    return [{"run": {}, "metrics": {"crossing": {"group": {"crossing": 0, "of": 9}}} | metrics}]
+def told(record: dict | None = None, **metrics) -> list[SimpleNamespace]:
+    """One run with no more than its records."""
+    metrics = {"crossing": {"group": {"crossing": 0, "of": 9}}} | metrics
+    record = RunRecord.model_validate(record or {})
+    return [SimpleNamespace(record=record, metrics=Metrics.model_validate(metrics))]
 
 
 def test_what_people_would_notice_is_told_at_the_sites_own_mix():
@@ -61,8 +77,7 @@ def test_few_and_no_positives_stand_under_what_could_be_wrong():
 
 def test_what_the_records_say_against_the_answer():
     crossing = {"text": {"crossing": 2, "of": 30, "allowed": "as published"}}
-    records = told(crossing=crossing)
-    records[0]["run"] = {"dirty": True, "inputs": {"parameter corpus.source": "synthetic"}}
+    records = told({"dirty": True, "inputs": {"parameter corpus.source": "synthetic"}}, crossing=crossing)
     leak = [{"model": "m", "tripped": True}]
     said = summary.points(made(leak_test=leak, missing=[{"model": "x"}], stale=[{"model": "y"}]), records)[WRONG]
     assert said[0] == "A leak is likely: m did better than the inputs allow."
@@ -70,20 +85,20 @@ def test_what_the_records_say_against_the_answer():
     assert {"Out of date: y.", "Not compared, for want of a finished run: x."} < set(said)
     assert any("generated" in one for one in said)
     assert any("not committed" in one for one in said)
-    unknown = summary.points(made(), [{"run": {}, "metrics": {}}])[WRONG]
+    unknown = summary.points(made(), told(crossing=None))[WRONG]
     assert "Whether the same post stands on both sides of the split is not recorded." in unknown
 
 
 def test_how_sure_it_is_follows_from_p_and_seeds():
-    pair = {"primary": True, "a": "m", "b": "o", "pair": ["m", "o"], "delta": 0.1}
+    pair = {"primary": True, "a": "m", "b": "o", "pair": ["m", "o"], "delta": 0.1, "metric": "average_precision"}
     sure = summary.points(made(differences=[pair | {"p_holm": 0.0004}]), told())[SURE]
     assert (
         "The difference between m and o is hardly chance (p < 0.001 after correction for all that was asked)." in sure
     )
     assert "Each model was trained once" in sure[-1]
-    spread = made()
-    spread["models"][0]["seed_sd"] = 0.0123
-    said = summary.points(spread | {"differences": [pair | {"p_holm": 0.3}]}, told())[SURE]
+    spread = made(differences=[pair | {"p_holm": 0.3}])
+    spread.models[0].seed_sd = 0.0123
+    said = summary.points(spread, told())[SURE]
     assert "possibly chance (p = 0.300" in said[1]
     assert "0.012 at most" in said[2]
 
@@ -101,7 +116,7 @@ def test_few_none_and_other_items_from_predictions_to_the_page(small, tmp_path):
     nothing = values["violence", "average_precision"]
     assert (nothing["value"], nothing["lo"], nothing["positives"]) == (None, None, 0)
     assert nothing["n"] > 0
-    said = summary.points(found, [summary.facts(run.folder) for run in runs])[WRONG]
+    said = summary.points(Comparison.model_validate(found), runs)[WRONG]
     assert any(one.startswith("Abuse: only 3 harmful posts") for one in said)
     assert any(one.startswith("Violence: none of ") for one in said)
     assert json.dumps(found, allow_nan=False)

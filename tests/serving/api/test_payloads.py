@@ -12,7 +12,7 @@ from stand_in import LABELS
 
 from workbench.schema import visible
 from workbench.serving.api.payloads import BASE64, Put, checked, schema_of, to_event, to_post, visible_pattern
-from workbench.serving.api.problems import Problem
+from workbench.serving.api.problems import ProblemError
 from workbench.serving.api.strict_json import parse
 
 SECRET = "do-not-repeat-me"
@@ -45,7 +45,7 @@ def test_json_is_read_as_it_is():
     ids=lambda value: repr(value)[:24],
 )
 def test_what_is_not_json_is_refused(body, said):
-    with pytest.raises(Problem, match=said) as problem:
+    with pytest.raises(ProblemError, match=said) as problem:
         parse(body)
     assert problem.value.status == 400
 
@@ -79,7 +79,7 @@ def test_what_is_not_json_is_refused(body, said):
     ids=lambda value: repr(value)[:40],
 )
 def test_a_wrong_body_is_told_where_and_not_repeated(value, said):
-    with pytest.raises(Problem, match=re.escape(said)) as problem:
+    with pytest.raises(ProblemError, match=re.escape(said)) as problem:
         checked(Put, value)
     assert problem.value.status == 422
     assert SECRET not in str(problem.value)
@@ -87,7 +87,7 @@ def test_a_wrong_body_is_told_where_and_not_repeated(value, said):
 
 
 def test_many_faults_are_not_all_listed():
-    with pytest.raises(Problem, match=r"; and 4 more$"):
+    with pytest.raises(ProblemError, match=r"; and 4 more$"):
         checked(
             Put, {"features": dict.fromkeys(("text", "image", "video", "author", "community", "region"), 1) | {"x": 1}}
         )
@@ -117,7 +117,7 @@ def test_contents_by_id():
     kept = {"a" * 64: "é".encode(), "b" * 64: b"picture"}
     post = posted({"text": {"id": "a" * 64}, "image": {"id": "b" * 64}}, kept=kept)
     assert (post.text, post.image.bytes) == ("é", b"picture")
-    with pytest.raises(Problem, match=r"features\.image: no content of this id is kept") as problem:
+    with pytest.raises(ProblemError, match=r"features\.image: no content of this id is kept") as problem:
         posted({"image": {"id": "c" * 64}}, kept=kept)
     assert problem.value.status == 404
 
@@ -125,7 +125,7 @@ def test_contents_by_id():
 @pytest.mark.parametrize("encoded", ["a", "ab=", "data:image/png;base64,eA==", "e A==", "eA==\n", "eA", "e-_=", "é"])
 def test_what_is_no_base64_is_refused(encoded):
     assert not re.search(BASE64, encoded.removesuffix("\n") + ("!" if encoded.endswith("\n") else ""))
-    with pytest.raises(Problem, match=r"features.image: must be base64"):
+    with pytest.raises(ProblemError, match=r"features.image: must be base64"):
         posted({"image": encoded})
 
 
@@ -139,7 +139,7 @@ def test_what_is_no_base64_is_refused(encoded):
     ],
 )
 def test_a_post_brings_what_its_service_needs(features, needs, missing):
-    with pytest.raises(Problem, match=missing) as problem:
+    with pytest.raises(ProblemError, match=missing) as problem:
         posted(features, needs)
     assert problem.value.status == 422
 
@@ -199,7 +199,7 @@ def test_events(body, value):
     ids=lambda value: str(value)[:40],
 )
 def test_a_wrong_event_is_told_why(body, said):
-    with pytest.raises(Problem, match=said) as problem:
+    with pytest.raises(ProblemError, match=said) as problem:
         to_event(body, LABELS)
     assert problem.value.status == 422
     assert SECRET not in str(problem.value)

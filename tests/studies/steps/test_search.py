@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
@@ -46,9 +47,9 @@ def turning(small, monkeypatch):
             if self.options.fail:
                 raise WorkbenchError("training diverged")
 
-        def _score(self, posts):
-            scores, readable = super()._score(posts)
-            return scores * self.options.turn, readable
+        def _predict(self, posts):
+            made = super()._predict(posts)
+            return replace(made, logits=made.logits * self.options.turn)
 
     SEEN.clear()
     monkeypatch.setattr(models, "_class", lambda name: Turning)

@@ -11,7 +11,9 @@ import pyarrow as pa
 import pytest
 
 from workbench import corpora
+from workbench.comparison import facts
 from workbench.comparison.predictions import load_run
+from workbench.corpora import splits
 from workbench.errors import WorkbenchError
 from workbench.schema import INPUTS
 from workbench.studies.steps import training
@@ -41,7 +43,7 @@ def post(post_id: str, split: str | None, **more) -> dict:
 @pytest.fixture
 def own_cache(tmp_path, monkeypatch):
     """Keep cached tables of this test out of the repository."""
-    monkeypatch.setattr(training.corpora, "load", functools.partial(corpora.load, cache=tmp_path / "cache"))
+    monkeypatch.setattr(splits.corpora, "load", functools.partial(corpora.load, cache=tmp_path / "cache"))
 
 
 SPLITS = ("train", "validation", "test")
@@ -81,7 +83,7 @@ def test_a_further_test_set_without_a_test_post_is_refused(small, corpus, tmp_pa
 
 @pytest.mark.parametrize("name", [*SPLITS, "corpus"])
 def test_a_reserved_name_is_refused_before_anything_is_loaded(small, name, monkeypatch):
-    monkeypatch.setattr(training.corpora, "load", lambda *_: pytest.fail("something was loaded"))
+    monkeypatch.setattr(splits.corpora, "load", lambda *_: pytest.fail("something was loaded"))
     with pytest.raises(WorkbenchError, match=f"cannot be called '{name}'"):
         training.prepare({"source": "synthetic"}, {}, {"fine": {}, name: {}}, small.TAXONOMY)
 
@@ -149,14 +151,10 @@ def predictions(small, store) -> pa.Table:
 
 
 def test_predictions_have_the_documented_columns(small, predictions):
-    facts = {"post_id": pa.string(), "group": pa.string(), "split": pa.string(), "weight": pa.float64()}
-    facts |= {f"has_{name}": pa.bool_() for name in ("text", "image", "video")}
-    facts |= {name: pa.string() for name in ("community", "language", "region", "slice_month")}
-    facts |= {"slice_length": pa.int64(), "slice_author_age": pa.float64(), "identities": pa.list_(pa.string())}
-    facts |= {"seed": pa.int64()}
+    kinds = {"post_id": pa.string(), "split": pa.string(), "seed": pa.int64()}
     for label in small.LABELS:
-        facts |= {f"y_{label}": pa.bool_(), f"logit_{label}": pa.float32(), f"prob_{label}": pa.float64()}
-    assert {field.name: field.type for field in predictions.schema} == facts
+        kinds |= {f"logit_{label}": pa.float32(), f"prob_{label}": pa.float64()}
+    assert {field.name: field.type for field in predictions.schema} == kinds
 
 
 def test_validation_and_test_are_scored_for_each_seed_and_train_is_not(predictions):
@@ -168,18 +166,14 @@ def test_validation_and_test_are_scored_for_each_seed_and_train_is_not(predictio
 
 def test_scores_are_the_models_own(small, predictions):
     first = small.rows_of(predictions, "test", seed=1)[0]
-    assert (first["post_id"], first["group"]) == ("c0", "cg0")
+    assert first["post_id"] == "c0"
     assert (first["logit_abuse"], first["logit_violence"]) == (2.5, 1.0)  # 1.5 and 0, and the seed
     assert first["prob_abuse"] == small.sigmoid(2.5)
     assert first["prob_violence"] == small.sigmoid(1.0)
 
 
-def test_what_is_unknown_is_null_and_what_was_not_seen_is_nan(small, predictions):
-    unknown, unseen = small.rows_of(predictions, "test")[2], small.rows_of(predictions, "test")[4]
-    assert unknown["y_violence"] is None
-    assert unknown["y_abuse"] is False
-    assert unseen["y_abuse"] is True
-    assert not unseen["has_text"]
+def test_what_was_not_seen_is_nan(small, predictions):
+    unseen = small.rows_of(predictions, "test")[4]
     assert predictions["logit_abuse"].null_count == predictions["prob_abuse"].null_count == 0
     assert math.isnan(unseen["logit_abuse"])
     assert math.isnan(unseen["prob_abuse"])
@@ -191,38 +185,11 @@ def test_models_see_inputs_only(small, predictions):
     assert all(set(one.columns) == set(INPUTS.names) for one in scored)
 
 
-def test_facts_of_a_post_are_kept(small, store):
-    picture = {"bytes": b"x", "path": None}
-    test = small.table(
-        [("1 1", YES, NO), ("1 1", NO, YES)], weight=[0.25, None], language=["de", None], image=[None, picture]
-    )
-    given = small.material(test=test)
-    first, second = small.rows_of(training.score(small.ready("reader", given, [0], store), given), "test")
-    assert (first["weight"], second["weight"]) == (0.25, 1.0)  # a post without a weight stands for itself
-    assert (first["language"], second["language"], first["region"]) == ("de", None, None)
-    assert [row["has_image"] for row in (first, second)] == [False, True]
-
-
 def test_extreme_logits_are_certain_and_raise_no_warning(small, store):
     given = small.material(test=small.table([("-1000 1000", YES, NO), ("-90 0", NO, YES)]))
     first, second = small.rows_of(training.score(small.ready("reader", given, [0], store), given), "test")
     assert (first["prob_abuse"], first["prob_violence"]) == (0.0, 1.0)
     assert 0 < second["prob_abuse"] < 1e-38
-
-
-def test_the_worlds_own_probabilities_are_kept_where_there_are_any(small, store):
-    truth = {"text+image": {"abuse": 0.25, "violence": 0.5}, "late-fusion": {"abuse": 0.125, "violence": None}}
-    kind = pa.struct({name: pa.struct({label: pa.float64() for label in small.LABELS}) for name in truth})
-    test = small.table(small.TEST, "c")
-    test = test.append_column("truth", pa.array([truth] * len(test), kind))
-    given = small.material(test=test, other=small.table(small.TEST, "d"))
-    found = training.score(small.ready("reader", given, [0], store), given)
-    one = small.rows_of(found, "test")[0]
-    assert one["exact_text+image_abuse"] == 0.25
-    assert one["exact_text+image_violence"] == 0.5
-    assert one["exact_late-fusion_abuse"] == 0.125
-    assert one["exact_late-fusion_violence"] is None
-    assert {row["exact_text+image_abuse"] for row in small.rows_of(found, "other")} == {None}
 
 
 # ---------------------------------------------------------------------------------------------------------- thresholds
@@ -269,6 +236,7 @@ def test_a_score_at_its_threshold_is_flagged_after_storage(small, tmp_path, stor
     given = small.material(validation=small.table([("0.3333333 0", YES, NO), ("0.1 0", NO, NO)], "b"))
     ready = small.ready("reader", given, [0], store)
     metrics = training.save(tmp_path / "run", ready, training.score(ready, given), given, store)
+    facts.write(tmp_path / "run" / facts.NAME, given.sets, given.taxonomy)
     (tmp_path / "run" / "run.json").write_text(json.dumps({"key": "k", "alias": "reader", "state": "done"}))
     run = load_run(tmp_path / "run")
     assert metrics["thresholds"]["abuse"]["0"] == run.thresholds[0, 0]

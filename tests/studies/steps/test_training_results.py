@@ -10,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from workbench.comparison import facts
 from workbench.comparison.compare import CompareOptions, compare
 from workbench.comparison.predictions import load_run
+from workbench.comparison.run_files import Metrics
 from workbench.decisions.moderator import Moderator
 from workbench.errors import WorkbenchError
 from workbench.studies.steps import training
@@ -40,6 +42,7 @@ def test_a_run_leaves_predictions_metrics_and_a_bundle_for_each_seed(saved):
     assert sorted(path.name for path in folder.iterdir()) == ["bundle", "metrics.json", "predictions.parquet"]
     assert sorted(path.name for path in (folder / "bundle").iterdir()) == ["0", "1"]
     assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert set(metrics) <= set(Metrics.model_fields)  # whoever reads it finds each under its name
 
 
 def test_metrics_say_what_the_run_was(small, saved):
@@ -105,18 +108,17 @@ def test_a_bundle_scores_as_the_model_did(small, saved, store):
 
 def test_a_comparison_reads_what_a_run_writes(small, saved):
     folder, metrics, _ = saved
+    facts.write(folder.parent / facts.NAME, small.material().sets, small.TAXONOMY)
     (folder / "run.json").write_text(json.dumps({"key": "k", "alias": "mine", "state": "done"}))
     run = load_run(folder)
     assert (run.alias, run.labels, run.seeds, run.modalities) == ("mine", small.LABELS, (0, 1), ("text",))
     assert run.prevalence == pytest.approx([0.25, 1 / 3])
     result = compare("s", "?", [run], CompareOptions(view="all", resamples=100))
-    assert result["items"] == metrics["items"]  # so a report can tell how many runs have scored these posts
-    (recall,) = [
-        row for row in result["models"] if (row["label"], row["metric"], row["view"]) == ("abuse", "recall", "all")
-    ]
+    assert result.items == metrics["items"]  # so a report can tell how many runs have scored these posts
+    (recall,) = [row for row in result.models if (row.label, row.metric, row.view) == ("abuse", "recall", "all")]
     # of two harmful posts one is unseen, thus not flagged, the other is over the threshold with both seeds
-    assert recall["value"] == 0.5
-    assert recall["coverage"] == pytest.approx(4 / 5)
+    assert recall.value == 0.5
+    assert recall.coverage == pytest.approx(4 / 5)
 
 
 def test_an_earlier_run_leaves_nothing_in_the_folder(small, saved, store):
@@ -181,8 +183,7 @@ def test_time_per_post_proves_that_the_bundle_loads(small, saved, store):
 
 
 def test_quality_is_counted_by_hand(small, saved, predictions):
-    _, metrics, _ = saved
-    found = training.quality(predictions, metrics)
+    found = training.quality(predictions, saved[2], small.material())
     assert list(found.columns) == ["n", "positives", "average precision", "precision", "recall"]
     assert list(found.index) == [(split, label) for split in ("validation", "test") for label in small.LABELS]
     # abuse on validation, ranked hit, miss, hit, miss: AP (1/1 + 2/3) / 2; at the threshold 2 of 3 flagged are hits
@@ -195,21 +196,21 @@ def test_quality_is_counted_by_hand(small, saved, predictions):
     assert np.isnan(precision)  # nothing is flagged: undefined, not zero
 
 
-def test_quality_is_the_mean_over_seeds(small, saved, predictions):
-    _, metrics, _ = saved
+def test_quality_is_the_mean_over_seeds(small, saved, predictions, monkeypatch):
     # the first seed flags c0 (1.5) alone, the second flags from 0 + 1 on, which is all four
-    cuts = {"0": small.sigmoid(1.5), "1": small.sigmoid(1)}
-    found = training.quality(predictions, metrics | {"thresholds": {"abuse": cuts, "violence": {"0": None, "1": None}}})
+    cuts = {"abuse": {"0": small.sigmoid(1.5), "1": small.sigmoid(1)}, "violence": {"0": None, "1": None}}
+    monkeypatch.setattr(training, "thresholds", lambda ready: cuts)
+    found = training.quality(predictions, saved[2], small.material())
     assert found.loc["test", "abuse"]["precision"] == pytest.approx((1 + 1 / 4) / 2)
     assert found.loc["test", "violence"][["precision", "recall"]].isna().all()
     assert found.loc["test", "violence"]["average precision"] == 1
 
 
-def test_quality_of_a_label_without_known_posts_is_undefined(small, store, tmp_path):
+def test_quality_of_a_label_without_known_posts_is_undefined(small, store):
     given = small.material(test=small.table([("1 1", YES, None), ("2 2", NO, None)]))
     ready = small.ready("reader", given, [0], store)
     predictions = training.score(ready, given)
-    found = training.quality(predictions, training.save(tmp_path / "run", ready, predictions, given, store))
+    found = training.quality(predictions, ready, given)
     assert found.loc["test", "violence"][["n", "positives"]].tolist() == [0, 0]
     assert found.loc["test", "violence"][["average precision", "precision", "recall"]].isna().all()
 

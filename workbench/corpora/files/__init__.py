@@ -14,7 +14,7 @@ from workbench import fingerprint
 from workbench.corpora.files.mapped import stacked, table_of
 from workbench.corpora.files.mapping import SourceOptions
 from workbench.corpora.files.media import KINDS, contents, files_of
-from workbench.corpora.files.source import Source
+from workbench.corpora.files.source import FileSource
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT, Taxonomy
 
@@ -28,7 +28,7 @@ def name(options: SourceOptions) -> str:
 
 def digest(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> str:
     """Return what the corpus depends on: mapping, labels, and the bytes of files and media, not where they lie."""
-    source = Source(options, taxonomy, folder)
+    source = FileSource(options, taxonomy, folder)
     columns = stacked(source.parts(), source.options)
     named = (getattr(source.options, kind.column) for kind in KINDS)
     known = [list(contents(files_of(columns[name])).values()) if name else [] for name in named]
@@ -49,5 +49,5 @@ def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> pa
     split value, a cell that is not what its column must hold, and when not one of the pictures, or of the clips, is
     there. A row whose picture is missing stays: it is unread when it is encoded.
     """
-    source = Source(options, taxonomy, folder)
+    source = FileSource(options, taxonomy, folder)
     return table_of(stacked(source.parts(), source.options), source.options, taxonomy, source.where)

@@ -15,7 +15,7 @@ _STARTS = {"train": "train", "dev": "validation", "val": "validation", "test": "
 _LAYOUT = {"post_id": "id", "image": "img", "text": "text"}
 
 
-class Source:
+class FileSource:
     """A corpus's files, each with the split that its place says, and its mapping, completed and checked.
 
     Raises WorkbenchError for a missing file, a label outside the taxonomy and a mapping without content.

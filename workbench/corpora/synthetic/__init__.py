@@ -24,6 +24,7 @@ from workbench.corpora.synthetic import clips, evasion, links, phrases, pictures
 from workbench.corpora.synthetic.causes import LABELS, PATTERNS, TRAITS
 from workbench.corpora.synthetic.exact import Truth
 from workbench.corpora.synthetic.world import Design, Shares, World
+from workbench.fingerprint import closure
 from workbench.schema import MODALITIES, Options, Taxonomy, corpus_schema
 
 CHUNK = 2000  # posts
@@ -67,9 +68,9 @@ class SourceOptions(Options):
 
 
 def digest(options: SourceOptions, taxonomy: Taxonomy) -> str:
-    """Return what the corpus depends on: the options, the labels and the code that generates it."""
-    code = {path.name: fingerprint.of_module(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
-    return fingerprint.of_json({"options": options.model_dump(), "taxonomy": taxonomy.fingerprint, "code": code})
+    """Return what the corpus depends on: the options, the labels and the code that generates and encodes it."""
+    about = {"options": options.model_dump(), "taxonomy": taxonomy.fingerprint}
+    return fingerprint.of_json({**about, "code": closure.of_code(build)["code"]})
 
 
 def world_of(options: SourceOptions) -> World:

@@ -22,7 +22,6 @@ from workbench.corpora.synthetic.world import World
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import MODALITIES
 
-SIGHT = tuple(name for name in MODALITIES if name != "text")
 _LETTERS = {"place": "w", "author": "a", "link": "l", "reports": "e", "scene": "s", "intent": "i"}
 
 
@@ -105,7 +104,7 @@ def ratio(mass: np.ndarray, total: np.ndarray) -> np.ndarray:
     return np.divide(mass, total, out=np.zeros_like(mass), where=total > 0)
 
 
-class LateFusion:
+class LateFusionLimit:
     """E[label | the posteriors of the text and of the sight]: the best that any fusion of scores does.
 
     Whoever fuses scores sees P(every label | text) and P(every label | picture or clip), not the halves. Cells with the
@@ -173,7 +172,7 @@ class Truth:
     def __init__(self, world: World):
         sets = information_sets() | {"+".join(fields): fields for fields in AROUND}
         self.tables = {name: Exact(world, fields) for name, fields in sets.items()}
-        self.tables["late-fusion"] = LateFusion(world)
+        self.tables["late-fusion"] = LateFusionLimit(world)
 
     def of(self, latents: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Return name -> (n_posts, n_labels)."""

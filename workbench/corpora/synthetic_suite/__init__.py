@@ -42,6 +42,7 @@ from workbench.corpora.synthetic.causes import (
 from workbench.corpora.synthetic.world import World
 from workbench.corpora.synthetic_suite import frames
 from workbench.errors import WorkbenchError
+from workbench.fingerprint import closure
 from workbench.schema import Options, Taxonomy, corpus_schema
 
 NEW = "not in training"
@@ -77,9 +78,8 @@ class _Post(NamedTuple):
 
 def digest(options: SourceOptions, taxonomy: Taxonomy) -> str:
     """Return what the suite depends on: the options, the labels, and the code of the suite and of its world."""
-    own = {path.name: fingerprint.of_module(path) for path in sorted(Path(__file__).parent.glob("*.py"))}
-    world = synthetic.digest(synthetic.SourceOptions(), taxonomy)
-    return fingerprint.of_json({"options": options.model_dump(), "code": own, "world": world})
+    about = {"options": options.model_dump(), "taxonomy": taxonomy.fingerprint}
+    return fingerprint.of_json({**about, "code": closure.of_code(build)["code"]})
 
 
 def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path | None = None) -> pa.Table:

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from workbench.evidence.audit.relations import EXAMPLES, FITTED
 
 
-class Contents:
+class ContentIndex:
     """The distinct contents of a study's sets.
 
     content, place, row: int (n_posts,), for each post that has a content which content it is, in which set and row;
@@ -77,7 +77,7 @@ class Contents:
 
 
 def finding(
-    contents: Contents,
+    contents: ContentIndex,
     i: np.ndarray,
     j: np.ndarray,
     similarity: np.ndarray,

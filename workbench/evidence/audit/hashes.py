@@ -37,7 +37,7 @@ _BLOCK = 1024
 _PAIRS = 10_000  # whose cells are compared at once
 
 
-class Views(NamedTuple):
+class ImageHashes(NamedTuple):
     """What pictures are compared by, a row a view; a picture may have several views, such as on white and on black."""
 
     whole: np.ndarray
@@ -50,7 +50,7 @@ class Views(NamedTuple):
     """Which picture a view is of, int (n_views,)."""
 
     @classmethod
-    def of(cls, thumbnails: np.ndarray, owner: np.ndarray) -> Views:
+    def of(cls, thumbnails: np.ndarray, owner: np.ndarray) -> ImageHashes:
         """Return the views of `thumbnail`s (n_views, 2, 64, 64)."""
         parts = thumbnails[:, 0].reshape(-1, CELLS, PIXELS // CELLS, CELLS, PIXELS // CELLS)
         cells = np.clip(parts.mean(axis=(2, 4)).round(), 0, 255).astype(np.uint8)
@@ -99,7 +99,7 @@ def near_rows(a: np.ndarray, b: np.ndarray, distance: int = DISTANCE) -> Iterato
             yield rows + i, columns + j, apart[rows, columns]
 
 
-def near_pairs(views: Views) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def near_pairs(views: ImageHashes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return pairs of pictures that are near: i < j and the bits in which they differ, each int (n_pairs,)."""
     whole, inner, cells, owner = views
     found = []

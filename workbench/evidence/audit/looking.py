@@ -1,37 +1,25 @@
 """Everything beyond exact repeats, looked for once: each finding is kept under what it depends on, by content.
 
-Each look is a module of its own, imported when it is asked for: it decides whether a study may run and never what a run
-finds, so a change of it re-trains nothing.
+Each look is a module of its own, imported when it is asked for. A finding is as old as the code that made it and as the
+libraries that this uses.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
 from workbench import fingerprint
-from workbench.artifacts import read_json
+from workbench.artifacts import read_json, write_text
+from workbench.fingerprint import closure
 from workbench.schema import ROOT, Taxonomy
 
-if TYPE_CHECKING:
-    pass
-
-LOOKS = {
-    "near_text": "near_text",
-    "near_image": "near_media",
-    "template": "near_media",
-    "near_video": "near_media",
-    "time": "times",
-    "shortcut": "shortcuts",
-}
-"""Relation -> the module that looks for it."""
+LOOKS = ("near_text", "near_image", "template", "near_video", "time", "shortcut")
 FOLDER = ROOT / "data" / "cache" / "leaks"
 
 
@@ -57,7 +45,8 @@ def look(
         if relation not in LOOKS or relation in found:
             continue
         relation = "near_image" if relation == "template" else relation
-        depends = {"key": key, "relation": relation, "later_tests": later_tests, "code": _code(LOOKS[relation])}
+        made_by = closure.of_code(_finder(relation))
+        depends = {"key": key, "relation": relation, "later_tests": later_tests, **made_by}
         path = folder / f"{relation}-{fingerprint.of_json(depends)}.json"
         kept = _read(path) if key is not None else None
         if kept is None:
@@ -80,25 +69,35 @@ def _looked(
     later_tests: bool,
     progress: Callable[[str, int, int], None] | None,
 ) -> dict[str, dict[str, Any]]:
-    module = importlib.import_module(f"workbench.evidence.audit.{LOOKS[relation]}")
-
     def step(done: int, total: int) -> None:
         if progress:
             progress(relation, done, total)
 
-    if relation == "near_text":
-        return module.look(sets)
+    find = _finder(relation)
     if relation == "time":
-        return module.look(sets, later_tests=later_tests)
+        return find(sets, later_tests=later_tests)
     if relation == "shortcut":
-        return module.look(sets, taxonomy)
-    return (module.look_images if relation == "near_image" else module.look_videos)(sets, step)
+        return find(sets, taxonomy)
+    return find(sets) if relation == "near_text" else find(sets, step)
 
 
-def _code(module: str) -> list[str]:
-    """Return the fingerprints of the code that a finding is made by."""
-    names = {"relations", "families", "exact", "shingles", "hashes", module}
-    return [fingerprint.of_module(Path(__file__).with_name(f"{name}.py")) for name in sorted(names)]
+def _finder(relation: str) -> Callable[..., dict[str, dict[str, Any]]]:
+    """Return the function that looks for a relation; each brings libraries that the others do not need."""
+    if relation == "near_text":
+        from workbench.evidence.audit import near_text
+
+        return near_text.look
+    if relation == "time":
+        from workbench.evidence.audit import times
+
+        return times.look
+    if relation == "shortcut":
+        from workbench.evidence.audit import shortcuts
+
+        return shortcuts.look
+    from workbench.evidence.audit import near_media
+
+    return near_media.look_images if relation == "near_image" else near_media.look_videos
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -109,15 +108,10 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _keep(path: Path, found: dict[str, Any]) -> None:
-    """Write a finding under a temporary name and rename it; a full or read-only disk costs only the cache."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Write a finding; a full or read-only disk costs only the cache."""
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(found), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        write_text(path, json.dumps(found))
 
 
 NAME = "leaks.json"

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.evidence.audit import exact, hashes, shingles
-from workbench.evidence.audit.families import Contents, finding
+from workbench.evidence.audit.families import ContentIndex, finding
 from workbench.preprocessing import media
 
 FRAMES = 0.5
@@ -70,8 +70,8 @@ def near_clips(frames: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.array(i, np.int64), np.array(j, np.int64), np.array(values, float)
 
 
-def _contents(sets: Mapping[str, pa.Table], kind: str) -> Contents:
-    return Contents(sets, {name: list(exact.keys_of(posts, kind)) for name, posts in sets.items()})
+def _contents(sets: Mapping[str, pa.Table], kind: str) -> ContentIndex:
+    return ContentIndex(sets, {name: list(exact.keys_of(posts, kind)) for name, posts in sets.items()})
 
 
 def _readings(cell: dict[str, Any]) -> tuple[np.ndarray, ...]:
@@ -80,31 +80,31 @@ def _readings(cell: dict[str, Any]) -> tuple[np.ndarray, ...]:
 
 
 def _views(
-    contents: Contents, read: Callable[[int], tuple[np.ndarray, ...]], progress: Progress | None
-) -> hashes.Views:
+    contents: ContentIndex, read: Callable[[int], tuple[np.ndarray, ...]], progress: Progress | None
+) -> hashes.ImageHashes:
     """Return all views of all contents; those of one are reduced as soon as it is read."""
-    found = [hashes.Views.of(np.zeros((0, 2, hashes.PIXELS, hashes.PIXELS), np.float32), np.zeros(0, np.int64))]
+    found = [hashes.ImageHashes.of(np.zeros((0, 2, hashes.PIXELS, hashes.PIXELS), np.float32), np.zeros(0, np.int64))]
     for content, at in enumerate(contents.first.tolist()):
         small = [one for one in map(hashes.thumbnail, read(at)) if one is not None]
         if small:
-            found.append(hashes.Views.of(np.stack(small), np.full(len(small), content)))
+            found.append(hashes.ImageHashes.of(np.stack(small), np.full(len(small), content)))
         if progress and (content % 100 == 99 or content + 1 == len(contents)):
             progress(content + 1, len(contents))
-    return hashes.Views(*map(np.concatenate, zip(*found, strict=True)))
+    return hashes.ImageHashes(*map(np.concatenate, zip(*found, strict=True)))
 
 
-def _same_words(contents: Contents, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+def _same_words(contents: ContentIndex, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """Return for each pair whether the words beside both are near or one has none, bool (n_pairs,)."""
     involved = np.unique(np.concatenate([i, j]))
     words = [shingles.words_of(contents.cell(at, "text")) for at in contents.first[involved].tolist()]
     a, b = np.searchsorted(involved, i), np.searchsorted(involved, j)
-    near = shingles.near_pairs(shingles.Corpus(words))
+    near = shingles.near_pairs(shingles.ShingledTexts(words))
     n = max(len(involved), 1)
     none = np.array([not one for one in words], bool)
     return np.isin(a * n + b, near.i * n + near.j) | none[a] | none[b]
 
 
-def _told(pictures: Contents, a: int, b: int, similarity: float) -> str:
+def _told(pictures: ContentIndex, a: int, b: int, similarity: float) -> str:
     names = [(pictures.cell(at, "image") or {}).get("path") for at in (a, b)]
     what = " ~ ".join(name.rpartition("/")[2] for name in names if name)
     return f"{what or 'pictures'}, {-similarity:.0f} of {hashes.BITS} bits apart"

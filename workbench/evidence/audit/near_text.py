@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.evidence.audit import exact, shingles
-from workbench.evidence.audit.families import Contents, finding
+from workbench.evidence.audit.families import ContentIndex, finding
 from workbench.evidence.audit.relations import quoted
 from workbench.preprocessing.text.cleaning import clean
 
@@ -23,7 +23,7 @@ def look(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     Its `left_out` says how many runs of three words were too frequent to compare all texts that share them.
     """
     keys = {name: list(exact.keys_of(posts, "text")) for name, posts in sets.items()}
-    texts = Contents(sets, keys)
+    texts = ContentIndex(sets, keys)
     words = [shingles.words_of(texts.cell(at, "text")) for at in texts.first.tolist()]
     pairs = near(texts, words)
     found = finding(texts, pairs.i, pairs.j, pairs.similarity, lambda a, b, s: _told(texts, a, b, s))
@@ -31,7 +31,7 @@ def look(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     return {"near_text": {**found, "left_out": pairs.left_out}}
 
 
-def near(texts: Contents, words: list[list[str]]) -> shingles.NearPairs:
+def near(texts: ContentIndex, words: list[list[str]]) -> shingles.NearPairs:
     """Return the pairs of texts (int, positions in `texts`) that are near; texts of the same words have similarity 1.
 
     Of many texts with the same words each is paired with one of every combination of sets, not with all others.
@@ -40,7 +40,7 @@ def near(texts: Contents, words: list[list[str]]) -> shingles.NearPairs:
     of = np.array([known.setdefault(tuple(one), len(known)) for one in words], np.int64)
     if () in known:
         of[of == known[()]] = -1
-    spelled = shingles.Corpus(known)
+    spelled = shingles.ShingledTexts(known)
     # Classes of texts with the same words are compared; a class may have texts of several combinations of sets.
     heads = np.unique(np.stack([of, texts.kind]), axis=1, return_index=True)[1] if len(of) else np.zeros(0, np.int64)
     heads = heads[of[heads] >= 0]
@@ -79,6 +79,6 @@ def _joined(a: _Members, b: _Members, one: np.ndarray, other: np.ndarray) -> tup
     return np.repeat(i, partners), j, np.repeat(which, partners)
 
 
-def _told(texts: Contents, a: int, b: int, similarity: float) -> str:
+def _told(texts: ContentIndex, a: int, b: int, similarity: float) -> str:
     one, other = (quoted(clean(texts.cell(at, "text"))) for at in (a, b))
     return f"{one} ~ {other} ({similarity:.2f})"

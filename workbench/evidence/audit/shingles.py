@@ -70,7 +70,7 @@ def words_of(text: str | None) -> list[str]:
     return _WORDS.findall(_APOSTROPHES.sub("", text))
 
 
-class Corpus:
+class ShingledTexts:
     """Texts as sequences of word numbers and as sets of shingles.
 
     numbers: uint64 (n_words,), one number a word, texts one after the other from `starts[k]` to `starts[k + 1]`;
@@ -119,7 +119,7 @@ class Corpus:
     def jaccard(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
         """Return the Jaccard similarity of the shingles of pairs of texts, float (n_pairs,).
 
-        >>> round(float(Corpus(["a b c d".split(), "a b c e".split()]).jaccard([0], [1])[0]), 2)
+        >>> round(float(ShingledTexts(["a b c d".split(), "a b c e".split()]).jaccard([0], [1])[0]), 2)
         0.33
         """
         i, j, sizes = np.asarray(i), np.asarray(j), self.sizes
@@ -164,14 +164,14 @@ class Corpus:
         return keys % stride, np.searchsorted(keys, np.arange(len(self) + 1) * stride)
 
 
-def near_pairs(corpus: Corpus, kind: np.ndarray | None = None, allowed: np.ndarray | None = None) -> NearPairs:
+def near_pairs(corpus: ShingledTexts, kind: np.ndarray | None = None, allowed: np.ndarray | None = None) -> NearPairs:
     """Return the pairs of texts that are near (see the module); texts of the very same words are near too.
 
     kind: int (n_texts,), which kind of text each is; allowed: bool (n_kinds, n_kinds), symmetric, which kinds are
     compared with each other. Without them all texts are compared.
 
     >>> told = [f"the {word} fox jumps over the lazy dog and nobody is looking".split() for word in ("red", "old")]
-    >>> near_pairs(Corpus(told)).similarity.round(2)
+    >>> near_pairs(ShingledTexts(told)).similarity.round(2)
     array([0.67])
     """
     kind = np.zeros(len(corpus), np.int64) if kind is None else kind
@@ -183,7 +183,7 @@ def near_pairs(corpus: Corpus, kind: np.ndarray | None = None, allowed: np.ndarr
     return NearPairs(i, j, corpus.jaccard(i, j), left_out)
 
 
-def _by_shingles(corpus: Corpus, kind: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, int]:
+def _by_shingles(corpus: ShingledTexts, kind: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, int]:
     """Return the pairs of Jaccard similarity JACCARD or more as numbers i * n_texts + j, and the shingles left out."""
     sizes = corpus.sizes
     prefix = np.where(sizes > 0, sizes - np.ceil(JACCARD * sizes - 1e-9).astype(np.int64) + 1, 0)
@@ -199,7 +199,7 @@ def _by_shingles(corpus: Corpus, kind: np.ndarray, allowed: np.ndarray) -> tuple
     return np.concatenate(found), left_out
 
 
-def _by_one_word(corpus: Corpus, kind: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+def _by_one_word(corpus: ShingledTexts, kind: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     """Return the pairs of long texts that differ in one word, as numbers i * n_texts + j."""
     text, place, rest = corpus.without_one()
     at = _mixed(rest + _mixed(place.astype(np.uint64)))  # one word changed: the same rest, open at the same place

@@ -27,7 +27,7 @@ from rich.table import Table
 from scipy import stats
 
 from workbench.evidence.proof import planted
-from workbench.evidence.proof.trials import Promise, ProofOptions, Trial
+from workbench.evidence.proof.trials import Promise, ProofOptions, SimulatedTrial
 from workbench.evidence.proof.worlds import FAMILIES, SINGLE, Worlds
 from workbench.metrics import planning
 
@@ -110,7 +110,7 @@ def prove(
     of, done, claims = len(plan) * options.worlds + planted.KINDS * bool(options.pairs), 0, []
     for setting, families, judged in plan:
         worlds = Worlds(SETTINGS[setting], population=options.population)
-        trial = Trial(worlds, families, options, promises, full=judged)
+        trial = SimulatedTrial(worlds, families, options, promises, full=judged)
         trial.prepare()
         counts: Counter = Counter()
         for found, number in _done(trial, range(options.worlds), options.jobs):
@@ -170,7 +170,7 @@ def shown(claims: Sequence[Claim]) -> list[dict[str, Any]]:
     ]
 
 
-def _done(trial: Trial, numbers: range, jobs: int) -> Iterator[tuple[Counter, int]]:
+def _done(trial: SimulatedTrial, numbers: range, jobs: int) -> Iterator[tuple[Counter, int]]:
     """Yield what was counted and in how many worlds, in no particular order."""
     chunks = [numbers[at : at + _CHUNK] for at in range(0, len(numbers), _CHUNK)]
     if jobs == 1:

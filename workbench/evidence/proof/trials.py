@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from workbench.evidence.proof.worlds import Curve, Sample, Worlds
+from workbench.evidence.proof.worlds import Sample, SortedScores, Worlds
 from workbench.metrics import intervals
 from workbench.metrics.classification import Confusion
 from workbench.metrics.ranking import Ranking
@@ -53,7 +53,7 @@ class Promise(NamedTuple):
     sure: float | None = None
 
 
-class Trial:
+class SimulatedTrial:
     """Called with numbers of worlds, it returns what happened in them, summed: a Counter.
 
     Keys (kind, what, method) count worlds; `positives`, `planted` and `se` are sums over worlds.
@@ -66,7 +66,7 @@ class Trial:
         self.promises = promises
         self.truth: dict = {}
         self.thresholds: dict = {}
-        self.curve: Curve | None = None
+        self.curve: SortedScores | None = None
 
     def prepare(self) -> None:
         """Measure the truth once, before processes get their copies."""

@@ -16,7 +16,7 @@ from scipy.special import logit
 
 from workbench.corpora.synthetic.exact import Exact
 from workbench.corpora.synthetic.world import Design, World
-from workbench.metrics.classification import average_precision, precision, recall
+from workbench.metrics.classification import average_precision, confusion
 
 LABEL = 0  # the first of the world's labels is the one told apart
 FLAGGED = 0.06  # the share of all posts that a model flags: about as many as are harmful
@@ -41,7 +41,7 @@ class Sample:
         return len(np.unique(self.codes[self.y]))
 
 
-class Curve(NamedTuple):
+class SortedScores(NamedTuple):
     """Scores of all posts and of the harmful ones, each rising."""
 
     everything: np.ndarray
@@ -92,12 +92,12 @@ class Worlds:
         return {name: float(np.quantile(score, 1 - FLAGGED)) for name, score in self._everything.scores.items()}
 
     @cached_property
-    def curve(self) -> Curve:
+    def curve(self) -> SortedScores:
         """What `both` is worth at any threshold, counted over one post of each family."""
         everything = self._everything
         first = np.unique(everything.codes, return_index=True)[1]
         score, y = everything.scores["both"][first], everything.y[first]
-        return Curve(np.sort(score).astype(np.float32), np.sort(score[y]).astype(np.float32))
+        return SortedScores(np.sort(score).astype(np.float32), np.sort(score[y]).astype(np.float32))
 
     @cached_property
     def truth(self) -> dict[tuple[str, str], float]:
@@ -106,8 +106,8 @@ class Worlds:
         for name, score in self._everything.scores.items():
             y, at = self._everything.y, self.thresholds[name]
             values[name, "average_precision"] = average_precision(y, score)
-            values[name, "recall"] = recall(y, score, threshold=at)
-            values[name, "precision"] = precision(y, score, threshold=at)
+            counts = confusion(y, score, threshold=at)
+            values[name, "recall"], values[name, "precision"] = float(counts.recall), float(counts.precision)
         return values
 
 

@@ -34,7 +34,7 @@ def load(name: str) -> tuple[nn.Module, Tokens, dict[str, Any]]:
     try:
         found = _fetch(name, source) if source.kind == "hub" else source
         config = _config(found)
-        model = _tokens_first(_model(found, bool(config.get("quick_gelu", False))))
+        model = network(found, config)
         tokenizer = open_clip.get_tokenizer(_tokenizer(source, found, config))
         return model, fast_tokens(tokenizer, int(config["text_cfg"].get("context_length", 77))), config
     except WorkbenchError:
@@ -92,15 +92,18 @@ def _tag(source: Source) -> dict[str, Any]:
     return get_pretrained_cfg(source.where, source.weights) if source.weights else {}
 
 
-def _model(source: Source, quick_gelu: bool) -> nn.Module:
-    identifier = _identifier(source)
+def network(source: Source, config: dict[str, Any]) -> nn.Module:
+    """Return the model of a source and its configuration, with its weights."""
+    identifier, quick_gelu = _identifier(source), bool(config.get("quick_gelu", False))
     if source.weights != RANDOM:
-        return open_clip.create_model(
-            identifier, pretrained=source.weights, force_quick_gelu=quick_gelu, require_pretrained=True
+        return _tokens_first(
+            open_clip.create_model(
+                identifier, pretrained=source.weights, force_quick_gelu=quick_gelu, require_pretrained=True
+            )
         )
     with torch.random.fork_rng(devices=[]), random_on_purpose():
         torch.manual_seed(0)  # random, yet the same in every process
-        return open_clip.create_model(identifier, pretrained_text=False)
+        return _tokens_first(open_clip.create_model(identifier, pretrained_text=False))
 
 
 def _tokens_first(model: nn.Module) -> nn.Module:

@@ -32,9 +32,9 @@ from torch import nn
 from workbench import device as devices
 from workbench.errors import WorkbenchError
 from workbench.features.blocks import Blocks, Passing
-from workbench.features.encoders import loading, patches, timm
+from workbench.features.encoders import identity, loading, patches, timm
 from workbench.features.encoders.forward import threads
-from workbench.features.encoders.forward.towers import FullError, Towers
+from workbench.features.encoders.forward.towers import Towers
 from workbench.features.encoders.forward.transform import Fit, Sheet
 from workbench.features.encoders.forward.windows import Tokens, Windows
 from workbench.features.encoders.names import TIMM, clip_options, encoder_files
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from workbench.features.encoders.trainable import Tunable
 
 log = logging.getLogger(__name__)
-VERSION = 1  # part of every fingerprint: raise it when the code here changes what comes out
 TEXT_CHUNK = 8192  # texts, and as many characters as 500 each, that are tokenized and sorted together
 AHEAD = {"image": 64, "video": 24}  # items decoded ahead of the model; a resized picture takes 150 kB at 224 pixels
 Report = Callable[[int], None]
@@ -56,8 +55,6 @@ class Encoder:
         name: what it was asked for by.
         dim: length of a vector, the same for all modalities.
         weights: 64 hex digits over the weights and the configuration alone.
-        fingerprint: 64 hex digits over weights, configuration, recipes and number format; whatever changes a vector
-            changes it, and nothing else does (not the name, not the device, not the batch size).
         dtype: the number format that the towers compute in.
     """
 
@@ -83,16 +80,14 @@ class Encoder:
         return Fit.of(model.visual.preprocess_cfg)
 
     def _settle(self) -> None:
-        """Name what is made of the parts, and bring the model to its device."""
-        said = json.dumps([self.weights, self.recipe], sort_keys=True)
-        self.fingerprint = hashlib.sha256(said.encode()).hexdigest()
+        """Bring the model to its device."""
+        self._depends: dict[str, dict[str, Any]] = {}
         self.towers = Towers(self.model, self.tokens, self.fit, self.device, self.dtype)
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What the vectors depend on beside the weights and the model's configuration."""
         return {
-            "version": VERSION,
             "text": self.tokens.recipe,
             "image": self.fit.recipe,
             "video": self.fit.clip_recipe,
@@ -100,8 +95,33 @@ class Encoder:
             "values": "L2-normalised, float16",
         }
 
+    def entries(self, modality: str) -> tuple[Callable[..., Any], ...]:
+        """Return the functions that lie between a content of a modality and its vectors."""
+        made_by = (loading.load,) if modality == "text" else (loading.network,)  # tokens are for texts alone
+        return (type(self), getattr(type(self), f"encode_{modality}"), *made_by)
+
+    @classmethod
+    def alone(cls, modality: str) -> tuple[Callable[..., Any], ...]:
+        """Return the functions that contents of no other modality go through."""
+        reads = {"image": [Fit.read], "video": [Fit.read_clip]}
+        return (getattr(cls, f"encode_{modality}"), *reads.get(modality, []))
+
+    def depends(self, modality: str) -> dict[str, Any]:
+        """Return what vectors of a modality depend on, by content (see `identity.depends`)."""
+        if modality not in self._depends:
+            self._depends[modality] = identity.depends(self, modality)
+        return self._depends[modality]
+
+    def identity(self, modality: str) -> str:
+        """Return 64 hex digits over what vectors of a modality depend on.
+
+        Whatever changes a vector changes them: weights, options, number format, code, libraries. Nothing else does:
+        not the name, not the device, not the batch size.
+        """
+        return identity.of_vectors(self.depends(modality))
+
     def encode_text(self, texts: Sequence[str | None], report: Report | None = None) -> Blocks:
-        """Return a row for each window of a text and then of its other readings; k = 0 for None, "" and white space.
+        """Return a row for each window of a text and then of its other variants; k = 0 for None, "" and white space.
 
         `report`, here and below, is called with the number of items done so far.
         """
@@ -116,11 +136,11 @@ class Encoder:
         return self._with_room(encode)
 
     def text_kinds(self, text: str) -> list[str | None]:
-        """Return, for each row that `encode_text` gives a text, which reading it is of; None: as it stands."""
-        return self.tokens.windows([text]).kinds
+        """Return what was undone in each variant of a text, by its number in `Blocks.variants`; None for the raw."""
+        return self.tokens.kinds(text)
 
     def encode_image(self, pictures: Sequence[bytes | None], report: Report | None = None) -> Blocks:
-        """Return one row per reading of each picture file; k = 0 for None, NaN and a reason for the unreadable."""
+        """Return one row per variant of each picture file; k = 0 for None, NaN and a reason for the unreadable."""
         return self._with_room(lambda encoder: encoder._sights("image", encoder.fit.read, pictures, report))
 
     def encode_video(self, clips: Sequence[bytes | None], report: Report | None = None) -> Blocks:
@@ -153,7 +173,7 @@ class Encoder:
                 report(before + len(texts) * done // len(windows.rows))
         if vectors:
             values[np.concatenate(order)] = torch.cat(vectors).cpu().numpy()
-        return _blocks(values, windows.counts, windows.reasons, windows.notes)
+        return _blocks(values, windows.counts, windows.reasons, windows.notes, windows.variants)
 
     def _sights(
         self, modality: str, read: Callable[[bytes], Sheet], items: Sequence[bytes | None], report: Report | None
@@ -180,13 +200,14 @@ class Encoder:
         if report is not None and items:
             report(len(items))
         values = torch.cat(vectors).cpu().numpy() if vectors else np.empty((0, self.dim), np.float16)
-        return _blocks(values, counts, reasons, notes)
+        each = [range(count) if modality == "image" else [0] * count for count in counts]
+        return _blocks(values, counts, reasons, notes, [number for some in each for number in some])
 
     def _with_room(self, encode: Callable[[Encoder], Blocks]) -> Blocks:
         """Encode here, or on the CPU where the device has no room for one item; then nothing of it is stored."""
         try:
             return encode(self)
-        except FullError:
+        except devices.FullError:
             if self.device.type == "cpu":
                 raise WorkbenchError(
                     f"encoder {self.name!r} does not fit in the memory of {self.device}; take a smaller one"
@@ -195,7 +216,7 @@ class Encoder:
         log.warning(said)
         blocks = encode(self._spare)
         notes = [Passing(f"{note}; {said}" if note else said) for note in blocks.notes]
-        return Blocks(blocks.values, blocks.offsets, blocks.reasons, notes)
+        return replace(blocks, notes=notes)
 
     @cached_property
     def _spare(self) -> Encoder:
@@ -219,7 +240,11 @@ class Backbone(Encoder):
     def recipe(self) -> dict[str, Any]:
         """What the vectors depend on beside the weights and the model's configuration."""
         sight = {"image": self.fit.recipe, "video": self.fit.clip_recipe}
-        return {"version": VERSION, **sight, "dtype": str(self.dtype), "values": "L2-normalised, float16"}
+        return {**sight, "dtype": str(self.dtype), "values": "L2-normalised, float16"}
+
+    def entries(self, modality: str) -> tuple[Callable[..., Any], ...]:
+        """Return the functions that lie between a content of a modality and its vectors."""
+        return (type(self), getattr(type(self), f"encode_{modality}"), timm.load)
 
     def encode_text(self, texts: Sequence[str | None], report: Report | None = None) -> Blocks:
         """Raise WorkbenchError: it has no tower for texts."""
@@ -235,15 +260,16 @@ class PieceEncoder(Encoder):
 
     def __init__(self, whole: Encoder) -> None:
         patches.check(whole.name, whole.towers)
-        self.__dict__.update({key: value for key, value in whole.__dict__.items() if key not in ("pieces", "_spare")})
+        own = ("pieces", "_spare", "_depends")
+        self.__dict__.update({key: value for key, value in whole.__dict__.items() if key not in own})
         self.whole, self.width, self.dim = whole, whole.dim, whole.dim * patches.SLOTS
-        self.fingerprint = hashlib.sha256(f"{whole.fingerprint} {patches.RECIPE}".encode()).hexdigest()
+        self._depends = {}
         self.towers = patches.PieceTowers(whole.model, whole.tokens, whole.fit, whole.device, whole.dtype)
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What the vectors depend on beside the weights and the model's configuration."""
-        return {**self.whole.recipe, "pieces": patches.RECIPE}
+        return {**self.whole.recipe, "pieces": f"pooled vector and {patches.PIECES} pieces, 1"}
 
     @cached_property
     def _spare(self) -> Encoder:
@@ -292,17 +318,20 @@ def weights_digest(model: nn.Module, config: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def _blocks(values: np.ndarray, counts: list[int], reasons: list[str | None], notes: list[str | None]) -> Blocks:
+def _blocks(
+    values: np.ndarray, counts: list[int], reasons: list[str | None], notes: list[str | None], variants: list[int]
+) -> Blocks:
     """Return blocks in which an item with a value that is no number counts as unread: the model failed on it."""
     finite = np.isfinite(values).all(axis=1)
     if finite.all():
-        return Blocks.build(values, counts, reasons, notes)
+        return Blocks.build(values, counts, reasons, notes, variants)
     owners = np.repeat(np.arange(len(counts)), counts)
     broken = np.zeros(len(counts), dtype=bool)
     broken[owners[~finite]] = True
     failed = Passing("the encoder gave no finite values")
     reasons = [failed if bad else reason for bad, reason in zip(broken, reasons, strict=True)]
-    return Blocks.build(values[~broken[owners]], np.where(broken, 0, counts), reasons, notes)
+    kept = ~broken[owners]
+    return Blocks.build(values[kept], np.where(broken, 0, counts), reasons, notes, np.array(variants)[kept])
 
 
 def _chunks(texts: Sequence[str | None]) -> Iterator[Sequence[str | None]]:

@@ -3,7 +3,7 @@
 `Encoder.pieces` is an encoder like any other, for the store too: its vector is `SLOTS` vectors of the joint space, one
 after the other. Slot 0 is the pooled vector; the others are neighbouring patches (a grid of at most 4 x 4) or runs of
 consecutive tokens, averaged so that every content has at most `PIECES`. Each is L2-normalised; a slot that is not
-needed is zero, which no vector of an encoder is. So one reading is one row, and what holds for readings holds here.
+needed is zero, which no vector of an encoder is. So one window or picture is one row, and rows are read as any others.
 
 A patch reaches the joint space as the pooled vector does, without the pooling: through the final norm and projection
 of a ViT, or through the value and output projections of a ResNet's attention pool (MaskCLIP, Zhou et al. 2022,
@@ -23,7 +23,6 @@ from workbench.features.encoders.forward.towers import Towers
 GRID = 4
 PIECES = GRID * GRID
 SLOTS = 1 + PIECES
-RECIPE = f"pooled vector and {PIECES} pieces, 1"  # raise the number when the code here changes what comes out
 
 
 class PieceTowers(Towers):

@@ -11,11 +11,10 @@ Open doubt: encoder-decoders (T5) and decoders are refused, though their hidden 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,13 +28,12 @@ from workbench import device as devices
 from workbench.errors import WorkbenchError
 from workbench.features.blocks import Blocks
 from workbench.features.encoders import hub
-from workbench.features.encoders.forward.towers import PER_TOKEN, SHARE, Towers, free_memory
+from workbench.features.encoders.forward.towers import PER_TOKEN, SHARE, Towers
 from workbench.features.encoders.forward.windows import Tokens, windowing
 from workbench.features.encoders.names import encoder_files, text_encoder
 from workbench.features.encoders.open_clip import Encoder, Report, weights_digest
 
 log = logging.getLogger(__name__)
-VERSION = 1  # part of every fingerprint: raise it when the code here changes what comes out
 UNUSED = ("pooler.", "lm_head.", "cls.")  # parts of checkpoints that pooling never looks at
 
 
@@ -62,11 +60,11 @@ class TextTowers(Towers):
     def __init__(self, model: nn.Module, tokens: Tokens, pooling: str, where: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype, self.pooling, self._pad = where, dtype, pooling, tokens.pad
         self.model = model.to(where).eval().requires_grad_(False)
-        room = SHARE * free_memory(where) / 4  # in float32 values
+        room = SHARE * devices.free_memory(where) / 4  # in float32 values
         if where.type == "cpu":
             room /= torch.get_num_threads()
         most = 4096 if where.type == "cpu" else 262_144
-        self.tokens_at_once = int(min(most, max(1, room // (PER_TOKEN * model.config.hidden_size))))
+        self.texts_room = devices.Room("text", int(min(most, max(1, room // (PER_TOKEN * model.config.hidden_size)))))
 
     def _width(self, longest: int) -> int:
         return longest
@@ -93,20 +91,22 @@ class TextEncoder(Encoder):
         self.tokens, self.pooling, self.dim = tokens, pooling, int(model.config.hidden_size)
         self.model, self.config = model, settings(model)
         self.weights = weights_digest(model, self.config)
-        said = json.dumps([self.weights, self.recipe], sort_keys=True)
-        self.fingerprint = hashlib.sha256(said.encode()).hexdigest()
+        self._depends = {}
         self.towers = TextTowers(model, tokens, pooling, where, self.dtype)
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What the vectors depend on beside the weights and the model's configuration."""
         return {
-            "version": VERSION,
             "text": self.tokens.recipe,
             "pooling": self.pooling,
             "dtype": str(self.dtype),
             "values": "L2-normalised, float16",
         }
+
+    def entries(self, modality: str) -> tuple[Callable[..., Any], ...]:
+        """Return the functions that lie between a text and its vectors."""
+        return (type(self), type(self).encode_text, load_transformer)
 
     def encode_image(self, pictures: Sequence[bytes | None], report: Report | None = None) -> Blocks:
         """Raise WorkbenchError: there is no tower for it."""

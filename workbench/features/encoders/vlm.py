@@ -21,7 +21,6 @@ from PIL import Image
 from workbench import device as devices
 from workbench.errors import WorkbenchError
 from workbench.features.encoders import hub
-from workbench.features.encoders.forward.towers import out_of_memory
 
 log = logging.getLogger(__name__)
 YES, NO = (" yes", "yes", " Yes", "Yes", "YES"), (" no", "no", " No", "No", "NO")
@@ -87,15 +86,17 @@ class VisionLanguage:
         return {key: value.to(floats) if value.is_floating_point() else value for key, value in inputs.items()}
 
     def _with_room(self, ask: Any, pictures: Sequence[np.ndarray]) -> Any:
-        """Ask about the pictures; in half their size, and half again, where the memory does not suffice."""
+        """Ask about the pictures; in half their size, and half again, where the memory does not suffice.
+
+        The size that fitted is not kept: a post's score must not depend on the posts before it.
+        """
         while True:
             try:
                 return ask(pictures)
             except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-                if not out_of_memory(error):
+                if not devices.out_of_memory(error):
                     raise
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            devices.release()
             if not len(pictures) or max(max(pixels.shape[:2]) for pixels in pictures) <= SMALLEST:
                 raise WorkbenchError(
                     f"one post does not fit into the memory of {self.device} beside model {self.name!r}; "

@@ -1,7 +1,7 @@
 """The feature store: every content goes through an encoder once, whatever asks for it and however often.
 
 A content is found by what it is (sha256 of its modality and raw bytes) and by what made its vectors (the encoder's
-fingerprint). Two tiers: memory (a bounded dict), and a folder of shards that all processes share. Several processes
+identity). Two tiers: memory (a bounded dict), and a folder of shards that all processes share. Several processes
 that need the same contents take turns, block by block, and find each other's results; nothing is computed twice.
 
 What cannot be decoded is stored with its reason, because it never will be. What failed for a reason that may pass
@@ -28,7 +28,7 @@ from workbench import device as devices
 from workbench.features.blocks import Blocks, Passing, collect
 from workbench.features.encoders.names import TRANSFORMER
 from workbench.features.store.disk import Shards
-from workbench.features.store.items import Clips, Contents, Pictures, Texts, chunks, unique
+from workbench.features.store.items import Clips, Items, Pictures, TextItems, chunks, unique
 from workbench.schema import ROOT
 
 if TYPE_CHECKING:
@@ -69,22 +69,17 @@ class FeatureStore:
         self.folder = None if folder is None else Path(folder)
         self.progress = progress
         self._device, self._load = device, load
-        self._memory = Memory(int(memory_mb * 2**20))
+        self._memory = MemoryTier(int(memory_mb * 2**20))
         self._shards: dict[str, Shards] = {}
         self._guard = threading.RLock()
         self._writable = True
         self._reported: tuple[int, int, str] | None = None
-        self._hits: dict[str, dict[str, int]] = {}
+        self._hits = dict.fromkeys(TIERS, 0)
 
     @property
     def hits(self) -> dict[str, int]:
         """How many contents came from `memory`, from `disk`, were `computed`, or were `repeated` within one call."""
-        return {tier: sum(hits[tier] for hits in self._hits.values()) for tier in TIERS}
-
-    @property
-    def hits_by_modality(self) -> dict[str, dict[str, int]]:
-        """The same for each modality that was asked for."""
-        return {modality: dict(hits) for modality, hits in self._hits.items()}
+        return dict(self._hits)
 
     @property
     def device(self) -> torch.device | str:
@@ -105,7 +100,7 @@ class FeatureStore:
 
     def text(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
         """Return the blocks of a table's texts (one item per row); absent where the text is null or blank."""
-        return self._features(self._named(encoder_name), Texts(table))
+        return self._features(self._named(encoder_name), TextItems(table))
 
     def image(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
         """Return the blocks of a table's pictures (one item per row), from their bytes, else from their path."""
@@ -115,10 +110,10 @@ class FeatureStore:
         """Return the blocks of a table's clips (one item per row, a row of values per frame), found like pictures."""
         return self._features(self._named(encoder_name), Clips(table))
 
-    def _features(self, encoder: Encoder, contents: Contents) -> Blocks:
+    def _features(self, encoder: Encoder, contents: Items) -> Blocks:
         """Join what the tiers have with what is computed, then hand it out row by row."""
         first, which = unique(contents.keys)
-        self._count(contents.modality, "repeated", int((which >= 0).sum()) - len(first))
+        self._count("repeated", int((which >= 0).sum()) - len(first))
         request = _Request(encoder, contents, first, [contents.keys[row] for row in first])
         # what `which` = -1 picks, the last entry of owner and item, is the one absent item of part 0
         unread = sorted(contents.unread)
@@ -136,7 +131,7 @@ class FeatureStore:
         keys, shards = request.keys, self._disk(request)
         with self._guard:
             found, blocks = self._memory.look(request.space, request.names, request.encoder.dim)
-        self._count(request.contents.modality, "memory", len(found))
+        self._count("memory", len(found))
         yield found, blocks
         left = np.delete(np.arange(len(keys)), found)
         if shards is not None and len(left):
@@ -181,16 +176,16 @@ class FeatureStore:
 
     def _took(self, request: _Request, tier: str, at: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, Blocks]:
         """Count where blocks came from and keep them in memory, unless the disk gives them back as fast."""
-        self._count(request.contents.modality, tier, len(at))
+        self._count(tier, len(at))
         on_disk = self.folder is not None and (self._writable or tier == "disk")
         if not on_disk or len(request.rows) <= SMALL:
             with self._guard:
                 self._memory.keep(request.space, [request.names[i] for i in at.tolist()], blocks)
         return at, blocks
 
-    def _count(self, modality: str, tier: str, n: int) -> None:
+    def _count(self, tier: str, n: int) -> None:
         with self._guard:
-            self._hits.setdefault(modality, dict.fromkeys(TIERS, 0))[tier] += n
+            self._hits[tier] += n
 
     # ------------------------------------------------------------------------------------------------- the disk tier
 
@@ -201,8 +196,9 @@ class FeatureStore:
         with self._guard:
             if request.space not in self._shards:
                 encoder, modality = request.encoder, request.contents.modality
-                about = {"encoders": [encoder.name], "fingerprint": encoder.fingerprint, "modality": modality}
-                folder = self.folder / encoder.fingerprint[:32] / modality
+                named = {"encoders": [encoder.name], "fingerprint": encoder.identity(modality), "modality": modality}
+                about = named | {"depends": encoder.depends(modality)}
+                folder = self.folder / about["fingerprint"][:32] / modality
                 self._shards[request.space] = Shards(folder, encoder.dim, about)
             return self._shards[request.space]
 
@@ -236,13 +232,13 @@ class _Request:
     """Different contents to be had from one encoder: the row that holds each of them, and its key."""
 
     encoder: Encoder
-    contents: Contents
+    contents: Items
     rows: list[int]
     names: list[bytes]
 
-    @property
+    @cached_property
     def space(self) -> str:
-        return f"{self.encoder.fingerprint}-{self.contents.modality}"
+        return f"{self.encoder.identity(self.contents.modality)}-{self.contents.modality}"
 
     @cached_property
     def keys(self) -> np.ndarray:
@@ -261,14 +257,14 @@ def load_by_name(name: str, device: torch.device | str) -> Encoder:
     return load_encoder(name, device)
 
 
-class Memory:
+class MemoryTier:
     """The memory tier: vectors by (space, key), at most `limit` bytes of them, the least recently used going first."""
 
     OVERHEAD = 400  # bytes of a key, an array's header and the dict's entry, about
 
     def __init__(self, limit: int) -> None:
         self.limit, self.size = limit, 0
-        self._entries: OrderedDict[tuple[str, bytes], tuple[np.ndarray, str | None, str | None]] = OrderedDict()
+        self._entries: OrderedDict[tuple[str, bytes], tuple] = OrderedDict()  # -> rows, variants, reason, note
 
     def look(self, space: str, names: list[bytes], dim: int) -> tuple[np.ndarray, Blocks]:
         """Return which of `names` are here, as indices (j,), and their j blocks."""
@@ -281,10 +277,11 @@ class Memory:
                 entries.append(entry)
         if not found:
             return np.empty(0, np.int64), Blocks.empty(0, dim)
-        vectors, reasons, notes = zip(*entries, strict=True)
+        vectors, variants, reasons, notes = zip(*entries, strict=True)
         offsets = np.cumsum([0, *(len(rows) for rows in vectors)], dtype=np.int64)
         values = np.concatenate(vectors).astype(np.float32)
-        return np.array(found, dtype=np.int64), Blocks(values, offsets, list(reasons), list(notes))
+        blocks = Blocks(values, offsets, list(reasons), list(notes), np.concatenate(variants))
+        return np.array(found, dtype=np.int64), blocks
 
     def keep(self, space: str, names: list[bytes], blocks: Blocks) -> None:
         """Keep the blocks of `names`, except what may come out otherwise the next time."""
@@ -292,11 +289,12 @@ class Memory:
         for i, name in enumerate(names):
             if passing[i] or (space, name) in self._entries:
                 continue
-            rows = values[offsets[i] : offsets[i + 1]].copy()  # a view would keep the whole array alive
-            self._entries[space, name] = (rows, blocks.reasons[i], blocks.notes[i])
+            mine = slice(offsets[i], offsets[i + 1])
+            rows, variants = values[mine].copy(), blocks.variants[mine].copy()  # a slice would keep the whole array
+            self._entries[space, name] = (rows, variants, blocks.reasons[i], blocks.notes[i])
             self.size += rows.nbytes + self.OVERHEAD
         while self.size > self.limit:
-            _, (rows, _, _) = self._entries.popitem(last=False)
+            _, (rows, *_) = self._entries.popitem(last=False)
             self.size -= rows.nbytes + self.OVERHEAD
 
 

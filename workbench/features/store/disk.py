@@ -1,12 +1,13 @@
 """The disk tier: append-only shards of float16 vectors for one encoder and one modality.
 
 A shard is two files. `<name>.npy` holds the vectors (rows, d); `<name>.manifest.npz` the keys (n, 32), the offsets
-(n + 1,), and as JSON the reasons, the notes and the sha256 of the vectors. Both are written under a temporary name,
-flushed to the disk and renamed, the manifest last: vectors without a manifest do not exist. A shard is checked against
-its hash when it is first used; what fails is set aside (`.broken`) and computed again.
+(n + 1,), the variants (rows,), and as JSON the reasons, the notes and the sha256 of the vectors. Both are written under
+a temporary name, flushed to the disk and renamed, the manifest last: vectors without a manifest do not exist. A shard
+is checked against its hash when it is first used; what fails is set aside (`.broken`) and computed again. What a killed
+writer left goes when the folder is opened the next time, for reading too.
 
 Writers hold `lock()`, which the operating system releases when a process dies. Readers need no lock: a shard is never
-changed, only merged into another or deleted (`inventory.gc`), and who finds it gone looks for where its rows went.
+changed, only merged into another or deleted (`maintenance.gc`), and who finds it gone looks for where its rows went.
 
 `about.json` says for people which encoder the folder belongs to; its time of change is when the shards were last used.
 Nothing is decided by the clock but what `gc` deletes by age.
@@ -30,14 +31,17 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
 
+from workbench.artifacts import read_json, write_bytes, write_json
+from workbench.errors import WorkbenchError
 from workbench.features.blocks import Blocks, collect
 
 log = logging.getLogger(__name__)
+FORMAT = 2  # of a shard's two files; those without a number have 1, and no variants of rows
 MANIFEST = ".manifest.npz"
 ABOUT = "about.json"
 LOCK = "lock"
@@ -52,6 +56,7 @@ class _Shard:
     name: str
     keys: np.ndarray  # (n, 32) uint8
     offsets: np.ndarray  # (n + 1,) int64
+    variants: np.ndarray  # (offsets[-1],) uint8
     about: dict
     blocks: Blocks | None = None  # with values in float16; None until they have been checked
 
@@ -63,9 +68,15 @@ class Shards:
         self.folder, self.dim, self.about = folder, dim, about or {}
         self._shards: dict[str, _Shard] = {}
         self._refused: set[str] = set()
-        self._swept, self._touched = False, -TOUCH_SECONDS
+        self._touched = -TOUCH_SECONDS
         self._guard = threading.RLock()
         self._index()
+        sweep(folder)
+
+    @property
+    def keys(self) -> np.ndarray:
+        """The keys (n, 32) uint8 of all that is here."""
+        return self._keys
 
     # ------------------------------------------------------------------------------------------------------- reading
 
@@ -104,7 +115,6 @@ class Shards:
         TimeoutError, which is an OSError, says that others have held it for `seconds`; -1 waits for ever.
         """
         with held(self.folder, seconds):
-            self._sweep()
             self.refresh()
             yield
 
@@ -114,15 +124,16 @@ class Shards:
         values, manifest = io.BytesIO(), io.BytesIO()
         np.save(values, blocks.values.astype(np.float16), allow_pickle=False)
         about = {
+            "format": FORMAT,
             "dim": self.dim,
             "sha256": hashlib.sha256(values.getbuffer()).hexdigest(),
             "reasons": {str(i): reason for i, reason in enumerate(blocks.reasons) if reason is not None},
             "notes": {str(i): note for i, note in enumerate(blocks.notes) if note is not None},
         }
         text = np.frombuffer(json.dumps(about).encode(), dtype=np.uint8)
-        np.savez(manifest, keys=keys, offsets=blocks.offsets, about=text)
-        _write(self.folder / f"{name}.npy", values)
-        _write(self.folder / f"{name}{MANIFEST}", manifest)
+        np.savez(manifest, keys=keys, offsets=blocks.offsets, variants=blocks.variants, about=text)
+        write_bytes(self.folder / f"{name}.npy", values.getbuffer())
+        write_bytes(self.folder / f"{name}{MANIFEST}", manifest.getbuffer())
         self._describe()
         with self._guard:
             self._shards[name] = self._open(name)
@@ -153,10 +164,12 @@ class Shards:
     # ------------------------------------------------------------------------------------------------------ inwardly
 
     def _open(self, name: str) -> _Shard:
-        data = io.BytesIO((self.folder / f"{name}{MANIFEST}").read_bytes())  # numpy leaks a torn file that it opens
-        with np.load(data, allow_pickle=False) as manifest:  # a zip, which checks its own CRCs
-            keys, offsets, text = manifest["keys"], manifest["offsets"], manifest["about"]
-        about = json.loads(text.tobytes())
+        keys, offsets, variants, about = read_manifest(self.folder / f"{name}{MANIFEST}")
+        if about.get("format", 1) > FORMAT:
+            raise WorkbenchError(
+                f"features in {self.folder} have format {about['format']} and this version reads {FORMAT}; update it, "
+                f"or delete them with `workbench features gc --older-than 0`"
+            )
         if (
             keys.dtype != np.uint8
             or keys.shape != (len(offsets) - 1, 32)
@@ -166,7 +179,9 @@ class Shards:
             raise ValueError("keys and offsets do not fit")
         if about["dim"] != self.dim:
             raise ValueError(f"vectors of length {about['dim']}, not {self.dim}")
-        return _Shard(name, keys, offsets, about)
+        if variants is None:
+            keys, variants = _without_variants(keys, offsets, self.about.get("modality"))
+        return _Shard(name, keys, offsets, variants, about)
 
     def _checked(self, name: str) -> bool:
         """Check a shard's vectors on first use; False where they are not what its manifest says."""
@@ -183,21 +198,23 @@ class Shards:
         # each map holds a file descriptor, of which a process has about a thousand
         mapped = "r" if path.stat().st_size > MAPPED else None
         values = np.load(path, mmap_mode=mapped, allow_pickle=False)
-        if values.shape != (shard.offsets[-1], self.dim) or values.dtype != np.float16:
-            raise ValueError("vectors and offsets do not fit")
+        if values.shape[1:] != (self.dim,) or values.dtype != np.float16:
+            raise ValueError(f"vectors are no float16 of length {self.dim}")
         said = ([shard.about[kind].get(str(i)) for i in range(len(shard.keys))] for kind in ("reasons", "notes"))
-        return Blocks(values, shard.offsets, *said)
+        return Blocks(values, shard.offsets, *said, shard.variants)
 
     @contextlib.contextmanager
     def _setting_aside(self, name: str) -> Iterator[None]:
         """Forget a shard that cannot be used; rename its files where they are torn or corrupt, so that nobody tries."""
         try:
             yield
+        except WorkbenchError:
+            raise
         except Exception as error:  # a damaged zip raises a dozen kinds
             self._shards.pop(name, None)
             self._refused.add(name)
             if isinstance(error, FileNotFoundError) and not (self.folder / f"{name}{MANIFEST}").exists():
-                return  # merged or deleted by `inventory.gc`
+                return  # merged or deleted by `maintenance.gc`
             log.warning("a shard of features is left out and computed again: %s (%s)", self.folder / name, error)
             if isinstance(error, MemoryError) or getattr(error, "errno", None) in _MACHINE:
                 return
@@ -227,33 +244,18 @@ class Shards:
 
     def _describe(self) -> None:
         """Write or complete `about.json`, which is for people: a failure to do so is no failure."""
-        path = self.folder / ABOUT
-        try:
-            known = json.loads(path.read_bytes())
-            names = {*known["encoders"], *self.about.get("encoders", [])}
-        except (OSError, ValueError, KeyError, TypeError):
-            known, names = None, set(self.about.get("encoders", []))
-        about = self.about | {"encoders": sorted(map(str, names))}
-        if about != known:
+        names = {*encoders_of(self.folder), *map(str, self.about.get("encoders", []))}
+        about = self.about | {"encoders": sorted(names)}
+        if about != read_json(self.folder / ABOUT):
             with contextlib.suppress(OSError):
-                _write(path, io.BytesIO(json.dumps(about).encode()))
+                write_json(self.folder / ABOUT, about)
 
     def _touch(self, found: int) -> None:
-        """Note that rows were used, now and then: `inventory.gc` deletes what was not used for long."""
+        """Note that rows were used, now and then: `maintenance.gc` deletes what was not used for long."""
         if found and time.monotonic() - self._touched >= TOUCH_SECONDS:
             self._touched = time.monotonic()
             with contextlib.suppress(OSError):
                 os.utime(self.folder / ABOUT)
-
-    def _sweep(self) -> None:
-        """Delete what a killed writer left; whoever holds the lock is the only one who may be writing."""
-        if self._swept:
-            return
-        self._swept = True
-        for path in [*self.folder.glob("*.tmp"), *self.folder.glob("*.npy")]:
-            if path.suffix == ".tmp" or not path.with_suffix(MANIFEST).exists():
-                with contextlib.suppress(OSError):
-                    path.unlink()
 
 
 @contextlib.contextmanager
@@ -262,6 +264,31 @@ def held(folder: Path, seconds: float = -1) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / LOCK, timeout=seconds):
         yield
+
+
+def _without_variants(keys: np.ndarray, offsets: np.ndarray, modality: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return keys and variants of a shard from before rows had variants.
+
+    Each row of a picture was one, and a clip has none. Of a text's rows only that of a text of one row is known: the
+    others lose their keys (zeros, which no content has) and are encoded again.
+    """
+    counts = np.diff(offsets)
+    if modality == "image":
+        return keys, (np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)).astype(np.uint8)
+    if modality != "video":
+        keys = np.where((counts > 1)[:, None], np.uint8(0), keys)
+    return keys, np.zeros(offsets[-1], np.uint8)
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed writers left; whoever holds the lock is the only one who may be writing, so not beside one."""
+    drafts = list(folder.glob("*.tmp"))
+    orphans = [path for path in folder.glob("*.npy") if not path.with_suffix(MANIFEST).exists()]
+    if not drafts and not orphans:
+        return
+    with contextlib.suppress(OSError), held(folder, 0):
+        for path in drafts + [path for path in orphans if not path.with_suffix(MANIFEST).exists()]:
+            path.unlink(missing_ok=True)
 
 
 def clear(folder: Path) -> None:
@@ -289,16 +316,27 @@ def small(folder: Path) -> list[list[str]]:
     return [group for group in groups if len(group) > 1]
 
 
-def _write(path: Path, content: io.BytesIO) -> None:
-    """Write a file so that it is whole or not there, even after a power cut."""
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise
+class Manifest(NamedTuple):
+    """A shard's keys (n, 32), offsets (n + 1,), variants (rows,) (None before rows had them), and what it says else."""
+
+    keys: np.ndarray
+    offsets: np.ndarray
+    variants: np.ndarray | None
+    about: dict[str, Any]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return what a shard's manifest holds.
+
+    Raises OSError, and whatever a damaged zip raises, of which there are a dozen kinds.
+    """
+    data = io.BytesIO(path.read_bytes())  # numpy leaks a torn file that it opens
+    with np.load(data, allow_pickle=False) as manifest:  # a zip, which checks its own CRCs
+        about = json.loads(manifest["about"].tobytes())
+        return Manifest(manifest["keys"], manifest["offsets"], manifest.get("variants"), about)
+
+
+def encoders_of(folder: Path) -> list[str]:
+    """Return the names that a folder's encoder was asked for by, none where `about.json` does not tell."""
+    names = (read_json(folder / ABOUT) or {}).get("encoders")
+    return [str(name) for name in names] if isinstance(names, list) else []

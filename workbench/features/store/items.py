@@ -23,12 +23,7 @@ def key(modality: str, raw: bytes) -> bytes:
     return hashlib.sha256(modality.encode() + b"\0" + raw).digest()
 
 
-def text_key(text: str) -> bytes:
-    """Return the key of a text, over its UTF-8 with surrogates passed through."""
-    return key("text", text.encode("utf-8", "surrogatepass"))
-
-
-class Contents(Protocol):
+class Items(Protocol):
     """What the store asks of a column.
 
     Attributes:
@@ -47,7 +42,7 @@ class Contents(Protocol):
         """Return the content of a row, or the reason why it can no longer be had."""
 
 
-class Texts:
+class TextItems:
     """The text column of a table; a text is present when it has a visible character."""
 
     modality = "text"
@@ -67,7 +62,7 @@ class Texts:
         return self._column[row].as_py()
 
 
-class Media:
+class MediaItems:
     """A column of files: their bytes, or the file at a path."""
 
     modality: str
@@ -100,14 +95,14 @@ class Media:
         return None if data is None else key(self.modality, data)
 
 
-class Pictures(Media):
+class Pictures(MediaItems):
     """The image column of a table."""
 
     modality = "image"
     chunk = 512
 
 
-class Clips(Media):
+class Clips(MediaItems):
     """The video column of a table."""
 
     modality = "video"
@@ -143,7 +138,7 @@ def unique(keys: list[bytes | None]) -> tuple[list[int], np.ndarray]:
     return first, which
 
 
-def chunks(contents: Contents, rows: list[int], max_bytes: int = 64 * 2**20) -> Iterator[tuple[list[int], list]]:
+def chunks(contents: Items, rows: list[int], max_bytes: int = 64 * 2**20) -> Iterator[tuple[list[int], list]]:
     """Yield rows with their contents, a bounded number and at most about `max_bytes` of them at a time."""
     some, items, size = [], [], 0
     for row in rows:

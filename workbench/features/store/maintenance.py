@@ -7,21 +7,18 @@ miss a shard look again, and what is gone is a miss. A space that is being writt
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from workbench.errors import WorkbenchError
-from workbench.features.store.disk import ABOUT, LOCK, MANIFEST, Shards, clear, held, small
+from workbench.features.store.disk import LOCK, MANIFEST, Shards, clear, encoders_of, held, read_manifest, small, sweep
+from workbench.schema import MODALITIES
 
 PATIENCE = 5.0  # seconds that `gc` waits for writers before it leaves their space alone
 MANY = 8  # shards that could be one; fewer are not worth writing again
-MODALITIES = ("text", "image", "video")
 
 
 @dataclass(frozen=True)
@@ -161,13 +158,18 @@ def _space(path: Path) -> Space | None:
         broken += file.suffix == ".broken"
     if not size:
         return None
-    try:
-        names = json.loads((path / ABOUT).read_bytes())["encoders"]
-        encoders = tuple(str(name) for name in names)
-    except (OSError, ValueError, KeyError, TypeError):
-        encoders = ()
     return Space(
-        path, path.parent.name, path.name, encoders, contents, rows, shards, size, written or used, used, broken
+        path,
+        path.parent.name,
+        path.name,
+        tuple(encoders_of(path)),
+        contents,
+        rows,
+        shards,
+        size,
+        written or used,
+        used,
+        broken,
     )
 
 
@@ -189,9 +191,8 @@ def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 def _count(manifest: Path) -> tuple[int, int, int]:
     """Return a shard's contents, its rows, and 1; zeros where its manifest cannot be read."""
     try:
-        with manifest.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            offsets = arrays["offsets"]
-            return len(offsets) - 1, int(offsets[-1]), 1
+        offsets = read_manifest(manifest).offsets
+        return len(offsets) - 1, int(offsets[-1]), 1
     except Exception:  # a damaged zip raises a dozen kinds
         return 0, 0, 0
 
@@ -212,6 +213,8 @@ def _delete(space: Space, why: str, dry_run: bool) -> Change:
 def _tidy(space: Space, dry_run: bool) -> Change:
     """Merge the small shards of a space, and delete damaged files and what killed writers left."""
     folder, said, merged, before = space.folder, [], 0, _size(space.folder)
+    if not dry_run:
+        sweep(folder)
     leftover = [path for path, _ in _files(folder) if path.suffix == ".broken"]
     groups = [group for group in small(folder) if len(group) >= MANY]
     if not groups and not leftover:
@@ -245,8 +248,7 @@ def dim_of(folder: Path) -> int:
     """Return the length of a space's vectors, from the first manifest that can be read; 0 where there is none."""
     for path in sorted(folder.glob(f"*{MANIFEST}")):
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return int(json.loads(arrays["about"].tobytes())["dim"])
+            return int(read_manifest(path).about["dim"])
         except Exception:  # the next one, then
             continue
     return 0

@@ -1,6 +1,6 @@
 """Pictures of what the other metric modules return: curves, counts in words, differences, values beside their ceilings.
 
-Every function takes plain arrays or the rows of a comparison and returns a matplotlib Figure; pyplot, with its global
+Functions take plain arrays or rows as a comparison has them and return a matplotlib Figure; pyplot, with its global
 state, is never touched. Figures are 7 inches wide at 100 dots an inch, so 700 pixels as they stand, on an opaque
 background that is legible on white and on dark pages; `theme="dark"` gives them a dark one. Colours are Okabe and Ito's
 (2008), which colour-blind readers can tell apart; lines and marks differ in shape as well.
@@ -8,78 +8,17 @@ background that is legible on white and on dark pages; `theme="dark"` gives them
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
-_LINES = ("-", "--", "-.", (0, (1, 1)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), "-")
-_THEMES = {
-    "light": {"page": "#FFFFFF", "ink": "#1A1A1A", "faint": "#D9D9D9", "soft": "#5F5F5F", "fill": "#0072B2"},
-    "dark": {"page": "#1B1E23", "ink": "#F2F2F2", "faint": "#3B4048", "soft": "#B4B8BF", "fill": "#56B4E9"},
-}
-WORDS = {
-    "average_precision": "average precision",
-    "roc_auc": "ROC AUC",
-    "f1_macro": "F1, mean of both classes",
-    "f1_micro": "F1 over all labels",
-    "f1": "F1",
-    "false_positive_rate": "harmless posts flagged (false positive rate)",
-    "true_negative_rate": "harmless posts passed (true negative rate)",
-    "precision_site": "precision at the site's mix of posts",
-    "partial_roc_auc": "ROC AUC up to 5 % false positives",
-    "precision_at_recall_0.8": "precision at 80 % recall",
-    "precision_at_recall_0.9": "precision at 90 % recall",
-    "precision_at_recall_0.95": "precision at 95 % recall",
-    "recall_at_fpr_0.01": "recall at 1 % false positives",
-    "recall_at_fpr_0.001": "recall at 0.1 % false positives",
-    "precision_micro": "precision over all labels",
-    "recall_micro": "recall over all labels",
-    "exact_match": "posts with every label right",
-    "hamming_loss": "labels decided wrongly",
-}
-
-
-def _figure(height: float, theme: str, panels: int = 1) -> tuple[Figure, list[Axes], dict[str, str]]:
-    """Return an empty figure, its axes side by side, and the theme's colours."""
-    if theme not in _THEMES:
-        raise ValueError(f"unknown theme {theme!r}; the choices are: {', '.join(_THEMES)}")
-    colours = _THEMES[theme]
-    figure = Figure(figsize=(7, height), dpi=100, layout="constrained", facecolor=colours["page"])
-    axes = figure.subplots(1, panels, squeeze=False)[0]
-    for axis in axes:
-        axis.set_facecolor(colours["page"])
-        axis.tick_params(colors=colours["ink"], labelsize=10)
-        for side, spine in axis.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(colours["soft"])
-    return figure, list(axes), colours
-
-
-def _say(axis: Axes, colours: Mapping[str, str], *, title: str = "", x: str = "", y: str = "") -> None:
-    axis.set_title(title, color=colours["ink"], fontsize=12, loc="left")
-    axis.set_xlabel(x, color=colours["ink"], fontsize=11)
-    axis.set_ylabel(y, color=colours["ink"], fontsize=11)
-
-
-def _legend(axis: Axes, colours: Mapping[str, str]) -> None:
-    """Put the legend above the axes, where it hides nothing."""
-    if axis.get_legend_handles_labels()[0]:
-        edges = {"labelcolor": colours["ink"], "facecolor": colours["page"], "edgecolor": colours["page"]}
-        axis.legend(fontsize=10, ncols=3, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, **edges)
-        axis.set_title(
-            axis.get_title(loc="left"), loc="left", color=colours["ink"], fontsize=12, pad=10 + 18 * _rows(axis)
-        )
-
-
-def _rows(axis: Axes) -> int:
-    return math.ceil(len(axis.get_legend_handles_labels()[0]) / 3)
+from workbench.metrics.plots.canvas import COLOURS, LINES, figure_of, legend, name_axes, or_nan
+from workbench.metrics.table import METRICS
 
 
 def pr_curves(
@@ -94,12 +33,12 @@ def pr_curves(
 
     ceiling is such a pair for the best possible model; prevalence is what flagging at random would give.
     """
-    figure, (axis,), colours = _figure(4.6, theme)
+    figure, (axis,), colours = figure_of(4.6, theme)
     axis.grid(color=colours["faint"], linewidth=0.6)
     if ceiling is not None:
         axis.plot(ceiling[1], ceiling[0], color=colours["ink"], linewidth=1.2, linestyle=":", label="best possible")
     for i, (name, (precision, recall)) in enumerate(curves.items()):
-        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": _LINES[i % len(_LINES)]}
+        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
         # a precision holds until the next harmful post is caught: steps, no slopes
         axis.plot(recall, precision, drawstyle="steps-post", linewidth=2, label=name, **style)
     if prevalence is not None and not math.isnan(prevalence):
@@ -107,8 +46,10 @@ def pr_curves(
     axis.set(xlim=(0, 1.005), ylim=(0, 1.02))
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter(PercentFormatter(1.0))
-    _say(axis, colours, title=label, x="harmful posts caught (recall)", y="flagged posts that are harmful (precision)")
-    _legend(axis, colours)
+    name_axes(
+        axis, colours, title=label, x="harmful posts caught (recall)", y="flagged posts that are harmful (precision)"
+    )
+    legend(axis, colours)
     return figure
 
 
@@ -118,7 +59,7 @@ def in_words(counts: Mapping[str, float]) -> str:
     >>> in_words({"tn": 900, "fp": 29, "fn": 13, "tp": 87})
     'Of 100 harmful posts 87 are caught; of 100 flagged posts 25 are harmless.'
     """
-    tn, fp, fn, tp = (_or_nan(counts[name]) for name in ("tn", "fp", "fn", "tp"))
+    tn, fp, fn, tp = (or_nan(counts[name]) for name in ("tn", "fp", "fn", "tp"))
     if math.isnan(tn + fp + fn + tp):
         return "There is no threshold, so nothing can be said."
     caught = f"of 100 harmful posts {_hundred(tp, tp + fn)} caught" if tp + fn else "there is no harmful post to catch"
@@ -136,10 +77,6 @@ def _hundred(part: float, whole: float) -> str:
     return f"{share:.0f} {'is' if round(share) == 1 else 'are'}"
 
 
-def _or_nan(value: float | None) -> float:
-    return math.nan if value is None else float(value)
-
-
 def confusion_matrices(confusions: Mapping[str, Mapping[str, float]], *, label: str, theme: str = "light") -> Figure:
     """Return a panel per model for one label, at most three a figure row: counts, shares of each row, and words below.
 
@@ -148,7 +85,7 @@ def confusion_matrices(confusions: Mapping[str, Mapping[str, float]], *, label: 
     if not confusions:
         raise ValueError("confusion_matrices needs at least one model")
     rows = math.ceil(len(confusions) / 3)
-    figure, (first,), colours = _figure(3.3 * rows, theme)
+    figure, (first,), colours = figure_of(3.3 * rows, theme)
     first.remove()
     panels = figure.subplots(rows, min(len(confusions), 3), squeeze=False).ravel()
     for axis in panels:
@@ -168,10 +105,10 @@ def _matrix(axis: Axes, counts: Mapping[str, float], colours: Mapping[str, str])
     """Draw the four cells, rows by truth, each as dark as its share of its row."""
     axis.set(xlim=(-0.75, 2), ylim=(2, -0.35))
     for row, (truth, cells) in enumerate({"harmless": ("tn", "fp"), "harmful": ("fn", "tp")}.items()):
-        total = sum(_or_nan(counts[cell]) for cell in cells)
+        total = sum(or_nan(counts[cell]) for cell in cells)
         axis.text(-0.06, row + 0.5, truth, ha="right", va="center", fontsize=10, color=colours["ink"])
         for column, cell in enumerate(cells):
-            value = _or_nan(counts[cell])
+            value = or_nan(counts[cell])
             share = value / total if total > 0 else math.nan
             # pale enough that the ink stays legible at full depth
             alpha = 0.04 + 0.36 * (0 if math.isnan(share) else share)
@@ -184,56 +121,66 @@ def _matrix(axis: Axes, counts: Mapping[str, float], colours: Mapping[str, str])
         axis.text(column + 0.5, -0.08, flag, ha="center", va="bottom", fontsize=10, color=colours["ink"])
 
 
-def differences(rows: Sequence[Mapping[str, Any]], *, theme: str = "light") -> Figure:
+def differences(rows: Sequence[Any], *, theme: str = "light") -> Figure:
     """Return a forest plot of a comparison's `differences`: a - b with its interval against the line of no difference.
 
     The primary family is filled, bold and named with its adjusted p; exploratory rows are open and pale.
     """
-    figure, (axis,), colours = _figure(1.5 + 0.5 * max(len(rows), 1), theme)
+    figure, (axis,), colours = figure_of(1.5 + 0.5 * max(len(rows), 1), theme)
     axis.axvline(0, color=colours["ink"], linewidth=1.2)
     axis.grid(axis="x", color=colours["faint"], linewidth=0.6)
     for place, row in enumerate(rows):
-        primary, delta = bool(row.get("primary")), _or_nan(row["delta"])
+        primary, delta = row.primary, or_nan(row.delta)
         colour = colours["fill"] if primary else colours["soft"]
-        axis.plot(
-            [_or_nan(row["lo"]), _or_nan(row["hi"])], [place, place], color=colour, linewidth=3 if primary else 1.5
-        )
+        axis.plot([or_nan(row.lo), or_nan(row.hi)], [place, place], color=colour, linewidth=3 if primary else 1.5)
         face = colour if primary else colours["page"]
         axis.plot([delta], [place], marker="D" if primary else "o", markersize=8, color=colour, markerfacecolor=face)
         if math.isnan(delta):
             axis.text(0, place, " undefined", va="center", color=colours["soft"], fontsize=10)
     axis.set_yticks(range(len(rows)), [_contrast(row) for row in rows])
     for text, row in zip(axis.get_yticklabels(), rows, strict=True):
-        text.set_fontweight("bold" if row.get("primary") else "normal")
+        text.set_fontweight("bold" if row.primary else "normal")
     axis.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     axis.margins(x=0.08)
-    metric = _words(rows[0]["metric"]) if rows else "the metric"
-    where = f", {rows[0]['label']}, {rows[0]['view']} posts" if rows else ""
-    _say(axis, colours, title=f"Difference in {metric}{where}", x="right of the line: the first model is higher")
+    metric = METRICS[rows[0].metric].words if rows else "the metric"
+    where = f", {rows[0].label}, {rows[0].view} posts" if rows else ""
+    right = "right of the line: the first model is higher"
+    right += ", which is worse" if rows and METRICS[rows[0].metric].sign < 0 else ""
+    name_axes(axis, colours, title=f"Difference in {metric}{where}", x=right)
     return figure
 
 
-def _contrast(row: Mapping[str, Any]) -> str:
-    p = row.get("p_holm")
+def _contrast(row: Any) -> str:
+    p = row.p_holm
     note = "" if p is None else "\np < 0.001" if p < 0.001 else f"\np = {p:.3f}"
-    return f"{row['a']} against {row['b']}{note}"
+    return f"{row.a} against {row.b}{note}"
 
 
-def _words(metric: str) -> str:
-    return WORDS.get(metric, metric.replace("_", " "))
+class Dot(NamedTuple):
+    """What `values` draws of a row; rows of a comparison have the same names."""
+
+    model: str
+    label: str
+    view: str
+    metric: str
+    value: float | None
+    lo: float | None
+    hi: float | None
+    ceiling: float | None = None
+    few: bool = False
 
 
-def values(rows: Sequence[Mapping[str, Any]], *, theme: str = "light") -> Figure:
+def values(rows: Sequence[Any], *, theme: str = "light") -> Figure:
     """Return a dot per model with its interval and, where there is one, its ceiling as a tick.
 
     rows: those of a comparison's `models` for one metric, label and view.
     """
-    figure, (axis,), colours = _figure(1.5 + 0.42 * max(len(rows), 1), theme)
+    figure, (axis,), colours = figure_of(1.5 + 0.42 * max(len(rows), 1), theme)
     axis.grid(axis="x", color=colours["faint"], linewidth=0.6)
     name: str | None = "best possible with what it sees"  # the legend says it once
     for place, row in enumerate(rows):
-        colour, value, best = colours["fill"], _or_nan(row["value"]), _or_nan(row.get("ceiling"))
-        axis.plot([_or_nan(row["lo"]), _or_nan(row["hi"])], [place, place], color=colour, linewidth=2.5)
+        colour, value, best = colours["fill"], or_nan(row.value), or_nan(row.ceiling)
+        axis.plot([or_nan(row.lo), or_nan(row.hi)], [place, place], color=colour, linewidth=2.5)
         axis.plot([value], [place], marker="o", markersize=8, color=colour)
         if math.isnan(value):
             share = {"transform": axis.get_yaxis_transform()}  # x as a share of the axis: no value stretches it
@@ -241,12 +188,12 @@ def values(rows: Sequence[Mapping[str, Any]], *, theme: str = "light") -> Figure
         if not math.isnan(best):
             axis.plot([best, best], [place - 0.3, place + 0.3], color=COLOURS[1], linewidth=3, label=name)
             name = None
-    axis.set_yticks(range(len(rows)), [f"{row['model']}{' (few)' if row.get('few') else ''}" for row in rows])
+    axis.set_yticks(range(len(rows)), [f"{row.model}{' (few)' if row.few else ''}" for row in rows])
     axis.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     axis.margins(x=0.08)
-    what = f"{rows[0]['label']}, {rows[0]['view']} posts" if rows else ""
-    _say(axis, colours, title=what, x=_words(rows[0]["metric"]) if rows else "")
-    _legend(axis, colours)
+    what = f"{rows[0].label}, {rows[0].view} posts" if rows else ""
+    name_axes(axis, colours, title=what, x=METRICS[rows[0].metric].words if rows else "")
+    legend(axis, colours)
     return figure
 
 
@@ -257,15 +204,15 @@ def charges(
 
     Two panels, harmful posts left and harmless ones right; costs above `most` are cut off.
     """
-    figure, panels, colours = _figure(4.6, theme, panels=2)
+    figure, panels, colours = figure_of(4.6, theme, panels=2)
     for side, (axis, what) in enumerate(zip(panels, ("a harmful post", "a harmless post"), strict=True)):
         axis.grid(color=colours["faint"], linewidth=0.6)
         axis.axvline(0, color=colours["soft"], linewidth=1)
         for i, (name, cost) in enumerate(costs.items()):
-            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": _LINES[i % len(_LINES)]}
+            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
             axis.plot(logits, cost[side], linewidth=2, label=name, **style)
         axis.set(xlim=(logits[0], logits[-1]), ylim=(0, most))
-        _say(axis, colours, title=what, x="score (log-odds of harm)", y="" if side else "cost")
+        name_axes(axis, colours, title=what, x="score (log-odds of harm)", y="" if side else "cost")
     edges = {"labelcolor": colours["ink"], "facecolor": colours["page"], "edgecolor": colours["page"]}
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, fontsize=10, ncols=4, loc="outside upper left", **edges)
@@ -285,14 +232,14 @@ def bought(
     curves: order -> {"labels", "value", "lo", "hi"}, each (b,); the interval is shaded for the order called `band` and
     drawn as whiskers for the others, a little aside so that they can be told apart. limit: what all labels reach.
     """
-    figure, (axis,), colours = _figure(5.2, theme)
+    figure, (axis,), colours = figure_of(5.2, theme)
     axis.grid(color=colours["faint"], linewidth=0.6)
     if limit is not None and not math.isnan(limit):
         axis.axhline(limit, color=colours["ink"], linewidth=1.2, linestyle=":", label="all labels")
     for i, (name, curve) in enumerate(curves.items()):
         labels, value, lo, hi = (np.asarray(curve[part], dtype=float) for part in ("labels", "value", "lo", "hi"))
         colour = COLOURS[i % len(COLOURS)]
-        style = {"color": colour, "linestyle": _LINES[i % len(_LINES)]}
+        style = {"color": colour, "linestyle": LINES[i % len(LINES)]}
         if name == band:
             axis.fill_between(labels, lo, hi, color=colour, alpha=0.2, linewidth=0)
             axis.plot(labels, value, linewidth=2.5, label=name, **style)
@@ -300,16 +247,6 @@ def bought(
         aside = (i - len(curves) / 2) * 0.012 * np.ptp(labels)
         axis.plot(labels + aside, value, linewidth=1.8, marker="o", markersize=4, label=name, **style)
         axis.vlines(labels + aside, lo, hi, color=colour, linewidth=1, alpha=0.6)
-    _say(axis, colours, x="labels bought", y=y)
-    _legend(axis, colours)
+    name_axes(axis, colours, x="labels bought", y=y)
+    legend(axis, colours)
     return figure
-
-
-def png(figure: Figure, *, dpi: int = 100) -> bytes:
-    """Return a figure as a PNG file, 7 * dpi pixels wide, with its own opaque background."""
-    buffer = io.BytesIO()
-    if (engine := figure.get_layout_engine()) is not None:
-        engine.execute(figure)
-        figure.set_layout_engine("none")  # it is laid out; savefig would draw everything once more to do so again
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor())
-    return buffer.getvalue()

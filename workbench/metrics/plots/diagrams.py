@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter
 from scipy.special import logit
 
-from workbench.metrics.plots.curves import COLOURS, _figure, _legend, _or_nan, _say, _words
+from workbench.metrics.plots.canvas import COLOURS, figure_of, legend, name_axes, or_nan
 from workbench.metrics.table import METRICS
 
 _TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
@@ -39,7 +39,7 @@ def reliability(sides: Mapping[str, Reliability], *, label: str, theme: str = "l
     group without any harmful post, or without any other, is an open mark on the edge. Titles say how many posts are in
     a group.
     """
-    figure, panels, colours = _figure(4.2, theme, panels=len(sides))
+    figure, panels, colours = figure_of(4.2, theme, panels=len(sides))
     for place, (axis, (side, found)) in enumerate(zip(panels, sides.items(), strict=True)):
         axis.grid(color=colours["faint"], linewidth=0.6)
         ends = _log_odds(np.array([0.0, 1.0]))
@@ -54,7 +54,7 @@ def reliability(sides: Mapping[str, Reliability], *, label: str, theme: str = "l
             )
         _share_axes(axis, ends)
         posts = f"{_span(found.count)} posts a group" if len(found.count) else "no posts"
-        _say(axis, colours, title=f"{side}: {posts}", x="probability", y="" if place else "share that is harmful")
+        name_axes(axis, colours, title=f"{side}: {posts}", x="probability", y="" if place else "share that is harmful")
     figure.suptitle(label, color=colours["ink"], fontsize=12, x=0.01, ha="left")
     return figure
 
@@ -88,7 +88,7 @@ def precision_against_prevalence(
 
     marks: name -> a prevalence to be named, such as the test's own.
     """
-    figure, (axis,), colours = _figure(4.8, theme)
+    figure, (axis,), colours = figure_of(4.8, theme)
     axis.grid(color=colours["faint"], linewidth=0.6)
     for place, (name, (value, low, high)) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
@@ -103,8 +103,8 @@ def precision_against_prevalence(
     axis.xaxis.set_minor_locator(NullLocator())
     axis.set(xlim=(prevalence[0], prevalence[-1]), ylim=(0, 1.02))
     axis.set_yticks(np.arange(0, 1.01, 0.2), [f"{share:.0%}" for share in np.arange(0, 1.01, 0.2)])
-    _say(axis, colours, x="share of posts that is harmful", y="flagged posts that are harmful (precision)")
-    _legend(axis, colours)
+    name_axes(axis, colours, x="share of posts that is harmful", y="flagged posts that are harmful (precision)")
+    legend(axis, colours)
     return figure
 
 
@@ -113,7 +113,7 @@ def claims(rows: Sequence[Mapping[str, Any]], *, title: str = "", x: str = "shar
 
     rows: `name`, `share`, `lo`, `hi`, and `band` (low, high) or None.
     """
-    figure, (axis,), colours = _figure(1.2 + 0.3 * max(len(rows), 1), theme)
+    figure, (axis,), colours = figure_of(1.2 + 0.3 * max(len(rows), 1), theme)
     axis.grid(axis="x", color=colours["faint"], linewidth=0.6)
     band: str | None = "where it must lie"
     for place, row in enumerate(rows):
@@ -126,50 +126,50 @@ def claims(rows: Sequence[Mapping[str, Any]], *, title: str = "", x: str = "shar
     axis.set_yticks(range(len(rows)), [row["name"] for row in rows])
     axis.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     axis.xaxis.set_major_formatter(PercentFormatter(1))
-    _say(axis, colours, title=title, x=x)
-    _legend(axis, colours)
+    name_axes(axis, colours, title=title, x=x)
+    legend(axis, colours)
     return figure
 
 
-def quality_against_cost(rows: Sequence[Mapping[str, Any]], *, theme: str = "light") -> Figure:
+def quality_against_cost(rows: Sequence[Any], *, theme: str = "light") -> Figure:
     """Return each model's value with its interval against its milliseconds per post, on a logarithmic axis.
 
     rows: as for `values`, each with a positive `ms_per_post`. Filled marks, joined by a line, are the models that no
     cheaper one matches; every mark is named at the right.
     """
-    figure, (axis,), colours = _figure(1.8 + 0.32 * max(len(rows), 6), theme)
+    figure, (axis,), colours = figure_of(1.8 + 0.32 * max(len(rows), 6), theme)
     axis.grid(color=colours["faint"], linewidth=0.6)
-    name = rows[0]["metric"] if rows else ""
-    sign = -1 if name in METRICS and not METRICS[name].higher_is_better else 1
-    rows = [row for row in rows if row["value"] is not None]
-    rows = sorted(rows, key=lambda row: (row["ms_per_post"], -sign * row["value"]))
-    frontier: list[Mapping[str, Any]] = []
+    metric = METRICS[rows[0].metric] if rows else None
+    sign = metric.sign if metric else 1
+    rows = [row for row in rows if row.value is not None]
+    rows = sorted(rows, key=lambda row: (row.ms_per_post, -sign * row.value))
+    frontier: list[Any] = []
     for row in rows:
-        best = not frontier or sign * row["value"] > sign * frontier[-1]["value"]
+        best = not frontier or sign * row.value > sign * frontier[-1].value
         frontier += [row] if best else []
-        x, colour = row["ms_per_post"], colours["fill"] if best else colours["soft"]
-        axis.plot([x, x], [_or_nan(row["lo"]), _or_nan(row["hi"])], color=colour, linewidth=1.5)
-        axis.plot([x], [row["value"]], "o", markersize=8, color=colour, mfc=colour if best else colours["page"])
+        x, colour = row.ms_per_post, colours["fill"] if best else colours["soft"]
+        axis.plot([x, x], [or_nan(row.lo), or_nan(row.hi)], color=colour, linewidth=1.5)
+        axis.plot([x], [row.value], "o", markersize=8, color=colour, mfc=colour if best else colours["page"])
     line = {"color": colours["fill"], "linewidth": 1, "drawstyle": "steps-post", "zorder": 1}
-    axis.plot([row["ms_per_post"] for row in frontier], [row["value"] for row in frontier], **line)
+    axis.plot([row.ms_per_post for row in frontier], [row.value for row in frontier], **line)
     axis.set_xscale("log")
     axis.margins(x=0.08)
     _names_aside(axis, rows, colours)
-    what = f"{rows[0]['label']}, {rows[0]['view']} posts" if rows else ""
-    _say(axis, colours, title=what, x="milliseconds per post (logarithmic)", y=_words(name))
+    what = f"{rows[0].label}, {rows[0].view} posts" if rows else ""
+    name_axes(axis, colours, title=what, x="milliseconds per post (logarithmic)", y=metric.words if metric else "")
     return figure
 
 
-def _names_aside(axis: Axes, rows: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> None:
+def _names_aside(axis: Axes, rows: Sequence[Any], colours: Mapping[str, str]) -> None:
     """Write models' names at the right, in the order of values and never over each other, each led to its mark."""
     low, high = axis.get_ylim()
     gap, place, right = 0.95 * (high - low) / max(len(rows), 12), -math.inf, axis.get_xlim()[1]
-    for row in sorted(rows, key=lambda row: row["value"]):
-        place = max(row["value"], place + gap)
+    for row in sorted(rows, key=lambda row: row.value):
+        place = max(row.value, place + gap)
         text = {"xytext": (1.02, place), "textcoords": ("axes fraction", "data"), "va": "center", "fontsize": 10}
         arrow = {"arrowstyle": "-", "color": colours["faint"], "linewidth": 0.8, "shrinkA": 0, "shrinkB": 6}
-        point = (row["ms_per_post"], row["value"])
-        axis.annotate(row["model"], point, color=colours["ink"], arrowprops=arrow, annotation_clip=False, **text)
+        point = (row.ms_per_post, row.value)
+        axis.annotate(row.model, point, color=colours["ink"], arrowprops=arrow, annotation_clip=False, **text)
     axis.set(xlim=(axis.get_xlim()[0], right), ylim=(low, max(high, place)))
 
 
@@ -186,7 +186,7 @@ def shades(
 
     italics (lines,): whose names are in italics, none where it is empty.
     """
-    figure, (axis,), colours = _figure(1.6 + 0.24 * len(lines), theme)
+    figure, (axis,), colours = figure_of(1.6 + 0.24 * len(lines), theme)
     axis.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (line, column), value in np.ndenumerate(values):
         said, ink = ("–", colours["ink"]) if np.isnan(value) else (f"{100 * value:.0f}", "#FFFFFF")
@@ -196,5 +196,5 @@ def shades(
     for name, slanted in zip(axis.get_yticklabels(), italics, strict=False):
         name.set_fontstyle("italic" if slanted else "normal")
     axis.set_xticks(range(len(columns)), columns, rotation=30, ha="right", fontsize=10)
-    _say(axis, colours, title=title)
+    name_axes(axis, colours, title=title)
     return figure

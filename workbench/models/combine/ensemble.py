@@ -11,8 +11,8 @@ what only the pair says, and is the yardstick for models that should.
 A member whose modality no training post has is left out of the fitted ensemble.
 
 Weights of members are not negative (Breiman found that this stacks best, and a member that finds a post more harmful
-cannot make it less so); hence the sum of the members' maxima over readings is the maximum of the sum where members look
-at different content, and no less than it where two look at the same.
+cannot make it less so); hence the sum of the members' maxima over variants is the maximum of the sum where members read
+different content, and no less than it where two read the same.
 
 Source: Wolpert 1992, Stacked generalization; Breiman 1996, Stacked regressions; Caruana et al. 2004, Ensemble selection
 from libraries of models.
@@ -31,11 +31,11 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from workbench.metrics.classification import average_precision
-from workbench.models import Classifier, Look, create, load, option_names, parse, two_classes
+from workbench.models import Classifier, Prediction, create, load, option_names, parse, two_classes
+from workbench.models.fit.choose import enough
 from workbench.models.fit.out_of_fold import folds, held_out
 from workbench.schema import INPUTS, MODALITIES, Options, label_matrix
 
-ENOUGH = 10  # positives and negatives that validation must have to choose weights for a label
 ROUNDS = 20  # picks that make up chosen weights
 
 
@@ -95,7 +95,7 @@ class EnsembleOptions(LateFusionOptions):
         return self
 
 
-class LateFusion(Classifier):
+class LateFusionClassifier(Classifier):
     """Members by name, stacked per label by logistic regression on out-of-fold scores."""
 
     options_class = LateFusionOptions
@@ -169,16 +169,13 @@ class LateFusion(Classifier):
             else:
                 self.weights[k, : len(scores)] = 1.0 / len(scores)
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
-        looks = [member.look(posts) for member in self.models]
-        scores = np.stack([look.logits for look in looks])  # (n_members, n_posts, n_labels)
+    def _predict(self, posts: pa.Table) -> Prediction:
+        members = [member.predict(posts) for member in self.models]
+        scores = np.stack([member.logits for member in members])  # (n_members, n_posts, n_labels)
         readable = ~np.isnan(scores).all(axis=(0, 2))
         added = np.stack([self._added(scores[:, :, k], k) for k in range(scores.shape[2])], axis=1)
         added[np.isnan(scores).all(axis=0)] = np.nan  # a label that no member scored here has no score
-        return added, readable, {name: reasons(looks, name) for name in self.modalities}
+        return Prediction(added, readable, {name: reasons(members, name) for name in self.modalities})
 
     def _added(self, scores: np.ndarray, k: int) -> np.ndarray:
         """Return label k's score (n_posts,) from the members' (n_members, n_posts)."""
@@ -199,7 +196,7 @@ class LateFusion(Classifier):
         ]
 
 
-class Ensemble(LateFusion):
+class Ensemble(LateFusionClassifier):
     """Any members by name, stacked or averaged per label."""
 
     options_class = EnsembleOptions
@@ -243,10 +240,10 @@ def weighted_mean(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def chosen_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return the weights (n_members,) of ROUNDS picks, each the member whose addition ranks these posts best.
 
-    scores: (n_members, n_posts); y: (n_posts,) bool. With fewer than ENOUGH posts of either class all weigh alike.
+    scores: (n_members, n_posts); y: (n_posts,) bool. Where these are not `enough`, all weigh alike.
     """
     n_members = len(scores)
-    if min(y.sum(), (~y).sum()) < ENOUGH:
+    if not enough(y):
         return np.full(n_members, 1 / n_members)
     picks = np.zeros(n_members)
     for _ in range(ROUNDS):
@@ -255,9 +252,9 @@ def chosen_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     return picks / ROUNDS
 
 
-def reasons(looks: list[Look], modality: str) -> list[str | None]:
+def reasons(members: list[Prediction], modality: str) -> list[str | None]:
     """Return, for each post, the first reason that a member gives for not having read its content of a modality."""
-    said = [look.unread[modality] for look in looks if modality in look.unread]
+    said = [member.unread[modality] for member in members if modality in member.unread]
     return [next(filter(None, whys), None) for whys in zip(*said, strict=True)]
 
 

@@ -6,7 +6,7 @@ own model counts; where validation has too little of the group to choose by, and
 too small, the global model alone speaks.
 
 Source: partial pooling as in Gelman and Hill 2006, section 12; here by the log loss on validation.
-Open doubt: where both count, a text's score is the mean of two maxima over its readings, not the maximum of the mean.
+Open doubt: where both count, a text's score is the mean of two maxima over its variants, not the maximum of the mean.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from workbench.models import Classifier, create, load, parse, two_classes
+from workbench.models import Classifier, Prediction, create, load, parse, two_classes
+from workbench.models.fit.choose import enough
 from workbench.schema import INPUTS, Options, label_matrix
-
-ENOUGH = 10  # positives and negatives that a group's validation posts must have to choose by
 
 
 class BaseModelOptions(Options):
@@ -141,25 +140,22 @@ class PerGroup(Classifier):
         for k in range(len(found)):
             rows = known[:, k] & ~np.isnan(ours[:, k]) & ~np.isnan(theirs[:, k])
             truth = y[rows, k] > 0.5
-            if min(truth.sum(), (~truth).sum()) >= ENOUGH:
+            if enough(truth):
                 mixed = (1 - shares[:, None]) * ours[rows, k] + shares[:, None] * theirs[rows, k]
                 losses = (np.logaddexp(0, mixed) - truth * mixed).mean(axis=1)
                 found[k] = shares[int(np.argmin(losses))]
         return found
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
-        look = self.base.look(posts)
-        scores, group = look.logits.copy(), groups(posts, self.options.by)
+    def _predict(self, posts: pa.Table) -> Prediction:
+        base = self.base.predict(posts)
+        scores, group = base.logits.copy(), groups(posts, self.options.by)
         for (name, own), share in zip(self.flavours.items(), self.shares, strict=True):
             rows = np.flatnonzero(group == name)
             if len(rows):
                 theirs = own.logits(posts.take(rows))
                 mixed = (1 - share) * scores[rows] + share * theirs
                 scores[rows] = np.where((share > 0) & ~np.isnan(mixed), mixed, scores[rows])
-        return scores, ~np.isnan(look.logits).all(axis=1), look.unread
+        return Prediction(scores, ~np.isnan(base.logits).all(axis=1), base.unread)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"groups": list(self.flavours)}, {"shares": self.shares}

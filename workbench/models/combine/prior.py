@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from workbench.models import Classifier
+from workbench.models import Classifier, Prediction
 
 
 class Prior(Classifier):
@@ -17,5 +17,5 @@ class Prior(Classifier):
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         self.learnable = np.zeros_like(self.learnable)  # all that is known is the constant
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return np.zeros((len(posts), len(self.constants)), np.float32), np.ones(len(posts), bool)
+    def _predict(self, posts: pa.Table) -> Prediction:
+        return Prediction(np.zeros((len(posts), len(self.constants)), np.float32), np.ones(len(posts), bool))

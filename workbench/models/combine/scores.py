@@ -16,7 +16,7 @@ import pyarrow as pa
 from pydantic import Field, field_validator
 
 from workbench.errors import WorkbenchError, unknown
-from workbench.models import Classifier
+from workbench.models import Classifier, Prediction
 from workbench.schema import MODALITIES, ROOT, Options
 
 EDGE = 1e-12  # probabilities are kept this far from 0 and 1: log-odds of at most 27.6
@@ -48,7 +48,7 @@ class ScoresOptions(Options):
         return tuple(modality for modality in MODALITIES if modality in value)
 
 
-class Scores(Classifier):
+class ScoresClassifier(Classifier):
     """Looks each post up by its id; a post or a cell that is not in the file is NaN. Fitting does nothing."""
 
     options_class = ScoresOptions
@@ -74,7 +74,7 @@ class Scores(Classifier):
         """Return the file of scores."""
         return [_locate(options.path)]
 
-    def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> Scores:
+    def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> ScoresClassifier:
         """Read the file; neither table is looked at, so that a published score stays what it is."""
         self.ids, self.table = read(self.options, self.taxonomy.names)
         found = ~np.isnan(self.table).all(axis=0)
@@ -86,11 +86,11 @@ class Scores(Classifier):
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         raise NotImplementedError
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    def _predict(self, posts: pa.Table) -> Prediction:
         row = {name: number for number, name in enumerate(self.ids)}
         index = np.array([row.get(name, -1) for name in posts["post_id"].to_pylist()])
         scores = np.concatenate([self.table, np.full((1, self.table.shape[1]), np.nan, np.float32)])[index]
-        return scores, ~np.isnan(scores).all(axis=1)
+        return Prediction(scores, ~np.isnan(scores).all(axis=1))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"ids": self.ids}, {"table": self.table}

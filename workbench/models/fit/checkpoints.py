@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from workbench.artifacts import writing
 from workbench.errors import WorkbenchError
 
 KEEP = 4 * 2**30  # bytes of finished training
@@ -63,19 +64,14 @@ class Checkpoints:
     def _write(self, name: str, tensors: Tensors, state: dict[str, Any]) -> None:
         if self.folder is None:
             return
-        fresh = self.folder / f".{name}.{os.getpid()}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             for stale in self.folder.glob(".*.safetensors.*"):  # of a process that was killed while it wrote
                 stale.unlink(missing_ok=True)
             tidy = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-            save_file(tidy, fresh, metadata={"state": json.dumps(state)})
-            with fresh.open("rb") as file:
-                os.fsync(file.fileno())
-            fresh.replace(self.folder / name)
+            with writing(self.folder / name) as draft:
+                save_file(tidy, draft, metadata={"state": json.dumps(state)})
         except (OSError, SafetensorError) as error:
-            with contextlib.suppress(OSError):
-                fresh.unlink()
             raise WorkbenchError(f"cannot save the checkpoint in {self.folder}: {error}; free the disk") from None
 
     def _read(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:

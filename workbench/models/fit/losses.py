@@ -208,20 +208,6 @@ def _with_none(columns: torch.Tensor, first: torch.Tensor | None = None) -> torc
     return torch.cat([none[:, None], columns], dim=1)
 
 
-# ----------------------------------------------------------------------------------------------------- two embeddings
-
-
-def cosine_alignment(
-    a: torch.Tensor, b: torch.Tensor, y: torch.Tensor, known: torch.Tensor, *, margin: float = 0.0
-) -> torch.Tensor:
-    """Return 1 - cos for pairs that belong together (y 1) and max(0, cos - margin) for others, mean over known pairs.
-
-    a, b: (n, dim) embeddings; y, known: (n,). The cosine embedding loss of Chopra, Hadsell and LeCun's family (2005).
-    """
-    cosine = functional.cosine_similarity(a, b, dim=1)
-    return _mean((1 - cosine).where(y.where(known, 0.0) > 0.5, (cosine - margin).clamp(min=0)), known, None)
-
-
 # ------------------------------------------------------------------------------------------------------------- by name
 
 LOSSES: dict[str, Callable[..., Any]] = {

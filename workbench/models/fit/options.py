@@ -46,6 +46,12 @@ CLASS_WEIGHT = Field(
     "number or one a label; null, and a label that is not named: as they are.",
 )
 
+VARIANTS = Field(
+    True,
+    description="Whether a post scores the highest of its variants (its text with obfuscation undone, a transparent "
+    "picture on white and on black), or as it stands; either way a long text is read to its end.",
+)
+
 
 def positive_weights(wanted: ClassWeight, labels: Sequence[str]) -> Literal["balanced"] | tuple[float, ...] | None:
     """Return what a positive of each label weighs against a negative; "balanced" and None as they are.

@@ -1,11 +1,12 @@
 """The vectors of one half of a post, and the combinations of two halves of which a post's score is the maximum.
 
-A half is a *bag*: a text in several readings, a picture in several readings, the frames of a clip. Each bag is a run of
-rows in one array, so that everything here is arithmetic on row numbers.
+A half is a *bag*: the windows of a text in several variants, a picture in several variants, the frames of a clip. Each
+bag is a run of rows in one array, so that everything here is arithmetic on row numbers.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,24 +14,29 @@ import numpy as np
 from workbench.features import Blocks
 
 
-class Readings(NamedTuple):
-    """The readable vectors of one half: values (n_rows, dim); post i has rows `start[i]` to `start[i] + count[i]`."""
+class Vectors(NamedTuple):
+    """The readable vectors of one half: values (n_rows, dim); post i has rows `start[i]` to `start[i] + count[i]`.
+
+    variant (n_rows,): which variant of its content each row is of, as `Blocks.variants`.
+    """
 
     values: np.ndarray
     start: np.ndarray
     count: np.ndarray
+    variant: np.ndarray
 
     @staticmethod
-    def of(blocks: Blocks, there: np.ndarray) -> Readings:
+    def of(blocks: Blocks, there: np.ndarray) -> Vectors:
         """Keep the rows that are numbers, of the posts (n_posts,) that declare the content."""
         owner = np.repeat(np.arange(len(blocks)), blocks.counts)
         good = np.isfinite(blocks.values).all(axis=1) & there[owner]
-        return Readings._runs(blocks.values[good], np.bincount(owner[good], minlength=len(blocks)))
+        count = np.bincount(owner[good], minlength=len(blocks))
+        return Vectors.runs(blocks.values[good], count, blocks.variants[good])
 
     @staticmethod
-    def none(n: int, dim: int) -> Readings:
+    def none(n: int, dim: int) -> Vectors:
         """Return n posts without any vector."""
-        return Readings._runs(np.empty((0, dim), np.float32), np.zeros(n, np.int64))
+        return Vectors.runs(np.empty((0, dim), np.float32), np.zeros(n, np.int64), np.zeros(0, np.uint8))
 
     @property
     def owner(self) -> np.ndarray:
@@ -42,32 +48,42 @@ class Readings(NamedTuple):
         """One over its post's rows (n_rows,), so that posts weigh alike; None where no post has several."""
         return 1.0 / self.count[self.owner] if (self.count > 1).any() else None
 
-    def first(self) -> Readings:
+    def first(self) -> Vectors:
         """Keep the first row of each post."""
-        return Readings._runs(self.values[self.start[self.count > 0]], np.minimum(self.count, 1))
+        rows = self.start[self.count > 0]
+        return Vectors.runs(self.values[rows], np.minimum(self.count, 1), self.variant[rows])
 
-    def mean(self) -> Readings:
+    def raw(self) -> Vectors:
+        """Keep the rows of each post's first variant, all windows and frames of the content as it stands."""
+        owner = self.owner
+        kept = self.variant == self.variant[self.start[owner]]
+        return Vectors.runs(self.values[kept], np.bincount(owner[kept], minlength=len(self.count)), self.variant[kept])
+
+    def mean(self) -> Vectors:
         """Put the mean of its rows in the place of each post's rows."""
         some = self.count > 0
         if not some.any():
             return self
         sums = np.add.reduceat(self.values.astype(np.float64), self.start[some], axis=0)
-        return Readings._runs((sums / self.count[some][:, None]).astype(np.float32), np.minimum(self.count, 1))
+        means, count = (sums / self.count[some][:, None]).astype(np.float32), np.minimum(self.count, 1)
+        return Vectors.runs(means, count, self.variant[self.start[some]])
 
-    def beside(self, other: Readings) -> Readings:
+    def beside(self, other: Vectors) -> Vectors:
         """Return bags that hold the rows of each post here, then those of the same post there."""
         if not (len(self.values) and len(other.values)):
             return self if len(self.values) else other
         order = np.argsort(np.concatenate([self.owner, other.owner]), kind="stable")
-        return Readings._runs(np.concatenate([self.values, other.values])[order], self.count + other.count)
+        values, variant = (np.concatenate(both)[order] for both in zip(self[::3], other[::3], strict=True))
+        return Vectors.runs(values, self.count + other.count, variant)
 
     @staticmethod
-    def _runs(values: np.ndarray, count: np.ndarray) -> Readings:
-        return Readings(values, np.cumsum(count) - count, count)
+    def runs(values: np.ndarray, count: np.ndarray, variant: np.ndarray) -> Vectors:
+        """Return the rows of posts one after the other, post i having the next `count[i]` of them."""
+        return Vectors(values, np.cumsum(count) - count, count, variant)
 
 
 class Bags(NamedTuple):
-    """Bags of a clip's frames under each combination of the readings of the text and the picture beside it.
+    """Bags of a clip's frames under each combination of the rows of the text and the picture beside it.
 
     row (n_entries,): numbers of `combinations`; bag (n_entries,): the bag of each, 0 to n_bags - 1 in order; post
     (n_bags,): the post of each bag, in order.
@@ -78,12 +94,12 @@ class Bags(NamedTuple):
     post: np.ndarray
 
 
-def bags(halves: list[Readings], pictures: np.ndarray) -> Bags:
+def bags(halves: list[Vectors], pictures: np.ndarray) -> Bags:
     """Return the bags that a pooling over frames sees, from the halves that `combinations` gets, the last the sight.
 
-    pictures (n_posts,): how many of a post's rows of sight are readings of its picture; they come first, the others are
-    frames. A bag holds one reading of the text, one of the picture and all frames, so that a post's score is a maximum
-    over readings whatever becomes of frames. In training there is one reading of each, and a bag is a post.
+    pictures (n_posts,): how many of a post's rows of sight are variants of its picture; they come first, the others are
+    frames. A bag holds one row of the text, one of the picture and all frames, so that a post's score is a maximum over
+    variants and windows whatever becomes of frames. In training there is one row of each, and a bag is a post.
     """
     texts, sights = (np.maximum(half.count, 1) for half in (halves if len(halves) == 2 else [_one(halves[0]), *halves]))
     ways = np.maximum(pictures, 1)  # combinations of a post: text t and sight s at t + texts * s
@@ -91,22 +107,22 @@ def bags(halves: list[Readings], pictures: np.ndarray) -> Bags:
     first = np.cumsum(texts * sights) - texts * sights
     text, sight = np.divmod(np.arange(len(post)) - first[post], texts[post])[::-1]
     is_picture = sight < pictures[post]
-    times = np.where(is_picture, 1, ways[post])  # a frame is in the bags of all readings of the picture
+    times = np.where(is_picture, 1, ways[post])  # a frame is in the bags of all variants of the picture
     row = np.repeat(np.arange(len(post)), times)
     nth = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
-    reading = np.where(is_picture[row], sight[row], nth)
-    bag = (np.cumsum(texts * ways) - texts * ways)[post[row]] + text[row] * ways[post[row]] + reading
+    shown = np.where(is_picture[row], sight[row], nth)
+    bag = (np.cumsum(texts * ways) - texts * ways)[post[row]] + text[row] * ways[post[row]] + shown
     order = np.argsort(bag, kind="stable")
     return Bags(row[order], bag[order], np.repeat(np.arange(len(texts)), texts * ways))
 
 
-def _one(half: Readings) -> Readings:
+def _one(half: Vectors) -> Vectors:
     """Return bags without anything, which count as one way each."""
-    return Readings.none(len(half.count), 0)
+    return Vectors.none(len(half.count), 0)
 
 
-def combinations(halves: list[Readings]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return, for every combination of readings of one post, its post and for each half its row in `values`, or -1.
+def combinations(halves: list[Vectors]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return, for every combination of rows of one post, its post and for each half its row in `values`, or -1.
 
     Arrays (n_combinations,), posts in order; a post without any readable half has one combination of nothing.
     """
@@ -131,3 +147,15 @@ def highest_rows(scores: np.ndarray, start: np.ndarray) -> np.ndarray:
     for post in np.flatnonzero(ends - start > 1):
         best[post] += scores[start[post] : ends[post]].argmax(axis=0)
     return best
+
+
+def undone(numbers: np.ndarray, texts: Sequence[str], kinds: Callable[[str], list[str | None]]) -> np.ndarray:
+    """Return what was undone in the variants of texts, by their `numbers (n_posts, n_labels)`; None for raw text.
+
+    kinds: what was undone in each variant of a text, by its number.
+    """
+    words = np.full(numbers.shape, None, dtype=object)
+    for post in np.flatnonzero(numbers.any(axis=1)):
+        names = kinds(texts[post])
+        words[post] = [names[number] for number in numbers[post]]
+    return words

@@ -5,7 +5,7 @@ https://arxiv.org/abs/2202.10054): the head of `clip-cross` on the frozen towers
 that falls layer by layer towards the input (ULMFiT; Howard and Ruder 2018, https://arxiv.org/abs/1801.06146). The epoch
 that loses least on validation is kept; that can be epoch 0, the frozen towers, so tuning never ends worse there.
 
-Scoring goes through an encoder with the tuned weights, by the path of every other head: same preprocessing, readings,
+Scoring goes through an encoder with the tuned weights, by the path of every other head: same preprocessing, variants,
 reasons and store. Training is resumed after a kill and ends with the same weights; what is finished is kept beside the
 feature store and found again (`checkpoints`).
 
@@ -25,6 +25,7 @@ from pydantic import Field, model_validator
 
 from workbench import fingerprint
 from workbench.features.encoders import identity
+from workbench.fingerprint import closure
 from workbench.models.heads.bags import combinations
 from workbench.models.heads.frozen import ClipClassifier
 from workbench.models.heads.options import CrossOptions
@@ -35,10 +36,9 @@ if TYPE_CHECKING:
 
     from workbench.features.encoders.open_clip import Encoder
     from workbench.models.heads.training import Examples
-    from workbench.models.heads.tuning import Posts
+    from workbench.models.heads.tuning import TuningPosts
 
 log = logging.getLogger(__name__)
-VERSION = 1  # part of every checkpoint's key: raise it when the code here changes what comes out
 
 
 class FinetuneOptions(CrossOptions):
@@ -48,7 +48,6 @@ class FinetuneOptions(CrossOptions):
     tower_lr: float = Field(1e-4, gt=0, le=1, description="AdamW's learning rate of the towers' last layers.")
     tune_head_lr: float = Field(1e-3, gt=0, le=1, description="AdamW's learning rate of the head while it is tuned.")
     layer_decay: float = Field(0.7, gt=0, le=1, description="The learning rate of a layer, by that of the layer above.")
-    tower_decay: float = Field(0.05, ge=0, description="Weight decay of the towers.")
     warmup: float = Field(0.1, ge=0, lt=1, description="Share of the steps in which the learning rate rises.")
     tune_batch: int = Field(64, ge=1, description="Posts per step.")
     at_once: int = Field(64, ge=1, description="Posts in memory at once; gradients of a step's parts are added up.")
@@ -60,7 +59,9 @@ class FinetuneOptions(CrossOptions):
     def _what_tuning_does_not_read(self) -> Self:
         if self.pooling != "max":
             raise ValueError("pooling: towers are tuned on single frames, so only 'max' is possible here")
-        self._by_cross_entropy("towers are tuned")
+        for name in ("loss", "class_weight", "upsample"):
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f"towers are tuned by cross-entropy as it is and do not read {name!r}")
         return self
 
 
@@ -121,15 +122,24 @@ class ClipFinetune(ClipClassifier):
                 digest.update(examples.count.cpu().numpy().tobytes())
         encoder = self._encoder()
         about = {
-            "version": VERSION,
+            **self._made_by(),
             "options": self.options.model_dump(mode="json", exclude={"save_minutes"}),
             "taxonomy": self.taxonomy.fingerprint,
             "seed": seed,
-            "encoder": encoder.fingerprint,
+            "encoder": [encoder.identity(modality) for modality in self.modalities],
             "device": str(self.store.device),
             "data": digest.hexdigest(),
         }
         return fingerprint.of_json(about)[:32]
+
+    def _made_by(self) -> dict[str, Any]:
+        """Return the code that the tuned weights come from, and its libraries; the towers' own is the encoder's."""
+        from workbench.features.encoders.trainable import Tunable
+        from workbench.models.heads.tuning import Tuning
+
+        kind, after = type(self), ("_look", "_score", "_state", "_restore", "files")
+        scoring = [vars(base)[name] for base in kind.__mro__ for name in after if name in vars(base)]
+        return closure.of_code(kind._prepare, kind._fit_network, kind._tune, Tuning, Tunable, without=scoring)
 
     def _tune(self, train: pa.Table, validation: pa.Table, seed: int, frozen: dict[str, Any], checkpoints: Any) -> None:
         from workbench.models.heads.tuning import Tuning
@@ -153,9 +163,9 @@ class ClipFinetune(ClipClassifier):
         tunable.model.load_state_dict(_part(tensors, "tower."))
         self.tuned, self.record = tunable.frozen(), record
 
-    def _posts(self, table: pa.Table, tunable: Any) -> Posts:
+    def _posts(self, table: pa.Table, tunable: Any) -> TuningPosts:
         """Return the posts with a readable half, what their texts and pictures are, and which frames count."""
-        from workbench.models.heads.tuning import Album, Posts
+        from workbench.models.heads.tuning import Album, TuningPosts
 
         read = self._read(table)
         halves = self._halves(read, len(table), first=True)
@@ -172,7 +182,7 @@ class ClipFinetune(ClipClassifier):
             for row, places in enumerate(chosen):
                 sights[row] += [(name, row, place) for place in places]
         present = np.stack([half.count[usable] > 0 for half in halves], axis=1)
-        return Posts(
+        return TuningPosts(
             [texts[i] for i in usable],
             [sights[i] for i in usable],
             present,
@@ -182,7 +192,7 @@ class ClipFinetune(ClipClassifier):
         )
 
     def _frames(self, read: dict, name: str) -> list[list[int]]:
-        """Return, per post, which readings of its picture (the first) or frames of its clip are trained on."""
+        """Return, per post, which variants of its picture (the first) or frames of its clip are trained on."""
         bag = read[name][1]
         if name == "image":
             return [[0] if count else [] for count in bag.count]

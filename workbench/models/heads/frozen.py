@@ -20,9 +20,9 @@ import pyarrow as pa
 from workbench.errors import WorkbenchError
 from workbench.features import Blocks, Partly, Passing, encoder_files
 from workbench.features.encoders import identity
-from workbench.models import Classifier, two_classes
+from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.options import positive_weights
-from workbench.models.heads.bags import Readings, bags, combinations, highest_rows
+from workbench.models.heads.bags import Vectors, bags, combinations, highest_rows, undone
 from workbench.models.heads.options import HIDDEN_BY_DEFAULT, RARE, AlignOptions, CrossOptions, HeadOptions, PairOptions
 from workbench.schema import Options, declared, label_matrix
 
@@ -56,10 +56,11 @@ class ClipClassifier(Classifier):
         "loss": ("bce", "focal", "asymmetric"),
     }
 
-    @property
-    def seeded(self) -> bool:
-        """Whether chance has a part in training; a convex problem has one answer."""
-        return self.options.head != "logistic"
+    @classmethod
+    def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return saved options as they are now: logistic heads are linear ones, and what only training read is gone."""
+        kept = {name: value for name, value in options.items() if name not in ("C", "tower_decay")}
+        return {**kept, "head": "linear"} if kept.get("head") == "logistic" else kept
 
     @classmethod
     def files(cls, options: HeadOptions) -> list[Path]:
@@ -84,8 +85,8 @@ class ClipClassifier(Classifier):
             halves, self._examples(train, halves), self._examples(validation, watched), seed
         )
 
-    def _prepare(self, train: pa.Table) -> list[Readings]:
-        """Return the first readings of train's halves, after finding what is there to look at and to learn."""
+    def _prepare(self, train: pa.Table) -> list[Vectors]:
+        """Return the first rows of train's halves, after finding what is there to look at and to learn."""
         self.network, self.encoder_digest = None, self._encoder_digest()
         self.modalities = type(self).modalities
         read = self._read(train)
@@ -97,26 +98,21 @@ class ClipClassifier(Classifier):
         return halves
 
     def _fit_network(
-        self, halves: list[Readings], examples: Examples, watched: Examples | None, seed: int
+        self, halves: list[Vectors], examples: Examples, watched: Examples | None, seed: int
     ) -> dict[str, Any]:
         """Build and train the network on examples, those of `halves`; return what happened."""
         import torch
 
-        from workbench.models.heads import linear, training
+        from workbench.models.heads import training
 
         generator = torch.Generator().manual_seed(seed)
         self.network = self._build(generator)
-        if self.options.head == "logistic":
-            return linear.fit_head(self.network, examples, watched, self.options.C)
         present = np.stack([half.count > 0 for half in halves], axis=1)  # (n_posts, n_halves)
         hide = self._hide(present[present.any(axis=1)])
         weight = positive_weights(self.options.class_weight, self.taxonomy.names)
         return training.fit_head(self.network, examples, watched, self.options, generator, hide, weight)
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[Any, ...]:
+    def _predict(self, posts: pa.Table) -> Prediction:
         import torch
 
         from workbench.models.fit import losses
@@ -124,10 +120,10 @@ class ClipClassifier(Classifier):
 
         read = self._read(posts)
         unread = {name: reasons(posts, name, *found) for name, found in read.items()}
-        halves = self._halves(read, len(posts), first=not self.options.readings)
+        halves = self._halves(read, len(posts))
         readable = np.any([half.count > 0 for half in halves], axis=0)
         if not self._trained:
-            return np.zeros((len(posts), len(self.constants)), np.float32), readable, unread
+            return Prediction(np.zeros((len(posts), len(self.constants)), np.float32), readable, unread)
         post, rows = combinations(halves)
         scores = []
         for start in range(0, len(post), training.CHUNK):
@@ -136,26 +132,27 @@ class ClipClassifier(Classifier):
         scores = np.concatenate(scores)
         starts = np.flatnonzero(np.diff(post, prepend=-1))  # where each post's combinations begin
         best = highest_rows(scores[:, : len(self.constants)], starts)
-        kinds = self._kinds(posts, best, dict(zip(self._groups(), zip(halves, rows, strict=True), strict=True)))
-        alike = self._alike(best, halves, rows)
+        variants, alike = self._variants(posts, best, halves, rows), self._alike(best, halves, rows)
         post, scores = self._over_frames(read, halves, post, scores)
         if self._exclusive():
             scores = losses.log_odds(torch.from_numpy(scores), self._exclusive()).numpy()
         starts = np.flatnonzero(np.diff(post, prepend=-1))  # and where its bags do
-        return np.maximum.reduceat(scores, starts, axis=0), readable, unread, kinds, alike
+        return Prediction(np.maximum.reduceat(scores, starts, axis=0), readable, unread, variants, alike)
 
-    def _kinds(self, posts: pa.Table, best: np.ndarray, ways: dict[str, tuple]) -> Any:
-        """Return `Look.kinds` from each score's combination (n_posts, n_labels) and the halves with their rows."""
-        if "text" not in ways or not hasattr(encoder := self.store.encoder(self.options.encoder), "text_kinds"):
+    def _variants(
+        self, posts: pa.Table, best: np.ndarray, halves: list[Vectors], rows: list[np.ndarray]
+    ) -> np.ndarray | None:
+        """Return `Prediction.variants` from each score's combination (n_posts, n_labels) and the rows of halves."""
+        if "text" not in self._groups() or not len(halves[0].values):
             return None
-        (half, rows), kinds = ways["text"], np.full(best.shape, None, dtype=object)
-        for post in np.flatnonzero(half.count > 1):
-            said = encoder.text_kinds(posts["text"][int(post)].as_py())
-            kinds[post] = [said[row - half.start[post]] for row in rows[best[post]]]
-        return kinds
+        row = rows[0][best]  # of the text, which is the first half; -1 where there is none
+        numbers = np.where(row >= 0, halves[0].variant[row], 0)
+        if not numbers.any():
+            return None
+        return undone(numbers, posts["text"].to_pylist(), self.store.encoder(self.options.encoder).text_kinds)
 
-    def _alike(self, best: np.ndarray, halves: list[Readings], rows: list[np.ndarray]) -> np.ndarray | None:
-        """Return `Look.alike` from each score's combination (n_posts, n_labels) and each half's rows in them."""
+    def _alike(self, best: np.ndarray, halves: list[Vectors], rows: list[np.ndarray]) -> np.ndarray | None:
+        """Return `Prediction.alike` from each score's combination (n_posts, n_labels) and each half's rows in them."""
         return None
 
     @property
@@ -163,13 +160,13 @@ class ClipClassifier(Classifier):
         return self.network is not None
 
     def _rows(self, halves: tuple[torch.Tensor, ...], present: torch.Tensor) -> np.ndarray:
-        """Return what the network gives for rows (n_rows, n_labels), each one combination of readings."""
+        """Return what the network gives for rows (n_rows, n_labels), each one combination of variants."""
         from workbench.models.heads import training
 
         return training.score(self.network, halves, present).cpu().numpy()
 
     def _over_frames(
-        self, read: dict[str, tuple[Blocks, Readings]], halves: list[Readings], post: np.ndarray, rows: np.ndarray
+        self, read: dict[str, tuple[Blocks, Vectors]], halves: list[Vectors], post: np.ndarray, rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return posts and logits of the bags of combinations, where frames are pooled otherwise than by maximum."""
         if getattr(self.options, "pooling", "max") in ("max", "mean"):
@@ -177,7 +174,6 @@ class ClipClassifier(Classifier):
         import torch
 
         pictures = read["image"][1].count if "image" in read else np.zeros_like(halves[-1].count)
-        pictures = pictures if self.options.readings else np.minimum(pictures, 1)
         found = bags(halves, pictures)
         logits = self.network.pool(torch.from_numpy(rows[found.row]), torch.from_numpy(found.bag))
         return found.post, logits.numpy()
@@ -214,28 +210,29 @@ class ClipClassifier(Classifier):
         """Return what makes vectors of posts; a subclass may use another form of the encoder."""
         return self.store.encoder(self.options.encoder)
 
-    def _whitening(self, half: Readings) -> tuple[np.ndarray, np.ndarray]:
+    def _whitening(self, half: Vectors) -> tuple[np.ndarray, np.ndarray]:
         """Return the mean and the matrix that bring a half's vectors to unit variance."""
         from workbench.models.heads import training
 
         return training.whitening(half.values, half.weight)
 
-    def _read(self, table: pa.Table) -> dict[str, tuple[Blocks, Readings]]:
-        """Return, per modality, what the store says of a table and the readable vectors of it.
+    def _read(self, table: pa.Table) -> dict[str, tuple[Blocks, Vectors]]:
+        """Return, per modality, what the store says of a table and its readable vectors, all variants or the raw.
 
         What is blank counts as absent, whatever an encoder makes of it.
         """
         there, found = declared(table), {}
         for name in self.modalities:
             blocks = getattr(self.store, name)(self._encoder(), table)
-            found[name] = blocks, Readings.of(blocks, there[name])
+            vectors = Vectors.of(blocks, there[name])
+            found[name] = blocks, vectors if self.options.variants else vectors.raw()
         return found
 
-    def _halves(self, read: dict[str, tuple[Blocks, Readings]], n: int, first: bool = False) -> list[Readings]:
-        """Return the bags of n posts, one per half; first: of a text and of a picture keep the first reading only."""
+    def _halves(self, read: dict[str, tuple[Blocks, Vectors]], n: int, first: bool = False) -> list[Vectors]:
+        """Return the bags of n posts, one per half; first: of a text and of a picture keep the first row only."""
         halves = []
         for names in self._groups().values():
-            half = Readings.none(n, self._encoder().dim)
+            half = Vectors.none(n, self._encoder().dim)
             for name in (name for name in names if name in read):
                 vectors = read[name][1]
                 if name == "video":
@@ -255,7 +252,7 @@ class ClipClassifier(Classifier):
         y, known = label_matrix(table, self.taxonomy)
         return y[usable], known[usable]
 
-    def _examples(self, table: pa.Table, halves: list[Readings]) -> Examples | None:
+    def _examples(self, table: pa.Table, halves: list[Vectors]) -> Examples | None:
         """Return the posts with a readable half, and all their rows, on the device; None where there is none."""
         import torch
 
@@ -278,7 +275,7 @@ class ClipClassifier(Classifier):
             return ()
         return tuple(tuple(map(self.taxonomy.names.index, group)) for group in self.taxonomy.exclusive)
 
-    def _tensors(self, halves: list[Readings], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    def _tensors(self, halves: list[Vectors], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return whitened halves, each (n, dim), and present (n, n_halves), on the device; row -1 is an absent half."""
         import torch
 
@@ -324,7 +321,7 @@ class ClipClassifier(Classifier):
         return identity.encoder_digest(self._encoder())
 
 
-def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Readings) -> list[str | None]:
+def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Vectors) -> list[str | None]:
     """Return, for each post whose declared content gave no vector, why; and what was left out of a long text."""
     lost = declared(posts)[modality] & (vectors.count == 0)
     said = f"nothing in the {modality} could be read"

@@ -119,7 +119,7 @@ class Projection(nn.Module):
         return torch.softmax(x, dim=1) * math.sqrt(x.shape[1]) if self.kind == "softmax" else x
 
 
-class Attention(nn.Module):
+class RowAttention(nn.Module):
     """The gated attention's score of each row, (n_rows, dim) -> (n_rows, 1) (Ilse, Tomczak and Welling 2018)."""
 
     UNITS = 32
@@ -172,7 +172,7 @@ class Head(nn.Module):
         self.output = Linear(hidden or inputs, n_labels, generator)
         self.pool, self.attention = POOLS[pooling], None
         if pooling == "attention":
-            self.attention = Attention(hidden or inputs, generator)
+            self.attention = RowAttention(hidden or inputs, generator)
 
     def forward(self, halves: Halves, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
         """Return logits (n_rows, n_labels); entries of `halves` where `present` is False are not looked at.

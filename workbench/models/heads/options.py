@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from workbench.models.fit.options import LearningOptions, Strengths
+from workbench.models.fit.options import VARIANTS, LearningOptions
 
 RARE = 0.02  # of the training posts: a half that fewer lack has too few examples to learn its absence from
 HIDDEN_BY_DEFAULT = 0.1
-FUSION_HEAD = Field("mlp", description="One hidden layer, or none.")  # a fusion is learnt, so no convex problem
 Pooling = Literal["max", "mean", "noisy-or", "attention"]
 POOLING = Field(
     "max",
@@ -24,31 +23,11 @@ class HeadOptions(LearningOptions):
     """The encoder, and how the head on it is built and trained."""
 
     encoder: str = Field("tiny", description="The encoder's name: `tiny`, an open_clip name with weights, or a folder.")
-    head: Literal["mlp", "linear", "logistic"] = Field(
-        "mlp", description="One hidden layer, or none; logistic: none, all labels and penalties solved in one pass."
-    )
-    C: Strengths = Field(
-        (0.001, 0.01, 0.1, 1.0),
-        description="logistic: inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
-    )
+    head: Literal["mlp", "linear"] = Field("mlp", description="One hidden layer, or none.")
     hidden: int = Field(64, ge=1, le=8192, description="Units of the hidden layer.")
     activation: Literal["gelu", "relu", "tanh", "silu"] = Field("gelu", description="What the hidden layer ends in.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
-    readings: bool = Field(
-        True, description="Whether a post scores the highest of its readings, which undo disguises, or as it stands."
-    )
-
-    @model_validator(mode="after")
-    def _logistic_is_what_it_is(self) -> Self:
-        if self.head == "logistic":
-            self._by_cross_entropy("head 'logistic' is trained")
-        return self
-
-    def _by_cross_entropy(self, what: str) -> None:
-        """Raise ValueError where an option asks for another loss than the cross-entropy of posts as they are."""
-        for name in ("loss", "class_weight", "upsample"):
-            if getattr(self, name) != type(self).model_fields[name].default:
-                raise ValueError(f"{what} by cross-entropy as it is and does not read {name!r}")
+    variants: bool = VARIANTS
 
 
 class FrameOptions(HeadOptions):
@@ -82,7 +61,6 @@ class CrossOptions(PairOptions):
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
     lr: float = Field(0.003, gt=0, le=1, description="Learning rate of AdamW.")
     weight_decay: float = Field(1.0, ge=0, description="Weight decay of AdamW (per step it is multiplied by lr).")
-    head: Literal["mlp", "linear"] = FUSION_HEAD
     rank: int = Field(32, ge=1, le=128, description="Length of a projected half; the product has its square.")
     projection: Literal["softmax", "linear"] = Field("softmax", description="Soft prototypes, or plain projections.")
 
@@ -91,6 +69,5 @@ class AlignOptions(PairOptions):
     """A head on the element-wise product of projected halves."""
 
     hidden: int = Field(128, ge=1, le=8192, description="Units of the hidden layer.")
-    head: Literal["mlp", "linear"] = FUSION_HEAD
     rank: int = Field(128, ge=1, le=4096, description="Length of a projected half, and of the product.")
     projection: Literal["softmax", "linear"] = Field("softmax", description="Soft prototypes, or plain projections.")

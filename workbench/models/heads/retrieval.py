@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workbench.models.heads.bags import Readings, combinations
+from workbench.models.heads.bags import Vectors, combinations
 from workbench.models.heads.frozen import ClipClassifier
 from workbench.models.heads.options import CrossOptions
 from workbench.schema import label_matrix
@@ -50,7 +50,7 @@ class RetrievalOptions(CrossOptions):
     rank: int = Field(32, ge=1, le=128, description="Length of a projected half of the learned space's head.")
 
 
-class Memory(NamedTuple):
+class TrainingPosts(NamedTuple):
     """Unit vectors (n_rows, dim) float16, the post of each row, and y and known (n_posts, n_labels)."""
 
     vectors: np.ndarray
@@ -92,7 +92,7 @@ class ClipRetrieval(ClipClassifier):
     options: RetrievalOptions
     modalities = ("text", "image", "video")
     fusion = "cross"
-    memory: Memory | None = None
+    memory: TrainingPosts | None = None
     post_ids: list[str]
     search: ClassVar[dict[str, tuple]] = {"space": ("learned", "whitened"), "smoothing": (0.2, 0.5, 2.0)}
 
@@ -116,7 +116,7 @@ class ClipRetrieval(ClipClassifier):
         self._remember(train, halves)
         self.record |= {"posts": len(self.post_ids), **self._choose(validation, watched)}
 
-    def _remember(self, train: pa.Table, halves: list[Readings]) -> None:
+    def _remember(self, train: pa.Table, halves: list[Vectors]) -> None:
         usable = np.flatnonzero(np.any([half.count > 0 for half in halves], axis=0))
         kept = usable[:: -(-len(usable) // self.options.max_posts)]
         post, rows = combinations(halves)
@@ -127,11 +127,11 @@ class ClipRetrieval(ClipClassifier):
         y, known = label_matrix(train, self.taxonomy)
         vectors = self._vectors(halves, [row[chosen] for row in rows]).astype(np.float16)
         at = np.searchsorted(kept, post[chosen]).astype(np.int32)
-        self.memory = Memory(vectors, at, y[kept] > 0.5, known[kept])
+        self.memory = TrainingPosts(vectors, at, y[kept] > 0.5, known[kept])
         ids = train["post_id"].to_pylist()
         self.post_ids = [ids[i] for i in kept]
 
-    def _choose(self, validation: pa.Table, halves: list[Readings]) -> dict[str, Any]:
+    def _choose(self, validation: pa.Table, halves: list[Vectors]) -> dict[str, Any]:
         """Return k and temperature: those given, else those that lose least on validation, else the middle ones."""
         ks = [self.options.k] if self.options.k else [k for k in KS if k < len(self.memory.vectors)] or [KS[0]]
         heats = [self.options.temperature] if self.options.temperature else list(TEMPERATURES)
@@ -176,8 +176,8 @@ class ClipRetrieval(ClipClassifier):
 
     # --------------------------------------------------------------------------------------------------- the space
 
-    def _vectors(self, halves: list[Readings], rows: list[np.ndarray]) -> np.ndarray:
-        """Return the unit vectors (n_rows, dim) of combinations of readings."""
+    def _vectors(self, halves: list[Vectors], rows: list[np.ndarray]) -> np.ndarray:
+        """Return the unit vectors (n_rows, dim) of combinations of variants."""
         edges = [*range(0, len(rows[0]), CHUNK), len(rows[0])]
         parts = [self._embed(*self._tensors(halves, [row[a:b] for row in rows])) for a, b in pairwise(edges)]
         return np.concatenate(parts)
@@ -194,7 +194,7 @@ class ClipRetrieval(ClipClassifier):
             parts = [normalize(x, dim=1) * present[:, [h]] for h, x in enumerate(halves)]
             return normalize(torch.cat(parts, dim=1), dim=1).cpu().numpy()
 
-    def _alike(self, best: np.ndarray, halves: list[Readings], rows: list[np.ndarray]) -> np.ndarray:
+    def _alike(self, best: np.ndarray, halves: list[Vectors], rows: list[np.ndarray]) -> np.ndarray:
         alike = np.full(best.shape, None, dtype=object)
         used, place = np.unique(best, return_inverse=True)
         found = self.memory.search(self._vectors(halves, [row[used] for row in rows]), self.record["k"])[0]
@@ -219,4 +219,4 @@ class ClipRetrieval(ClipClassifier):
         super()._restore(state, arrays, folder)
         self.post_ids = list(state["post_ids"])
         if "memory.vectors" in arrays:
-            self.memory = Memory(*(arrays[f"memory.{name}"] for name in Memory._fields))
+            self.memory = TrainingPosts(*(arrays[f"memory.{name}"] for name in TrainingPosts._fields))

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from workbench.device import Room
 from workbench.models.fit import losses
-from workbench.models.fit.loop import Schedule, adamw, keep_best
+from workbench.models.fit.loop import Schedule, adamw, gradient, keep_best
 from workbench.models.heads.networks import Halves, highest
 
 CHUNK = 16_384  # rows scored at once
@@ -85,32 +86,33 @@ def fit_head(
 
     Without a known label in validation the loss on train decides (then more epochs only help, and all are run).
     hide: for each half, the share of the posts that have both halves whose half is hidden in a batch.
-    class_weight: as `penalties.positive_weights` returns it.
+    class_weight: as `options.positive_weights` returns it.
 
-    Returns what happened: epochs run, best epoch, its loss per known cell (in nats, where the loss is). Raises
-    WorkbenchError where the loss is never a number.
+    Returns what happened: epochs run, best epoch, its loss per known cell (in nats, where the loss is), and the posts
+    of a step that the memory held at once. Raises WorkbenchError where the loss is never a number.
     """
     cost = losses.of(getattr(options, "loss", None) or losses.LossOptions(), train.exclusive)
     watched = validation if validation is not None and bool(validation.known.any()) else train
     order, shares = _repeated(train, getattr(options, "upsample", None), generator)
     weigh = _weights(train, class_weight, shares)
-    optimizer = adamw(network, options)
+    optimizer, room = adamw(network, options), Room("post", options.batch_size)
+
+    def loss(posts: torch.Tensor) -> torch.Tensor:
+        batch = take(train, posts)
+        present = hidden(batch.present, hide, generator, batch.owner)
+        logits = pooled(network, network(batch.halves, present, batch.owner), batch.owner)
+        return cost(logits, batch.y, batch.known, weight=weigh(batch, True))
 
     def learn(epoch: int) -> None:
         for posts in order[torch.randperm(len(order), generator=generator)].split(options.batch_size):
-            batch = take(train, posts.to(train.y.device))
-            present = _hidden(batch, hide, generator)
-            logits = pooled(network, network(batch.halves, present, batch.owner), batch.owner)
-            loss = cost(logits, batch.y, batch.known, weight=weigh(batch, True))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            gradient(room, optimizer, posts.to(train.y.device), train.known, loss)
             optimizer.step()
 
     def lost() -> float:
         scores = pooled(network, score(network, watched.halves, watched.present), watched.owner)
         return float(cost(scores, watched.y, watched.known, weight=weigh(watched, False)))
 
-    return keep_best(network, options, learn, lost)
+    return {**keep_best(network, options, learn, lost), "at_once": room.at_once}
 
 
 def pooled(network: nn.Module, rows: torch.Tensor, owner: torch.Tensor | None) -> torch.Tensor:
@@ -193,20 +195,28 @@ def _weights(
 
 def score(network: nn.Module, halves: Halves, present: torch.Tensor) -> torch.Tensor:
     """Return logits (n_rows, n_labels), chunk by chunk and without gradients."""
+    room = vars(network).setdefault("room", Room("row", CHUNK))  # with the network, so that what fits is found once
+
+    def scored(rows: range) -> torch.Tensor:
+        part = slice(rows.start, rows.stop)
+        return network(tuple(x[part] for x in halves), present[part])
+
     network.eval()
     with torch.inference_mode():
-        chunks = range(0, len(present), CHUNK)
-        return torch.cat([network(tuple(x[i : i + CHUNK] for x in halves), present[i : i + CHUNK]) for i in chunks])
+        return torch.cat(list(room.each(scored, range(len(present)))))
 
 
-def _hidden(batch: Examples, hide: tuple[float, ...], generator: torch.Generator) -> torch.Tensor:
-    """Return `present` with halves hidden at random in posts that have all of them; at most one half of a post."""
-    present = batch.present
+def hidden(
+    present: torch.Tensor, hide: tuple[float, ...], generator: torch.Generator, owner: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Return `present (n_rows, n_halves)` with halves hidden at random in posts that have all; at most one of a post.
+
+    owner (n_rows,): the post of each row, as a half is hidden in all rows of a post; None: a row is a post.
+    """
     if not any(hide):
         return present
-    draw = torch.rand((len(batch.y), 1), generator=generator).to(present.device)
-    if batch.owner is not None:
-        draw = draw[batch.owner]  # a half is hidden in all rows of a post
+    posts = len(present) if owner is None else int(owner[-1]) + 1
+    draw = torch.rand((posts, 1), generator=generator).to(present.device)
+    draw = draw if owner is None else draw[owner]
     edges = torch.tensor([0.0, *hide], device=present.device).cumsum(0)
-    hidden = (draw >= edges[:-1]) & (draw < edges[1:]) & present.all(dim=1, keepdim=True)
-    return present & ~hidden
+    return present & ~((draw >= edges[:-1]) & (draw < edges[1:]) & present.all(dim=1, keepdim=True))

@@ -25,8 +25,10 @@ from pydantic import Field
 from workbench.errors import WorkbenchError
 from workbench.features import encoder_files
 from workbench.features.encoders import identity
-from workbench.models import Classifier
-from workbench.models.heads.bags import Readings
+from workbench.models import Classifier, Prediction
+from workbench.models.fit.options import VARIANTS
+from workbench.models.heads.bags import Vectors
+from workbench.models.heads.frozen import reasons
 from workbench.schema import MODALITIES, ROOT, Options, Taxonomy, declared, read_yaml
 
 log = logging.getLogger(__name__)
@@ -68,6 +70,7 @@ class ZeroShotOptions(Options):
     modalities: tuple[Literal["text", "image", "video"], ...] = Field(
         MODALITIES, min_length=1, description="What of a post is compared with the prompts."
     )
+    variants: bool = VARIANTS
 
 
 class ClipZeroShot(Classifier):
@@ -120,25 +123,21 @@ class ClipZeroShot(Classifier):
             raise WorkbenchError(f"encoder {self.options.encoder!r} cannot read the prompt {texts[unread[0]]!r}")
         return _unit(vectors.reshape(len(prompts), len(templates), -1).mean(axis=1))
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+    def _predict(self, posts: pa.Table) -> Prediction:
         there, n = declared(posts), len(posts)
         scores, unread = np.full((n, len(self.sides)), -np.inf, np.float32), {}
         readable = np.zeros(n, bool)
         for name in self.modalities:
             blocks = getattr(self.store, name)(self.options.encoder, posts)
-            found = Readings.of(blocks, there[name])
+            found = Vectors.of(blocks, there[name])
+            found = found if self.options.variants else found.raw()
             some = found.count > 0
-            lost = there[name] & ~some
-            said = f"nothing in the {name} could be read"
-            unread[name] = [(why or said) if gone else None for why, gone in zip(blocks.reasons, lost, strict=True)]
+            unread[name] = reasons(posts, name, blocks, found)
             if some.any():
                 highest = np.maximum.reduceat(self._rows(found.values), found.start[some], axis=0)
                 scores[some] = np.maximum(scores[some], highest)
             readable |= some
-        return np.where(readable[:, None], scores, 0.0), readable, unread
+        return Prediction(np.where(readable[:, None], scores, 0.0), readable, unread)
 
     def _rows(self, values: np.ndarray) -> np.ndarray:
         """Return the log-odds (n_rows, n_labels) of vectors (n_rows, dim)."""

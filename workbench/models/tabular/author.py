@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workbench.models import Classifier, two_classes
+from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.tabular.learners import Tabular, TabularOptions
 from workbench.preprocessing import context
 from workbench.preprocessing.context import ContextOptions, Scaling
@@ -61,9 +61,9 @@ class AuthorProfile(Classifier):
         rows = ~np.isnan(values).all(axis=1)
         return self.scaling(values[rows]), y[rows], known[rows]
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    def _predict(self, posts: pa.Table) -> Prediction:
         values = context.numbers(posts, self.options.context)
-        return self.learner.logits(self.scaling(values)), ~np.isnan(values).all(axis=1)
+        return Prediction(self.learner.logits(self.scaling(values)), ~np.isnan(values).all(axis=1))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {**self.scaling.arrays(), **self.learner.arrays()}

@@ -19,10 +19,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.utils.class_weight import compute_sample_weight
 
+from workbench.models.fit.choose import best_strength, enough
 from workbench.models.fit.options import CLASS_WEIGHT, ClassWeight, by_class
 from workbench.schema import Options
 
-ENOUGH = 10  # positives and negatives that validation must have to choose for a label
 _STRENGTHS = (0.01, 0.1, 1.0)
 
 
@@ -76,17 +76,17 @@ class Tabular:
         return chosen
 
     def _linear(self, k: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, truth: np.ndarray) -> float:
-        strengths = _STRENGTHS if _enough(truth) else _STRENGTHS[1:2]
-        fixed = {
-            "class_weight": by_class(self.options.class_weight, self.labels, k),
-            "solver": "newton-cholesky",
-            "max_iter": 200,
-        }  # in any scaling
-        fits = [LogisticRegression(C=strength, **fixed).fit(x, y) for strength in strengths]
-        losses = [log_loss(truth, fit.predict_proba(z)[:, 1], labels=[False, True]) for fit in fits if len(fits) > 1]
-        best = fits[int(np.argmin(losses)) if losses else 0]
+        weight = by_class(self.options.class_weight, self.labels, k)
+        fixed = {"class_weight": weight, "solver": "newton-cholesky", "max_iter": 200}  # in any scaling
+        strength, best = best_strength(
+            _STRENGTHS,
+            lambda c: LogisticRegression(C=c, **fixed).fit(x, y),
+            truth,
+            lambda model: model.predict_proba(z)[:, 1],
+            lambda truth, p: -log_loss(truth, p, labels=[False, True]),
+        )
         self.weights[k], self.bias[k] = best.coef_[0], best.intercept_[0]
-        return best.C
+        return strength
 
     def _boost(self, k: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, truth: np.ndarray) -> tuple[list, float]:
         """Return trees, each as its arrays, and the log-odds they start from."""
@@ -102,7 +102,7 @@ class Tabular:
         weight = compute_sample_weight(wanted, y) if wanted else None
         made.fit(x, y, sample_weight=weight)
         count = options.trees
-        if _enough(truth):
+        if enough(truth):
             staged = [log_loss(truth, p[:, 1], labels=[False, True]) for p in made.staged_predict_proba(z)]
             count = int(np.argmin(staged)) + 1
         trees = [_arrays(stage[0].tree_, options.rate) for stage in made.estimators_]
@@ -146,10 +146,6 @@ class Tabular:
         """Take back what `arrays` returned."""
         for name in self.NAMES:
             setattr(self, name, arrays[f"tabular.{name}"])
-
-
-def _enough(truth: np.ndarray) -> bool:
-    return min(truth.sum(), (~truth).sum()) >= ENOUGH
 
 
 def _arrays(tree: Any, rate: float) -> tuple[np.ndarray, ...]:

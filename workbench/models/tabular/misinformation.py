@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workbench.models import Classifier, create, load, parse, two_classes
+from workbench.models import Classifier, Prediction, create, load, parse, two_classes
 from workbench.models.fit.out_of_fold import folds, held_out
 from workbench.models.tabular.learners import Tabular, TabularOptions
 from workbench.preprocessing import context
@@ -137,13 +137,10 @@ class Misinformation(Classifier):
             parts.insert(2, extraction.features(posts["text"].to_pylist(), self.lists))
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
-        look, around = self.text.look(posts), self._around(posts)
-        x = self._rows(posts, look.logits, around)
-        return self.learner.logits(x), self._readable(look.logits, around), look.unread
+    def _predict(self, posts: pa.Table) -> Prediction:
+        text, around = self.text.predict(posts), self._around(posts)
+        x = self._rows(posts, text.logits, around)
+        return Prediction(self.learner.logits(x), self._readable(text.logits, around), text.unread)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"lists": self.lists.model_dump(mode="json")}, {**self.scaling.arrays(), **self.learner.arrays()}

@@ -24,16 +24,15 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from workbench.metrics.classification import average_precision
-from workbench.models import Classifier, two_classes
-from workbench.models.fit.options import CLASS_WEIGHT, ClassWeight, Strengths, by_class, check_ngrams
-from workbench.models.text.variants import highest, learn_words, said, texts, views
-from workbench.preprocessing.text.cleaning import TextOptions
+from workbench.models import Classifier, Prediction, two_classes
+from workbench.models.fit.choose import best_strength
+from workbench.models.fit.options import CLASS_WEIGHT, VARIANTS, ClassWeight, Strengths, by_class, check_ngrams
+from workbench.models.text.variants import learn_words, predict, said, texts
+from workbench.preprocessing.text.cleaning import TextOptions, clean
 from workbench.preprocessing.text.spelling import Lexicon
 from workbench.schema import Options, label_matrix
 
 VOCABULARY, LEXICON = "vocabulary.json", "lexicon.json"
-ENOUGH = 10  # positives and negatives that validation must have to choose C for a label
 WORD = r"(?u)\b\w+\b"  # one-letter words too: "u", "I"
 
 
@@ -45,7 +44,6 @@ class TfidfOptions(Options):
         (2, 5), description="Shortest and longest run of characters within a word; null: no characters."
     )
     min_df: int = Field(2, ge=1, description="An n-gram counts if so many training posts have it.")
-    max_features: int | None = Field(None, ge=1, description="Most n-grams of each kind, the most frequent; null: all.")
     C: Strengths = Field(
         (0.3, 1.0, 3.0),
         description="Inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
@@ -53,9 +51,7 @@ class TfidfOptions(Options):
     class_weight: ClassWeight = CLASS_WEIGHT
     ratios: bool = Field(True, description="Whether n-grams count by how differently the two classes use them.")
     text: TextOptions = Field(TextOptions(), description="How a text is cleaned before n-grams are counted.")
-    readings: bool = Field(
-        True, description="Whether a post scores the highest of its readings, which undo disguises, or as it stands."
-    )
+    variants: bool = VARIANTS
 
     @model_validator(mode="after")
     def _ranges_make_sense(self) -> Self:
@@ -76,7 +72,7 @@ class Ngrams:
             analyzer=self.analyzer, ngram_range=tuple(self.span), vocabulary=vocabulary, dtype=np.float64, **pattern
         )
 
-    def learn(self, texts: list[str], min_df: int, most: int | None) -> sparse.csr_array:
+    def learn(self, texts: list[str], min_df: int) -> sparse.csr_array:
         """Take the n-grams of `texts` that `min_df` of them have; return their counts (n_texts, n_ngrams)."""
         counter = self._counter(None)
         try:
@@ -86,8 +82,6 @@ class Ngrams:
             return sparse.csr_array((len(texts), 0))
         posts = np.bincount(counts.indices, minlength=counts.shape[1])
         kept = np.flatnonzero(posts >= min_df)
-        if most is not None and len(kept) > most:
-            kept = np.sort(kept[np.argsort(-posts[kept], kind="stable")[:most]])
         self.vocabulary = counter.get_feature_names_out()[kept].tolist()
         return counts[:, kept]
 
@@ -124,6 +118,11 @@ class TfidfClassifier(Classifier):
         self.ratios = self.weights = np.zeros((0, len(self.taxonomy.names)))  # (n_ngrams, n_labels) both
         self.bias = np.zeros(len(self.taxonomy.names))
 
+    @classmethod
+    def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return saved options without the limit on the number of n-grams, which only training read."""
+        return {name: value for name, value in options.items() if name != "max_features"}
+
     @property
     def parameters(self) -> int:
         """The weights and biases of all labels."""
@@ -136,8 +135,8 @@ class TfidfClassifier(Classifier):
         self.learnable &= two_classes(y, known)
         self.lexicon = learn_words(texts(train, rows), self.options.text)
         cleaned = self._texts(train, rows)
-        least, most = self.options.min_df, self.options.max_features
-        counts = sparse.csr_array(sparse.hstack([kind.learn(cleaned, least, most) for kind in self.kinds]))
+        least = self.options.min_df
+        counts = sparse.csr_array(sparse.hstack([kind.learn(cleaned, least) for kind in self.kinds]))
         # Smoothed as if one more post had every n-gram: log((1 + n) / (1 + df)) + 1.
         self.idf = np.log((1 + len(cleaned)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
         if counts.shape[1] == 0:
@@ -157,16 +156,20 @@ class TfidfClassifier(Classifier):
             self.ratios[:, k] = log_count_ratios(x, y)
         x, z = (_unit_rows(part @ sparse.diags_array(self.ratios[:, k])) for part in (x, held_out[0]))
         truth, known = held_out[1][:, k] > 0.5, held_out[2][:, k]
-        strengths = self.options.C
-        if min((truth & known).sum(), (~truth & known).sum()) < ENOUGH:
-            strengths = (sorted(strengths)[len(strengths) // 2],)
-        weight = by_class(self.options.class_weight, self.taxonomy.names, k)
-        fixed = {"class_weight": weight, "solver": "liblinear", "max_iter": 10_000}
-        models = [LogisticRegression(C=c, random_state=0, **fixed).fit(x, y) for c in strengths]
-        ranks = [average_precision(truth[known], m.decision_function(z[known])) for m in models if len(models) > 1]
-        best = models[int(np.argmax(ranks)) if ranks else 0]
+        fixed = {
+            "class_weight": by_class(self.options.class_weight, self.taxonomy.names, k),
+            "solver": "liblinear",
+            "max_iter": 10_000,
+            "random_state": 0,
+        }
+        strength, best = best_strength(
+            self.options.C,
+            lambda c: LogisticRegression(C=c, **fixed).fit(x, y),
+            truth[known],
+            lambda model: model.decision_function(z[known]),
+        )
         self.weights[:, k], self.bias[k] = best.coef_[0], best.intercept_[0]
-        return best.C
+        return strength
 
     def _held_out(self, validation: pa.Table) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
         """Return features, y and known of the validation posts that have a text."""
@@ -174,13 +177,8 @@ class TfidfClassifier(Classifier):
         y, known = label_matrix(validation, self.taxonomy)
         return self._features(self._texts(validation, rows)), y[rows], known[rows]
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[Any, ...]:
-        how = self.options
-        scores, readable, kinds = highest(posts, how.text, self.lexicon, how.readings, self._scored, len(self.bias))
-        return scores, readable, {}, kinds
+    def _predict(self, posts: pa.Table) -> Prediction:
+        return predict(posts, self.options, self.lexicon, self._scored, len(self.bias))
 
     def _scored(self, texts: list[str]) -> np.ndarray:
         """Return logits (n_texts, n_labels) of cleaned texts."""
@@ -192,9 +190,8 @@ class TfidfClassifier(Classifier):
         return x @ (self.ratios * self.weights) / np.where(length > 0, length, 1.0) + self.bias
 
     def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
-        """Return the first readings of some posts' texts."""
-        parts = views(texts(table, rows), self.options.text, self.lexicon, False)
-        return [text for part in parts for text in part.texts]
+        """Return the raw texts of some posts, cleaned."""
+        return [clean(text, self.options.text, self.lexicon) for text in texts(table, rows)]
 
     def _features(self, texts: list[str]) -> sparse.csr_array:
         """Return the weighted n-grams (n_texts, n_ngrams) of cleaned texts."""

@@ -22,18 +22,17 @@ import pyarrow as pa
 from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 
-from workbench.metrics.classification import average_precision
-from workbench.models import Classifier, two_classes
-from workbench.models.fit.options import Strengths
+from workbench.models import Classifier, Prediction, two_classes
+from workbench.models.fit.choose import best_strength
+from workbench.models.fit.options import VARIANTS, Strengths
 from workbench.models.text import word_vectors
-from workbench.models.text.variants import highest, learn_words, said, texts, views
+from workbench.models.text.variants import learn_words, predict, said, texts
 from workbench.models.text.word_vectors import WORD
-from workbench.preprocessing.text.cleaning import TextOptions
+from workbench.preprocessing.text.cleaning import TextOptions, clean
 from workbench.preprocessing.text.spelling import Lexicon
 from workbench.schema import ROOT, Options, label_matrix
 
 WORDS, LEXICON = "words.json", "lexicon.json"
-ENOUGH = 10  # positives and negatives that validation must have to choose C for a label
 
 
 class VectorOptions(Options):
@@ -52,9 +51,7 @@ class VectorOptions(Options):
         description="Inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
     )
     text: TextOptions = Field(TextOptions(), description="How a text is cleaned before it is cut into words.")
-    readings: bool = Field(
-        True, description="Whether a post scores the highest of its readings, which undo disguises, or as it stands."
-    )
+    variants: bool = VARIANTS
 
 
 class VectorClassifier(Classifier):
@@ -126,32 +123,26 @@ class VectorClassifier(Classifier):
     def _fit_label(self, k: int, x: np.ndarray, y: np.ndarray, held_out: tuple) -> float:
         """Fit weights and bias of label k; return the C that ranks validation best (else the middle one)."""
         z, truth, known = held_out[0], held_out[1][:, k] > 0.5, held_out[2][:, k]
-        strengths = self.options.C
-        if min((truth & known).sum(), (~truth & known).sum()) < ENOUGH:
-            strengths = (sorted(strengths)[len(strengths) // 2],)
-        # The penalty of C is on the sum over posts; that of the mean needs no tuning with the number of posts.
-        models = [LogisticRegression(C=100 * c / len(y), max_iter=2000).fit(x, y) for c in strengths]
-        ranks = [average_precision(truth[known], m.decision_function(z[known])) for m in models if len(models) > 1]
-        best = int(np.argmax(ranks)) if ranks else 0
-        self.weights[:, k], self.bias[k] = models[best].coef_[0], models[best].intercept_[0]
-        return strengths[best]
+        strength, best = best_strength(
+            self.options.C,
+            # The penalty of C is on the sum over posts; that of the mean needs no tuning with the number of posts.
+            lambda c: LogisticRegression(C=100 * c / len(y), max_iter=2000).fit(x, y),
+            truth[known],
+            lambda model: model.decision_function(z[known]),
+        )
+        self.weights[:, k], self.bias[k] = best.coef_[0], best.intercept_[0]
+        return strength
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[Any, ...]:
-        how = self.options
-        scores, readable, kinds = highest(posts, how.text, self.lexicon, how.readings, self._scored, len(self.bias))
-        return scores, readable, {}, kinds
+    def _predict(self, posts: pa.Table) -> Prediction:
+        return predict(posts, self.options, self.lexicon, self._scored, len(self.bias))
 
     def _scored(self, texts: list[str]) -> np.ndarray:
         """Return logits (n_texts, n_labels) of cleaned texts."""
         return self._scaled(self._means(texts)) @ self.weights + self.bias
 
     def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
-        """Return the first readings of some posts' texts."""
-        parts = views(texts(table, rows), self.options.text, self.lexicon, False)
-        return [text for part in parts for text in part.texts]
+        """Return the raw texts of some posts, cleaned."""
+        return [clean(text, self.options.text, self.lexicon) for text in texts(table, rows)]
 
     def _means(self, cleaned: list[str]) -> np.ndarray:
         """Return the mean word vector of each text (n_texts, dim), of length 1; zeros where no word has one."""

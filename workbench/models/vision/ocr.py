@@ -1,12 +1,12 @@
 """A text model that also reads the words in pictures: a meme's harm is often what is written on it.
 
-A member of the table, chosen by name, learns from texts as ever. A post scores by the higher of two readings, its own
-text and the words recognised in its picture, so reading pictures can only raise a score; the text is never replaced.
+A member of the table, chosen by name, learns from texts as ever. A post scores by the higher of its own text and the
+words recognised in its picture, so reading pictures can only raise a score; the text is never replaced.
 Without the extra `ocr` that path is off: the picture is then not among the modalities, counts as unseen when posts are
 decided on, and fitting says so once.
 
 Open doubts: words on pictures are shorter and worse spelt than the texts that the member learnt from; nothing is
-stored, so each look reads the pictures again.
+stored, so each prediction reads the pictures again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from workbench.errors import WorkbenchError
-from workbench.models import Classifier, create, load, parse
+from workbench.models import Classifier, Prediction, create, load, parse
 from workbench.preprocessing.image import ocr
 from workbench.schema import Options, declared
 
@@ -76,27 +76,22 @@ class PictureWords(Classifier):
         self.learnable &= self.member.learnable
         self.record = {**self.member.record, "ocr": "image" in self.modalities}
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
-        scores, readable, unread = self.member._look(posts)[:3]
-        unread = self.member._with_left_out(posts, {"text": [None] * len(posts), **unread})
+    def _predict(self, posts: pa.Table) -> Prediction:
+        own = self.member._predict(posts)
         if "image" not in self.modalities:
-            return scores, readable, unread
+            return own
         said, reasons = self._words(posts)
         column = posts.schema.get_field_index("text")
         read = posts.set_column(column, posts.schema.field("text"), pa.array(said, posts.schema.field("text").type))
-        theirs, found = self.member._look(read)[:2]
-        scores = np.where(readable[:, None], scores, -np.inf)
-        scores = np.maximum(scores, np.where(found[:, None], theirs, -np.inf))
-        readable = readable | found
+        words = self.member._predict(read)
+        scores = np.maximum(*(np.where(part.readable[:, None], part.logits, -np.inf) for part in (own, words)))
+        readable = own.readable | words.readable
         there = declared(posts)["image"]
         reasons = [
             why or ("there are no words in the picture, and the rest is not looked at" if here and not words else None)
             for why, here, words in zip(reasons, there.tolist(), said, strict=True)
         ]
-        return np.where(readable[:, None], scores, 0.0), readable, {**unread, "image": reasons}
+        return Prediction(np.where(readable[:, None], scores, 0.0), readable, {**own.unread, "image": reasons})
 
     def _words(self, posts: pa.Table) -> tuple[list[str | None], list[str | None]]:
         """Return the words in each post's picture, None without any, and why a picture could not be read."""

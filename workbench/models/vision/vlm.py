@@ -8,8 +8,9 @@ to a number (`answer`):
   parsed. An answer without a number from 0 to 1 for every label makes the post unread, with the reason; nothing is
   filled in. Few models give fine-grained or honest numbers so.
 
-A post is asked about by itself, so its neighbours cannot matter. What of it cannot be read is left out and said; the
-readings of a picture (an alpha channel over white and over black) are all shown together.
+A post is asked about by itself, so its neighbours cannot matter; one whose text has several variants (obfuscation
+undone) is asked about with each, and the highest confidence counts. What of it cannot be read is left out and said; the
+variants of a picture (an alpha channel over white and over black) are all shown together.
 
 Source: yes and no as in Lin et al. 2024, VQAScore, https://arxiv.org/abs/2404.01291. Open doubts: a post can argue with
 the model (its text stands between marks, which helps and proves nothing); each label costs a pass over the pictures.
@@ -28,7 +29,8 @@ from pydantic import Field
 
 from workbench.errors import WorkbenchError
 from workbench.features.encoders import hub
-from workbench.models import Classifier
+from workbench.models import Classifier, Prediction
+from workbench.models.fit.options import VARIANTS
 from workbench.schema import MODALITIES, Options, declared
 
 EDGE = 1e-4  # confidences of 0 and 1 become this far from them
@@ -47,6 +49,7 @@ class VlmOptions(Options):
     side: int = Field(768, ge=16, le=4096, description="Longest side of a picture that is shown, in pixels.")
     characters: int = Field(4000, ge=1, description="Most characters of a text; of a longer one, its two ends.")
     max_new_tokens: int = Field(200, ge=1, le=4096, description="Longest answer with `json`.")
+    variants: bool = VARIANTS
 
 
 class VlmPrompt(Classifier):
@@ -78,10 +81,7 @@ class VlmPrompt(Classifier):
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         raise NotImplementedError
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+    def _predict(self, posts: pa.Table) -> Prediction:
         from workbench.features.encoders.vlm import load_vision_language
 
         model = load_vision_language(self.options.model, self._device())
@@ -92,9 +92,9 @@ class VlmPrompt(Classifier):
         shown = posts.select([name for name in MODALITIES if name in self.modalities])
         for row in range(len(posts)):
             brought = [name for name in self.modalities if there[name][row]]
-            text, pictures, lost = self._content(shown.slice(row, 1).to_pylist()[0], brought)
-            if text is not None or pictures:
-                answer = self._ask(model, text, pictures)
+            texts, pictures, lost = self._content(shown.slice(row, 1).to_pylist()[0], brought)
+            if texts or pictures:
+                answer = _highest([self._ask(model, text, pictures) for text in texts or [None]])
                 readable[row] = not isinstance(answer, str)
                 if readable[row]:
                     scores[row] = answer
@@ -102,21 +102,21 @@ class VlmPrompt(Classifier):
                     lost = dict.fromkeys(brought, answer)
             for name, why in lost.items():
                 unread[name][row] = why
-        return scores, readable, unread
+        return Prediction(scores, readable, unread)
 
-    def _content(self, post: dict[str, Any], brought: list[str]) -> tuple[str | None, list[np.ndarray], dict[str, str]]:
-        """Return a post's text, its pictures (h, w, 3) uint8, and the reasons of what cannot be read."""
+    def _content(self, post: dict[str, Any], brought: list[str]) -> tuple[list[str], list[np.ndarray], dict[str, str]]:
+        """Return a post's text in its variants, its pictures (h, w, 3) uint8, and why what cannot be read could not."""
         from workbench.features.store.items import read_file
         from workbench.preprocessing.image import decoding
-        from workbench.preprocessing.text import cleaning
+        from workbench.preprocessing.text import cleaning, variants
         from workbench.preprocessing.video import reader
 
-        words, pictures, lost = None, [], {}
+        texts, pictures, lost = [], [], {}
         for name in brought:
             if name == "text":
-                whole, most = cleaning.clean(post["text"]), self.options.characters
-                words = _ends(whole, most)
-                if len(whole) > most or cleaning.left_out(post["text"]):
+                whole, most = variants.variants(post["text"]), self.options.characters
+                texts = [_ends(variant.text, most) for variant in (whole if self.options.variants else whole[:1])]
+                if len(whole[0].text) > most or cleaning.left_out(post["text"]):
                     lost[name] = f"only the first and last {most // 2:,} characters were read"
                 continue
             data = post[name]["bytes"]
@@ -132,7 +132,7 @@ class VlmPrompt(Classifier):
                 picked = np.unique(np.linspace(0, len(seen) - 1, min(len(seen), self.options.frames)).round())
                 seen = [seen[int(i)] for i in picked]
             pictures += [_smaller(pixels, self.options.side) for pixels in seen]
-        return words, pictures, lost
+        return texts, pictures, lost
 
     def _ask(self, model: Any, text: str | None, pictures: list[np.ndarray]) -> list[float] | str:
         """Return one log-odds per label, or why the answer has none."""
@@ -189,6 +189,12 @@ def confidences(said: str, labels: tuple[str, ...]) -> list[float] | str:
         value = min(max(float(value), EDGE), 1 - EDGE)
         odds.append(math.log(value) - math.log1p(-value))
     return odds
+
+
+def _highest(answers: list[list[float] | str]) -> list[float] | str:
+    """Return the highest log-odds per label over the answers that have any; why the first has none where none has."""
+    numbers = [answer for answer in answers if not isinstance(answer, str)]
+    return [max(column) for column in zip(*numbers, strict=True)] if numbers else answers[0]
 
 
 def _first_object(said: str) -> dict[str, Any] | None:

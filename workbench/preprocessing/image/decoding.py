@@ -30,9 +30,6 @@ from pydantic import Field
 
 from workbench.schema import Options
 
-RECIPE = "image 1"
-"""Changes whenever the same bytes and options may give other pixels; part of every encoder's fingerprint."""
-
 Format = Literal["JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF"]
 _CAN_MOVE = ("PNG", "GIF", "WEBP", "AVIF")
 _ORIENTATION = 0x0112  # the EXIF tag
@@ -80,7 +77,7 @@ class Picture:
             raise ValueError("a picture has either readings or a reason")
 
 
-class _UnreadError(Exception):
+class _UnreadPicture(Exception):
     """Carries the sentence that says why a picture is not read."""
 
 
@@ -95,7 +92,7 @@ def decode(data: bytes, options: ImageOptions = DEFAULT) -> Picture:
         kind = _accepted(data, options)
         with _pillow.guarded():
             return _read(data, kind, options)
-    except _UnreadError as unread:
+    except _UnreadPicture as unread:
         return Picture((), str(unread))
     except Image.DecompressionBombError:
         return Picture((), f"The {kind} file claims far more pixels than the {options.max_pixels:,} that are read.")
@@ -111,17 +108,17 @@ def decode(data: bytes, options: ImageOptions = DEFAULT) -> Picture:
 
 
 def _accepted(data: bytes, options: ImageOptions) -> str:
-    """Return the format of an acceptable file; raise _UnreadError with the reason for any other."""
+    """Return the format of an acceptable file; raise _UnreadPicture with the reason for any other."""
     if not data:
-        raise _UnreadError("The file is empty.")
+        raise _UnreadPicture("The file is empty.")
     if len(data) > options.max_bytes:
-        raise _UnreadError(f"The file has {len(data):,} bytes; at most {options.max_bytes:,} are read.")
+        raise _UnreadPicture(f"The file has {len(data):,} bytes; at most {options.max_bytes:,} are read.")
     kind = sniff(data)
     if kind in options.formats:
         return kind
     if kind is None:
-        raise _UnreadError(f"This is no picture in a known format; {', '.join(options.formats)} are read.")
-    raise _UnreadError(f"This is {kind}, which is not read; please send it as {' or '.join(options.formats[:2])}.")
+        raise _UnreadPicture(f"This is no picture in a known format; {', '.join(options.formats)} are read.")
+    raise _UnreadPicture(f"This is {kind}, which is not read; please send it as {' or '.join(options.formats[:2])}.")
 
 
 def sniff(data: bytes) -> str | None:
@@ -172,13 +169,13 @@ def _as_text(head: bytes) -> str | None:
 
 
 def _check_size(size: tuple[int, int], options: ImageOptions) -> None:
-    """Raise _UnreadError when a picture's claimed size (width, height) is beyond the limits."""
+    """Raise _UnreadPicture when a picture's claimed size (width, height) is beyond the limits."""
     width, height = size
     if width * height > options.max_pixels:
-        raise _UnreadError(f"The picture claims {width} x {height} pixels; at most {options.max_pixels:,} are read.")
+        raise _UnreadPicture(f"The picture claims {width} x {height} pixels; at most {options.max_pixels:,} are read.")
     if max(size) > options.max_ratio * min(size):
         limit = f"a side over {options.max_ratio:g} times the other is refused"
-        raise _UnreadError(f"The picture is {width} x {height} pixels; {limit}.")
+        raise _UnreadPicture(f"The picture is {width} x {height} pixels; {limit}.")
 
 
 # ----------------------------------------------------------------------------------------------------------- decoding
@@ -201,7 +198,7 @@ def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
         if number in chosen:
             image.load()
             if number == 0 and _padded(data, kind, image):
-                raise _UnreadError(f"The {kind} file is cut short, so it was not read.")
+                raise _UnreadPicture(f"The {kind} file is cut short, so it was not read.")
             for view in _views(image, notes, options):
                 if not any(np.array_equal(view, reading) for reading in readings):
                     readings.append(view)
@@ -224,7 +221,7 @@ def _chosen_frames(image: Image.Image, data: bytes, kind: str, options: ImageOpt
         total = getattr(image, "n_frames", 1)
     pixels = total * image.size[0] * image.size[1]
     if total > 1 and (total > options.max_animation_frames or pixels > options.max_animation_pixels):
-        raise _UnreadError("The animation has too many or too large frames to be read; please send it as a clip.")
+        raise _UnreadPicture("The animation has too many or too large frames to be read; please send it as a clip.")
     return sorted({round(at) for at in np.linspace(0, total - 1, min(options.frames, total))}), total
 
 

@@ -126,7 +126,7 @@ class LinkLists(Options):
         return [name for name, listed in self._listed.items() if above & listed]
 
 
-class Link(NamedTuple):
+class WebLink(NamedTuple):
     """One link: the address in its normal form, its host in ASCII, what was registered of it, and its signs."""
 
     url: str
@@ -142,26 +142,26 @@ class Link(NamedTuple):
         return self.host if len(self.host) <= 80 else f"{self.host[:80]}..."
 
 
-class Found(NamedTuple):
+class FoundLinks(NamedTuple):
     """The links of a text, each address once, and whether there was more than is looked at."""
 
-    links: tuple[Link, ...]
+    links: tuple[WebLink, ...]
     more: bool
 
 
 # ----------------------------------------------------------------------------------------------------------- finding
 
 
-def find(text: str | None, lists: LinkLists) -> Found:
+def find(text: str | None, lists: LinkLists) -> FoundLinks:
     """Return the links of a text in their order; nothing raises for any str.
 
     >>> lists = LinkLists(shorteners=("bit.test",), sketchy=("userinfo",))
     >>> [link.url for link in find("see hxxp://Bit[.]test:80/x, or www.example.com.", lists).links]
     ['http://bit.test/x', 'http://www.example.com']
     """
-    found: dict[str, Link] = {}
+    found: dict[str, WebLink] = {}
     if not text or not _hint(text):
-        return Found((), False)
+        return FoundLinks((), False)
     plain = clean(text, _WHOLE)
     undone = plain
     for disguise, instead in _DISGUISES:
@@ -169,13 +169,13 @@ def find(text: str | None, lists: LinkLists) -> Found:
     defanged, read = undone != plain, 0
     for piece in _pieces(undone):
         if read >= MOST_CHARACTERS or len(found) >= MOST:
-            return Found(tuple(found.values()), True)
+            return FoundLinks(tuple(found.values()), True)
         read += len(piece)
         for address, written in _addresses(piece):
             link = look(address, lists, defanged=defanged and written not in plain)
             if link is not None:
                 found.setdefault(link.url, link)
-    return Found(tuple(found.values())[:MOST], len(found) > MOST)
+    return FoundLinks(tuple(found.values())[:MOST], len(found) > MOST)
 
 
 def _hint(text: str) -> bool:
@@ -219,7 +219,7 @@ def _finder() -> Any:
 # ----------------------------------------------------------------------------------------------------------- looking
 
 
-def look(raw: str, lists: LinkLists, *, defanged: bool = False) -> Link | None:
+def look(raw: str, lists: LinkLists, *, defanged: bool = False) -> WebLink | None:
     """Return an address in its normal form with its signs; None where it has no host."""
     match = _SCHEME.match(raw)
     scheme = match.group(1).lower() if match else "http"
@@ -249,14 +249,14 @@ def look(raw: str, lists: LinkLists, *, defanged: bool = False) -> Link | None:
     }
     why = tuple(one.why for one in lists.patterns if one.matches(url))
     there = [name for name, holds in signs.items() if holds]
-    return Link(url, host, domain, depth, (*lists.known(host), *there, *(["pattern"] * bool(why))), why)
+    return WebLink(url, host, domain, depth, (*lists.known(host), *there, *(["pattern"] * bool(why))), why)
 
 
-def _active(scheme: str, rest: str, lists: LinkLists) -> Link | None:
+def _active(scheme: str, rest: str, lists: LinkLists) -> WebLink | None:
     """Return a link that runs or shows what it holds, if a pattern knows it; else it is a word with a colon."""
     url = f"{scheme}:{rest}"
     why = tuple(one.why for one in lists.patterns if one.matches(url))
-    return Link(url, f"{scheme}:", "", 0, ("pattern",), why) if why else None
+    return WebLink(url, f"{scheme}:", "", 0, ("pattern",), why) if why else None
 
 
 def _port(site: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""Text as the encoders get it: one cleaned reading of a post's words; the words themselves are never replaced.
+"""Text as the encoders get it: a post's words, cleaned; the words themselves are never replaced.
 
 Every step is linear in the length, whatever the text. Undoing obfuscation (homoglyphs, zero-width characters, leet)
-takes several readings (`readings`): one cleaned text cannot undo it without harming honest text. All that changes words
+takes several `variants`: one cleaned text cannot undo it without harming honest text. All that changes words
 (`words`, `spelling`) is off unless asked for; `experiments/text-preprocessing.yaml` measures what each step buys.
 
 Source: Unicode Standard Annex 15 (normalisation, stream-safe text), HTML 5 character references by Python's `html`.
@@ -20,9 +20,6 @@ from workbench.errors import WorkbenchError
 from workbench.preprocessing.text import normalization
 from workbench.preprocessing.text.spelling import Lexicon
 from workbench.schema import Options
-
-RECIPE = "text 1"
-"""Changes whenever the same text and options may give another reading."""
 
 URL, HANDLE = "[URL]", "[USER]"  # as EDOS and other published sets mask them
 
@@ -80,7 +77,7 @@ _HANDLE = re.compile(r"(?<![\w@/.])(?:@\w{1,50}|/?u/[\w-]{3,20})(?![\w@])")
 
 
 def clean(text: str | None, options: TextOptions = DEFAULT, lexicon: Lexicon | None = None) -> str:
-    """Return the reading of a text; it can always be encoded as UTF-8, and nothing raises for any str.
+    """Return a text cleaned; it can always be encoded as UTF-8, and nothing raises for any str.
 
     None, a missing value, reads as the empty text. `options.spelling` needs the lexicon of the training texts; without
     one WorkbenchError is raised, for silently leaving words as they are would make two recipes of one.

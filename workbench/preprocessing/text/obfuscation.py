@@ -1,4 +1,4 @@
-"""What undoes one disguise each, from a text to a text; `readings` says in which order and when they count.
+"""What undoes one obfuscation each, from a text to a text; `variants` says in which order and when they count.
 
 Every function is linear in the text's length and leaves alone what does not carry its disguise.
 """

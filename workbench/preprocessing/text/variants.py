@@ -1,11 +1,11 @@
-"""Readings: the text as it stands, and every different view of it that undoes a disguise.
+"""Text variants: the raw text, and every different text that undoing an obfuscation makes of it.
 
-The raw reading always comes first and is never replaced. The others build on each other: what was encoded is decoded,
+The raw text always comes first and is never replaced. The others build on each other: what was encoded is decoded,
 what cannot be seen is taken out (`plain`), letters become those that they look like, spaced letters are joined, digits
-and signs are read as letters, and what was written backwards is turned round. A view counts only if it has other words
-than those before it; a clean post has its raw reading alone, which one look at its characters settles.
+and signs are read as letters, and what was written backwards is turned round. A variant counts only if it has other
+words than those before it; a clean post has its raw text alone, which one pass over its characters settles.
 
-Each view harms some honest text ("3some" is no "esome"), which is why a model scores all of them and takes the
+Each variant harms some honest text ("3some" is no "esome"), which is why a model scores all of them and takes the
 maximum. Honest text of other alphabets is not transliterated: a letter is read as a Latin one where it stands beside
 Latin letters, or where every letter of its word has a Latin twin and nothing shows that the alphabet is meant. Accents
 go from words that are mostly accents, and from texts with stacked marks. Every step is linear in the text's length.
@@ -25,10 +25,8 @@ from typing import NamedTuple
 from workbench.preprocessing.text import obfuscation
 from workbench.preprocessing.text.cleaning import clean
 
-RECIPE = "readings 1"
-"""Changes whenever a text may have other readings; part of every encoder's fingerprint."""
 RAW = "as it stands"
-MOST = 8  # readings of a text
+MOST = 8  # variants of a text
 
 # Each hint begins with a set of characters, which Python's `re` looks for fastest.
 _HINTS = tuple(
@@ -49,34 +47,34 @@ _HARMLESS = re.compile(
 _WORDS = re.compile(r"[^\W_]+")
 
 
-class Reading(NamedTuple):
-    """One way to read a text; `kind` says what was undone, as in "scored by its reading with ..."."""
+class Variant(NamedTuple):
+    """One way to read a text; `kind` says what was undone, as in "scored by its variant with ..."."""
 
     text: str
     kind: str
 
 
-def readings(text: str | None, cleaned: Callable[[str], str] = clean) -> tuple[Reading, ...]:
-    """Return the readings of a text, the raw one first, at most `MOST`; each is cleaned, and its words differ.
+def variants(text: str | None, cleaned: Callable[[str], str] = clean) -> tuple[Variant, ...]:
+    """Return the variants of a text, the raw one first, at most `MOST`; each is cleaned, and its words differ.
 
-    >>> [reading.text for reading in readings("you 1d10t")]
+    >>> [variant.text for variant in variants("you 1d10t")]
     ['you 1d10t', 'you idiot', 'you ldlot']
     """
-    raw = Reading(cleaned(text or ""), RAW)
+    raw = Variant(cleaned(text or ""), RAW)
     if not text or _clean_looking(text):
         return (raw,)
     found, seen = [raw], {_key(raw.text)}
-    for view, kinds in _views(text):
-        reading = cleaned(view)
-        words = _key(reading)
+    for undone, kinds in _undone(text):
+        variant = cleaned(undone)
+        words = _key(variant)
         if words and words not in seen and len(found) < MOST:
             seen.add(words)
-            found.append(Reading(reading, " and ".join(kinds)))
+            found.append(Variant(variant, " and ".join(kinds)))
     return tuple(found)
 
 
 def _clean_looking(text: str) -> bool:
-    """Return whether nothing in a text hints at a disguise."""
+    """Return whether nothing in a text hints at obfuscation."""
     if not (text.isascii() or _HARMLESS.fullmatch(text)):
         return False
     text = f" {text}"  # so that the first letter too comes after something
@@ -84,40 +82,40 @@ def _clean_looking(text: str) -> bool:
 
 
 def _key(text: str) -> str:
-    """Return the words alone; case, punctuation and emoji make no other reading."""
+    """Return the words alone; case, punctuation and emoji make no other variant."""
     return " ".join(_WORDS.findall(text.casefold()))
 
 
-def _views(text: str) -> list[tuple[str, list[str]]]:
-    """Return views with what was undone in each, from the mildest to the boldest."""
+def _undone(text: str) -> list[tuple[str, list[str]]]:
+    """Return texts with what was undone in each, from the mildest to the boldest."""
     kinds: list[str] = []
     found: list[tuple[str, list[str]]] = []
 
-    def step(view: str, undo: Callable[[str], str], kind: str) -> str:
+    def step(made: str, undo: Callable[[str], str], kind: str) -> str:
         """Undo one thing, and note it where the words change."""
-        after = undo(view)
-        if after != view and _key(after) != _key(view):
+        after = undo(made)
+        if after != made and _key(after) != _key(made):
             kinds.append(kind)
         return after
 
     text = obfuscation.joined_surrogates(text)
-    view = text
+    made = text
     for undo, kind in obfuscation.PLAIN:
-        view = step(view, undo, kind)
-    found.append((view, kinds.copy()))
-    plain, mild = view, kinds.copy()
+        made = step(made, undo, kind)
+    found.append((made, kinds.copy()))
+    plain, mild = made, kinds.copy()
     if "\u202e" in text:  # it may also stand there as an invisible character among others
         found.append((obfuscation.visible(obfuscation.decoded(text)), ["invisible characters removed"]))
     for undo, kind in (
         (obfuscation.look_alikes, "look-alike letters undone"),
         (obfuscation.joined, "spaced letters joined"),
     ):
-        view = step(view, undo, kind)
-        found.append((view, kinds.copy()))
-    last, spelled = obfuscation.leet(view, "i"), kinds
-    if last != view:
+        made = step(made, undo, kind)
+        found.append((made, kinds.copy()))
+    last, spelled = obfuscation.leet(made, "i"), kinds
+    if last != made:
         spelled = [*kinds, "digits and signs read as letters"]
-        found += [(last, spelled), (obfuscation.leet(view, "l"), spelled)]  # a 1 stands for either
+        found += [(last, spelled), (obfuscation.leet(made, "l"), spelled)]  # a 1 stands for either
     if obfuscation.upside_down(plain):
         found.append((obfuscation.turned(plain), [*mild, "upside-down letters turned round"]))
     elif obfuscation.backwards(last):

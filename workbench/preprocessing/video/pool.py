@@ -45,7 +45,7 @@ class NotStarted(Exception):
     """No worker could be started: the machine has too little of something."""
 
 
-class Worker:
+class DecodingWorker:
     """One process that decodes."""
 
     def __init__(self, link: socket.socket, process: subprocess.Popen) -> None:
@@ -53,7 +53,7 @@ class Worker:
         self.pid, self.clips, self._ready = process.pid, 0, False
 
     @classmethod
-    def start(cls) -> Worker:
+    def start(cls) -> DecodingWorker:
         """Start a process; it is not waited for. Raises WorkbenchError where PyAV is not installed, and OSError."""
         found = importlib.util.find_spec("av")
         if found is None or found.origin is None:
@@ -121,17 +121,17 @@ class Worker:
         self._process.returncode = 0  # so that nothing warns that it still runs
 
 
-class Pool:
+class WorkerPool:
     """Workers that wait to be borrowed."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.workers: set[Worker] = set()
-        self._idle: list[Worker] = []
+        self.workers: set[DecodingWorker] = set()
+        self._idle: list[DecodingWorker] = []
         self._free = threading.BoundedSemaphore(size)
 
     @contextmanager
-    def borrowed(self) -> Iterator[tuple[Worker, int]]:
+    def borrowed(self) -> Iterator[tuple[DecodingWorker, int]]:
         """Lend a worker and say how many threads it may use; it is killed if anything is raised."""
         with self._free:
             with _lock:
@@ -149,7 +149,7 @@ class Pool:
             else:
                 self._end(worker)
 
-    def _waiting(self) -> Worker | None:
+    def _waiting(self) -> DecodingWorker | None:
         """Take a worker that waits and lives; call it with the lock."""
         while self._idle:
             worker = self._idle.pop()
@@ -159,16 +159,16 @@ class Pool:
             worker.kill()
         return None
 
-    def _started(self) -> Worker:
+    def _started(self) -> DecodingWorker:
         """Start a worker; call it with the lock."""
         try:
-            worker = Worker.start()
+            worker = DecodingWorker.start()
         except OSError as error:
             raise NotStarted from error
         self.workers.add(worker)
         return worker
 
-    def _end(self, worker: Worker) -> None:
+    def _end(self, worker: DecodingWorker) -> None:
         with _lock:
             self.workers.discard(worker)
         worker.kill()
@@ -184,11 +184,11 @@ class Pool:
 _lock = (
     threading.Lock()
 )  # held while a worker starts, and by a fork: no child inherits the ends of a worker unknown to it
-_pool: Pool | None = None
+_pool: WorkerPool | None = None
 _owner = os.getpid()
 
 
-def pool() -> Pool:
+def pool() -> WorkerPool:
     """Return this process's pool."""
     global _pool, _owner
     if _owner != os.getpid():  # forked by something else than Python
@@ -196,7 +196,7 @@ def pool() -> Pool:
     with _lock:
         if _pool is None:
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            _pool = Pool(cores)
+            _pool = WorkerPool(cores)
         return _pool
 
 

@@ -21,9 +21,6 @@ from workbench.preprocessing.image.decoding import sniff
 from workbench.preprocessing.video import pool
 from workbench.schema import Options
 
-RECIPE = "video 1"
-"""Changes whenever the same bytes and options may give other pixels; part of every encoder's fingerprint."""
-
 Demuxer = Literal["mov", "matroska"]
 Sampling = Literal["time", "keyframe", "adaptive"]
 
@@ -98,7 +95,7 @@ class Clip:
             raise ValueError("a clip has either frames, each with its time, or a reason")
 
 
-class _UnreadError(Exception):
+class _UnreadClip(Exception):
     """Carries the sentence that says why a clip is not read."""
 
 
@@ -110,7 +107,7 @@ def decode(data: bytes, options: VideoOptions = DEFAULT) -> Clip:
     """
     try:
         demuxer = _accepted(data, options)
-    except _UnreadError as unread:
+    except _UnreadClip as unread:
         return Clip((), (), str(unread))
     reason = ""
     for _ in range(2):  # a crash may be owed to the clip before, and so may a lack of memory: a fresh worker decides
@@ -195,23 +192,23 @@ _MOV_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 
 def _accepted(data: bytes, options: VideoOptions) -> str:
-    """Return the demuxer for an acceptable file; raise _UnreadError with the reason for any other."""
+    """Return the demuxer for an acceptable file; raise _UnreadClip with the reason for any other."""
     if not data:
-        raise _UnreadError("The file is empty.")
+        raise _UnreadClip("The file is empty.")
     if len(data) > options.max_bytes:
-        raise _UnreadError(f"The file has {len(data):,} bytes; at most {options.max_bytes:,} are read.")
+        raise _UnreadClip(f"The file has {len(data):,} bytes; at most {options.max_bytes:,} are read.")
     kind = _kind(data)
     if kind in _PICTURES:
-        raise _UnreadError(f"This is a {kind} picture; please send it as a picture.")
+        raise _UnreadClip(f"This is a {kind} picture; please send it as a picture.")
     if kind not in options.demuxers:
         named = {"mov": "an MP4 or QuickTime file", "matroska": "a WebM or Matroska file"}.get(kind, kind)
-        raise _UnreadError(
+        raise _UnreadClip(
             f"This is {named}, which is not read; please send it as MP4 or WebM."
             if named
             else "This is no clip in a known format; please send it as MP4 or WebM."
         )
     if kind == "mov" and b"moov" not in data:
-        raise _UnreadError("The clip file is cut short or was never finished: it has no index; please send it again.")
+        raise _UnreadClip("The clip file is cut short or was never finished: it has no index; please send it again.")
     return kind
 
 

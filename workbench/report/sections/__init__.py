@@ -6,17 +6,16 @@ Numbers come from `comparison.json`; only curves and the worst errors go back to
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 
-from workbench.artifacts import read_json
-from workbench.comparison import addresses
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison, ModelRow, path
 from workbench.metrics.plots import curves
+from workbench.metrics.table import METRICS, SITE, headline
 from workbench.report import gallery, wording
-from workbench.report.section import HEADLINE, MAIN, Section, addressed, models_of, rows_of, winner
+from workbench.report.section import MAIN, Section, addressed, models_of, rows_of, winner
 from workbench.report.sections.bias import bias
 from workbench.report.sections.calibration import calibration
 from workbench.report.sections.cost import cost
@@ -33,7 +32,7 @@ from workbench.report.wording import summary
 __all__ = ["MAIN", "Section", "sections"]
 
 
-def sections(comparison: dict[str, Any], runs: Sequence[Run], posts: pa.Table | None = None) -> list[Section]:
+def sections(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None = None) -> list[Section]:
     """Return the report's sections; those that a comparison has nothing for are left out.
 
     posts: the corpus, for showing the worst errors; without it that section is left out.
@@ -65,55 +64,67 @@ def sections(comparison: dict[str, Any], runs: Sequence[Run], posts: pa.Table | 
 # ------------------------------------------------------------------------------------------------------- the sections
 
 
-def _answer(comparison: dict, runs: Sequence[Run]) -> Section:
+def _answer(comparison: Comparison, runs: Sequence[Run]) -> Section:
     """The question, answered in sentences; then what people would notice, how sure it is, what could be wrong."""
-    points = summary.points(comparison, [summary.facts(run.folder) for run in runs])
+    points = summary.points(comparison, runs)
     return Section("answer", "The answer", " ".join(wording.answer(comparison)), points=points)
 
 
-def _values(comparison: dict) -> Section:
-    asked = comparison["compare"]
-    rows = list(rows_of(comparison, metric=asked["metric"], label=asked["label"], view=asked["view"]))
-    what = f"{wording.metric(asked['metric'])}, {wording.label(asked['label'])}, {wording.view(asked['view'])}"
+def _values(comparison: Comparison) -> Section:
+    asked = comparison.compare
+    rows = list(rows_of(comparison, metric=asked.metric, label=asked.label, view=asked.view))
+    what = f"{wording.metric(asked.metric)}, {wording.label(asked.label)}, {wording.view(asked.view)}"
     prose = (
         f"{what[0].upper()}{what[1:]}. "
         "Dots are means over seeds on the same posts; bars say how far the value would move on other posts "
-        f"({100 * (1 - asked['alpha']):g} %, bootstrap over groups of posts); the table has the seeds' own spread."
+        f"({100 * (1 - asked.alpha):g} %, bootstrap over groups of posts); the table has the seeds' own spread."
     )
-    if any(row["ceiling"] is not None for row in rows):
+    if any(row.ceiling is not None for row in rows):
         prose += " A tick is the best that any model could reach with what this one sees."
     figure = {"every model with its interval": lambda theme: curves.values(rows, theme=theme)}
-    return Section("values", "How good is each model?", prose, figure, {"": _value_table(comparison, asked["view"])})
+    return Section("values", "How good is each model?", prose, figure, {"": _value_table(comparison, asked.view)})
 
 
-def _value_table(comparison: dict, view: str) -> pd.DataFrame:
+def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
     """One row per model: the compared metric with its company, the headline, the costs."""
-    asked, lines = comparison["compare"], {}
-    others = [name for name in (*HEADLINE, "precision_site") if name != asked["metric"]]
+    asked, lines = comparison.compare, {}
+    site = [name for name, metric in METRICS.items() if metric.kind is SITE]
+    others = [name for name in (*headline(), *site) if name != asked.metric]
     for model in models_of(comparison):
-        found = {row["metric"]: row for row in rows_of(comparison, model=model, label=asked["label"], view=view)}
-        main = found.get(asked["metric"])  # precision at the site is one of several only where weights differ
+        found = {row.metric: row for row in rows_of(comparison, model=model, label=asked.label, view=view)}
+        main = found.get(asked.metric)  # precision at the site is one of several only where weights differ
         if main is None:
             continue
-        share = main["value"] / main["ceiling"] if main["ceiling"] and main["value"] is not None else None
         lines[model] = {
-            wording.metric(asked["metric"]): wording.interval(main),
-            "of the best possible": wording.percent(share),
-            "seeds' sd": wording.number(main["seed_sd"]),
-            **{wording.column(name): wording.number(found[name]["value"]) for name in others if name in found},
-            "coverage": wording.percent(main["coverage"]),
-            "ms per post": wording.number(main["ms_per_post"], 2),
-            "peak MB": wording.number(main["peak_mb"], 0),
-            "parameters": wording.count(main["parameters"]),
-            "training, s": wording.number(main["fit_seconds"], 1),
+            wording.metric(asked.metric): wording.interval(main),
+            **_of_the_best(main),
+            "seeds' sd": wording.number(main.seed_sd),
+            **{
+                wording.column(name): wording.number(found[name].value, METRICS[name].digits)
+                for name in others
+                if name in found
+            },
+            "coverage": wording.percent(main.coverage),
+            "ms per post": wording.number(main.ms_per_post, 2),
+            "peak MB": wording.number(main.peak_mb, 0),
+            "parameters": wording.count(main.parameters),
+            "training, s": wording.number(main.fit_seconds, 1),
         }
-    places = [addresses.path(MAIN, view, asked["label"], model) for model in lines]
-    cells = {wording.column(name): name for name in others} | {wording.metric(asked["metric"]): asked["metric"]}
+    places = [path(MAIN, view, asked.label, model) for model in lines]
+    cells = {wording.column(name): name for name in others} | {wording.metric(asked.metric): asked.metric}
     return addressed(pd.DataFrame.from_dict(lines, orient="index"), places, cells)
 
 
-def _everything(comparison: dict) -> Section | None:
-    other = "all" if comparison["compare"]["view"] == "paired" else "paired"
+def _of_the_best(row: ModelRow) -> dict[str, str]:
+    """Return the column on the ceiling: the share of it that is reached, or, where less is better, the ceiling."""
+    if METRICS[row.metric].sign < 0:
+        return {"best possible": wording.number(row.ceiling, METRICS[row.metric].digits)}
+    share = row.value / row.ceiling if row.ceiling and row.value is not None else None
+    return {"of the best possible": wording.percent(share)}
+
+
+def _everything(comparison: Comparison) -> Section | None:
+    other = "all" if comparison.compare.view == "paired" else "paired"
     table = _value_table(comparison, other)
     if table.empty:
         return None
@@ -127,25 +138,27 @@ def _everything(comparison: dict) -> Section | None:
 _FURTHER = ("recall", "true_negative_rate", "f1_macro", "roc_auc")  # the metrics of its columns
 
 
-def _further_tests(comparison: dict) -> Iterator[Section]:
+def _further_tests(comparison: Comparison) -> Iterator[Section]:
     """Further test sets: the harmful and the harmless half apart, since their mix is the set's and not a site's."""
-    for test in (name for name in comparison["items"] if name != MAIN):
+    for test in (name for name in comparison.items if name != MAIN):
         lines: dict[tuple[str, str], dict[str, str]] = {}
-        for label in comparison["labels"]:
+        for label in comparison.labels:
             for model in models_of(comparison):
-                found = {r["metric"]: r for r in rows_of(comparison, model=model, label=label, view="all", test=test)}
-                if not found or not found["recall"]["n"]:
+                found = {
+                    row.metric: row for row in rows_of(comparison, model=model, label=label, view="all", test=test)
+                }
+                if not found or not found["recall"].n:
                     continue
                 lines[label, model] = {
                     "harmful posts caught": wording.interval(found["recall"]),
                     "harmless posts passed": wording.interval(found["true_negative_rate"]),
                     "F1, mean of both classes": wording.interval(found["f1_macro"]),
                     "ROC AUC": wording.interval(found["roc_auc"]),
-                    "posts": f"{found['recall']['n']} ({found['recall']['positives']} harmful)",
+                    "posts": f"{found['recall'].n} ({found['recall'].positives} harmful)",
                 }
         if lines:
             table = pd.DataFrame.from_dict(lines, orient="index")
-            places = [addresses.path(test, "all", *place) for place in lines]
+            places = [path(test, "all", *place) for place in lines]
             addressed(table, places, dict(zip(table.columns, _FURTHER, strict=False)))
             table.index = pd.MultiIndex.from_tuples(table.index)
             prose = (
@@ -156,14 +169,14 @@ def _further_tests(comparison: dict) -> Iterator[Section]:
 
 def _searches(runs: Sequence[Run]) -> Section | None:
     """By which options each model is trained, and how they were found."""
-    said = {run.alias: (read_json(run.folder / "metrics.json") or {}).get("search") for run in runs}
-    if not any(said.values()):
+    records = {run.alias: run.metrics.search for run in runs if run.metrics.search}
+    if not records:
         return None
-    prose, table = search_table({alias: record for alias, record in said.items() if record})
+    prose, table = search_table(records)
     return Section("search", "How were hyperparameters chosen?", prose, {}, {"": table})
 
 
-def _errors(comparison: dict, runs: Sequence[Run], posts: pa.Table | None) -> Section | None:
+def _errors(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None) -> Section | None:
     best = winner(comparison)
     run = next((run for run in runs if run.alias == best), None)
     if run is None:

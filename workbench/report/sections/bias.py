@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from workbench.comparison import addresses
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import BiasSummary, Comparison, IdentityRow
 from workbench.metrics.bias import KINDS
 from workbench.report import wording
 from workbench.report.section import Section, addressed, shown_models, winner
@@ -15,26 +15,24 @@ from workbench.report.section import Section, addressed, shown_models, winner
 _COLUMNS = {"subgroup_auc": "subgroup AUC", "bpsn_auc": "BPSN AUC", "bnsp_auc": "BNSP AUC"}
 
 
-def bias(comparison: dict, runs: Sequence[Run]) -> Section | None:
+def bias(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return the AUCs of Borkan et al. 2019 by identity and Jigsaw's summary; None where no identity is mentioned."""
-    found, best = comparison.get("bias") or {}, winner(comparison)
-    rows = [row for row in found.get("identities") or [] if row["model"] == best]
+    found, best = comparison.bias, winner(comparison)
+    rows = [row for row in found.identities if row.model == best]
     if not rows:
         return None
-    shown, tests = shown_models(comparison), list(dict.fromkeys(row["test"] for row in rows))
+    shown, tests = shown_models(comparison), list(dict.fromkeys(row.test for row in rows))
     prose = (
         "How posts that mention a group of people are ranked; mentions are words of data/identities.yaml. Subgroup "
         "AUC: is harm told from harmless talk among the mentions? BPSN AUC: do harmless mentions rank below harmful "
         "posts without one (low: mentions are flagged too easily)? BNSP AUC: do harmful mentions rank above "
         f"harmless posts without one (low: they are missed)? {_worst(best, rows)}"
     )
-    summaries = [row for row in found.get("summaries") or [] if row["model"] in shown]
+    summaries = [row for row in found.summaries if row.model in shown]
     folded = {}
     for test in tests:
         folded[f"{test}: {best}, by identity, lowest BPSN AUC first"] = _table(rows, test)
-        folded[f"{test}: all shown models"] = _table(
-            [row for row in found["identities"] if row["model"] in shown], test
-        )
+        folded[f"{test}: all shown models"] = _table([row for row in found.identities if row.model in shown], test)
     summed = "summary over identities that are not few (Jigsaw's: power mean, p = -5)"
     return Section(
         "bias",
@@ -46,43 +44,43 @@ def bias(comparison: dict, runs: Sequence[Run]) -> Section | None:
     )
 
 
-def _worst(best: str, rows: Sequence[dict]) -> str:
+def _worst(best: str, rows: Sequence[IdentityRow]) -> str:
     """Which identity fares worst, in a sentence."""
-    sure = [row for row in rows if not row["few"] and row["bpsn_auc"]["value"] is not None]
+    sure = [row for row in rows if not row.few and row.bpsn_auc.value is not None]
     if not sure:
         return "No identity is mentioned by enough harmful and harmless posts, so the numbers below say little."
-    row = min(sure, key=lambda row: row["bpsn_auc"]["value"])
-    where = f"{row['identity'].replace('_', ' ')} ({row['label']}, {row['test']} set)"
-    return f"Of {best} the lowest BPSN AUC is {wording.interval(row['bpsn_auc'])}, for {where}."
+    row = min(sure, key=lambda row: row.bpsn_auc.value)
+    where = f"{row.identity.replace('_', ' ')} ({row.label}, {row.test} set)"
+    return f"Of {best} the lowest BPSN AUC is {wording.interval(row.bpsn_auc)}, for {where}."
 
 
-def _table(rows: Sequence[dict], test: str) -> pd.DataFrame:
-    rows = [row for row in rows if row["test"] == test]
+def _table(rows: Sequence[IdentityRow], test: str) -> pd.DataFrame:
+    rows = [row for row in rows if row.test == test]
     lines = [
         {
-            "model": row["model"],
-            "label": wording.label(row["label"]),
-            "identity": row["identity"].replace("_", " "),
-            "posts": wording.count(row["n"]),
-            "positives": f"{row['positives']:,}{' few' if row['few'] else ''}",
-            **{_COLUMNS[kind]: wording.interval(row[kind]) for kind in KINDS},
+            "model": row.model,
+            "label": wording.label(row.label),
+            "identity": row.identity.replace("_", " "),
+            "posts": wording.count(row.n),
+            "positives": f"{row.positives:,}{' few' if row.few else ''}",
+            **{_COLUMNS[kind]: wording.interval(getattr(row, kind)) for kind in KINDS},
         }
         for row in rows
     ]
     frame = pd.DataFrame(lines).set_index(["model", "label", "identity"]).rename_axis([None] * 3)
-    return addressed(frame, [addresses.of_identity(row) for row in rows], {_COLUMNS[kind]: kind for kind in KINDS})
+    return addressed(frame, [row.address for row in rows], {_COLUMNS[kind]: kind for kind in KINDS})
 
 
-def _summaries(rows: Sequence[dict]) -> pd.DataFrame:
+def _summaries(rows: Sequence[BiasSummary]) -> pd.DataFrame:
     lines = [
         {
-            "test set": row["test"],
-            "model": row["model"],
-            "label": wording.label(row["label"]),
-            "summary": wording.interval(row["summary"]),
-            "AUC of all posts": wording.number(row["overall"]),
-            **{f"{_COLUMNS[kind]}, mean": wording.number(row[kind]) for kind in KINDS},
-            "identities": wording.count(row["identities"]),
+            "test set": row.test,
+            "model": row.model,
+            "label": wording.label(row.label),
+            "summary": wording.interval(row.summary),
+            "AUC of all posts": wording.number(row.overall),
+            **{f"{_COLUMNS[kind]}, mean": wording.number(getattr(row, kind)) for kind in KINDS},
+            "identities": wording.count(row.identities),
         }
         for row in rows
     ]

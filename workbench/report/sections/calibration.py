@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from workbench.artifacts import read_json
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison
 from workbench.metrics.calibration import reliability_curve, reliability_intervals
 from workbench.metrics.plots.diagrams import Reliability, reliability
 from workbench.metrics.reliability import BINS, worth
@@ -20,9 +19,9 @@ from workbench.report.section import MAIN, Section, winner
 _WORDS = {"calibration_error": "ECE", "brier": "Brier", "log_loss": "log loss"}
 
 
-def calibration(comparison: dict[str, Any], runs: Sequence[Run]) -> Section | None:
+def calibration(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return the section: the winner's diagrams, and a table of all models by label; None without any probability."""
-    labels = comparison["labels"]
+    labels = comparison.labels
     tables = {label: table for label in labels if not (table := _table(runs, label)).empty}
     if not tables:
         return None
@@ -88,5 +87,5 @@ def _span(counts: Sequence[int]) -> str:
 
 def _methods(run: Run, label: str) -> str:
     """Return how a label was calibrated, each seed's way once; a dash where the run does not tell."""
-    record = ((read_json(run.folder / "metrics.json") or {}).get("calibration") or {}).get(label, {})
-    return ", ".join(dict.fromkeys(one.get("method", "–") for one in record.values())) or "–"
+    seeds = run.metrics.calibration.get(label, {})
+    return ", ".join(dict.fromkeys(one.method for one in seeds.values())) or "–"

@@ -4,63 +4,60 @@ from __future__ import annotations
 
 import pandas as pd
 
-from workbench.comparison import addresses, costs
+from workbench.comparison.compare import costs
+from workbench.comparison.options import CostOptions
+from workbench.comparison.rows import Comparison, CostRow, ModelRow
 from workbench.metrics.plots import diagrams
 from workbench.report import wording
 from workbench.report.section import Section, addressed, rows_of
 
 
-def cost(comparison: dict) -> Section | None:
+def cost(comparison: Comparison) -> Section | None:
     """Time, memory and, at the price that the study states, money; None where no run recorded its time."""
-    rows = comparison.get("costs") or costs.rows(comparison, None)
-    if all(row["ms_per_post"] is None for row in rows):
+    rows = comparison.costs or costs(comparison)
+    if all(row.ms_per_post is None for row in rows):
         return None
-    asked, stated = comparison["compare"], comparison.get("cost")
-    values = {
-        row["model"]: row
-        for row in rows_of(comparison, metric=asked["metric"], label=asked["label"], view=asked["view"])
-    }
-    shown = [values[row["model"]] for row in rows if row["model"] in values and values[row["model"]]["ms_per_post"]]
+    asked, stated = comparison.compare, comparison.cost
+    values = {row.model: row for row in rows_of(comparison, metric=asked.metric, label=asked.label, view=asked.view)}
+    shown = [values[row.model] for row in rows if row.model in values and values[row.model].ms_per_post]
     prose = "Times are of one process that scores unseen posts from their raw content. " + _priced(stated)
     figures = {}
-    if any(row["value"] is not None for row in shown):
+    if any(row.value is not None for row in shown):
         figures["quality against milliseconds per post"] = lambda theme: diagrams.quality_against_cost(
             shown, theme=theme
         )
-    table = pd.DataFrame.from_dict(
-        {row["model"]: _line(row, values.get(row["model"]), stated) for row in rows}, "index"
-    )
-    addressed(table, [addresses.of_row("costs", row) for row in rows], dict.fromkeys(table.columns[1:], ""))
+    table = pd.DataFrame.from_dict({row.model: _line(row, values.get(row.model), stated) for row in rows}, "index")
+    addressed(table, [row.id for row in rows], dict.fromkeys(table.columns[1:], ""))
     return Section("cost", "What does it cost?", prose, figures, {"": table})
 
 
-def _priced(stated: dict | None) -> str:
+def _priced(stated: CostOptions | None) -> str:
     if not stated:
         return (
             "No price is stated; a study that says cost: {machine: ..., price_per_hour: ..., currency: ...} gets "
             "columns in money."
         )
-    machine = stated.get("machine") or "a machine like the one that measured them"
+    machine = stated.machine or "a machine like the one that measured them"
     return (
-        f"Money is at the stated {stated['price_per_hour']:g} {stated['currency']} an hour for {machine}, of which "
+        f"Money is at the stated {stated.price_per_hour:g} {stated.currency} an hour for {machine}, of which "
         "nothing is shared; larger batches cost less, so take it as an upper bound."
     )
 
 
-def _line(row: dict, value: dict | None, stated: dict | None) -> dict[str, str]:
+def _line(row: CostRow, value: ModelRow | None, stated: CostOptions | None) -> dict[str, str]:
     """The compared value, then what it takes."""
     line = {
-        wording.metric(value["metric"]) if value else "value": wording.interval(value) if value else "–",
-        "ms per post": wording.quantity(row["ms_per_post"]),
-        "posts a second": wording.quantity(1000 / row["ms_per_post"] if row["ms_per_post"] else None),
-        "peak MB": wording.count(row["peak_mb"]),
-        "training, s": wording.number(row["fit_seconds"], 1),
+        wording.metric(value.metric) if value else "value": wording.interval(value) if value else "–",
+        "ms per post": wording.quantity(row.ms_per_post),
+        "posts a second": wording.quantity(1000 / row.ms_per_post if row.ms_per_post else None),
+        "peak MB": wording.count(row.peak_mb),
+        "training, s": wording.number(row.fit_seconds, 1),
     }
     if stated:
-        money = stated["currency"]
-        line[f"{money} per million posts"] = wording.quantity(row["per_million"])
-        line[f"{money} per training"] = wording.quantity(row["training"])
-    if stated and stated.get("posts_per_day"):
-        line[f"{money} a day at {stated['posts_per_day']:,} posts"] = wording.quantity(row["per_day"])
-        line["machines kept busy"] = wording.quantity(row["busy"])
+        money = stated.currency
+        line[f"{money} per million posts"] = wording.quantity(row.per_million)
+        line[f"{money} per training"] = wording.quantity(row.training)
+    if stated and stated.posts_per_day:
+        line[f"{money} a day at {stated.posts_per_day:,} posts"] = wording.quantity(row.per_day)
+        line["machines kept busy"] = wording.quantity(row.busy)
     return line

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison
 from workbench.report import wording
 from workbench.report.section import Section, shown_models
 
@@ -20,15 +21,15 @@ _COLUMNS = {
 }
 
 
-def disagreement(comparison: dict, runs: Sequence[Run]) -> Section | None:
+def disagreement(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return scores against the votes of several annotators beside the plain ones; None where nobody counted votes."""
     shown = shown_models(comparison)
-    rows = [row for row in comparison.get("disagreement") or [] if row["model"] in shown]
+    rows = [row for row in comparison.disagreement if row.model in shown]
     if not rows:
         return None
     said = {
-        row["label"]: f"{row['label']}: {row['disputed_n']:,} of {row['n']:,} posts are disputed, Krippendorff's alpha "
-        f"{wording.number(row['alpha'])}"
+        row.label: f"{row.label}: {row.disputed_n:,} of {row.n:,} posts are disputed, Krippendorff's alpha "
+        f"{wording.number(row.alpha)}"
         for row in rows
     }
     prose = (
@@ -37,8 +38,8 @@ def disagreement(comparison: dict, runs: Sequence[Run]) -> Section | None:
         "calls harmful as a third harmful."
     )
     lines = [
-        {"model": row["model"], "label": wording.label(row["label"])}
-        | {words: wording.interval(row[name]) for name, words in _COLUMNS.items()}
+        {"model": row.model, "label": wording.label(row.label)}
+        | {words: wording.interval(getattr(row, name)) for name, words in _COLUMNS.items()}
         for row in rows
     ]
     table = pd.DataFrame(lines).set_index(["model", "label"]).rename_axis([None, None])

@@ -8,29 +8,28 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from workbench.comparison import addresses
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison, path
 from workbench.metrics import classification
 from workbench.metrics.plots import curves as plots
-from workbench.metrics.table import METRICS
+from workbench.metrics.table import METRICS, RANKING, headline
 from workbench.report import wording
-from workbench.report.section import HEADLINE, MAIN, Section, addressed, models_of, rows_of, shown_models
-
-OPERATING = tuple(name for name in METRICS if name.startswith(("precision_at", "recall_at", "partial")))
+from workbench.report.section import MAIN, Section, addressed, models_of, rows_of, shown_models
 
 
-def labels(comparison: dict, runs: Sequence[Run]) -> Iterator[Section]:
+def labels(comparison: Comparison, runs: Sequence[Run]) -> Iterator[Section]:
     """Per label: confusion in numbers and words, headline, precision against recall."""
-    asked, shown = comparison["compare"], shown_models(comparison)
-    for label in comparison["labels"]:
-        rows = list(rows_of(comparison, label=label, view=asked["view"], metric="recall"))
-        if not rows or not rows[0]["positives"]:
+    asked, shown = comparison.compare, shown_models(comparison)
+    operating = [name for name, metric in METRICS.items() if metric.kind is RANKING and not metric.headline]
+    for label in comparison.labels:
+        rows = list(rows_of(comparison, label=label, view=asked.view, metric="recall"))
+        if not rows or not rows[0].positives:
             continue
-        counts = {row["model"]: row["confusion"] for row in rows if row["model"] in shown and row["value"] is not None}
+        counts = {row.model: dict(row.confusion) for row in rows if row.model in shown and row.value is not None}
         one = rows[0]
-        few = " Few positives: read with care." if one["few"] else ""
+        few = " Few positives: read with care." if one.few else ""
         prose = (
-            f"{one['positives']} positives among {one['n']} posts ({wording.percent(one['prevalence'])}).{few} "
+            f"{one.positives} positives among {one.n} posts ({wording.percent(one.prevalence)}).{few} "
             "Each model flags at its own threshold, chosen on validation: for the best F1, unless the study's policy "
             "says otherwise."
         )
@@ -41,9 +40,9 @@ def labels(comparison: dict, runs: Sequence[Run]) -> Iterator[Section]:
             figures["confusion matrices"] = lambda theme, c=counts, n=label: plots.confusion_matrices(
                 c, label=n, theme=theme
             )
-        curves, best = _curves(runs, shown, label, asked["view"])
+        curves, best = _curves(runs, shown, label, asked.view)
         if curves:
-            drawing = {"label": label, "prevalence": one["prevalence"], "ceiling": best}
+            drawing = {"label": label, "prevalence": one.prevalence, "ceiling": best}
             figures["precision against recall"] = lambda theme, c=curves, d=drawing: plots.pr_curves(
                 c, **d, theme=theme
             )
@@ -53,20 +52,22 @@ def labels(comparison: dict, runs: Sequence[Run]) -> Iterator[Section]:
             prose,
             figures,
             {
-                "": _label_table(comparison, label, HEADLINE, ceilings=("average_precision",)),
-                "at a fixed recall or false positive rate": _label_table(comparison, label, OPERATING),
+                "": _label_table(comparison, label, headline(), ceilings=("average_precision",)),
+                "at a fixed recall or false positive rate": _label_table(comparison, label, operating),
             },
         )
 
 
-def _label_table(comparison: dict, label: str, names: Sequence[str], ceilings: Sequence[str] = ()) -> pd.DataFrame:
-    asked, lines = comparison["compare"], {}
+def _label_table(
+    comparison: Comparison, label: str, names: Sequence[str], ceilings: Sequence[str] = ()
+) -> pd.DataFrame:
+    asked, lines = comparison.compare, {}
     for model in models_of(comparison):
-        found = {row["metric"]: row for row in rows_of(comparison, model=model, label=label, view=asked["view"])}
+        found = {row.metric: row for row in rows_of(comparison, model=model, label=label, view=asked.view)}
         lines[model] = {wording.column(name): wording.interval(found[name]) for name in names if name in found}
-        best = {f"ceiling of {wording.column(name)}": wording.number(found[name]["ceiling"]) for name in ceilings}
+        best = {f"ceiling of {wording.column(name)}": wording.number(found[name].ceiling) for name in ceilings}
         lines[model] |= best
-    places = [addresses.path(MAIN, asked["view"], label, model) for model in lines]
+    places = [path(MAIN, asked.view, label, model) for model in lines]
     frame = pd.DataFrame.from_dict(lines, orient="index")
     return addressed(frame, places, {wording.column(name): name for name in names})
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
-from workbench.artifacts import read_json
-from workbench.comparison import addresses
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison, LeakTest
+from workbench.comparison.run_files import Overlap
 from workbench.evidence.audit import looking
 from workbench.evidence.audit.looking import LOOKS
 from workbench.evidence.audit.relations import NAMES, counted
+from workbench.metrics.table import METRICS
 from workbench.report import wording
 from workbench.report.section import Section, addressed
 
@@ -21,16 +21,15 @@ _TABLES = {"examples": "what was found, by example", "shortcuts": "what a label 
 
 def crossings(runs: Sequence[Run]) -> Section | None:
     """The findings of the leak gate: exact ones of a run's own record, others as looked for before the study ran."""
-    told = [read_json(run.folder / "metrics.json") or {} for run in runs]
-    metrics = next((one for one in told if one.get("crossing")), None)
+    metrics = next((run.metrics for run in runs if run.metrics.crossing), None)
     if metrics is None:
         return None
-    beyond = looking.recorded(runs[0].folder.parent, metrics.get("digests"))
-    found = {**beyond, **metrics["crossing"]}
+    beyond = looking.recorded(runs[0].folder.parent, metrics.digests)
+    found = {name: Overlap.model_validate(one) for name, one in beyond.items()} | metrics.crossing
     found = {name: found[name] for name in NAMES if name in found}
     tables = {"": pd.DataFrame.from_dict({counted(n, 2)[2:]: _row(one) for n, one in found.items()}, orient="index")}
     tables |= {_TABLES["examples"]: shown} if len(shown := _examples(found)) else {}
-    tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(found.get("shortcut", {}))) else {}
+    tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(found.get("shortcut", Overlap()))) else {}
     prose = (
         "The same group, words, picture or clip on both sides of the split would make the test a test of memory. A "
         "study stops there, or where a relation that it names is found, unless it says why it accepts it; the rest is "
@@ -39,26 +38,26 @@ def crossings(runs: Sequence[Run]) -> Section | None:
     left = [counted(name, 2)[2:] for name in LOOKS if name not in found]
     if left:
         prose += f" Not looked for before these runs: {', '.join(left)}; `workbench audit` does."
-    if any(one.get("not_compared") for one in found.values()):
+    if any(one.not_compared for one in found.values()):
         prose += " What could not be read, or is even throughout, was not compared with anything."
-    if metrics.get("dropped"):
+    if metrics.dropped:
         prose += (
-            f" {metrics['dropped']:,} posts are in no set: the cut, by community or time, would have put some of their "
+            f" {metrics.dropped:,} posts are in no set: the cut, by community or time, would have put some of their "
             "group on its other side."
         )
     return Section("crossings", "Does the same post stand on both sides of the split?", prose, {}, tables)
 
 
-def _row(one: Mapping[str, Any]) -> dict[str, str]:
+def _row(one: Overlap) -> dict[str, str]:
     return {
-        "on both sides": f"{one['crossing']:,} of {one['of']:,}",
-        "posts concerned": f"{one['posts']:,}",
-        "not compared": f"{one.get('not_compared') or 0:,}",
-        "accepted because": one.get("allowed") or "",
+        "on both sides": f"{one.crossing:,} of {one.of:,}",
+        "posts concerned": f"{one.posts:,}",
+        "not compared": f"{one.not_compared:,}",
+        "accepted because": one.allowed,
     }
 
 
-def _examples(found: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+def _examples(found: Mapping[str, Overlap]) -> pd.DataFrame:
     """The first examples of each relation that has some: where it stands and what it is."""
     rows = [
         {
@@ -68,54 +67,54 @@ def _examples(found: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
         }
         for name, one in found.items()
         if name != "author"
-        for example in one.get("examples", [])[:2]
+        for example in one.examples[:2]
     ]
     return pd.DataFrame(rows).set_index("what").rename_axis(None) if rows else pd.DataFrame()
 
 
-def _shortcuts(found: Mapping[str, Any]) -> pd.DataFrame:
+def _shortcuts(found: Overlap) -> pd.DataFrame:
     """Average precision of each set of fields for each label, with a mark at what is too good."""
     cells: dict[str, dict[str, str]] = {}
-    for row in found.get("scores", []):
+    for row in found.scores:
         mark = " (a shortcut)" if row["shortcut"] else ""
         cells.setdefault(row["fields"], {})[row["label"]] = f"{wording.number(row['average_precision'])}{mark}"
         cells.setdefault("a random order", {})[row["label"]] = wording.number(row["prevalence"])
     return pd.DataFrame.from_dict(cells, orient="index")
 
 
-def ceilings(comparison: dict) -> Section | None:
-    leaks, limits = comparison.get("leak_test") or [], comparison.get("late_fusion_limit") or []
+def ceilings(comparison: Comparison) -> Section | None:
+    leaks, limits = comparison.leak_test, comparison.late_fusion_limit
     if not leaks:
         return None
     prose = f"Here the best possible score is known exactly. The leak test asks if any model beats it. {_beaten(leaks)}"
     table = pd.DataFrame(
         {
-            "model": row["model"],
-            "label": wording.label(row["label"]),
-            "value": wording.number(row["value"]),
-            "best possible": wording.number(row["ceiling"]),
-            "difference": wording.interval({**row, "value": row["delta"]}, signed=True),
-            "p (Holm)": wording.p(row["p_holm"]),
+            "model": row.model,
+            "label": wording.label(row.label),
+            "value": wording.number(row.value, METRICS[row.metric].digits),
+            "best possible": wording.number(row.ceiling, METRICS[row.metric].digits),
+            "difference": wording.difference(row),
+            "p (Holm)": wording.p(row.p_holm),
         }
         for row in leaks
     )
-    addressed(table, [addresses.of_row("leak_test", row) for row in leaks], {"difference": ""})
+    addressed(table, [row.id for row in leaks], {"difference": ""})
     tables = {"against the best possible": table.set_index(["model", "label"]).rename_axis([None, None])}
     if limits:
-        names = [wording.label(row["label"]) for row in limits]
+        names = [wording.label(row.label) for row in limits]
         limit = pd.DataFrame({"limit of late fusion": map(wording.interval, limits)}, index=names)
         tables["what fusing one text score and one picture score can reach"] = limit
     return Section("ceilings", "Is it too good to be true?", prose, {}, tables)
 
 
-def _beaten(rows: list[dict]) -> str:
+def _beaten(rows: Sequence[LeakTest]) -> str:
     """What the leak test found, in a sentence or two."""
-    tripped = [f"{row['model']} ({wording.label(row['label'])})" for row in rows if row["tripped"]]
-    few = sorted({wording.label(row["label"]) for row in rows if row["tripped"] is None})
+    tripped = [f"{row.model} ({wording.label(row.label)})" for row in rows if row.tripped]
+    few = sorted({wording.label(row.label) for row in rows if row.tripped is None})
     rest = f" Not tested, for lack of positives: {', '.join(few)}." if few else ""
     if tripped:
         who = ", ".join(tripped)
         return f"It is tripped by {who}: what is better than its inputs allow has seen something it should not.{rest}"
-    if all(row["tripped"] is None for row in rows):
+    if all(row.tripped is None for row in rows):
         return f"It says nothing here.{rest}"
     return f"No model is provably better than what its inputs allow, so nothing points to a leak.{rest}"

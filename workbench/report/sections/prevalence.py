@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison
 from workbench.metrics import intervals
 from workbench.metrics import prevalence as rates
 from workbench.metrics.plots.diagrams import precision_against_prevalence
@@ -32,17 +34,17 @@ class _Rates(NamedTuple):
     harmless: int
 
 
-def prevalence(comparison: dict[str, Any], runs: Sequence[Run]) -> Section | None:
+def prevalence(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return the section on the best model; None where it has no threshold or no label has both classes."""
     run = next((run for run in runs if run.alias == winner(comparison)), None)
     if run is None:
         return None
-    asked = comparison["compare"]
-    found = {label: one for label in comparison["labels"] if (one := _rates(run, label, asked["alpha"])) is not None}
+    asked = comparison.compare
+    found = {label: one for label in comparison.labels if (one := _rates(run, label, asked.alpha)) is not None}
     if not found:
         return None
     weighted = any(one.site is not None for one in found.values())
-    chosen = tuple(asked.get("prevalences") or (0.001, 0.01, 0.05))
+    chosen = asked.prevalences
     curves = {label: _curve(one) for label, one in found.items()}
     marks = {f"{100 * share:g} %": share for share in chosen if _CURVE[0] <= share <= _CURVE[-1]}
     figures = {
@@ -55,7 +57,7 @@ def prevalence(comparison: dict[str, Any], runs: Sequence[Run]) -> Section | Non
     return Section("prevalence", "What would reviewers see?", _prose(run.alias, weighted, asked), figures, tables)
 
 
-def _prose(alias: str, weighted: bool, asked: dict[str, Any]) -> str:
+def _prose(alias: str, weighted: bool, asked: CompareOptions) -> str:
     said = (
         f"The same thresholds of {alias} on all test posts, told for sites where harm is rarer or more frequent. This "
         "assumes that harmful and harmless posts each look as they do here and only their shares differ; recall and "
@@ -66,7 +68,7 @@ def _prose(alias: str, weighted: bool, asked: dict[str, Any]) -> str:
             "The test set was sampled otherwise than the site, so posts count by their weights except in the row of "
             "the test's own prevalence. "
         )
-    sure = f"{100 * (1 - asked['alpha']):g} %"
+    sure = f"{100 * (1 - asked.alpha):g} %"
     return said + (
         f"Intervals ({sure}) start from Wilson's, on as many independent posts as groups, seeds and weights are "
         f"worth, and are joined by MOVER; alerts are for {POSTS_A_DAY:,} posts a day. The last table says how few "

@@ -4,45 +4,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from workbench.artifacts import read_json
 from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison
+from workbench.comparison.run_files import Metrics, Search
 from workbench.report import checklist as questions
 from workbench.report import wording
 from workbench.report.section import Section
-from workbench.report.wording import summary
 from workbench.schema import options_text
 
-if TYPE_CHECKING:
-    pass
 
-
-def provenance(comparison: dict, runs: Sequence[Run]) -> Section:
+def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
     """Which run, code, data, machine stand behind the numbers."""
     lines = {}
     for run in runs:
-        record = read_json(run.folder / "run.json") or {}
-        commit = str(record.get("commit") or "unknown")[:10] + (" (changed)" if record.get("dirty") else "")
+        record = run.record
+        commit = (record.commit or "unknown")[:10] + (" (changed)" if record.dirty else "")
         lines[run.alias] = {
-            "model": wording.plain(record.get("model")),
+            "model": wording.plain(record.model),
             "run": run.key,
-            "device": wording.plain(", ".join(filter(None, (record.get("device"), record.get("dtype"))))),
-            "seconds": wording.number(record.get("seconds"), 1),
-            "trained on": wording.plain(record.get("n_train")),
+            "device": wording.plain(", ".join(filter(None, (record.device, record.dtype)))),
+            "seconds": wording.number(record.seconds, 1),
+            "trained on": wording.plain(record.n_train),
             "seeds": ", ".join(map(str, run.seeds)),
             "commit": commit,
-            "data": wording.plain(record.get("corpus_digest"))[:16],
+            "data": wording.plain(record.corpus_digest)[:16],
         }
     items = {
         name: {"items": digest[:16], "runs that scored it": str(scored(runs, name, digest))}
-        for name, digest in comparison["items"].items()
+        for name, digest in comparison.items.items()
     }
-    prose = f"Every number above can be followed to a run folder under experiments/{comparison['study']}/."
-    if comparison.get("missing"):
-        prose += f" Missing: {', '.join('{model} ({state})'.format(**one) for one in comparison['missing'])}."
+    prose = f"Every number above can be followed to a run folder under experiments/{comparison.study}/."
+    if comparison.missing:
+        prose += f" Missing: {', '.join(f'{one.model} ({one.state})' for one in comparison.missing)}."
     tables = {
         "runs": pd.DataFrame.from_dict(lines, orient="index"),
         "test sets": pd.DataFrame.from_dict(items, orient="index"),
@@ -54,44 +50,44 @@ def scored(runs: Sequence[Run], test: str, digest: str) -> int:
     """How many distinct runs of this study's folder, old ones included, have scored this very test set."""
     folders = {run.folder for run in runs}
     for path in (path for parent in {folder.parent for folder in folders} for path in parent.glob("*/metrics.json")):
-        items = (read_json(path) or {}).get("items")
-        folders |= {path.parent} if isinstance(items, dict) and items.get(test) == digest else set()
+        other = Metrics.read(path.parent)
+        folders |= {path.parent} if other and other.items.get(test) == digest else set()
     return len(folders)
 
 
-def search_table(records: dict[str, dict[str, Any]]) -> tuple[str, pd.DataFrame]:
+def search_table(records: dict[str, Search]) -> tuple[str, pd.DataFrame]:
     """Return prose and a table, one row per model, for the search records of a study's runs by alias."""
-    budgets = [record["budget"] for record in records.values()]
+    budgets = [record.budget for record in records.values()]
     same = all(budget == budgets[0] for budget in budgets)
     first = budgets[0]
-    bound = "" if first["seconds"] is None else f" and {first['seconds']:g} seconds"
+    bound = "" if first.seconds is None else f" and {first.seconds:g} seconds"
     prose = (
-        f"Every model had the same budget: {first['trials']} trials{bound}. The first trial is the model as the study "
-        f"writes it, the others are drawn from its own space; {first['metric'].replace('_', ' ')} on validation chose, "
+        f"Every model had the same budget: {first.trials} trials{bound}. The first trial is the model as the study "
+        f"writes it, the others are drawn from its own space; {first.metric.replace('_', ' ')} on validation chose, "
         "and the test set was not looked at. What the study writes itself is kept."
         if same
         else "The models did not have the same budget, so the search was not fair: run the study again."
     )
     rows = {}
     for alias, record in records.items():
-        best = record["trials"][record["winner"]]
-        own, score = record["trials"][0]["score"], best["score"]
-        space = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in record["space"].items())
+        best = record.trials[record.winner]
+        own, score = record.trials[0].score, best.score
+        space = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in record.space.items())
         rows[alias] = {
             "space": space or "nothing to search",
-            "combinations": record["size"] if record["space"] else 0,
-            "trials run": len(record["trials"]),
-            "seconds": f"{record['seconds']:.1f}",
-            "winner": ("its own options" if record["winner"] == 0 else options_text(best["options"])),
+            "combinations": record.size if record.space else 0,
+            "trials run": len(record.trials),
+            "seconds": f"{record.seconds:.1f}",
+            "winner": "its own options" if record.winner == 0 else options_text(best.options),
             "own options": "–" if own is None else f"{own:.3f}",
             "winner's score": "–" if score is None else f"{score:.3f}",
         }
     return prose, pd.DataFrame.from_dict(rows, orient="index")
 
 
-def checklist(comparison: dict, runs: Sequence[Run]) -> Section:
+def checklist(comparison: Comparison, runs: Sequence[Run]) -> Section:
     """Each question with its answer and what shows it."""
-    items = questions.answered(comparison, {run.alias: summary.facts(run.folder) for run in runs})
+    items = questions.answered(comparison, runs)
     counts = Counter(item.answer for item in items)
     said = ", ".join(
         f"{counts[answer]} {answer}"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from workbench.comparison import addresses
+from workbench.comparison.rows import Comparison, SuitePart, SuiteRow, path
 from workbench.metrics.plots import diagrams
 from workbench.report import wording
 from workbench.report.section import Section, addressed
@@ -19,76 +18,76 @@ _HALVES = {"harmful": "harmful cases caught", "harmless": "harmless cases passed
 _SAYS = {"harmful": "to catch", "harmless": "to pass"}
 
 
-def suites(comparison: dict) -> Iterator[Section]:
+def suites(comparison: Comparison) -> Iterator[Section]:
     """Yield a section for every suite of a comparison: halves, every functionality, every target."""
-    rows = comparison.get("suites") or []
-    for (test, label), group in groupby(rows, key=lambda row: (row["test"], row["label"])):
+    rows = comparison.suites
+    for (test, label), group in groupby(rows, key=lambda row: (row.test, row.label)):
         yield _section(test, label, list(group))
 
 
-def _section(test: str, label: str, rows: list[dict[str, Any]]) -> Section:
-    cases = rows[0]["halves"][-1]["n"]
+def _section(test: str, label: str, rows: list[SuiteRow]) -> Section:
+    cases = rows[0].halves[-1].n
     prose = (
         f"{cases:,} cases, each written for one functionality and decided beyond doubt; about {label}. A share with "
         "Wilson's interval is of cases decided rightly at the model's own threshold. One number over both halves would "
         "say how the suite was mixed: a model that flags everything catches all harmful cases and passes none of the "
         "others."
     )
-    unseen = {row["model"]: row["unseen"] for row in rows if row["unseen"]}
+    unseen = {row.model: row.unseen for row in rows if row.unseen}
     if unseen:
         blind = ", ".join(f"{model} ({count:,})" for model, count in unseen.items())
         prose += f" Cases that a model cannot see are not flagged: {blind}."
     tables = {"both halves": _halves(rows), "each functionality": _parts(rows, "functionalities")}
-    if rows[0]["targets"]:
+    if rows[0].targets:
         tables["whom the cases are about"] = _parts(rows, "targets")
     drawn = {"share decided rightly, by functionality": lambda theme: _drawn(rows, theme)}
     return Section(f"suite-{test}-{label}".replace(" ", "-"), f"Which kinds of cases of {test}?", prose, drawn, tables)
 
 
-def _halves(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _halves(rows: list[SuiteRow]) -> pd.DataFrame:
     lines = {}
     for row in rows:
-        line = {_HALVES[half["gold"]]: _share(half) for half in row["halves"]}
-        if row["contrast"]:
-            line[f"contrast sets right as a whole ({row['contrast']['n']:,})"] = _share(row["contrast"])
-        lines[row["model"]] = line
+        line = {_HALVES[half.gold]: _share(half) for half in row.halves}
+        if row.contrast:
+            line[f"contrast sets right as a whole ({row.contrast.n:,})"] = _share(row.contrast)
+        lines[row.model] = line
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def _parts(rows: list[dict[str, Any]], what: str) -> pd.DataFrame:
+def _parts(rows: list[SuiteRow], what: str) -> pd.DataFrame:
     """One line per functionality or target and half, one column per model."""
     lines: dict[tuple[str, str], dict[str, str]] = {}
     places: dict[tuple[str, str], str] = {}
     for row in rows:
-        for part in row[what]:
-            places[part["name"], _SAYS[part["gold"]]] = addresses.of_suite(row, what, part)
-            few = " few" if part["few"] else ""
-            line = lines.setdefault((part["name"], _SAYS[part["gold"]]), {"cases": f"{part['n']:,}{few}"})
-            if part.get("note"):
-                line["note"] = part["note"]
-            line[row["model"]] = _share(part)
+        for part in getattr(row, what):
+            places[part.name, _SAYS[part.gold]] = row.address(what, part)
+            few = " few" if part.few else ""
+            line = lines.setdefault((part.name, _SAYS[part.gold]), {"cases": f"{part.n:,}{few}"})
+            if part.note:
+                line["note"] = part.note
+            line[row.model] = _share(part)
     table = pd.DataFrame.from_dict(lines, orient="index")
     table.index = pd.MultiIndex.from_tuples(table.index)
-    models = [row["model"] for row in rows]
-    return addressed(table.fillna(""), list(places.values()), {model: addresses.path(model) for model in models})
+    models = [row.model for row in rows]
+    return addressed(table.fillna(""), list(places.values()), {model: path(model) for model in models})
 
 
-def _drawn(rows: list[dict[str, Any]], theme: str) -> Figure:
+def _drawn(rows: list[SuiteRow], theme: str) -> Figure:
     """A line per functionality, a column per model."""
-    parts = [row["functionalities"] for row in rows]
-    values = np.array([[np.nan if part["value"] is None else part["value"] for part in one] for one in parts]).T
+    parts = [row.functionalities for row in rows]
+    values = np.array([[np.nan if part.value is None else part.value for part in one] for one in parts]).T
     return diagrams.shades(
         values,
-        [part["name"] for part in parts[0]],
-        [row["model"] for row in rows],
+        [part.name for part in parts[0]],
+        [row.model for row in rows],
         title="Cases decided rightly, percent (italics: to be passed)",
-        italics=[part["gold"] == "harmless" for part in parts[0]],
+        italics=[part.gold == "harmless" for part in parts[0]],
         theme=theme,
     )
 
 
-def _share(row: dict[str, Any]) -> str:
+def _share(row: SuitePart) -> str:
     """A share in percent with its interval."""
-    if row["value"] is None:
+    if row.value is None:
         return wording.number(None)
-    return f"{100 * row['value']:.1f} % [{100 * row['lo']:.0f}, {100 * row['hi']:.0f}]"
+    return f"{100 * row.value:.1f} % [{100 * row.lo:.0f}, {100 * row.hi:.0f}]"

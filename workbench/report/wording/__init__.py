@@ -6,32 +6,25 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from workbench.comparison.compare import BEST
-from workbench.metrics.plots.curves import WORDS
+from workbench.comparison.options import BEST, CompareOptions
+from workbench.comparison.rows import Comparison, Difference, ModelRow
 from workbench.metrics.table import METRICS
 
 
-def better(metric: str) -> int:
-    """Return 1 for a metric of which more is better, -1 for one of which less is (a false positive rate)."""
-    return -1 if metric in METRICS and not METRICS[metric].higher_is_better else 1
-
-
-def best(rows: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def best(rows: Sequence[ModelRow]) -> ModelRow | None:
     """Return the row with the best value, the first of equal ones; None where no value is defined."""
-    scored = [row for row in rows if row["value"] is not None]
-    return max(scored, key=lambda row: better(row["metric"]) * row["value"], default=None)
+    scored = [row for row in rows if row.value is not None]
+    return max(scored, key=lambda row: METRICS[row.metric].sign * row.value, default=None)
 
 
 def metric(name: str) -> str:
     """Return what a metric is called in prose."""
-    return WORDS.get(name, name.replace("_", " "))
+    return METRICS[name].words
 
 
 def column(name: str) -> str:
     """Return what a metric is called over a column of numbers, where long names would widen the table."""
-    return {"false_positive_rate": "false positive rate", "precision_site": "precision at the site"}.get(
-        name, metric(name)
-    )
+    return METRICS[name].column or METRICS[name].words
 
 
 def label(name: str) -> str:
@@ -90,71 +83,91 @@ def p(value: float | None) -> str:
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def interval(row: dict[str, Any], *, signed: bool = False) -> str:
-    """Return `value [lo, hi]` of a row of a comparison, marked `few` where few positives carry it."""
-    if row["value"] is None:
+def interval(row: Any) -> str:
+    """Return `value [lo, hi]` of a row or a part of one, marked `few` where few positives carry it."""
+    digits = METRICS[row.metric].digits if hasattr(row, "metric") else 3
+    return span(row.value, row.lo, row.hi, few=getattr(row, "few", False), digits=digits)
+
+
+def difference(row: Any) -> str:
+    """Return `+delta [lo, hi]` of a row that compares two values of a metric."""
+    return span(row.delta, row.lo, row.hi, few=row.few, digits=METRICS[row.metric].digits, sign="+")
+
+
+def span(
+    value: float | None, lo: float | None, hi: float | None, *, few: bool = False, digits: int = 3, sign: str = ""
+) -> str:
+    """Return `value [lo, hi]`, a dash where the value is undefined.
+
+    >>> span(0.5, 0.25, None, sign="+"), span(0.5, 0.25, 0.75, few=True, digits=2)
+    ('+0.500', '0.50 [0.25, 0.75] few')
+    """
+    if value is None:
         return "–"
-    sign = "+" if signed else ""
-    bounds = "" if row["lo"] is None else f" [{row['lo']:{sign}.3f}, {row['hi']:{sign}.3f}]"
-    return f"{row['value']:{sign}.3f}{bounds}{' few' if row.get('few') else ''}"
+    bounds = "" if lo is None or hi is None else f" [{lo:{sign}.{digits}f}, {hi:{sign}.{digits}f}]"
+    return f"{value:{sign}.{digits}f}{bounds}{' few' if few else ''}"
 
 
-def sides(row: dict[str, Any]) -> tuple[str, str]:
+def sides(row: Difference) -> tuple[str, str]:
     """Return both models of a difference, the one that stands for the best unimodal marked so."""
     a, b = (
-        f"{row[side]} (best unimodal)" if named == BEST else row[side]
-        for side, named in zip("ab", row["pair"], strict=True)
+        f"{model} (best unimodal)" if named == BEST else model
+        for model, named in zip((row.a, row.b), row.pair, strict=True)
     )
     return a, b
 
 
-def answer(comparison: dict[str, Any]) -> Iterator[str]:
+def answer(comparison: Comparison) -> Iterator[str]:
     """Yield the sentences that answer a study's question; each follows from one row of the comparison."""
-    asked = comparison["compare"]
-    place = ("test", asked["view"], asked["label"], asked["metric"])
-    rows = [row for row in comparison["models"] if (row["test"], row["view"], row["label"], row["metric"]) == place]
+    asked = comparison.compare
+    place = ("test", asked.view, asked.label, asked.metric)
+    rows = [row for row in comparison.models if (row.test, row.view, row.label, row.metric) == place]
     yield from _winner(best(rows), asked)
-    for row in (row for row in comparison.get("differences") or [] if row["primary"]):
-        yield _verdict(row, asked["alpha"])
-    if any(row["few"] for row in rows if row["value"] is not None):
+    for row in (row for row in comparison.differences if row.primary):
+        yield _verdict(row, asked.alpha)
+    if any(row.few for row in rows if row.value is not None):
         yield "Some label has few positives in the test set, so these numbers are uncertain beyond their intervals."
-    tripped = sorted({row["model"] for row in comparison.get("leak_test") or [] if row["tripped"]})
+    tripped = sorted({row.model for row in comparison.leak_test if row.tripped})
     if tripped:
         scores = "scores better than its inputs" if len(tripped) == 1 else "score better than their inputs"
         yield f"Do not trust this yet: {', '.join(tripped)} {scores} allow, which points to a leak."
-    if comparison.get("stale"):
-        names = ", ".join(one["model"] for one in comparison["stale"])
-        yield f"Out of date, since code, options or data have changed: {names}; run the study again."
-    if comparison.get("missing"):
-        names = ", ".join(one["model"] for one in comparison["missing"])
+    if comparison.stale:
+        names = ", ".join(one.model for one in comparison.stale)
+        again = "run the study again, with --stale-libraries where only those have"
+        yield f"Out of date, since code, options, data or libraries have changed: {names}; {again}."
+    if comparison.missing:
+        names = ", ".join(one.model for one in comparison.missing)
         yield f"Not compared, because their runs are not finished: {names}."
 
 
-def _winner(row: dict[str, Any] | None, asked: dict[str, Any]) -> Iterator[str]:
+def _winner(row: ModelRow | None, asked: CompareOptions) -> Iterator[str]:
     """Sentences on the model with the best value."""
-    what, where = metric(asked["metric"]), view(asked["view"])
+    what, where = metric(asked.metric), view(asked.view)
     if row is None:
         yield f"No model has a value of {what} on {where}: there are too few labelled posts, or no threshold."
         return
-    less = ", of which less is better" if better(asked["metric"]) < 0 else ""
-    yield f"On {where}, {row['model']} is best: {what} {interval(row)} ({label(asked['label'])}{less})."
-    if row["ceiling"]:
-        yield f"That is {percent(row['value'] / row['ceiling'])} of the best its inputs allow ({row['ceiling']:.3f})."
+    sign = METRICS[asked.metric].sign
+    less = ", of which less is better" if sign < 0 else ""
+    yield f"On {where}, {row.model} is best: {what} {interval(row)} ({label(asked.label)}{less})."
+    if row.ceiling and sign > 0:
+        yield f"That is {percent(row.value / row.ceiling)} of the best its inputs allow ({row.ceiling:.3f})."
+    elif row.ceiling:
+        yield f"The best that its inputs allow is {number(row.ceiling, METRICS[asked.metric].digits)}."
 
 
-def _verdict(row: dict[str, Any], alpha: float) -> str:
+def _verdict(row: Difference, alpha: float) -> str:
     """One sentence on one primary difference."""
     a, b = sides(row)
-    if row["a"] == row["b"]:
-        return f"{row['a']} is itself the best unimodal model, so it is not compared with it."
-    if row["delta"] is None:
+    if row.a == row.b:
+        return f"{row.a} is itself the best unimodal model, so it is not compared with it."
+    if row.delta is None:
         return f"Between {a} and {b} nothing can be said: a value is undefined."
-    size, p_holm = interval({**row, "value": row["delta"]}, signed=True), row["p_holm"]
+    size, p_holm = difference(row), row.p_holm
     if p_holm is not None and p_holm < alpha:
-        how = "beats" if better(row["metric"]) * row["delta"] > 0 else "is worse than"
+        how = "beats" if METRICS[row.metric].sign * row.delta > 0 else "is worse than"
         return f"{a} {how} {b} by {size}, p {equals(p_holm)} after correction."
     tested = f"no difference is shown (p {equals(p_holm)})" if p_holm is not None else "which could not be tested"
-    within = row["equivalent_within"]
+    within = row.equivalent_within
     sure = "" if within is None else f"; with {100 * (1 - alpha):g} % confidence it is at most {within:.3f}"
     return f"{a} against {b}: {size}, {tested}{sure}."
 

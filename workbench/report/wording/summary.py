@@ -6,73 +6,68 @@ Every sentence follows from a row of the comparison or from a run's record; wher
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
-from workbench.artifacts import read_json
+from workbench.comparison.options import MAIN
+from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison, ModelRow
 from workbench.report import wording
 
 _KINDS = {"group": "groups", "text": "texts", "image": "pictures", "video": "clips"}
 
 
-def facts(folder: Path) -> dict[str, Any]:
-    """Return what a run's `run.json` and `metrics.json` say, each empty where it cannot be read."""
-    return {name: read_json(folder / f"{name}.json") or {} for name in ("run", "metrics")}
-
-
-def points(comparison: dict[str, Any], told: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
-    """Return heading -> sentences; told: the `facts` of each run. Headings with nothing to say are left out."""
-    asked = comparison["compare"]
-    best = wording.best(_rows(comparison, asked["label"], asked["metric"]))
+def points(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Return heading -> sentences; headings with nothing to say are left out."""
+    asked = comparison.compare
+    best = wording.best(_rows(comparison, asked.label, asked.metric))
     found = {
         "What was asked": list(_asked(comparison)),
-        "What people would notice": list(_noticed(comparison, best["model"])) if best else [],
+        "What people would notice": list(_noticed(comparison, best.model)) if best else [],
         "How sure is this?": list(_sure(comparison)),
-        "What could be wrong?": list(_wrong(comparison, told)),
-        "What does it cost?": list(_cost(comparison, best["model"])) if best else [],
+        "What could be wrong?": list(_wrong(comparison, runs)),
+        "What does it cost?": list(_cost(comparison, best.model)) if best else [],
     }
     return {heading: sentences for heading, sentences in found.items() if sentences}
 
 
-def _rows(comparison: dict[str, Any], label: str, metric: str) -> list[dict[str, Any]]:
+def _rows(comparison: Comparison, label: str, metric: str) -> list[ModelRow]:
     """The rows of every model for one label and metric, on the test set and view that the study asks about."""
-    place = ("test", comparison["compare"]["view"], label, metric)
-    return [row for row in comparison["models"] if (row["test"], row["view"], row["label"], row["metric"]) == place]
+    place = (MAIN, comparison.compare.view, label, metric)
+    return [row for row in comparison.models if (row.test, row.view, row.label, row.metric) == place]
 
 
-def _row(comparison: dict[str, Any], model: str, label: str, metric: str) -> dict[str, Any] | None:
-    return next((row for row in _rows(comparison, label, metric) if row["model"] == model), None)
+def _row(comparison: Comparison, model: str, label: str, metric: str) -> ModelRow | None:
+    return next((row for row in _rows(comparison, label, metric) if row.model == model), None)
 
 
-def _asked(comparison: dict[str, Any]) -> Iterator[str]:
-    asked = comparison["compare"]
-    models = list(dict.fromkeys(row["model"] for row in comparison["models"]))
-    what = f"{wording.metric(asked['metric'])} ({wording.label(asked['label'])})"
+def _asked(comparison: Comparison) -> Iterator[str]:
+    asked = comparison.compare
+    models = list(dict.fromkeys(row.model for row in comparison.models))
+    what = f"{wording.metric(asked.metric)} ({wording.label(asked.label)})"
     yield (
-        f"{_counted(len(models), 'model')} ({', '.join(models)}) scored the same {wording.view(asked['view'])}; "
+        f"{_counted(len(models), 'model')} ({', '.join(models)}) scored the same {wording.view(asked.view)}; "
         f"{what} decides."
     )
 
 
-def _noticed(comparison: dict[str, Any], model: str) -> Iterator[str]:
+def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
     """Per label: what of 100 harmful posts is caught and what of 100 flagged ones is harmless, with intervals."""
     said = False
-    for label in comparison["labels"]:
+    for label in comparison.labels:
         recall = _row(comparison, model, label, "recall")
-        if recall is None or recall["value"] is None:
+        if recall is None or recall.value is None:
             continue
         said = True
         site = _row(comparison, model, label, "precision_site")
         precision = site or _row(comparison, model, label, "precision")
-        few = f" Only {_counted(recall['positives'], 'harmful post')} to judge by." if recall["few"] else ""
+        few = f" Only {_counted(recall.positives, 'harmful post')} to judge by." if recall.few else ""
         yield f"{label.capitalize()}: of 100 harmful posts {_of_100(recall)} caught; {_flagged(precision, site)}.{few}"
     if said:
         yield f"That is {model} at the thresholds chosen on validation; in brackets, what other posts could have shown."
 
 
-def _of_100(row: dict[str, Any], *, rest: bool = False) -> str:
+def _of_100(row: ModelRow, *, rest: bool = False) -> str:
     """`87 [80 to 92] are` of a share, or of what it leaves of 1."""
-    ends = [None if row[name] is None else 1 - row[name] if rest else row[name] for name in ("value", "lo", "hi")]
+    ends = [None if end is None else 1 - end if rest else end for end in (row.value, row.lo, row.hi)]
     value, low, high = ends if not rest else (ends[0], ends[2], ends[1])
     span = "" if low is None else f" [{100 * low:.0f} to {100 * high:.0f}]"
     verb = "is" if round(100 * value) == 1 else "are"
@@ -86,103 +81,101 @@ def _hundredths(share: float) -> str:
     return "more than 99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
 
 
-def _flagged(precision: dict[str, Any] | None, site: dict[str, Any] | None) -> str:
+def _flagged(precision: ModelRow | None, site: ModelRow | None) -> str:
     """What is harmless among 100 flagged posts, and at which share of harmful posts that holds."""
-    if precision is None or precision["value"] is None:
+    if precision is None or precision.value is None:
         return "nothing is flagged"
-    share = wording.percent(precision["prevalence"])
+    share = wording.percent(precision.prevalence)
     where = f"at the site's own mix ({share} harmful)" if site else f"where {share} of posts are harmful, as here"
     return f"of 100 flagged posts {_of_100(precision, rest=True)} harmless {where}"
 
 
-def _sure(comparison: dict[str, Any]) -> Iterator[str]:
-    asked = comparison["compare"]
-    row = next(iter(_rows(comparison, asked["label"], asked["metric"])), None)
+def _sure(comparison: Comparison) -> Iterator[str]:
+    asked = comparison.compare
+    row = next(iter(_rows(comparison, asked.label, asked.metric)), None)
     if row is not None:
         yield (
-            f"The numbers rest on {_counted(row['n'], 'test post')} with {_counted(row['positives'], 'positive')}; "
-            f"intervals of {100 * (1 - asked['alpha']):g} % say how far they would move on other posts like these."
+            f"The numbers rest on {_counted(row.n, 'test post')} with {_counted(row.positives, 'positive')}; "
+            f"intervals of {100 * (1 - asked.alpha):g} % say how far they would move on other posts like these."
         )
-    for one in comparison.get("differences") or []:
-        if one["primary"] and one["delta"] is not None and one["p_holm"] is not None and one["a"] != one["b"]:
-            p, names = wording.equals(one["p_holm"]), " and ".join(wording.sides(one))
-            chance = "hardly chance" if one["p_holm"] < asked["alpha"] else "possibly chance"
+    for one in comparison.differences:
+        if one.primary and one.delta is not None and one.p_holm is not None and one.a != one.b:
+            p, names = wording.equals(one.p_holm), " and ".join(wording.sides(one))
+            chance = "hardly chance" if one.p_holm < asked.alpha else "possibly chance"
             yield f"The difference between {names} is {chance} (p {p} after correction for all that was asked)."
-    spread = [
-        one["seed_sd"] for one in _rows(comparison, asked["label"], asked["metric"]) if one["seed_sd"] is not None
-    ]
+    spread = [one.seed_sd for one in _rows(comparison, asked.label, asked.metric) if one.seed_sd is not None]
     if spread:
         yield f"Training with another seed moved a model's value by {max(spread):.3f} at most (standard deviation)."
     elif row is not None:
         yield "Each model was trained once, so nothing is known of how far training again would move it."
 
 
-def _wrong(comparison: dict[str, Any], told: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
     """What limits the answer, worst first."""
-    tripped = sorted({row["model"] for row in comparison.get("leak_test") or [] if row["tripped"]})
+    tripped = sorted({row.model for row in comparison.leak_test if row.tripped})
     if tripped:
         yield f"A leak is likely: {', '.join(tripped)} did better than the inputs allow."
-    yield from _crossed(told)
-    for label in comparison["labels"]:
+    yield from _crossed(runs)
+    for label in comparison.labels:
         rows = _rows(comparison, label, "recall")
-        if rows and not rows[0]["positives"]:
-            yield f"{label.capitalize()}: none of {rows[0]['n']:,} posts is harmful, so nothing can be said of it."
-        elif rows and rows[0]["few"]:
-            yield f"{label.capitalize()}: only {_counted(rows[0]['positives'], 'harmful post')}; a few posts decide."
-        never = [row["model"] for row in rows if row["value"] is None] if rows and rows[0]["positives"] else []
+        if rows and not rows[0].positives:
+            yield f"{label.capitalize()}: none of {rows[0].n:,} posts is harmful, so nothing can be said of it."
+        elif rows and rows[0].few:
+            yield f"{label.capitalize()}: only {_counted(rows[0].positives, 'harmful post')}; a few posts decide."
+        never = [row.model for row in rows if row.value is None] if rows and rows[0].positives else []
         if never:
             yield f"{label.capitalize()}: no threshold for {', '.join(never)}."
-    if comparison.get("missing"):
-        yield f"Not compared, for want of a finished run: {', '.join(one['model'] for one in comparison['missing'])}."
-    if comparison.get("stale"):
-        yield f"Out of date: {', '.join(one['model'] for one in comparison['stale'])}."
-    yield from _recorded(told)
+    if comparison.missing:
+        yield f"Not compared, for want of a finished run: {', '.join(one.model for one in comparison.missing)}."
+    if comparison.stale:
+        yield f"Out of date: {', '.join(one.model for one in comparison.stale)}."
+    yield from _recorded(runs)
 
 
-def _crossed(told: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _crossed(runs: Sequence[Run]) -> Iterator[str]:
     """What is on both sides of the split; that nobody looked is said too."""
-    found = next((one["metrics"]["crossing"] for one in told if one["metrics"].get("crossing")), None)
+    found = next((run.metrics.crossing for run in runs if run.metrics.crossing), None)
     if found is None:
         yield "Whether the same post stands on both sides of the split is not recorded."
         return
     for name, kind in _KINDS.items():
-        if found.get(name, {}).get("crossing"):
-            why = found[name].get("allowed")
-            yield (
-                f"{found[name]['crossing']:,} of {found[name]['of']:,} {kind} stand on both sides of the split"
-                + (f"; accepted because: {why}." if why else ".")
-            )
+        overlap = found.get(name)
+        if overlap and overlap.crossing:
+            why = f"; accepted because: {overlap.allowed}." if overlap.allowed else "."
+            yield f"{overlap.crossing:,} of {overlap.of:,} {kind} stand on both sides of the split{why}"
 
 
-def _recorded(told: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _recorded(runs: Sequence[Run]) -> Iterator[str]:
     """What the runs' records say against taking the answer to another place."""
-    if any(one["run"].get("inputs", {}).get("parameter corpus.source") == "synthetic" for one in told):
+    if any(run.record.source == "synthetic" for run in runs):
         yield "The posts are generated: this validates the workbench and says nothing about a real site."
-    notes = sorted({label for one in told for label, seeds in one["metrics"].get("calibration", {}).items()
-                    if any(seed.get("note") for seed in seeds.values())})  # fmt: skip
+    calibrated = [
+        (label, one) for run in runs for label, seeds in run.metrics.calibration.items() for one in seeds.values()
+    ]
+    notes = sorted({label for label, one in calibrated if one.note})
     if notes:
         yield f"Some model's probabilities are not calibrated for {', '.join(notes)}."
-    if any(one["run"].get("dirty") for one in told):
+    if any(run.record.dirty for run in runs):
         yield "Some run was made from code with changes that were not committed."
 
 
-def _cost(comparison: dict[str, Any], model: str) -> Iterator[str]:
-    row = next((row for row in comparison["models"] if row["model"] == model), None)
-    if row is None or row["ms_per_post"] is None:
+def _cost(comparison: Comparison, model: str) -> Iterator[str]:
+    row = next((row for row in comparison.models if row.model == model), None)
+    if row is None or row.ms_per_post is None:
         return
-    memory = "" if row["peak_mb"] is None else f" and {row['peak_mb']:,.0f} MB of memory in training"
-    yield f"{model} takes {wording.quantity(row['ms_per_post'])} ms per post{memory}."
-    priced = next((one for one in comparison.get("costs") or [] if one["model"] == model), None)
-    if priced is None or priced["per_million"] is None:
+    memory = "" if row.peak_mb is None else f" and {row.peak_mb:,.0f} MB of memory in training"
+    yield f"{model} takes {wording.quantity(row.ms_per_post)} ms per post{memory}."
+    priced = next((one for one in comparison.costs if one.model == model), None)
+    if priced is None or priced.per_million is None:
         yield "The study states no price of a machine, so nothing is given in money."
         return
-    stated = comparison["cost"]
-    of = f" on {stated['machine']}" if stated.get("machine") else ""
-    yield f"A million posts cost at most {wording.quantity(priced['per_million'])} {stated['currency']}{of}."
-    if priced["per_day"] is not None:
+    stated = comparison.cost
+    of = f" on {stated.machine}" if stated.machine else ""
+    yield f"A million posts cost at most {wording.quantity(priced.per_million)} {stated.currency}{of}."
+    if priced.per_day is not None:
         yield (
-            f"{stated['posts_per_day']:,} posts a day cost at most {wording.quantity(priced['per_day'])} "
-            f"{stated['currency']} a day and keep {wording.quantity(priced['busy'])} such machines busy."
+            f"{stated.posts_per_day:,} posts a day cost at most {wording.quantity(priced.per_day)} "
+            f"{stated.currency} a day and keep {wording.quantity(priced.busy)} such machines busy."
         )
 
 

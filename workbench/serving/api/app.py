@@ -27,10 +27,10 @@ from workbench.errors import WorkbenchError
 from workbench.records import Records
 from workbench.schema import ROOT, Taxonomy
 from workbench.serving.api import openapi
-from workbench.serving.api.guard import OWN, Budget, Guard, body_of, failure, post_id_of
+from workbench.serving.api.guard import OWN, BytesHeld, Guard, body_of, failure, post_id_of
 from workbench.serving.api.listening import listen
 from workbench.serving.api.payloads import Put, checked, to_event, to_post
-from workbench.serving.api.problems import Problem, later
+from workbench.serving.api.problems import ProblemError, later
 from workbench.serving.api.strict_json import parse
 from workbench.serving.config import MIB, Limits, ServingConfig, needs
 from workbench.serving.engine import Answer, Busy, Engine, Flooded
@@ -84,7 +84,7 @@ class Api:
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.labels = engine, Taxonomy.load().names
-        self.requests, self.budget = Requests(), Budget(HELD)
+        self.requests, self.budget = Requests(), BytesHeld(HELD)
         moderate = "/v1/moderate/{service}/{post_id:any}"
         self.routes = [
             Route(moderate, self.put, methods=["PUT"]),
@@ -128,14 +128,14 @@ class Api:
         service, _ = self._service(request, "get")
         answer = await self._ask("lookup", service, post_id_of(request))
         if answer is None:
-            raise Problem(404, "no decision of this service on this post is kept; PUT the post to get one")
+            raise ProblemError(404, "no decision of this service on this post is kept; PUT the post to get one")
         return JSONResponse(_shown(answer, self.labels))
 
     async def delete(self, request: Request) -> Response:
         """Remove what is kept of a post's content; what was decided stays on record."""
         service, _ = self._service(request, "delete")
         if not await self._ask("delete", service, post_id_of(request)):
-            raise Problem(404, "nothing of this post is kept for this service")
+            raise ProblemError(404, "nothing of this post is kept for this service")
         return Response(status_code=204)
 
     # ------------------------------------------------------------------------------------------------ the others
@@ -155,14 +155,16 @@ class Api:
         content = request.path_params["id"]
         about = await self._ask("about", content) if openapi.ID.fullmatch(content) else None
         if about is None:
-            raise Problem(404, "no content of this id is kept; an id is the sha256 of the content, in 64 hex digits")
+            raise ProblemError(
+                404, "no content of this id is kept; an id is the sha256 of the content, in 64 hex digits"
+            )
         return JSONResponse({"id": content, **about, "hits": self.engine.store.hits})
 
     async def services(self, request: Request) -> Response:
         """Say what each service is: protocol, labels, limits, an example, the expected rate."""
         request.state.operation = "services"
         if not self.engine.ready:
-            raise Problem(503, "the models are being loaded; ask again in a moment", later(2))
+            raise ProblemError(503, "the models are being loaded; ask again in a moment", later(2))
         found = await self._ask("services")
         return JSONResponse({"services": [openapi.described(info) for info in found.values()]})
 
@@ -194,7 +196,7 @@ class Api:
         return Response(counted, media_type=None, headers={"content-type": CONTENT_TYPE})
 
     def _service(self, request: Request, operation: str) -> tuple[str, Limits]:
-        """Return the service that a path names, and its limits; raises Problem."""
+        """Return the service that a path names, and its limits; raises ProblemError."""
         service = request.path_params["service"]
         request.state.operation = operation
         try:
@@ -202,10 +204,10 @@ class Api:
         except Busy as error:
             raise _refusal(error) from None
         if service not in known:
-            raise Problem(404, f"there is no such service; the services are: {', '.join(known)}")
+            raise ProblemError(404, f"there is no such service; the services are: {', '.join(known)}")
         request.state.service = service
         if not self.engine.ready:
-            raise Problem(503, "the models are being loaded, or the server is stopping; ask again", later(2))
+            raise ProblemError(503, "the models are being loaded, or the server is stopping; ask again", later(2))
         return service, known[service].limits
 
     async def _ask(self, what: str, *arguments: Any) -> Any:
@@ -228,31 +230,31 @@ class _NotRouted:
                 found |= route.methods or set()
         if found:
             allowed = ", ".join(sorted(found))
-            error = Problem(405, f"this path takes {allowed} only", {"Allow": allowed})
+            error = ProblemError(405, f"this path takes {allowed} only", {"Allow": allowed})
         else:
-            error = Problem(404, "there is nothing at this path; GET /v1/openapi.json names the paths")
+            error = ProblemError(404, "there is nothing at this path; GET /v1/openapi.json names the paths")
         await failure(scope["state"]["id"], error)(scope, receive, send)
 
 
-def _refusal(error: WorkbenchError) -> Problem:
+def _refusal(error: WorkbenchError) -> ProblemError:
     """Return what the client is told of an error; what only the operator can mend goes to the log."""
-    if isinstance(error, Problem):
+    if isinstance(error, ProblemError):
         return error
     if isinstance(error, Flooded):
-        return Problem(429, str(error), later(error.seconds))
+        return ProblemError(429, str(error), later(error.seconds))
     if isinstance(error, Busy):
-        return Problem(503, str(error), later(error.seconds))
+        return ProblemError(503, str(error), later(error.seconds))
     log.error("not answered: %s", error)
-    return Problem(503, "the records cannot be used now, so no answer is given; send it again", later(5))
+    return ProblemError(503, "the records cannot be used now, so no answer is given; send it again", later(5))
 
 
 async def _result(future: Future[Answer], seconds: float) -> Answer:
-    """Return the answer to come; raises Problem where it takes longer, or is none. It is never cancelled."""
+    """Return the answer to come; raises ProblemError where it takes longer, or is none. It is never cancelled."""
     waiting = asyncio.wrap_future(future)
     waiting.add_done_callback(lambda done: done.cancelled() or done.exception())  # it may come when nobody waits
     await asyncio.wait([waiting], timeout=seconds)
     if not waiting.done():
-        raise Problem(503, "the post is still being scored; send it again in a moment", later(1))
+        raise ProblemError(503, "the post is still being scored; send it again in a moment", later(1))
     try:
         return waiting.result()
     except WorkbenchError as error:

@@ -20,7 +20,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from workbench.serving.api.payloads import POST_ID, POST_ID_LENGTH
-from workbench.serving.api.problems import Problem, later
+from workbench.serving.api.problems import ProblemError, later
 from workbench.serving.config import MIB
 from workbench.serving.gauges import Requests
 
@@ -60,7 +60,7 @@ class Guard:
         except ClientDisconnect:
             status = status or 499
         except Exception as error:
-            if not isinstance(error, Problem):
+            if not isinstance(error, ProblemError):
                 log.exception("request %s failed", state["id"])
             if status:
                 raise  # half an answer is out; the server ends the connection
@@ -72,7 +72,7 @@ class Guard:
 
 def failure(request_id: str, error: Exception) -> JSONResponse:
     """Return the answer for what went wrong: a status, one sentence, and the id that the log has too."""
-    if isinstance(error, Problem):
+    if isinstance(error, ProblemError):
         status, said, headers = error.status, str(error), error.headers
     else:
         status, said, headers = 500, "the server failed on this request; say the id when you report it", {}
@@ -82,22 +82,22 @@ def failure(request_id: str, error: Exception) -> JSONResponse:
 # --------------------------------------------------------------------------------------------------------------- bodies
 
 
-class Budget:
+class BytesHeld:
     """How many bytes of bodies may be held at once, by all requests together."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.held = limit, 0
 
     def take(self, size: int) -> None:
-        """Hold so many more bytes; raises Problem 503 where that is too many."""
+        """Hold so many more bytes; raises ProblemError 503 where that is too many."""
         if self.held + size > self.limit:
-            raise Problem(503, "too many large requests at once; send it again in a moment", later(1))
+            raise ProblemError(503, "too many large requests at once; send it again in a moment", later(1))
         self.held += size
 
 
 @asynccontextmanager
-async def body_of(request: Request, limit: int, seconds: float, budget: Budget) -> AsyncIterator[bytes]:
-    """Give the body of a request while it is needed; raises Problem for one too large, too slow or of another kind."""
+async def body_of(request: Request, limit: int, seconds: float, budget: BytesHeld) -> AsyncIterator[bytes]:
+    """Give the body of a request while it is needed; raises ProblemError for one too large, slow or of another kind."""
     _check_kind(request)
     taken = 0
     try:
@@ -111,12 +111,12 @@ async def body_of(request: Request, limit: int, seconds: float, budget: Budget) 
                     budget.take(len(part))
                     taken += len(part)
                     parts.append(part)
-        except Problem:
+        except ProblemError:
             await _drain(request)
             raise
         except TimeoutError:
             said = f"the body did not come within {seconds:g} s; send it again"
-            raise Problem(408, said, {"Connection": "close"}) from None
+            raise ProblemError(408, said, {"Connection": "close"}) from None
         body = b"".join(parts)
         del parts
         yield body
@@ -128,9 +128,9 @@ def _check_kind(request: Request) -> None:
     kind, _, rest = request.headers.get("content-type", "").partition(";")
     charset = re.fullmatch(r'\s*charset\s*=\s*"?([\w-]+)"?\s*', rest, re.IGNORECASE)
     if kind.strip().lower() != "application/json" or (charset and charset[1].lower() not in ("utf-8", "utf8")):
-        raise Problem(415, "the content type must be application/json, in UTF-8")
+        raise ProblemError(415, "the content type must be application/json, in UTF-8")
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise Problem(415, "the body must not be compressed; send it without a content encoding")
+        raise ProblemError(415, "the body must not be compressed; send it without a content encoding")
 
 
 def _check_length(request: Request, limit: int) -> None:
@@ -139,9 +139,9 @@ def _check_length(request: Request, limit: int) -> None:
         raise _too_large(limit)
 
 
-def _too_large(limit: int) -> Problem:
+def _too_large(limit: int) -> ProblemError:
     said = f"the body is larger than the {limit:,} bytes that this service takes; GET /v1/services names the limits"
-    return Problem(413, said, {"Connection": "close"})
+    return ProblemError(413, said, {"Connection": "close"})
 
 
 async def _drain(request: Request) -> None:
@@ -162,15 +162,15 @@ async def _drain(request: Request) -> None:
 
 
 def post_id_of(request: Request) -> str:
-    """Return the post id of a path, or raise Problem 422: what is recorded must be what was sent."""
+    """Return the post id of a path, or raise ProblemError 422: what is recorded must be what was sent."""
     raw: Any = request.scope.get("raw_path") or request.scope["path"].encode()
     try:
         unquote_to_bytes(raw).decode("utf-8")
     except UnicodeDecodeError:
-        raise Problem(422, "the post id is not UTF-8; send it percent-encoded from UTF-8") from None
+        raise ProblemError(422, "the post id is not UTF-8; send it percent-encoded from UTF-8") from None
     post_id = request.path_params["post_id"]
     if len(post_id) > POST_ID_LENGTH:
-        raise Problem(422, f"the post id is longer than {POST_ID_LENGTH} characters; send a shorter one")
+        raise ProblemError(422, f"the post id is longer than {POST_ID_LENGTH} characters; send a shorter one")
     if not re.search(POST_ID, post_id):
-        raise Problem(422, "the post id is empty, or has a slash or a control character; send one without")
+        raise ProblemError(422, "the post id is empty, or has a slash or a control character; send one without")
     return post_id

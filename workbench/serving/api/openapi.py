@@ -94,7 +94,7 @@ class Alive(BaseModel):
     alive: bool
 
 
-class Ready(BaseModel):
+class Readiness(BaseModel):
     """Whether posts can be scored."""
 
     ready: bool
@@ -132,7 +132,7 @@ def described(info: ServiceInfo) -> dict[str, Any]:
 
 def document(labels: tuple[str, ...]) -> dict[str, Any]:
     """Return the OpenAPI document; labels: what events may name."""
-    models = (Moderated, Happened, Kept, Services, Alive, Ready, Problem, ContentId, Features, *EVENTS)
+    models = (Moderated, Happened, Kept, Services, Alive, Readiness, Problem, ContentId, Features, *EVENTS)
     schemas = schema_of(*models)
     _name_labels(schemas, labels)
     paths: dict[str, Any] = {}
@@ -154,8 +154,8 @@ def document(labels: tuple[str, ...]) -> dict[str, Any]:
     paths["/v1/features/{id}"] = {"parameters": [content], "get": kept}
     paths["/v1/services"] = {"get": _operation("services", "What each service is", Services, (503,))}
     paths["/healthz"] = {"get": _operation("alive", "Whether the process answers", Alive, ())}
-    paths["/readyz"] = {"get": _operation("ready", "Whether posts can be scored", Ready, ())}
-    paths["/readyz"]["get"]["responses"]["503"] = _answer("Not yet, or no longer.", "Ready")
+    paths["/readyz"] = {"get": _operation("ready", "Whether posts can be scored", Readiness, ())}
+    paths["/readyz"]["get"]["responses"]["503"] = _answer("Not yet, or no longer.", "Readiness")
     metrics = _operation("metrics", "Counts for Prometheus", None, ())
     metrics["responses"] = {"200": {"description": "Counts.", "content": {"text/plain": {"schema": _STRING}}}}
     paths["/metrics"] = {"get": metrics}

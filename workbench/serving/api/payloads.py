@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
 from workbench.schema import MODALITIES, Author, Engagement, Media, Post, visible
-from workbench.serving.api.problems import Problem, sentence
+from workbench.serving.api.problems import ProblemError, sentence
 
 MOST = 2**53  # of any count: what every JSON reader takes exactly
 BASE64 = r"^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
@@ -32,11 +32,11 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def checked(model: type[Model], value: Any) -> Model:
-    """Return a body as its model, or raise Problem 422 with a sentence that repeats nothing of it."""
+    """Return a body as its model, or raise ProblemError 422 with a sentence that repeats nothing of it."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise Problem(422, sentence(error, model)) from None
+        raise ProblemError(422, sentence(error, model)) from None
 
 
 class Body(BaseModel):
@@ -138,14 +138,14 @@ class Put(Body):
 def to_post(post_id: str, body: Put, needs: tuple[str, ...], fetch: Callable[[str], bytes | None]) -> Post:
     """Return the post of a body; `fetch` returns the content of an id.
 
-    Raises Problem where a content is no base64 or not kept, or where the post brings nothing of `needs`.
+    Raises ProblemError where a content is no base64 or not kept, or where the post brings nothing of `needs`.
     """
     features = body.features
     text, image, video = (_content(name, getattr(features, name), fetch) for name in MODALITIES)
     brought = {"text": visible(text), "image": image is not None, "video": video is not None}
     if not any(brought[name] for name in needs):
         listed = " or ".join(f"features.{name}" for name in needs)
-        raise Problem(422, f"the service needs {listed}; a text needs a visible character")
+        raise ProblemError(422, f"the service needs {listed}; a text needs a visible character")
     return Post(
         post_id=post_id,
         text=text,
@@ -164,14 +164,14 @@ def _content(name: str, given: str | ContentId | None, fetch: Callable[[str], by
     if isinstance(given, ContentId):
         data = fetch(given.id)
         if data is None:
-            raise Problem(404, f"features.{name}: no content of this id is kept; send it by value")
+            raise ProblemError(404, f"features.{name}: no content of this id is kept; send it by value")
         return data.decode("utf-8", "replace") if name == "text" else data
     if given is None or name == "text":
         return given
     try:
         return base64.b64decode(given, validate=True)
     except (binascii.Error, ValueError):
-        raise Problem(422, f"features.{name}: must be base64 with padding and without line breaks") from None
+        raise ProblemError(422, f"features.{name}: must be base64 with padding and without line breaks") from None
 
 
 # --------------------------------------------------------------------------------------------------------------- events
@@ -254,16 +254,16 @@ _BY_KIND = {model.model_fields["kind"].annotation.__args__[0]: model for model i
 
 
 def to_event(value: Any, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Return {kind, at, value, by} of an event's body; raises Problem 422."""
+    """Return {kind, at, value, by} of an event's body; raises ProblemError 422."""
     kind = value.get("kind") if isinstance(value, dict) else None
     model = _BY_KIND.get(kind) if isinstance(kind, str) else None
     if model is None:
-        raise Problem(422, f"kind must be one of: {', '.join(_BY_KIND)}")
+        raise ProblemError(422, f"kind must be one of: {', '.join(_BY_KIND)}")
     event = checked(model, value)
     said = event.value if isinstance(event.value, dict) else event.value and event.value.model_dump(exclude_unset=True)
     named = said if event.kind == "label" else (said or {}).get("labels", ())
     if not set(named or ()) <= set(labels):
-        raise Problem(422, f"value: labels must be among: {', '.join(labels)}")
+        raise ProblemError(422, f"value: labels must be among: {', '.join(labels)}")
     return {"kind": event.kind, "at": event.at or datetime.now(UTC), "value": said or {}, "by": event.by}
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from workbench.errors import WorkbenchError
 
 
-class Problem(WorkbenchError):
+class ProblemError(WorkbenchError):
     """A request that is not answered, with its HTTP status and headers."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:

@@ -7,27 +7,27 @@ import math
 import re
 from typing import Any
 
-from workbench.serving.api.problems import Problem
+from workbench.serving.api.problems import ProblemError
 
 _LONE = re.compile("[\ud800-\udfff]")
 
 
 def parse(body: bytes) -> Any:
-    """Return the value of a JSON text; raises Problem for what is not JSON, however lenient other readers may be.
+    """Return the value of a JSON text; raises ProblemError for what is not JSON, however lenient other readers may be.
 
     Lone halves of surrogate pairs in its strings become U+FFFD, as they do wherever a post is scored.
     """
     try:
         value = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise Problem(400, f"the body is not UTF-8 (byte {error.start}); send JSON as UTF-8") from None
+        raise ProblemError(400, f"the body is not UTF-8 (byte {error.start}); send JSON as UTF-8") from None
     except json.JSONDecodeError as error:
-        raise Problem(400, f"the body is not JSON (character {error.pos}); send one JSON object") from None
+        raise ProblemError(400, f"the body is not JSON (character {error.pos}); send one JSON object") from None
     except RecursionError:
-        raise Problem(400, "the body is nested too deeply; send the features as documented") from None
+        raise ProblemError(400, "the body is nested too deeply; send the features as documented") from None
     except ValueError as error:  # a number of thousands of digits, or one of ours
         said = str(error) if isinstance(error, _Refused) else "the body holds a number that is too long"
-        raise Problem(400, said) from None
+        raise ProblemError(400, said) from None
     return _sound(value) if b"\\u" in body else value
 
 

@@ -260,7 +260,7 @@ def _answer(engine: Doors, taxonomy: Taxonomy, service: str, post: Post) -> tupl
     found = engine.probe(service, post)
     policy = engine.policy(service)
     rules = {name: policy.rule(name, post.region, post.language)[0] for name in info.labels}
-    shown = verdict.Verdict(
+    shown = verdict.ShownDecision(
         decision=found.decision,
         taxonomy=taxonomy,
         rules={name: rule for name, rule in rules.items() if rule is not None},

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.artifacts import read_json
+from workbench.comparison.run_files import RunRecord
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
 from workbench.serving.config import ServingConfig
@@ -173,14 +173,12 @@ class Startup:
 
 def origin(bundles: Iterable[Path]) -> str:
     """Return in a sentence where the models come from, and a warning where they have seen the synthetic world only."""
-    records = [read_json(folder.parent.parent / "run.json") or {} for folder in bundles]
-    studies = sorted({record["study"] for record in records if "study" in record})
+    records = [RunRecord.read(folder.parent.parent) or RunRecord() for folder in bundles]
+    studies = sorted({record.study for record in records if record.study})
     if not studies:
         return ""
     said = f"The models come from the stud{'y' if len(studies) == 1 else 'ies'} {', '.join(studies)}"
-    if all(
-        str(record.get("inputs", {}).get("parameter corpus.source")).strip('"') == "synthetic" for record in records
-    ):
+    if all(record.source == "synthetic" for record in records):
         return f"{said}, trained on the synthetic world alone: what they say of real posts means nothing."
     return f"{said}."
 

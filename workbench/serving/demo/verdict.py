@@ -19,7 +19,7 @@ _ACTIONS = {"allow": "Allow", "review": "Review by a person", "remove": "Remove"
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ShownDecision:
     """What is to be shown of one answer.
 
     rules: the thresholds that hold for this post, per label. given: the modalities that the post has. unread: per
@@ -69,7 +69,7 @@ def within(left: timedelta) -> str:
     return f"within {hours} hour{'s' * (hours != 1)}"
 
 
-def sentence(verdict: Verdict, now: datetime | None = None) -> str:
+def sentence(verdict: ShownDecision, now: datetime | None = None) -> str:
     """Return the verdict as one plain sentence: what happens, by when, and why.
 
     "Review by a person within 1 hour: abuse 0.83 is at or above the review threshold 0.41."
@@ -84,7 +84,7 @@ def sentence(verdict: Verdict, now: datetime | None = None) -> str:
     return f"{head}: {why}." if why else f"{head}."
 
 
-def _clauses(verdict: Verdict, reasons: Sequence[Reason]) -> list[str]:
+def _clauses(verdict: ShownDecision, reasons: Sequence[Reason]) -> list[str]:
     """Return why: the most urgent label in full, the others by name; what could not be read; sketchy links."""
     labels = [reason for reason in reasons if reason.kind == "label"]
     said = [_because(verdict, reason) for reason in labels[:1]]
@@ -103,14 +103,14 @@ def _plain(label: str | None) -> str:
     return (label or "").replace("_", " ")
 
 
-def _nothing_met(verdict: Verdict) -> str:
+def _nothing_met(verdict: ShownDecision) -> str:
     if not verdict.decision.scores:
         return "the policy lets pass what the model does not look at"
     several = len(verdict.decision.scores) > 1
     return "every score is below its thresholds" if several else "the score is below its thresholds"
 
 
-def _outcome(verdict: Verdict, reason: Reason) -> str:
+def _outcome(verdict: ShownDecision, reason: Reason) -> str:
     """Return what a reason alone leads to."""
     if reason.kind != "label" or reason.label is None or reason.score is None:
         return "review"
@@ -119,7 +119,7 @@ def _outcome(verdict: Verdict, reason: Reason) -> str:
     return met[0] if met else "review"
 
 
-def _because(verdict: Verdict, reason: Reason) -> str:
+def _because(verdict: ShownDecision, reason: Reason) -> str:
     """Return one reason as a clause without its full stop."""
     if reason.kind == "label" and reason.score is not None and reason.threshold is not None:
         kind = "removal" if _outcome(verdict, reason) == "remove" else "review"
@@ -136,7 +136,7 @@ def _in_plain_names(said: str) -> str:
 # ------------------------------------------------------------------------------------------------------------- drawing
 
 
-def summary(verdict: Verdict, now: datetime | None = None) -> str:
+def summary(verdict: ShownDecision, now: datetime | None = None) -> str:
     """Return the verdict's heading."""
     action = verdict.decision.action
     return f'<div class="verdict {action}" role="status"><h2>{safe(sentence(verdict, now))}</h2></div>'
@@ -147,7 +147,7 @@ def told(problem: str) -> str:
     return f'<div class="verdict told" role="status"><h2>{safe(problem)}</h2></div>'
 
 
-def scores(verdict: Verdict) -> str:
+def scores(verdict: ShownDecision) -> str:
     """Return a table of labels: score, thresholds (as numbers and as marks on a bar) and outcome."""
     names = [label for label in verdict.taxonomy.labels if label.name in (*verdict.decision.scores, *verdict.missing)]
     if not names:
@@ -164,7 +164,7 @@ def scores(verdict: Verdict) -> str:
     return f'<table class="scores" role="table"><caption>{caption}</caption>{head}{body}</table>'
 
 
-def _row(verdict: Verdict, name: str, title: str, definition: str) -> str:
+def _row(verdict: ShownDecision, name: str, title: str, definition: str) -> str:
     head = f"<details><summary>{safe(title)}</summary><p>{safe(definition)}</p></details>"
     score, rule = verdict.decision.scores.get(name), verdict.rules.get(name)
     if score is None:
@@ -197,7 +197,7 @@ def _cells(head: str, middle: str, action: str, outcome: str) -> str:
     )
 
 
-def looked_at(verdict: Verdict) -> str:
+def looked_at(verdict: ShownDecision) -> str:
     """Return what of the post was read, what could not be read and why, and what this service does not look at."""
     lines = []
     for name in MODALITIES:
@@ -214,20 +214,20 @@ def looked_at(verdict: Verdict) -> str:
     return f'<h3>What was looked at</h3><ul class="looked">{"".join(lines)}</ul>{others}'
 
 
-def _others(verdict: Verdict) -> str:
+def _others(verdict: ShownDecision) -> str:
     """Return the other reasons, those that did not decide alone."""
     rest = [reason for reason in verdict.decision.reasons if reason.kind not in ("label", "unread") and reason.detail]
     said = "".join(f"<li>{safe(_in_plain_names(reason.detail or ''))}</li>" for reason in rest)
     return f'<h3>Other reasons</h3><ul class="looked">{said}</ul>' if said else ""
 
 
-def versions(verdict: Verdict) -> str:
+def versions(verdict: ShownDecision) -> str:
     """Return which model scored and which policy decided."""
     dated = f" of {safe(verdict.policy_date)}" if verdict.policy_date else ""
     model, policy = safe(verdict.decision.model_id), safe(verdict.decision.policy_id)
     return f'<p class="versions">Model <code>{model}</code> · Policy <code>{policy}</code>{dated}</p>'
 
 
-def whole(verdict: Verdict, now: datetime | None = None) -> str:
+def whole(verdict: ShownDecision, now: datetime | None = None) -> str:
     """Return everything below the verdict's heading."""
     return f'<div class="answer">{scores(verdict)}{looked_at(verdict)}{versions(verdict)}</div>'

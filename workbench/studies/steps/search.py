@@ -23,7 +23,7 @@ from pydantic import Field
 
 from workbench import models
 from workbench.errors import WorkbenchError, unknown
-from workbench.metrics import classification
+from workbench.metrics.table import METRICS
 from workbench.schema import Options, declared, inputs, label_matrix, options_text
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def judge(model: Classifier, material: Material, wanted: SearchOptions) -> float
 
     A post that the model cannot see counts with its training prevalence, as in the comparison.
     """
-    metric = getattr(classification, wanted.metric)
+    metric = METRICS[wanted.metric]
     table, names = material.sets["validation"], material.taxonomy.names
     if wanted.label not in ("macro", *names):
         raise WorkbenchError(f"search: {unknown('label', wanted.label, ('macro', *names))}")
@@ -193,5 +193,5 @@ def judge(model: Classifier, material: Material, wanted: SearchOptions) -> float
     for k in range(len(names)) if wanted.label == "macro" else [names.index(wanted.label)]:
         mine = rows & known[:, k] & ~np.isnan(logits[:, k])
         if 0 < (y[mine, k] > 0.5).sum() < mine.sum():
-            scores.append(float(metric(y[mine, k] > 0.5, logits[mine, k])))
+            scores.append(metric(y[mine, k] > 0.5, logits[mine, k]))
     return float(np.mean(scores)) if scores else None

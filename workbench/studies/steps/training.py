@@ -21,12 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from workbench import corpora, models
 from workbench import device as devices
+from workbench import fingerprint, models
 from workbench.artifacts import write_json
-from workbench.comparison import suites
-from workbench.comparison.facts import slice_columns
-from workbench.comparison.predictions import items_digest
 from workbench.corpora import splits
 from workbench.decisions import fitting
 from workbench.decisions.moderator import Moderator
@@ -97,25 +94,13 @@ def prepare(
     taxonomy: Taxonomy,
     leaks: dict[str, Any] | None = None,
 ) -> Material:
-    """Load and divide a corpus; of a further test set, rows whose own split is not test are left out.
+    """Load and divide a corpus as `splits.divide` does.
 
-    Raises WorkbenchError for what cannot be loaded or divided, for a further test set that has a taken name or holds
-    no post, and (LeakFound) for content that crosses the split and is not allowed to by `leaks`.
+    Raises WorkbenchError as that does, and (LeakFound) for content that crosses the split and is not allowed to by
+    `leaks`.
     """
     allowed = audit.LeakOptions.parse(leaks, "leaks")
-    for name in {"corpus", *splits.SPLITS} & set(tests):
-        raise WorkbenchError(f"a further test set cannot be called {name!r}; choose a name that is no split")
-    loaded = corpora.load(corpus, taxonomy)
-    part = splits.assign(loaded.table, taxonomy, splits.SplitOptions.parse(split, "split"))
-    sets = {name: loaded.table.filter(pa.array(part == name)) for name in splits.SPLITS}
-    dropped = int((part == splits.DROPPED).sum())
-    digests = {"corpus": loaded.digest}
-    for name, config in tests.items():
-        extra = corpora.load(config, taxonomy)
-        held_out = pc.fill_null(pc.equal(extra.table["split"], "test"), True)
-        sets[name], digests[name] = extra.table.filter(held_out), extra.digest
-        if not len(sets[name]):
-            raise WorkbenchError(f"test set {name!r} has no post whose split is test; map another `split`, or none")
+    sets, digests, dropped = splits.divide(corpus, split, tests, taxonomy)
     about = audit.depends(digests, split, taxonomy)
     asked = {"later_tests": allowed.later_tests, "key": about}
     found = audit.crossing(sets) | audit.look(sets, taxonomy, allowed.fail_on, **asked)
@@ -184,47 +169,31 @@ def policy_table(ready: Sequence[Ready]) -> pd.DataFrame:
 def score(ready: Sequence[Ready], material: Material) -> pa.Table:
     """Return every seed's predictions on validation and the test sets, in the columns of `predictions.parquet`.
 
-    logit is the classifier's, in float32; prob is the moderator's calibrated probability, in float64, so that
-    thresholds chosen on the one flag the same posts in the other. The table's metadata says how long it took, and how
-    many posts of each set bring content of each modality that the first seed's model could not read.
+    post_id, split and seed say whose they are; logit is the classifier's, in float32; prob is the moderator's
+    calibrated probability, in float64, so that thresholds chosen on the one flag the same posts in the other. What no
+    model changes stands in the study's `posts.parquet`. The table's metadata says how long it took, and how many posts
+    of each set bring content of each modality that the first seed's model could not read.
     """
     parts, unread, started = [], {}, time.perf_counter()
     for name, table in material.sets.items():
         if name != "train":
-            facts, logits = _facts(table, name, material.taxonomy), {}
+            logits: dict[int, np.ndarray] = {}
             for one in ready:
                 model = one.moderator.classifier
                 if id(model) not in logits:  # a model that no seed changes scores once
-                    look = model.look(inputs(table))
-                    logits[id(model)] = look.logits
-                    unread.setdefault(name, {key: sum(map(bool, why)) for key, why in look.unread.items()})
-                parts.append(_scored(facts, one, logits[id(model)], material.taxonomy))
-    scored = pa.concat_tables(parts, promote_options="default")
-    facts = {_SECONDS: str(time.perf_counter() - started), _UNREAD: json.dumps(unread)}
-    return scored.replace_schema_metadata(facts)
+                    made = model.predict(inputs(table))
+                    logits[id(model)] = made.logits
+                    unread.setdefault(name, {key: sum(map(bool, why)) for key, why in made.unread.items()})
+                parts.append(_scored(table["post_id"], name, one, logits[id(model)], material.taxonomy))
+    about = {_SECONDS: str(time.perf_counter() - started), _UNREAD: json.dumps(unread)}
+    return pa.concat_tables(parts).replace_schema_metadata(about)
 
 
-def _facts(table: pa.Table, split: str, taxonomy: Taxonomy) -> dict[str, Any]:
-    """The columns of a set that no model changes."""
-    columns: dict[str, Any] = {"post_id": table["post_id"], "group": table["group"]}
-    columns["split"] = pa.array([split] * len(table), pa.string())
-    columns["weight"] = pc.fill_null(table["weight"], 1.0)
-    columns |= {f"has_{name}": pa.array(there) for name, there in declared(table).items()}
-    columns |= slice_columns(table)
-    columns |= {f"y_{name}": pc.struct_field(table["labels"], name) for name in taxonomy.names}
-    columns |= {f"suite_{name}": told for name, told in suites.facts(table).items()}
-    if "truth" in table.column_names:
-        for information in table.schema.field("truth").type:
-            for label in information.type:
-                exact = pc.struct_field(table["truth"], [information.name, label.name])
-                columns[f"exact_{information.name}_{label.name}"] = exact
-    return columns
-
-
-def _scored(facts: dict[str, Any], ready: Ready, logits: np.ndarray, taxonomy: Taxonomy) -> pa.Table:
-    """The facts of a set with one seed's logits and probabilities (n_posts, n_labels) beside them."""
+def _scored(post_id: pa.ChunkedArray, split: str, ready: Ready, logits: np.ndarray, taxonomy: Taxonomy) -> pa.Table:
+    """One set's logits and probabilities (n_posts, n_labels) of one seed."""
     probs = ready.moderator.calibrated(logits)
-    columns = dict(facts) | {"seed": pa.array(np.full(len(logits), ready.seed, np.int64))}
+    columns: dict[str, Any] = {"post_id": post_id, "split": pa.array([split] * len(logits), pa.string())}
+    columns["seed"] = pa.array(np.full(len(logits), ready.seed, np.int64))
     for k, label in enumerate(taxonomy.names):
         columns[f"logit_{label}"] = pa.array(logits[:, k], pa.float32())
         columns[f"prob_{label}"] = pa.array(probs[:, k], pa.float64())
@@ -282,14 +251,18 @@ def save(
         one.moderator.described(cards[one.seed]).save(folder / "bundle" / str(one.seed))
     metrics = about | {
         "thresholds": thresholds(ready),
-        "calibration": fitting.calibration_record({one.seed: one.moderator for one in ready}, predictions),
+        "calibration": fitting.calibration_record(
+            {one.seed: one.moderator for one in ready}, predictions, sets, material.taxonomy
+        ),
         "n_train": len(sets["train"]),
         "fit_seconds": float(np.mean([one.seconds for one in ready if one.seconds] or [0.0])),
         "parameters": first.classifier.parameters,
         "ms_per_post": time_per_post(folder / "bundle" / str(seeds[0]), material, store),
         "seconds": {"fit": sum(one.seconds for one in ready), "score": took and float(took)},
         "digests": material.digests,
-        "items": {name: items_digest(sets[name]["post_id"].to_numpy()) for name in sets if name not in _FITTED},
+        "items": {
+            name: fingerprint.of_items(sets[name]["post_id"].to_pylist()) for name in sets if name not in _FITTED
+        },
         "crossing": material.crossing,
         "dropped": material.dropped,
         "unread": json.loads((predictions.schema.metadata or {}).get(_UNREAD, b"{}")),
@@ -318,7 +291,7 @@ def _card(ready: Ready, predictions: pa.Table, material: Material) -> dict[str, 
     for name in (name for name in material.sets if name != "train"):
         rows = mine.filter(pc.equal(mine["split"], name))
         y, known = label_matrix(material.sets[name], material.taxonomy)
-        weight = rows["weight"].to_numpy()
+        weight = pc.fill_null(material.sets[name]["weight"], 1.0).to_numpy()
         measured[name] = {
             label: fitting.measure(rows[f"prob_{label}"].to_numpy(), y[:, k], known[:, k], ready.rules[label], weight)
             for k, label in enumerate(material.taxonomy.names)
@@ -360,23 +333,26 @@ def _machine(store: FeatureStore) -> dict[str, Any]:
     }
 
 
-def quality(predictions: pa.Table, metrics: dict[str, Any]) -> pd.DataFrame:
+def quality(predictions: pa.Table, ready: Sequence[Ready], material: Material) -> pd.DataFrame:
     """Return AP, precision and recall at the chosen threshold per set and label, over scored rows, mean over seeds.
 
     A first look at one run; what models are compared by stands in `comparison`, with intervals and on the same rows.
     """
-    rows = {}
+    rows, cuts = {}, thresholds(ready)
     for name in pc.unique(predictions["split"]).to_pylist():
         part = predictions.filter(pc.equal(predictions["split"], name)).to_pandas()
-        for label in metrics["labels"]:
+        y, known = label_matrix(material.sets[name], material.taxonomy)
+        for k, label in enumerate(material.taxonomy.names):
             values = []
-            for seed, threshold in metrics["thresholds"][label].items():
-                one = part[(part["seed"] == int(seed)) & part[f"y_{label}"].notna() & part[f"prob_{label}"].notna()]
-                y, prob = one[f"y_{label}"].to_numpy(bool), one[f"prob_{label}"].to_numpy()
-                ranks = one[f"logit_{label}"].to_numpy()  # tells apart what is certain in both
+            for seed, threshold in cuts[label].items():
+                one = part[part["seed"] == int(seed)]
+                use = known[:, k] & one[f"prob_{label}"].notna().to_numpy()
+                truth, prob = y[use, k] > 0.5, one[f"prob_{label}"].to_numpy()[use]
+                ranks = one[f"logit_{label}"].to_numpy()[use]  # tells apart what is certain in both
                 cut = np.nan if threshold is None else threshold
-                at = [metric(y, prob, threshold=cut) for metric in (classification.precision, classification.recall)]
-                values.append((len(one), y.sum(), classification.average_precision(y, ranks), *at))
+                at = classification.confusion(truth, prob, threshold=cut)
+                ranked = classification.average_precision(truth, ranks)
+                values.append((use.sum(), truth.sum(), ranked, at.precision, at.recall))
             rows[name, label] = np.mean(values, axis=0)
     columns = ["n", "positives", "average precision", "precision", "recall"]
     frame = pd.DataFrame.from_dict(rows, orient="index", columns=columns)

@@ -1,7 +1,7 @@
 """The two towers of a model on one device: batches of token ids and of pixels to vectors, in whatever memory there is.
 
-A batch starts as large as the free memory allows, up to where a larger one is no faster. What still does not fit is
-halved, and the size that fitted is remembered for the batches that follow.
+A batch starts as large as the free memory allows, up to where a larger one is no faster; `device.Room` halves what
+still does not fit.
 
 Open doubt: the first sizes are estimates from the width of a token and the pixels of a picture, on the safe side for
 the ViTs and ResNets of open_clip 3.3.0; for another kind of tower the halving does the rest.
@@ -9,38 +9,32 @@ the ViTs and ResNets of open_clip 3.3.0; for another kind of tower the halving d
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import nn
 from torch.nn.functional import normalize
 
+from workbench.device import Room, free_memory
 from workbench.features.encoders.forward import threads
 from workbench.features.encoders.forward.transform import Fit
 from workbench.features.encoders.forward.windows import Tokens
 
-log = logging.getLogger(__name__)
 SHARE = 0.5  # of the free memory that one batch may take
 PER_TOKEN = 32  # float32 copies of a token's channels that a layer holds at once, about
 PER_PIXEL = 64  # and of a picture's three channels
 BATCHES_A_CORE = 4  # of texts on a CPU: fewer hold more padding and end at different times, more are slow
 
 
-class FullError(Exception):
-    """Not even one item fits into the device's memory."""
-
-
 class Towers:
     """A model on one device, in one number format.
 
     Attributes:
-        tokens_at_once: tokens of a batch of texts, padding included; falls when the memory does not suffice.
-        readings_at_once: readings of a batch of pictures; falls likewise.
+        texts_room: tokens of a batch of texts, padding included.
+        pictures_room: readings of a batch of pictures.
     """
 
     def __init__(
@@ -60,8 +54,9 @@ class Towers:
         if where.type == "cpu":
             room /= torch.get_num_threads()  # so many batches are worked on at once
         width = getattr(getattr(model, "ln_final", None), "normalized_shape", (1024,))[0]
-        self.tokens_at_once = int(min(most_tokens, max(1, room // (PER_TOKEN * width))))
-        self.readings_at_once = int(min(most_readings, max(1, room // (PER_PIXEL * 3 * fit.size[0] * fit.size[1]))))
+        self.texts_room = Room("text", int(min(most_tokens, max(1, room // (PER_TOKEN * width)))))
+        readings = int(min(most_readings, max(1, room // (PER_PIXEL * 3 * fit.size[0] * fit.size[1]))))
+        self.pictures_room = Room("picture", readings)
 
     def texts(self, rows: list[list[int]]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Yield indices (n,) into `rows` of token ids with the float16 vectors (n, d) of those; raises FullError."""
@@ -69,7 +64,8 @@ class Towers:
         order = np.argsort(-lengths, kind="stable")  # longest first: where memory is short, it shows at once
 
         def work(batch: np.ndarray) -> tuple[np.ndarray, torch.Tensor]:
-            return batch, self._run(self.embed_texts, [rows[i] for i in batch], self._fewer_tokens)
+            texts = [rows[i] for i in batch]
+            return batch, self._run(self.embed_texts, texts, self.texts_room, self._width(len(texts[0])))
 
         yield from self._each(work, self._batches(order, lengths))
 
@@ -78,9 +74,9 @@ class Towers:
         readings = iter(readings)
 
         def work(batch: list[torch.Tensor]) -> torch.Tensor:
-            return self._run(self.embed_pictures, batch, self._fewer_readings)
+            return self._run(self.embed_pictures, batch, self.pictures_room)
 
-        yield from self._each(work, iter(lambda: list(islice(readings, self.readings_at_once)), []))
+        yield from self._each(work, iter(lambda: list(islice(readings, self.pictures_room.at_once)), []))
 
     def _each(self, work: Callable[[Any], Any], batches: Iterable) -> Iterator:
         if self.device.type != "cpu":
@@ -88,8 +84,8 @@ class Towers:
         return threads.in_order(threads.cores(), work, batches, ahead=torch.get_num_threads() + 1)
 
     def _batches(self, order: np.ndarray, lengths: np.ndarray) -> Iterator[np.ndarray]:
-        """Split rows, in `order` from the longest on, into batches of at most `tokens_at_once`, padding included."""
-        at_once, start = self.tokens_at_once, 0
+        """Split rows, in `order` from the longest on, into batches that `texts_room` holds, padding included."""
+        at_once, start = self.texts_room.at_once, 0
         if self.device.type == "cpu":  # little work is shared by all cores, too, and short batches hold less padding
             at_once = min(at_once, max(512, -(-int(lengths.sum()) // (BATCHES_A_CORE * torch.get_num_threads()))))
         while start < len(order):
@@ -101,28 +97,14 @@ class Towers:
         """The tokens that a row takes in a batch whose longest row has so many."""
         return self._context if self.causal is None else longest
 
-    def _fewer_tokens(self, rows: list[list[int]]) -> None:
-        self.tokens_at_once = min(self.tokens_at_once, len(rows) * self._width(max(len(row) for row in rows)))
+    def _run(self, embed: Callable[[list], torch.Tensor], batch: list, room: Room, size: int = 1) -> torch.Tensor:
+        """Return the vectors (n, d) float16 of a batch, L2-normalised; `size`: what an item takes of the room."""
 
-    def _fewer_readings(self, readings: list[torch.Tensor]) -> None:
-        self.readings_at_once = min(self.readings_at_once, len(readings))
-
-    def _run(self, embed: Callable[[list], torch.Tensor], batch: list, fewer: Callable[[list], None]) -> torch.Tensor:
-        """Return the vectors of a batch, L2-normalised; by halves where the memory does not suffice."""
-        try:
+        def vectors(some: list) -> torch.Tensor:
             with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, self.dtype != torch.float32):
-                return normalize(embed(batch).float(), dim=-1).half().flatten(1)
-        except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-            if not out_of_memory(error):
-                raise
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()  # here, where the failed batch is no longer held by the exception
-        if len(batch) == 1:
-            raise FullError
-        first, second = batch[: len(batch) // 2], batch[len(batch) // 2 :]
-        fewer(first)  # remembered for the batches that follow
-        log.info("a batch of %d did not fit into the memory of %s; it is halved", len(batch), self.device)
-        return torch.cat([self._run(embed, first, fewer), self._run(embed, second, fewer)])
+                return normalize(embed(some).float(), dim=-1).half().flatten(1)
+
+        return torch.cat(list(room.each(vectors, batch, size)))
 
     def embed_texts(self, rows: list[list[int]]) -> torch.Tensor:
         """Return the embeddings (n, d) of rows of token ids; rows are padded to the longest, or to the full context."""
@@ -149,21 +131,6 @@ class Towers:
             pixels = pixels.pin_memory()
         pixels = pixels.to(self.device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)
         return (pixels - self._mean) / self._scale
-
-
-def free_memory(where: torch.device) -> int:
-    """Return the bytes that are free on a device."""
-    if where.type == "cuda":
-        return torch.cuda.mem_get_info(where)[0]
-    return psutil.virtual_memory().available
-
-
-def out_of_memory(error: Exception) -> bool:
-    """Say whether an error is about memory: CUDA has a class for that, the CPU and MPS only a message."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    said = str(error).lower()
-    return any(words in said for words in ("allocate memory", "not enough memory", "out of memory"))
 
 
 def short_forward(tower: nn.Module, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:

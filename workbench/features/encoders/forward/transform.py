@@ -67,13 +67,12 @@ class Fit:
     def recipe(self) -> dict[str, Any]:
         """Everything the values of a picture depend on."""
         fit = {key: value for key, value in asdict(self).items() if key != "clips"}
-        decoding = {"options": self.options.model_dump(mode="json"), "decoding": image.RECIPE}
-        return fit | decoding | {"resize": "torch uint8 antialias"}
+        return fit | {"options": self.options.model_dump(mode="json"), "resize": "torch uint8 antialias"}
 
     @property
     def clip_recipe(self) -> dict[str, Any]:
         """What the values of a clip depend on beyond the fit."""
-        return {"options": self.clips.recipe, "decoding": reader.RECIPE}
+        return {"options": self.clips.recipe}
 
     def read(self, data: bytes) -> Sheet:
         """Decode one picture file and fit each of its readings; what cannot be read has its reason."""

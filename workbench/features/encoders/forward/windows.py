@@ -1,14 +1,14 @@
 """Texts as rows of token ids: the checkpoint's own cleaning, a fast tokenizer, and windows over long texts.
 
 A text longer than the context becomes several windows, because whatever is cut off is a place to hide abuse in. The
-first window is what the checkpoint's own truncation would see, so a model that trains on first readings trains on the
+first window is what the checkpoint's own truncation would see, so a model that trains on first windows trains on the
 usual CLIP input; scoring takes the maximum over the windows. Windows overlap by an eighth, so that a short phrase lies
 whole in one of them. There are at most `WINDOWS`, spread evenly from the first word to the last; a note says when some
 were left out. Before anything else a text is cut to its first and last `CHARACTERS / 2` characters (a note says so
 too): cleaning and tokenizing a megabyte takes seconds, and the longest post of the large sites has 40,000.
 
-Behind the windows of the text as it stands come those of its other readings (`preprocessing.readings`), which undo
-disguises: all of them together at most `WINDOWS`, and none twice.
+Behind the windows of the raw text come those of its other variants (`preprocessing.text.variants`), which undo
+obfuscation: all of them together at most `WINDOWS`, and none twice. Each row says which variant it is a window of.
 
 Special tokens spelled out in a text stay plain characters. open_clip's tokenizers turn `<end_of_text>` in a post into
 the token that ends it, and everything behind would never be read.
@@ -45,14 +45,14 @@ _SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 class Windows:
     """Rows of token ids for n texts: `counts[i]` consecutive entries of `rows` belong to text i.
 
-    `kinds` says for each row which reading it is of; None: of the text as it stands.
+    `variants` says for each row which variant of its text it is a window of, by number; 0: of the raw text.
     """
 
     rows: list[list[int]]
     counts: list[int]
     reasons: list[str | None]
     notes: list[str | None]
-    kinds: list[str | None]
+    variants: list[int]
 
 
 @dataclass(frozen=True)
@@ -79,21 +79,21 @@ class Tokens:
         """Return the rows of each text; none for None, the empty string and white space."""
         shortened = [shorten(text) if isinstance(text, str) else ("", None) for text in texts]
         present = [i for i, (text, _) in enumerate(shortened) if text.strip()]
-        views = [variants.readings(shortened[i][0])[1:] for i in present]
-        said = [[shortened[i][0], *(view.text for view in more)] for i, more in zip(present, views, strict=True)]
-        encoded = iter(self.encode([_calmly(self.clean, mend(text)) for ways in said for text in ways]))
+        undone = [variants.variants(shortened[i][0])[1:] for i in present]
+        ways = [[shortened[i][0], *(other.text for other in others)] for i, others in zip(present, undone, strict=True)]
+        encoded = iter(self.encode([_calmly(self.clean, mend(text)) for some in ways for text in some]))
         out = Windows([], [0] * len(texts), [None] * len(texts), [note for _, note in shortened], [])
-        for i, more in zip(present, views, strict=True):
-            ids, others = next(encoded), [(view.kind, next(encoded)) for view in more]
-            if not (ids or any(other for _, other in others)):
+        for i, others in zip(present, undone, strict=True):
+            ids, others = next(encoded), [next(encoded) for _ in others]
+            if not (ids or any(others)):
                 out.reasons[i] = "the encoder's tokenizer leaves nothing of this text"
                 continue
             rows, total = self._cut(ids, WINDOWS) if ids else ([], 0)
-            out.kinds.extend([None] * len(rows))
-            for kind, other in others:
+            out.variants.extend([0] * len(rows))
+            for number, other in enumerate(others, start=1):
                 fresh = [row for row in self._cut(other, WINDOWS // len(others))[0] if row not in rows] if other else []
                 rows = rows + fresh
-                out.kinds.extend([kind] * len(fresh))
+                out.variants.extend([number] * len(fresh))
             out.rows.extend(rows)
             out.counts[i] = len(rows)
             if total > WINDOWS:
@@ -101,18 +101,31 @@ class Tokens:
                 out.notes[i] = f"{out.notes[i]}; {cut}" if out.notes[i] else f"long text: {cut}"
         return out
 
+    @staticmethod
+    def kinds(text: str) -> list[str | None]:
+        """Return what was undone in each variant of a text, by its number in `Windows.variants`; None for the raw."""
+        return [None, *(other.kind for other in variants.variants(shorten(text)[0])[1:])]
+
     def _cut(self, ids: list[int], most: int) -> tuple[list[list[int]], int]:
         """Return at most `most` rows of one text, and how many there would be without the cap."""
         if not self.windowed:
             return [ids], 1
         room = self.context - len(self.prefix) - len(self.suffix)
-        step = room - room // 8
-        total = 1 + max(0, -(-(len(ids) - room) // step))
-        picked = np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int))
-        # the last window ends with the text and is as long as the others, rather than a stump
-        starts = [min(int(i) * step, max(0, len(ids) - room)) for i in picked]
-        rows = [[*self.prefix, *ids[start : start + room], *self.suffix] for start in starts]
-        return rows, total
+        begins, total = starts(len(ids), room, most)
+        return [[*self.prefix, *ids[start : start + room], *self.suffix] for start in begins], total
+
+
+def starts(length: int, room: int, most: int = WINDOWS) -> tuple[list[int], int]:
+    """Return where at most `most` windows of `room` tokens begin in a text of `length`, and how many it would take.
+
+    >>> starts(20, 16)
+    ([0, 4], 2)
+    """
+    step = room - room // 8
+    total = 1 + max(0, -(-(length - room) // step))
+    picked = np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int))
+    # the last window ends with the text and is as long as the others, rather than a stump
+    return [min(int(i) * step, max(0, length - room)) for i in picked], total
 
 
 def shorten(text: str) -> tuple[str, str | None]:
@@ -169,7 +182,6 @@ def fast_tokens(tokenizer: Any, context: int) -> Tokens:
         return [_calmly(row, text) for text in texts]
 
     recipe = {"tokenizer": f"{type(tokenizer).__name__} {_content(tokenizer)}", "characters": CHARACTERS}
-    recipe["readings"] = variants.RECIPE
     return Tokens(encode, lambda text: text, context, (), (), 0, False, recipe)
 
 
@@ -193,7 +205,6 @@ def windowing(tokenizer: Any, backend: Any, clean: Callable[[str], str], context
         "windows": WINDOWS,
         "overlap": "1/8",
         "characters": CHARACTERS,
-        "readings": variants.RECIPE,
     }
     return Tokens(encode, clean, context, *specials, True, recipe)
 

@@ -1,7 +1,7 @@
 """Cross-attention over the patches of a picture and the tokens of a text, on a frozen encoder's unpooled features.
 
 What is between a pooled vector of the text and one of the picture is decided before either is known; attention lets a
-word look for the part of a picture that it speaks of. A post's halves, readings and frames are those of `clip`: every
+word look for the part of a picture that it speaks of. A post's halves, variants and frames are those of `clip`: every
 frame meets the text by itself and the highest counts.
 
 Open doubt: features are at most 17 vectors per text and picture, so a small thing in a large picture is averaged away.
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
-from workbench.models.heads.bags import Readings
+from workbench.models.heads.bags import Vectors
 from workbench.models.heads.frozen import ClipClassifier
 from workbench.models.heads.options import PairOptions
 
@@ -64,7 +64,7 @@ class ClipAttention(ClipClassifier):
     def _encoder(self) -> Encoder:
         return super()._encoder().pieces
 
-    def _whitening(self, half: Readings) -> tuple[np.ndarray, np.ndarray]:
+    def _whitening(self, half: Vectors) -> tuple[np.ndarray, np.ndarray]:
         """Return means (2, dim) and matrices (2, dim, dim) of pooled slots and of pieces."""
         from workbench.models.heads import training
 
@@ -77,7 +77,7 @@ class ClipAttention(ClipClassifier):
         both = training.whitening(slots[:, 0], weight), training.whitening(pieces[there], heavy)
         return np.stack([mean for mean, _ in both]), np.stack([matrix for _, matrix in both])
 
-    def _tensors(self, halves: list[Readings], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+    def _tensors(self, halves: list[Vectors], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return the slots of halves, each (n, slots * dim) float16 as they were stored, and present (n, n_halves)."""
         import torch
 

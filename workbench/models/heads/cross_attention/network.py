@@ -19,7 +19,7 @@ from torch.nn import functional
 from workbench.models.heads.networks import Dropout, Halves, Linear
 
 
-class Attention(nn.Module):
+class CrossAttention(nn.Module):
     """Multi-head attention of one sequence to another: queries (n, q, width), keys (n, k, width) -> (n, q, width)."""
 
     def __init__(self, width: int, heads: int, generator: torch.Generator | None):
@@ -43,7 +43,7 @@ class Block(nn.Module):
     def __init__(self, width: int, heads: int, dropout: float, generator: torch.Generator | None):
         super().__init__()
         self.before, self.other, self.between = (nn.LayerNorm(width) for _ in range(3))
-        self.attention = Attention(width, heads, generator)
+        self.attention = CrossAttention(width, heads, generator)
         self.up, self.down = Linear(width, 2 * width, generator), Linear(2 * width, width, generator)
         self.drop = Dropout(dropout, generator)
 

@@ -4,9 +4,8 @@ The model is one of three, so that a scheme can be judged apart from what reads 
 regression on tf-idf of the tokens; `mean`, the mean of learned embeddings; `conv`, embeddings and convolutions, the
 only one that sees the order of the tokens. The two bags see as much of the order as their tokens hold.
 
-The networks read rows of at most `length` tokens. A longer text becomes several rows that overlap by an eighth, at most
-`WINDOWS` of them, spread evenly from its first token to its last; the first is trained on, the highest is the score.
-The linear model counts the whole text.
+The networks read rows of at most `length` tokens. A longer text becomes several windows as for an encoder (`starts`);
+the first is trained on, the highest is the score. The linear model counts the whole text.
 """
 
 from __future__ import annotations
@@ -22,14 +21,16 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from workbench.models import Classifier, two_classes
+from workbench.features.encoders.forward.windows import starts
+from workbench.models import Classifier, Prediction, two_classes
+from workbench.models.fit.options import VARIANTS
+from workbench.models.text.variants import predict
 from workbench.preprocessing.text import tokenizers
 from workbench.preprocessing.text.cleaning import TextOptions, clean
 from workbench.preprocessing.text.tokenizers import UNKNOWN, Tokenizer, TokenOptions
 from workbench.schema import Options, declared, label_matrix
 
 TOKENS = "tokens.json"
-WINDOWS = 16
 
 
 class TokensOptions(TokenOptions):
@@ -50,6 +51,7 @@ class TokensOptions(TokenOptions):
     patience: int = Field(2, ge=1, description="Epochs without a better validation loss before training stops.")
     C: float = Field(3.0, gt=0, description="Inverse strength of the linear model's L2 penalty.")
     text: TextOptions = Field(TextOptions(lower=True), description="How a text is cleaned before it is cut.")
+    variants: bool = VARIANTS
 
 
 class TokensClassifier(Classifier):
@@ -121,18 +123,20 @@ class TokensClassifier(Classifier):
         watched = self._encoded(self._texts(validation, held_out))
         length = self.options.length
         train, watched = (
-            network.Examples([row[:length] for row in some], truth, there & self.learnable)
+            network.TextExamples([row[:length] for row in some], truth, there & self.learnable)
             for some, truth, there in ((ids, y, known), (watched, z, z_known))
         )
         self.record = network.fit(self.network, train, watched, self.options, generator)
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        readable = declared(posts)["text"]
-        scores = np.zeros((len(posts), len(self.bias)))
-        if readable.any() and (self.linear or self.network is not None):
-            ids = self._encoded(self._texts(posts, readable))
-            scores[readable] = self._counted(ids) if self.linear else self._read(ids)
-        return scores, readable
+    def _predict(self, posts: pa.Table) -> Prediction:
+        return predict(posts, self.options, None, self._scored, len(self.bias))
+
+    def _scored(self, texts: list[str]) -> np.ndarray:
+        """Return logits (n_texts, n_labels) of cleaned texts; 0 where nothing was learnt."""
+        if not self.linear and self.network is None:
+            return np.zeros((len(texts), len(self.bias)))
+        ids = self._encoded(texts)
+        return self._counted(ids) if self.linear else self._read(ids)
 
     def _counted(self, ids: list[np.ndarray]) -> np.ndarray:
         return self._weighted(tokenizers.counts(ids, self.tokenizer.size)) @ self.weights + self.bias
@@ -140,10 +144,11 @@ class TokensClassifier(Classifier):
     def _read(self, ids: list[np.ndarray]) -> np.ndarray:
         from workbench.models.text.tokens import network
 
-        rows = [windows(row, self.options.length) for row in ids]
-        starts = np.cumsum([0, *map(len, rows)])[:-1]
+        length = self.options.length
+        rows = [[row[at : at + length] for at in starts(len(row), length)[0]] for row in ids]
+        firsts = np.cumsum([0, *map(len, rows)])[:-1]
         scores = network.score(self.network, [window for some in rows for window in some])
-        return np.maximum.reduceat(scores, starts, axis=0)
+        return np.maximum.reduceat(scores, firsts, axis=0)
 
     def _weighted(self, counts: sparse.csr_array) -> sparse.csr_array:
         counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
@@ -183,17 +188,3 @@ class TokensClassifier(Classifier):
             prefix = "network."
             weights = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
             self.network.load_state_dict(weights)
-
-
-def windows(ids: np.ndarray, length: int) -> list[np.ndarray]:
-    """Return the rows of one text: at most `length` ids each, overlapping by an eighth, at most `WINDOWS`.
-
-    >>> [row.tolist() for row in windows(np.arange(20), 16)]
-    [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15], [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19]]
-    """
-    if len(ids) <= length:
-        return [ids]
-    last, step = len(ids) - length, length - length // 8
-    total = 1 - (-last // step)
-    picked = np.unique(np.linspace(0, total - 1, min(total, WINDOWS)).round().astype(int))
-    return [ids[start : start + length] for start in np.minimum(picked * step, last)]

@@ -21,7 +21,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from workbench.models.fit.loop import Schedule, adamw, keep_best
+from workbench.device import Room
+from workbench.models.fit.loop import Schedule, adamw, gradient, keep_best
 from workbench.models.fit.losses import masked_bce
 from workbench.models.heads.networks import Dropout, Linear
 from workbench.preprocessing.text.tokenizers import PADDING
@@ -98,14 +99,19 @@ def score(network: TokenNetwork, rows: Sequence[np.ndarray]) -> np.ndarray:
     """Return logits float32 (n_rows, n_labels), whatever the order of the rows."""
     length = np.array([len(row) for row in rows], dtype=np.int64)
     out = np.empty((len(rows), network.output.out_features), np.float32)
+    room = vars(network).setdefault("room", Room("text", TOKENS))  # with the network, so that what fits is found once
+
+    def logits(some: np.ndarray) -> np.ndarray:
+        return network(padded([rows[i] for i in some])).numpy()
+
     network.eval()
     with torch.inference_mode():
         for some in batches(np.argsort(length, kind="stable"), length, len(rows), TOKENS):
-            out[some] = network(padded([rows[i] for i in some])).numpy()
+            out[some] = np.concatenate(list(room.each(logits, some)))
     return out
 
 
-class Examples:
+class TextExamples:
     """Rows of ids with their y and known (n_rows, n_labels)."""
 
     def __init__(self, rows: Sequence[np.ndarray], y: np.ndarray, known: np.ndarray) -> None:
@@ -125,35 +131,36 @@ class Examples:
 
 
 def fit(
-    network: TokenNetwork, train: Examples, validation: Examples, options: Schedule, generator: torch.Generator
+    network: TokenNetwork, train: TextExamples, validation: TextExamples, options: Schedule, generator: torch.Generator
 ) -> dict[str, Any]:
     """Train by AdamW; the network ends with the weights of the epoch that lost least on validation.
 
     Without a known label in validation the loss on train decides. Returns what happened: epochs run, the best epoch,
-    its loss in nats per label, and `memory`, in bytes (see `kept`). Raises WorkbenchError where the loss is never a
-    number.
+    its loss in nats per label, the texts of a step that the memory held at once, and `memory`, in bytes (see
+    `StepMemory`). Raises WorkbenchError where the loss is never a number.
     """
     watched, memory = validation if bool(validation.known.any()) else train, {}
-    optimizer = adamw(network, options)
+    optimizer, room = adamw(network, options), Room("text", options.batch_size)
+
+    def loss(rows: np.ndarray) -> torch.Tensor:
+        return masked_bce(network(padded([train.rows[i] for i in rows])), train.y[rows], train.known[rows])
 
     def learn(epoch: int) -> None:
         parts = train.epoch(options.batch_size, generator)
         largest = max(range(len(parts)), key=lambda i: len(parts[i]) * train.length[parts[i]].max())
         for number, rows in enumerate(parts):
-            ids, y, known = padded([train.rows[i] for i in rows]), train.y[rows], train.known[rows]
-            held = Kept(network) if epoch == 1 and number == largest else None
+            held = StepMemory(network) if epoch == 1 and number == largest else None
             with held or contextlib.nullcontext():
-                loss = masked_bce(network(ids), y, known)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+                gradient(room, optimizer, rows, train.known, loss)
             optimizer.step()
             if held is not None:
                 memory.update(held.bytes(optimizer))
 
-    return {**keep_best(network, options, learn, lambda: watched.lost(network)), "memory": memory}
+    record = keep_best(network, options, learn, lambda: watched.lost(network))
+    return {**record, "at_once": room.at_once, "memory": memory}
 
 
-class Kept:
+class StepMemory:
     """What a training step keeps in memory: counted tensor by tensor, so it is the same on every machine.
 
     Entering it watches what the forward pass keeps for the backward one; each storage counts once, parameters not.
@@ -170,7 +177,7 @@ class Kept:
             self.storages[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> StepMemory:
         self.hooks.__enter__()
         return self
 

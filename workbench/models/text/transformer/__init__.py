@@ -3,7 +3,7 @@
 Frozen (`finetune: false`), the texts' vectors come from the feature store, and the head is `text-clip`'s. Fine-tuned,
 one linear layer sits on the pooled last layer and everything is trained by AdamW with a warm-up. A step's gradient is
 that of its whole batch however many pieces the memory asks for: a piece that does not fit is halved, which is said.
-A post's first window is trained on, the highest of its windows counts, as with every reading.
+A post's first window is trained on, the highest of its windows and variants counts, as with every model of texts.
 
 Sources: Devlin et al. 2019, BERT, https://aclanthology.org/N19-1423 (recipe of fine-tuning: 2e-5 to 5e-5, few epochs);
 Mosbach et al. 2021, https://openreview.net/forum?id=nzpLWnVAyah (warm-up and bias correction keep it stable).
@@ -13,6 +13,7 @@ Open doubts: layers share one learning rate; nothing resumes after a kill within
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +24,9 @@ from pydantic import Field
 from workbench.errors import WorkbenchError
 from workbench.features import Partly, encoder_files
 from workbench.features.encoders.names import TRANSFORMER
-from workbench.models import Classifier, create, load, two_classes
+from workbench.models import Classifier, Prediction, create, load, two_classes
+from workbench.models.fit.options import VARIANTS
+from workbench.models.heads.bags import Vectors, highest_rows, undone
 from workbench.schema import Options, declared, label_matrix
 
 HEAD = "head"  # the folder of a frozen model's head
@@ -54,6 +57,7 @@ class TransformerOptions(Options):
         description="Fine-tuned only: posts whose gradient is computed at once; falls when "
         "the memory does not suffice.",
     )
+    variants: bool = VARIANTS
 
     def chosen(self, name: str, frozen: float, tuned: float) -> Any:
         """Return an option's value, or what stands for null in the mode at hand."""
@@ -86,7 +90,7 @@ class Transformer(Classifier):
             return []
         defaults = {"epochs": 60, "lr": 0.005, "weight_decay": 0.5, "batch_size": 256, "patience": 6}
         chosen = {key: options.chosen(key, value, value) for key, value in defaults.items()}
-        same = {"head": options.head, "hidden": options.hidden, "dropout": options.dropout}
+        same = {name: getattr(options, name) for name in ("head", "hidden", "dropout", "variants")}
         return [("text-clip", {"encoder": _name(options), **chosen, **same})]
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
@@ -119,7 +123,7 @@ class Transformer(Classifier):
         rows = np.flatnonzero(counts)
         y, known = label_matrix(table, self.taxonomy)
         first = (np.cumsum(counts) - counts)[rows]
-        return tuning.Texts([windows.rows[at] for at in first], y[rows], known[rows])
+        return tuning.TokenRows([windows.rows[at] for at in first], y[rows], known[rows])
 
     def _schedule(self) -> Any:
         from workbench.models.text.transformer import tuning
@@ -137,29 +141,27 @@ class Transformer(Classifier):
 
     # ------------------------------------------------------------------------------------------------------- scoring
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+    def _predict(self, posts: pa.Table) -> Prediction:
         if not self.options.finetune:
-            look = self.inner.look(posts)
+            frozen = self.inner.predict(posts)
             # where nothing is learnt or told, the inner model's NaN does not mean unread
-            whys = self._reasons(look, len(posts))
+            whys = frozen.unread.get("text", ["no text in training"] * len(posts))
             readable = declared(posts)["text"] & np.array([why is None or isinstance(why, Partly) for why in whys])
-            return look.logits, readable, look.unread
-        windows = self.inner.tokens.windows(_texts(posts))
-        counts = np.array(windows.counts)
-        scores = np.zeros((len(posts), len(self.constants)), np.float32)
-        some = counts > 0
-        if windows.rows:
-            starts = (np.cumsum(counts) - counts)[some]
-            scores[some] = np.maximum.reduceat(self.inner.score(windows.rows), starts, axis=0)
+            return replace(frozen, readable=readable)
+        texts, tokens = _texts(posts), self.inner.tokens
+        windows = tokens.windows(texts)
+        rows = Vectors.runs(
+            np.arange(len(windows.rows)), np.array(windows.counts), np.array(windows.variants, np.uint8)
+        )
+        rows = rows if self.options.variants else rows.raw()
+        some, scores = rows.count > 0, np.zeros((len(posts), len(self.constants)), np.float32)
+        numbers = np.zeros(scores.shape, np.uint8)
+        if some.any():
+            each = self.inner.score([windows.rows[row] for row in rows.values])
+            best = highest_rows(each, rows.start[some])
+            scores[some], numbers[some] = np.take_along_axis(each, best, axis=0), rows.variant[best]
         whys = [why or (note and Partly(note)) for why, note in zip(windows.reasons, windows.notes, strict=True)]
-        return scores, some, {"text": whys}
-
-    @staticmethod
-    def _reasons(look: Any, n: int) -> list[str | None]:
-        return look.unread.get("text", ["no text in training"] * n)
+        return Prediction(scores, some, {"text": whys}, undone(numbers, texts, tokens.kinds))
 
     # ------------------------------------------------------------------------------------------------------ the disk
 

@@ -6,9 +6,7 @@ they were. Computation is in bfloat16 where the hardware multiplies it, weights 
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,20 +14,19 @@ import torch
 from torch import nn
 
 from workbench import device as devices
-from workbench.errors import WorkbenchError
-from workbench.features.encoders.forward.towers import out_of_memory
 from workbench.features.encoders.text import load_transformer, padded, pooled, settings, tokens_of
+from workbench.models.fit.loop import decayed, gradient, keep_best
 from workbench.models.fit.losses import masked_bce
 from workbench.models.heads.networks import Dropout, Linear
 
-log = logging.getLogger(__name__)
 WINDOW = 50  # batches whose posts are sorted by length together: little is padding, and the order stays chance
 TOKENS_AT_ONCE = 8192  # of a batch that is only scored
 CLIP = 1.0  # the longest gradient
+ADVICE = "lower `max_tokens` or take a smaller encoder"  # where there is no memory for a single text
 Progress = Callable[[int, int, str], None]
 
 
-class Texts(NamedTuple):
+class TokenRows(NamedTuple):
     """Rows of token ids, one per post, with y and known (n_posts, n_labels)."""
 
     rows: list[list[int]]
@@ -59,7 +56,8 @@ class Tuned(nn.Module):
         self.config = settings(encoder)
         self.drop = Dropout(options.dropout, generator)
         self.output = Linear(encoder.config.hidden_size, n_labels, generator)
-        self.at_once = options.at_once
+        self.learnt = devices.Room("text", options.at_once, ADVICE)
+        self.scored = devices.Room("text", TOKENS_AT_ONCE, ADVICE)
 
     @classmethod
     def of(cls, source: str, options: Any, n_labels: int, where: Any, seed: int) -> Tuned:
@@ -101,39 +99,23 @@ class Tuned(nn.Module):
         return self.output(self.drop(pooled(hidden.float(), mask, self.pooling)))
 
     def score(self, rows: list[list[int]]) -> np.ndarray:
-        """Return logits (n_rows, n_labels) float32, in batches of like length, halved where memory does not suffice."""
+        """Return logits (n_rows, n_labels) float32, in batches of like length."""
         self.eval()
         order = np.argsort([-len(row) for row in rows], kind="stable")
         out = np.empty((len(rows), self.output.out_features), np.float32)
-        start, most = 0, TOKENS_AT_ONCE
-        with torch.inference_mode():
-            while start < len(order):
-                some = order[start : start + max(1, most // len(rows[order[start]]))]
-                try:
-                    out[some] = self([rows[i] for i in some]).cpu().numpy()
-                except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-                    most = self.fewer(error, len(some)) * len(rows[order[start]])
-                else:
-                    start += len(some)
-        return out
 
-    def fewer(self, error: Exception, texts: int) -> int:
-        """Return half as many texts after an error that was about memory, saying so; raise any other error again."""
-        if not out_of_memory(error):
-            raise error
-        where = self.output.weight.device
-        if texts == 1:
-            raise WorkbenchError(
-                f"not even one text fits into the memory of {where}; lower `max_tokens` or take a smaller encoder"
-            ) from None
-        if where.type == "cuda":
-            torch.cuda.empty_cache()
-        log.warning("%d texts at once do not fit into the memory of %s; from here on %d", texts, where, texts // 2)
-        return texts // 2
+        def logits(some: np.ndarray) -> np.ndarray:
+            return self([rows[i] for i in some]).cpu().numpy()
+
+        with torch.inference_mode():
+            while len(order):
+                count, values = self.scored.fit(logits, order, len(rows[order[0]]))
+                out[order[:count]], order = values, order[count:]
+        return out
 
 
 def tune(
-    network: Tuned, train: Texts, validation: Texts, plan: Plan, seed: int, progress: Progress | None = None
+    network: Tuned, train: TokenRows, validation: TokenRows, plan: Plan, seed: int, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Train a network; it ends with the weights of the epoch that lost least on validation.
 
@@ -143,25 +125,25 @@ def tune(
     watched = validation if validation.known.any() else train
     steps = -(-len(train.rows) // plan.batch_size)
     optimizer, rate = _optimizer(network, plan, steps * plan.epochs)
-    best, best_epoch, best_state, epoch = float("inf"), 0, {}, 0
-    with _chance(network.output.weight.device, seed):
-        for epoch in range(1, plan.epochs + 1):
-            network.train()
-            for step, batch in enumerate(batches([len(row) for row in train.rows], plan.batch_size, [seed, epoch])):
-                _step(network, train, batch, optimizer)
-                rate.step()
-                if progress is not None:
-                    progress((epoch - 1) * steps + step + 1, steps * plan.epochs, "steps of fine-tuning")
-            lost = _loss(network, watched)
-            if lost < best:
-                best, best_epoch = lost, epoch
-                best_state = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
-            elif epoch - best_epoch >= plan.patience:
-                break
-    if not best_state:
-        raise WorkbenchError(f"training with lr {plan.lr:g} diverged; lower `lr`")
-    network.load_state_dict(best_state)
-    return {"epochs": epoch, "best_epoch": best_epoch, "loss": best, "at_once": network.at_once}
+    where = network.output.weight.device
+
+    def loss(batch: np.ndarray) -> torch.Tensor:
+        y, known = (torch.from_numpy(array[batch]).to(where) for array in (train.y, train.known))
+        return masked_bce(network([train.rows[i] for i in batch]), y, known)
+
+    def learn(epoch: int) -> None:
+        for step, batch in enumerate(batches([len(row) for row in train.rows], plan.batch_size, [seed, epoch])):
+            gradient(network.learnt, optimizer, batch, train.known, loss)
+            nn.utils.clip_grad_norm_(network.parameters(), CLIP)
+            optimizer.step()
+            rate.step()
+            if progress is not None:
+                progress((epoch - 1) * steps + step + 1, steps * plan.epochs, "steps of fine-tuning")
+
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):  # a transformer's own dropout
+        torch.manual_seed(seed)
+        record = keep_best(network, plan, learn, lambda: _loss(network, watched))
+    return {**record, "at_once": network.learnt.at_once}
 
 
 def batches(lengths: list[int], size: int, seed: list[int]) -> list[np.ndarray]:
@@ -178,57 +160,17 @@ def batches(lengths: list[int], size: int, seed: list[int]) -> list[np.ndarray]:
     return [found[i] for i in rng.permutation(len(found))]
 
 
-def _step(network: Tuned, train: Texts, batch: np.ndarray, optimizer: torch.optim.Optimizer) -> None:
-    """Take one step along the gradient of a whole batch, gathered in pieces of `at_once` posts.
-
-    Where a piece does not fit, the gradient is begun anew with pieces of half the size: a broken one may be in it.
-    """
-    while True:
-        size = min(network.at_once, len(batch))
-        optimizer.zero_grad(set_to_none=True)
-        try:
-            _gather(network, train, batch, size)
-            break
-        except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
-            network.at_once = network.fewer(error, size)
-    nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-    optimizer.step()
-
-
-def _gather(network: Tuned, train: Texts, batch: np.ndarray, size: int) -> None:
-    """Add up the gradient of a batch; each of its known cells weighs alike, whatever the pieces."""
-    where = network.output.weight.device
-    total = max(1, int(train.known[batch].sum()))
-    for start in range(0, len(batch), size):
-        some = batch[start : start + size]
-        y, known = (torch.from_numpy(array[some]).to(where) for array in (train.y, train.known))
-        loss = masked_bce(network([train.rows[i] for i in some]), y, known)
-        (loss * (int(train.known[some].sum()) / total)).backward()
-
-
-def _loss(network: Tuned, texts: Texts) -> float:
+def _loss(network: Tuned, texts: TokenRows) -> float:
     scores = torch.from_numpy(network.score(texts.rows))
     return float(masked_bce(scores, torch.from_numpy(texts.y), torch.from_numpy(texts.known)))
 
 
 def _optimizer(network: Tuned, plan: Plan, steps: int) -> tuple[torch.optim.Optimizer, Any]:
     """Return AdamW, which draws matrices to zero but neither biases nor norms, and its rate: up, then down to zero."""
-    groups = [
-        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": plan.weight_decay},
-        {"params": [p for p in network.parameters() if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=plan.lr)
+    optimizer = torch.optim.AdamW(decayed(network.parameters(), plan.weight_decay), lr=plan.lr)
     rising = max(1, round(plan.warmup * steps))
 
     def rate(step: int) -> float:
         return min((step + 1) / rising, max(0.0, (steps - step) / max(1, steps - rising)))
 
     return optimizer, torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
-
-
-@contextlib.contextmanager
-def _chance(where: torch.device, seed: int) -> Iterator[None]:
-    """Let torch's own generators, which a transformer's dropout uses, start from the seed, and put them back."""
-    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield

@@ -24,7 +24,7 @@ from pydantic import Field
 from workbench.errors import WorkbenchError
 from workbench.features import encoder_files
 from workbench.features.encoders import identity
-from workbench.models import Classifier, create, load, parse, two_classes
+from workbench.models import Classifier, Prediction, create, load, parse, two_classes
 from workbench.preprocessing.image import augmentation
 from workbench.preprocessing.image.augmentation import AugmentOptions
 from workbench.schema import Options, label_matrix
@@ -148,25 +148,22 @@ class ImageTimm(Classifier):
         rows = np.concatenate([np.flatnonzero(readable), np.repeat(rare[readable[rare]], self.options.copies)])
         self.network = finetuning.Network.on(self._encoder(), len(self.taxonomy.names), seed)
         labels = label_matrix(validation, self.taxonomy)
-        examples = finetuning.Examples(shown, rows, y, known & self.learnable)
+        examples = finetuning.PictureExamples(shown, rows, y, known & self.learnable)
         held_out = np.flatnonzero(watched.readable)
-        held_out = finetuning.Examples(watched, held_out, labels[0], labels[1] & self.learnable)
+        held_out = finetuning.PictureExamples(watched, held_out, labels[0], labels[1] & self.learnable)
         self.record = finetuning.fit(self.network, examples, held_out, self.options, seed)
 
-    def _score(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        return self._look(posts)[:2]
-
-    def _look(self, posts: pa.Table) -> tuple[np.ndarray, np.ndarray, dict[str, list[str | None]]]:
+    def _predict(self, posts: pa.Table) -> Prediction:
         if self.head is not None:
-            return self.head._look(posts)
+            return self.head._predict(posts)
         from workbench.models.vision.timm import finetuning
 
         if not self.modalities:
             nothing = np.zeros((len(posts), len(self.taxonomy.names)), np.float32)
-            return nothing, np.zeros(len(posts), bool), {}
+            return Prediction(nothing, np.zeros(len(posts), bool))
         pixels = finetuning.Pixels(posts, self._encoder().fit)
         scores, readable, reasons = finetuning.scores(self.network, pixels, len(self.taxonomy.names))
-        return scores, readable, {"image": reasons}
+        return Prediction(scores, readable, {"image": reasons})
 
     # ------------------------------------------------------------------------------------------------------ the disk
 

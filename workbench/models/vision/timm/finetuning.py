@@ -2,7 +2,7 @@
 
 Everything random comes from the seed: the order of posts, the changes of pictures, and what the network itself drops,
 for which torch's global state is set aside and put back. On a GPU the forward pass is in the encoder's number format
-(autocast); a step that does not fit into the memory is done in halves, and the size that fitted is kept.
+(autocast).
 
 A network that comes with weights keeps the statistics of its batch norms: those of a few dozen posts would be noise.
 """
@@ -10,7 +10,6 @@ A network that comes with weights keeps the statistics of its batch norms: those
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
@@ -20,32 +19,27 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from workbench.device import Room
 from workbench.errors import WorkbenchError
 from workbench.features import Passing
 from workbench.features.encoders.forward import threads
-from workbench.features.encoders.forward.towers import out_of_memory
 from workbench.features.encoders.forward.transform import Fit, Sheet
 from workbench.features.store.items import Pictures
+from workbench.models.fit.loop import Schedule, decayed, gradient, keep_best
 from workbench.models.fit.losses import masked_bce
 from workbench.models.heads.networks import Linear
 from workbench.preprocessing.image.augmentation import AugmentOptions, augment, generator
 from workbench.schema import declared
 
-log = logging.getLogger(__name__)
 HELD = 2**30  # bytes of decoded pictures that stay in memory
 AT_ONCE = 64  # readings scored together
 HEAD_LR = 10  # times the learning rate, for the part that starts from nothing
 
 
-class Schedule(Protocol):
+class Augmented(Schedule, Protocol):
     """What fine-tuning reads of a model's options."""
 
     augment: AugmentOptions | None
-    epochs: int
-    lr: float
-    weight_decay: float
-    batch_size: int
-    patience: int
 
 
 class Pixels:
@@ -88,7 +82,7 @@ class Pixels:
         return Sheet(None, item) if isinstance(item, Passing) else self._fit.read(item)
 
 
-class Examples(NamedTuple):
+class PictureExamples(NamedTuple):
     """What is learnt from: rows (m,) of `pixels`, each as often as an epoch sees it; y, known (n_posts, n_labels)."""
 
     pixels: Pixels
@@ -104,7 +98,7 @@ class Network(nn.Module):
         super().__init__()
         self.visual = copy.deepcopy(encoder.model.visual).float().requires_grad_(True)
         self.output = Linear(encoder.dim, n_labels, chance).to(encoder.device)
-        self.format = encoder.dtype
+        self.format, self.room = encoder.dtype, Room("picture", AT_ONCE)  # of scoring
         self.norms_learn = encoder.name.partition("?")[0].endswith("@random")
         for name, values in (("mean", encoder.fit.mean), ("scale", encoder.fit.std)):
             numbers = torch.tensor(values, device=encoder.device).view(1, 3, 1, 1) * 255
@@ -143,73 +137,47 @@ class Network(nn.Module):
         self.load_state_dict({name: torch.from_numpy(array) for name, array in arrays.items()}, strict=False)
 
 
-def fit(network: Network, train: Examples, validation: Examples, options: Schedule, seed: int) -> dict[str, float]:
+def fit(
+    network: Network, train: PictureExamples, validation: PictureExamples, options: Augmented, seed: int
+) -> dict[str, float]:
     """Fine-tune by AdamW; the network ends with the weights of the epoch that lost least on validation.
 
-    Without a known label in validation the loss on train decides. Returns epochs run, the best one, and its loss in
-    nats per label. Raises WorkbenchError where the loss is never a number.
+    Without a known label in validation the loss on train decides. Returns epochs run, the best one, its loss in nats
+    per label, and how many posts of a step fitted into the memory. Raises WorkbenchError where the loss is never a
+    number.
     """
     watched = validation if validation.known[validation.rows].any() else train
     device = network.mean.device
-    steps = _Steps(network, options, seed)
-    best, best_epoch, best_state, epoch = float("inf"), 0, {}, 0
+    visual = decayed(network.visual.parameters(), options.weight_decay, lr=options.lr)
+    output = decayed(network.output.parameters(), options.weight_decay, lr=HEAD_LR * options.lr)
+    optimizer, room = torch.optim.AdamW([*visual, *output]), Room("picture", options.batch_size + 1)
+    order = torch.Generator().manual_seed(seed)
+
+    def learn(epoch: int) -> None:
+        def loss(batch: torch.Tensor) -> torch.Tensor:
+            return _step_loss(network, train, batch.tolist(), options.augment, (seed, epoch))
+
+        known = torch.from_numpy(train.known[train.rows])
+        for batch in _batches(torch.randperm(len(train.rows), generator=order), options.batch_size):
+            gradient(room, optimizer, batch, known, loss)
+            optimizer.step()
+
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        order = torch.Generator().manual_seed(seed)
-        for epoch in range(1, options.epochs + 1):
-            network.train()
-            for batch in _batches(torch.randperm(len(train.rows), generator=order), options.batch_size):
-                steps.take(train, batch.numpy(), epoch)
-            lost = _loss(network, watched)
-            if lost < best:
-                best, best_epoch, best_state = lost, epoch, copy.deepcopy(network.state_dict())
-            elif epoch - best_epoch >= options.patience:
-                break
-    if not best_state:
-        raise WorkbenchError(f"fine-tuning with lr {options.lr:g} diverged; lower `lr`")
-    network.load_state_dict(best_state)
-    network.eval()
-    return {"epochs": epoch, "best_epoch": best_epoch, "loss": best}
+        record = keep_best(network, options, learn, lambda: _loss(network, watched))
+    return {**record, "at_once": room.at_once}
 
 
-class _Steps:
-    """The optimizer, and how many pictures fit into the memory at once."""
-
-    def __init__(self, network: Network, options: Schedule, seed: int) -> None:
-        self.network, self.options, self.seed, self.at_once = network, options, seed, options.batch_size + 1
-        groups = []
-        for part, lr in ((network.visual, options.lr), (network.output, HEAD_LR * options.lr)):
-            for matrix in (True, False):
-                some = [p for p in part.parameters() if (p.ndim > 1) == matrix]
-                groups.append({"params": some, "lr": lr, "weight_decay": options.weight_decay if matrix else 0.0})
-        self.optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
-
-    def take(self, train: Examples, batch: np.ndarray, epoch: int) -> None:
-        """Do one step on some entries of `train.rows`, in as many parts as the memory asks for."""
-        rows = train.rows[batch]
-        y, known = torch.from_numpy(train.y[rows]), torch.from_numpy(train.known[rows])
-        pixels = torch.stack([self._shown(train, n, epoch) for n in batch.tolist()])
-        while True:
-            self.optimizer.zero_grad(set_to_none=True)
-            try:
-                for part in torch.arange(len(batch)).split(self.at_once):
-                    logits = self.network(pixels[part])
-                    mine = known[part].to(logits.device)
-                    share = known[part].sum() / known.sum().clamp(min=1)  # so that parts add up to the batch's mean
-                    (masked_bce(logits, y[part].to(logits.device), mine) * float(share)).backward()
-                self.optimizer.step()
-                return
-            except RuntimeError as error:  # torch.OutOfMemoryError is one
-                if not out_of_memory(error) or self.at_once == 1:
-                    raise
-            self.at_once = max(1, min(self.at_once, len(batch)) // 2)
-            log.warning("a step on %d pictures did not fit into the memory; it is done in parts", len(batch))
-
-    def _shown(self, train: Examples, n: int, epoch: int) -> torch.Tensor:
-        pixels = train.pixels[int(train.rows[n])][0]
-        if self.options.augment is None:
-            return pixels
-        return augment(pixels, self.options.augment, generator(self.seed, epoch, n))
+def _step_loss(
+    network: Network, train: PictureExamples, batch: list[int], how: AugmentOptions | None, chance: tuple[int, int]
+) -> torch.Tensor:
+    """Return the loss on some entries of `train.rows`, changed by augmentation; chance: the seed and the epoch."""
+    rows, where = train.rows[batch], network.mean.device
+    pixels = [train.pixels[row][0] for row in rows.tolist()]
+    if how is not None:
+        pixels = [augment(one, how, generator(*chance, n)) for one, n in zip(pixels, batch, strict=True)]
+    y, known = (torch.from_numpy(array[rows]).to(where) for array in (train.y, train.known))
+    return masked_bce(network(torch.stack(pixels)), y, known)
 
 
 def _batches(order: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
@@ -220,7 +188,7 @@ def _batches(order: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
     yield from parts
 
 
-def _loss(network: Network, watched: Examples) -> float:
+def _loss(network: Network, watched: PictureExamples) -> float:
     """Return the loss in nats per known label, of the first readings, without augmentation."""
     rows = np.unique(watched.rows)
     logits = torch.from_numpy(_forward(network, (watched.pixels[row][:1] for row in rows.tolist())))
@@ -229,16 +197,19 @@ def _loss(network: Network, watched: Examples) -> float:
 
 def _forward(network: Network, readings: Iterator[torch.Tensor]) -> np.ndarray:
     """Return logits (n_readings, n_labels) of blocks of readings, some at a time."""
+
+    def run(some: list[torch.Tensor]) -> torch.Tensor:
+        return network(torch.stack(some)).cpu()
+
     network.eval()
     found, waiting = [], []
     with torch.inference_mode():
         for block in readings:
             waiting += list(block)
             while len(waiting) >= AT_ONCE:
-                found.append(network(torch.stack(waiting[:AT_ONCE])).cpu())
+                found += network.room.each(run, waiting[:AT_ONCE])
                 waiting = waiting[AT_ONCE:]
-        if waiting:
-            found.append(network(torch.stack(waiting)).cpu())
+        found += network.room.each(run, waiting)
     return torch.cat(found).numpy()
 
 

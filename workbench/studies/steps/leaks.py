@@ -6,7 +6,7 @@ study and content, so that each report can tell it: near-duplicates, templates, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from workbench import corpora
 from workbench.artifacts import write_json
 from workbench.errors import WorkbenchError, unknown
 from workbench.evidence import audit
@@ -22,6 +23,8 @@ from workbench.schema import ROOT, Taxonomy, expand, read_yaml
 from workbench.studies.config import StudyConfig
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from workbench.studies.steps.training import Material
 
 FILES = (".csv", ".tsv", ".jsonl", ".parquet")
@@ -81,6 +84,14 @@ def asked(what: str, columns: dict[str, str]) -> Asked:
         raise WorkbenchError(f"{path} has no `corpus`; write one as in a study, such as corpus: {{source: synthetic}}")
     parts = ((values.get(name) or {}) for name in ("corpus", "split", "tests", "leaks"))
     return Asked(*(expand(part, str(path)) for part in parts))
+
+
+def tables(names: Iterable[str]) -> Iterator[pa.Table]:
+    """Yield the posts of studies and corpora, named as for `workbench audit`, with those of their further tests."""
+    for name in names:
+        posts = asked(name, {})
+        for config in (posts.corpus, *posts.tests.values()):
+            yield corpora.load(config, Taxonomy.load()).table
 
 
 def look(

@@ -9,10 +9,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from workbench.comparison.run_files import Metrics
 from workbench.errors import WorkbenchError
 from workbench.evidence import audit
 from workbench.report.sections.leaks import crossings
-from workbench.studies import leaks
+from workbench.studies.steps import leaks
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
 
@@ -71,15 +72,14 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
     _, _, material = leaks.look(leaks.asked(str(file), {"post_id": "id", "text": "body", "split": "part"}), [])
     study = SimpleNamespace(leaks={}, split={}, folder=tmp_path)
     leaks.record(study, material)
-    run = SimpleNamespace(folder=tmp_path / "run")
-    run.folder.mkdir()
-    metrics = {"crossing": audit.crossing(material.sets), "digests": material.digests}
-    (run.folder / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-    section = crossings([run])
+
+    def run(**changed) -> SimpleNamespace:
+        metrics = {"crossing": audit.crossing(material.sets), "digests": material.digests} | changed
+        return SimpleNamespace(folder=tmp_path / "run", metrics=Metrics.model_validate(metrics))
+
+    section = crossings([run()])
     assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 4", "2", "0", ""]
     assert "near-duplicate clips" in section.prose
     assert "in no set" not in section.prose
-    (run.folder / "metrics.json").write_text(json.dumps(metrics | {"dropped": 1200}), encoding="utf-8")
-    assert "1,200 posts are in no set" in crossings([run]).prose
-    (run.folder / "metrics.json").write_text(json.dumps(metrics | {"digests": {"corpus": "other"}}), encoding="utf-8")
-    assert "near-duplicate texts" not in crossings([run]).tables[""].index
+    assert "1,200 posts are in no set" in crossings([run(dropped=1200)]).prose
+    assert "near-duplicate texts" not in crossings([run(digests={"corpus": "other"})]).tables[""].index

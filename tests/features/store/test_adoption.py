@@ -1,0 +1,146 @@
+"""Features that are kept although their code changed: only where a sample of them comes out the same."""
+
+import json
+
+import numpy as np
+import pytest
+from stub_store import Stub, images, make, texts
+
+from workbench.errors import WorkbenchError
+from workbench.features import Blocks
+from workbench.features.store import adoption, maintenance
+from workbench.features.store.adoption import adopt, compare
+
+POSTS = texts(*(f"text {i}" for i in range(20)), *(f"a long text {i}" for i in range(5)), "bad", None)
+
+
+class Moved(Stub):
+    """The stub as another version of its code gives it: every value moved by so many units in the last place."""
+
+    def __init__(self, units=0, letter="b", weights="w"):
+        super().__init__(letter * 64)
+        self.units, self.weights = units, weights
+
+    def depends(self, modality):
+        return {"weights": self.weights, "options": "o", "code": self.fingerprint[:16]}
+
+    def _encode(self, items, report):
+        blocks = super()._encode(items, report)
+        values = blocks.values.astype(np.float16)
+        moved = values + self.units * np.spacing(np.nan_to_num(values))
+        return Blocks(moved.astype(np.float32), blocks.offsets, blocks.reasons, blocks.notes)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make(tmp_path, Moved(letter="a"))[0].text("stub", POSTS)
+    make(tmp_path, Moved(letter="a"))[0].text("stub", texts("one more"))
+    return tmp_path
+
+
+def names(folder):
+    return [space.fingerprint[:4] for space in maintenance.ls(folder)]
+
+
+@pytest.mark.parametrize("units", [0, 1, -2])
+def test_features_that_come_out_the_same_are_found_by_the_new_code(folder, units):
+    expected, _ = make(folder, Moved(letter="a"))
+    expected = expected.text("stub", POSTS)
+    (line,) = adopt(folder, "aaaa", [POSTS], lambda name: Moved(units), items=10)
+    assert line.startswith(f"stub text: 10 contents agree (at most {abs(units)} units")
+    assert line.endswith("2 shards are now bbbbbbbbbbbb")
+    assert names(folder) == ["bbbb"]
+    features, encoder = make(folder, Moved())
+    blocks = features.text("stub", POSTS)
+    assert encoder.seen == []  # nothing is encoded again
+    assert blocks.values.tobytes() == expected.values.tobytes()
+    assert features.text("stub", texts("one more")).readable.all()
+    assert json.loads((maintenance.ls(folder)[0].folder / "about.json").read_text())["depends"]["code"] == "b" * 16
+
+
+def test_vectors_that_moved_by_more_than_two_units_are_refused_and_stay(folder):
+    with pytest.raises(WorkbenchError, match=r"stub text: vectors moved by up to 3 units .* run the study"):
+        adopt(folder, "aaaa", [POSTS], lambda name: Moved(3), items=20)
+    assert names(folder) == ["aaaa"]
+    features, encoder = make(folder, Moved(letter="a"))
+    features.text("stub", POSTS)
+    assert encoder.seen == []
+
+
+def test_contents_that_are_read_otherwise_are_refused(folder):
+    class Shorter(Moved):
+        def _encode(self, items, report):
+            return super()._encode([item.replace(b"long", b"lon") for item in items], report)
+
+    with pytest.raises(WorkbenchError, match="5 of 27 contents are read otherwise"):
+        adopt(folder, "aaaa", [POSTS, texts("one more")], lambda name: Shorter())
+
+
+@pytest.mark.parametrize(
+    ("old", "tables", "encoder", "said"),
+    [
+        ("cccc", [POSTS], Moved(), "'cccc' begins the fingerprint of no encoder"),
+        ("", [POSTS], Moved(), "'' begins the fingerprint of no encoder"),
+        ("aaaa", [texts("text 1", "unknown")], Moved(), r"have 1 of the 27 contents of aaaaaaaaaaaa \(text\), and 27"),
+        ("aaaa", [POSTS], Moved(weights="v"), "'stub' has other weights now than aaaaaaaaaaaa; run its study"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(folder, old, tables, encoder, said):
+    with pytest.raises(WorkbenchError, match=said):
+        adopt(folder, old, tables, lambda name: encoder)
+    assert names(folder) == ["aaaa"]
+
+
+def test_two_encoders_that_begin_alike_are_told_apart(folder):
+    make(folder, Moved(letter="ac"))[0].text("stub", texts("one"))
+    with pytest.raises(WorkbenchError, match="several encoders"):
+        adopt(folder, "a", [POSTS], lambda name: Moved())
+
+
+def test_adopting_again_and_beside_features_of_the_new_code_loses_nothing(folder):
+    make(folder, Moved())[0].text("stub", texts("text 1", "of the new code"))
+    adopt(folder, "aaaa", [POSTS], lambda name: Moved(), items=10)
+    assert adopt(folder, "bbbb", [POSTS], lambda name: Moved()) == [
+        "stub text: bbbbbbbbbbbb is what this encoder is known by today"
+    ]
+    features, encoder = make(folder, Moved())
+    assert features.text("stub", texts("text 1", "of the new code", "text 2")).readable.all()
+    assert encoder.seen == []
+
+
+def test_a_kill_between_vectors_and_manifest_loses_nothing(folder, monkeypatch):
+    def killed(self, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption.Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            adopt(folder, "aaaa", [POSTS], lambda name: Moved(), items=10)
+    features, encoder = make(folder, Moved(letter="a"))
+    features.text("stub", POSTS)
+    assert encoder.seen == []
+    adopt(folder, "aaaa", [POSTS], lambda name: Moved(), items=10)
+    features, encoder = make(folder, Moved())
+    features.text("stub", POSTS)
+    assert encoder.seen == []
+
+
+def test_all_modalities_under_one_name_are_adopted_and_pictures_count_by_their_bytes(folder):
+    pictures = images({"bytes": b"x"}, {"bytes": b"y"})
+    make(folder, Moved(letter="a"))[0].image("stub", pictures)
+    both = POSTS.slice(0, 2).append_column("image", pictures["image"])
+    lines = adopt(folder, "aaaa", [POSTS, texts("one more"), both], lambda name: Moved())
+    assert sorted(line.split(":")[0] for line in lines) == ["stub image", "stub text"]
+
+
+def test_the_unit_is_that_of_float16_with_a_floor_for_values_near_zero():
+    def block(*values):
+        return Blocks(np.array([values], np.float32), np.array([0, 1]), [None])
+
+    # float16 has 2^-10 between neighbours from 1 to 2, and 2^-20 from 2^-10 on, which holds for smaller values too
+    assert compare(block(1, 0), block(1 + 2 * 2**-10, 0), "x").units == 2
+    assert compare(block(1, 2**-14), block(1, 2**-14 + 2**-20), "x").units == 1
+    with pytest.raises(WorkbenchError, match="3 units"):
+        compare(block(1, 0), block(1 + 3 * 2**-10, 0), "x")
+    with pytest.raises(WorkbenchError, match=r"cosine 0\.7"):  # short vectors can turn within two units
+        compare(block(2**-19, 0), block(2**-19, 2**-19), "x")

@@ -1,0 +1,23 @@
+"""Models saved by earlier versions are read and score as they did."""
+
+from pathlib import Path
+
+import numpy as np
+
+from workbench import models
+
+GOLDEN = Path(__file__).with_name("golden")
+
+
+def test_a_model_whose_option_was_called_readings_scores_as_when_it_was_saved(taxonomy, table):
+    # Saved on 2026-11-29: an ensemble of text-tfidf with `readings: false` and text-vectors with `readings: true`.
+    model = models.load(GOLDEN / "readings", taxonomy=taxonomy, store=None)
+    assert [member.options.variants for member in model.models] == [False, True]
+    assert model.options.members[0].options["variants"] is False
+    texts = ("abuseword word1", "word2 word3", "nud1tyword word4", "@busew0rd word5")
+    posts = table([{"text": text} for text in texts], taxonomy)
+    words = [[1.242948, -1.648865], [-0.471544, -1.358940], [-0.441095, -1.657623], [-0.840591, -1.014110]]
+    vectors = [[0.879545, -1.003160], [-0.885446, -1.518619], [0.497996, -0.111085], [1.100277, -0.882052]]
+    for member, expected in zip(model.models, (words, vectors), strict=True):
+        np.testing.assert_allclose(member.logits(posts), expected, atol=1e-5)
+    np.testing.assert_allclose(model.logits(posts), np.mean([words, vectors], axis=0), atol=1e-5)

@@ -1,0 +1,169 @@
+"""What a run says of itself in `run.json` and `metrics.json`; files of other versions are read as far as they go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from workbench.artifacts import read_json
+
+
+class Stored(BaseModel):
+    """What is read from JSON of any version: null is as good as absent, keys that this version lacks are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, values: Any) -> Any:
+        return {name: one for name, one in values.items() if one is not None} if isinstance(values, dict) else values
+
+
+class RunFile(Stored):
+    """A file of a run's folder."""
+
+    FILE: ClassVar[str]
+
+    @classmethod
+    def read(cls, folder: Path) -> Self | None:
+        """Return what a run's folder says, None where the file is missing, torn or of another kind."""
+        values = read_json(folder / cls.FILE)
+        try:
+            return None if values is None else cls.model_validate(values)
+        except ValidationError:
+            return None
+
+
+class RunRecord(RunFile):
+    """`run.json`: what was executed, of what, by which code, and how it ended; None where nobody knows.
+
+    inputs: everything the run depends on, as `studies.keys` names it; versions: of libraries; dirty: whether the code
+    had changes that were not committed; peak_mb of the process, cuda_peak_mb of the accelerator; ms_per_post from raw
+    content to score; fit_seconds of one seed; parameters: numbers to learn. notebook: where the executed one lies, told
+    by a runner and never written.
+    """
+
+    FILE = "run.json"
+
+    key: str = ""
+    alias: str = ""
+    model: str | None = None
+    options: dict[str, Any] = {}
+    study: str | None = None
+    inputs: dict[str, Any] = {}
+    corpus_digest: str | None = None
+    versions: dict[str, str] = {}
+    commit: str | None = None
+    dirty: bool | None = None
+    reason: str | None = None
+    started: str | None = None
+    state: str = ""
+    cell: int | None = None
+    error: str | None = None
+    modalities: tuple[str, ...] | None = None
+    device: str | None = None
+    dtype: str | None = None
+    n_train: int | None = None
+    ms_per_post: float | None = None
+    fit_seconds: float | None = None
+    parameters: int | None = None
+    peak_mb: float | None = None
+    cuda_peak_mb: float | None = None
+    ended: str | None = None
+    seconds: float | None = None
+    notebook: str | None = Field(None, exclude=True)
+
+    @property
+    def source(self) -> str | None:
+        """Where the posts came from, as the study names it."""
+        return self.inputs.get("parameter corpus.source")
+
+    def inputs_of(self, kind: str) -> dict[str, Any]:
+        """Return the inputs of one kind (`parameter`, `weights`, `data`), by their names without it."""
+        whole = f"{kind} "
+        return {name.removeprefix(whole): value for name, value in self.inputs.items() if name.startswith(whole)}
+
+
+class Overlap(Stored):
+    """What stands on both sides of the split for one relation: `crossing` of `of` contents, in `posts` posts.
+
+    allowed: why the study accepts it; examples: where some stand; scores: of a shortcut, by fields and label.
+    """
+
+    crossing: int = 0
+    of: int = 0
+    posts: int = 0
+    not_compared: int = 0
+    allowed: str = ""
+    examples: list[dict[str, Any]] = []
+    scores: list[dict[str, Any]] = []
+
+
+class Calibrated(Stored):
+    """How one label's scores of one seed became probabilities; note: why they were left as they are."""
+
+    method: str = "–"
+    note: str = ""
+
+
+class SearchBudget(Stored):
+    """What a search for options could use, and what it was judged by."""
+
+    trials: int = 0
+    seconds: float | None = None
+    metric: str = ""
+
+
+class SearchTrial(Stored):
+    """Options that were tried and their score on validation, None where it is undefined."""
+
+    options: dict[str, Any] = {}
+    score: float | None = None
+
+
+class Search(Stored):
+    """How a model's options were chosen: trial `winner` of `trials`, from the `size` combinations of a `space`."""
+
+    budget: SearchBudget = SearchBudget()
+    space: dict[str, Any] = {}
+    size: int = 0
+    seconds: float = 0.0
+    trials: list[SearchTrial] = []
+    winner: int = 0
+
+
+class Metrics(RunFile):
+    """`metrics.json`: what a run measured of itself.
+
+    thresholds: label -> seed -> the probability from which a post is flagged, None for never; train_prevalence by
+    label; calibration: label -> seed; digests of the corpora; items: test set -> digest of its posts; crossing by
+    relation; dropped: posts in no set; peak_mb: `host`, `cuda`; unread: set -> modality -> posts.
+    """
+
+    FILE = "metrics.json"
+
+    labels: tuple[str, ...] = ()
+    model: str | None = None
+    modalities: tuple[str, ...] | None = None
+    columns: tuple[str, ...] | None = None
+    taxonomy: str | None = None
+    train_prevalence: dict[str, float | None] = {}
+    thresholds: dict[str, dict[str, float | None]] = {}
+    calibration: dict[str, dict[str, Calibrated]] = {}
+    n_train: int | None = None
+    fit_seconds: float | None = None
+    parameters: int | None = None
+    ms_per_post: float | None = None
+    seconds: dict[str, float | None] = {}
+    digests: dict[str, str] = {}
+    items: dict[str, str] = {}
+    crossing: dict[str, Overlap] = {}
+    dropped: int = 0
+    unread: dict[str, dict[str, int]] = {}
+    feature_hits: Any = None
+    search: Search | None = None
+    device: str | None = None
+    dtype: str | None = None
+    peak_mb: dict[str, float | None] = {}

@@ -1,0 +1,93 @@
+"""What differs between two runs, of one study or of two checkouts: what they were made of, and their numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from workbench.comparison.predictions import load_run
+from workbench.comparison.run_files import RunRecord
+from workbench.errors import WorkbenchError, unknown
+from workbench.studies import DONE, keys
+from workbench.studies.plan import latest_runs
+from workbench.studies.worker import PATCH
+
+KINDS = {
+    "code": ("notebook", "module", "classes"),
+    "data": ("data", "taxonomy"),
+    "options": ("parameter",),
+    "weights": ("weights",),
+    "device": ("device",),
+}
+"""What a run is made of, in the order of the answer, by the first words of its inputs' names."""
+ADDRESS = ["test", "view", "label", "metric"]
+
+
+class Difference(NamedTuple):
+    """What differs: kind -> sentences, none for what is the same; and one row per number, with a, b and b - a."""
+
+    sources: dict[str, list[str]]
+    numbers: pd.DataFrame
+
+    @property
+    def moved(self) -> pd.DataFrame:
+        """The numbers that are not the same, or are in one run only."""
+        same = (self.numbers["b - a"].abs() <= 1e-12) | self.numbers[["a", "b"]].isna().all(axis=1)
+        return self.numbers[~same]
+
+    def lines(self) -> Iterator[str]:
+        """Yield what is said of it."""
+        for kind, sentences in self.sources.items():
+            yield f"{kind}: {'; '.join(sentences) or 'the same'}"
+        yield f"numbers: {len(self.moved)} of {len(self.numbers)} moved"
+        if len(self.moved):
+            yield self.moved.to_string(index=False, float_format=lambda value: f"{value:.6g}", na_rep="-")
+
+
+def diff(a: Path, b: Path) -> Difference:
+    """Return what differs between the runs in two folders; raises WorkbenchError where one is no finished run."""
+    old, new = (RunRecord.read(folder) or RunRecord() for folder in (a, b))
+    sources: dict[str, list[str]] = {kind: [] for kind in KINDS}
+    for line in keys.reasons(old.inputs, new.inputs):
+        kind = next((kind for kind, names in KINDS.items() if line.split()[0].rstrip(":") in names), "code")
+        sources[kind].append(line)
+    sources["libraries"] = _libraries(old.versions, new.versions)
+    numbers = _numbers(a).merge(_numbers(b), on=ADDRESS, how="outer", sort=False)
+    numbers.columns = [*ADDRESS, "a", "b"]
+    numbers["b - a"] = numbers["b"] - numbers["a"]
+    return Difference(sources, numbers)
+
+
+def _libraries(old: dict[str, str], new: dict[str, str]) -> list[str]:
+    pairs = {name: (old.get(name, "unset"), new.get(name, "unset")) for name in {**old, **new}}
+    return [f"{name} {before} -> {after}" for name, (before, after) in pairs.items() if before != after]
+
+
+def _numbers(folder: Path) -> pd.DataFrame:
+    """Return a run's numbers, computed from its predictions."""
+    from workbench.comparison.compare import CompareOptions, compare
+
+    settings = CompareOptions(view="all", resamples=100, slice_resamples=100)  # no interval is looked at
+    rows = compare("", "", [load_run(folder)], settings).models
+    values = [[*(getattr(row, name) for name in ADDRESS), math.nan if row.value is None else row.value] for row in rows]
+    return pd.DataFrame(values, columns=[*ADDRESS, "value"])
+
+
+def folder_of(study: Path, model: str) -> Path:
+    """Return the folder of a model's last finished run, of the study whose file is given."""
+    latest = latest_runs(study.resolve().with_suffix(""))
+    runs = {alias: run.folder for alias, run in latest.items() if run.state == DONE}
+    if model not in runs:
+        raise WorkbenchError(f"{unknown('finished run', model, runs)}; `workbench run {study}` makes what is missing")
+    return runs[model]
+
+
+def made_by(folder: Path) -> str:
+    """Return one line on a run: where it is, when it ended, and by which code."""
+    record = RunRecord.read(folder) or RunRecord()
+    edited = f", with {PATCH}" if (folder / PATCH).is_file() else ", edited" if record.dirty else ""
+    return f"{record.alias} in {folder}, ended {record.ended}, commit {record.commit}{edited}"
