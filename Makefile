@@ -45,8 +45,8 @@ setup: $(STAMP) ## Make .venv and install the workbench in it (other targets do 
 compare: $(STAMP) ## Run a study and print which model wins; a second time it redoes only what changed
 	@$(VENV)/bin/workbench run "$(STUDY)" --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS)
 
-zoo: $(STAMP) ## Run every model on one synthetic corpus; stand-ins take the place of pretrained ones
-	@$(VENV)/bin/workbench stand-ins
+zoo: $(STAMP) ## Run every model on one synthetic corpus; tiny random models take the place of pretrained ones
+	@$(VENV)/bin/workbench tiny-random
 	@$(VENV)/bin/workbench run experiments/zoo.yaml --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS)
 
 test: $(STAMP) ## Run the tests that need no browser and no long simulation (under 20 minutes on two cores)

@@ -200,7 +200,7 @@ TEST = [("1.5 0", YES, NO), ("1 1", NO, YES), ("0.5 0", NO, None), ("0 0", NO, N
 
 def material(**changed) -> Material:
     sets = {"train": table(TRAIN, "a"), "validation": table(VALIDATION, "b"), "test": table(TEST, "c")} | changed
-    return Material(TAXONOMY, sets, {"corpus": "digest"}, {"group": {"crossing": 0}})
+    return Material(TAXONOMY, sets, {"corpus": "digest"}, {"group": {"overlap": 0}})
 
 
 def ready(name: str, given: Material, seeds: list[int], store: FeatureStore) -> list[Ready]:

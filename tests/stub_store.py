@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 
-from workbench.features import Blocks, FeatureStore, Passing
+from workbench.features import Blocks, FeatureStore, TransientError
 from workbench.features.store.items import key
 
 MEDIA = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -38,7 +38,7 @@ class Stub:
         vectors, counts, reasons, notes = [np.empty((0, 4))], [], [], []
         for item in items:
             bad = None if item is None or b"bad" not in item else "damaged"
-            bad = Passing("no memory") if item is not None and b"passing" in item else bad
+            bad = TransientError("no memory") if item is not None and b"transient" in item else bad
             counts.append(0 if item is None or bad else 2 if b"long" in item else 1)
             reasons.append(bad)
             notes.append("two windows" if counts[-1] == 2 else None)

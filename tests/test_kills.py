@@ -17,7 +17,7 @@ import time
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from house import House
+from checkout import Checkout
 
 from workbench.features.store.disk import Shards
 from workbench.features.store.maintenance import dim_of
@@ -34,11 +34,11 @@ def settled(value):
     return [settled(one) for one in value] if isinstance(value, list) else value
 
 
-def comparison(house: House) -> dict:
+def comparison(house: Checkout) -> dict:
     return settled(json.loads((house.results / "comparison.json").read_text()))
 
 
-def finished(house: House) -> dict[str, str]:
+def finished(house: Checkout) -> dict[str, str]:
     """Return when each finished run ended; whatever lies under its final name must be readable."""
     for path in (*house.results.rglob("*.json"), *house.results.rglob("*.ipynb")):
         if not any(part.startswith(".") for part in path.relative_to(house.results).parts):
@@ -70,7 +70,7 @@ def environment(process: psutil.Process) -> dict[str, str]:
         return {}
 
 
-def vanished(house: House) -> None:
+def vanished(house: Checkout) -> None:
     """Wait until nothing of the study runs any more."""
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
@@ -85,7 +85,7 @@ def vanished(house: House) -> None:
 @pytest.mark.timeout(9000)
 @pytest.mark.parametrize("kills", [2, pytest.param(KILLS, marks=pytest.mark.campaign)])
 def test_a_study_survives_kills(tmp_path, kills):
-    house, chance = House(tmp_path, MODELS), random.Random(5)
+    house, chance = Checkout(tmp_path, MODELS), random.Random(5)
     started = time.monotonic()
     house.call("--jobs", "2")
     whole = time.monotonic() - started

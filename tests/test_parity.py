@@ -48,7 +48,7 @@ def damaged(table: pa.Table) -> pa.Table:
 
 
 class Doors:
-    """One trained model and its 240 test posts; each door returns post_id -> (scores, action)."""
+    """One trained model and its 240 test posts; each entry point returns post_id -> (scores, action)."""
 
     def __init__(self, folder) -> None:
         self.folder, taxonomy, store = folder, Taxonomy.load(), FeatureStore(folder / "features", "cpu")

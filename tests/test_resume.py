@@ -7,14 +7,14 @@ import shutil
 
 import pytest
 import yaml
-from house import House
+from checkout import Checkout
 from PIL import Image
 
 MODELS = ["image-clip", "prior", "text-tfidf"]
 ALL = set(MODELS)
 
 
-def stale(house: House) -> dict[str, str]:
+def stale(house: Checkout) -> dict[str, str]:
     """Return, for each model that would run again, why."""
     lines = dict(line.split(": ", 1) for line in house.call("--dry-run").splitlines() if ": " in line)
     assert set(lines) == ALL
@@ -23,7 +23,7 @@ def stale(house: House) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    made = House(tmp_path_factory.mktemp("house"), MODELS)
+    made = Checkout(tmp_path_factory.mktemp("house"), MODELS)
     made.call("--jobs", "2")
     return made
 
@@ -77,7 +77,7 @@ def test_what_changes_no_number_runs_nothing_again(house, edit):
 
 
 def test_a_moved_module_and_another_clone_run_nothing_again(house, tmp_path):
-    clone = House.at(shutil.copytree(house.folder, tmp_path / "clone"))
+    clone = Checkout.at(shutil.copytree(house.folder, tmp_path / "clone"))
     assert stale(clone) == {}
     (clone.folder / "workbench/models/words").mkdir()
     (clone.folder / "workbench/models/words/__init__.py").write_text('"""Models of words."""\n')

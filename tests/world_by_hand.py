@@ -170,7 +170,7 @@ def cases(design: Design) -> Cases:
 def _expanded(t: int, pattern: str, intent: str, scene: str, mass: float, norms: float) -> np.ndarray:
     """Rows (pattern, AXES, p, chance per label), one column per combination of the other causes."""
     kind = "harm" if intent in c.TEXT_HARM else "calm"
-    disguises = np.array(DISGUISED[kind] if intent != "absent" else (1, 0, 0, 0, 0), float)
+    obfuscations = np.array(DISGUISED[kind] if intent != "absent" else (1, 0, 0, 0, 0), float)
     said = {intent: 1.0}
     if intent in ("insult", "banter"):
         shared = 0.3 if intent == "insult" else 0.4
@@ -188,7 +188,7 @@ def _expanded(t: int, pattern: str, intent: str, scene: str, mass: float, norms:
     shape = (3, 3, 2, 4, 5, 3, len(said))
     r, w, a, q, o, e, u = np.indices(shape).reshape(len(shape), -1)
     p = mass * np.array(list(PLACE.values()))[r] * spoken[r, w] * np.array(list(TRAIT.values()))[a]
-    p = p * np.array(list(link_shares(intent, t).values()))[q] * disguises[o] * reported[r, e]
+    p = p * np.array(list(link_shares(intent, t).values()))[q] * obfuscations[o] * reported[r, e]
     p = p * np.array(list(said.values()))[u]
     utterance = np.array([c.UTTERANCES.index(name) for name in said])[u]
     same = [np.full(len(p), value) for value in (c.INTENTS.index(intent), c.SCENES.index(scene))]

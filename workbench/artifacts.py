@@ -66,8 +66,8 @@ def write(folder: Path | str, kind: ArtifactType, head: dict[str, Any], parts: C
                 folder.rename(Path(place) / "old")  # goes with the temporary folder
             fresh.rename(folder)
     except OSError as error:
-        said = error.strerror or error
-        raise WorkbenchError(f"cannot save the {kind.what} in {folder}: {said}; free the disk") from None
+        reason = error.strerror or error
+        raise WorkbenchError(f"cannot save the {kind.what} in {folder}: {reason}; free the disk") from None
     return sealed
 
 
@@ -80,16 +80,16 @@ def read(folder: Path | str, kind: ArtifactType) -> dict[str, Any]:
     folder = Path(folder)
     head = _head(folder, kind)
     listed = head["files"]
-    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
-    for name in sorted(found):
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not path.is_dir()}
+    for name in sorted(files):
         if Path(name).suffix.lower() in _CODE:
             raise WorkbenchError(f"{folder} holds {name!r}, a kind of file that can carry code; delete it, then load")
         if name not in (kind.head, *kind.free) and (name not in listed or not name.endswith(SUFFIXES)):
             raise WorkbenchError(f"{folder} holds {name!r}, which its manifest does not list; delete it, then load")
     for name, expected in listed.items():
-        if name not in found:
+        if name not in files:
             raise WorkbenchError(f"{folder} lacks {name!r} of its manifest; {kind.again}")
-        if found[name].is_symlink() or hashlib.sha256(found[name].read_bytes()).hexdigest() != expected:
+        if files[name].is_symlink() or hashlib.sha256(files[name].read_bytes()).hexdigest() != expected:
             raise WorkbenchError(f"{name!r} in {folder} is not what its manifest lists (sha256 differs); {kind.again}")
     return head
 
@@ -114,8 +114,8 @@ def _head(folder: Path, kind: ArtifactType) -> dict[str, Any]:
         sealed = head.pop("sha256")
         whole = isinstance(head["files"], dict)
     except OSError as error:
-        said = f"{folder} holds no {kind.what}: {error.strerror or error} ({kind.head})"
-        raise WorkbenchError(f"{said}; check the path") from None
+        message = f"{folder} holds no {kind.what}: {error.strerror or error} ({kind.head})"
+        raise WorkbenchError(f"{message}; check the path") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise WorkbenchError(f"{path} is not the head of a {kind.what}; {kind.again}") from None
     if not whole or sealed != digest(head):
@@ -210,7 +210,7 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def _named_now(name: str) -> str:
-    """Return what an array is called now: `classifier.learnable` of an earlier edition is `classifier.trained`."""
+    """Return what an array is called now: `classifier.trained` of an earlier edition is `classifier.trained`."""
     return ".".join(OLD_NAMES.get(part, part) for part in name.split("."))
 
 

@@ -143,11 +143,11 @@ def _study_of(number: str) -> str:
     """Return the one study that has a number, or raise WorkbenchError naming those that have it."""
     from workbench.report import trace as tracing
 
-    found = tracing.studies_with(number, ROOT / "experiments")
-    if len(found) == 1:
-        return found[0]
-    said = f"stands in {', '.join(found)}" if found else "stands in no study's comparison"
-    raise WorkbenchError(f"{number!r} {said}; name the study: `workbench trace STUDY {number}`")
+    studies = tracing.studies_with(number, ROOT / "experiments")
+    if len(studies) == 1:
+        return studies[0]
+    problem = f"stands in {', '.join(studies)}" if studies else "stands in no study's comparison"
+    raise WorkbenchError(f"{number!r} {problem}; name the study: `workbench trace STUDY {number}`")
 
 
 @app.command()
@@ -319,9 +319,9 @@ def prove(
 ) -> None:
     """Hold intervals and tests against worlds whose truth is known; exits with 1 where a claim fails."""
     from workbench.evidence.proof import ProofOptions, prove_aloud
-    from workbench.evidence.proof.policies import promises
+    from workbench.evidence.proof.policies import threshold_claims
 
-    raise typer.Exit(prove_aloud(ProofOptions(worlds=worlds, jobs=jobs), promises(), out))
+    raise typer.Exit(prove_aloud(ProofOptions(worlds=worlds, jobs=jobs), threshold_claims(), out))
 
 
 @app.command()
@@ -340,18 +340,18 @@ def noise(
     config, taxonomy = StudyConfig.load(find(study)), Taxonomy.load()
     table = corpora.load(expand(config.corpus, f"study {config.path}"), taxonomy).table
     votes = suspects.votes_of(table, label)
-    found = suspects.suspected(table, taxonomy, label)
+    flagged = suspects.suspected(table, taxonomy, label)
     if votes is not None:
         typer.echo(suspects.agreement_line(suspects.agreement_of(votes)))
-    typer.echo("\n".join(suspects.suspect_lines(found, label, most)))
+    typer.echo("\n".join(suspects.suspect_lines(flagged, label, most)))
     if out is not None:
-        found.to_csv(out, index=False)
+        flagged.to_csv(out, index=False)
         typer.echo(f"all of them: {out}")
 
 
-@app.command("stand-ins")
-def stand_ins(
-    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Default: data/cache/stand-ins.")] = None,
+@app.command("tiny-random")
+def tiny_random(
+    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Default: data/cache/tiny-random.")] = None,
 ) -> None:
     """Save small untrained models in the hub's formats, for studies where no pretrained ones can be had."""
     from workbench.features.encoders import tiny_random as models

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -40,6 +40,14 @@ OLD_NAMES = {
 """What earlier editions called keys of policies, lists, bundles and records; those go on working, studies are told."""
 
 
+def with_new_names(values: Any, fields: Container[str]) -> Any:
+    """Return a mapping whose keys of earlier editions are those of `fields`; anything else as it is."""
+    if not isinstance(values, dict) or OLD_NAMES.keys().isdisjoint(values):
+        return values
+    old = {key for key in OLD_NAMES.keys() & values.keys() if key not in fields and OLD_NAMES[key] in fields}
+    return {OLD_NAMES[key] if key in old else key: value for key, value in values.items()}
+
+
 class Options(BaseModel):
     """A frozen set of options that refuses unknown keys; each field says in a sentence what it does."""
 
@@ -48,11 +56,7 @@ class Options(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _read_old_names(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or OLD_NAMES.keys().isdisjoint(values):
-            return values
-        fields = cls.model_fields
-        new = {key: OLD_NAMES[key] for key in OLD_NAMES.keys() & values.keys() - fields.keys()}
-        return {new[key] if new.get(key) in fields else key: value for key, value in values.items()}
+        return with_new_names(values, cls.model_fields)
 
     @classmethod
     def parse(cls, values: dict[str, Any] | None, where: str) -> Self:
@@ -344,7 +348,7 @@ def declared(table: pa.Table) -> dict[str, np.ndarray]:
 def old_names(value: Any, where: str = "") -> list[str]:
     """Return, for keys at any depth that are called as in an earlier edition, where they stand and what they are now.
 
-    >>> old_names({"policy": {"unusual": {}}})
+    >>> old_names({"policy": {"out_of_distribution": {}}})
     ['policy.unusual is now policy.out_of_distribution']
     """
     places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()

@@ -176,7 +176,7 @@ def test_a_run_from_before_the_facts_stood_apart_is_read(tmp_path):
     assert test.prob[0, :, 0].tolist() == rows["prob_abuse"].to_pylist()
     assert test.slices["language"].tolist() == [one or "" for one in rows["language"].to_pylist()]
     assert run.metrics.thresholds["abuse"] == {"0": 0.19148437293104412}
-    assert run.metrics.crossing["text"].of == 56
+    assert run.metrics.overlap["text"].of == 56
     assert (run.record.n_train, run.record.source) == (30, "files")
     # where the study has facts of the posts, these count
     shutil.copytree(GOLDEN, tmp_path / "run")
@@ -210,9 +210,9 @@ def test_records_take_what_other_versions_wrote(tmp_path):
     assert (found.key, found.dirty, found.options, found.model_dump()["a_later_key"]) == ("k", None, {}, [1])
     (tmp_path / "run.json").write_text(json.dumps(record | {"options": "none"}))
     assert RunRecord.read(tmp_path) is None  # that is no record
-    (tmp_path / "metrics.json").write_text('{"thresholds": {"abuse": {"0": null}}, "crossing": null, "dropped": NaN}')
+    (tmp_path / "metrics.json").write_text('{"thresholds": {"abuse": {"0": null}}, "overlap": null, "dropped": NaN}')
     found = Metrics.read(tmp_path)
-    assert (found.thresholds, found.crossing, found.dropped) == ({"abuse": {"0": None}}, {}, 0)
+    assert (found.thresholds, found.overlap, found.dropped) == ({"abuse": {"0": None}}, {}, 0)
     assert Metrics.read(tmp_path / "absent") is None
 
 

@@ -143,7 +143,7 @@ def test_pictures_that_lie_in_files_are_copied_and_missing_ones_stay_missing(tmp
     path = write_jsonl(made, tmp_path / "out")
     (tmp_path / "there.png").unlink()  # the export stands alone
     found = [picture(media) for media in read_back(path)["image"].to_pylist()]
-    assert [len(one.readings) for one in found] == [1, 0]
+    assert [len(one.variants) for one in found] == [1, 0]
     assert "No such file" in found[1].reason
 
 
@@ -225,9 +225,9 @@ def test_the_shipped_sample_has_posts_of_each_kind(sample):
 def test_the_shipped_pictures_decode_and_none_is_left_over(sample):
     cells = [media for media in sample["image"].to_pylist() if media]
     shown = [picture(media) for media in cells]
-    assert all(one.readings for one in shown)
+    assert all(one.variants for one in shown)
     # drawn scenes, no flat squares: something is on them
-    assert all(np.ptp(one.readings[0].astype(int)) > 50 for one in shown)
+    assert all(np.ptp(one.variants[0].astype(int)) > 50 for one in shown)
     on_disk = {str(path) for path in (ROOT / "data" / "sample" / "images").iterdir()}
     assert {media["path"] for media in cells} == on_disk
     assert sum(Path(path).stat().st_size for path in on_disk) < 500_000

@@ -52,7 +52,7 @@ def leaks(corpus: corpora.Corpus) -> bool:
     found = assign(corpus.table, TAXONOMY, SplitOptions())
     sets = {name: corpus.table.filter(pa.array(found == name)) for name in SPLITS}
     try:
-        audit.hold(audit.crossing(sets), audit.LeakOptions())
+        audit.hold(audit.overlap(sets), audit.LeakOptions())
     except audit.LeakFound:
         return True
     return False

@@ -175,7 +175,7 @@ def test_memes_study(tmp_path, workbench_data):
         assert is_abuse == ("Name calling/Labeling" in techniques["labels"])
         assert is_known == (is_abuse or "Smears" not in techniques["labels"])
     paths = [image["path"] for image in corpus.table["image"].to_pylist()]
-    assert all(decode(Path(path).read_bytes()).readings for path in paths[:20])
+    assert all(decode(Path(path).read_bytes()).variants for path in paths[:20])
     found = assign(corpus.table, TAXONOMY, SplitOptions.parse(config["split"], "split"))
     assert [int((found == name).sum()) for name in ("train", "validation", "test")] == [450, 112, 188]
     assert int(y[found == "test", 0].sum()) == 70

@@ -129,7 +129,7 @@ def test_pictures_tell_size_readings_and_what_is_wrong():
     posts = table([{"text": "no picture"}, {"image": A}, {"image": as_bytes(b"words")}, {"image": as_bytes(b"")}])
     found = profile.pictures(posts)
     assert found["post_id"].tolist() == ["p1", "p2", "p3"]
-    assert found[["width", "height", "readings"]].to_numpy().tolist() == [[4, 2, 1], [0, 0, 0], [0, 0, 0]]
+    assert found[["width", "height", "variants"]].to_numpy().tolist() == [[4, 2, 1], [0, 0, 0], [0, 0, 0]]
     assert found["unreadable because"].isna().tolist() == [True, False, False]
     assert "empty" in found["unreadable because"][2]
 
@@ -143,7 +143,7 @@ def test_the_notes_of_a_picture_are_shown():
     buffer = io.BytesIO()
     Image.new("RGBA", (3, 3), (1, 2, 3, 0)).save(buffer, "PNG")
     found = profile.pictures(table([{"image": as_bytes(buffer.getvalue())}])).iloc[0]
-    assert found["readings"] == 3  # as it is, on white, on black
+    assert found["variants"] == 3  # as it is, on white, on black
     assert "transparent" in found["notes"]
 
 

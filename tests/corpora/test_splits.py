@@ -41,8 +41,8 @@ def split(table: pa.Table, **options) -> np.ndarray:
     return assign(table, TAXONOMY, SplitOptions(**options))
 
 
-def crossing(table: pa.Table, found: np.ndarray) -> dict:
-    return audit.crossing({name: table.filter(pa.array(found == name)) for name in SPLITS})
+def overlap(table: pa.Table, found: np.ndarray) -> dict:
+    return audit.overlap({name: table.filter(pa.array(found == name)) for name in SPLITS})
 
 
 def shares(found: np.ndarray, where: np.ndarray | slice = slice(None)) -> list[float]:
@@ -70,7 +70,7 @@ def test_groups_stay_whole_and_row_order_says_nothing(rows, seed, random):
     rows += [(group, None) for group in range(31)]
     table = posts([group for group, _ in rows], abuse=[label for _, label in rows])
     found = split(table, seed=seed)
-    assert crossing(table, found)["group"] == {"crossing": 0, "of": 31, "posts": 0, "not_compared": 0, "examples": []}
+    assert overlap(table, found)["group"] == {"overlap": 0, "of": 31, "posts": 0, "not_compared": 0, "examples": []}
     order = list(range(len(rows)))
     random.shuffle(order)
     assert split(table.take(order), seed=seed).tolist() == found[order].tolist()
@@ -122,12 +122,12 @@ def test_by_author():
     authors = [f"a{row % 20}" for row in range(200)] + [None] * 20
     table = posts(list(range(220)), authors=authors)
     found = split(table, by="author")
-    told = crossing(table, found)
-    assert told["author"] == {"crossing": 0, "of": 20, "posts": 0, "not_compared": 0, "examples": []}
+    told = overlap(table, found)
+    assert told["author"] == {"overlap": 0, "of": 20, "posts": 0, "not_compared": 0, "examples": []}
     assert shares(found) == pytest.approx([0.6, 0.15, 0.25], abs=0.05)
-    by_group = crossing(table, split(table))["author"]
-    assert by_group["crossing"] > 15  # ten posts each, spread at random
-    assert by_group["posts"] == 10 * by_group["crossing"]
+    by_group = overlap(table, split(table))["author"]
+    assert by_group["overlap"] > 15  # ten posts each, spread at random
+    assert by_group["posts"] == 10 * by_group["overlap"]
     with pytest.raises(WorkbenchError, match="no post names its author"):
         split(posts(list(range(9))), by="author")
 
@@ -139,7 +139,7 @@ def test_own_splits_are_kept_and_training_gives_up_validation():
     found = split(table)
     assert set(found[100:]) == {"test"}
     assert (found[:100] == "validation").sum() in (14, 16)  # .15 of 100 in whole pairs
-    assert crossing(table, found)["group"]["crossing"] == 0
+    assert overlap(table, found)["group"]["overlap"] == 0
 
 
 def test_complete_own_splits_are_untouched_and_their_leaks_counted():
@@ -147,8 +147,8 @@ def test_complete_own_splits_are_untouched_and_their_leaks_counted():
     table = posts([0, 1, 2, 3, 4, 5, 0, 1, 8, 0, 10, 11], own=own)
     found = split(table)
     assert found.tolist() == own
-    assert crossing(table, found)["group"]["crossing"] == 2  # groups 0 and 1
-    assert [one["content"] for one in crossing(table, found)["group"]["examples"]] == ["0", "1"]
+    assert overlap(table, found)["group"]["overlap"] == 2  # groups 0 and 1
+    assert [one["content"] for one in overlap(table, found)["group"]["examples"]] == ["0", "1"]
     assert split(table, by="column").tolist() == own
 
 
@@ -211,8 +211,8 @@ def test_a_family_on_both_sides_of_the_cut_stays_where_it_came_first():
     # five train, two validate, three test; family 0 came first in train, so its later posts are in no set; nor is
     # the test post of family 5, which came first in validation
     assert found.tolist() == [*["train"] * 5, "validation", "dropped", "test", "dropped", "dropped"]
-    assert crossing(table, found)["group"]["crossing"] == 0
-    assert crossing(table, found)["author"]["crossing"] == 1  # authors may cross, and are counted
+    assert overlap(table, found)["group"]["overlap"] == 0
+    assert overlap(table, found)["author"]["overlap"] == 1  # authors may cross, and are counted
 
 
 def test_authors_may_be_kept_apart_too():
@@ -234,7 +234,7 @@ def test_whole_communities_are_held_out():
     for one in range(40):
         assert len(set(found[names == one]) - {"dropped"}) == 1
     assert shares(found)[0] > 0.4
-    assert crossing(table, found)["group"]["crossing"] == 0
+    assert overlap(table, found)["group"]["overlap"] == 0
     # what is dropped are exactly posts whose family also stands in an earlier set
     order = {name: place for place, name in enumerate(SPLITS)}
     for row in np.flatnonzero(found == "dropped"):

@@ -132,7 +132,7 @@ def test_difficulty_changes_what_posts_look_like_and_nothing_else():
     easy, hard = (build(posts=900, difficulty=value, oversample={"harm": 0.4}) for value in (0.0, 1.0))
     for name in set(easy.column_names) - {"text", "image", "video"}:
         assert easy[name].equals(hard[name]), name
-    # without typing errors, all texts hold a phrase of the world but the few that are disguised
+    # without typing errors, all texts hold a phrase of the world but the few that are obfuscated
     assert 0.95 < cores(easy) < 1
     assert 0.2 < cores(hard) < 0.6  # with an error in each fifth word (0.8 to the power of 3 or 4 longer words is 0.45)
     size = [np.mean([len(data) for data in media_bytes(table, "image") if data]) for table in (easy, hard)]

@@ -115,7 +115,7 @@ def test_no_half_of_the_block_says_anything(design):
     there = [n for n in PAIRED if set(c.PATTERNS[n].split("+")) <= set(design.modalities)]
     remarks = codes(c.REMARKS, c.UTTERANCES)
     shapes = codes(c.MATCHABLE, c.SCENES)
-    # a link may say something, the same beside any remark; language and disguise say nothing here
+    # a link may say something, the same beside any remark; language and obfuscation say nothing here
     said = grid(pattern=there, period=[0, 1], link=[0, 1, 2, 3], reports=[0, 1, 2], utterance=remarks)
     said = {axis: np.repeat(values, 15) for axis, values in said.items()}
     said["language"], said["obfuscation"] = np.indices((3, 5)).reshape(2, -1)[:, np.arange(len(said["link"])) % 15]

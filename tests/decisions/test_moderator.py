@@ -43,12 +43,12 @@ def test_a_table_and_its_posts_are_assessed_alike(kind, posts, request):
 
 
 def test_a_disguised_post_scores_as_its_plain_text_and_the_decision_says_how(words):
-    plain, disguised = words.assess(
+    plain, obfuscated = words.assess(
         [Post(post_id=text, text=text) for text in ("you are stupid", "you are st\u200bupid")]
     )
     assert plain.variants == {}
-    assert disguised.scores["abuse"] >= plain.scores["abuse"] - 1e-6
-    assert disguised.variants["abuse"] == "invisible characters removed"
+    assert obfuscated.scores["abuse"] >= plain.scores["abuse"] - 1e-6
+    assert obfuscated.variants["abuse"] == "invisible characters removed"
 
 
 def test_scores_are_the_calibrated_logits(words, posts):
@@ -72,10 +72,10 @@ def test_what_a_model_does_not_look_at_is_unseen_and_what_it_cannot_read_is_unre
 
 
 def test_a_sketchy_link_is_a_reason_and_a_shortener_alone_is_none(words, sight):
-    sketchy = Post(post_id="p", text="our garden needs rain https://bank.com@evil.example/x")
+    suspicious = Post(post_id="p", text="our garden needs rain https://bank.com@evil.example/x")
     short = Post(post_id="q", text="our garden needs rain http://bit.test/abc")
     for moderator in (words, sight):
-        first, second = moderator.decide([sketchy, short])
+        first, second = moderator.decide([suspicious, short])
         assert first.action in ("review", "remove")
         assert [one.detail for one in first.reasons if one.kind == "link"] == [
             "The link to evil.example pretends to be another site before an @ sign."

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from workbench.decisions.moderator import Moderator
-from workbench.decisions.out_of_distribution import Unusual, UnusualOptions
+from workbench.decisions.out_of_distribution import OutOfDistribution, OutOfDistributionOptions
 from workbench.errors import WorkbenchError
 from workbench.features import Blocks, FeatureStore
 from workbench.schema import INPUTS
@@ -61,7 +61,7 @@ def store():
 def detector(store):
     train = table([{"text": f"a {i}", **({"image": f"b {i}"} if i % 2 else {})} for i in range(400)])
     validation = table([{"text": f"c {i}", **({"image": f"d {i}"} if i % 2 else {})} for i in range(200)])
-    return Unusual.fit(train, validation, store=store, options=UnusualOptions(encoder="cones"))
+    return OutOfDistribution.fit(train, validation, store=store, options=OutOfDistributionOptions(encoder="cones"))
 
 
 def test_what_is_unlike_the_training_posts_is_more_unusual_than_all_of_validation(detector):
@@ -76,10 +76,12 @@ def test_what_is_unlike_the_training_posts_is_more_unusual_than_all_of_validatio
 @pytest.mark.parametrize(("most", "kept"), [(400, 400), (399, 200), (100, 100), (1, 1)])
 def test_training_vectors_are_kept_up_to_a_limit_evenly_spaced(store, most, kept):
     train = table([{"text": f"a {i}"} for i in range(400)])
-    options = UnusualOptions(encoder="cones", max_vectors=most, k=1)
-    memory = Unusual.fit(train, train, store=store, options=options).memory["text"]
+    options = OutOfDistributionOptions(encoder="cones", max_vectors=most, k=1)
+    memory = OutOfDistribution.fit(train, train, store=store, options=options).memory["text"]
     assert len(memory) == kept  # 400 posts, every first, second, fourth or 400th
-    every = Unusual.fit(train, train, store=store, options=UnusualOptions(encoder="cones", k=1)).memory["text"]
+    every = OutOfDistribution.fit(
+        train, train, store=store, options=OutOfDistributionOptions(encoder="cones", k=1)
+    ).memory["text"]
     assert np.array_equal(memory, every[:: 400 // kept])
 
 
@@ -102,20 +104,20 @@ def test_a_post_by_itself_and_what_cannot_be_read(detector):
 def test_a_saved_detector_says_the_same_and_is_held_against_its_encoder(detector, store, tmp_path):
     detector.save(tmp_path / "unusual")
     posts = table([{"text": f"i {i}"} for i in range(20)])
-    again = Unusual.load(tmp_path / "unusual", store=store)
+    again = OutOfDistribution.load(tmp_path / "out_of_distribution", store=store)
     assert np.array_equal(again.look(posts).share, detector.look(posts).share)
     other = FeatureStore(None, "cpu", load=lambda name, device: Cones(version=2))
     with pytest.raises(WorkbenchError, match="another encoder than 'cones'"):
-        Unusual.load(tmp_path / "unusual", store=other)
-    path = tmp_path / "unusual" / "arrays.safetensors"
+        OutOfDistribution.load(tmp_path / "out_of_distribution", store=other)
+    path = tmp_path / "out_of_distribution" / "arrays.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(WorkbenchError, match="sha256"):
-        Unusual.load(tmp_path / "unusual", store=store)
+        OutOfDistribution.load(tmp_path / "out_of_distribution", store=store)
 
 
 def test_without_a_readable_post_there_is_no_detector(store):
     with pytest.raises(WorkbenchError, match="that can be read"):
-        Unusual.fit(table([{"text": "bad"}]), table([{"text": "x"}]), store=store)
+        OutOfDistribution.fit(table([{"text": "bad"}]), table([{"text": "x"}]), store=store)
 
 
 def test_a_policy_can_send_unusual_posts_to_people_and_by_default_does_not(words, detector, store, tmp_path):
@@ -124,7 +126,7 @@ def test_a_policy_can_send_unusual_posts_to_people_and_by_default_does_not(words
     assert beside.policy.id == words.policy.id
     assert [d.reasons for d in beside.decide(posts)] == [d.reasons for d in words.decide(posts)]
 
-    asking = words.policy.model_copy(update={"unusual_at": 0.99})
+    asking = words.policy.model_copy(update={"out_of_distribution_at": 0.99})
     assert asking.id != words.policy.id
     decisions = beside.with_policy(asking).decide(posts)
     assert decisions[0].action in ("review", "remove")

@@ -117,13 +117,13 @@ def test_a_picture_can_still_be_read_and_is_further_off_the_stronger_it_is_chang
     assert not weak.reason
     assert not strong.reason
     if name != "crop":
-        off = [np.abs(one.readings[0].astype(float) - pixels).mean() for one in (weak, strong)]
+        off = [np.abs(one.variants[0].astype(float) - pixels).mean() for one in (weak, strong)]
         assert off[0] < off[1]
         assert off[1] > 1
 
 
 def test_a_crop_at_full_strength_keeps_half_of_the_area_and_every_pixel_in_it(pixels):
-    kept = decoding.decode(pictures.crop(pixels, 1.0, rng())).readings[0]
+    kept = decoding.decode(pictures.crop(pixels, 1.0, rng())).variants[0]
     assert kept.shape[0] * kept.shape[1] == pytest.approx(48 * 64 / 2, rel=0.05)
     windows = np.lib.stride_tricks.sliding_window_view(pixels, kept.shape).reshape(-1, *kept.shape)
     assert (windows == kept).all(axis=(1, 2, 3)).any()
@@ -135,7 +135,7 @@ def test_transparency_looks_the_same_on_white_and_only_there(pixels):
         page = Image.new("RGBA", picture.size, "white")
         seen = np.asarray(Image.alpha_composite(page, picture).convert("RGB")).astype(int)
     assert np.abs(seen - pixels).max() <= 2
-    raw, *others = decoding.decode(data).readings
+    raw, *others = decoding.decode(data).variants
     assert np.abs(raw.astype(int) - pixels).max() > 50
     assert min(np.abs(other.astype(int) - pixels).max() for other in others) <= 2  # the reading on white undoes it
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from workbench.evidence import proof
-from workbench.evidence.proof.policies import promises
-from workbench.evidence.proof.worlds import FAMILIES, Worlds
+from workbench.evidence.proof.policies import threshold_claims
+from workbench.evidence.proof.simulated_worlds import FAMILIES, SimulatedWorlds
 from workbench.schema import Taxonomy
 
 REDUCED = proof.ProofOptions(
@@ -17,7 +17,7 @@ REDUCED = proof.ProofOptions(
 
 @pytest.fixture(scope="module")
 def claims():
-    return proof.prove(REDUCED, promises())
+    return proof.prove(REDUCED, threshold_claims())
 
 
 def test_no_claim_is_contradicted(claims):
@@ -83,7 +83,7 @@ def test_a_claim_is_contradicted_only_beyond_chance(hits, held, contradicted):
 
 
 def test_families_share_their_truth_and_the_optimal_model_is_the_best():
-    worlds = Worlds(FAMILIES, population=200_000)
+    worlds = SimulatedWorlds(FAMILIES, population=200_000)
     sample = worlds.sample(200, 1)
     for family in range(200):
         assert len(set(sample.y[sample.codes == family])) == 1

@@ -2,7 +2,7 @@
 
 In the fake encoder a text (or the bytes of a picture or clip, as ASCII) is a bag of words; `a | b` has two variants, or
 frames, and any other text those that undo its obfuscation, in windows of eight words; `unreadable` cannot be read. Its
-pieces are the words; tuning it learns a matrix that all words go through.
+tokens are the words; tuning it learns a matrix that all words go through.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class WordEncoder:
             self.fingerprint = self.weights = f"words {hashlib.sha256(matrix.tobytes()).hexdigest()}"
 
     @property
-    def pieces(self):
+    def unpooled(self):
         return WordPieces(**self.recipe)
 
     def tunable(self):
@@ -91,13 +91,13 @@ class WordEncoder:
 class WordPieces(WordEncoder):
     """The mean, then the words themselves, up to eight."""
 
-    fingerprint, width, dim = "word pieces 1", DIM, 9 * DIM
+    fingerprint, width, dim = "word tokens 1", DIM, 9 * DIM
 
     def vector(self, words):
-        slots = np.zeros((9, DIM))
-        slots[0] = np.mean([self.word(word) for word in words], axis=0)
-        slots[1 : 1 + len(words[:8])] = [self.word(word) for word in words[:8]]
-        return slots.ravel()
+        embeddings = np.zeros((9, DIM))
+        embeddings[0] = np.mean([self.word(word) for word in words], axis=0)
+        embeddings[1 : 1 + len(words[:8])] = [self.word(word) for word in words[:8]]
+        return embeddings.ravel()
 
 
 class FakeTunable:
@@ -123,15 +123,15 @@ class FakeTunable:
     def texts(self, texts):
         return [next((words for _, words in self.whole.windows(text)), None) for text in texts]
 
-    def readings(self, modality, data):
+    def variants(self, modality, data):
         found = [np.mean([WordEncoder.word(w) for w in r.split()], axis=0) for r in WordEncoder.parts(data.decode())]
         return self.tensor(np.array(found, dtype=np.float32)) if found else None
 
     def embed_texts(self, rows):
-        return self.embed_pictures([self.readings("image", row.encode())[0] for row in rows])
+        return self.embed_pictures([self.variants("image", row.encode())[0] for row in rows])
 
-    def embed_pictures(self, readings):
-        return self.tensor(np.array([r.numpy() for r in readings])) @ self.model.weight.T
+    def embed_pictures(self, variants):
+        return self.tensor(np.array([r.numpy() for r in variants])) @ self.model.weight.T
 
     def depths(self):
         return {"weight": 0}

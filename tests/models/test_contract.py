@@ -258,7 +258,7 @@ def test_a_label_of_one_class_gets_its_smoothed_prevalence_and_an_unknown_one_no
     np.testing.assert_allclose(logits[readable, 0], math.log(0.5 / 40.5), rtol=1e-5)
     assert readable.any()
     assert np.isnan(logits[:, 1]).all()
-    assert model.untaught == ("nudity",)
+    assert model.untrained == ("nudity",)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -32,7 +32,7 @@ def test_a_post_without_a_picture_has_none(cell):
 
 
 def test_bytes_are_read_as_they_are():
-    (reading,) = picture({"bytes": png(RED), "path": None}).readings
+    (reading,) = picture({"bytes": png(RED), "path": None}).variants
     assert reading.shape == (3, 5, 3)  # rows, columns, channels
     assert reading.dtype == np.uint8
     assert (reading == RED).all()
@@ -41,21 +41,21 @@ def test_bytes_are_read_as_they_are():
 def test_a_path_is_read_where_there_are_no_bytes(tmp_path):
     path = tmp_path / "no ending"  # the content tells the format, not the name
     path.write_bytes(png(BLUE))
-    assert (picture({"bytes": None, "path": str(path)}).readings[0] == BLUE).all()
+    assert (picture({"bytes": None, "path": str(path)}).variants[0] == BLUE).all()
 
 
 def test_bytes_go_before_the_path(tmp_path):
     path = tmp_path / "blue.png"
     path.write_bytes(png(BLUE))
-    assert (picture({"bytes": png(RED), "path": str(path)}).readings[0] == RED).all()
-    assert (picture({"bytes": png(RED), "path": "/nowhere"}).readings[0] == RED).all()
+    assert (picture({"bytes": png(RED), "path": str(path)}).variants[0] == RED).all()
+    assert (picture({"bytes": png(RED), "path": "/nowhere"}).variants[0] == RED).all()
 
 
 def test_zero_bytes_are_there_and_cannot_be_read(tmp_path):
     (tmp_path / "empty.png").write_bytes(b"")
     for cell in ({"bytes": b"", "path": None}, {"bytes": None, "path": str(tmp_path / "empty.png")}):
         found = picture(cell)
-        assert (found.readings, found.reason) == ((), "The file is empty.")
+        assert (found.variants, found.reason) == ((), "The file is empty.")
 
 
 def test_zero_bytes_are_not_replaced_by_the_file_at_the_path(tmp_path):
@@ -66,20 +66,20 @@ def test_zero_bytes_are_not_replaced_by_the_file_at_the_path(tmp_path):
 def test_what_cannot_be_decoded_has_the_decoders_reason(tmp_path):
     (tmp_path / "fake.png").write_bytes(b"just words")
     found = picture({"bytes": None, "path": str(tmp_path / "fake.png")})
-    assert found.readings == ()
+    assert found.variants == ()
     assert "a text file" in found.reason
 
 
 def test_a_missing_file_is_a_picture_with_a_reason_that_names_it(tmp_path):
     found = picture({"bytes": None, "path": str(tmp_path / "gone.jpg")})
-    assert found.readings == ()
+    assert found.variants == ()
     assert found.reason == "The file 'gone.jpg' cannot be read: No such file or directory."
 
 
 @pytest.mark.parametrize("path", ["a\0b.png", "x" * 5000])
 def test_an_impossible_path_is_a_picture_with_a_reason(path):
     found = picture({"bytes": None, "path": path})
-    assert found.readings == ()
+    assert found.variants == ()
     assert "cannot be read" in found.reason
 
 
@@ -87,7 +87,7 @@ def test_a_folder_and_a_pipe_are_no_files_and_nothing_waits(tmp_path):
     os.mkfifo(tmp_path / "pipe")  # opening it would wait for a writer for ever
     for path in (tmp_path, tmp_path / "pipe"):
         found = picture({"bytes": None, "path": str(path)})
-        assert found.readings == ()
+        assert found.variants == ()
         assert found.reason == f"The file {path.name!r} cannot be read: it is not a file."
 
 
@@ -126,7 +126,7 @@ def test_a_clip_is_read_from_bytes_or_from_its_file(tmp_path):
 def test_a_clip_that_cannot_be_read_has_a_reason(tmp_path):
     gone = clip({"bytes": None, "path": str(tmp_path / "gone.mp4")})
     assert gone.reason == "The file 'gone.mp4' cannot be read: No such file or directory."
-    assert (gone.frames, gone.times, gone.passing) == ((), (), False)
+    assert (gone.frames, gone.times, gone.transient) == ((), (), False)
     assert clip({"bytes": b"", "path": "x"}).reason == "The file is empty."
     assert clip({"bytes": png(RED), "path": None}).reason == "This is a PNG picture; please send it as a picture."
     assert picture({"bytes": made_clip(1), "path": None}).reason.startswith("This is a video")

@@ -1,4 +1,4 @@
-"""A study's models in disguise: bundles are loaded, variants left out, tables say what was measured."""
+"""A study's models when obfuscated: bundles are loaded, variants left out, tables say what was measured."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPTIONS = RobustnessOptions(attacks=("leet", "spaced", "praise", "blur"), streng
 def words() -> tuple[pa.Table, models.Classifier]:
     """Posts of the synthetic world's words, and a model that learnt from those of the first 500 that hide nothing.
 
-    In this world a disguise is itself a sign of harm, and a model that has seen one flags it.
+    In this world an obfuscation is itself a sign of harm, and a model that has seen one flags it.
     """
     options = synthetic.SourceOptions(posts=900, seed=3, modalities=("text",), oversample={"harm": 0.4})
     posts = synthetic.build(options, TAXONOMY)

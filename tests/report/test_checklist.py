@@ -11,7 +11,7 @@ from workbench.comparison.run_files import Metrics, RunRecord
 from workbench.report import checklist
 from workbench.report.checklist import NO, PARTLY, UNKNOWN, YES
 
-FREE = {"crossing": 0, "of": 10, "posts": 0}
+FREE = {"overlap": 0, "of": 10, "posts": 0}
 RECORD = {
     "model": "prior",
     "commit": "c0ffee",
@@ -21,7 +21,7 @@ RECORD = {
     "inputs": {"weights data/w": "ab", "parameter corpus.source": "files"},
 }
 METRICS = {
-    "crossing": dict.fromkeys(("group", "text", "image", "video"), FREE),
+    "overlap": dict.fromkeys(("group", "text", "image", "video"), FREE),
     "thresholds": {"abuse": {"0": 0.5}},
     "calibration": {"abuse": {"0": {}}},
     "search": {"budget": {"trials": 2}},
@@ -66,11 +66,11 @@ def test_without_records_nothing_is_answered_yes():
         ("those of the site", {}, {}, UNKNOWN),
         ("those of the site", {"inputs": {"parameter corpus.source": "synthetic"}}, {}, NO),
         ("free of groups", {}, {}, YES),
-        ("the same texts", {}, {"crossing": METRICS["crossing"] | {"image": FREE | {"not_compared": 3}}}, PARTLY),
-        ("free of groups", {}, {"crossing": {"group": FREE | {"crossing": 1}}}, NO),
-        ("free of groups", {}, {"crossing": {"group": FREE | {"crossing": 1, "allowed": "so"}}}, PARTLY),
-        ("free of groups", {}, {"crossing": None}, UNKNOWN),
-        ("same texts", {}, {"crossing": {"text": FREE | {"crossing": 3}}}, NO),
+        ("the same texts", {}, {"overlap": METRICS["overlap"] | {"image": FREE | {"not_compared": 3}}}, PARTLY),
+        ("free of groups", {}, {"overlap": {"group": FREE | {"overlap": 1}}}, NO),
+        ("free of groups", {}, {"overlap": {"group": FREE | {"overlap": 1, "allowed": "so"}}}, PARTLY),
+        ("free of groups", {}, {"overlap": None}, UNKNOWN),
+        ("same texts", {}, {"overlap": {"text": FREE | {"overlap": 3}}}, NO),
         ("without the test set", {}, {}, YES),
         ("without the test set", {}, {"thresholds": {}}, UNKNOWN),
         ("same budget", {}, {}, YES),

@@ -57,9 +57,9 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def png(reading: np.ndarray) -> bytes:
+def png(variant: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(reading).save(buffer, "PNG")
+    Image.fromarray(variant).save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -169,10 +169,10 @@ def test_a_post_without_visible_text_says_so(text):
 
 
 def test_a_picture_is_on_its_card_blurred_only():
-    reading = noise(64, 48)
-    page = card({"image": {"bytes": png(reading), "path": None}})
+    variant = noise(64, 48)
+    page = card({"image": {"bytes": png(variant), "path": None}})
     (image,) = page.attributes("img")
-    assert image == {"alt": "blurred picture", "width": "112", "height": "112", "src": blurred(reading)}
+    assert image == {"alt": "blurred picture", "width": "112", "height": "112", "src": blurred(variant)}
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_post_wrong_under_two_labels_has_two_cards():
 def test_a_sheet_shows_the_first_readable_pictures_however_rare():
     first, second, third = noise(20, 20, 1), noise(20, 20, 2), noise(20, 20, 3)
     rows = [{"text": "no picture"}] * 500 + [{"image": {"bytes": data, "path": None}} for data in (b"x", png(first))]
-    rows += [{"image": {"bytes": png(reading), "path": None}} for reading in (second, third)]
+    rows += [{"image": {"bytes": png(variant), "path": None}} for variant in (second, third)]
     posts = table([{"post_id": f"p{n}"} | row for n, row in enumerate(rows)])
     page = Page(gallery.sheet(posts, 2))
     assert [image["src"] for image in page.attributes("img")] == [blurred(first), blurred(second)]

@@ -44,13 +44,13 @@ def measured(runs: list[Run], **metrics) -> list[Run]:
 
 
 def test_what_crosses_the_split_is_told_with_the_reason(comparison, runs):
-    assert "crossings" not in by_key(comparison, runs)  # runs from before it was looked for
-    found = {"crossing": 2, "of": 1500, "posts": 4, "not_compared": 3, "examples": []}
+    assert "overlaps" not in by_key(comparison, runs)  # runs from before it was looked for
+    found = {"overlap": 2, "of": 1500, "posts": 4, "not_compared": 3, "examples": []}
     told = {
-        "group": {**found, "crossing": 0, "posts": 0, "not_compared": 0},
+        "group": {**found, "overlap": 0, "posts": 0, "not_compared": 0},
         "text": {**found, "allowed": "kept as it was published"},
     }
-    table = by_key(comparison, measured(runs, crossing=told))["crossings"].tables[""]
+    table = by_key(comparison, measured(runs, overlap=told))["overlaps"].tables[""]
     assert table.loc["texts"].tolist() == ["2 of 1,500", "4", "3", "kept as it was published"]
     assert table.loc["groups"].tolist() == ["0 of 1,500", "0", "0", ""]
 

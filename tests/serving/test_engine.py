@@ -13,7 +13,7 @@ from workbench.errors import WorkbenchError
 from workbench.records import Records
 from workbench.schema import Author, Engagement, Media, Post
 from workbench.serving import served
-from workbench.serving.engine import Busy, Engine, Flooded
+from workbench.serving.engine import Busy, Engine, RateLimited
 
 
 def post(text="harm", post_id="p1", **more):
@@ -63,7 +63,7 @@ def test_different_posts_at_once_are_scored_together(make_engine, stand_in):
     futures = [engine.submit("text", post(post_id="first"))]
     until(lambda: stand_in.calls)
     futures += [engine.submit("text", post(post_id=f"p{number}")) for number in range(32)]
-    until(lambda: not len(engine._front))
+    until(lambda: not len(engine._lookup))
     stand_in.gate.set()
     assert {future.result(30).decision.post_id for future in futures} >= {"p0", "p31"}
     assert stand_in.scored == 33
@@ -133,7 +133,7 @@ def test_a_policy_that_asks_what_the_bundle_cannot_tell_is_refused_and_never_in_
     policy_of().dump(path)
     engine = make_engine({"text": {"policy": path}})
     before = engine.policy("text")
-    asking = policy_of().model_copy(update={"unusual_at": 0.99})
+    asking = policy_of().model_copy(update={"out_of_distribution_at": 0.99})
     asking.dump(path)
     assert engine.policy("text") == before
     assert "no detector" in caplog.text
@@ -201,10 +201,10 @@ def test_floods_of_one_author(make_engine, caplog):
     author = {"author": Author(id="a")}
     for number in range(2):
         engine.moderate("text", post(post_id=str(number), **author))
-    with pytest.raises(Flooded) as flood:
+    with pytest.raises(RateLimited) as limited:
         engine.moderate("text", post(post_id="2", **author))
-    assert 0 < flood.value.seconds <= 60
-    assert "author 'a' floods service text" in caplog.text
+    assert 0 < limited.value.seconds <= 60
+    assert "author 'a' rate limits service text" in caplog.text
     assert engine.moderate("text", post(post_id="1", **author)).stored  # asking again costs nothing
     assert engine.moderate("text", post(post_id="2")).decision
     assert engine.moderate("post", post(post_id="2", **author)).decision  # each service has its own limit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from workbench.serving import rate_limit
-from workbench.serving.rate_limit import Floods
+from workbench.serving.rate_limit import RateLimit
 
 FREE = (0, False)
 
@@ -19,10 +19,10 @@ class Clock:
 
 def test_a_burst_then_the_steady_rate():
     clock = Clock()
-    bucket = Floods(per_minute=30, burst=2, clock=clock)  # a token every 2 s
+    bucket = RateLimit(per_minute=30, burst=2, clock=clock)  # a token every 2 s
     assert [bucket.admit("a") for _ in range(2)] == [FREE, FREE]
     assert bucket.admit("a") == (pytest.approx(2.0), True)
-    assert bucket.admit("a") == (pytest.approx(2.0), False)  # the flood was told already
+    assert bucket.admit("a") == (pytest.approx(2.0), False)  # the rate limit was told already
     assert bucket.admit("b") == FREE  # nobody else pays for it
     clock.now += 1.5
     assert bucket.admit("a") == (pytest.approx(0.5), False)
@@ -30,17 +30,17 @@ def test_a_burst_then_the_steady_rate():
     assert bucket.admit("a") == FREE
     clock.now += 3600
     assert [bucket.admit("a") for _ in range(2)] == [FREE, FREE]  # and never more than the burst
-    assert bucket.admit("a") == (pytest.approx(2.0), True)  # another flood
+    assert bucket.admit("a") == (pytest.approx(2.0), True)  # another rate limit
 
 
 def test_posts_without_an_author_are_not_limited():
-    bucket = Floods(per_minute=1, burst=1, clock=Clock())
+    bucket = RateLimit(per_minute=1, burst=1, clock=Clock())
     assert [bucket.admit(None) for _ in range(5)] == [FREE] * 5
 
 
 def test_memory_is_bounded(monkeypatch):
     monkeypatch.setattr(rate_limit, "AUTHORS", 10)
-    bucket = Floods(per_minute=1, burst=1, clock=Clock())
+    bucket = RateLimit(per_minute=1, burst=1, clock=Clock())
     for number in range(100):
         bucket.admit(str(number))
     assert len(bucket._buckets) == 10

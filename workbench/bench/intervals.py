@@ -45,16 +45,16 @@ def intervals(options: IntervalBench | None = None, out: Path | None = None) -> 
     each = (time.perf_counter() - started) / options.plain
     if not np.allclose(ours[:, : options.plain], plain, rtol=0, atol=1e-12):
         raise WorkbenchError("the two ways of resampling differ, so their times cannot be compared; report this")
-    found = {"seconds": seconds, "resamples": options.resamples, "plain_seconds": each * options.resamples}
-    found |= {"ratio": each * options.resamples / seconds, "options": options.model_dump(), "machine": machine()}
+    result = {"seconds": seconds, "resamples": options.resamples, "plain_seconds": each * options.resamples}
+    result |= {"ratio": each * options.resamples / seconds, "options": options.model_dump(), "machine": machine()}
     print(
         f"{options.resamples:,} resamples of average precision, {options.models} models, {options.labels} labels, "
         f"{options.posts:,} posts: {seconds:.1f} s; a loop over resampled posts would take "
-        f"{found['plain_seconds']:.0f} s ({options.plain} of them measured): {found['ratio']:.0f} times as long"
+        f"{result['plain_seconds']:.0f} s ({options.plain} of them measured): {result['ratio']:.0f} times as long"
     )
     if out is not None:
-        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return found
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result
 
 
 def _lists(options: IntervalBench) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray, int]:

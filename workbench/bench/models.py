@@ -113,7 +113,7 @@ def measure(name: str, options: ModelBench) -> dict[str, Any]:
     chosen = {key: value for key, value in BRIEF.items() if key in models.option_names(name)}
     own = options.options.get(name, {})
     with tempfile.TemporaryDirectory() as folder:
-        chosen |= own or _stand_in(name, Path(folder))
+        chosen |= own or _tiny_random(name, Path(folder))
         model = models.create(name, chosen, taxonomy=taxonomy, store=_empty(where))
         model.fit(table.slice(0, cut), table.slice(cut), seed=options.seed)
         full = _empty(where)
@@ -139,7 +139,7 @@ def measure(name: str, options: ModelBench) -> dict[str, Any]:
     return row | {"peak_mb": device.peak_memory_mb(where)}
 
 
-def _stand_in(name: str, folder: Path) -> dict[str, Any]:
+def _tiny_random(name: str, folder: Path) -> dict[str, Any]:
     """Return the options of a model that cannot do without a pretrained one, written into `folder` with random weights.
 
     The speeds are then those of a very small one.

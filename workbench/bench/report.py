@@ -48,8 +48,8 @@ def report(options: ReportBench | None = None, out: Path | None = None) -> dict[
         started = time.perf_counter()
         runs = load_runs(folders)
         settings = CompareOptions(pairs=(("model-0", "best-unimodal"), ("model-0", "model-1")))
-        found = compare("bench", "How long does the report take?", runs, settings)
-        path = page.write(Path(place), found, runs, None)
+        comparison = compare("bench", "How long does the report take?", runs, settings)
+        path = page.write(Path(place), comparison, runs, None)
         took = {"seconds": time.perf_counter() - started, "megabytes": path.stat().st_size / 1e6}
         took |= {"options": options.model_dump(), "machine": machine()}
     print(
@@ -77,7 +77,7 @@ def _runs(place: Path, options: ReportBench, taxonomy: Taxonomy) -> dict[str, Pa
     about = {"labels": labels, "taxonomy": taxonomy.fingerprint}
     posts = pa.table(columns).replace_schema_metadata({"workbench": json.dumps(about)})
     pq.write_table(posts, place / facts.NAME)
-    scored, found = {name: columns[name] for name in ("post_id", "split")}, {}
+    scored, runs = {name: columns[name] for name in ("post_id", "split")}, {}
     for number in range(options.models):
         parts = []
         for seed in range(options.seeds):
@@ -86,7 +86,7 @@ def _runs(place: Path, options: ReportBench, taxonomy: Taxonomy) -> dict[str, Pa
             own |= {f"prob_{label}": expit(score[:, k]) for k, label in enumerate(labels)}
             parts.append(pa.table({**scored, "seed": np.full(n, seed), **own}))
         alias = f"model-{number}"
-        folder = found[alias] = place / alias
+        folder = runs[alias] = place / alias
         folder.mkdir()
         own = about | {"model": alias, "modalities": ["text", "image"] if number == 0 else ["text"]}
         table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(own)})
@@ -95,4 +95,4 @@ def _runs(place: Path, options: ReportBench, taxonomy: Taxonomy) -> dict[str, Pa
         shares = dict.fromkeys(labels, options.harm)
         write_json(folder / "metrics.json", {"thresholds": thresholds, "train_prevalence": shares})
         write_json(folder / "run.json", {"key": alias, "alias": alias, "state": "done", "ms_per_post": 1.0})
-    return found
+    return runs

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from workbench.artifacts import read_json
+from workbench.schema import with_new_names
 
 
 class Stored(BaseModel):
@@ -18,6 +19,7 @@ class Stored(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, values: Any) -> Any:
+        values = with_new_names(values, cls.model_fields)
         return {name: one for name, one in values.items() if one is not None} if isinstance(values, dict) else values
 
 
@@ -87,12 +89,12 @@ class RunRecord(RunFile):
 
 
 class Overlap(Stored):
-    """What stands on both sides of the split for one relation: `crossing` of `of` contents, in `posts` posts.
+    """What stands on both sides of the split for one relation: `overlap` of `of` contents, in `posts` posts.
 
     allowed: why the study accepts it; examples: where some stand; scores: of a shortcut, by fields and label.
     """
 
-    crossing: int = 0
+    overlap: int = 0
     of: int = 0
     posts: int = 0
     not_compared: int = 0
@@ -138,7 +140,7 @@ class Metrics(RunFile):
     """`metrics.json`: what a run measured of itself.
 
     thresholds: label -> seed -> the probability from which a post is flagged, None for never; train_prevalence by
-    label; calibration: label -> seed; digests of the corpora; items: test set -> digest of its posts; crossing by
+    label; calibration: label -> seed; digests of the corpora; items: test set -> digest of its posts; overlap by
     relation; dropped: posts in no set; peak_mb: `host`, `cuda`; unread: set -> modality -> posts.
     """
 
@@ -159,7 +161,7 @@ class Metrics(RunFile):
     seconds: dict[str, float | None] = {}
     digests: dict[str, str] = {}
     items: dict[str, str] = {}
-    crossing: dict[str, Overlap] = {}
+    overlap: dict[str, Overlap] = {}
     dropped: int = 0
     unread: dict[str, dict[str, int]] = {}
     feature_hits: Any = None

@@ -93,17 +93,17 @@ def duplicates(table: pa.Table) -> pd.DataFrame:
 
 
 def pictures(table: pa.Table, limit: int = 2000) -> pd.DataFrame:
-    """Return one row per picture of the first `limit` posts that bring one: size in pixels, readings, what is wrong."""
+    """Return one row per picture of the first `limit` posts that bring one: size in pixels, variants, what is wrong."""
     chosen = table.filter(pa.array(declared(table)["image"])).slice(0, limit)
     rows = []
     for batch in chosen.select(["post_id", "image"]).to_batches(max_chunksize=16):
         for row in batch.to_pylist():
             picture = decoded(row["image"])
-            height, width = picture.readings[0].shape[:2] if picture.readings else (0, 0)
+            height, width = picture.variants[0].shape[:2] if picture.variants else (0, 0)
             notes = "; ".join(picture.notes)
-            rows.append((row["post_id"], width, height, len(picture.readings), picture.reason, notes))
-    columns = ["post_id", "width", "height", "readings", "unreadable because", "notes"]
-    return pd.DataFrame(rows, columns=columns).astype({"width": int, "height": int, "readings": int})
+            rows.append((row["post_id"], width, height, len(picture.variants), picture.reason, notes))
+    columns = ["post_id", "width", "height", "variants", "unreadable because", "notes"]
+    return pd.DataFrame(rows, columns=columns).astype({"width": int, "height": int, "variants": int})
 
 
 def clips(table: pa.Table, limit: int = 200) -> pd.DataFrame:

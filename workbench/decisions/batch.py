@@ -1,4 +1,4 @@
-"""A file of posts in, a file of decisions out: what `workbench score` does, by the moderator that all doors use.
+"""A file of posts in, a file of decisions out: what `workbench score` does, by the moderator that all entry points use.
 
 Rows are read, decided and written some at a time, so that a file of any length fits; their order and number stay. A row
 that cannot be read is decided like a post that cannot be read: it goes to review, with a sentence in `error`. The file

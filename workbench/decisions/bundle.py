@@ -16,7 +16,7 @@ from workbench import artifacts
 from workbench.schema import Taxonomy
 
 HEAD, MODEL, POLICY, README = "moderator.json", "model", "policy.yaml", "README.md"
-DETECTOR = "unusual"  # a folder that is there if a detector of unusual posts belongs to the bundle
+DETECTOR = "unusual"  # on disk since the first edition: there if a detector of unusual posts belongs to the bundle
 BUNDLE = artifacts.ArtifactType(
     "bundle", HEAD, "make the bundle again with `workbench run` or fetch it again", free=(POLICY, README)
 )

@@ -40,7 +40,7 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
     yield f"A `{head['model']}` that looks at {_listed(head['modalities']) or 'nothing of a post'} and decides about "
     yield f"{_listed(head['labels']) or 'no label'}, under policy `{policy.id}` of {policy.date.isoformat()}."
     if head["out_of_scope"]:
-        yield f"It says nothing about {_listed(head['out_of_scope'])}: no training post taught it."
+        yield f"It says nothing about {_listed(head['out_of_scope'])}: no training post has it."
     unseen = "let through" if policy.unseen == "allow" else "sent to a person"
     yield f"A post that it cannot read is sent to a person; content that it does not look at is {unseen}."
     yield from ("", "## Thresholds", "")

@@ -37,26 +37,27 @@ def fit(
 
     What is decided already (a published system's yes and no) is neither calibrated nor given a threshold of choice.
     calibration: `auto` or a name of `metrics.calibration.METHODS`.
-    The policy has the rules of the labels that the classifier was taught; those of the others only serve comparison.
+    The policy has the rules of the labels that the classifier was trained for; those of the others only serve
+    comparison.
     """
     labels = classifier.taxonomy.names
     y, known = label_matrix(validation, classifier.taxonomy)
     logits = classifier.logits(inputs(validation))
     groups = group_names(validation)
-    taught = dict(zip(labels, classifier.learnable.tolist(), strict=True))
+    trained = dict(zip(labels, classifier.trained.tolist(), strict=True))
     if classifier.decided:
         wanted = dict.fromkeys(labels, _AS_DECIDED)
     lines = {
         label: choose_calibrator(y[:, k], logits[:, k], groups, known=known[:, k], method=calibration)
         for k, label in enumerate(labels)
-        if taught[label] and not classifier.decided
+        if trained[label] and not classifier.decided
     }
     prevalence = {
         label: _prevalence(y[:, k], known[:, k] & ~np.isnan(logits[:, k]), classifier.constants[k])
         for k, label in enumerate(labels)
     }
     today = dt.datetime.now(dt.UTC).date()
-    draft = Policy(name=name, date=today, labels={label: _NEVER for label in labels if taught[label]})
+    draft = Policy(name=name, date=today, labels={label: _NEVER for label in labels if trained[label]})
     moderator = Moderator(classifier, lines, draft, prevalence=prevalence)
     weight = pc.fill_null(validation["weight"], 1.0).to_numpy()
     rules = choose(moderator.calibrated(logits), y, known, wanted, weight=weight, group=groups)

@@ -1,7 +1,7 @@
 """Posts in, decisions out: a classifier, its calibration, a policy and the taxonomy, saved together as one bundle.
 
-Study, batch scoring, API and demo all go through `Moderator`, so that a post has the same scores whatever the door.
-The model id names everything that changes a score; the policy has an id of its own and may change alone.
+Study, batch scoring, API and demo all go through `Moderator`, so that a post has the same scores whatever the entry
+point. The model id names everything that changes a score; the policy has an id of its own and may change alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from workbench.preprocessing.links import extraction
 from workbench.schema import INPUTS, MODALITIES, Decision, Post, Taxonomy, as_table, declared, inputs
 
 if TYPE_CHECKING:
-    from workbench.decisions.out_of_distribution import Unusual
+    from workbench.decisions.out_of_distribution import OutOfDistribution
     from workbench.features.store import FeatureStore
 
 __all__ = ["Assessment", "Moderator"]
@@ -39,12 +39,12 @@ class Moderator:
     """A fitted classifier with what makes its scores probabilities and its probabilities decisions.
 
     Attributes:
-        labels: the labels it decides about, those that training posts taught; a service may narrow them (`only`).
+        labels: the labels it decides about, those that training posts have; a service may narrow them (`only`).
         lines: label -> calibration; prevalence: label -> share of positives at which the probabilities hold.
         detector: what says how unusual a post is, or None (`with_detector`).
         serving: label -> the prevalence that they were shifted to; empty where they were not.
         card: what people should know of it, plain JSON.
-        lists: which links are sketchy; those of `data/links.yaml`, as a policy is: no part of what the model learnt.
+        lists: which links are suspicious; those of `data/links.yaml`, as a policy is: no part of what the model learnt.
     """
 
     def __init__(
@@ -61,9 +61,9 @@ class Moderator:
         self.lines = {name: lines.get(name, IDENTITY) for name in names}
         self.prevalence = {name: (prevalence or {}).get(name) for name in names}
         self.serving: dict[str, float] = {}
-        self.labels = tuple(name for name, taught in zip(names, classifier.learnable, strict=True) if taught)
+        self.labels = tuple(name for name, trained in zip(names, classifier.trained, strict=True) if trained)
         policy.check(self.labels, f"model {classifier.name!r}")
-        self.detector: Unusual | None = None
+        self.detector: OutOfDistribution | None = None
         self.lists = extraction.LinkLists.load()
         self.policy, self.card = self.able(policy), dict(card or {})
 
@@ -100,7 +100,7 @@ class Moderator:
     def probabilities(self, posts: pa.Table) -> np.ndarray:
         """Return calibrated probabilities (n_posts, n_labels) float64, columns as `taxonomy.names`, NaN where unread.
 
-        A label that the model was not taught has its training prevalence, or NaN; see `labels`.
+        A label that the model was not trained for has its training prevalence, or NaN; see `labels`.
         """
         return self.calibrated(self.classifier.logits(inputs(posts)))
 
@@ -137,8 +137,10 @@ class Moderator:
                     variants={} if undone is None else _told(self.labels, undone[row]),
                     alike={} if alike is None else _told(self.labels, alike[row]),
                     links=extraction.findings(text, self.lists),
-                    unusual=None if strange is None or strange.where(row) is None else float(strange.share[row]),
-                    unusual_in=None if strange is None else strange.where(row),
+                    out_of_distribution=None
+                    if strange is None or strange.where(row) is None
+                    else float(strange.share[row]),
+                    out_of_distribution_in=None if strange is None else strange.where(row),
                     region=region,
                     language=language,
                     created_at=created_at,
@@ -158,16 +160,17 @@ class Moderator:
         policy.check(self.labels, f"model {self.classifier.name!r}")
         return self._changed(policy=self.able(policy))
 
-    def with_detector(self, detector: Unusual) -> Self:
-        """Return the same model with a detector of unusual posts, which a policy can ask (`unusual_at`)."""
+    def with_detector(self, detector: OutOfDistribution) -> Self:
+        """Return the same model with a detector of unusual posts, which a policy can ask (`out_of_distribution_at`)."""
         return self._changed(detector=detector)
 
     def able(self, policy: Policy) -> Policy:
         """Return a policy that this model can follow; raises WorkbenchError where it asks for what there is not."""
-        if policy.unusual_at is not None and self.detector is None:
+        if policy.out_of_distribution_at is not None and self.detector is None:
             raise WorkbenchError(
-                f"policy {policy.id} asks how unusual posts are (unusual_at), but model {self.classifier.name!r} has "
-                "no detector; give it one by `with_detector`, or set unusual_at to null"
+                f"policy {policy.id} asks how unusual posts are (out_of_distribution_at), but model "
+                f"{self.classifier.name!r} has no detector; give it one by `with_detector`, or set "
+                "out_of_distribution_at to null"
             )
         return policy
 
@@ -226,13 +229,13 @@ class Moderator:
         bundle.write(folder, head, parts)
 
     def _head(self) -> dict[str, Any]:
-        untaught = [name for name in self.taxonomy.names if name not in self.labels]
+        untrained = [name for name in self.taxonomy.names if name not in self.labels]
         return {
             "model": self.classifier.name,
             "options": self.classifier.options.model_dump(mode="json"),
             "modalities": list(self.modalities),
             "labels": list(self.labels),
-            "out_of_scope": untaught,
+            "out_of_scope": untrained,
             "taxonomy": {"fingerprint": self.taxonomy.fingerprint, **self.taxonomy.model_dump(mode="json")},
             "calibration": {name: line._asdict() for name, line in self.lines.items()},
             "prevalence": self.prevalence,
@@ -259,12 +262,12 @@ class Moderator:
         lines = {name: calibrator(line) for name, line in head["calibration"].items()}
         policy.check(head["labels"], f"the bundle in {folder}")
         policy = policy.only(head["labels"])
-        quiet = policy.model_copy(update={"unusual_at": None})  # until the detector is there
+        quiet = policy.model_copy(update={"out_of_distribution_at": None})  # until the detector is there
         made = cls(classifier, lines, quiet, prevalence=head["prevalence"], card=head["card"])
         if (folder / bundle.DETECTOR).is_dir():
-            from workbench.decisions.out_of_distribution import Unusual
+            from workbench.decisions.out_of_distribution import OutOfDistribution
 
-            made.detector = Unusual.load(folder / bundle.DETECTOR, store=store)
+            made.detector = OutOfDistribution.load(folder / bundle.DETECTOR, store=store)
         made.policy = made.able(policy)
         made.serving = dict(head["serving"])
         made._digest = bundle.model_digest(folder / bundle.MODEL)

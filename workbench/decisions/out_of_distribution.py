@@ -5,8 +5,8 @@ a post's vector is from its k-th nearest training vector (Sun et al. 2022, https
 distance of frozen embeddings), and which share of validation posts is nearer. The most unusual modality counts; that
 maximum is calibrated on validation too, so "more unusual than 99 %" is met by about 1 % of posts like those.
 
-A policy sends such posts to people if it says so (`unusual_at`); by default it does not. Open doubt: an encoder that
-does not see what is new about a post (a hateful symbol nobody captioned) cannot find it unusual.
+A policy sends such posts to people if it says so (`out_of_distribution_at`); by default it does not. Open doubt: an
+encoder that does not see what is new about a post (a hateful symbol nobody captioned) cannot find it unusual.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from workbench.features import FeatureStore
 
 CHUNK = 1024  # vectors compared with the whole memory at once
-KIND = "unusual"
+KIND = "unusual"  # on disk since the first edition
 
 
-class UnusualOptions(Options):
+class OutOfDistributionOptions(Options):
     """What a detector compares, and with how much."""
 
     encoder: str = Field("tiny", description="The encoder's name: `tiny`, an open_clip name with weights, or a folder.")
@@ -54,7 +54,7 @@ class Finding(NamedTuple):
         return max(seen, key=seen.get) if seen else None
 
 
-class Unusual:
+class OutOfDistribution:
     """A fitted detector.
 
     Attributes:
@@ -62,7 +62,7 @@ class Unusual:
         seen: modality -> sorted distances (m,) float32 of validation posts; `overall` sorted maxima of their shares.
     """
 
-    def __init__(self, options: UnusualOptions, store: FeatureStore) -> None:
+    def __init__(self, options: OutOfDistributionOptions, store: FeatureStore) -> None:
         self.options, self.store = options, store
         self.memory: dict[str, np.ndarray] = {}
         self.seen: dict[str, np.ndarray] = {}
@@ -70,13 +70,18 @@ class Unusual:
 
     @classmethod
     def fit(
-        cls, train: pa.Table, validation: pa.Table, *, store: FeatureStore, options: UnusualOptions | None = None
+        cls,
+        train: pa.Table,
+        validation: pa.Table,
+        *,
+        store: FeatureStore,
+        options: OutOfDistributionOptions | None = None,
     ) -> Self:
         """Return a detector that knows the posts of `train`, calibrated on those of `validation`; no label is read.
 
         Raises WorkbenchError where no modality has a readable training and a readable validation post.
         """
-        made = cls(options or UnusualOptions(), store)
+        made = cls(options or OutOfDistributionOptions(), store)
         for name in MODALITIES:
             vectors = made._vectors(train, name).values
             kept = vectors[:: -(-len(vectors) // made.options.max_vectors) or 1].astype(np.float16)
@@ -147,7 +152,7 @@ class Unusual:
         head, arrays = artifacts.read_model(folder)
         if head.get("kind") != KIND:
             raise WorkbenchError(f"{folder} holds no detector of unusual posts; check the path")
-        made = cls(UnusualOptions.parse(head["options"], f"the detector in {folder}"), store)
+        made = cls(OutOfDistributionOptions.parse(head["options"], f"the detector in {folder}"), store)
         identity.same_encoder(f"the detector in {folder}", head["encoder"], made._digest(), made.options.encoder)
         made.memory = {name: arrays[f"memory.{name}"] for name in head["modalities"]}
         made.seen = {name: arrays[f"seen.{name}"] for name in head["modalities"]}

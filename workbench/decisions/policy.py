@@ -3,8 +3,8 @@
 Per label there are two thresholds; `score >= threshold` meets one. Remove goes before review, review before allow. What
 is missing (content that could not be read, a score that is not there, a modality that the model does not look at, a
 label without a rule) leads to review and never to allow; only `unseen: allow` lets a policy pass what the model does
-not look at, and even then something of the post must have been scored. A sketchy link leads to review at least, unless
-the policy says `links: ignore`.
+not look at, and even then something of the post must have been scored. A suspicious link leads to review at least,
+unless the policy says `links: ignore`.
 
 Nothing heavy is imported, so a new policy can be applied to stored scores without a model.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AliasChoices, Field, model_serializer, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import Decision, Options, Reason, Taxonomy, read_yaml
@@ -209,18 +209,18 @@ class Assessment(Options):
     missing: tuple[str, ...] = Field((), description="Labels that have no score here.")
     unread: dict[str, str] = Field({}, description="Per modality that could not be read, why.")
     unseen: tuple[str, ...] = Field((), description="Modalities that the model does not look at.")
-    variants: dict[str, str] = Field(  # `readings` in records of earlier versions
-        {}, validation_alias=AliasChoices("variants", "readings"), description="Per label, what a text variant undid."
-    )
+    variants: dict[str, str] = Field({}, description="Per label, what a text variant undid.")
     alike: dict[str, tuple[str, ...]] = Field(
         {},
         description="Per label whose score comes from single training posts, those with the label, most alike first.",
     )
-    links: tuple[str, ...] = Field((), description="What is sketchy about the links, one sentence each.")
+    links: tuple[str, ...] = Field((), description="What is suspicious about the links, one sentence each.")
     region: str | None = Field(None, description="The post's region.")
     language: str | None = Field(None, description="The post's language.")
-    unusual: Share | None = Field(None, description="Share of validation posts that are less unusual, if asked for.")
-    unusual_in: str | None = Field(None, description="The modality in which it is most unusual.")
+    out_of_distribution: Share | None = Field(
+        None, description="Share of validation posts that are less unusual, if asked for."
+    )
+    out_of_distribution_in: str | None = Field(None, description="The modality in which it is most unusual.")
     created_at: dt.datetime | None = Field(None, description="When it was posted.")
     community: str | None = Field(None, description="Where it was posted.")
 
@@ -234,8 +234,8 @@ class Policy(Options):
     unseen: Literal["review", "allow"] = Field(
         "review", description="What happens to a post with content that the model does not look at."
     )
-    links: Literal["review", "ignore"] = Field("review", description="What happens to a post with a sketchy link.")
-    unusual_at: Share | None = Field(
+    links: Literal["review", "ignore"] = Field("review", description="What happens to a post with a suspicious link.")
+    out_of_distribution_at: Share | None = Field(
         None, description="A person looks at posts more unusual than this share of validation posts; null: never."
     )
     labels: dict[str, LabelRule] = Field(description="The rule of each label.")
@@ -244,7 +244,9 @@ class Policy(Options):
     @cached_property
     def id(self) -> str:
         """Name, version and eight hex digits over the whole content."""
-        asked = set() if self.unusual_at is not None else {"unusual_at"}  # what is off is as if it did not exist
+        asked = (
+            set() if self.out_of_distribution_at is not None else {"out_of_distribution_at"}
+        )  # what is off is as if it did not exist
         content = json.dumps(self.model_dump(mode="json", exclude=asked), sort_keys=True)
         return f"{self.name}@{self.version}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
@@ -307,7 +309,11 @@ class Policy(Options):
     ) -> Decision:
         """Return the decision about an assessed post, due by the earliest deadline of the labels concerned."""
         reasons, actions, concerned, able = self._by_score(assessment, taxonomy)
-        gaps = [*_missing(assessment, self.unseen), *([] if able else [_NOTHING]), *self._unusual(assessment)]
+        gaps = [
+            *_missing(assessment, self.unseen),
+            *([] if able else [_NOTHING]),
+            *self._out_of_distribution(assessment),
+        ]
         if self.links == "review":
             gaps += [Reason(kind="link", detail=said) for said in assessment.links]
         if gaps:
@@ -326,14 +332,14 @@ class Policy(Options):
             policy_id=self.id,
         )
 
-    def _unusual(self, assessment: Assessment) -> list[Reason]:
+    def _out_of_distribution(self, assessment: Assessment) -> list[Reason]:
         """Return why a person looks at a post that is unlike those the model was trained on; none where none does."""
-        share, at = assessment.unusual, self.unusual_at
+        share, at = assessment.out_of_distribution, self.out_of_distribution_at
         if at is None or (share is not None and share < at):
             return []
         if share is None:
             return [Reason(kind="unread", detail="It could not be told how unusual the post is; a person looks.")]
-        said = f"The {assessment.unusual_in} is" if assessment.unusual_in else "The post is"
+        said = f"The {assessment.out_of_distribution_in} is" if assessment.out_of_distribution_in else "The post is"
         detail = f"{said} more unlike the training posts than {share:.1%} of the validation posts; from {at:.1%} on, "
         return [Reason(kind="rule", score=share, threshold=at, detail=f"{detail}a person looks.")]
 

@@ -19,7 +19,7 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.metrics.classification import counts_at_thresholds
 from workbench.schema import Options
 
-DEFAULT, UNUSUAL = "default", "unusual"
+DEFAULT, OUT_OF_DISTRIBUTION = "default", "out_of_distribution"
 MIN_FLAGGED = 20  # a precision seen on fewer flagged posts promises nothing
 _SLACK = 1e-12  # a limit is met when it is met up to rounding
 
@@ -35,10 +35,11 @@ def objectives(given: Mapping[str, Any], labels: Sequence[str], where: str = "po
     """Return the objectives of each label from `{label or "default": {review: ..., remove: ...}}`.
 
     What a label leaves out it takes from `default`, and what that leaves out has the built-in objective. What a policy
-    asks beside thresholds (`unusual`) is passed over. Raises WorkbenchError for an unknown label or objective.
+    asks beside thresholds (`out_of_distribution`) is passed over. Raises WorkbenchError for an unknown label or
+    objective.
     """
     for name in given:
-        if name not in (DEFAULT, UNUSUAL, *labels):
+        if name not in (DEFAULT, OUT_OF_DISTRIBUTION, *labels):
             raise WorkbenchError(f"{where}: {unknown('label', name, (DEFAULT, *labels))}")
     shared, found = given.get(DEFAULT), {}
     LabelObjectives.parse(shared, f"{where}.{DEFAULT}")

@@ -1,7 +1,7 @@
-"""Does it survive evasion? What a model still catches when harmful posts are disguised, at a fixed false alarm rate.
+"""Does it survive evasion? What a model still catches when harmful posts are obfuscated, at a fixed false alarm rate.
 
 Thresholds are set on clean negatives, label by label, so that a share `fpr` of them is flagged: evaders are few, and a
-site lives with the alarms of its honest users. Positives are then disguised, one attack and strength at a time, and
+site lives with the alarms of its honest users. Positives are then obfuscated, one attack and strength at a time, and
 scored again. A model is a function from posts to scores (n_posts, n_labels), logits or probabilities; where it sees
 nothing its score is NaN and nothing is flagged.
 
@@ -87,12 +87,12 @@ def robustness(
     labels: Sequence[str],
     options: RobustnessOptions | None = None,
 ) -> list[dict[str, Any]]:
-    """Return what models catch of disguised posts: a row per model, attack, strength and label, and over all labels.
+    """Return what models catch of obfuscated posts: a row per model, attack, strength and label, and over all labels.
 
-    models: name -> function from posts to scores (n_posts, n_labels); all see the same disguised posts. posts: a corpus
-    table with `group`; y, known (n_posts, n_labels). Counted are pairs of a post and a label that it has, of posts that
-    bring every modality attacked: `n` of them, `before` the share caught undisguised, `recall` the share caught in
-    disguise (with `lo`, `hi`), `lost` the difference of the two on the same posts (`lost_lo`, `lost_hi`), all by
+    models: name -> function from posts to scores (n_posts, n_labels); all see the same obfuscated posts. posts: a
+    corpus table with `group`; y, known (n_posts, n_labels). Counted are pairs of a post and a label that it has, of
+    posts that bring every modality attacked: `n` of them, `before` the share caught in clear, `recall` the share caught
+    in obfuscation (with `lo`, `hi`), `lost` the difference of the two on the same posts (`lost_lo`, `lost_hi`), all by
     bootstrap over groups; NaN where n is 0. `threshold`: of the label. Raises WorkbenchError where scores do not fit.
     """
     options = options or RobustnessOptions()
@@ -105,9 +105,9 @@ def robustness(
         rows = np.flatnonzero(harmful & touched(posts, attack))
         some = posts.take(pa.array(rows))
         for strength in options.strengths:
-            disguised = evade(some, attack, strength, seed=options.seed)
+            obfuscated = evade(some, attack, strength, seed=options.seed)
             for name, score in models.items():
-                after = _scored(score, disguised, len(labels))
+                after = _scored(score, obfuscated, len(labels))
                 caught = np.stack(
                     [clean[name][rows] >= at[name], after >= at[name]]
                 )  # (before and after, rows, labels)

@@ -3,8 +3,8 @@
 Importing this package imports no torch; `workbench.features.encoders.open_clip` does.
 """
 
-from workbench.features.blocks import Blocks, Partly, Passing
+from workbench.features.blocks import Blocks, TransientError, Truncated
 from workbench.features.encoders.names import encoder_files
 from workbench.features.store import FeatureStore
 
-__all__ = ["Blocks", "FeatureStore", "Partly", "Passing", "encoder_files"]
+__all__ = ["Blocks", "FeatureStore", "TransientError", "Truncated", "encoder_files"]

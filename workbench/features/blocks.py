@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 
-class Partly(str):
+class Truncated(str):
     """Why a part of some content was not read, though the rest was."""
 
 
-class Passing(str):
+class TransientError(str):
     """A reason or note that may be gone the next time (memory, time, a missing file); what has one is never stored."""
 
 
@@ -67,10 +67,13 @@ class Blocks:
         return readable
 
     @property
-    def passing(self) -> np.ndarray:
+    def transient(self) -> np.ndarray:
         """Which items (n,) may come out otherwise the next time, so that they are not to be stored."""
         said = zip(self.reasons, self.notes, strict=True)
-        return np.array([isinstance(reason, Passing) or isinstance(note, Passing) for reason, note in said], dtype=bool)
+        return np.array(
+            [isinstance(reason, TransientError) or isinstance(note, TransientError) for reason, note in said],
+            dtype=bool,
+        )
 
     def first(self) -> np.ndarray:
         """Return the first row of each item, (n, d) float32; NaN where the item is absent or could not be read."""

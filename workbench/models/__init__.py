@@ -20,7 +20,7 @@ The contract (tests/models/test_contract.py holds every model in the table to it
 - An unknown label (`known` False) costs nothing and teaches nothing, whatever `y` says there.
 - A label whose known training posts are all of one class is not learnt: every readable post gets the log-odds of its
   smoothed prevalence, (positives + 1/2) / (known + 1). A label without any known training post has NaN for every post:
-  a made-up 0.5 would look like evidence, lead to actions, and count as coverage (`untaught` lists such labels).
+  a made-up 0.5 would look like evidence, lead to actions, and count as coverage (`untrained` lists such labels).
 - `save` writes a folder of its own (JSON and safetensors with a hash manifest, nothing pickled), `load` refuses what
   was changed, what the manifest does not list, and another taxonomy's models, and gives bit-equal scores.
 - Training weights every post alike: a corpus's `weight` says how it was sampled, and belongs to evaluation.
@@ -72,8 +72,6 @@ MODELS: dict[str, str] = {
     "vlm-prompt": "workbench.models.vision.vlm:VlmPrompt",
 }
 
-OLD_OPTIONS = {"readings": "variants"}  # in models saved before the option had its name
-
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -81,9 +79,10 @@ class Prediction:
 
     Attributes:
         logits (n_posts, n_labels): float32 and NaN where nothing is readable, as `predict` returns it; what `_predict`
-            writes for unreadable posts and labels that are not learnable is replaced.
+            writes for unreadable posts and labels that are not trained is replaced.
         readable (n_posts,): whether anything could be read of what the model scores.
-        unread: modality -> per post why its content could not be read, wholly or in part (`Partly`), or None; what is
+        unread: modality -> per post why its content could not be read, wholly or in part (`Truncated`), or None; what
+        is
             not named was read wherever it is.
         variants (n_posts, n_labels), or None: what was undone in the text variant that a score is of, in words that
             complete "scored by its variant with ..."; None for scores of the raw text or of other content.
@@ -108,7 +107,7 @@ class Classifier(ABC):
         seeded: whether the seed can change the model at all; where False, one fit stands for all seeds.
         search: option name -> values worth trying, for `studies.search`; empty where there is nothing to choose.
         record: what fitting found out (chosen strength, best epoch), plain JSON, saved with the model.
-        learnable (n_labels,): which labels have known training posts of both classes.
+        trained (n_labels,): which labels have known training posts of both classes.
     """
 
     options_class: ClassVar[type[Options]] = Options
@@ -119,7 +118,7 @@ class Classifier(ABC):
     def __init__(self, name: str, options: Options, *, taxonomy: Taxonomy, store: FeatureStore | None) -> None:
         self.name, self.options, self.taxonomy, self.store = name, options, taxonomy, store
         self.record: dict[str, Any] = {}
-        self.learnable = np.zeros(len(taxonomy.names), dtype=bool)
+        self.trained = np.zeros(len(taxonomy.names), dtype=bool)
         self.constants: np.ndarray | None = None  # (n_labels,) float32: log-odds of the smoothed prevalence, or NaN
 
     # ------------------------------------------------------------------------------------------------- the contract
@@ -130,7 +129,7 @@ class Classifier(ABC):
         return self.modalities
 
     @property
-    def untaught(self) -> tuple[str, ...]:
+    def untrained(self) -> tuple[str, ...]:
         """The labels that no training post knew; their scores are NaN."""
         self._require_fitted()
         return tuple(name for name, value in zip(self.taxonomy.names, self.constants, strict=True) if np.isnan(value))
@@ -149,7 +148,7 @@ class Classifier(ABC):
     def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> Self:
         """Learn from the corpus table `train`; `validation` only stops or chooses. Returns the classifier."""
         y, known = label_matrix(train, self.taxonomy)
-        self.constants, self.learnable = prevalence_logits(y, known), two_classes(y, known)
+        self.constants, self.trained = prevalence_logits(y, known), two_classes(y, known)
         self.record = {}
         self._fit(train, validation, seed)
         return self
@@ -172,7 +171,7 @@ class Classifier(ABC):
         if len(posts) == 0:
             return Prediction(np.empty((0, len(self.taxonomy.names)), np.float32), np.zeros(0, bool), every)
         made = self._predict(posts.select([name for name in INPUTS.names if name in posts.column_names]))
-        logits = np.where(self.learnable, made.logits, self.constants).astype(np.float32)
+        logits = np.where(self.trained, made.logits, self.constants).astype(np.float32)
         logits[~made.readable] = np.nan
         return replace(made, logits=logits, unread=every | made.unread)
 
@@ -189,18 +188,18 @@ class Classifier(ABC):
             "record": self.record,
             "state": state,
         }
-        own = {"classifier.constants": self.constants, "classifier.learnable": self.learnable}
+        own = {"classifier.constants": self.constants, "classifier.trained": self.trained}
         artifacts.write_model(folder, head, {**own, **arrays}, self._save_parts)
 
     # ------------------------------------------------------------------------------------------ what subclasses write
 
     @abstractmethod
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        """Learn; may set more entries of `learnable` to False, and writes `record`."""
+        """Learn; may set more entries of `trained` to False, and writes `record`."""
 
     @abstractmethod
     def _predict(self, posts: pa.Table) -> Prediction:
-        """Return scores as logits, and which posts are readable; columns that are not learnable are ignored."""
+        """Return scores as logits, and which posts are readable; columns that are not trained are ignored."""
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what was learnt as plain JSON and arrays by name."""
@@ -291,11 +290,11 @@ def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) 
     head, arrays = artifacts.read_model(folder)
     taxonomy.check(str(head.get("taxonomy")), f"the model in {folder}")
     name = head.get("model")
-    options = _class(name).of_earlier(_with_new_names(head.get("options") or {}))
+    options = _class(name).of_earlier(head.get("options") or {})
     model = create(name, options, taxonomy=taxonomy, store=store)
     try:
         model.record, model.modalities = head["record"], tuple(head["modalities"])
-        model.constants, model.learnable = arrays["classifier.constants"], arrays["classifier.learnable"]
+        model.constants, model.trained = arrays["classifier.constants"], arrays["classifier.trained"]
         model._restore(head["state"], arrays, Path(folder))
     except (KeyError, ValueError, TypeError, RuntimeError) as error:
         raise WorkbenchError(
@@ -303,13 +302,6 @@ def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) 
             "train it again"
         ) from None
     return model
-
-
-def _with_new_names(options: Any) -> Any:
-    """Return saved options, those of members within them too, under the names that they have now."""
-    if isinstance(options, dict):
-        return {OLD_OPTIONS.get(name, name): _with_new_names(value) for name, value in options.items()}
-    return [_with_new_names(value) for value in options] if isinstance(options, list) else options
 
 
 def option_names(name: str) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ def content(media: dict[str, Any] | None, kind: Literal["image", "video"] = "ima
 def picture(media: dict[str, Any] | None) -> decoding.Picture | None:
     """Return the decoded picture of an `image` cell, None where the post brings none.
 
-    A file that cannot be read is a picture without readings, like one that cannot be decoded.
+    A file that cannot be read is a picture without variants, like one that cannot be decoded.
     """
     try:
         data = content(media)

@@ -274,11 +274,11 @@ class _Run:
         pool.labelled = np.concatenate([pool.labelled, seen])
         more = ORDERS[self.name](pool, step - len(seen)) if step > len(seen) else seen[:0]
         pool.labelled = np.concatenate([pool.labelled, more])
-        taught = self.believed.copy()
-        taught[pool.labelled] = self.y[pool.labelled]
-        rows = ~np.isnan(taught)
-        learnt = learn(pool.x[rows], taught[rows] > 0.5, self.options.C)
-        one_class = len(np.unique(taught[rows])) < 2
+        trained = self.believed.copy()
+        trained[pool.labelled] = self.y[pool.labelled]
+        rows = ~np.isnan(trained)
+        learnt = learn(pool.x[rows], trained[rows] > 0.5, self.options.C)
+        one_class = len(np.unique(trained[rows])) < 2
         pool.prob = None if one_class else learnt(pool.x)
         return learnt(held_out), int(self.y[pool.labelled].sum())
 

@@ -1,4 +1,4 @@
-"""What a finished study's models catch in disguise: their bundles, the test posts, and attacks on them.
+"""What a finished study's models catch when obfuscated: their bundles, the test posts, and attacks on them.
 
 A model that takes the highest score over variants is also asked for its score without them, so that the defence and
 what it costs show apart; the weights are the same, as training sees raw texts and pictures only.
@@ -27,7 +27,7 @@ from workbench.schema import Taxonomy, inputs, label_matrix
 from workbench.studies.run import Results
 
 RAW = "as it stands"
-CLEAN = "undisguised"
+CLEAN = "in clear"
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def survival(
     store: FeatureStore | None = None,
     most: int | None = None,
 ) -> Survival:
-    """Return what a study's models catch in disguise, with variants and, as "NAME as it stands", without.
+    """Return what a study's models catch when obfuscated, with variants and, as "NAME as it stands", without.
 
     aliases: models of the study, whose first seed's bundle is used; most: at most so many test posts. Raises
     WorkbenchError for a model that the study does not have.
@@ -124,9 +124,9 @@ def _score(classifier: Classifier) -> robustness.Score:
 
 
 def table(found: Survival, *, strength: float, label: str = POOLED) -> pd.DataFrame:
-    """Return a line per attack and a column per model: the share caught in disguise, with its interval.
+    """Return a line per attack and a column per model: the share caught when obfuscated, with its interval.
 
-    Beside them `positives`, how many were disguised; "few" where they are few.
+    Beside them `positives`, how many were obfuscated; "few" where they are few.
     """
     lines: dict[str, dict[str, str]] = {}
     for row in _at(found, strength, label):
@@ -137,7 +137,7 @@ def table(found: Survival, *, strength: float, label: str = POOLED) -> pd.DataFr
 
 
 def losses(found: Survival, *, strength: float, label: str = POOLED) -> pd.DataFrame:
-    """Return a line per attack and model, the worst first: caught undisguised and in disguise, and lost."""
+    """Return a line per attack and model, the worst first: caught in clear and when obfuscated, and lost."""
     rows = [row for row in _at(found, strength, label) if row["n"]]
     names = ["attack", "model", "n", "before", "recall", "lost", "lost_lo", "lost_hi"]
     frame = pd.DataFrame(rows, columns=names).sort_values("lost", ascending=False, kind="stable")
@@ -145,7 +145,7 @@ def losses(found: Survival, *, strength: float, label: str = POOLED) -> pd.DataF
 
 
 def shares(found: Survival, *, label: str = POOLED) -> tuple[np.ndarray, list[str], list[str]]:
-    """Return shares of what was caught undisguised that are caught in disguise (lines, models), and their names.
+    """Return shares of what was caught in clear that are caught when obfuscated (lines, models), and their names.
 
     A line per attack and strength; NaN where nothing was caught or nothing attacked.
     """

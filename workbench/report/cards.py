@@ -192,13 +192,13 @@ def _posts(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
             known = scores.known[:, k]
             yield f"| {label} | {name} | {known.sum():,} | {(scores.y[:, k] & known).sum():,} |"
     yield from ("", "## On both sides of the split", "")
-    crossing = next((run.metrics.crossing for run in runs if run.metrics.crossing), {})
-    if not crossing:
+    overlap = next((run.metrics.overlap for run in runs if run.metrics.overlap), {})
+    if not overlap:
         yield f"- {OPEN}: no run recorded it"
-    for name, one in crossing.items():
+    for name, one in overlap.items():
         why = f"; accepted because: {one.allowed}" if one.allowed else ""
         lost = f"; {one.not_compared:,} could not be read" if one.not_compared else ""
-        yield f"- {name}: {one.crossing:,} of {one.of:,}{lost}{why}"
+        yield f"- {name}: {one.overlap:,} of {one.of:,}{lost}{why}"
     yield from _open("data")
 
 

@@ -111,21 +111,21 @@ def _site(records: Records) -> Answer:
 # ------------------------------------------------------------------------------------------------ leaks, choices, tests
 
 
-def _crossing(names: Sequence[str], which: str) -> Callable[[Records], Answer]:
+def _overlap(names: Sequence[str], which: str) -> Callable[[Records], Answer]:
     def answer(records: Records) -> Answer:
-        found = next((run.metrics.crossing for run in records.runs.values() if run.metrics.crossing), {})
+        found = next((run.metrics.overlap for run in records.runs.values() if run.metrics.overlap), {})
         there = [name for name in names if name in found]
         if not there:
             return UNKNOWN, f"no run recorded which {which} cross the split"
-        said = ", ".join(f"{name} {found[name].crossing} of {found[name].of}" for name in there)
-        crossing = [name for name in there if found[name].crossing]
+        said = ", ".join(f"{name} {found[name].overlap} of {found[name].of}" for name in there)
+        overlap = [name for name in there if found[name].overlap]
         lost = sum(found[name].not_compared for name in there)
         if lost:
             said += f"; {lost} could not be read and were compared with nothing"
-        if not crossing:
-            return (PARTLY if lost else YES), f"crossing the split: {said}"
-        allowed = all(found[name].allowed for name in crossing)
-        return (PARTLY if allowed else NO), f"crossing the split: {said}: section crossings"
+        if not overlap:
+            return (PARTLY if lost else YES), f"on both sides of the split: {said}"
+        allowed = all(found[name].allowed for name in overlap)
+        return (PARTLY if allowed else NO), f"on both sides of the split: {said}: section overlaps"
 
     return answer
 
@@ -236,8 +236,8 @@ QUESTIONS: dict[str, Callable[[Records], Answer]] = {
     "Are licence, consent and privacy of the posts settled?": _person,
     "Does every label have enough harmful test posts?": _positives,
     "Are results given at the site's own share of harm?": _site,
-    "Is the test set free of groups that were trained on?": _crossing(("group",), "groups"),
-    "Is it free of the same texts, pictures and clips?": _crossing(("text", "image", "video"), "contents"),
+    "Is the test set free of groups that were trained on?": _overlap(("group",), "groups"),
+    "Is it free of the same texts, pictures and clips?": _overlap(("text", "image", "video"), "contents"),
     "Is no model better than its inputs can explain?": _too_good,
     "Were thresholds chosen without the test set?": _validation,
     "Did every model have the same budget for its options?": _budget,

@@ -67,7 +67,7 @@ def sheet(posts: pa.Table, n: int) -> str:
     """Return a page fragment with the first n pictures of a table that can be read, blurred."""
     cells = (media for batch in posts.select(["image"]).to_batches(256) for media in batch["image"].to_pylist())
     shown = (picture(media) for media in cells if media)
-    readable = itertools.islice((one.readings[0] for one in shown if one is not None and one.readings), n)
+    readable = itertools.islice((one.variants[0] for one in shown if one is not None and one.variants), n)
     return f'<div class="gallery">{"".join(map(_image, readable))}</div>'
 
 
@@ -104,7 +104,7 @@ def thumbnail(media: dict | None) -> str:
     shown = picture(media)
     if shown is None:
         return ""
-    return _image(shown.readings[0]) if shown.readings else f"<p>{html.escape(shown.reason or '')}</p>"
+    return _image(shown.variants[0]) if shown.variants else f"<p>{html.escape(shown.reason or '')}</p>"
 
 
 def _image(reading: np.ndarray) -> str:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 Job = TypeVar("Job")
 
 
-class Lane(Generic[Job]):
+class BatchingQueue(Generic[Job]):
     """Jobs in order of arrival, handed to `work` at most `most` at a time.
 
     A call waits until its oldest job is `wait` seconds old or `most` are there; what gathered during an earlier call
@@ -23,14 +23,14 @@ class Lane(Generic[Job]):
         self._work, self._closed = work, False
         self._jobs: deque[tuple[float, Job]] = deque()
         self._news = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=f"lane {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"queue {name}", daemon=True)
         self._thread.start()
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def put(self, job: Job) -> bool:
-        """Queue a job; False when the lane is full or closed."""
+        """Queue a job; False when the queue is full or closed."""
         with self._news:
             if self._closed or len(self._jobs) >= self.limit:
                 return False
@@ -55,7 +55,7 @@ class Lane(Generic[Job]):
             self._work(jobs)
 
     def _take(self) -> list[Job]:
-        """Return the next jobs; none when the lane is closed and empty."""
+        """Return the next jobs; none when the queue is closed and empty."""
         with self._news:
             self._news.wait_for(lambda: self._jobs or self._closed)
             if self._jobs:

@@ -5,10 +5,10 @@ first post of an identity is scored and recorded; the same again, at the same ti
 and runs no model. A policy that has changed since is applied to the recorded scores. An answer is given only once its
 record is on disk.
 
-A post goes through three stages, each with its own threads: `front` looks for a recorded answer and counts the author's
-posts, a lane of its bundle scores it together with others, and a writer records it. Posts with media have another lane
-than those without, so that a text never waits for a clip. Open doubt: two processes on one folder of records may both
-run the model for one identity; the answer recorded first is what both give.
+A post goes through three stages, each with its own threads: `lookup` looks for a recorded answer and counts the
+author's posts, a queue of its bundle scores it together with others, and a writer records it. Posts with media have
+another queue than those without, so that a text never waits for a clip. Open doubt: two processes on one folder of
+records may both run the model for one identity; the answer recorded first is what both give.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.features.store import FeatureStore
 from workbench.records import Entry, Records, by_value
 from workbench.schema import Post, Taxonomy
-from workbench.serving.batching import Lane
+from workbench.serving.batching import BatchingQueue
 from workbench.serving.config import ServingConfig
 from workbench.serving.gauges import Gauges
 from workbench.serving.served import Answer, Service, ServiceInfo
 
-__all__ = ["Answer", "Busy", "Engine", "Flooded", "Refused", "ServiceInfo"]
+__all__ = ["Answer", "Busy", "Engine", "RateLimited", "Refused", "ServiceInfo"]
 
 if TYPE_CHECKING:
     from workbench.decisions.moderator import Moderator
@@ -54,7 +54,7 @@ class Refused(WorkbenchError):
         self.seconds = seconds
 
 
-class Flooded(Refused):
+class RateLimited(Refused):
     """One author has sent more new posts than are scored."""
 
 
@@ -96,14 +96,14 @@ class Engine:
         self._load = load
         self._services: dict[str, Service] = {}
         self._moderators: dict[Path, Moderator] = {}
-        self._lanes: dict[tuple[Path, bool], Lane[_Job]] = {}
+        self._batching: dict[tuple[Path, bool], BatchingQueue[_Job]] = {}
         self._flights: dict[str, Future[Answer]] = {}
         self._guard, self._loading, self._closed = threading.Lock(), threading.Lock(), False
         waiting = max(service.limits.waiting for service in config.services.values())
-        self._front: Lane[_Job] = Lane("front", self._look_up, most=256, wait=0, limit=waiting)
+        self._lookup: BatchingQueue[_Job] = BatchingQueue("lookup", self._look_up, most=256, wait=0, limit=waiting)
         self._writers = ThreadPoolExecutor(WRITERS, "writer")
         self._writers.submit(records.sweep)  # what a killed server kept and never recorded
-        self.gauges.watch(lambda: self.store.hits, lambda: {lane.name: len(lane) for lane in self._all_lanes()})
+        self.gauges.watch(lambda: self.store.hits, lambda: {queue.name: len(queue) for queue in self._all_queues()})
 
     # ---------------------------------------------------------------------------------------------------- life
 
@@ -122,7 +122,7 @@ class Engine:
                     )
 
     def _moderator(self, folder: Path) -> Moderator:
-        """Return the moderator of a bundle and open its lanes, once for all services that it answers for."""
+        """Return the moderator of a bundle and open its queues, once for all services that it answers for."""
         if folder not in self._moderators:
             if self._load is None:
                 from workbench.decisions.moderator import Moderator  # the first thing that imports torch
@@ -133,7 +133,7 @@ class Engine:
             for media, most in ((False, self.config.batch), (True, min(MEDIA_BATCH, self.config.batch))):
                 name = f"{moderator.model_id}{' with media' if media else ''}"
                 wait = self.config.wait_ms / 1000
-                self._lanes[folder, media] = Lane(name, self._score, most=most, wait=wait, limit=waiting)
+                self._batching[folder, media] = BatchingQueue(name, self._score, most=most, wait=wait, limit=waiting)
             self._moderators[folder] = moderator
         return self._moderators[folder]
 
@@ -141,8 +141,8 @@ class Engine:
         """Answer what waits, for at most so many seconds, then refuse the rest; what is answered is recorded."""
         self._closed = True
         end = time.monotonic() + timeout
-        for lane in self._all_lanes():
-            for job in lane.close(max(0.0, end - time.monotonic())):
+        for queue in self._all_queues():
+            for job in queue.close(max(0.0, end - time.monotonic())):
                 self._fail(job, Busy(CLOSING, 1))
         self._writers.shutdown(wait=True)
 
@@ -160,7 +160,7 @@ class Engine:
     def probe(self, service: str, post: Post) -> Answer:
         """Return the answer that `moderate` would give for a post seen for the first time, and record nothing."""
         job = _Job(self._service(service), _clean(post))
-        self._send(self._lane(job), job)
+        self._send(self._queue_of(job), job)
         return self._wait(job.future, service)
 
     def policy(self, service: str) -> Policy:
@@ -180,7 +180,7 @@ class Engine:
             job.future.set_running_or_notify_cancel()  # one who no longer waits must not cancel it for the others
             self._flights[identity] = job.future
         try:
-            self._send(self._front, job)
+            self._send(self._lookup, job)
         except Busy as error:
             self._fail(job, error)
             raise
@@ -226,13 +226,13 @@ class Engine:
                         self._writers.submit(self._repeat, job, entry)
                     continue
                 author = job.post.author.id if job.post.author else None
-                seconds, news = job.service.floods.admit(author)
+                seconds, news = job.service.rate_limit.admit(author)
                 if seconds:
-                    self.gauges.flooded(job.service.name)
+                    self.gauges.rate_limited(job.service.name)
                     if news:
-                        log.warning("author %r floods service %s", author, job.service.name)
-                    raise Flooded("this author sends more new posts than are scored; wait, then go on", seconds)
-                self._send(self._lane(job), job)
+                        log.warning("author %r is over the rate limit of service %s", author, job.service.name)
+                    raise RateLimited("this author sends more new posts than are scored; wait, then go on", seconds)
+                self._send(self._queue_of(job), job)
             except Exception as error:
                 self._fail(job, error)
 
@@ -310,8 +310,8 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------------- plumbing
 
-    def _all_lanes(self) -> list[Lane[_Job]]:
-        return [self._front, *self._lanes.values()]
+    def _all_queues(self) -> list[BatchingQueue[_Job]]:
+        return [self._lookup, *self._batching.values()]
 
     def _known(self, service: str) -> None:
         if service not in self.config.services:
@@ -323,12 +323,12 @@ class Engine:
             self.load()
         return self._services[name]
 
-    def _lane(self, job: _Job) -> Lane[_Job]:
+    def _queue_of(self, job: _Job) -> BatchingQueue[_Job]:
         media = any(getattr(job.post, name) is not None for name in MEDIA)
-        return self._lanes[self.bundles[job.service.name], media]
+        return self._batching[self.bundles[job.service.name], media]
 
-    def _send(self, lane: Lane[_Job], job: _Job) -> None:
-        if not lane.put(job):
+    def _send(self, queue: BatchingQueue[_Job], job: _Job) -> None:
+        if not queue.put(job):
             raise Busy(CLOSING if self._closed else "too many posts wait; send it again in a moment", 1)
 
     def _wait(self, future: Future[Answer], service: str) -> Answer:

@@ -43,10 +43,12 @@ class Gauges:
         self._posts = Counter("scored_posts", "Posts that a model was run for.", ["model"], **named)
         self._repeated = Counter("stored_answers", "Answers from the records, without a model.", ["service"], **named)
         self._shared = Counter("shared_answers", "Requests that waited for an equal one.", ["service"], **named)
-        self._floods = Counter("floods", "New posts refused because of their author's flood.", ["service"], **named)
+        self._floods = Counter(
+            "floods", "New posts refused because of their author's rate limit.", ["service"], **named
+        )
 
     def watch(self, hits: Callable[[], Mapping[str, int]], queues: Callable[[], Mapping[str, int]]) -> None:
-        """Show contents by tier of the feature store, and posts that wait in each lane."""
+        """Show contents by tier of the feature store, and posts that wait in each queue."""
         self.registry.register(_Looked(hits, queues))
 
     def scored(self, model_id: str, posts: int) -> None:
@@ -62,8 +64,8 @@ class Gauges:
         """Count a request that was joined to one under way."""
         self._shared.labels(service).inc()
 
-    def flooded(self, service: str) -> None:
-        """Count a post refused because of its author's flood."""
+    def rate_limited(self, service: str) -> None:
+        """Count a post refused because of its author's rate limit."""
         self._floods.labels(service).inc()
 
     def text(self) -> bytes:
@@ -79,7 +81,7 @@ class _Looked:
         tiers = CounterMetricFamily("workbench_features", "Contents by where features came from.", labels=["tier"])
         for tier, count in self._hits().items():
             tiers.add_metric([tier], count)
-        lanes = GaugeMetricFamily("workbench_waiting_posts", "Posts that wait in a lane.", labels=["lane"])
-        for lane, count in self._queues().items():
-            lanes.add_metric([lane], count)
-        yield from (tiers, lanes)
+        queues = GaugeMetricFamily("workbench_waiting_posts", "Posts that wait in a queue.", labels=["lane"])
+        for queue, count in self._queues().items():
+            queues.add_metric([queue], count)
+        yield from (tiers, queues)

@@ -10,28 +10,28 @@ from collections.abc import Callable
 AUTHORS = 100_000  # remembered at a time; who was seen longest ago is forgotten, and so starts with a full bucket
 
 
-class Floods:
+class RateLimit:
     """Buckets by author, each of at most `burst` tokens, with `per_minute` new ones a minute."""
 
     def __init__(self, per_minute: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate, self.burst, self._clock = per_minute / 60, burst, clock
-        self._buckets: OrderedDict[str, tuple[float, float, bool]] = OrderedDict()  # author -> tokens, at, flooding
+        self._buckets: OrderedDict[str, tuple[float, float, bool]] = OrderedDict()  # author -> tokens, at, limited
         self._guard = threading.Lock()
 
     def admit(self, author: str | None) -> tuple[float, bool]:
         """Take a token of an author and return (0, False), or return (seconds until there is one, whether it is news).
 
-        It is news when a flood begins; it is over once the bucket is full again. A post without an author is always
+        It is news when a limit is reached; it is over once the bucket is full again. A post without an author is always
         admitted: nobody could be told apart.
         """
         if author is None:
             return 0.0, False
         with self._guard:
             now = self._clock()
-            tokens, at, flooding = self._buckets.pop(author, (float(self.burst), now, False))
+            tokens, at, limited = self._buckets.pop(author, (float(self.burst), now, False))
             tokens = min(float(self.burst), tokens + (now - at) * self.rate)
-            admitted, flooding = tokens >= 1, flooding and tokens < self.burst
-            self._buckets[author] = (tokens - admitted, now, flooding or not admitted)
+            admitted, limited = tokens >= 1, limited and tokens < self.burst
+            self._buckets[author] = (tokens - admitted, now, limited or not admitted)
             if len(self._buckets) > AUTHORS:
                 self._buckets.popitem(last=False)
-            return (0.0, False) if admitted else ((1 - tokens) / self.rate, not flooding)
+            return (0.0, False) if admitted else ((1 - tokens) / self.rate, not limited)

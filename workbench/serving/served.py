@@ -16,7 +16,7 @@ from workbench.errors import WorkbenchError
 from workbench.records import Entry
 from workbench.schema import MODALITIES, Decision, Post
 from workbench.serving.config import Limits, ServiceConfig, check_labels, needs
-from workbench.serving.rate_limit import Floods
+from workbench.serving.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from workbench.decisions.moderator import Moderator
@@ -67,7 +67,7 @@ class Service:
         check_labels(name, config.labels, moderator.labels)
         self.name, self.config, self.moderator = name, config, moderator
         self.labels = tuple(label for label in moderator.labels if not config.labels or label in config.labels)
-        self.floods = Floods(config.limits.author_per_minute, config.limits.author_burst)
+        self.rate_limit = RateLimit(config.limits.author_per_minute, config.limits.author_burst)
         self._path = config.policy or folder / POLICY
         self._stamp, self._looked = _stamp(self._path), -LOOK_AGAIN
         self._set(Policy.load(self._path) if config.policy else moderator.policy)

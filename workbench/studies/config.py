@@ -51,7 +51,7 @@ def _budget(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _policy(values: dict[str, Any]) -> dict[str, Any]:
-    if "unusual" in values:
+    if "out_of_distribution" in values:
         from workbench.studies.steps.detector import asked  # imports torch
 
         asked(values)
@@ -77,7 +77,8 @@ class StudyConfig(Options):
     policy: Annotated[dict[str, dict[str, Any]], AfterValidator(_policy)] = Field(
         {},
         description="What thresholds are chosen for: label or `default` -> objectives for `review` and `remove`; and "
-        "`unusual` -> a detector of posts unlike the training posts: `encoder`, and `at` from where a person looks.",
+        "`out_of_distribution` -> a detector of posts unlike the training posts: `encoder`, and `at` from where on a "
+        "person looks.",
     )
     calibration: Literal["auto", "none", "temperature", "platt", "isotonic"] = Field(
         "auto", description="What makes probabilities of scores, per label; auto: chosen on validation."

@@ -187,7 +187,7 @@ class Inputs:
         found.update({f"data {label}": self._digest(config) for label, config in _data(resolved).items()})
         found["taxonomy"] = self.taxonomy.fingerprint
         files = list(models.artefacts(name, options))
-        if "unusual" in (resolved.get("policy") or {}):
+        if "out_of_distribution" in (resolved.get("policy") or {}):
             from workbench.studies.steps import detector  # imports torch
 
             files += detector.files(resolved["policy"])

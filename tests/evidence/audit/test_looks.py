@@ -60,7 +60,7 @@ def test_a_near_text_is_told_with_both_posts_and_exact_ones_are_not_counted_agai
         {"text": LONG.upper().replace("SIX", "other")}, {"text": "the very same words"}, {"text": "\U0001f600"}
     )
     found = near_text.look({"train": train, "test": test})["near_text"]
-    assert (found["crossing"], found["of"], found["posts"], found["left_out"]) == (1, 2, 2, 0)
+    assert (found["overlap"], found["of"], found["posts"], found["left_out"]) == (1, 2, 2, 0)
     assert found["examples"][0]["posts"] == [["train", "p0"], ["test", "p0"]]
     assert found["examples"][0]["content"].endswith("(0.57)")  # 8 of 14 runs of three words
 
@@ -69,9 +69,9 @@ def test_near_texts_form_families_and_two_test_sets_may_share_them():
     train = posts({"text": "thank you"}, {"text": "Thank you!"}, {"text": "thank you :)"})
     test = posts({"text": "THANK YOU"}, {"text": "THANK YOU."})
     found = near_text.look({"train": train, "test": test, "more": posts({"text": "Thank you?"})})["near_text"]
-    assert (found["crossing"], found["posts"]) == (1, 6)
+    assert (found["overlap"], found["posts"]) == (1, 6)
     alone = near_text.look({"train": posts({"text": "other"}), "test": test, "more": posts({"text": "thank you?"})})
-    assert alone["near_text"]["crossing"] == 0
+    assert alone["near_text"]["overlap"] == 0
 
 
 def test_planted_pairs_are_found_among_fresh_posts_of_the_synthetic_world_and_no_clean_one_is():
@@ -103,8 +103,8 @@ def test_what_is_known_to_cross_published_splits_is_found(train, test, column, e
     paths = {"train": f"{folder}/{train}", "test": f"{folder}/{test}"}
     table = corpora.load({"source": "files", "paths": paths, "text": column}, TAXONOMY).table
     sets = {name: table.filter(pc.equal(table["split"], name)) for name in paths}
-    assert audit.crossing(sets)["text"]["crossing"] == exact
-    assert near_text.look(sets)["near_text"]["crossing"] == near
+    assert audit.overlap(sets)["text"]["overlap"] == exact
+    assert near_text.look(sets)["near_text"]["overlap"] == near
 
 
 @shared
@@ -119,7 +119,7 @@ def test_pairs_of_opposite_labels_that_cross_the_published_split_are_found_once_
     paths = {name: str(tmp_path / f"{name}.csv") for name in parts}
     table = corpora.load({"source": "files", "paths": paths, "text": "text", "group": "pair"}, TAXONOMY).table
     sets = {name: table.filter(pc.equal(table["split"], name)) for name in parts}
-    assert audit.crossing(sets)["group"]["crossing"] == 461
+    assert audit.overlap(sets)["group"]["overlap"] == 461
 
 
 @shared
@@ -140,8 +140,8 @@ def test_a_near_picture_with_near_or_no_words_is_a_duplicate_and_with_others_a_t
     words = ("Look at this!", "something else", "words on it")
     test = posts(*({"image": cell, "text": text} for cell, text in zip(again, words, strict=True)))
     found = near_media.look_images({"train": train, "test": test})
-    assert (found["near_image"]["crossing"], found["near_image"]["posts"]) == (2, 4)
-    assert (found["template"]["crossing"], found["template"]["posts"]) == (1, 2)
+    assert (found["near_image"]["overlap"], found["near_image"]["posts"]) == (2, 4)
+    assert (found["template"]["overlap"], found["template"]["posts"]) == (1, 2)
     assert found["near_image"]["not_compared"] == 1
     assert found["template"]["examples"][0]["posts"] == [["train", "p1"], ["test", "p1"]]
 
@@ -149,7 +149,7 @@ def test_a_near_picture_with_near_or_no_words_is_a_duplicate_and_with_others_a_t
 def test_pictures_of_the_same_bytes_are_exact_and_not_near():
     cell = encoded(drawing(1))
     assert near_media.look_images({"train": posts({"image": cell}), "test": posts({"image": cell})})["near_image"][
-        "crossing"
+        "overlap"
     ] == 0  # fmt: skip
 
 
@@ -167,7 +167,7 @@ def test_edits_of_one_photograph_are_one_family():
     files = sorted(name for name in os.listdir(folder) if name.endswith((".jpg", ".png")))
     rows = [{"image": {"bytes": None, "path": os.path.join(folder, name)}} for name in files]
     found = near_media.look_images({"train": posts(*rows[:4]), "test": posts(*rows[4:])})["near_image"]
-    assert (found["crossing"], found["posts"]) == (1, len(files))
+    assert (found["overlap"], found["posts"]) == (1, len(files))
 
 
 # -------------------------------------------------------------------------------------------------------------- times
@@ -179,7 +179,7 @@ def at(day: int, **author) -> dict:
 
 def kinds(train: list[dict], test: list[dict], **options) -> dict:
     found = times.look({"train": posts(*train), "test": posts(*test)}, **options)["time"]
-    assert found["crossing"] == sum(bool(count) for count in found["kinds"].values())
+    assert found["overlap"] == sum(bool(count) for count in found["kinds"].values())
     return {kind: count for kind, count in found["kinds"].items() if count}
 
 
@@ -226,7 +226,7 @@ def test_a_community_that_is_the_label_is_caught_and_an_honest_one_is_not(leak):
     found = shortcuts.look({"train": labelled(900, 0, leak), "test": labelled(500, 1, leak)}, TAXONOMY)["shortcut"]
     assert found["of"] >= 3
     assert [row["fields"] for row in found["scores"] if row["shortcut"]] == (["community"] if leak else [])
-    assert (found["crossing"], found["posts"]) == ((1, 500) if leak else (0, 0))
+    assert (found["overlap"], found["posts"]) == ((1, 500) if leak else (0, 0))
 
 
 def test_the_synthetic_world_has_no_shortcut():
@@ -235,7 +235,7 @@ def test_the_synthetic_world_has_no_shortcut():
     )
     found = shortcuts.look(sets, TAXONOMY)["shortcut"]
     assert found["of"] > 10
-    assert found["crossing"] == 0
+    assert found["overlap"] == 0
 
 
 # --------------------------------------------------------------------------------------------------------- neighbours
@@ -259,10 +259,10 @@ def test_a_finding_is_kept_by_what_it_depends_on(tmp_path):
     sets = {"train": posts({"text": LONG}), "test": posts({"text": LONG + " more"})}
     first = audit.look(sets, TAXONOMY, ["near_text", "group"], key={"data": 1}, cache=tmp_path)
     assert list(first) == ["near_text"]
-    assert first["near_text"]["crossing"] == 1
+    assert first["near_text"]["overlap"] == 1
     empty = {name: posts() for name in sets}
     assert audit.look(empty, TAXONOMY, ["near_text"], key={"data": 1}, cache=tmp_path) == first
-    assert audit.look(empty, TAXONOMY, ["near_text"], key={"data": 2}, cache=tmp_path)["near_text"]["crossing"] == 0
+    assert audit.look(empty, TAXONOMY, ["near_text"], key={"data": 2}, cache=tmp_path)["near_text"]["overlap"] == 0
 
 
 def test_what_a_study_names_stops_it():
@@ -275,4 +275,4 @@ def test_what_a_study_names_stops_it():
 def test_brightness_alone_keeps_pictures_near_across_sets():
     cells = [encoded(ImageEnhance.Brightness(drawing(9)).enhance(by)) for by in (1.0, 1.2)]
     found = near_media.look_images({"train": posts({"image": cells[0]}), "test": posts({"image": cells[1]})})
-    assert found["near_image"]["crossing"] == 1
+    assert found["near_image"]["overlap"] == 1

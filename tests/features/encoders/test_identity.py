@@ -51,7 +51,7 @@ TEXT, SIGHT, ALL = ["text"], ["image", "video"], ["text", "image", "video"]
         ("features.encoders.forward.windows", "room - room // 8", "room - room // 4", TEXT),
         ("features.encoders.forward.towers", "x = tower.ln_final(x[", "x = 2 * tower.ln_final(x[", TEXT),
         ("features.encoders.forward.towers", "(pixels - self._mean)", "(pixels + self._mean)", SIGHT),
-        ("features.encoders.forward.transform", "readings[0].shape[:2])", "readings[-1].shape[:2])", SIGHT),
+        ("features.encoders.forward.transform", "variants[0].shape[:2])", "variants[-1].shape[:2])", SIGHT),
         ("preprocessing.image.decoding", "_ORIENTATION = 0x0112", "_ORIENTATION = 0x0113", ["image"]),
         ("preprocessing.video.sampling", "(at + 0.5)", "(at + 0.25)", ["video"]),
         ("preprocessing.video.decoder", "THUMB, THUMB, **how", "2 * THUMB, THUMB, **how", ["video"]),

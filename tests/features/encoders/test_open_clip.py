@@ -14,7 +14,7 @@ from random_clip import CONFIG, WORDS, write_encoder
 
 from workbench import device
 from workbench.errors import WorkbenchError
-from workbench.features import FeatureStore, Passing, encoder_files
+from workbench.features import FeatureStore, TransientError, encoder_files
 from workbench.features.encoders import loading, names
 from workbench.features.encoders import open_clip as encoders
 from workbench.features.encoders.forward import towers, windows
@@ -198,7 +198,7 @@ def test_a_value_that_is_no_number_is_unread_and_may_pass(encoder, monkeypatch):
     monkeypatch.setattr(encoder.towers, "embed_texts", broken)
     blocks = encoder.encode_text(["cats", WORDS[:30], None])
     assert blocks.readable.tolist() == [True, False, False]
-    assert isinstance(blocks.reasons[1], Passing)
+    assert isinstance(blocks.reasons[1], TransientError)
     assert np.isnan(blocks.values[1]).all()
 
 

@@ -11,7 +11,7 @@ from random_clip import CONFIG, write_encoder
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore
 from workbench.features.encoders.open_clip import load_encoder
-from workbench.features.encoders.patches import SLOTS, _runs
+from workbench.features.encoders.patches import EMBEDDINGS, _runs
 
 VIT = {**CONFIG["model_cfg"], "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16}}
 VIT["vision_cfg"]["patch_size"] = 4  # a grid of 8 x 8 patches, averaged to 4 x 4
@@ -29,31 +29,31 @@ def picture(seed):
     return out.getvalue()
 
 
-def slots(blocks, encoder):
-    return blocks.values.reshape(len(blocks.values), SLOTS, encoder.dim)
+def embeddings(blocks, encoder):
+    return blocks.values.reshape(len(blocks.values), EMBEDDINGS, encoder.dim)
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vit"])
 def test_slot_zero_is_the_pooled_vector_and_the_others_are_unit_vectors_or_zero(kind, random_clip, vit):
     encoder = load_encoder(str(vit if kind == "vit" else random_clip))
     texts, pictures = ["cats", "the quick brown fox jumps over a lazy dog", None], [picture(0), b"no picture", None]
-    read = slots(encoder.pieces.encode_text(texts), encoder)
+    read = embeddings(encoder.unpooled.encode_text(texts), encoder)
     np.testing.assert_allclose(read[:, 0], encoder.encode_text(texts).values, atol=1e-3)  # float16 of about one
-    seen, whole = encoder.pieces.encode_image(pictures), encoder.encode_image(pictures)
+    seen, whole = encoder.unpooled.encode_image(pictures), encoder.encode_image(pictures)
     assert seen.reasons == whole.reasons
     assert seen.offsets.tolist() == whole.offsets.tolist()
-    np.testing.assert_allclose(slots(seen, encoder)[:1, 0], whole.values[:1], atol=1e-3)
+    np.testing.assert_allclose(embeddings(seen, encoder)[:1, 0], whole.values[:1], atol=1e-3)
     # the random ResNet ends in a grid of 1 x 1: one patch; the ViT has 64 patches, averaged to 16
-    lengths = np.linalg.norm(slots(seen, encoder)[0], axis=1)
-    used = 2 if kind == "resnet" else SLOTS
-    np.testing.assert_allclose(lengths, [1.0] * used + [0.0] * (SLOTS - used), atol=1e-3)
+    lengths = np.linalg.norm(embeddings(seen, encoder)[0], axis=1)
+    used = 2 if kind == "resnet" else EMBEDDINGS
+    np.testing.assert_allclose(lengths, [1.0] * used + [0.0] * (EMBEDDINGS - used), atol=1e-3)
     assert ((np.linalg.norm(read, axis=2) > 0.5) == (read != 0).any(axis=2)).all()
-    assert len(encoder.pieces.identity("image")) == 64
-    assert encoder.pieces.identity("image") != encoder.identity("image")
+    assert len(encoder.unpooled.identity("image")) == 64
+    assert encoder.unpooled.identity("image") != encoder.identity("image")
 
 
 def test_a_text_does_not_depend_on_its_neighbours(random_clip):
-    encoder = load_encoder(str(random_clip)).pieces
+    encoder = load_encoder(str(random_clip)).unpooled
     together = encoder.encode_text(["cats", "rude words about pictures of many people"])
     alone = encoder.encode_text(["cats"])
     np.testing.assert_allclose(together.values[0], alone.values[0], atol=1e-3)
@@ -73,9 +73,9 @@ def test_the_store_keeps_pieces_apart_from_vectors(random_clip, tmp_path):
     store = FeatureStore(tmp_path, "cpu")
     encoder = store.encoder(str(random_clip))
     table = pa.table({"text": ["cats", "dogs"]})
-    first = store.text(encoder.pieces, table)
+    first = store.text(encoder.unpooled, table)
     assert store.text(str(random_clip), table).dim == encoder.dim
-    again = FeatureStore(tmp_path, "cpu").text(encoder.pieces, table)
+    again = FeatureStore(tmp_path, "cpu").text(encoder.unpooled, table)
     assert np.array_equal(first.values, again.values)
     assert len([path for path in tmp_path.iterdir() if path.is_dir()]) == 2
 
@@ -84,4 +84,4 @@ def test_a_tower_that_gives_no_pieces_is_refused_in_one_sentence(tmp_path):
     text = {**CONFIG["model_cfg"]["text_cfg"], "no_causal_mask": True}
     folder = write_encoder(tmp_path / "free", config={**CONFIG, "model_cfg": {**CONFIG["model_cfg"], "text_cfg": text}})
     with pytest.raises(WorkbenchError, match="does not give patches and tokens"):
-        _ = load_encoder(str(folder)).pieces
+        _ = load_encoder(str(folder)).unpooled

@@ -380,12 +380,12 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, monkeypatch):
 
 
 def test_a_note_that_may_pass_keeps_an_item_out_of_both_tiers(tmp_path):
-    from workbench.features import Passing
+    from workbench.features import TransientError
 
     class Partial(Stub):
         def _encode(self, items, report):
             blocks = super()._encode(items, report)
-            notes = [Passing("half of it") if b"half" in item else None for item in items]
+            notes = [TransientError("half of it") if b"half" in item else None for item in items]
             return Blocks(blocks.values, blocks.offsets, blocks.reasons, notes)
 
     table = images({"bytes": b"whole"}, {"bytes": b"half"})

@@ -1,4 +1,4 @@
-"""Cross-attention: pairs of pieces are told from their parts, and what is not there is not looked at."""
+"""Cross-attention: pairs of tokens are told from their parts, and what is not there is not looked at."""
 
 import numpy as np
 import pytest
@@ -7,14 +7,14 @@ from sklearn.metrics import average_precision_score
 
 from workbench import models
 from workbench.errors import WorkbenchError
-from workbench.models.heads.cross_attention.network import Crossing
+from workbench.models.heads.cross_attention.network import CrossAttentionNetwork
 from workbench.schema import label_matrix
 
-DIM, SLOTS = 6, 4
+DIM, EMBEDDINGS = 6, 4
 
 
 def network(seed=0, dropout=0.0, **more):
-    made = Crossing(
+    made = CrossAttentionNetwork(
         DIM, 2, (8, 2, 1), hidden=16, dropout=dropout, generator=torch.Generator().manual_seed(seed), **more
     )
     for tower in made.towers:
@@ -24,7 +24,7 @@ def network(seed=0, dropout=0.0, **more):
 
 def halves(n, seed=0):
     draw = torch.Generator().manual_seed(seed)
-    return tuple(torch.randn(n, SLOTS * DIM, generator=draw) for _ in range(2))
+    return tuple(torch.randn(n, EMBEDDINGS * DIM, generator=draw) for _ in range(2))
 
 
 def test_slots_that_are_zero_and_halves_that_are_absent_do_not_count():
@@ -35,8 +35,8 @@ def test_slots_that_are_zero_and_halves_that_are_absent_do_not_count():
     strange[1] = 100.0  # an absent half may hold anything
     torch.testing.assert_close(net((left, strange), present), before)
     short = right.clone()
-    short[3, 2 * DIM :] = 0  # two of the four slots are not needed
-    cut = net((left[3:4], short[3:4, : 2 * DIM]), present[3:4])  # rows that are shorter by those slots
+    short[3, 2 * DIM :] = 0  # two of the four embeddings are not needed
+    cut = net((left[3:4], short[3:4, : 2 * DIM]), present[3:4])  # rows that are shorter by those embeddings
     torch.testing.assert_close(net((left, short), present)[3:4], cut)
     assert (net((left, short), present)[3] - before[3]).abs().max() > 1e-4
     assert torch.isfinite(before).all()
@@ -45,7 +45,7 @@ def test_slots_that_are_zero_and_halves_that_are_absent_do_not_count():
 def test_the_order_of_pieces_does_not_count_and_that_of_posts_neither():
     net, (left, right) = network(), halves(4)
     present = torch.ones(4, 2, dtype=torch.bool)
-    mixed = right.unflatten(1, (SLOTS, DIM))[:, [0, 3, 1, 2]].flatten(1)
+    mixed = right.unflatten(1, (EMBEDDINGS, DIM))[:, [0, 3, 1, 2]].flatten(1)
     torch.testing.assert_close(net((left, mixed), present), net((left, right), present))
     torch.testing.assert_close(net((left[[2]], right[[2]]), present[:1]), net((left, right), present)[[2]])
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workbench.features.blocks import Partly
+from workbench.features.blocks import Truncated
 from workbench.models.text import variants
 from workbench.models.text.tfidf import TfidfOptions
 from workbench.preprocessing.text.cleaning import TextOptions
@@ -36,7 +36,7 @@ def test_what_cleaning_leaves_out_of_a_long_text_is_told_as_a_part(table, taxono
     texts = ("four", "a few words more", None, f"a{' ' * 20}b")  # white space does not count: it is taken out first
     notes = variants.shortened(table([{"text": text} for text in texts], taxonomy), TextOptions(max_chars=5))
     assert notes == [None, "only the first 5 of its 16 characters were read", None, None]
-    assert isinstance(notes[1], Partly)
+    assert isinstance(notes[1], Truncated)
 
 
 def test_words_are_learnt_only_where_spelling_is_repaired():

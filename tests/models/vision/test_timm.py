@@ -110,7 +110,7 @@ def test_an_unknown_label_and_another_s_pictures_teach_nothing(folder, store, ta
     logits = model.logits(posts(20, 3, table, taxonomy))
     assert np.isnan(logits[:, 0]).all()
     assert np.isfinite(logits[:, 1]).any()
-    assert model.untaught == ("abuse",)
+    assert model.untrained == ("abuse",)
 
 
 def test_the_highest_variant_counts(folder, store, table, taxonomy):

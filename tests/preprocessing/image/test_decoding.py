@@ -63,11 +63,11 @@ def test_photo(workbench_data, name):
     with Image.open(io.BytesIO(data)) as stored:
         width, height = stored.size  # none is turned by its EXIF, none large enough to be reduced
     # A few white pixels of the horse's edge are not quite opaque: no change on white, another reading on black.
-    assert len(picture.readings) == (2 if name == "skimage/horse.png" else 1)
-    for reading in picture.readings:
-        assert reading.shape == (height, width, 3)
-        assert reading.dtype == np.uint8
-    assert picture.readings[0].std() > 5  # not one flat colour
+    assert len(picture.variants) == (2 if name == "skimage/horse.png" else 1)
+    for variant in picture.variants:
+        assert variant.shape == (height, width, 3)
+        assert variant.dtype == np.uint8
+    assert picture.variants[0].std() > 5  # not one flat colour
 
 
 def test_all_photos_are_listed(workbench_data):
@@ -78,7 +78,7 @@ def test_all_photos_are_listed(workbench_data):
 
 def test_cmyk_photo_shows_the_same_bridge(workbench_data):
     cmyk, rgb = (
-        decode((workbench_data / "photos/bridge" / name).read_bytes()).readings[0]
+        decode((workbench_data / "photos/bridge" / name).read_bytes()).variants[0]
         for name in ("CMYK.jpg", "aaa-orig.jpg")
     )
     # An inverted reading would correlate negatively; the two files differ by their colour profiles only.
@@ -92,20 +92,20 @@ def test_cmyk_photo_shows_the_same_bridge(workbench_data):
 def test_modes_without_alpha_have_one_reading(mode):
     image = BLOCKS.convert(mode)
     picture = decode(encoded(image, "PNG"))
-    assert [reading.tolist() for reading in picture.readings] == [np.array(image.convert("RGB")).tolist()]
+    assert [variant.tolist() for variant in picture.variants] == [np.array(image.convert("RGB")).tolist()]
 
 
 def test_16_bit_grey_keeps_its_shades():
     values = np.linspace(0, 65535, 256).round().astype(np.uint16).reshape(16, 16)
-    (reading,) = decode(encoded(Image.fromarray(values), "PNG")).readings
+    (variant,) = decode(encoded(Image.fromarray(values), "PNG")).variants
     # 65535 / 255 = 257, so the n-th of 256 even steps is shade n; Pillow's convert makes all but the first white.
-    assert reading[..., 0].ravel().tolist() == list(range(256))
+    assert variant[..., 0].ravel().tolist() == list(range(256))
 
 
 def test_16_bit_grey_can_be_transparent():
     rows = b"".join(b"\0" + struct.pack(">4H", 0, 1000, 30000, 65535) for _ in range(2))
     picture = decode(png(4, 2, 16, 0, zlib.compress(rows), chunk(b"tRNS", struct.pack(">H", 1000))))
-    raw, white, black = (reading[0, :, 0].tolist() for reading in picture.readings)
+    raw, white, black = (variant[0, :, 0].tolist() for variant in picture.variants)
     # 1000 / 257 = 3.9 -> 4 and 30000 / 257 = 116.7 -> 117
     assert (raw, white, black) == ([0, 4, 117, 255], [0, 255, 117, 255], [0, 0, 117, 255])
 
@@ -115,7 +115,7 @@ def test_alpha_cannot_hide_content():
     rgba[..., :3] = 200
     rgba[:4, :, 3] = 255
     rgba[4, :, 3] = 128
-    raw, white, black = decode(encoded(Image.fromarray(rgba), "PNG")).readings
+    raw, white, black = decode(encoded(Image.fromarray(rgba), "PNG")).variants
     assert (raw == 200).all()
     # 200 * 128/255 + 255 * 127/255 = 227.4 and 200 * 128/255 = 100.4
     assert (white[:, 0, 0] == [200] * 4 + [227] + [255] * 3).all()
@@ -124,28 +124,28 @@ def test_alpha_cannot_hide_content():
 
 @pytest.mark.parametrize("mode", ["LA", "PA", "RGBA"])
 def test_full_alpha_adds_no_reading(mode):
-    assert len(decode(encoded(BLOCKS.convert("RGBA").convert("LA" if mode == "LA" else "RGBA"), "PNG")).readings) == 1
+    assert len(decode(encoded(BLOCKS.convert("RGBA").convert("LA" if mode == "LA" else "RGBA"), "PNG")).variants) == 1
 
 
 def test_equal_composites_are_read_once():
     rgba = np.zeros((8, 8, 4), np.uint8)
     rgba[:4, :, 3] = 255
     # black where opaque, and black below: on black it looks as raw
-    assert [int(reading[-1, 0, 0]) for reading in decode(encoded(Image.fromarray(rgba), "PNG")).readings] == [0, 255]
+    assert [int(variant[-1, 0, 0]) for variant in decode(encoded(Image.fromarray(rgba), "PNG")).variants] == [0, 255]
 
 
 def test_composites_can_be_left_out():
     data = encoded(Image.new("RGBA", (4, 4), (1, 2, 3, 0)), "PNG")
-    (reading,) = decode(data, ImageOptions(composites=False)).readings
-    assert reading[0, 0].tolist() == [1, 2, 3]
+    (variant,) = decode(data, ImageOptions(composites=False)).variants
+    assert variant[0, 0].tolist() == [1, 2, 3]
 
 
 def test_palette_with_transparency():
     image = BLOCKS.quantize(8)
     picture = decode(encoded(image, "PNG", transparency=0))
     hidden = np.array(image) == 0
-    assert (picture.readings[1][hidden] == 255).all()
-    assert (picture.readings[2][hidden] == 0).all()
+    assert (picture.variants[1][hidden] == 255).all()
+    assert (picture.variants[2][hidden] == 0).all()
 
 
 # ------------------------------------------------------------------------------------------ orientation, movement, size
@@ -158,15 +158,15 @@ def test_exif_orientation(orientation, kind):
     exif[0x0112] = orientation
     data = encoded(BLOCKS, kind, exif=exif)
     expected = np.array(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
-    (reading,) = decode(data).readings
-    assert reading.tolist() == expected.tolist()
-    assert reading.flags.c_contiguous
-    assert reading.flags.writeable  # torch warns about arrays that are not
+    (variant,) = decode(data).variants
+    assert variant.tolist() == expected.tolist()
+    assert variant.flags.c_contiguous
+    assert variant.flags.writeable  # torch warns about arrays that are not
 
 
 def test_broken_exif_does_not_hide_the_picture():
     data = encoded(NOISE, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x01\x12" * 9)
-    assert decode(data).readings[0].shape == (40, 56, 3)
+    assert decode(data).variants[0].shape == (40, 56, 3)
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
@@ -174,18 +174,18 @@ def test_frames_are_spread_over_an_animation(kind):
     levels = [0, 30, 60, 90, 120, 150, 180, 210, 240, 255]
     picture = decode(moving(kind, grey(*levels)))
     # ten frames at 0, 3, 6 and 9
-    assert [int(reading[0, 0, 0]) for reading in picture.readings] == [0, 90, 180, 255]
+    assert [int(variant[0, 0, 0]) for variant in picture.variants] == [0, 90, 180, 255]
     assert "4 of 10 frames read" in picture.notes
 
 
 def test_a_moving_avif_is_read():
     picture = decode(moving("AVIF", grey(0, 120, 255)))
-    assert [round(int(reading[0, 0, 0]) / 120) for reading in picture.readings] == [0, 1, 2]
+    assert [round(int(variant[0, 0, 0]) / 120) for variant in picture.variants] == [0, 1, 2]
 
 
 def test_equal_frames_are_read_once():
     picture = decode(moving("PNG", [*grey(0, 50), *grey(0)]), ImageOptions(frames=3))
-    assert [int(reading[0, 0, 0]) for reading in picture.readings] == [0, 50]
+    assert [int(variant[0, 0, 0]) for variant in picture.variants] == [0, 50]
 
 
 def test_too_many_frames_are_refused():
@@ -200,11 +200,11 @@ def test_too_many_frames_are_refused():
 def test_large_pictures_are_read_smaller():
     large = BLOCKS.resize((400, 320))
     options = ImageOptions(reduce_side=64)
-    (jpeg,), (lossless,) = (decode(encoded(large, kind), options).readings for kind in ("JPEG", "PNG"))
+    (jpeg,), (lossless,) = (decode(encoded(large, kind), options).variants for kind in ("JPEG", "PNG"))
     assert jpeg.shape == (80, 100, 3)  # a quarter: an eighth would be 40 pixels
     assert lossless.shape == (64, 80, 3)  # a fifth
     assert decode(encoded(large, "PNG"), options).notes == ("read at 1/5 of its size",)
-    assert decode(encoded(large, "JPEG"), ImageOptions(reduce_side=None)).readings[0].shape == (320, 400, 3)
+    assert decode(encoded(large, "JPEG"), ImageOptions(reduce_side=None)).variants[0].shape == (320, 400, 3)
     assert lossless[0, 0].tolist() == np.array(large)[:5, :5].mean((0, 1)).round().tolist()
 
 
@@ -240,7 +240,7 @@ def test_a_small_file_of_100_megapixels():
 )
 def test_reasons(data, reason):
     picture = decode(data)
-    assert picture.readings == ()
+    assert picture.variants == ()
     assert reason in picture.reason
     assert picture.reason.endswith(".")
 
@@ -254,13 +254,13 @@ def test_formats_and_bytes_can_be_limited():
 
 def test_how_much_longer_than_wide_a_picture_may_be_is_an_option():
     banner = encoded(Image.new("RGB", (30, 10), (9, 8, 7)), "PNG")
-    assert decode(banner, ImageOptions(max_ratio=3)).readings
+    assert decode(banner, ImageOptions(max_ratio=3)).variants
     assert "a side over 2.9 times the other is refused." in decode(banner, ImageOptions(max_ratio=2.9)).reason
 
 
 def test_one_pixel_is_a_picture():
-    (reading,) = decode(encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG")).readings
-    assert reading.tolist() == [[[9, 8, 7]]]
+    (variant,) = decode(encoded(Image.new("RGB", (1, 1), (9, 8, 7)), "PNG")).variants
+    assert variant.tolist() == [[[9, 8, 7]]]
 
 
 def test_the_content_tells_the_format():
@@ -289,7 +289,7 @@ def test_picture_holds_readings_or_a_reason():
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "AVIF"])
 def test_a_file_cut_short_is_not_read(kind, share):
     data = encoded(BLOCKS, kind)
-    assert decode(data[: int(len(data) * share)]).readings == ()
+    assert decode(data[: int(len(data) * share)]).variants == ()
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.8, 0.95])
@@ -304,7 +304,7 @@ def test_grey_padding_of_a_short_jpeg_is_no_content(share, subsampling):
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 def test_a_grey_picture_is_content(mode):
-    assert decode(encoded(Image.new(mode, (64, 64), "#808080"), "JPEG")).readings[0][0, 0].tolist() == [128] * 3
+    assert decode(encoded(Image.new(mode, (64, 64), "#808080"), "JPEG")).variants[0][0, 0].tolist() == [128] * 3
 
 
 @pytest.mark.parametrize("rows", [0, 1, 63, 127])
@@ -316,7 +316,7 @@ def test_black_padding_of_a_short_png_is_no_content(rows):
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "I;16"])
 def test_a_black_png_is_content(mode):
-    assert decode(encoded(Image.new(mode, (13, 9)), "PNG")).readings[0].max() == 0
+    assert decode(encoded(Image.new(mode, (13, 9)), "PNG")).variants[0].max() == 0
 
 
 def test_a_black_interlaced_png_is_content_unless_short():
@@ -327,8 +327,8 @@ def test_a_black_interlaced_png_is_content_unless_short():
         b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(n))) + chunk(b"IEND", b"")
         for n in (size, size - 6)
     )
-    assert decode(whole).readings[0].shape == (3, 5, 3)
-    assert decode(short).readings == ()
+    assert decode(whole).variants[0].shape == (3, 5, 3)
+    assert decode(short).variants == ()
 
 
 # ------------------------------------------------------------------------------------------------ anything may be wrong
@@ -363,7 +363,7 @@ def test_flipped_bytes_give_readings_or_a_reason(name):
         cut = len(data) if rng.random() < 0.8 else int(rng.integers(0, len(data)))
         picture = decode(data[:cut].tobytes())
         outcomes.add(picture.reason is None)
-        assert all(reading.ndim == 3 and reading.dtype == np.uint8 for reading in picture.readings)
+        assert all(variant.ndim == 3 and variant.dtype == np.uint8 for variant in picture.variants)
     assert False in outcomes  # the flips did break something
 
 

@@ -1,4 +1,4 @@
-"""Links: every disguise ends in the same address, what is sketchy is said in a sentence, and nothing is fetched."""
+"""Links: every obfuscation ends in one address, what is suspicious is said in a sentence, nothing is fetched."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_lists_hold_for_everything_below_a_host_and_nothing_beside_it():
     [
         ({"moderated": ["https://example.com"]}, "is no host"),
         ({"patterns": [{"pattern": "(", "why": "x"}]}, "no regular expression"),
-        ({"sketchy": ["shorteners"]}, "sketchy"),
+        ({"suspicious": ["shorteners"]}, "suspicious"),
         ({"hosts": []}, "unknown key 'hosts'"),
     ],
 )
@@ -142,7 +142,7 @@ def test_wrong_lists_are_refused_in_a_sentence(changed, said):
 
 
 def test_a_pattern_that_takes_too_long_counts_as_met(monkeypatch):
-    lists = LinkLists(patterns=({"pattern": "x{9}", "why": "is odd"},), sketchy=("pattern",))
+    lists = LinkLists(patterns=({"pattern": "x{9}", "why": "is odd"},), suspicious=("pattern",))
     assert findings("http://example.com/a", lists) == ()
 
     def endless(*_, timeout):

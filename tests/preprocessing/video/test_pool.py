@@ -80,7 +80,7 @@ def test_a_worker_that_hangs_is_killed_and_the_next_clip_is_read(pool):
     hung = only(pool).pid
     os.kill(hung, signal.SIGSTOP)
     read = decode(PLAIN, VideoOptions(timeout_seconds=0.3))
-    assert read.passing
+    assert read.transient
     assert read.reason == "The clip was not read within 0.3 s; it is tried again next time."
     assert not alive(hung)
     assert len(decode(PLAIN).frames) == 8
@@ -90,7 +90,7 @@ def test_a_clip_that_takes_too_long_is_given_up(pool):
     slow = clip(numbered(300, (640, 352)), preset="ultrafast", g="300")
     decode(PLAIN)
     read = decode(slow, VideoOptions(timeout_seconds=0.005))
-    assert read.passing
+    assert read.transient
     assert len(pool.workers) == 0
     assert len(decode(slow, VideoOptions(timeout_seconds=120)).frames) == 12
 
@@ -114,7 +114,7 @@ def test_a_worker_that_the_system_kills_at_its_clip_says_nothing_of_the_clip(poo
     decode(PLAIN)
     monkeypatch.setattr(video_pool.video_worker, "take", killed)
     read = decode(clip(numbered(300, (640, 352)), preset="ultrafast", g="300"))
-    assert (read.frames, read.passing) == ((), True)
+    assert (read.frames, read.transient) == ((), True)
 
 
 def test_a_clip_that_crashes_its_reader_has_a_reason(pool, monkeypatch):
@@ -126,7 +126,7 @@ def test_a_clip_that_crashes_its_reader_has_a_reason(pool, monkeypatch):
 
     monkeypatch.setattr(video_pool.DecodingWorker, "ask", crashing)
     read = decode(PLAIN)
-    assert (read.reason, read.passing) == ("The clip file makes its reader fail, so it was not read.", False)
+    assert (read.reason, read.transient) == ("The clip file makes its reader fail, so it was not read.", False)
     monkeypatch.undo()
     monkeypatch.setattr(video_pool, "_pool", pool)
     assert decode(PLAIN).frames
@@ -156,7 +156,7 @@ def test_too_little_memory_has_a_reason_and_the_next_clip_is_read(pool):
     greedy = patched(fragments, box(fragments, b"trun"), struct.pack(">II", 0, 2**24))  # claims so many frames
     read = decode(greedy, VideoOptions(memory_mb=256))
     assert read.reason == "Reading the clip takes more than 256 MB of memory, so it was not read."
-    assert not read.passing  # the limit is the options', not the machine's
+    assert not read.transient  # the limit is the options', not the machine's
     assert decode(PLAIN, VideoOptions(memory_mb=256)).frames
 
 
@@ -186,14 +186,14 @@ def test_a_worker_is_replaced_after_many_clips(pool, monkeypatch):
 def test_where_no_worker_starts_the_clip_is_tried_again(pool, monkeypatch):
     monkeypatch.setattr(video_pool, "_START", "raise SystemExit")
     read = decode(PLAIN)
-    assert read.passing
+    assert read.transient
     assert read.reason.startswith("No reader of clips could be started")
 
     def refuse(*_, **__):
         raise BlockingIOError("no more processes")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    assert decode(PLAIN).passing
+    assert decode(PLAIN).transient
     monkeypatch.setattr(video_pool.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(WorkbenchError, match="install the package `av`"):
         decode(PLAIN)

@@ -91,7 +91,7 @@ def test_whatever_is_sent_ends_as_by_time(name, sampling):
     data, *expected = SENT[name]
     data = data if isinstance(data, bytes) else data()
     read = decode(data, VideoOptions(sampling=sampling))
-    assert not read.passing
+    assert not read.transient
     if len(expected) == 1:
         assert read.reason.startswith(expected[0])
     elif name == "bit rot" and sampling == "keyframe":
@@ -122,6 +122,6 @@ def test_random_damage_ends_in_frames_or_a_sentence(name, rounds, sampling):
     options = VideoOptions(timeout_seconds=120, sampling=sampling)
     for _ in range(rounds):
         read = decode(changed(data, rng), options)
-        assert not read.passing, read.reason
+        assert not read.transient, read.reason
         assert read.reason is None or re.fullmatch(r"[A-Z][^\n]*\.", read.reason)
         assert len(read.frames) <= 12

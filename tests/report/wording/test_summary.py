@@ -40,7 +40,7 @@ def made(*rows: dict, **more) -> SimpleNamespace:
 
 def told(record: dict | None = None, **metrics) -> list[SimpleNamespace]:
     """One run with no more than its records."""
-    metrics = {"crossing": {"group": {"crossing": 0, "of": 9}}} | metrics
+    metrics = {"overlap": {"group": {"overlap": 0, "of": 9}}} | metrics
     record = RunRecord.model_validate(record or {})
     return [SimpleNamespace(record=record, metrics=Metrics.model_validate(metrics))]
 
@@ -76,8 +76,8 @@ def test_few_and_no_positives_stand_under_what_could_be_wrong():
 
 
 def test_what_the_records_say_against_the_answer():
-    crossing = {"text": {"crossing": 2, "of": 30, "allowed": "as published"}}
-    records = told({"dirty": True, "inputs": {"parameter corpus.source": "synthetic"}}, crossing=crossing)
+    overlap = {"text": {"overlap": 2, "of": 30, "allowed": "as published"}}
+    records = told({"dirty": True, "inputs": {"parameter corpus.source": "synthetic"}}, overlap=overlap)
     leak = [{"model": "m", "tripped": True}]
     said = summary.points(made(leak_test=leak, missing=[{"model": "x"}], stale=[{"model": "y"}]), records)[WRONG]
     assert said[0] == "A leak is likely: m did better than the inputs allow."
@@ -85,7 +85,7 @@ def test_what_the_records_say_against_the_answer():
     assert {"Out of date: y.", "Not compared, for want of a finished run: x."} < set(said)
     assert any("generated" in one for one in said)
     assert any("not committed" in one for one in said)
-    unknown = summary.points(made(), told(crossing=None))[WRONG]
+    unknown = summary.points(made(), told(overlap=None))[WRONG]
     assert "Whether the same post stands on both sides of the split is not recorded." in unknown
 
 

@@ -27,10 +27,10 @@ def made(tmp_path_factory):
 
 def test_the_bundle_sends_what_is_unlike_the_training_posts_to_a_person(made):
     folder, store, material, plain = made
-    ready = detect(plain, material, {"unusual": {"encoder": "tiny", "at": 0.98}}, store)
+    ready = detect(plain, material, {"out_of_distribution": {"encoder": "tiny", "at": 0.98}}, store)
     training.save(folder / "run", ready, training.score(ready, material), material, store)
     loaded = Moderator.load(folder / "run/bundle/1", store=FeatureStore(None, "cpu"))
-    assert loaded.policy.unusual_at == 0.98
+    assert loaded.policy.out_of_distribution_at == 0.98
     validation = material.sets["validation"]
     decided, before = loaded.decide(validation), plain[1].moderator.decide(validation)
     unlike = ["unlike the training posts" in str(one.reasons) for one in decided]
@@ -43,17 +43,17 @@ def test_the_bundle_sends_what_is_unlike_the_training_posts_to_a_person(made):
 def test_without_options_there_is_no_detector_and_scores_never_change(made):
     _, store, material, plain = made
     assert detect(plain, material, {}, store) == plain
-    watched = detect(plain, material, {"unusual": {"encoder": "tiny"}}, store)
+    watched = detect(plain, material, {"out_of_distribution": {"encoder": "tiny"}}, store)
     assert [one.moderator.model_id for one in watched] == [one.moderator.model_id for one in plain]
 
 
 def test_the_detectors_encoder_is_part_of_what_a_run_depends_on(tmp_path):
     study = tmp_path / "study.yaml"
     text = "question: Which one?\ncorpus: {source: synthetic, posts: 100}\nmodels: [{name: prior}]\n"
-    study.write_text(f"{text}policy: {{unusual: {{encoder: tiny}}}}\n")
+    study.write_text(f"{text}policy: {{out_of_distribution: {{encoder: tiny}}}}\n")
     (run,) = plan(StudyConfig.load(study))
     assert any(name.startswith("weights data/weights/tiny") for name in run.inputs)
-    study.write_text(f"{text}policy: {{unusual: {{encoder: {tmp_path}/nowhere}}}}\n")
+    study.write_text(f"{text}policy: {{out_of_distribution: {{encoder: {tmp_path}/nowhere}}}}\n")
     with pytest.raises(WorkbenchError, match="nowhere"):
         plan(StudyConfig.load(study))
 
@@ -63,7 +63,7 @@ def test_options_that_are_none_are_refused_before_anything_runs(tmp_path, option
     study = tmp_path / "study.yaml"
     study.write_text(
         "question: Which one?\ncorpus: {source: synthetic, posts: 100}\nmodels: [{name: prior}]\n"
-        f"policy: {{unusual: {options}}}\n"
+        f"policy: {{out_of_distribution: {options}}}\n"
     )
     with pytest.raises(WorkbenchError, match=said):
         StudyConfig.load(study)

@@ -12,7 +12,7 @@ from rich.console import Console
 from workbench.comparison.run_files import Metrics
 from workbench.errors import WorkbenchError
 from workbench.evidence import audit
-from workbench.report.sections.leaks import crossings
+from workbench.report.sections.leaks import overlaps
 from workbench.studies.steps import leaks
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen"
@@ -74,12 +74,12 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
     leaks.record(study, material)
 
     def run(**changed) -> SimpleNamespace:
-        metrics = {"crossing": audit.crossing(material.sets), "digests": material.digests} | changed
+        metrics = {"overlap": audit.overlap(material.sets), "digests": material.digests} | changed
         return SimpleNamespace(folder=tmp_path / "run", metrics=Metrics.model_validate(metrics))
 
-    section = crossings([run()])
+    section = overlaps([run()])
     assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 4", "2", "0", ""]
     assert "near-duplicate clips" in section.prose
     assert "in no set" not in section.prose
-    assert "1,200 posts are in no set" in crossings([run(dropped=1200)]).prose
-    assert "near-duplicate texts" not in crossings([run(digests={"corpus": "other"})]).tables[""].index
+    assert "1,200 posts are in no set" in overlaps([run(dropped=1200)]).prose
+    assert "near-duplicate texts" not in overlaps([run(digests={"corpus": "other"})]).tables[""].index

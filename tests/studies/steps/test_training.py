@@ -61,8 +61,8 @@ def test_posts_go_where_their_split_says(small, corpus):
     }
     assert found.digests == {"corpus": corpora.digest(corpus, small.TAXONOMY)}
     # all six posts are by one author, who is on every side; the groups are not
-    assert (found.crossing["author"]["crossing"], found.crossing["author"]["posts"]) == (1, 6)
-    assert found.crossing["group"]["crossing"] == 0
+    assert (found.overlap["author"]["overlap"], found.overlap["author"]["posts"]) == (1, 6)
+    assert found.overlap["group"]["overlap"] == 0
 
 
 def test_of_a_further_test_set_only_its_test_posts_count(small, corpus, tmp_path):

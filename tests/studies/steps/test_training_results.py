@@ -64,7 +64,7 @@ def test_metrics_say_what_the_run_was(small, saved):
     assert (metrics["device"], metrics["dtype"]) == ("cpu", "float32")
     assert metrics["peak_mb"]["host"] > 10
     assert metrics["digests"] == {"corpus": "digest"}
-    assert metrics["crossing"] == {"group": {"crossing": 0}}
+    assert metrics["overlap"] == {"group": {"overlap": 0}}
 
 
 def test_metrics_say_how_scores_became_probabilities_and_what_that_was_worth(saved):

@@ -1,4 +1,4 @@
-"""How words are disguised in the synthetic world: ways to get past a filter of words that a reader still understands.
+"""How words are obfuscated in the synthetic world: ways to get past a filter of words that a reader still understands.
 
 Each takes the phrase alone (not the link, not the note) and changes its longer words, as an evader would the telling
 ones; short words keep the sentence readable.
@@ -18,15 +18,15 @@ _INVISIBLE = "\u200b\u200c\u200d\u2060"
 _LONG = re.compile(r"[^\W\d_]{4,}")
 
 
-def disguise(phrase: str, obfuscation: int, rng: np.random.Generator) -> str:
-    """Return a phrase in the disguise that is an index into OBFUSCATIONS; a phrase without a longer word stays."""
+def obfuscation(phrase: str, obfuscation: int, rng: np.random.Generator) -> str:
+    """Return a phrase in the obfuscation that is an index into OBFUSCATIONS; a phrase without a longer word stays."""
     kind = OBFUSCATIONS[obfuscation]
     if kind == "none":
         return phrase
-    return _LONG.sub(lambda found: _disguised(found[0], kind, rng), phrase)
+    return _LONG.sub(lambda found: _obfuscated(found[0], kind, rng), phrase)
 
 
-def _disguised(word: str, kind: str, rng: np.random.Generator) -> str:
+def _obfuscated(word: str, kind: str, rng: np.random.Generator) -> str:
     if kind == "leet":
         return word.translate(_LEET)
     if kind == "homoglyph":

@@ -169,11 +169,11 @@ def say(
     index: int,
     rng: np.random.Generator,
     typos: float,
-    disguise: Callable[[str], str] | None = None,
+    obfuscation: Callable[[str], str] | None = None,
 ) -> str:
     """Return a fresh text of an utterance; `index` (0 to SURFACES - 1) makes it unlike any other.
 
-    typos is a rate per word; disguise changes the phrase, and nothing around it.
+    typos is a rate per word; obfuscation changes the phrase, and nothing around it.
     """
     pick = rng.integers(0, 1 << 16, 6)
     place, minute, witness = _digits(index * _STRIDE % SURFACES)
@@ -186,7 +186,7 @@ def say(
     said = misspell(core, rng, typos)
     if pick[5] % 2:  # mistyped anew: the shipped encoder was trained on texts drawn in this order
         said = misspell(core, rng, typos)
-    said = disguise(said) if disguise else said
+    said = obfuscation(said) if obfuscation else said
     parts = [f"{note}:", opener, said, closer] if pick[5] % 2 else [opener, said, closer, f"({note})"]
     return " ".join(part for part in parts if part)
 

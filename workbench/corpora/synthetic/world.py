@@ -1,9 +1,9 @@
 """The joint distribution of what causes posts and labels: priors, oversampling, label probabilities and draws.
 
 A post is caused by *latents* (`causes`): which modalities it has, when and where it was written, by whom, what its
-words intend, which link and which disguise they carry, what its picture or clip shows, and how often it was reported.
-Given the latents, the surfaces of different modalities are independent of each other, of the labels and of everything
-else. A label's probability is a logistic table over the latents,
+words intend, which link and which obfuscation they carry, what its picture or clip shows, and how often it was
+reported. Given the latents, the surfaces of different modalities are independent of each other, of the labels and of
+everything else. A label's probability is a logistic table over the latents,
 
     P(label k) = sigmoid(base + text_k[intent] + sight_k[scene] + pair_k[intent, scene]
                          + author_k[trait] + link_k[link] + norm_k[region, intent]).

@@ -86,9 +86,9 @@ def _text(cell: str, name: str, strength: float, rng: np.random.Generator) -> st
 
 def _image(cell: dict[str, Any], name: str, strength: float, rng: np.random.Generator) -> dict[str, Any]:
     picture = media.picture(cell)
-    if picture is None or not picture.readings:
+    if picture is None or not picture.variants:
         return cell
-    return {"bytes": pictures.EDITS[name](picture.readings[0], strength, rng), "path": None}
+    return {"bytes": pictures.EDITS[name](picture.variants[0], strength, rng), "path": None}
 
 
 def _video(cell: dict[str, Any], name: str, strength: float, rng: np.random.Generator) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Ways to write a text so that people still read the same and a model may not; strength is a share of words.
 
-What the synthetic world disguises words by (`corpora.synthetic.evasion`) and mistypes them by (`phrases.misspell`) is
-used here too; here the strength says how many words it falls on, there all of them. Addresses stay as they are.
+What the synthetic world obfuscations words by (`corpora.synthetic.evasion`) and mistypes them by (`phrases.misspell`)
+is used here too; here the strength says how many words it falls on, there all of them. Addresses stay as they are.
 
 Sources: Gröndahl et al. 2018, "All You Need is 'Love'", arXiv 1808.09115 (typos, joined and split words, appended
 words of praise); Unicode Technical Standard 39 (letters that look alike).
@@ -58,12 +58,12 @@ def praise(text: str, strength: float, rng: np.random.Generator) -> str:
     return " ".join([text, *rng.permutation(PRAISE)[: max(1, round(len(PRAISE) * strength))].tolist()])
 
 
-def disguised(kind: str) -> Rewrite:
-    """Return what disguises a share of the longer words in one way of the synthetic world's."""
+def obfuscated(kind: str) -> Rewrite:
+    """Return what obfuscations a share of the longer words in one way of the synthetic world's."""
     number = OBFUSCATIONS.index(kind)
 
     def rewrite(text: str, strength: float, rng: np.random.Generator) -> str:
-        return _some(text, strength, rng, lambda word: evasion.disguise(word, number, rng))
+        return _some(text, strength, rng, lambda word: evasion.obfuscation(word, number, rng))
 
     return rewrite
 
@@ -84,8 +84,8 @@ REWRITES: dict[str, Rewrite] = {
     "joined": joined,
     "split": split,
     "praise": praise,
-    "leet": disguised("leet"),
-    "spaced": disguised("spaced"),
-    "homoglyph": disguised("homoglyph"),
-    "zero-width": disguised("zero-width"),
+    "leet": obfuscated("leet"),
+    "spaced": obfuscated("spaced"),
+    "homoglyph": obfuscated("homoglyph"),
+    "zero-width": obfuscated("zero-width"),
 }

@@ -25,10 +25,10 @@ from workbench.schema import MODALITIES, declared
 _READING = TextOptions(lower=True, max_chars=None)
 
 
-def crossing(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
+def overlap(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     """Return, for each held relation and `author`, what of it stands in more than one set.
 
-    sets: train, validation, test and further test sets by name. Each entry is {"crossing": how many contents cross,
+    sets: train, validation, test and further test sets by name. Each entry is {"overlap": how many contents cross,
     "of": how many there are, "posts": posts of those that cross, "not_compared": posts whose content could not be read,
     "examples": up to EXAMPLES of {"content", "posts":
     [[set, post_id], ...]}}, the contents with most posts first. A file that cannot be read is compared with nothing.
@@ -39,7 +39,7 @@ def crossing(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
 
 
 def _across(sets: Mapping[str, pa.Table], relation: str) -> dict[str, Any]:
-    """Return what crosses by one relation; see `crossing`."""
+    """Return what crosses by one relation; see `overlap`."""
     parts, lost = [], 0
     for name, posts in sets.items():
         keys = pa.array(keys_of(posts, relation), pa.binary())
@@ -53,7 +53,7 @@ def _across(sets: Mapping[str, pa.Table], relation: str) -> dict[str, Any]:
     across = counts.filter(pc.and_(pc.greater(counts["set_count_distinct"], 1), counts["fitted_any"]))
     across = across.sort_by([("set_count", "descending"), ("key", "ascending")])
     return {
-        "crossing": across.num_rows,
+        "overlap": across.num_rows,
         "of": counts.num_rows,
         "posts": int(pc.sum(across["set_count"]).as_py() or 0),
         "not_compared": lost,

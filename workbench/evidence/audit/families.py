@@ -36,7 +36,7 @@ class ContentIndex:
         self.content, self.place, self.row = np.array(found, np.int64).reshape(-1, 3).T
         self.first = np.unique(self.content, return_index=True)[1]
         self.kind, masks = self._kinds()
-        self.crosses = self._crossing(masks)
+        self.crosses = self._overlap(masks)
 
     def __len__(self) -> int:
         return len(self.first)
@@ -48,7 +48,7 @@ class ContentIndex:
         masks, kind = np.unique(stands, axis=0, return_inverse=True)
         return kind.ravel(), masks
 
-    def _crossing(self, masks: np.ndarray) -> np.ndarray:
+    def _overlap(self, masks: np.ndarray) -> np.ndarray:
         """Return between which combinations of sets two contents cross the split, bool (k, k)."""
         fitted = np.array([name in FITTED for name in self.names], bool)
         between = (fitted[:, None] | fitted) & ~np.eye(len(fitted), dtype=bool)
@@ -104,7 +104,7 @@ def finding(
         examples.append({"content": told(a, b, float(similarity[pair])), "posts": [contents.post(a), contents.post(b)]})
     families = len(np.unique(family[linked]))
     return {
-        "crossing": families,
+        "overlap": families,
         "of": n - int(linked.sum()) + families,
         "posts": int(linked[contents.content].sum()),
         "examples": examples,

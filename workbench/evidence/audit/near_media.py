@@ -28,7 +28,7 @@ def look_images(sets: Mapping[str, pa.Table], progress: Progress | None = None) 
     progress: called with how many pictures are hashed and how many there are.
     """
     pictures = _contents(sets, "image")
-    views = _views(pictures, lambda at: _readings(pictures.cell(at, "image")), progress)
+    views = _views(pictures, lambda at: _variants(pictures.cell(at, "image")), progress)
     i, j, apart = hashes.near_pairs(views)
     same = _same_words(pictures, i, j)
     found = {}
@@ -74,9 +74,9 @@ def _contents(sets: Mapping[str, pa.Table], kind: str) -> ContentIndex:
     return ContentIndex(sets, {name: list(exact.keys_of(posts, kind)) for name, posts in sets.items()})
 
 
-def _readings(cell: dict[str, Any]) -> tuple[np.ndarray, ...]:
+def _variants(cell: dict[str, Any]) -> tuple[np.ndarray, ...]:
     picture = media.picture(cell)
-    return picture.readings if picture else ()
+    return picture.variants if picture else ()
 
 
 def _views(

@@ -1,6 +1,6 @@
 """What may leak, by name; what a study holds and what it accepts; and how a finding is told.
 
-A finding is a mapping with `crossing` (how many things leak), `of` (how many were looked at), `posts` (how many posts
+A finding is a mapping with `overlap` (how many things leak), `of` (how many were looked at), `posts` (how many posts
 are concerned) and `examples`, a list of {"content": what it is, "posts": [[set, post_id], ...]}.
 """
 
@@ -42,7 +42,7 @@ class LeakFound(WorkbenchError):
 
 
 class LeakOptions(Options):
-    """Which relations stop a study, and which crossings it accepts."""
+    """Which relations stop a study, and which overlaps it accepts."""
 
     allow: dict[Relation, str] = Field({}, description="Relation -> the reason why it may cross; the report prints it.")
     fail_on: tuple[Relation, ...] = Field(
@@ -67,9 +67,9 @@ def hold(found: Mapping[str, Mapping[str, Any]], options: LeakOptions) -> None:
     found: a finding for every relation of `options.fail_on`.
     """
     held = [name for name in options.fail_on if name not in options.allow]
-    leaks = {name: found[name] for name in held if found[name]["crossing"]}
+    leaks = {name: found[name] for name in held if found[name]["overlap"]}
     if leaks:
-        what = ", ".join(f"{counted(name, one['crossing'])} in {one['posts']} posts" for name, one in leaks.items())
+        what = ", ".join(f"{counted(name, one['overlap'])} in {one['posts']} posts" for name, one in leaks.items())
         example = f"leaks: {{allow: {{{next(iter(leaks))}: the reason}}}}"
         raise LeakFound(
             f"posts leak across the split: {what}. Drop the repeats, give them one group, or accept them with a reason "

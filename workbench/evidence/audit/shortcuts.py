@@ -71,7 +71,7 @@ def look(sets: Mapping[str, pa.Table], taxonomy: Taxonomy, *, seed: int = 0) -> 
     posts = sum(int(known_test[:, k].sum()) for k, label in enumerate(taxonomy.names) if label in concerned)
     return {
         "shortcut": {
-            "crossing": len(caught),
+            "overlap": len(caught),
             "of": len(rows),
             "posts": posts,
             "examples": [{"content": _told(row), "posts": []} for row in caught[:5]],

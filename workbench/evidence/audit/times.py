@@ -35,7 +35,7 @@ def look(
     """Return the finding `time`: posts of a study's own sets with something that their time forbids.
 
     later_tests: whether the split claims that test posts are later than all training posts; now: what counts as the
-    future, by default the present. `crossing` counts kinds of faults, `of` the kinds that could be checked; `kinds`
+    future, by default the present. `overlap` counts kinds of faults, `of` the kinds that could be checked; `kinds`
     says for each how many posts are concerned, None where the fields are missing.
     """
     own = {name: sets[name] for name in SPLITS if name in sets}
@@ -54,7 +54,7 @@ def look(
     checked = [count for count in kinds.values() if count is not None]
     return {
         "time": {
-            "crossing": sum(count > 0 for count in checked),
+            "overlap": sum(count > 0 for count in checked),
             "of": len(checked),
             "posts": int(wrong.sum()),
             "examples": examples[:EXAMPLES],

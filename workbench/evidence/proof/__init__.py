@@ -27,11 +27,11 @@ from rich.table import Table
 from scipy import stats
 
 from workbench.evidence.proof import planted
-from workbench.evidence.proof.trials import Promise, ProofOptions, SimulatedTrial
-from workbench.evidence.proof.worlds import FAMILIES, SINGLE, Worlds
+from workbench.evidence.proof.simulated_worlds import FAMILIES, SINGLE, SimulatedWorlds
+from workbench.evidence.proof.trials import ProofOptions, SimulatedTrial, ThresholdClaim
 from workbench.metrics import planning
 
-__all__ = ["Claim", "Promise", "ProofOptions", "prove", "prove_aloud", "table"]
+__all__ = ["Claim", "ProofOptions", "ThresholdClaim", "prove", "prove_aloud", "table"]
 SETTINGS = {"single posts": SINGLE, "families of near-duplicates": FAMILIES}
 LEAKS = "planted leaks"
 COVERAGE, LEVEL = (0.93, 0.97), (0.035, 0.065)
@@ -96,12 +96,12 @@ class Claim:
 
 def prove(
     options: ProofOptions,
-    promises: Sequence[Promise] = (),
+    threshold_claims: Sequence[ThresholdClaim] = (),
     say: Callable[[int, int], None] = lambda done, of: None,
 ) -> list[Claim]:
     """Return all claims, judged on simulated worlds; `say` hears how many worlds of how many are done.
 
-    promises: ways to choose thresholds.
+    threshold_claims: ways to choose thresholds.
 
     The same options give the same claims, whatever `jobs` is.
     """
@@ -109,8 +109,8 @@ def prove(
     plan += [("single posts", families, False) for families in options.smaller]
     of, done, claims = len(plan) * options.worlds + planted.KINDS * bool(options.pairs), 0, []
     for setting, families, judged in plan:
-        worlds = Worlds(SETTINGS[setting], population=options.population)
-        trial = SimulatedTrial(worlds, families, options, promises, full=judged)
+        worlds = SimulatedWorlds(SETTINGS[setting], population=options.population)
+        trial = SimulatedTrial(worlds, families, options, threshold_claims, full=judged)
         trial.prepare()
         counts: Counter = Counter()
         for found, number in _done(trial, range(options.worlds), options.jobs):
@@ -125,7 +125,7 @@ def prove(
     return claims
 
 
-def prove_aloud(options: ProofOptions, promises: Sequence[Promise], out: Path | None = None) -> int:
+def prove_aloud(options: ProofOptions, threshold_claims: Sequence[ThresholdClaim], out: Path | None = None) -> int:
     """Prove with a progress bar, print a table of claims, write it to `out` as CSV; return 1 where a claim fails."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -134,7 +134,7 @@ def prove_aloud(options: ProofOptions, promises: Sequence[Promise], out: Path | 
     console = console if console.is_terminal else Console(width=WIDTH)
     with Progress(*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn()) as bar:
         task = bar.add_task("simulated worlds", total=None)
-        claims = prove(options, promises, lambda done, of: bar.update(task, completed=done, total=of))
+        claims = prove(options, threshold_claims, lambda done, of: bar.update(task, completed=done, total=of))
     rows = table(claims)
     if out is not None:
         rows.to_csv(out, index=False)

@@ -1,8 +1,8 @@
 """Leaks planted among clean posts: of each kind the gate must find nearly all, and it must leave clean posts alone.
 
 An original goes to the training posts, its edited copy to the test posts; a plant is found where the gate names both.
-The edits are those that `evidence.audit` promises to see through: changes that cleaning undoes and none at all for
-exact repeats, a word more in texts of thirteen words or more, and for pictures and clips `EDITS` and `CUTS`. Clean
+The edits are those that `evidence.audit` threshold_claims to see through: changes that cleaning undoes and none at all
+for exact repeats, a word more in texts of thirteen words or more, and for pictures and clips `EDITS` and `CUTS`. Clean
 posts are fresh ones, each of a family of its own, divided at random.
 """
 
@@ -125,7 +125,7 @@ def _pictures(pairs: int, rng: np.random.Generator, taxonomy: Taxonomy) -> Itera
     some = fresh[:pairs]
     train = _posts(taxonomy, image=some)
     yield Plant("picture", REPEATED, _named(train, _posts(taxonomy, image=some), "image"), pairs)
-    shown = [Image.fromarray(media.picture(cell).readings[0]) for cell in some]
+    shown = [Image.fromarray(media.picture(cell).variants[0]) for cell in some]
     for name, edit in EDITS.items():
         edited = [_cell(edit(image)) for image in shown]
         yield Plant("picture", name, _named(train, _posts(taxonomy, image=edited), "near_image", taxonomy), pairs)
@@ -178,7 +178,7 @@ def _named(train: pa.Table, test: pa.Table, relation: str, taxonomy: Taxonomy | 
 
 def _findings(sets: dict[str, pa.Table], relation: str, taxonomy: Taxonomy | None) -> dict[str, Any]:
     if relation in audit.HELD:
-        return audit.crossing(sets)[relation]
+        return audit.overlap(sets)[relation]
     return audit.look(sets, taxonomy, [relation])[relation]
 
 

@@ -9,19 +9,19 @@ from scipy.special import expit, logit
 
 from workbench.decisions.policy import Objective
 from workbench.decisions.thresholds import LabelObjectives, choose
-from workbench.evidence.proof import Promise
+from workbench.evidence.proof import ThresholdClaim
 
 TARGETS = {"recall": 0.8, "precision": 0.8}
 
 
-def promises(sure: float = 0.95) -> list[Promise]:
+def threshold_claims(sure: float = 0.95) -> list[ThresholdClaim]:
     """Return both ways in which a policy chooses a threshold for each target: sure of it, and best on validation."""
     found = []
     for metric, target in TARGETS.items():
         name = f"{metric} of at least {100 * target:g} %"
         certain, plain = Objective(**{metric: target, "sure": sure}), Objective(**{metric: target})
-        found.append(Promise(name, partial(chosen, objective=certain), metric, target, "with a guarantee", sure))
-        found.append(Promise(name, partial(chosen, objective=plain), metric, target, "best on validation"))
+        found.append(ThresholdClaim(name, partial(chosen, objective=certain), metric, target, "with a guarantee", sure))
+        found.append(ThresholdClaim(name, partial(chosen, objective=plain), metric, target, "best on validation"))
     return found
 
 

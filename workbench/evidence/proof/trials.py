@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from workbench.evidence.proof.worlds import Sample, SortedScores, Worlds
+from workbench.evidence.proof.simulated_worlds import Sample, SimulatedWorlds, SortedScores
 from workbench.metrics import intervals
 from workbench.metrics.classification import Confusion
 from workbench.metrics.ranking import Ranking
@@ -37,12 +37,13 @@ class ProofOptions(Options):
     jobs: int = Field(2, ge=1, description="Processes at once.")
 
 
-class Promise(NamedTuple):
+class ThresholdClaim(NamedTuple):
     """A way to choose a threshold: choose(y, score, group) -> threshold or None, what it is to reach, and how surely.
 
     Must be picklable.
 
-    sure: the share of samples in which the target may be missed is 1 - sure; None for a choice that promises nothing.
+    sure: the share of samples in which the target may be missed is 1 - sure; None for a choice that threshold_claims
+    nothing.
     """
 
     name: str
@@ -60,10 +61,16 @@ class SimulatedTrial:
     """
 
     def __init__(
-        self, worlds: Worlds, families: int, options: ProofOptions, promises: Sequence[Promise], *, full: bool
+        self,
+        worlds: SimulatedWorlds,
+        families: int,
+        options: ProofOptions,
+        threshold_claims: Sequence[ThresholdClaim],
+        *,
+        full: bool,
     ) -> None:
         self.worlds, self.families, self.options, self.full = worlds, families, options, full
-        self.promises = promises
+        self.threshold_claims = threshold_claims
         self.truth: dict = {}
         self.thresholds: dict = {}
         self.curve: SortedScores | None = None
@@ -71,7 +78,7 @@ class SimulatedTrial:
     def prepare(self) -> None:
         """Measure the truth once, before processes get their copies."""
         self.truth, self.thresholds, self.curve = self.worlds.truth, self.worlds.thresholds, self.worlds.curve
-        self.worlds = Worlds(self.worlds.sizes, population=self.worlds.population)  # without all those posts
+        self.worlds = SimulatedWorlds(self.worlds.sizes, population=self.worlds.population)  # without all those posts
 
     def __call__(self, numbers: Iterable[int]) -> Counter:
         """Return the counts of these worlds."""
@@ -84,7 +91,7 @@ class SimulatedTrial:
                 self._intervals(sample, np.arange(len(sample.y)), WRONG, number, counts)
                 self._tests(sample, number, counts)
                 self._leaks(sample, number, counts)
-                self._promises(sample, counts)
+                self._threshold_claims(sample, counts)
         return counts
 
     def _draws(self, sample: Sample, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -155,9 +162,9 @@ class SimulatedTrial:
             p = intervals.one_sided_p(draws[0], draws[1:])
             counts["leak", f"the test for leaks trips for the {name} model", METHOD] += bool(p < LEAK_ALPHA)
 
-    def _promises(self, sample: Sample, counts: Counter) -> None:
+    def _threshold_claims(self, sample: Sample, counts: Counter) -> None:
         """Count which thresholds, chosen on the sample, miss on all posts of the world what they were chosen for."""
-        for promise in self.promises:
+        for promise in self.threshold_claims:
             at = promise.choose(sample.y, sample.scores["both"], sample.codes)
             missed = at is not None and self.curve.at(at, promise.metric) < promise.target
             counts["promise" if promise.sure else "plain", f"{promise.name} is missed", promise.method] += bool(missed)

@@ -2,7 +2,7 @@
 
 `load_encoder` gives one object that holds the model together with its preprocessing (they are one thing) and a
 fingerprint over both. Vectors are the projected embeddings, L2-normalised as CLIP's training and everybody's cosine
-similarities have them, then rounded to float16: every door sees the same numbers, stored or fresh.
+similarities have them, then rounded to float16: every entry point sees the same numbers, stored or fresh.
 
 The number format is `device.dtype`'s: float32 on a CPU, bfloat16 autocast on CUDA where the hardware has it. A vector
 depends on its neighbours in the batch only by float32 rounding (about 1e-7), which can move a float16 value by its last
@@ -31,11 +31,11 @@ from torch import nn
 
 from workbench import device as devices
 from workbench.errors import WorkbenchError
-from workbench.features.blocks import Blocks, Passing
+from workbench.features.blocks import Blocks, TransientError
 from workbench.features.encoders import identity, loading, patches, timm
 from workbench.features.encoders.forward import threads
 from workbench.features.encoders.forward.towers import Towers
-from workbench.features.encoders.forward.transform import Fit, Sheet
+from workbench.features.encoders.forward.transform import Transform, Transformed
 from workbench.features.encoders.forward.windows import Tokens, Windows
 from workbench.features.encoders.names import TIMM, clip_options, encoder_files
 
@@ -75,9 +75,9 @@ class Encoder:
         self._settle()
 
     @staticmethod
-    def _fit(model: nn.Module, config: dict[str, Any]) -> Fit:
+    def _fit(model: nn.Module, config: dict[str, Any]) -> Transform:
         """Return how pictures are made to fit the model."""
-        return Fit.of(model.visual.preprocess_cfg)
+        return Transform.of(model.visual.preprocess_cfg)
 
     def _settle(self) -> None:
         """Bring the model to its device."""
@@ -103,7 +103,7 @@ class Encoder:
     @classmethod
     def alone(cls, modality: str) -> tuple[Callable[..., Any], ...]:
         """Return the functions that contents of no other modality go through."""
-        reads = {"image": [Fit.read], "video": [Fit.read_clip]}
+        reads = {"image": [Transform.read], "video": [Transform.read_clip]}
         return (getattr(cls, f"encode_{modality}"), *reads.get(modality, []))
 
     def depends(self, modality: str) -> dict[str, Any]:
@@ -148,12 +148,12 @@ class Encoder:
         return self._with_room(lambda encoder: encoder._sights("video", encoder.fit.read_clip, clips, report))
 
     @cached_property
-    def pieces(self) -> PieceEncoder:
-        """The encoder whose vectors hold the patches of a picture and the tokens of a text (see `pieces`).
+    def unpooled(self) -> UnpooledEncoder:
+        """The encoder whose vectors hold the patches of a picture and the tokens of a text (see `patches`).
 
         Raises WorkbenchError where the towers do not give them.
         """
-        return PieceEncoder(self)
+        return UnpooledEncoder(self)
 
     def tunable(self) -> Tunable:
         """Return a copy of the encoder whose weights can be trained."""
@@ -176,23 +176,23 @@ class Encoder:
         return _blocks(values, windows.counts, windows.reasons, windows.notes, windows.variants)
 
     def _sights(
-        self, modality: str, read: Callable[[bytes], Sheet], items: Sequence[bytes | None], report: Report | None
+        self, modality: str, read: Callable[[bytes], Transformed], items: Sequence[bytes | None], report: Report | None
     ) -> Blocks:
         """Return the blocks of pictures or clips; threads decode ahead while the model works."""
         counts, reasons, notes, vectors = [], [], [], []
 
-        def readings() -> Iterator[torch.Tensor]:
-            def sheet(data: bytes | None) -> Sheet:
-                return Sheet(None) if data is None else read(data)
+        def variants() -> Iterator[torch.Tensor]:
+            def transformed(data: bytes | None) -> Transformed:
+                return Transformed(None) if data is None else read(data)
 
-            for found in threads.in_order(threads.cores(), sheet, items, AHEAD[modality]):
-                counts.append(0 if found.readings is None else len(found.readings))
+            for found in threads.in_order(threads.cores(), transformed, items, AHEAD[modality]):
+                counts.append(0 if found.variants is None else len(found.variants))
                 reasons.append(found.reason)
                 notes.append(found.note)
-                yield from [] if found.readings is None else found.readings
+                yield from [] if found.variants is None else found.variants
 
         done = 0
-        for batch in self.towers.pictures(readings()):
+        for batch in self.towers.pictures(variants()):
             vectors.append(batch)
             done += len(batch)
             if report is not None:
@@ -215,7 +215,7 @@ class Encoder:
         said = f"computed on the CPU, for one item of {self.name!r} does not fit in the memory of {self.device}"
         log.warning(said)
         blocks = encode(self._spare)
-        notes = [Passing(f"{note}; {said}" if note else said) for note in blocks.notes]
+        notes = [TransientError(f"{note}; {said}" if note else said) for note in blocks.notes]
         return replace(blocks, notes=notes)
 
     @cached_property
@@ -232,7 +232,7 @@ class Backbone(Encoder):
     """
 
     @staticmethod
-    def _fit(model: nn.Module, config: dict[str, Any]) -> Fit:
+    def _fit(model: nn.Module, config: dict[str, Any]) -> Transform:
         """Return how pictures are made to fit the model."""
         return timm.fit(config["data"])
 
@@ -251,29 +251,29 @@ class Backbone(Encoder):
         raise WorkbenchError(f"encoder {self.name!r} reads pictures and clips only; name a CLIP for texts")
 
 
-class PieceEncoder(Encoder):
-    """The encoder whose vector has all slots of a content; it shares the weights of the one that it was made from.
+class UnpooledEncoder(Encoder):
+    """The encoder whose vector has all embeddings of a content; it shares the weights of the one that it was made from.
 
     Attributes:
-        width: the length of one slot; `dim` is that of all slots.
+        width: the length of one embedding; `dim` is that of all embeddings.
     """
 
     def __init__(self, whole: Encoder) -> None:
         patches.check(whole.name, whole.towers)
-        own = ("pieces", "_spare", "_depends")
+        own = ("unpooled", "_spare", "_depends")
         self.__dict__.update({key: value for key, value in whole.__dict__.items() if key not in own})
-        self.whole, self.width, self.dim = whole, whole.dim, whole.dim * patches.SLOTS
+        self.whole, self.width, self.dim = whole, whole.dim, whole.dim * patches.EMBEDDINGS
         self._depends = {}
         self.towers = patches.PieceTowers(whole.model, whole.tokens, whole.fit, whole.device, whole.dtype)
 
     @property
     def recipe(self) -> dict[str, Any]:
         """What the vectors depend on beside the weights and the model's configuration."""
-        return {**self.whole.recipe, "pieces": f"pooled vector and {patches.PIECES} pieces, 1"}
+        return {**self.whole.recipe, "pieces": f"pooled vector and {patches.TOKENS} pieces, 1"}
 
     @cached_property
     def _spare(self) -> Encoder:
-        return PieceEncoder(self.whole._spare)
+        return UnpooledEncoder(self.whole._spare)
 
 
 def load_encoder(name: str, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Encoder:
@@ -328,7 +328,7 @@ def _blocks(
     owners = np.repeat(np.arange(len(counts)), counts)
     broken = np.zeros(len(counts), dtype=bool)
     broken[owners[~finite]] = True
-    failed = Passing("the encoder gave no finite values")
+    failed = TransientError("the encoder gave no finite values")
     reasons = [failed if bad else reason for bad, reason in zip(broken, reasons, strict=True)]
     kept = ~broken[owners]
     return Blocks.build(values[kept], np.where(broken, 0, counts), reasons, notes, np.array(variants)[kept])

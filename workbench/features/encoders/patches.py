@@ -1,9 +1,10 @@
 """An encoder's unpooled features: the patches of a picture and the tokens of a text, each as a vector of the one space.
 
-`Encoder.pieces` is an encoder like any other, for the store too: its vector is `SLOTS` vectors of the joint space, one
-after the other. Slot 0 is the pooled vector; the others are neighbouring patches (a grid of at most 4 x 4) or runs of
-consecutive tokens, averaged so that every content has at most `PIECES`. Each is L2-normalised; a slot that is not
-needed is zero, which no vector of an encoder is. So one window or picture is one row, and rows are read as any others.
+`Encoder.unpooled` is an encoder like any other, for the store too: its vector is `EMBEDDINGS` vectors of the joint
+space, one after the other. Embedding 0 is the pooled vector; the others are neighbouring patches (a grid of at most 4 x
+4) or runs of consecutive tokens, averaged so that every content has at most `TOKENS`. Each is L2-normalised; an
+embedding that is not needed is zero, which no vector of an encoder is. So one window or picture is one row, and rows
+are read as any others.
 
 A patch reaches the joint space as the pooled vector does, without the pooling: through the final norm and projection
 of a ViT, or through the value and output projections of a ResNet's attention pool (MaskCLIP, Zhou et al. 2022,
@@ -21,15 +22,15 @@ from workbench.errors import WorkbenchError
 from workbench.features.encoders.forward.towers import Towers
 
 GRID = 4
-PIECES = GRID * GRID
-SLOTS = 1 + PIECES
+TOKENS = GRID * GRID
+EMBEDDINGS = 1 + TOKENS
 
 
 class PieceTowers(Towers):
-    """Towers that give (n, SLOTS, d) where their parent gives (n, d)."""
+    """Towers that give (n, EMBEDDINGS, d) where their parent gives (n, d)."""
 
     def embed_texts(self, rows: list[list[int]]) -> torch.Tensor:
-        """Return the slots (n, SLOTS, d) of rows of token ids."""
+        """Return the embeddings (n, EMBEDDINGS, d) of rows of token ids."""
         ids, last = self._ids(rows)
         tower = self.causal
         x = tower.token_embedding(ids) + tower.positional_embedding[: ids.shape[1]]  # (n, width, channels)
@@ -40,15 +41,15 @@ class PieceTowers(Towers):
         pooled = x[torch.arange(len(x), device=x.device), last]
         return torch.cat([pooled[:, None], _runs(normalize(x.float(), dim=-1), last + 1).to(x.dtype)], dim=1)
 
-    def embed_pictures(self, readings: list[torch.Tensor]) -> torch.Tensor:
-        """Return the slots (n, SLOTS, d) of readings (3, height, width) uint8."""
-        pooled, patches = _patches(self.model.visual, self._pixels(readings))
+    def embed_pictures(self, variants: list[torch.Tensor]) -> torch.Tensor:
+        """Return the embeddings (n, EMBEDDINGS, d) of variants (3, height, width) uint8."""
+        pooled, patches = _patches(self.model.visual, self._pixels(variants))
         n, d, *grid = patches.shape
         fewer = adaptive_avg_pool2d(normalize(patches.float(), dim=1), [min(side, GRID) for side in grid])
-        slots = pooled.new_zeros(n, SLOTS, d)
-        slots[:, 0] = pooled
-        slots[:, 1 : 1 + fewer[0, 0].numel()] = fewer.flatten(2).transpose(1, 2).to(pooled.dtype)
-        return slots
+        embeddings = pooled.new_zeros(n, EMBEDDINGS, d)
+        embeddings[:, 0] = pooled
+        embeddings[:, 1 : 1 + fewer[0, 0].numel()] = fewer.flatten(2).transpose(1, 2).to(pooled.dtype)
+        return embeddings
 
 
 def _patches(visual: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,13 +71,13 @@ def _patches(visual: nn.Module, pixels: torch.Tensor) -> tuple[torch.Tensor, tor
 
 
 def _runs(x: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-    """Return the means (n, PIECES, d) of at most PIECES runs of equal length of the first `length (n,)` of x (n, w, d).
+    """Return the means (n, TOKENS, d) of at most TOKENS runs of equal length of the first `length (n,)` of x (n, w, d).
 
-    A run without a token, where a row has fewer tokens than PIECES, is zero.
+    A run without a token, where a row has fewer tokens than TOKENS, is zero.
     """
     at, length = torch.arange(x.shape[1], device=x.device), length[:, None]
-    run = torch.where(at < length, at * torch.clamp(length, max=PIECES) // length, PIECES)  # (n, w)
-    member = nn.functional.one_hot(run, PIECES + 1)[..., :PIECES].to(x.dtype)  # (n, w, PIECES)
+    run = torch.where(at < length, at * torch.clamp(length, max=TOKENS) // length, TOKENS)  # (n, w)
+    member = nn.functional.one_hot(run, TOKENS + 1)[..., :TOKENS].to(x.dtype)  # (n, w, TOKENS)
     count = member.sum(dim=1)[..., None].clamp(min=1)
     return member.transpose(1, 2) @ x / count
 

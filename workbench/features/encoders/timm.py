@@ -22,7 +22,7 @@ from torch import nn
 
 from workbench.errors import WorkbenchError
 from workbench.features.encoders import hub
-from workbench.features.encoders.forward.transform import Fit
+from workbench.features.encoders.forward.transform import Transform
 from workbench.features.encoders.names import RANDOM, TIMM_CONFIG, TIMM_WEIGHTS, Source, check
 
 log = logging.getLogger(__name__)
@@ -31,14 +31,14 @@ _MODES = {"center": "shortest", "squash": "squash", "border": "longest"}
 
 
 @dataclass(frozen=True)
-class Cropped(Fit):
-    """timm's fit: as `Fit`, but scaled to the size over `crop_pct` before the centre is kept."""
+class Cropped(Transform):
+    """timm's fit: as `Transform`, but scaled to the size over `crop_pct` before the centre is kept."""
 
     crop_pct: float = 1.0
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         scaled = tuple(math.floor(side / self.crop_pct) for side in self.size)
-        return Fit._target(replace(self, size=scaled), height, width)
+        return Transform._target(replace(self, size=scaled), height, width)
 
     def seen(self, height: int, width: int) -> float:
         """Return the share of a picture's area that reaches the encoder, 0 to 1."""

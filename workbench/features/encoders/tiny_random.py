@@ -13,7 +13,7 @@ from typing import Any
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
 
-FOLDER = ROOT / "data" / "cache" / "stand-ins"
+FOLDER = ROOT / "data" / "cache" / "tiny-random"
 TOKENIZER = ROOT / "data" / "weights" / "tiny-clip" / "tokenizer.json"
 TAXONOMY = ROOT / "data" / "taxonomy.yaml"  # whose wording fills most of a prompt
 _CHAT = (

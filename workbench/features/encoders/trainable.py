@@ -48,19 +48,19 @@ class Tunable:
             at += count
         return out
 
-    def readings(self, modality: str, data: bytes) -> torch.Tensor | None:
-        """Return the readings of a picture or the frames of a clip (k, 3, height, width) uint8; None if unreadable."""
-        return self.read[modality](data).readings
+    def variants(self, modality: str, data: bytes) -> torch.Tensor | None:
+        """Return the variants of a picture or the frames of a clip (k, 3, height, width) uint8; None if unreadable."""
+        return self.read[modality](data).variants
 
     def embed_texts(self, rows: list[list[int]]) -> torch.Tensor:
         """Return the vectors (n, dim) float32 of rows of token ids, L2-normalised, with gradients."""
         with self._format():
             return normalize(self.towers.embed_texts(rows).float(), dim=1)
 
-    def embed_pictures(self, readings: list[torch.Tensor]) -> torch.Tensor:
-        """Return the vectors (n, dim) float32 of readings (3, height, width) uint8, L2-normalised, with gradients."""
+    def embed_pictures(self, variants: list[torch.Tensor]) -> torch.Tensor:
+        """Return the vectors (n, dim) float32 of variants (3, height, width) uint8, L2-normalised, with gradients."""
         with self._format():
-            return normalize(self.towers.embed_pictures(readings).float(), dim=1)
+            return normalize(self.towers.embed_pictures(variants).float(), dim=1)
 
     def _format(self) -> torch.autocast:
         dtype = self.whole.dtype

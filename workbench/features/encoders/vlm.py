@@ -147,7 +147,7 @@ def _load(name: str, where: str, _files: tuple) -> VisionLanguage:
             missing = sorted(report["missing_keys"])
             raise WorkbenchError(f"model {name!r} lacks {len(missing)} of its weights ({missing[0]}); save it again")
         if not getattr(processor, "chat_template", None):
-            raise WorkbenchError(f"model {name!r} has no chat template; name one that was taught to follow prompts")
+            raise WorkbenchError(f"model {name!r} has no chat template; name one that was trained to follow prompts")
         return VisionLanguage(name, model, processor, place)
     except WorkbenchError:
         raise

@@ -5,8 +5,8 @@ identity). Two tiers: memory (a bounded dict), and a folder of shards that all p
 that need the same contents take turns, block by block, and find each other's results; nothing is computed twice.
 
 What cannot be decoded is stored with its reason, because it never will be. What failed for a reason that may pass
-(`Passing`: memory, time, a missing file) is returned and never stored. Where the folder cannot be written (read-only,
-full) the store says so once, goes on reading it, and keeps what it computes in memory.
+(`TransientError`: memory, time, a missing file) is returned and never stored. Where the folder cannot be written
+(read-only, full) the store says so once, goes on reading it, and keeps what it computes in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench import device as devices
-from workbench.features.blocks import Blocks, Passing, collect
+from workbench.features.blocks import Blocks, TransientError, collect
 from workbench.features.encoders.names import TRANSFORMER
 from workbench.features.store.disk import Shards
 from workbench.features.store.items import Clips, Items, Pictures, TextItems, chunks, unique
@@ -215,7 +215,7 @@ class FeatureStore:
 
     def _append(self, shards: Shards, keys: np.ndarray, blocks: Blocks) -> None:
         """Write what is worth keeping: vectors, and reasons that will not pass."""
-        kept = np.flatnonzero((blocks.counts > 0) & ~blocks.passing)
+        kept = np.flatnonzero((blocks.counts > 0) & ~blocks.transient)
         try:
             if len(kept):
                 shards.append(keys[kept], blocks.take(kept))
@@ -285,9 +285,9 @@ class MemoryTier:
 
     def keep(self, space: str, names: list[bytes], blocks: Blocks) -> None:
         """Keep the blocks of `names`, except what may come out otherwise the next time."""
-        values, offsets, passing = blocks.values.astype(np.float16), blocks.offsets.tolist(), blocks.passing
+        values, offsets, transient = blocks.values.astype(np.float16), blocks.offsets.tolist(), blocks.transient
         for i, name in enumerate(names):
-            if passing[i] or (space, name) in self._entries:
+            if transient[i] or (space, name) in self._entries:
                 continue
             mine = slice(offsets[i], offsets[i + 1])
             rows, variants = values[mine].copy(), blocks.variants[mine].copy()  # a slice would keep the whole array
@@ -299,14 +299,14 @@ class MemoryTier:
 
 
 def _encode(encoder: Encoder, modality: str, items: list, report: Callable[[int], None] | None) -> Blocks:
-    """Return the blocks of contents, of which some may turn out to be lost (Passing)."""
+    """Return the blocks of contents, of which some may turn out to be lost (TransientError)."""
     encode = getattr(encoder, f"encode_{modality}")
     if report is not None:
         encode = partial(encode, report=report)
-    lost = [i for i, item in enumerate(items) if isinstance(item, Passing)]
+    lost = [i for i, item in enumerate(items) if isinstance(item, TransientError)]
     if not lost:
         return encode(items)
-    blocks = encode([None if isinstance(item, Passing) else item for item in items])
+    blocks = encode([None if isinstance(item, TransientError) else item for item in items])
     order = np.arange(len(items))
     order[lost] = len(items) + np.arange(len(lost))
     return Blocks.join([blocks, Blocks.unread([items[i] for i in lost], encoder.dim)], encoder.dim).take(order)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.errors import WorkbenchError
-from workbench.features.blocks import Passing
+from workbench.features.blocks import TransientError
 
 MAX_FILE = 256 * 2**20  # bytes; far above what preprocessing decodes, so that a wrong path cannot fill the memory
 
@@ -38,7 +38,7 @@ class Items(Protocol):
     unread: dict[int, str]
     chunk: int
 
-    def fetch(self, row: int) -> str | bytes | Passing:
+    def fetch(self, row: int) -> str | bytes | TransientError:
         """Return the content of a row, or the reason why it can no longer be had."""
 
 
@@ -77,19 +77,19 @@ class MediaItems:
             data, paths = (part.slice(start, 16).to_pylist() for part in (self._bytes, self._paths))
             self.keys.extend(self._key(start + i, *both) for i, both in enumerate(zip(data, paths, strict=True)))
 
-    def fetch(self, row: int) -> bytes | Passing:
+    def fetch(self, row: int) -> bytes | TransientError:
         """Return the file of a row; a file that is no longer what its key says is not to be stored under that key."""
         data = self._bytes[row].as_py()
         if data is None:
             data = read_file(self._paths[row].as_py())
-            if not isinstance(data, Passing) and key(self.modality, data) != self.keys[row]:
-                return Passing("the file changed while it was being read")
+            if not isinstance(data, TransientError) and key(self.modality, data) != self.keys[row]:
+                return TransientError("the file changed while it was being read")
         return data
 
     def _key(self, row: int, data: bytes | None, path: str | None) -> bytes | None:
         if data is None and path is not None:
             data = read_file(path)
-            if isinstance(data, Passing):
+            if isinstance(data, TransientError):
                 self.unread[row] = data
                 return None
         return None if data is None else key(self.modality, data)
@@ -109,18 +109,18 @@ class Clips(MediaItems):
     chunk = 64
 
 
-def read_file(path: str) -> bytes | Passing:
+def read_file(path: str) -> bytes | TransientError:
     """Return a file's bytes, or why it cannot be read: a missing file may be there tomorrow, so the reason passes."""
     try:
         about = Path(path).stat()  # before opening it, which for a pipe would wait for ever
         if not stat.S_ISREG(about.st_mode):
-            return Passing(f"{path} is not a file")
+            return TransientError(f"{path} is not a file")
         if about.st_size > MAX_FILE:
-            return Passing(f"{path} has {about.st_size} bytes, more than the {MAX_FILE} that are read")
+            return TransientError(f"{path} has {about.st_size} bytes, more than the {MAX_FILE} that are read")
         with Path(path).open("rb") as file:
             return file.read(MAX_FILE)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        return Passing(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+        return TransientError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
 
 
 def unique(keys: list[bytes | None]) -> tuple[list[int], np.ndarray]:

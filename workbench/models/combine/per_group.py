@@ -24,7 +24,7 @@ from workbench.schema import INPUTS, Options, label_matrix
 
 
 class BaseModelOptions(Options):
-    """The kind of model that every flavour is."""
+    """The kind of model of every group."""
 
     name: str = Field("text-tfidf", description="A name of `workbench.models.MODELS`.")
     options: dict[str, Any] = Field(default_factory=dict, description="That model's options.")
@@ -62,7 +62,7 @@ class PerGroupOptions(Options):
 
 
 class PerGroup(Classifier):
-    """A global model and, per group, one of its own; shares (n_flavours, n_labels) say how much the latter count."""
+    """A global model and, per group, one of its own; shares (n_groups, n_labels) say how much the latter count."""
 
     options_class = PerGroupOptions
     options: PerGroupOptions
@@ -71,13 +71,13 @@ class PerGroup(Classifier):
         super().__init__(name, options, **built)
         self.base = self._new()
         self.modalities = self.base.modalities
-        self.flavours: dict[str, Classifier] = {}
+        self.by_group: dict[str, Classifier] = {}
         self.shares = np.zeros((0, len(self.taxonomy.names)))
 
     @property
     def parameters(self) -> int:
         """Those of the global model and of every group's own, and the shares."""
-        return super().parameters + sum(model.parameters for model in (self.base, *self.flavours.values()))
+        return super().parameters + sum(model.parameters for model in (self.base, *self.by_group.values()))
 
     @classmethod
     def members(cls, options: PerGroupOptions) -> list[tuple[str, dict[str, Any]]]:
@@ -105,26 +105,26 @@ class PerGroup(Classifier):
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         self.base = self._new().fit(train, validation, seed=seed)
         self.modalities = self.base.modalities
-        self.learnable &= self.base.learnable
-        self.flavours, shares = {}, []
+        self.trained &= self.base.trained
+        self.by_group, shares = {}, []
         y, known = label_matrix(train, self.taxonomy)
         ours, theirs = (groups(table, self.options.by) for table in (train, validation))
         for name in sorted({name for name in ours if name}):
             rows = ours == name
-            taught = self._taught(y[rows], known[rows])
-            if rows.sum() < self.options.min_posts or not taught.any():
+            trained = self._with_both_classes(y[rows], known[rows])
+            if rows.sum() < self.options.min_posts or not trained.any():
                 continue
             held = validation.filter(pa.array(theirs == name))
             own = self._new().fit(train.filter(pa.array(rows)), held, seed=seed)
-            share = np.where(taught & own.learnable, self._share(own, held), 0.0)
+            share = np.where(trained & own.trained, self._share(own, held), 0.0)
             if share.any():
-                self.flavours[name] = own
+                self.by_group[name] = own
                 shares.append(share)
         self.shares = np.array(shares).reshape(-1, len(self.taxonomy.names))
         chosen = [dict(zip(self.taxonomy.names, row, strict=True)) for row in self.shares.tolist()]
-        self.record = {"global": self.base.record, "shares": dict(zip(self.flavours, chosen, strict=True))}
+        self.record = {"global": self.base.record, "shares": dict(zip(self.by_group, chosen, strict=True))}
 
-    def _taught(self, y: np.ndarray, known: np.ndarray) -> np.ndarray:
+    def _with_both_classes(self, y: np.ndarray, known: np.ndarray) -> np.ndarray:
         """Which labels (n_labels,) a group knows well enough for a model of its own."""
         positives = ((y > 0.5) & known).sum(axis=0)
         return two_classes(y, known) & (positives >= self.options.min_positives)
@@ -149,7 +149,7 @@ class PerGroup(Classifier):
     def _predict(self, posts: pa.Table) -> Prediction:
         base = self.base.predict(posts)
         scores, group = base.logits.copy(), groups(posts, self.options.by)
-        for (name, own), share in zip(self.flavours.items(), self.shares, strict=True):
+        for (name, own), share in zip(self.by_group.items(), self.shares, strict=True):
             rows = np.flatnonzero(group == name)
             if len(rows):
                 theirs = own.logits(posts.take(rows))
@@ -158,17 +158,17 @@ class PerGroup(Classifier):
         return Prediction(scores, ~np.isnan(base.logits).all(axis=1), base.unread)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"groups": list(self.flavours)}, {"shares": self.shares}
+        return {"groups": list(self.by_group)}, {"shares": self.shares}
 
     def _save_parts(self, folder: Path) -> None:
         self.base.save(folder / "global")
-        for number, own in enumerate(self.flavours.values()):
+        for number, own in enumerate(self.by_group.values()):
             own.save(folder / "groups" / str(number))
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         self.shares = arrays["shares"]
         self.base = load(folder / "global", taxonomy=self.taxonomy, store=self.store)
-        self.flavours = {
+        self.by_group = {
             name: load(folder / "groups" / str(number), taxonomy=self.taxonomy, store=self.store)
             for number, name in enumerate(state["groups"])
         }

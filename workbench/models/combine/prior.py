@@ -15,7 +15,7 @@ class Prior(Classifier):
     seeded = False
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        self.learnable = np.zeros_like(self.learnable)  # all that is known is the constant
+        self.trained = np.zeros_like(self.trained)  # all that is known is the constant
 
     def _predict(self, posts: pa.Table) -> Prediction:
         return Prediction(np.zeros((len(posts), len(self.constants)), np.float32), np.ones(len(posts), bool))

@@ -79,7 +79,7 @@ class ScoresClassifier(Classifier):
         self.ids, self.table = read(self.options, self.taxonomy.names)
         found = ~np.isnan(self.table).all(axis=0)
         self.constants = np.where(found, 0.0, np.nan).astype(np.float32)
-        self.learnable = found
+        self.trained = found
         self.record = {"posts": len(self.ids)}
         return self
 

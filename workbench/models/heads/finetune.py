@@ -97,7 +97,7 @@ class ClipFinetune(ClipClassifier):
         self.tuned = None
         halves = self._prepare(train)
         self.record = {"epochs": 0}
-        if not self.learnable.any():
+        if not self.trained.any():
             return
         watched = self._halves(self._read(validation), len(validation), first=True)
         examples, seen = self._examples(train, halves), self._examples(validation, watched)
@@ -165,7 +165,7 @@ class ClipFinetune(ClipClassifier):
 
     def _posts(self, table: pa.Table, tunable: Any) -> TuningPosts:
         """Return the posts with a readable half, what their texts and pictures are, and which frames count."""
-        from workbench.models.heads.tuning import Album, TuningPosts
+        from workbench.models.heads.tuning import DecodeCache, TuningPosts
 
         read = self._read(table)
         halves = self._halves(read, len(table), first=True)
@@ -187,8 +187,8 @@ class ClipFinetune(ClipClassifier):
             [sights[i] for i in usable],
             present,
             y[usable],
-            known[usable] & self.learnable,
-            Album(table, tunable),
+            known[usable] & self.trained,
+            DecodeCache(table, tunable),
         )
 
     def _frames(self, read: dict, name: str) -> list[list[int]]:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.errors import WorkbenchError
-from workbench.features import Blocks, Partly, Passing, encoder_files
+from workbench.features import Blocks, TransientError, Truncated, encoder_files
 from workbench.features.encoders import identity
 from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.options import positive_weights
@@ -77,7 +77,7 @@ class ClipClassifier(Classifier):
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         halves = self._prepare(train)
-        if not self.learnable.any():
+        if not self.trained.any():
             self.record = {"epochs": 0}
             return
         watched = self._halves(self._read(validation), len(validation), first=True)
@@ -93,7 +93,7 @@ class ClipClassifier(Classifier):
         self.modalities = tuple(name for name, (_, vectors) in read.items() if len(vectors.values))
         halves = self._halves(read, len(train), first=True)
         usable = np.any([half.count > 0 for half in halves], axis=0)
-        self.learnable &= two_classes(*self._labels(train, usable))
+        self.trained &= two_classes(*self._labels(train, usable))
         self.whitenings = [self._whitening(half) for half in halves]
         return halves
 
@@ -265,7 +265,7 @@ class ClipClassifier(Classifier):
         post, rows = combinations(halves)
         count = np.bincount(post)[usable]
         tensors = self._tensors(halves, [row[usable[post]] for row in rows])
-        labels = (torch.from_numpy(array).to(self.store.device) for array in (y, known & self.learnable))
+        labels = (torch.from_numpy(array).to(self.store.device) for array in (y, known & self.trained))
         count = torch.from_numpy(count).to(self.store.device) if count.max() > 1 else None
         return Examples(*tensors, *labels, count, self._exclusive())
 
@@ -327,6 +327,6 @@ def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Vectors) ->
     said = f"nothing in the {modality} could be read"
     whys = [(why or said) if gone else None for why, gone in zip(blocks.reasons, lost.tolist(), strict=True)]
     if modality == "text":
-        notes = [None if note is None or isinstance(note, Passing) else Partly(note) for note in blocks.notes]
+        notes = [None if note is None or isinstance(note, TransientError) else Truncated(note) for note in blocks.notes]
         whys = [why or note for why, note in zip(whys, notes, strict=True)]
     return whys

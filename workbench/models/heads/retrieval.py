@@ -107,7 +107,7 @@ class ClipRetrieval(ClipClassifier):
         self.memory, self.post_ids = None, []
         halves = self._prepare(train)
         self.record = {"posts": 0}
-        if not self.learnable.any():
+        if not self.trained.any():
             return
         watched = self._halves(self._read(validation), len(validation), first=True)
         if self.options.space == "learned":
@@ -136,7 +136,7 @@ class ClipRetrieval(ClipClassifier):
         ks = [self.options.k] if self.options.k else [k for k in KS if k < len(self.memory.vectors)] or [KS[0]]
         heats = [self.options.temperature] if self.options.temperature else list(TEMPERATURES)
         y, known = label_matrix(validation, self.taxonomy)
-        known &= self.learnable & np.any([half.count > 0 for half in halves], axis=0)[:, None]
+        known &= self.trained & np.any([half.count > 0 for half in halves], axis=0)[:, None]
         if not known.any():
             return {"k": ks[len(ks) // 2], "temperature": heats[len(heats) // 2]}
         post, rows = combinations(halves)
@@ -201,7 +201,7 @@ class ClipRetrieval(ClipClassifier):
         found = self.memory.post[found]  # (n_used, k), the nearest first
         place, voted = place.reshape(best.shape), (self.memory.known & self.memory.y)[found]  # (n_used, k, n_labels)
         readable = np.any([half.count > 0 for half in halves], axis=0)
-        for post, label in np.argwhere(readable[:, None] & self.learnable):
+        for post, label in np.argwhere(readable[:, None] & self.trained):
             row = place[post, label]
             named = dict.fromkeys(found[row][voted[row, :, label]].tolist())
             alike[post, label] = tuple(self.post_ids[at] for at in islice(named, NAMED)) or None

@@ -34,7 +34,7 @@ SHARE = 0.25  # of the free memory that decoded pictures may take
 TOWER_DECAY = 0.05  # weight decay of the towers
 
 
-class Album:
+class DecodeCache:
     """The decoded pictures and frames of a table (3, height, width) uint8, each decoded once while they fit."""
 
     def __init__(self, table: pa.Table, tunable: Tunable) -> None:
@@ -51,10 +51,10 @@ class Album:
             return self._kept[place]
         modality, row, which = place
         data = self._contents[modality].fetch(row)
-        readings = self._tunable.readings(modality, data) if isinstance(data, bytes) else None
-        if readings is None or len(readings) <= which:
+        variants = self._tunable.variants(modality, data) if isinstance(data, bytes) else None
+        if variants is None or len(variants) <= which:
             raise WorkbenchError(f"the {modality} of training post {row} can no longer be read; train again")
-        wanted = readings[which].clone()
+        wanted = variants[which].clone()
         if wanted.nbytes <= self._room:
             self._room -= wanted.nbytes
             self._kept[place] = wanted
@@ -73,7 +73,7 @@ class TuningPosts:
     present: np.ndarray
     y: np.ndarray
     known: np.ndarray
-    album: Album
+    decode_cache: DecodeCache
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -202,7 +202,7 @@ class Tuning(nn.Module):
         texts = {i: posts.texts[i] for i in part if posts.texts[i] is not None}
         places = [place for i in part for place in posts.sights[i]]
         read = self.tunable.embed_texts(list(texts.values())) if texts else None
-        seen = self.tunable.embed_pictures([posts.album[place] for place in places]) if places else None
+        seen = self.tunable.embed_pictures([posts.decode_cache[place] for place in places]) if places else None
         numbers, at = {i: n for n, i in enumerate(texts)}, 0
         rows: list[tuple[int, int, int]] = []  # (post, text or -1, sight or -1)
         for n, i in enumerate(part):

@@ -102,9 +102,9 @@ class ClipZeroShot(Classifier):
             texts = prompts.of(name)
             self.sides.append({s: [said.setdefault(p, len(said)) for p in some] for s, some in texts.items()})
         self.vectors = self._embed(list(said), prompts.templates)
-        self.learnable = np.array([bool(sides) for sides in self.sides])
-        self.constants = np.where(self.learnable, 0.0, np.nan).astype(np.float32)
-        without = [n for n, there in zip(self.taxonomy.names, self.learnable, strict=True) if not there]
+        self.trained = np.array([bool(sides) for sides in self.sides])
+        self.constants = np.where(self.trained, 0.0, np.nan).astype(np.float32)
+        without = [n for n, there in zip(self.taxonomy.names, self.trained, strict=True) if not there]
         if without:
             log.warning("%s has no prompts for %s; posts get no score there", self.options.prompts, ", ".join(without))
         self.record = {"prompts": len(said), "templates": len(prompts.templates)}

@@ -51,9 +51,9 @@ class AuthorProfile(Classifier):
         values, (y, known) = context.numbers(train, self.options.context), label_matrix(train, self.taxonomy)
         rows = ~np.isnan(values).all(axis=1)
         y, known = y[rows], known[rows]
-        self.learnable &= two_classes(y, known)
+        self.trained &= two_classes(y, known)
         self.scaling = Scaling.fit(values[rows], self.options.context)
-        chosen = self.learner.fit(self.scaling(values[rows]), y, known, self.learnable, self._held_out(validation))
+        chosen = self.learner.fit(self.scaling(values[rows]), y, known, self.trained, self._held_out(validation))
         self.record = {"chosen": dict(zip(self.taxonomy.names, chosen, strict=True))}
 
     def _held_out(self, validation: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -55,15 +55,15 @@ class Tabular:
         self.threshold, self.value = np.zeros((0, 1), dtype=np.float32), np.zeros((0, 1))
         self.owner = np.zeros(0, dtype=np.int64)
 
-    def fit(self, x: np.ndarray, y: np.ndarray, known: np.ndarray, learnable: np.ndarray, held_out: tuple) -> list[Any]:
-        """Learn each learnable label; return what was chosen per label (trees or strength), None for the others.
+    def fit(self, x: np.ndarray, y: np.ndarray, known: np.ndarray, trained: np.ndarray, held_out: tuple) -> list[Any]:
+        """Learn each trained label; return what was chosen per label (trees or strength), None for the others.
 
         y, known: (n_posts, n_labels); held_out: x, y, known of validation.
         """
         self.weights = np.zeros((len(self.labels), x.shape[1]))
         grown: list[tuple[int, list]] = []
         chosen: list[Any] = [None] * len(self.labels)
-        for k in np.flatnonzero(learnable):
+        for k in np.flatnonzero(trained):
             rows, held = known[:, k], held_out[2][:, k]
             sets = x[rows], y[rows, k] > 0.5, held_out[0][held], held_out[1][held, k] > 0.5
             if self.options.learner == "linear":

@@ -110,9 +110,9 @@ class Misinformation(Classifier):
         rows = self._readable(scores, around)
         self.scaling = Scaling.fit(around[rows], self._form)
         y, known = (values[rows] for values in label_matrix(train, self.taxonomy))
-        self.learnable &= two_classes(y, known)
+        self.trained &= two_classes(y, known)
         x = self._rows(train, scores, around)[rows]
-        chosen = self.learner.fit(x, y, known, self.learnable, self._held_out(validation))
+        chosen = self.learner.fit(x, y, known, self.trained, self._held_out(validation))
         self.record = {"chosen": dict(zip(self.taxonomy.names, chosen, strict=True)), "text": self.text.record}
 
     def _held_out(self, validation: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -79,17 +79,17 @@ class HashingClassifier(Classifier):
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         y, known = label_matrix(train, self.taxonomy)
         there = declared(train)["text"]
-        self.learnable &= two_classes(y[there], known[there])
+        self.trained &= two_classes(y[there], known[there])
         options, rng = self.options, np.random.default_rng(seed)
         learner = Adagrad(1 << options.bits, options.penalties, y.shape[1], options.lr)
         starts = np.arange(0, len(train), options.stretch)
-        for _ in range(options.epochs if self.learnable.any() else 0):
+        for _ in range(options.epochs if self.trained.any() else 0):
             for start in rng.permutation(starts):
                 rows = start + np.flatnonzero(there[start : start + options.stretch])
                 x = self._hashed(train.slice(start, options.stretch), rows - start)
                 for batch in _split(rng.permutation(len(rows)), options.batch_size):
                     posts = rows[batch]
-                    learner.step(x[batch], y[posts], known[posts] & self.learnable)
+                    learner.step(x[batch], y[posts], known[posts] & self.trained)
         self._choose(learner, validation)
 
     def _choose(self, learner: Adagrad, validation: pa.Table) -> None:
@@ -99,7 +99,7 @@ class HashingClassifier(Classifier):
         scores = self._scores(validation, learner.weights.reshape(len(learner.weights), -1), learner.bias.reshape(-1))
         scores = scores.reshape(len(validation), *learner.bias.shape)  # (n_posts, n_penalties, n_labels)
         chosen, record = np.zeros(y.shape[1], np.int64), {}
-        for k in np.flatnonzero(self.learnable):
+        for k in np.flatnonzero(self.trained):
             some = known[:, k]
             columns = scores[some, :, k]
             of_penalty = {penalty: column for column, penalty in enumerate(self.options.penalties)}
@@ -142,7 +142,7 @@ class HashingClassifier(Classifier):
 
 
 class Adagrad:
-    """Logistic regressions of all labels under all penalties, taught together; only the n-grams of a batch are touched.
+    """Logistic regressions of all labels and penalties, trained together; only the n-grams of a batch are touched.
 
     Attributes:
         weights (n_numbers, n_penalties, n_labels), bias (n_penalties, n_labels): float32.

@@ -132,7 +132,7 @@ class TfidfClassifier(Classifier):
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         rows = said(train, self.options.text)
         y, known = (array[rows] for array in label_matrix(train, self.taxonomy))
-        self.learnable &= two_classes(y, known)
+        self.trained &= two_classes(y, known)
         self.lexicon = learn_words(texts(train, rows), self.options.text)
         cleaned = self._texts(train, rows)
         least = self.options.min_df
@@ -140,13 +140,13 @@ class TfidfClassifier(Classifier):
         # Smoothed as if one more post had every n-gram: log((1 + n) / (1 + df)) + 1.
         self.idf = np.log((1 + len(cleaned)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
         if counts.shape[1] == 0:
-            self.learnable[:] = False
+            self.trained[:] = False
         x = self._weighted(counts)
         held_out = self._held_out(validation)
         self.weights, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
         self.ratios = np.ones_like(self.weights)
         self.record = {"ngrams": x.shape[1], "C": {}}
-        for k in np.flatnonzero(self.learnable):
+        for k in np.flatnonzero(self.trained):
             some = known[:, k]
             self.record["C"][self.taxonomy.names[k]] = self._fit_label(k, x[some], y[some, k] > 0.5, held_out)
 

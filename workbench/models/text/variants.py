@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.features.blocks import Partly
+from workbench.features.blocks import Truncated
 from workbench.models import Prediction
 from workbench.models.heads.bags import highest_rows
 from workbench.preprocessing.text.cleaning import TextOptions, clean, left_out, stands_for_none
@@ -98,7 +98,7 @@ def shortened(posts: pa.Table, options: TextOptions) -> list[str | None]:
         long = pc.fill_null(pc.greater(pc.utf8_length(posts["text"]), options.max_chars), False)
         for row in np.flatnonzero(long.to_numpy(zero_copy_only=False)).tolist():
             note = left_out(posts["text"][row].as_py(), options)
-            notes[row] = None if note is None else Partly(note)
+            notes[row] = None if note is None else Truncated(note)
     return notes
 
 

@@ -84,11 +84,11 @@ class VectorClassifier(Classifier):
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         rows = said(train, self.options.text)
         y, known = (array[rows] for array in label_matrix(train, self.taxonomy))
-        self.learnable &= two_classes(y, known)
+        self.trained &= two_classes(y, known)
         self.lexicon = learn_words(texts(train, rows), self.options.text)
         self._learn_vectors(self._texts(train, rows))
         if not self.words:
-            self.learnable[:] = False
+            self.trained[:] = False
         x = self._means(self._texts(train, rows))
         self.mean, self.scale = (x.mean(axis=0), x.std(axis=0)) if len(x) else (x.sum(axis=0), np.ones(x.shape[1]))
         # A direction in which texts hardly differ is not blown up: its differences are rounding.
@@ -98,7 +98,7 @@ class VectorClassifier(Classifier):
         held_out = held_out[0], held_out[1][rows], held_out[2][rows]
         self.weights, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
         self.record = {"words": len(self.words), "dim": x.shape[1], "C": {}}
-        for k in np.flatnonzero(self.learnable):
+        for k in np.flatnonzero(self.trained):
             some = known[:, k]
             chosen = self._fit_label(k, self._scaled(x[some]), y[some, k] > 0.5, held_out)
             self.record["C"][self.taxonomy.names[k]] = chosen

@@ -73,7 +73,7 @@ class PictureWords(Classifier):
         if self.options.ocr and "image" not in self.modalities:
             log.warning(ocr.OFF)
         self.member = self._new_member().fit(train, validation, seed=seed)
-        self.learnable &= self.member.learnable
+        self.trained &= self.member.trained
         self.record = {**self.member.record, "ocr": "image" in self.modalities}
 
     def _predict(self, posts: pa.Table) -> Prediction:
@@ -95,17 +95,17 @@ class PictureWords(Classifier):
 
     def _words(self, posts: pa.Table) -> tuple[list[str | None], list[str | None]]:
         """Return the words in each post's picture, None without any, and why a picture could not be read."""
-        from workbench.features import Passing
+        from workbench.features import TransientError
         from workbench.features.store.items import Pictures
 
         pictures, said, reasons = Pictures(posts), [], []
         for row, there in enumerate(declared(posts)["image"].tolist()):
             known = pictures.keys[row] is not None
             item = pictures.fetch(row) if there and known else None
-            text = None if item is None or isinstance(item, Passing) else ocr.words(item)
+            text = None if item is None or isinstance(item, TransientError) else ocr.words(item)
             failed = there and text is None
             said.append(text or None)
-            why = item if isinstance(item, Passing) else pictures.unread.get(row)
+            why = item if isinstance(item, TransientError) else pictures.unread.get(row)
             reasons.append((why or "nothing in the image could be read") if failed else None)
         return said, reasons
 

@@ -73,7 +73,7 @@ class VlmPrompt(Classifier):
         """Take the labels' definitions; neither table is looked at."""
         self.wording = [[label.title, label.definition] for label in self.taxonomy.labels]
         self.weights = self._fingerprint()
-        self.learnable = np.ones(len(self.wording), bool)
+        self.trained = np.ones(len(self.wording), bool)
         self.constants = np.zeros(len(self.wording), np.float32)
         self.record = {"answer": self.options.answer}
         return self
@@ -125,7 +125,7 @@ class VlmPrompt(Classifier):
                 lost[name] = str(data)
                 continue
             found = decoding.decode(data) if name == "image" else reader.decode(data)
-            seen = found.readings if name == "image" else found.frames
+            seen = found.variants if name == "image" else found.frames
             if found.reason:
                 lost[name] = found.reason
             if name == "video" and seen:

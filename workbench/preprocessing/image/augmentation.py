@@ -98,17 +98,17 @@ def _window(size: Sequence[int], most: float, chance: np.random.Generator) -> tu
 def copies(data: bytes, options: AugmentOptions, chances: Sequence[np.random.Generator]) -> list[bytes]:
     """Return changed copies of a picture file as PNG files, one per chance; none of a picture that cannot be read.
 
-    Of a picture with several readings the first is copied, which is the one that training sees.
+    Of a picture with several variants the first is copied, which is the one that training sees.
     """
     import torch
     from PIL import Image
 
     from workbench.preprocessing.image import decoding
 
-    readings = decoding.decode(data).readings
-    if not readings:
+    variants = decoding.decode(data).variants
+    if not variants:
         return []
-    pixels, files = torch.from_numpy(readings[0].copy()).permute(2, 0, 1), []
+    pixels, files = torch.from_numpy(variants[0].copy()).permute(2, 0, 1), []
     for chance in chances:
         file = io.BytesIO()
         changed = augment(pixels, options, chance).permute(1, 2, 0).contiguous().numpy()

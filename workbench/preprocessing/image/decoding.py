@@ -36,7 +36,7 @@ _ORIENTATION = 0x0112  # the EXIF tag
 
 
 class ImageOptions(Options):
-    """What is read and how far; every field may change the readings, so all of them belong to an encoder's recipe."""
+    """What is read and how far; every field may change the variants, so all of them belong to an encoder's recipe."""
 
     formats: tuple[Format, ...] = Field(get_args(Format), description="The file formats that are decoded at all.")
     max_bytes: int = Field(32 * 2**20, gt=0, description="Larger files are refused unread.")
@@ -61,20 +61,20 @@ DEFAULT = ImageOptions()
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What one encoded picture shows: its readings, or the reason why there are none.
+    """What one encoded picture shows: its variants, or the reason why there are none.
 
-    `readings`: uint8 arrays (h, w, 3), rows from the top, RGB; the first is the raw one, which training uses.
-    `reason`: one sentence for staff, set exactly when there is no reading. `notes`: what was done to the picture.
+    `variants`: uint8 arrays (h, w, 3), rows from the top, RGB; the first is the raw one, which training uses.
+    `reason`: one sentence for staff, set exactly when there is no variant. `notes`: what was done to the picture.
     """
 
-    readings: tuple[np.ndarray, ...]
+    variants: tuple[np.ndarray, ...]
     reason: str | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Hold that no readings and a reason come together."""
-        if bool(self.readings) == bool(self.reason):
-            raise ValueError("a picture has either readings or a reason")
+        """Hold that no variants and a reason come together."""
+        if bool(self.variants) == bool(self.reason):
+            raise ValueError("a picture has either variants or a reason")
 
 
 class _UnreadPicture(Exception):
@@ -82,7 +82,7 @@ class _UnreadPicture(Exception):
 
 
 def decode(data: bytes, options: ImageOptions = DEFAULT) -> Picture:
-    """Return the readings of an encoded picture, or the reason why it cannot be read.
+    """Return the variants of an encoded picture, or the reason why it cannot be read.
 
     Never raises for any bytes, except MemoryError when the machine has too little left for a picture within the limits
     (about 20 bytes a pixel at most); that says nothing about the picture, so it must not be stored as its reason.
@@ -190,7 +190,7 @@ def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
     if kind == "JPEG" and options.reduce_side:
         image.draft(None, (options.reduce_side, options.reduce_side))
     chosen, total = _chosen_frames(image, data, kind, options)
-    readings: list[np.ndarray] = []
+    variants: list[np.ndarray] = []
     for number in range(chosen[-1] + 1):  # one by one: a GIF frame may enlarge the canvas, which is checked at once
         if number:
             image.seek(number)
@@ -200,14 +200,14 @@ def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
             if number == 0 and _padded(data, kind, image):
                 raise _UnreadPicture(f"The {kind} file is cut short, so it was not read.")
             for view in _views(image, notes, options):
-                if not any(np.array_equal(view, reading) for reading in readings):
-                    readings.append(view)
+                if not any(np.array_equal(view, variant) for variant in variants):
+                    variants.append(view)
     notes += [f"{len(chosen)} of {total} frames read"] if total > 1 else []
-    scale = round(full[0] / readings[0].shape[1])
+    scale = round(full[0] / variants[0].shape[1])
     notes += [f"read at 1/{scale} of its size"] if scale > 1 else []
     turn = _turn(image, notes)
     return Picture(
-        tuple(np.ascontiguousarray(turn(reading)) for reading in readings), None, tuple(dict.fromkeys(notes))
+        tuple(np.ascontiguousarray(turn(variant)) for variant in variants), None, tuple(dict.fromkeys(notes))
     )
 
 
@@ -276,7 +276,7 @@ def _from_16_bit(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _turn(image: Image.Image, notes: list[str]) -> Callable[[np.ndarray], np.ndarray]:
-    """Return the function that sets a reading (h, w, 3) upright by the file's EXIF orientation (TIFF 6.0, tag 274)."""
+    """Return the function that sets pixels (h, w, 3) upright by the file's EXIF orientation (TIFF 6.0, tag 274)."""
     turns = {
         2: lambda a: a[:, ::-1],
         3: lambda a: a[::-1, ::-1],

@@ -37,16 +37,16 @@ def available() -> bool:
 def words(data: bytes) -> str | None:
     """Return the words in a picture file, one line after the other, "" if there are none; None if it cannot be read.
 
-    Of a picture with several readings (transparency, frames) the lines of all are taken, each once. Raises
+    Of a picture with several variants (transparency, frames) the lines of all are taken, each once. Raises
     WorkbenchError where the extra is not installed.
     """
     if not available():
         raise WorkbenchError(OFF)
     lines: dict[str, None] = {}
-    for reading in decoding.decode(data).readings or (None,):
-        if reading is None:
+    for variant in decoding.decode(data).variants or (None,):
+        if variant is None:
             return None
-        lines |= dict.fromkeys(_lines(reading))
+        lines |= dict.fromkeys(_lines(variant))
     return "\n".join(lines)
 
 

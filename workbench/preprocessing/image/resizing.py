@@ -1,8 +1,9 @@
 """Ways to bring a picture to an encoder's size, for comparing what they cost and how much they change.
 
-What encoders do is their checkpoint's affair (`features.pictures.Fit`); here the choices stand side by side: who scales
-(torch's uint8 kernel or Pillow), how (bicubic, bilinear), what becomes of the proportions (shortest, longest, squash),
-and whether a JPEG is decoded at a fraction of its size first (`ImageOptions.reduce_side`, Pillow's draft mode).
+What encoders do is their checkpoint's affair (`features.encoders.forward.transform.Transform`); here the choices stand
+side by side: who scales (torch's uint8 kernel or Pillow), how (bicubic, bilinear), what becomes of the proportions
+(shortest, longest, squash), and whether a JPEG is decoded at a fraction of its size first (`ImageOptions.reduce_side`,
+Pillow's draft mode).
 """
 
 from __future__ import annotations
@@ -72,12 +73,12 @@ def compare(files: Sequence[bytes], side: int = 224) -> list[dict[str, Any]]:
         decoding, scaling, differences = [], [], []
         for data in files:
             began = time.perf_counter()
-            pixels = image.decode(data, variant.get("options", FULL)).readings[0]
+            pixels = image.decode(data, variant.get("options", FULL)).variants[0]
             decoded = time.perf_counter()
             small = variant["scale"](pixels, shape(*pixels.shape[:2], side, variant["fit"]), variant["how"])
             scaling.append(1000 * (time.perf_counter() - decoded))
             decoding.append(1000 * (decoded - began))
-            whole = image.decode(data, FULL).readings[0]
+            whole = image.decode(data, FULL).variants[0]
             usual = by_pillow(whole, shape(*whole.shape[:2], side, "shortest"), "bicubic")
             if usual.shape == small.shape:
                 differences.append(np.abs(usual.astype(int) - small).mean())

@@ -1,6 +1,6 @@
 """Links in a text: found, brought to one form and looked at; no link is ever fetched and nothing is looked up.
 
-linkify-it finds links as a site's own renderer does, `hosts` says what was registered of one. Disguises are undone
+linkify-it finds links as a site's own renderer does, `hosts` says what was registered of one. Obfuscations are undone
 first (`hxxp`, `[.]`), and a host is read as a browser reads it: after the last `@`, percent signs decoded, fullwidth
 letters made plain, `0x7f.1` taken for the number it is. What is known of hosts stands in `data/links.yaml`.
 
@@ -56,7 +56,7 @@ FEATURES = ("links", "other", *_FLAGS, "length", "digits", "depth")
 largest log(1 + characters), share of digits in the host, and number of names before the registered one."""
 
 _SCHEME = re.compile(r"^([a-z][a-z0-9+.-]*):(?://)?", re.IGNORECASE)
-_DISGUISES = (
+_OBFUSCATED_LINKS = (
     (re.compile(r"\bh(?:xx|\*\*|__)p(s?)(?=\s?[:\[(])", re.IGNORECASE), r"http\1"),
     (re.compile(r"(?<=http)(s?)\s?[\[(]:(//)?[\])](//)?", re.IGNORECASE), r"\1://"),
     (re.compile(r"(?<=https)\s?[\[(]:(?://)?[\])](?://)?", re.IGNORECASE), "://"),
@@ -99,7 +99,7 @@ class LinkLists(Options):
     moderated: tuple[str, ...] = Field((), description="Hosts that moderate themselves; links to them are embeds.")
     shorteners: tuple[str, ...] = Field((), description="Hosts that hide where a link leads.")
     patterns: tuple[Pattern, ...] = Field((), description="Addresses that a person should see.")
-    sketchy: tuple[Sign, ...] = Field((), description="The signs that make a link sketchy.")
+    suspicious: tuple[Sign, ...] = Field((), description="The signs that make a link suspicious.")
 
     @field_validator("moderated", "shorteners")
     @classmethod
@@ -155,7 +155,7 @@ class FoundLinks(NamedTuple):
 def find(text: str | None, lists: LinkLists) -> FoundLinks:
     """Return the links of a text in their order; nothing raises for any str.
 
-    >>> lists = LinkLists(shorteners=("bit.test",), sketchy=("userinfo",))
+    >>> lists = LinkLists(shorteners=("bit.test",), suspicious=("userinfo",))
     >>> [link.url for link in find("see hxxp://Bit[.]test:80/x, or www.example.com.", lists).links]
     ['http://bit.test/x', 'http://www.example.com']
     """
@@ -164,8 +164,8 @@ def find(text: str | None, lists: LinkLists) -> FoundLinks:
         return FoundLinks((), False)
     plain = clean(text, _WHOLE)
     undone = plain
-    for disguise, instead in _DISGUISES:
-        undone = disguise.sub(instead, undone)
+    for obfuscation, instead in _OBFUSCATED_LINKS:
+        undone = obfuscation.sub(instead, undone)
     defanged, read = undone != plain, 0
     for piece in _pieces(undone):
         if read >= MOST_CHARACTERS or len(found) >= MOST:
@@ -272,14 +272,14 @@ def _port(site: str) -> tuple[str, str]:
 
 
 def findings(text: str | None, lists: LinkLists) -> tuple[str, ...]:
-    """Return one plain sentence for each sketchy link of a text, at most SENTENCES."""
+    """Return one plain sentence for each suspicious link of a text, at most SENTENCES."""
     found, said = find(text, lists), []
     for link in found.links:
-        signs = [sign for sign in link.signs if sign in lists.sketchy]
+        signs = [sign for sign in link.signs if sign in lists.suspicious]
         if signs and len(said) < SENTENCES:
             whys = [why for sign in signs for why in (link.why[:1] if sign == "pattern" else [_SAID.get(sign)]) if why]
             said.append(f"The link to {link.shown} {' and '.join(whys)}.")
-    if found.more and "too_many" in lists.sketchy:
+    if found.more and "too_many" in lists.suspicious:
         said.append("The post has more links, or words like links, than are looked at.")
     return tuple(said)
 

@@ -2,7 +2,8 @@
 
 A mention says nothing about what is said of the group; it is what bias metrics compare by (`metrics.bias`). Texts are
 cleaned (NFC, entities undone) and lower-cased first. Open doubts: a word has other meanings ("black coffee", "straight
-on"), which the list cannot tell apart; disguised spellings are not undone; words are matched in every language at once.
+on"), which the list cannot tell apart; obfuscated spellings are not undone; words are matched in every language at
+once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What undoes one obfuscation each, from a text to a text; `variants` says in which order and when they count.
 
-Every function is linear in the text's length and leaves alone what does not carry its disguise.
+Every function is linear in the text's length and leaves alone what does not carry its obfuscation.
 """
 
 from __future__ import annotations

@@ -78,16 +78,16 @@ class Clip:
 
     `frames`: uint8 arrays (h, w, 3), upright, rows from the top, RGB, in the order shown; a frame equal to the one
     before it is left out. `times`: when each is first shown, in seconds from the first frame of the clip.
-    `reason`: one sentence for staff, set exactly when there is no frame; `passing` if it may be gone next time, as when
-    the time ran out or the system ended the decoder: such a reason is never stored.
-    `notes`: what was done to the clip, and what is missing.
+    `reason`: one sentence for staff, set exactly when there is no frame; `transient` if it may be gone next time, as
+    when the time ran out or the system ended the decoder: such a reason is never stored. `notes`: what was done to the
+    clip, and what is missing.
     """
 
     frames: tuple[np.ndarray, ...]
     times: tuple[float, ...] = ()
     reason: str | None = None
     notes: tuple[str, ...] = ()
-    passing: bool = False
+    transient: bool = False
 
     def __post_init__(self) -> None:
         """Hold that no frames and a reason come together, and that each frame has its time."""
@@ -119,10 +119,10 @@ def decode(data: bytes, options: VideoOptions = DEFAULT) -> Clip:
             reason = f"Reading the clip takes more than {options.memory_mb:,} MB of memory, so it was not read."
         except pool.TimeIsUp:
             reason = f"The clip was not read within {options.timeout_seconds:g} s; it is tried again next time."
-            return Clip((), (), reason, passing=True)
+            return Clip((), (), reason, transient=True)
         except pool.NotStarted:
             reason = "No reader of clips could be started on this machine; the clip is tried again next time."
-            return Clip((), (), reason, passing=True)
+            return Clip((), (), reason, transient=True)
     return Clip((), (), reason)
 
 

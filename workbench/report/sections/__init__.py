@@ -22,7 +22,7 @@ from workbench.report.sections.cost import cost
 from workbench.report.sections.differences import differences
 from workbench.report.sections.disagreement import disagreement
 from workbench.report.sections.labels import labels
-from workbench.report.sections.leaks import ceilings, crossings
+from workbench.report.sections.leaks import ceilings, overlaps
 from workbench.report.sections.prevalence import prevalence
 from workbench.report.sections.provenance import checklist, provenance, search_table
 from workbench.report.sections.slices import slices
@@ -51,7 +51,7 @@ def sections(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None
         disagreement(comparison, runs),
         *suites(comparison),
         _searches(runs),
-        crossings(runs),
+        overlaps(runs),
         ceilings(comparison),
         _errors(comparison, runs, posts),
         cost(comparison),

@@ -35,7 +35,7 @@ def calibration(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
             )
     prose = (
         "A probability holds if of the posts that get it just that share is harmful. Before takes the score for "
-        "log-odds; after is the probability that every door gives, moved per label in the way that held best on "
+        "log-odds; after is the probability that every entry point gives, moved per label in the way that held best on "
         "held-out fifths of validation (the simplest within one standard error). ECE is the mean distance between "
         "probability and share over ten groups of about equally many test posts; it is above 0 by chance even where "
         "all probabilities hold. Bars are Wilson's and take posts as independent; open marks are groups without any "

@@ -19,13 +19,13 @@ from workbench.report.section import Section, addressed
 _TABLES = {"examples": "what was found, by example", "shortcuts": "what a label can be told from without its post"}
 
 
-def crossings(runs: Sequence[Run]) -> Section | None:
+def overlaps(runs: Sequence[Run]) -> Section | None:
     """The findings of the leak gate: exact ones of a run's own record, others as looked for before the study ran."""
-    metrics = next((run.metrics for run in runs if run.metrics.crossing), None)
+    metrics = next((run.metrics for run in runs if run.metrics.overlap), None)
     if metrics is None:
         return None
     beyond = looking.recorded(runs[0].folder.parent, metrics.digests)
-    found = {name: Overlap.model_validate(one) for name, one in beyond.items()} | metrics.crossing
+    found = {name: Overlap.model_validate(one) for name, one in beyond.items()} | metrics.overlap
     found = {name: found[name] for name in NAMES if name in found}
     tables = {"": pd.DataFrame.from_dict({counted(n, 2)[2:]: _row(one) for n, one in found.items()}, orient="index")}
     tables |= {_TABLES["examples"]: shown} if len(shown := _examples(found)) else {}
@@ -45,12 +45,12 @@ def crossings(runs: Sequence[Run]) -> Section | None:
             f" {metrics.dropped:,} posts are in no set: the cut, by community or time, would have put some of their "
             "group on its other side."
         )
-    return Section("crossings", "Does the same post stand on both sides of the split?", prose, {}, tables)
+    return Section("overlaps", "Does the same post stand on both sides of the split?", prose, {}, tables)
 
 
 def _row(one: Overlap) -> dict[str, str]:
     return {
-        "on both sides": f"{one.crossing:,} of {one.of:,}",
+        "on both sides": f"{one.overlap:,} of {one.of:,}",
         "posts concerned": f"{one.posts:,}",
         "not compared": f"{one.not_compared:,}",
         "accepted because": one.allowed,

@@ -134,15 +134,15 @@ def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
 
 def _crossed(runs: Sequence[Run]) -> Iterator[str]:
     """What is on both sides of the split; that nobody looked is said too."""
-    found = next((run.metrics.crossing for run in runs if run.metrics.crossing), None)
+    found = next((run.metrics.overlap for run in runs if run.metrics.overlap), None)
     if found is None:
         yield "Whether the same post stands on both sides of the split is not recorded."
         return
     for name, kind in _KINDS.items():
         overlap = found.get(name)
-        if overlap and overlap.crossing:
+        if overlap and overlap.overlap:
             why = f"; accepted because: {overlap.allowed}." if overlap.allowed else "."
-            yield f"{overlap.crossing:,} of {overlap.of:,} {kind} stand on both sides of the split{why}"
+            yield f"{overlap.overlap:,} of {overlap.of:,} {kind} stand on both sides of the split{why}"
 
 
 def _recorded(runs: Sequence[Run]) -> Iterator[str]:

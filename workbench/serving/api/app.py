@@ -33,7 +33,7 @@ from workbench.serving.api.payloads import Put, checked, to_event, to_post
 from workbench.serving.api.problems import ProblemError, later
 from workbench.serving.api.strict_json import parse
 from workbench.serving.config import MIB, Limits, ServingConfig, needs
-from workbench.serving.engine import Answer, Busy, Engine, Flooded
+from workbench.serving.engine import Answer, Busy, Engine, RateLimited
 from workbench.serving.gauges import CONTENT_TYPE, Requests
 
 log = logging.getLogger(__name__)
@@ -240,7 +240,7 @@ def _refusal(error: WorkbenchError) -> ProblemError:
     """Return what the client is told of an error; what only the operator can mend goes to the log."""
     if isinstance(error, ProblemError):
         return error
-    if isinstance(error, Flooded):
+    if isinstance(error, RateLimited):
         return ProblemError(429, str(error), later(error.seconds))
     if isinstance(error, Busy):
         return ProblemError(503, str(error), later(error.seconds))

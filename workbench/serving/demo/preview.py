@@ -18,11 +18,11 @@ from workbench.serving.demo.verdict import safe
 
 SIDE = {1: 480, 2: 320}  # the longer side in pixels, by how many pictures stand side by side
 MANY = 200
-READINGS = 6
+VARIANTS = 6
 
 
 def sheet(picture: bytes | None, clip: bytes | None) -> str:
-    """Return HTML with the picture's readings and the clip's frames; nothing if there is neither."""
+    """Return HTML with the picture's variants and the clip's frames; nothing if there is neither."""
     parts = [part for part in (_of_picture(picture), _of_clip(clip)) if part]
     if not parts:
         return ""
@@ -38,9 +38,9 @@ def _of_picture(data: bytes | None) -> str:
     found = decoding.decode(data)
     if found.reason:
         return ""
-    shown = found.readings[:READINGS]
+    shown = found.variants[:VARIANTS]
     captions = (
-        ["Picture"] if len(shown) == 1 else [f"Picture, view {n} of {len(found.readings)}" for n in _count(shown)]
+        ["Picture"] if len(shown) == 1 else [f"Picture, view {n} of {len(found.variants)}" for n in _count(shown)]
     )
     return _figures(shown, captions, found.notes)
 

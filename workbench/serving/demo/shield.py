@@ -1,4 +1,4 @@
-"""What stands around demo and API: who may ask, what the page may do, and which of Gradio's doors are open at all.
+"""What stands around demo and API: who may ask, what the page may do, and which of Gradio's routes are open at all.
 
 Measured on Gradio 6.31: any Origin is reflected with credentials, endpoints marked private still answer, uploads can be
 fetched by address, and there is no content security policy. `Shield` goes around the whole application, `Gate` around
@@ -40,7 +40,7 @@ SAFE = ("GET", "HEAD", "OPTIONS")
 _SCRIPT = re.compile(rb"<script(?![^>]*\ssrc=)[^>]*>(.*?)</script>", re.DOTALL)
 # What Gradio's page needs. Not among it: files by address, the plain call interface, components' own functions,
 # deep links, histories, proxies, streams, custom components, monitoring.
-_DOORS = {
+_ROUTES = {
     "GET": re.compile(
         r"/|/config|/theme\.css|/favicon\.ico|/robots\.txt|/(assets|static)/.*"
         r"|/gradio_api/(queue/data|upload_progress|heartbeat/\w+|app_id|startup-events)"
@@ -172,8 +172,8 @@ class Gate:
             await self.app(scope, receive, send)
             return
         method, path = scope["method"], scope["path"].removeprefix(scope.get("root_path", "")) or "/"
-        door = _DOORS.get("GET" if method == "HEAD" else method)
-        if door is None or not door.fullmatch(path) or ".." in path:
+        route = _ROUTES.get("GET" if method == "HEAD" else method)
+        if route is None or not route.fullmatch(path) or ".." in path:
             await PlainTextResponse("There is nothing here.\n", 404)(scope, receive, send)
         elif method == "POST" and path != UPLOAD:
             await self._form(scope, receive, send)

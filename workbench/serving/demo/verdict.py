@@ -85,7 +85,7 @@ def sentence(verdict: ShownDecision, now: datetime | None = None) -> str:
 
 
 def _clauses(verdict: ShownDecision, reasons: Sequence[Reason]) -> list[str]:
-    """Return why: the most urgent label in full, the others by name; what could not be read; sketchy links."""
+    """Return why: the most urgent label in full, the others by name; what could not be read; suspicious links."""
     labels = [reason for reason in reasons if reason.kind == "label"]
     said = [_because(verdict, reason) for reason in labels[:1]]
     if others := [_plain(reason.label) for reason in labels[1:]]:

@@ -9,15 +9,15 @@ from typing import Any
 
 from pydantic import Field
 
-from workbench.decisions.out_of_distribution import Unusual, UnusualOptions
-from workbench.decisions.thresholds import UNUSUAL
+from workbench.decisions.out_of_distribution import OutOfDistribution, OutOfDistributionOptions
+from workbench.decisions.thresholds import OUT_OF_DISTRIBUTION
 from workbench.features import encoder_files
 from workbench.features.store import FeatureStore
 from workbench.schema import inputs
 from workbench.studies.steps.training import Material, Ready
 
 
-class DetectorOptions(UnusualOptions):
+class DetectorOptions(OutOfDistributionOptions):
     """What the detector compares, and from where on a person looks."""
 
     at: float = Field(
@@ -30,7 +30,11 @@ def asked(policy: Mapping[str, Any]) -> DetectorOptions | None:
 
     Raises WorkbenchError for options that are none.
     """
-    return DetectorOptions.parse(policy[UNUSUAL], f"policy.{UNUSUAL}") if UNUSUAL in policy else None
+    return (
+        DetectorOptions.parse(policy[OUT_OF_DISTRIBUTION], f"policy.{OUT_OF_DISTRIBUTION}")
+        if OUT_OF_DISTRIBUTION in policy
+        else None
+    )
 
 
 def files(policy: Mapping[str, Any]) -> list[Path]:
@@ -48,12 +52,12 @@ def detect(ready: Sequence[Ready], material: Material, policy: Mapping[str, Any]
     options = asked(policy)
     if options is None:
         return list(ready)
-    known = UnusualOptions(**options.model_dump(exclude={"at"}))
+    known = OutOfDistributionOptions(**options.model_dump(exclude={"at"}))
     train, validation = (inputs(material.sets[name]) for name in ("train", "validation"))
-    detector = Unusual.fit(train, validation, store=store, options=known)
+    detector = OutOfDistribution.fit(train, validation, store=store, options=known)
     found = []
     for one in ready:
         moderator = one.moderator.with_detector(detector)
-        rules = moderator.policy.model_copy(update={"unusual_at": options.at})
+        rules = moderator.policy.model_copy(update={"out_of_distribution_at": options.at})
         found.append(replace(one, moderator=moderator.with_policy(rules)))
     return found

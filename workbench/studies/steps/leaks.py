@@ -108,7 +108,7 @@ def look(
     accepted = dict.fromkeys(audit.HELD, "looked at by an audit")  # nothing stops it before all is looked at
     material = training.prepare(what.corpus, what.split, what.tests, Taxonomy.load(), {"allow": accepted})
     wanted = dict.fromkeys([*relations, *options.fail_on])
-    found = material.crossing | _beyond(material, list(wanted), options, what.split)
+    found = material.overlap | _beyond(material, list(wanted), options, what.split)
     for name in audit.HELD:
         found[name].pop("allowed", None)
     for name, reason in options.allow.items():
@@ -122,11 +122,11 @@ def tell(found: dict[str, Any], options: audit.LeakOptions, console: Console | N
     shown = Table("relation", "found", "of", "posts", "verdict", "for example")
     held = False
     for name, one in found.items():
-        stops = bool(one["crossing"]) and name in options.fail_on and name not in options.allow
+        stops = bool(one["overlap"]) and name in options.fail_on and name not in options.allow
         held |= stops
-        verdict = "fails" if stops else one.get("allowed") or ("reported" if one["crossing"] else "none found")
+        verdict = "fails" if stops else one.get("allowed") or ("reported" if one["overlap"] else "none found")
         lines = [f"{_where(example)}{example['content']}" for example in one["examples"][:2]]
-        cells = (audit.counted(name, 2)[2:], f"{one['crossing']:,}", f"{one['of']:,}", f"{one['posts']:,}", verdict)
+        cells = (audit.counted(name, 2)[2:], f"{one['overlap']:,}", f"{one['of']:,}", f"{one['posts']:,}", verdict)
         shown.add_row(*cells, "\n".join(lines))
     console.print(shown, markup=False)
     return held

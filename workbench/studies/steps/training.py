@@ -47,7 +47,7 @@ class Material:
     taxonomy: Taxonomy
     sets: dict[str, pa.Table]
     digests: dict[str, str]
-    crossing: dict[str, Any]
+    overlap: dict[str, Any]
     dropped: int = 0
 
     def summary(self) -> pd.DataFrame:
@@ -62,10 +62,10 @@ class Material:
             rows[name] = {"posts": len(table), "groups": groups, "paired": int(paired.sum()), **positives}
         return pd.DataFrame.from_dict(rows, orient="index")
 
-    def crossings(self) -> pd.DataFrame:
+    def overlaps(self) -> pd.DataFrame:
         """Return a table, one row per relation: how many contents cross the split, of how many, and why they may."""
-        columns = ["crossing", "of", "posts", "allowed"]
-        return pd.DataFrame.from_dict(self.crossing, orient="index").reindex(columns=columns).fillna({"allowed": ""})
+        columns = ["overlap", "of", "posts", "allowed"]
+        return pd.DataFrame.from_dict(self.overlap, orient="index").reindex(columns=columns).fillna({"allowed": ""})
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def prepare(
     sets, digests, dropped = splits.divide(corpus, split, tests, taxonomy)
     about = audit.depends(digests, split, taxonomy)
     asked = {"later_tests": allowed.later_tests, "key": about}
-    found = audit.crossing(sets) | audit.look(sets, taxonomy, allowed.fail_on, **asked)
+    found = audit.overlap(sets) | audit.look(sets, taxonomy, allowed.fail_on, **asked)
     audit.hold(found, allowed)
     for relation, reason in allowed.allow.items():
         found.get(relation, {})["allowed"] = reason
@@ -159,7 +159,7 @@ def policy_table(ready: Sequence[Ready]) -> pd.DataFrame:
                 for name in ("precision", "recall"):
                     some = chosen is not None and chosen.at is not None
                     row[action, name] = "{:.2f} [{:.2f}, {:.2f}]".format(*getattr(chosen, name)) if some else ""
-            rows[one.seed, label if label in one.moderator.labels else f"{label} (not taught)"] = row
+            rows[one.seed, label if label in one.moderator.labels else f"{label} (untrained)"] = row
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=["seed", "label"])
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)
@@ -263,7 +263,7 @@ def save(
         "items": {
             name: fingerprint.of_items(sets[name]["post_id"].to_pylist()) for name in sets if name not in _FITTED
         },
-        "crossing": material.crossing,
+        "overlap": material.overlap,
         "dropped": material.dropped,
         "unread": json.loads((predictions.schema.metadata or {}).get(_UNREAD, b"{}")),
         "feature_hits": store.hits,

@@ -8,9 +8,9 @@ import pytest
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from workbench.features import Passing
+from workbench.features import TransientError
 from workbench.features.encoders.forward import transform
-from workbench.features.encoders.forward.transform import Fit
+from workbench.features.encoders.forward.transform import Transform
 
 
 def scene(height, width, seed=0):
@@ -34,13 +34,13 @@ def test_the_fit_is_open_clips_own_within_two_grey_levels(size, mode, interpolat
         size, mean=(0,) * 3, std=(1,) * 3, interpolation=interpolation, resize_mode=mode, fill_color=9
     )
     expected = image_transform_v2(settings, is_train=False)(Image.fromarray(scene(*shape))) * 255
-    fitted = Fit.of(asdict(settings))(scene(*shape))
+    fitted = Transform.of(asdict(settings))(scene(*shape))
     assert fitted.dtype == transform.torch.uint8
     assert (fitted.float() - expected).abs().max() <= 2
 
 
 def test_a_strip_one_pixel_wide_is_padded_not_lost():
-    fitted = Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, resize_mode="longest")(
+    fitted = Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, resize_mode="longest")(
         np.full((4000, 1, 3), 200, np.uint8)
     )
     assert fitted.shape == (3, 32, 32)
@@ -50,14 +50,14 @@ def test_a_strip_one_pixel_wide_is_padded_not_lost():
 def test_a_read_only_array_is_taken():
     array = scene(40, 40)
     array.setflags(write=False)
-    assert Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3)(array).shape == (3, 32, 32)
+    assert Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3)(array).shape == (3, 32, 32)
 
 
 def test_what_cannot_be_read_has_the_reason_of_preprocessing_and_no_readings():
-    sheet = Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3).read(b"")
-    assert sheet.readings is None
-    assert sheet.reason
-    assert not isinstance(sheet.reason, Passing)
+    transformed = Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3).read(b"")
+    assert transformed.variants is None
+    assert transformed.reason
+    assert not isinstance(transformed.reason, TransientError)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("a bug")])
@@ -66,28 +66,28 @@ def test_a_failure_that_is_not_the_pictures_passes(error, monkeypatch):
         raise error
 
     monkeypatch.setattr(transform.image, "decode", fail)
-    assert isinstance(Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3).read(b"x").reason, Passing)
+    assert isinstance(Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3).read(b"x").reason, TransientError)
 
 
 def test_a_note_says_when_the_centre_is_less_than_half_of_the_picture():
-    fit = Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3)
+    fit = Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3)
     assert fit.read(png(scene(60, 40))).note is None  # 40 of 60 rows are seen
     assert fit.read(png(scene(120, 40))).note == "the encoder saw the middle 33% of the picture"
-    whole = Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, resize_mode="squash")
+    whole = Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, resize_mode="squash")
     assert whole.read(png(scene(120, 40))).note is None
 
 
 def test_the_recipe_holds_everything_that_the_pixels_depend_on():
-    base = Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3)
+    base = Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3)
     recipe = base.recipe
     others = [
-        Fit(size=(32, 48), mean=(0,) * 3, std=(1,) * 3),
-        Fit(size=(32, 32), mean=(0.1,) * 3, std=(1,) * 3),
-        Fit(size=(32, 32), mean=(0,) * 3, std=(2,) * 3),
-        Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, resize_mode="squash"),
-        Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, interpolation="bilinear"),
-        Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, fill_color=1),
-        Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, options=transform.ImageOptions(frames=2)),
+        Transform(size=(32, 48), mean=(0,) * 3, std=(1,) * 3),
+        Transform(size=(32, 32), mean=(0.1,) * 3, std=(1,) * 3),
+        Transform(size=(32, 32), mean=(0,) * 3, std=(2,) * 3),
+        Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, resize_mode="squash"),
+        Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, interpolation="bilinear"),
+        Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, fill_color=1),
+        Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3, options=transform.ImageOptions(frames=2)),
     ]
     assert all(other.recipe != recipe for other in others)
-    assert Fit(size=(32, 32), mean=(0,) * 3, std=(1,) * 3).recipe == recipe
+    assert Transform(size=(32, 32), mean=(0,) * 3, std=(1,) * 3).recipe == recipe

@@ -20,7 +20,7 @@ from torch.nn.functional import normalize
 
 from workbench.device import Room, free_memory
 from workbench.features.encoders.forward import threads
-from workbench.features.encoders.forward.transform import Fit
+from workbench.features.encoders.forward.transform import Transform
 from workbench.features.encoders.forward.windows import Tokens
 
 SHARE = 0.5  # of the free memory that one batch may take
@@ -34,11 +34,11 @@ class Towers:
 
     Attributes:
         texts_room: tokens of a batch of texts, padding included.
-        pictures_room: readings of a batch of pictures.
+        pictures_room: variants of a batch of pictures.
     """
 
     def __init__(
-        self, model: nn.Module, tokens: Tokens | None, fit: Fit, where: torch.device, dtype: torch.dtype
+        self, model: nn.Module, tokens: Tokens | None, fit: Transform, where: torch.device, dtype: torch.dtype
     ) -> None:
         self.device, self.dtype = where, dtype
         self._pad, self._context = (0, 1) if tokens is None else (tokens.pad, tokens.context)
@@ -49,14 +49,14 @@ class Towers:
         self._mean, self._scale = (
             torch.tensor(values, device=where).view(1, 3, 1, 1) * 255 for values in (fit.mean, fit.std)
         )
-        most_tokens, most_readings = (4096, 16) if where.type == "cpu" else (262_144, 256)
+        most_tokens, most_variants = (4096, 16) if where.type == "cpu" else (262_144, 256)
         room = SHARE * free_memory(where) / 4  # in float32 values
         if where.type == "cpu":
             room /= torch.get_num_threads()  # so many batches are worked on at once
         width = getattr(getattr(model, "ln_final", None), "normalized_shape", (1024,))[0]
         self.texts_room = Room("text", int(min(most_tokens, max(1, room // (PER_TOKEN * width)))))
-        readings = int(min(most_readings, max(1, room // (PER_PIXEL * 3 * fit.size[0] * fit.size[1]))))
-        self.pictures_room = Room("picture", readings)
+        variants = int(min(most_variants, max(1, room // (PER_PIXEL * 3 * fit.size[0] * fit.size[1]))))
+        self.pictures_room = Room("picture", variants)
 
     def texts(self, rows: list[list[int]]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
         """Yield indices (n,) into `rows` of token ids with the float16 vectors (n, d) of those; raises FullError."""
@@ -69,14 +69,14 @@ class Towers:
 
         yield from self._each(work, self._batches(order, lengths))
 
-    def pictures(self, readings: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """Yield the float16 vectors (n, d) of batches of readings (3, height, width) uint8; raises FullError."""
-        readings = iter(readings)
+    def pictures(self, variants: Iterable[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """Yield the float16 vectors (n, d) of batches of variants (3, height, width) uint8; raises FullError."""
+        variants = iter(variants)
 
         def work(batch: list[torch.Tensor]) -> torch.Tensor:
             return self._run(self.embed_pictures, batch, self.pictures_room)
 
-        yield from self._each(work, iter(lambda: list(islice(readings, self.pictures_room.at_once)), []))
+        yield from self._each(work, iter(lambda: list(islice(variants, self.pictures_room.at_once)), []))
 
     def _each(self, work: Callable[[Any], Any], batches: Iterable) -> Iterator:
         if self.device.type != "cpu":
@@ -120,13 +120,13 @@ class Towers:
         ids = torch.from_numpy(ids).to(self.device, non_blocking=True)
         return ids, torch.from_numpy(lengths - 1).to(self.device)
 
-    def embed_pictures(self, readings: list[torch.Tensor]) -> torch.Tensor:
-        """Return the embeddings (n, d) of readings (3, height, width) uint8."""
-        return self.model.encode_image(self._pixels(readings))
+    def embed_pictures(self, variants: list[torch.Tensor]) -> torch.Tensor:
+        """Return the embeddings (n, d) of variants (3, height, width) uint8."""
+        return self.model.encode_image(self._pixels(variants))
 
-    def _pixels(self, readings: list[torch.Tensor]) -> torch.Tensor:
-        """Return readings as the model's input (n, 3, height, width)."""
-        pixels = torch.stack(readings)  # uint8: a quarter of the bytes to move
+    def _pixels(self, variants: list[torch.Tensor]) -> torch.Tensor:
+        """Return variants as the model's input (n, 3, height, width)."""
+        pixels = torch.stack(variants)  # uint8: a quarter of the bytes to move
         if self.device.type == "cuda":
             pixels = pixels.pin_memory()
         pixels = pixels.to(self.device, non_blocking=True).to(torch.float32, memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Pictures and clips as the encoder's input: every reading or frame, fitted to the size of the checkpoint.
+"""Pictures and clips as the encoder's input: every variant or frame, fitted to the size of the checkpoint.
 
 The fit is the checkpoint's own (`preprocess_cfg`): `shortest` (scale the shorter side, keep the centre), `longest`
 (scale the longer side, pad) or `squash`. Most CLIP checkpoints say `shortest`, which loses the edges of a picture,
@@ -21,7 +21,7 @@ import torch
 from torch.nn.functional import interpolate, pad
 
 from workbench.errors import WorkbenchError
-from workbench.features.blocks import Passing
+from workbench.features.blocks import TransientError
 from workbench.preprocessing.image import decoding as image
 from workbench.preprocessing.image.decoding import ImageOptions
 from workbench.preprocessing.video import reader
@@ -29,16 +29,16 @@ from workbench.preprocessing.video.reader import VideoOptions
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """The readings of a picture or the frames of a clip `(k, 3, height, width)` uint8, or none and the reason."""
+class Transformed:
+    """The variants of a picture or the frames of a clip `(k, 3, height, width)` uint8, or none and the reason."""
 
-    readings: torch.Tensor | None
+    variants: torch.Tensor | None
     reason: str | None = None
     note: str | None = None
 
 
 @dataclass(frozen=True)
-class Fit:
+class Transform:
     """How a picture of any size becomes the encoder's input; sizes are (height, width) in pixels, values 0 to 255."""
 
     size: tuple[int, int]
@@ -51,7 +51,7 @@ class Fit:
     clips: VideoOptions = reader.DEFAULT
 
     @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> Fit:
+    def of(cls, settings: Mapping[str, Any]) -> Transform:
         """Return the fit that open_clip's `preprocess_cfg` describes."""
         size, mean, std = settings["size"], settings["mean"], settings["std"]
         return cls(
@@ -74,43 +74,45 @@ class Fit:
         """What the values of a clip depend on beyond the fit."""
         return {"options": self.clips.recipe}
 
-    def read(self, data: bytes) -> Sheet:
-        """Decode one picture file and fit each of its readings; what cannot be read has its reason."""
+    def read(self, data: bytes) -> Transformed:
+        """Decode one picture file and fit each of its variants; what cannot be read has its reason."""
         try:
             picture = image.decode(data, self.options)
         except MemoryError:
-            return Sheet(None, Passing("not enough memory to decode the picture"))
+            return Transformed(None, TransientError("not enough memory to decode the picture"))
         except Exception as error:  # one picture must not end a run over a million
-            return Sheet(None, Passing(f"decoding the picture failed: {type(error).__name__}"))
-        if not picture.readings:
-            return Sheet(None, picture.reason or "the picture has nothing to read")
-        return self._sheet("picture", picture.readings, picture.notes)
+            return Transformed(None, TransientError(f"decoding the picture failed: {type(error).__name__}"))
+        if not picture.variants:
+            return Transformed(None, picture.reason or "the picture has nothing to read")
+        return self._transformed("picture", picture.variants, picture.notes)
 
-    def read_clip(self, data: bytes) -> Sheet:
+    def read_clip(self, data: bytes) -> Transformed:
         """Decode one clip and fit each of its frames; what cannot be read has its reason."""
         try:
             clip = reader.decode(data, self.clips)
         except MemoryError:
-            return Sheet(None, Passing("not enough memory to decode the clip"))
+            return Transformed(None, TransientError("not enough memory to decode the clip"))
         except WorkbenchError:  # no decoder is installed: that is not the clip's fault
             raise
         except Exception as error:  # likewise
-            return Sheet(None, Passing(f"decoding the clip failed: {type(error).__name__}"))
+            return Transformed(None, TransientError(f"decoding the clip failed: {type(error).__name__}"))
         if not clip.frames:
             reason = clip.reason or "the clip has nothing to read"
-            return Sheet(None, Passing(reason) if clip.passing else reason)
-        return self._sheet("clip", clip.frames, clip.notes, clip.passing)
+            return Transformed(None, TransientError(reason) if clip.transient else reason)
+        return self._transformed("clip", clip.frames, clip.notes, clip.transient)
 
-    def _sheet(self, what: str, readings: Sequence[np.ndarray], notes: Sequence[str], passing: bool = False) -> Sheet:
+    def _transformed(
+        self, what: str, variants: Sequence[np.ndarray], notes: Sequence[str], transient: bool = False
+    ) -> Transformed:
         """Fit what was decoded; a note that may pass keeps the item out of the store."""
         said = list(notes)
-        seen = self.seen(*readings[0].shape[:2])
+        seen = self.seen(*variants[0].shape[:2])
         if seen < 0.5:
             said.append(f"the encoder saw the middle {seen:.0%} of the {what}")
         note = "; ".join(said) or None
-        if passing:
-            note = Passing(note or f"part of the {what} may be missing")
-        return Sheet(torch.stack([self(reading) for reading in readings]), None, note)
+        if transient:
+            note = TransientError(note or f"part of the {what} may be missing")
+        return Transformed(torch.stack([self(variant) for variant in variants]), None, note)
 
     def seen(self, height: int, width: int) -> float:
         """Return the share of a picture's area that reaches the encoder, 0 to 1."""
@@ -119,11 +121,11 @@ class Fit:
         ratio = (width / height) / (self.size[1] / self.size[0])
         return min(ratio, 1 / ratio)
 
-    def __call__(self, reading: np.ndarray) -> torch.Tensor:
-        """Return one reading `(h, w, 3)` uint8 as `(3, height, width)` uint8."""
+    def __call__(self, variant: np.ndarray) -> torch.Tensor:
+        """Return one variant `(h, w, 3)` uint8 as `(3, height, width)` uint8."""
         # torch warns about arrays that it could write to but must not
-        pixels = torch.from_numpy(np.require(reading, np.uint8, ["C", "W"])).permute(2, 0, 1)[None]
-        target = self._target(*reading.shape[:2])
+        pixels = torch.from_numpy(np.require(variant, np.uint8, ["C", "W"])).permute(2, 0, 1)[None]
+        target = self._target(*variant.shape[:2])
         if target != tuple(pixels.shape[2:]):
             # open_clip forgets the interpolation for `shortest` with a size that is not square
             always_bicubic = self.resize_mode == "shortest" and self.size[0] != self.size[1]

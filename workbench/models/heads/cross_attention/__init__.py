@@ -49,7 +49,7 @@ class AttentionOptions(PairOptions):
 
 
 class ClipAttention(ClipClassifier):
-    """Text and sight attend to each other's pieces, then a hidden layer."""
+    """Text and sight attend to each other's patches and tokens, then a hidden layer."""
 
     options_class = AttentionOptions
     options: AttentionOptions
@@ -62,23 +62,23 @@ class ClipAttention(ClipClassifier):
     }
 
     def _encoder(self) -> Encoder:
-        return super()._encoder().pieces
+        return super()._encoder().unpooled
 
     def _whitening(self, half: Vectors) -> tuple[np.ndarray, np.ndarray]:
-        """Return means (2, dim) and matrices (2, dim, dim) of pooled slots and of pieces."""
+        """Return means (2, dim) and matrices (2, dim, dim) of pooled embeddings and of tokens."""
         from workbench.models.heads import training
 
         step = -(-len(half.values) // SAMPLE) or 1
-        slots = half.values[::step].reshape(len(half.values[::step]), -1, self._encoder().width)
+        embeddings = half.values[::step].reshape(len(half.values[::step]), -1, self._encoder().width)
         weight = None if half.weight is None else half.weight[::step]
-        pieces = slots[:, 1:].reshape(-1, slots.shape[2])
-        there = (pieces != 0).any(axis=1)
-        heavy = None if weight is None else np.repeat(weight, slots.shape[1] - 1)[there]
-        both = training.whitening(slots[:, 0], weight), training.whitening(pieces[there], heavy)
+        tokens = embeddings[:, 1:].reshape(-1, embeddings.shape[2])
+        there = (tokens != 0).any(axis=1)
+        heavy = None if weight is None else np.repeat(weight, embeddings.shape[1] - 1)[there]
+        both = training.whitening(embeddings[:, 0], weight), training.whitening(tokens[there], heavy)
         return np.stack([mean for mean, _ in both]), np.stack([matrix for _, matrix in both])
 
     def _tensors(self, halves: list[Vectors], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        """Return the slots of halves, each (n, slots * dim) float16 as they were stored, and present (n, n_halves)."""
+        """Return each half (n, embeddings * dim) float16 as stored, and present (n, n_halves)."""
         import torch
 
         filled = []
@@ -91,10 +91,10 @@ class ClipAttention(ClipClassifier):
     def _build(self, generator: torch.Generator | None) -> Any:
         import torch
 
-        from workbench.models.heads.cross_attention.network import Crossing
+        from workbench.models.heads.cross_attention.network import CrossAttentionNetwork
 
         options = self.options
-        network = Crossing(
+        network = CrossAttentionNetwork(
             self.whitenings[0][0].shape[1],
             len(self.taxonomy.names),
             (options.width, options.heads, options.blocks),

@@ -1,9 +1,9 @@
 """The network of `clip-attention`: the tokens of a text ask the patches of a picture, and the patches ask the tokens.
 
-A half comes as slots (`features.pieces`): its pooled vector, then its pieces. Each block is cross-attention both ways
-(ViLBERT's co-attention; Lu et al. 2019, https://arxiv.org/abs/1908.02265), pre-norm, with a small MLP behind it. An
-absent half is one learned token. What is read out are both pooled slots as they came, both after the blocks, and the
-product of the latter, so that harm that one half tells alone needs no attention.
+A half comes as embeddings (`features.unpooled`): its pooled vector, then its tokens. Each block is cross-attention both
+ways (ViLBERT's co-attention; Lu et al. 2019, https://arxiv.org/abs/1908.02265), pre-norm, with a small MLP behind it.
+An absent half is one learned token. What is read out are both pooled embeddings as they came, both after the blocks,
+and the product of the latter, so that harm that one half tells alone needs no attention.
 
 Everything random comes from one CPU generator, as in `networks`.
 """
@@ -56,9 +56,9 @@ class Block(nn.Module):
 
 
 class Tower(nn.Module):
-    """One half's slots (n, slots * dim), whitened by what training posts showed, as a sequence (n, slots, width).
+    """One half (n, embeddings * dim), whitened by what training posts showed, as a sequence (n, embeddings, width).
 
-    The pooled slot has a whitening of its own. `mean (2, dim)` and `matrix (2, dim, dim)` are those of both kinds.
+    The pooled embedding has a whitening of its own. `mean (2, dim)` and `matrix (2, dim, dim)` are those of both kinds.
     """
 
     def __init__(self, dim: int, width: int, generator: torch.Generator | None):
@@ -70,24 +70,26 @@ class Tower(nn.Module):
         self.nothing = nn.Parameter(torch.randn(width, generator=generator) * 0.1)
 
     def forward(self, half: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the whitened pooled slot (n, dim), the sequence (n, s, width), and which places are there (n, s)."""
-        slots = half.to(self.mean.dtype).unflatten(1, (-1, self.mean.shape[1]))
-        there = (slots != 0).any(dim=2) & present[:, None]
-        slots = slots[:, : int(there.any(dim=0).cumsum(0).argmax()) + 1]  # slots that nobody fills cost nothing
-        there = there[:, : slots.shape[1]]
-        pooled = (slots[:, 0] - self.mean[0]) @ self.matrix[0]
-        pieces = (slots[:, 1:] - self.mean[1]) @ self.matrix[1]
+        """Return the whitened pooled embedding (n, dim), the sequence (n, s, width), and which are there (n, s)."""
+        embeddings = half.to(self.mean.dtype).unflatten(1, (-1, self.mean.shape[1]))
+        there = (embeddings != 0).any(dim=2) & present[:, None]
+        embeddings = embeddings[
+            :, : int(there.any(dim=0).cumsum(0).argmax()) + 1
+        ]  # embeddings that nobody fills cost nothing
+        there = there[:, : embeddings.shape[1]]
+        pooled = (embeddings[:, 0] - self.mean[0]) @ self.matrix[0]
+        tokens = (embeddings[:, 1:] - self.mean[1]) @ self.matrix[1]
         pooled = torch.where(present[:, None], pooled, self.absent)
         first = torch.where(present[:, None], self.pooled(pooled), self.nothing)[:, None]
         seen = torch.cat([torch.ones_like(there[:, :1]), there[:, 1:]], dim=1)
-        return pooled, torch.cat([first, self.piece(pieces)], dim=1), seen
+        return pooled, torch.cat([first, self.piece(tokens)], dim=1), seen
 
 
-class Crossing(nn.Module):
-    """Logits (n_rows, n_labels) from the slots of two halves.
+class CrossAttentionNetwork(nn.Module):
+    """Logits (n_rows, n_labels) from the embeddings of two halves.
 
     Args:
-        dim: length of a slot; n_labels: outputs; width, heads, blocks: of the attention.
+        dim: length of an embedding; n_labels: outputs; width, heads, blocks: of the attention.
         hidden: units of the hidden layer; dropout: share of what is dropped in training.
         generator: of the first weights and the dropout masks, on the CPU; None for a network about to be loaded.
     """
@@ -115,7 +117,7 @@ class Crossing(nn.Module):
         self.output = Linear(hidden, n_labels, generator)
 
     def forward(self, halves: Halves, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
-        """Return logits; `halves` are slots (n_rows, slots * dim), of which absent ones are not looked at."""
+        """Return logits; `halves` are embeddings (n_rows, embeddings * dim), of which absent ones are not looked at."""
         read = [tower(x, present[:, h]) for h, (tower, x) in enumerate(zip(self.towers, halves, strict=True))]
         (left, left_x, left_there), (right, right_x, right_there) = read
         for first, second in self.blocks:

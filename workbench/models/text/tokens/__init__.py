@@ -86,13 +86,13 @@ class TokensClassifier(Classifier):
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         rows = declared(train)["text"]
         y, known = (array[rows] for array in label_matrix(train, self.taxonomy))
-        self.learnable &= two_classes(y, known)
+        self.trained &= two_classes(y, known)
         texts = self._texts(train, rows)
         self.tokenizer, self.network = Tokenizer(self.options).fit(texts), None
         ids = self._encoded(texts)
         if self.linear:
             self._fit_linear(ids, y, known)
-        elif self.learnable.any():
+        elif self.trained.any():
             self._fit_network(ids, y, known, validation, seed)
         self.record["tokens"] = self.tokenizer.size
 
@@ -101,7 +101,7 @@ class TokensClassifier(Classifier):
         self.idf = np.log((1 + len(ids)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
         x = self._weighted(counts)
         self.weights, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
-        for k in np.flatnonzero(self.learnable):
+        for k in np.flatnonzero(self.trained):
             some = known[:, k]
             model = LogisticRegression(C=self.options.C, solver="liblinear", random_state=0, max_iter=10_000)
             model.fit(x[some], y[some, k] > 0.5)
@@ -123,7 +123,7 @@ class TokensClassifier(Classifier):
         watched = self._encoded(self._texts(validation, held_out))
         length = self.options.length
         train, watched = (
-            network.TextExamples([row[:length] for row in some], truth, there & self.learnable)
+            network.TextExamples([row[:length] for row in some], truth, there & self.trained)
             for some, truth, there in ((ids, y, known), (watched, z, z_known))
         )
         self.record = network.fit(self.network, train, watched, self.options, generator)

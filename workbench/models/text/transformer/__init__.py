@@ -22,7 +22,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from workbench.errors import WorkbenchError
-from workbench.features import Partly, encoder_files
+from workbench.features import Truncated, encoder_files
 from workbench.features.encoders.names import TRANSFORMER
 from workbench.models import Classifier, Prediction, create, load, two_classes
 from workbench.models.fit.options import VARIANTS
@@ -101,17 +101,17 @@ class Transformer(Classifier):
             return
         member = self.members(self.options)[0]
         self.inner = create(*member, taxonomy=self.taxonomy, store=self.store).fit(train, validation, seed=seed)
-        self.learnable, self.record, self.modalities = self.inner.learnable, self.inner.record, self.inner.modalities
+        self.trained, self.record, self.modalities = self.inner.trained, self.inner.record, self.inner.modalities
 
     def _tune(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         from workbench.models.text.transformer import tuning
 
         network = tuning.Tuned.of(self.options.encoder, self.options, len(self.taxonomy.names), self.store.device, seed)
         parts = [self._examples(network, table) for table in (train, validation)]
-        self.learnable &= two_classes(parts[0].y, parts[0].known)
-        parts = [part._replace(known=part.known & self.learnable) for part in parts]
+        self.trained &= two_classes(parts[0].y, parts[0].known)
+        parts = [part._replace(known=part.known & self.trained) for part in parts]
         self.inner, self.record = network, {"epochs": 0}
-        if self.learnable.any():
+        if self.trained.any():
             self.record = tuning.tune(network, *parts, self._schedule(), seed, self.store.progress)
 
     def _examples(self, network: Any, table: pa.Table) -> Any:
@@ -146,7 +146,7 @@ class Transformer(Classifier):
             frozen = self.inner.predict(posts)
             # where nothing is learnt or told, the inner model's NaN does not mean unread
             whys = frozen.unread.get("text", ["no text in training"] * len(posts))
-            readable = declared(posts)["text"] & np.array([why is None or isinstance(why, Partly) for why in whys])
+            readable = declared(posts)["text"] & np.array([why is None or isinstance(why, Truncated) for why in whys])
             return replace(frozen, readable=readable)
         texts, tokens = _texts(posts), self.inner.tokens
         windows = tokens.windows(texts)
@@ -160,7 +160,7 @@ class Transformer(Classifier):
             each = self.inner.score([windows.rows[row] for row in rows.values])
             best = highest_rows(each, rows.start[some])
             scores[some], numbers[some] = np.take_along_axis(each, best, axis=0), rows.variant[best]
-        whys = [why or (note and Partly(note)) for why, note in zip(windows.reasons, windows.notes, strict=True)]
+        whys = [why or (note and Truncated(note)) for why, note in zip(windows.reasons, windows.notes, strict=True)]
         return Prediction(scores, some, {"text": whys}, undone(numbers, texts, tokens.kinds))
 
     # ------------------------------------------------------------------------------------------------------ the disk

@@ -108,7 +108,7 @@ class ImageTimm(Classifier):
         table = self._with_copies(train, rare, seed)
         self.head = create(*self.members(self.options)[0], taxonomy=self.taxonomy, store=self.store)
         self.head.fit(table, validation, seed=seed)
-        self.learnable &= self.head.learnable
+        self.trained &= self.head.trained
         self.modalities = self.head.modalities
         self.record = {**self.head.record, "copies": len(table) - len(train)}
 
@@ -141,16 +141,16 @@ class ImageTimm(Classifier):
         readable = shown.readable
         self.modalities = type(self).modalities if readable.any() else ()
         y, known = label_matrix(train, self.taxonomy)
-        self.learnable &= two_classes(y[readable], known[readable])
-        if not self.learnable.any():
+        self.trained &= two_classes(y[readable], known[readable])
+        if not self.trained.any():
             self.record = {"epochs": 0}
             return
         rows = np.concatenate([np.flatnonzero(readable), np.repeat(rare[readable[rare]], self.options.copies)])
         self.network = finetuning.Network.on(self._encoder(), len(self.taxonomy.names), seed)
         labels = label_matrix(validation, self.taxonomy)
-        examples = finetuning.PictureExamples(shown, rows, y, known & self.learnable)
+        examples = finetuning.PictureExamples(shown, rows, y, known & self.trained)
         held_out = np.flatnonzero(watched.readable)
-        held_out = finetuning.PictureExamples(watched, held_out, labels[0], labels[1] & self.learnable)
+        held_out = finetuning.PictureExamples(watched, held_out, labels[0], labels[1] & self.trained)
         self.record = finetuning.fit(self.network, examples, held_out, self.options, seed)
 
     def _predict(self, posts: pa.Table) -> Prediction:

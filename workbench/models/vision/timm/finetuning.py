@@ -21,9 +21,9 @@ from torch.nn import functional
 
 from workbench.device import Room
 from workbench.errors import WorkbenchError
-from workbench.features import Passing
+from workbench.features import TransientError
 from workbench.features.encoders.forward import threads
-from workbench.features.encoders.forward.transform import Fit, Sheet
+from workbench.features.encoders.forward.transform import Transform, Transformed
 from workbench.features.store.items import Pictures
 from workbench.models.fit.loop import Schedule, decayed, gradient, keep_best
 from workbench.models.fit.losses import masked_bce
@@ -32,7 +32,7 @@ from workbench.preprocessing.image.augmentation import AugmentOptions, augment, 
 from workbench.schema import declared
 
 HELD = 2**30  # bytes of decoded pictures that stay in memory
-AT_ONCE = 64  # readings scored together
+AT_ONCE = 64  # variants scored together
 HEAD_LR = 10  # times the learning rate, for the part that starts from nothing
 
 
@@ -50,36 +50,38 @@ class Pixels:
         reasons: for each post that declares a picture that cannot, why; None for all others.
     """
 
-    def __init__(self, table: pa.Table, fit: Fit) -> None:
+    def __init__(self, table: pa.Table, fit: Transform) -> None:
         self._contents, self._fit = Pictures(table), fit
         self._there = declared(table)["image"]
         self._held: dict[int, torch.Tensor] = {}
         self.readable = np.zeros(len(table), dtype=bool)
         self.reasons: list[str | None] = [None] * len(table)
         size = 0
-        for row, sheet in enumerate(threads.in_order(threads.cores(), self._sheet, range(len(table)), ahead=64)):
-            self.readable[row] = sheet.readings is not None
-            if sheet.readings is None:
-                why = sheet.reason or "nothing in the image could be read"
+        for row, transformed in enumerate(
+            threads.in_order(threads.cores(), self._transformed, range(len(table)), ahead=64)
+        ):
+            self.readable[row] = transformed.variants is not None
+            if transformed.variants is None:
+                why = transformed.reason or "nothing in the image could be read"
                 self.reasons[row] = why if self._there[row] else None
-            elif size + sheet.readings.nbytes <= HELD:
-                self._held[row] = sheet.readings
-                size += sheet.readings.nbytes
+            elif size + transformed.variants.nbytes <= HELD:
+                self._held[row] = transformed.variants
+                size += transformed.variants.nbytes
 
     def __getitem__(self, row: int) -> torch.Tensor:
-        """Return the readings (k, 3, height, width) uint8 of a post that can be read."""
+        """Return the variants (k, 3, height, width) uint8 of a post that can be read."""
         if row in self._held:
             return self._held[row]
-        readings = self._sheet(row).readings
-        if readings is None:
+        variants = self._transformed(row).variants
+        if variants is None:
             raise WorkbenchError("a picture changed or went away while a model was trained on it; start again")
-        return readings
+        return variants
 
-    def _sheet(self, row: int) -> Sheet:
+    def _transformed(self, row: int) -> Transformed:
         if not self._there[row] or self._contents.keys[row] is None:
-            return Sheet(None, self._contents.unread.get(row))
+            return Transformed(None, self._contents.unread.get(row))
         item = self._contents.fetch(row)
-        return Sheet(None, item) if isinstance(item, Passing) else self._fit.read(item)
+        return Transformed(None, item) if isinstance(item, TransientError) else self._fit.read(item)
 
 
 class PictureExamples(NamedTuple):
@@ -189,14 +191,14 @@ def _batches(order: torch.Tensor, size: int) -> Iterator[torch.Tensor]:
 
 
 def _loss(network: Network, watched: PictureExamples) -> float:
-    """Return the loss in nats per known label, of the first readings, without augmentation."""
+    """Return the loss in nats per known label, of the first variants, without augmentation."""
     rows = np.unique(watched.rows)
     logits = torch.from_numpy(_forward(network, (watched.pixels[row][:1] for row in rows.tolist())))
     return float(masked_bce(logits, torch.from_numpy(watched.y[rows]), torch.from_numpy(watched.known[rows])))
 
 
-def _forward(network: Network, readings: Iterator[torch.Tensor]) -> np.ndarray:
-    """Return logits (n_readings, n_labels) of blocks of readings, some at a time."""
+def _forward(network: Network, variants: Iterator[torch.Tensor]) -> np.ndarray:
+    """Return logits (n_readings, n_labels) of blocks of variants, some at a time."""
 
     def run(some: list[torch.Tensor]) -> torch.Tensor:
         return network(torch.stack(some)).cpu()
@@ -204,7 +206,7 @@ def _forward(network: Network, readings: Iterator[torch.Tensor]) -> np.ndarray:
     network.eval()
     found, waiting = [], []
     with torch.inference_mode():
-        for block in readings:
+        for block in variants:
             waiting += list(block)
             while len(waiting) >= AT_ONCE:
                 found += network.room.each(run, waiting[:AT_ONCE])
@@ -214,7 +216,7 @@ def _forward(network: Network, readings: Iterator[torch.Tensor]) -> np.ndarray:
 
 
 def scores(network: Network | None, pixels: Pixels, n_labels: int) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
-    """Return scores (n_posts, n_labels), the maximum over readings, readable (n_posts,), and the reasons of the others.
+    """Return scores (n_posts, n_labels), the maximum over variants, readable (n_posts,), and the reasons of the others.
 
     Without a network, where no label could be learnt, scores are zeros.
     """
@@ -223,12 +225,12 @@ def scores(network: Network | None, pixels: Pixels, n_labels: int) -> tuple[np.n
     if network is not None and len(rows):
         counts = []
 
-        def readings() -> Iterator[torch.Tensor]:
+        def variants() -> Iterator[torch.Tensor]:
             for row in rows.tolist():
                 block = pixels[row]
                 counts.append(len(block))
                 yield block
 
-        logits = _forward(network, readings())
+        logits = _forward(network, variants())
         found[rows] = np.maximum.reduceat(logits, np.cumsum(counts) - counts, axis=0)
     return found, pixels.readable, pixels.reasons

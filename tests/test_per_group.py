@@ -1,4 +1,4 @@
-"""Where regions differ in what they mind a flavour for each beats one model for all; elsewhere it costs little."""
+"""Where regions differ in what they mind one for each beats one model for all; elsewhere it costs little."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from workbench.schema import Taxonomy, inputs, label_matrix
 TAXONOMY = Taxonomy.load()
 WORLD = {"modalities": ["text"], "oversample": {"harm": 0.3}, "difficulty": 0.3, "seed": 3}
 WORDS = {"char_ngrams": None, "C": 3.0}
-MODELS = {"words": ("text-tfidf", WORDS), "flavours": ("per-group", {"base": {"name": "text-tfidf", "options": WORDS}})}
+MODELS = {"words": ("text-tfidf", WORDS), "by_group": ("per-group", {"base": {"name": "text-tfidf", "options": WORDS}})}
 
 
 def gain(norms: float) -> tuple[float, float, float]:
-    """Return what flavours by region add to one model's macro AP on texts, with its 95 % interval by group."""
+    """Return what models by region add to one model's macro AP on texts, with its 95 % interval by group."""
     table = synthetic.build(
         synthetic.SourceOptions.parse({**WORLD, "posts": 16000, "norms": norms}, "corpus"), TAXONOMY
     )
@@ -37,28 +37,28 @@ def gain(norms: float) -> tuple[float, float, float]:
     }
 
     def macro(weights: np.ndarray) -> np.ndarray:
-        both = (ranked["flavours"], ranked["words"])
+        both = (ranked["by_group"], ranked["words"])
         return np.stack([np.mean([one.average_precision(weights) for one in each], axis=0) for each in both])
 
-    flavours, words = bootstrap(macro, groups, 1000, seed=0)
-    return flavours[0] - words[0], *difference_interval(flavours, words)
+    by_group, words = bootstrap(macro, groups, 1000, seed=0)
+    return by_group[0] - words[0], *difference_interval(by_group, words)
 
 
 @pytest.mark.slow
-def test_with_regional_norms_flavours_beat_one_model_for_all():
+def test_with_regional_norms_models_by_region_beat_one_model_for_all():
     delta, low, _ = gain(norms=1.0)
     assert delta > 0.005
     assert low > 0
 
 
 @pytest.mark.slow
-def test_without_norms_flavours_cost_little():
+def test_without_norms_models_by_region_cost_little():
     _, low, _ = gain(norms=0.0)
     assert low > -0.02
 
 
 def test_what_the_region_can_add_to_words_is_all_norms():
-    """The best possible gain, on many draws of the world's causes: what flavours by region can hope for."""
+    """The best possible gain, on many draws of the world's causes: what models by region can hope for."""
     gains = {}
     for norms in (0.0, 1.0):
         world = synthetic.world_of(synthetic.SourceOptions.parse({**WORLD, "norms": norms}, "corpus"))

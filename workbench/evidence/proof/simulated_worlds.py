@@ -53,7 +53,7 @@ class SortedScores(NamedTuple):
         return float(caught / max(flagged, 1)) if metric == "precision" else float(caught / len(self.harmful))
 
 
-class Worlds:
+class SimulatedWorlds:
     """Any number of samples of one world, whose families have `sizes`, and the truth about all of its posts.
 
     Models: `words` sees the text; `both` and `twin` see everything and are equally good; `optimal` is as good as

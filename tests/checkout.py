@@ -14,7 +14,7 @@ import yaml
 from workbench.schema import ROOT
 
 
-class House:
+class Checkout:
     """The library, the notebooks and the sample posts under `folder`, and a study of the models named."""
 
     def __init__(self, folder: Path, models: list[str]) -> None:
@@ -31,7 +31,7 @@ class House:
         self.study.write_text(yaml.safe_dump(study))
 
     @classmethod
-    def at(cls, folder: Path) -> House:
+    def at(cls, folder: Path) -> Checkout:
         """Return the one that already lies in a folder."""
         made = cls.__new__(cls)
         made.folder, made.study = Path(folder), Path(folder) / "experiments" / "mini.yaml"
