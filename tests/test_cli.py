@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
@@ -206,13 +206,14 @@ def test_bars_take_the_same_calls():
 
 def test_trace_says_in_which_studies_a_number_stands(monkeypatch, tmp_path):
     monkeypatch.setattr(cli, "ROOT", tmp_path)
-    row = {"test": "test", "view": "all", "label": "abuse", "model": "m", "metric": "recall"}
+    golden = (Path(__file__).parent / "comparison" / "golden" / "comparison.json").read_text()
+    number = "test/paired/abuse/prior/recall"
     with pytest.raises(WorkbenchError, match="stands in no study's comparison"):
-        cli._study_of("test/all/abuse/m/recall")
+        cli._study_of(number)
     for name in ("one", "two"):
         (tmp_path / "experiments" / name).mkdir(parents=True)
-        (tmp_path / "experiments" / name / "comparison.json").write_text(json.dumps({"models": [row]}))
+        (tmp_path / "experiments" / name / "comparison.json").write_text(golden)
         if name == "one":
-            assert cli._study_of("test/all/abuse/m/recall") == "one"
+            assert cli._study_of(number) == "one"
     with pytest.raises(WorkbenchError, match="stands in one, two; name the study"):
-        cli._study_of("test/all/abuse/m/recall")
+        cli._study_of(number)

@@ -90,7 +90,7 @@ def test_a_parameter_is_changed_and_an_edited_module_is_picked_up(house):
         quality = lab.find("training.quality")
         assert "precision" in lab.run(quality)
         assert '"model": "text-tfidf"' in (house / "run" / "metrics.json").read_text()
-        module = house / "workbench" / "studies" / "training.py"
+        module = house / "workbench" / "studies" / "steps" / "training.py"
         edited = module.read_text().replace('"positives", "average precision"', '"positives", "AP after the edit"')
         assert edited != module.read_text()
         module.write_text(edited)

@@ -70,7 +70,7 @@ def test_what_changes_no_number_runs_nothing_again(house, edit):
     local = ('pattern = {"token', 'how = {"token'), ("**pattern", "**how")
     edit("workbench/models/text/tfidf.py", swap(remark, docstring, described, *local))
     edit("workbench/models/__init__.py", swap(("is not trained yet; call fit first", "must be trained: call fit")))
-    tier = ("class Memory:", "class Remote:\n    def look(self):\n        return 1\n\n\nclass Memory:")
+    tier = ("class MemoryTier:", "class Remote:\n    def look(self):\n        return 1\n\n\nclass MemoryTier:")
     edit("workbench/features/store/__init__.py", swap(tier, ("TIERS = (", 'TIERS = ("remote", ')))
     edit("workbench/evidence/audit/exact.py", swap(("lower=True", "lower=False")))
     assert stale(house) == {}

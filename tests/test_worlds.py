@@ -182,7 +182,7 @@ def tripped(runs: list[Run]) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.parametrize("worlds", [30, pytest.param(200, marks=pytest.mark.campaign)])
 def test_best_models_pass_the_test_for_leaks_and_planted_leaks_trip_it(worlds):
-    innocent, labels, sight = 0, 0, 0
+    innocent, labels, vision = 0, 0, 0
     for number in range(worlds):
         scores, rng = scores_of(number)
         best = [run_of(name, name, scores.exact[name], scores, rng) for name in SEEN]
@@ -190,10 +190,10 @@ def test_best_models_pass_the_test_for_leaks_and_planted_leaks_trip_it(worlds):
         # a model of texts that has seen the labels of a fifth of the groups, and one that sees pictures and clips too
         seen = np.array([sum(map(ord, group)) % 5 == 0 for group in scores.group])[:, None]
         told = np.where(seen, np.where(scores.y, 0.999, 0.001), scores.exact["text"])
-        leaks = {"labels": told, "sight": scores.exact["text+image+video"]}
+        leaks = {"labels": told, "vision": scores.exact["text+image+video"]}
         found = tripped([run_of(name, "text", prob, scores, rng) for name, prob in leaks.items()])
-        labels, sight = labels + ("labels" in found), sight + ("sight" in found)
+        labels, vision = labels + ("labels" in found), vision + ("vision" in found)
     slips = 1 if worlds < 100 else 0  # one may slip where that is more than two in a hundred
     assert innocent + slips >= 0.98 * worlds
     assert labels + slips >= 0.95 * worlds
-    assert sight + slips >= 0.95 * worlds
+    assert vision + slips >= 0.95 * worlds

@@ -89,17 +89,17 @@ def any_label(period: int, intent: str, scene: str, norms: float) -> float:
 
 
 def components(pattern: str, period: int, shares: tuple) -> tuple[list, list]:
-    """What posts of a pattern are mixed from: [(share of its harm, words, sights)] and [(share of its calm, ...)]."""
+    """What posts of a pattern are mixed from: [(share of its harm, words, images)] and [(share of its calm, ...)]."""
     remarks, shapes, views = even(c.REMARKS), even(c.MATCHABLE), even(c.VIEWS)
     loud = {name: (3 if period and name in ("solicitation", "cure") else 1) for name in c.TEXT_HARM}
     words = {name: n / sum(loud.values()) for name, n in loud.items()}
-    sights = even(c.IMAGE_HARM)
+    images = even(c.IMAGE_HARM)
     if pattern == "text":
         return [(1.0, words, NOTHING)], [(0.85, CALM, NOTHING), (0.15, remarks, NOTHING)]
     if pattern in ("image", "video"):
-        return [(1.0, NOTHING, sights)], [(0.85, NOTHING, views), (0.15, NOTHING, shapes)]
+        return [(1.0, NOTHING, images)], [(0.85, NOTHING, views), (0.15, NOTHING, shapes)]
     pair, text, image = shares
-    harm = [(pair, remarks, shapes), (text, words, views), (image, CALM, sights)]
+    harm = [(pair, remarks, shapes), (text, words, views), (image, CALM, images)]
     return harm, [(0.8, CALM, views), (0.1, remarks, views), (0.1, CALM, shapes)]
 
 
@@ -231,7 +231,7 @@ def posteriors(found: Cases, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def late_fusion(found: Cases) -> np.ndarray:
-    """E[label | P(every label | text), P(every label | sight)] of each combination, (n, n_labels)."""
+    """E[label | P(every label | text), P(every label | vision)] of each combination, (n, n_labels)."""
     alike = []
     for fields in (("text",), ("image", "video")):
         key = observed(found, fields)

@@ -45,8 +45,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             shown = f" (got {item['input']!r:.80})" if not isinstance(item["input"], dict | list) else ""
             ways = [_said(other) for other in others] if _only_kind(item) else [_said(item)]
-            said = " or ".join([ways[0], *(way.removeprefix("Input should be ") for way in ways[1:])])
-            parts.append(f"{key}: {said}{shown}")
+            expected = " or ".join([ways[0], *(way.removeprefix("Input should be ") for way in ways[1:])])
+            parts.append(f"{key}: {expected}{shown}")
     return "; ".join(dict.fromkeys(parts))
 
 
@@ -62,8 +62,8 @@ def _place(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
 
 
 def _below(kind: type) -> Iterator[type]:
-    for one in kind.__subclasses__():
-        yield from (one, *_below(one))
+    for subclass in kind.__subclasses__():
+        yield from (subclass, *_below(subclass))
 
 
 def _only_kind(item: Any) -> bool:
@@ -77,17 +77,17 @@ def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseM
         fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
         if step not in fields:
             continue  # the key of a mapping to such options
-        found = {m for m in _classes(fields.get(step)) if issubclass(m, BaseModel)}
-        if len(found) != 1:
+        models = {m for m in _classes(fields.get(step)) if issubclass(m, BaseModel)}
+        if len(models) != 1:
             return None
-        model = found.pop()
+        model = models.pop()
     return model
 
 
 def _classes(annotation: Any) -> list[type]:
     arguments = get_args(annotation)
     if arguments:
-        return [found for argument in arguments for found in _classes(argument)]
+        return [kind for argument in arguments for kind in _classes(argument)]
     return [annotation] if isinstance(annotation, type) else []
 
 

@@ -337,12 +337,12 @@ def declared(table: pa.Table) -> dict[str, np.ndarray]:
 
     Media of zero bytes are declared: they are there and cannot be read.
     """
-    found = {"text": pc.fill_null(pc.match_substring_regex(table["text"], _MARK), False).to_numpy()}
+    flags = {"text": pc.fill_null(pc.match_substring_regex(table["text"], _MARK), False).to_numpy()}
     for name in ("image", "video"):
         given = pc.is_valid(pc.struct_field(table[name], "bytes"))
         named = pc.not_equal(pc.struct_field(table[name], "path"), "")
-        found[name] = pc.or_(pc.fill_null(given, False), pc.fill_null(named, False)).to_numpy()
-    return found
+        flags[name] = pc.or_(pc.fill_null(given, False), pc.fill_null(named, False)).to_numpy()
+    return flags
 
 
 def old_names(value: Any, where: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""Corpora as they come: a bad one is refused in one sentence, or loaded with what is wrong in plain sight."""
+"""Corpora as they come: a bad one is refused in one sentence, or loaded with what is wrong in plain vision."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_a_disguise_changes_every_phrase_and_can_be_undone(kind):
     for three in phrases.PHRASES.values():
         for core in "|".join(three).split("|"):
             plain = core.replace("{n}", "Bala")
-            hidden = evasion.obfuscation(plain, number, rng)
+            hidden = evasion.obfuscate(plain, number, rng)
             assert (hidden == plain) == (kind == "none")
             # a reader finds the words: without what is invisible, letters joined, twins back
             back = {"leet": str.maketrans("431057", "aeiost"), "homoglyph": str.maketrans(TWINS)}.get(kind, {})
@@ -95,7 +95,7 @@ TWINS = {unicodedata.lookup(f"CYRILLIC SMALL LETTER {a}"): b for a, b in zip(
 def test_a_disguise_leaves_the_note_and_the_link_alone():
     rng = np.random.default_rng(3)
     for utterance in range(1, len(UTTERANCES)):
-        text = phrases.say(utterance, 0, utterance, rng, 0.0, lambda phrase: evasion.obfuscation(phrase, 4, rng))
+        text = phrases.say(utterance, 0, utterance, rng, 0.0, lambda phrase: evasion.obfuscate(phrase, 4, rng))
         assert not text.isascii()
         assert re.search(r"\d\d:\d\d(,| in) \w+burg|\w+burg, \d\d:\d\d", text)
         assert note(text)[1].isascii()

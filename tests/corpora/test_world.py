@@ -122,9 +122,9 @@ def test_no_half_of_the_block_says_anything(design):
     shown = grid(pattern=there, period=[0, 1], reports=[0, 1, 2], scene=shapes)
     for more in ((), ("engagement",)):
         text = Exact(world, ("text", *more)).posterior(said).reshape(len(there), 2, 4, 3, -1, 4)
-        sight = Exact(world, ("image", "video", *more)).posterior(shown).reshape(len(there), 2, 3, -1, 4)
+        vision = Exact(world, ("image", "video", *more)).posterior(shown).reshape(len(there), 2, 3, -1, 4)
         assert np.ptp(text, axis=4).max() < 1e-14
-        assert np.ptp(sight, axis=3).max() < 1e-14
+        assert np.ptp(vision, axis=3).max() < 1e-14
     block = np.ix_(codes(c.REMARKS, c.INTENTS), shapes)
     for n in there:
         assert np.ptp(world.weights[0, n][block]) == 0  # whoever looks at weights learns nothing either
@@ -279,7 +279,7 @@ def test_weights_of_draws_add_up_to_the_site(drawn):
 
 @cache
 def contents_of(design: Design) -> hand.Cases:
-    """The combinations of what text and sight show, with the causes that show nowhere summed out."""
+    """The combinations of what text and vision show, with the causes that show nowhere summed out."""
     found = hand.cases(design)
     axes = ("pattern", "period", "language", "link", "obfuscation", "intent", "scene", "utterance")
     _, first, of = np.unique(numbered(found.codes, axes), return_index=True, return_inverse=True)

@@ -35,7 +35,7 @@ def words(posts) -> Moderator:
 
 
 @pytest.fixture(scope="session")
-def sight(posts) -> Moderator:
+def vision(posts) -> Moderator:
     return _moderator(posts, "clip-concat", {"encoder": "tiny", "epochs": 4})
 
 

@@ -85,11 +85,11 @@ def table_posts(table):
     return [Post(**row) if row["text"] else None for row in table.to_pylist()]
 
 
-def test_an_exported_corpus_is_scored_with_its_pictures_and_clips(sight, posts, tmp_path):
-    sight.save(tmp_path / "bundle")
+def test_an_exported_corpus_is_scored_with_its_pictures_and_clips(vision, posts, tmp_path):
+    vision.save(tmp_path / "bundle")
     some = posts.slice(800, 40)
     found = score(tmp_path / "bundle", write_jsonl(some, tmp_path / "export"))
-    for row, decision in zip(found, sight.decide(some), strict=True):
+    for row, decision in zip(found, vision.decide(some), strict=True):
         assert (row["post_id"], row["action"], row["error"]) == (decision.post_id, decision.action, None)
         assert row["p_nudity"] == pytest.approx(decision.scores["nudity"], abs=1e-4)
 
@@ -143,8 +143,8 @@ def test_bad_rows_of_a_csv(bundle, tmp_path):
     ]
 
 
-def test_a_missing_picture_is_unread_and_the_words_are_scored(sight, tmp_path):
-    sight.save(tmp_path / "bundle")
+def test_a_missing_picture_is_unread_and_the_words_are_scored(vision, tmp_path):
+    vision.save(tmp_path / "bundle")
     row = {"post_id": "x", "text": "our garden needs rain again", "image": "gone.jpg"}
     (found,) = score(tmp_path / "bundle", lines(tmp_path, row))
     assert (found["action"], found["unread"], found["error"]) == ("review", ["image"], None)

@@ -31,7 +31,7 @@ def table_posts(posts, n: int) -> list[Post]:
     return [Post.model_validate({name: value for name, value in row.items() if value is not None}) for row in rows]
 
 
-@pytest.mark.parametrize("kind", ["words", "sight"])
+@pytest.mark.parametrize("kind", ["words", "vision"])
 def test_a_table_and_its_posts_are_assessed_alike(kind, posts, request):
     moderator = request.getfixturevalue(kind)
     one, other = moderator.assess(posts.slice(800, 60)), moderator.assess(table_posts(posts, 60))
@@ -60,21 +60,21 @@ def test_scores_are_the_calibrated_logits(words, posts):
     np.testing.assert_allclose(words.probabilities(table)[:, 0], expit(line.slope * logits[:, 0] + line.offset))
 
 
-def test_what_a_model_does_not_look_at_is_unseen_and_what_it_cannot_read_is_unread(words, sight):
+def test_what_a_model_does_not_look_at_is_unseen_and_what_it_cannot_read_is_unread(words, vision):
     picture = Media(bytes=b"no picture at all")
     post = Post(post_id="p", text="our garden needs rain again", image=picture)
-    (by_words,), (by_both,) = words.assess([post]), sight.assess([post])
+    (by_words,), (by_both,) = words.assess([post]), vision.assess([post])
     assert (by_words.unseen, by_words.unread) == (("image",), {})
     assert by_both.unseen == ()
     assert list(by_both.unread) == ["image"]
     assert set(by_both.scores) == set(LABELS)  # the words were read
-    assert words.decide([post])[0].action == sight.decide([post])[0].action == "review"
+    assert words.decide([post])[0].action == vision.decide([post])[0].action == "review"
 
 
-def test_a_sketchy_link_is_a_reason_and_a_shortener_alone_is_none(words, sight):
+def test_a_sketchy_link_is_a_reason_and_a_shortener_alone_is_none(words, vision):
     suspicious = Post(post_id="p", text="our garden needs rain https://bank.com@evil.example/x")
     short = Post(post_id="q", text="our garden needs rain http://bit.test/abc")
-    for moderator in (words, sight):
+    for moderator in (words, vision):
         first, second = moderator.decide([suspicious, short])
         assert first.action in ("review", "remove")
         assert [one.detail for one in first.reasons if one.kind == "link"] == [
@@ -99,17 +99,17 @@ def test_what_a_model_reads_around_a_post_is_part_of_its_identity(posts):
     assert decision.action == "review"  # its text is unseen
 
 
-def test_nothing_readable_means_no_score_and_a_person(sight):
-    (found,) = sight.assess([Post(post_id="p", video=Media(bytes=b""))])
+def test_nothing_readable_means_no_score_and_a_person(vision):
+    (found,) = vision.assess([Post(post_id="p", video=Media(bytes=b""))])
     assert found.scores == {}
     assert found.missing == LABELS
     assert list(found.unread) == ["video"]
-    assert sight.decide([Post(post_id="p", video=Media(bytes=b""))])[0].action == "review"
+    assert vision.decide([Post(post_id="p", video=Media(bytes=b""))])[0].action == "review"
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
-def test_any_text_ends_in_a_decision(words, sight, text):
-    for moderator in (words, sight):
+def test_any_text_ends_in_a_decision(words, vision, text):
+    for moderator in (words, vision):
         (decision,) = moderator.decide([Post(post_id="p", text=text)])
         assert set(decision.scores) == set(LABELS)
 
@@ -166,7 +166,7 @@ def test_the_model_runs_once_for_all_posts(words, posts, monkeypatch):
     assert calls == [40]
 
 
-@pytest.mark.parametrize("kind", ["words", "sight"])
+@pytest.mark.parametrize("kind", ["words", "vision"])
 def test_the_disk_changes_no_bit(kind, posts, tmp_path, request):
     moderator, table = request.getfixturevalue(kind), posts.slice(800, 60)
     moderator.save(tmp_path / "bundle")

@@ -102,17 +102,17 @@ def test_a_post_by_itself_and_what_cannot_be_read(detector):
 
 
 def test_a_saved_detector_says_the_same_and_is_held_against_its_encoder(detector, store, tmp_path):
-    detector.save(tmp_path / "unusual")
+    detector.save(tmp_path / "detector")
     posts = table([{"text": f"i {i}"} for i in range(20)])
-    again = OutOfDistribution.load(tmp_path / "out_of_distribution", store=store)
+    again = OutOfDistribution.load(tmp_path / "detector", store=store)
     assert np.array_equal(again.look(posts).share, detector.look(posts).share)
     other = FeatureStore(None, "cpu", load=lambda name, device: Cones(version=2))
     with pytest.raises(WorkbenchError, match="another encoder than 'cones'"):
-        OutOfDistribution.load(tmp_path / "out_of_distribution", store=other)
-    path = tmp_path / "out_of_distribution" / "arrays.safetensors"
+        OutOfDistribution.load(tmp_path / "detector", store=other)
+    path = tmp_path / "detector" / "arrays.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(WorkbenchError, match="sha256"):
-        OutOfDistribution.load(tmp_path / "out_of_distribution", store=store)
+        OutOfDistribution.load(tmp_path / "detector", store=store)
 
 
 def test_without_a_readable_post_there_is_no_detector(store):

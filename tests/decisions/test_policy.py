@@ -132,26 +132,28 @@ def test_due_by_the_earliest_deadline_of_what_is_concerned():
     unread=st.sets(st.sampled_from(["text", "image", "video"])),
     unseen=st.sets(st.sampled_from(["text", "image", "video"])),
     cuts=st.tuples(st.none() | st.floats(0, 1), st.none() | st.floats(0, 1)),
-    transient=st.sampled_from(["review", "allow"]),
+    passing=st.sampled_from(["review", "allow"]),
     out_of_distribution=st.none() | st.floats(0, 1),
     out_of_distribution_at=st.none() | st.floats(0.1, 0.9),
 )
 def test_missing_evidence_is_never_allowed(
-    scores, missing, unread, unseen, cuts, transient, unusual, out_of_distribution_at
+    scores, missing, unread, unseen, cuts, passing, out_of_distribution, out_of_distribution_at
 ):
     low, high = cuts if None in cuts else sorted(cuts)
-    by = policy(low, high, unseen=transient, out_of_distribution_at=out_of_distribution_at)
+    by = policy(low, high, unseen=passing, out_of_distribution_at=out_of_distribution_at)
     found = Assessment(
         post_id="p",
         scores=scores,
         missing=tuple(missing),
         unread=dict.fromkeys(unread, "why"),
         unseen=tuple(unseen),
-        out_of_distribution=unusual,
+        out_of_distribution=out_of_distribution,
     )
     action = judge(by, found).action
-    strange = out_of_distribution_at is not None and (unusual is None or unusual >= out_of_distribution_at)
-    if unread or missing or not scores or strange or (unseen and transient == "review"):
+    strange = out_of_distribution_at is not None and (
+        out_of_distribution is None or out_of_distribution >= out_of_distribution_at
+    )
+    if unread or missing or not scores or strange or (unseen and passing == "review"):
         assert action != "allow"
     assert (action == "remove") == (high is not None and any(score >= high for score in scores.values()))
 

@@ -53,7 +53,7 @@ def posts(pixels, film) -> pa.Table:
         {"post_id": "all", "text": SAID, "image": picture, "video": clip},
         {"post_id": "words", "text": SAID},
         {"post_id": "broken", "image": broken, "video": broken},
-        {"post_id": "sight", "image": picture},
+        {"post_id": "vision", "image": picture},
     ]
     rows = [row | {"group": row["post_id"], "labels": {"abuse": True}} for row in rows]
     return pa.Table.from_pylist(rows, schema=corpus_schema(TAXONOMY))

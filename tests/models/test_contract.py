@@ -179,10 +179,10 @@ def test_a_half_that_cannot_be_read_leaves_the_other_to_score(world, name, table
 @pytest.mark.parametrize("name", WITH_ENCODER)
 def test_the_score_is_the_maximum_over_combinations_of_variants(world, name, table):
     model = world.fit(name)
-    sight = "image" if "image" in model.modalities else "video"
+    vision = "image" if "image" in model.modalities else "video"
     texts, images = ["abuseword word1", "word4 nudityword"], ["word5", "nudityword word6", "word7 word8"]
-    whole = model.logits(table([{"text": "|".join(texts), sight: "|".join(images)}], world.taxonomy))
-    apart = model.logits(table([{"text": t, sight: i} for t in texts for i in images], world.taxonomy))
+    whole = model.logits(table([{"text": "|".join(texts), vision: "|".join(images)}], world.taxonomy))
+    apart = model.logits(table([{"text": t, vision: i} for t in texts for i in images], world.taxonomy))
     np.testing.assert_allclose(whole[0], apart.max(axis=0), atol=1e-5)
     assert np.ptp(apart, axis=0).min() > 1e-3  # else the maximum would prove nothing
 

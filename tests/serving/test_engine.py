@@ -204,7 +204,7 @@ def test_floods_of_one_author(make_engine, caplog):
     with pytest.raises(RateLimited) as limited:
         engine.moderate("text", post(post_id="2", **author))
     assert 0 < limited.value.seconds <= 60
-    assert "author 'a' rate limits service text" in caplog.text
+    assert "author 'a' is over the rate limit of service text" in caplog.text
     assert engine.moderate("text", post(post_id="1", **author)).stored  # asking again costs nothing
     assert engine.moderate("text", post(post_id="2")).decision
     assert engine.moderate("post", post(post_id="2", **author)).decision  # each service has its own limit

@@ -5,13 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT, expand
+from workbench.studies import config
 from workbench.studies.config import StudyConfig
 
 GOOD = {
@@ -28,9 +28,8 @@ GOOD = {
 @pytest.fixture(autouse=True)
 def _tables(monkeypatch):
     """Stand in for the tables of models and sources, so that these tests are about the file alone."""
-    models = SimpleNamespace(MODELS={"prior": "", "text": "", "clip-cross": ""})
-    monkeypatch.setitem(sys.modules, "workbench.models", models)
-    monkeypatch.setitem(sys.modules, "workbench.corpora", SimpleNamespace(SOURCES={"files": "", "synthetic": ""}))
+    monkeypatch.setattr(config, "MODELS", {"prior": "", "text": "", "clip-cross": ""})
+    monkeypatch.setattr(config, "SOURCES", {"files": "", "synthetic": ""})
 
 
 def load(folder: Path, **changes: object) -> StudyConfig:
@@ -105,6 +104,15 @@ def test_a_file_that_is_no_study_is_one_sentence(tmp_path, content):
 def test_a_name_that_makes_no_folder_is_refused(tmp_path):
     with pytest.raises(WorkbenchError, match="must be named with letters"):
         StudyConfig.load(tmp_path / "a b\n.yaml")
+
+
+def test_names_of_an_earlier_edition_are_all_told_in_one_error(tmp_path):
+    models = [{"name": "prior"}, {"name": "text", "as": "words", "options": {"readings": False}}]
+    with pytest.raises(WorkbenchError) as told:
+        load(tmp_path, models=models, policy={"unusual": {"encoder": "tiny"}})
+    assert "policy.unusual is now policy.out_of_distribution" in str(told.value)
+    assert "models.1.options.readings is now models.1.options.variants" in str(told.value)
+    assert str(told.value).count("\n") == 0
 
 
 def test_variables_are_replaced_at_any_depth_and_a_missing_one_is_named(monkeypatch):

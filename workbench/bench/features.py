@@ -69,7 +69,7 @@ class FeatureBench(Options):
 
 
 @dataclass
-class Comparison:
+class Timing:
     """One comparison: seconds of each turn, the ratio that is aimed at, and how close the vectors must be."""
 
     name: str
@@ -137,7 +137,7 @@ def features(options: FeatureBench | None = None, out: Path | None = None) -> di
     return result
 
 
-def _measure(options: FeatureBench) -> tuple[dict[str, Any], list[Comparison]]:
+def _measure(options: FeatureBench) -> tuple[dict[str, Any], list[Timing]]:
     import torch
 
     from workbench.features.encoders.open_clip import load_encoder
@@ -212,7 +212,7 @@ def _ours(modality: str, encoder: Encoder, table: pa.Table, folder: Path | None 
 
 
 def _take_turns(
-    rows: list[Comparison], plain: Callable[[], np.ndarray], ours: list[Callable[[], np.ndarray]], n: int
+    rows: list[Timing], plain: Callable[[], np.ndarray], ours: list[Callable[[], np.ndarray]], n: int
 ) -> None:
     """Let the plain loop and each of ours work `n` times, and compare what comes out."""
     sides = [plain, *ours]
@@ -237,14 +237,14 @@ def _pictures(
     loop: PlainLoop,
     rng: np.random.Generator,
     folder: Path,
-) -> list[Comparison]:
+) -> list[Timing]:
     """Measure pictures of 500 pixels: in float32, in bfloat16, and from a store that has them."""
     encoder, half = encoders
     paths = _files(folder, "small", options.pictures, (500, 375), rng)
     table = _table_of(paths)
-    cold = Comparison("500-pixel pictures, float32", len(paths), 1.0, 0.999)
-    fast = Comparison("500-pixel pictures, bfloat16", len(paths), 2.0, 0.999)
-    warm = Comparison("500-pixel pictures, warm store", len(paths), 50.0, 0.999)
+    cold = Timing("500-pixel pictures, float32", len(paths), 1.0, 0.999)
+    fast = Timing("500-pixel pictures, bfloat16", len(paths), 2.0, 0.999)
+    warm = Timing("500-pixel pictures, warm store", len(paths), 50.0, 0.999)
     rows, ours = [cold], [lambda: _ours("image", encoder, table)]
     if half is not None:
         rows.append(fast)
@@ -260,20 +260,18 @@ def _pictures(
     return [cold, fast, warm]
 
 
-def _photos(
-    options: FeatureBench, encoder: Encoder, loop: PlainLoop, rng: np.random.Generator, folder: Path
-) -> Comparison:
+def _photos(options: FeatureBench, encoder: Encoder, loop: PlainLoop, rng: np.random.Generator, folder: Path) -> Timing:
     paths = _files(folder, "large", options.photos, (4000, 3000), rng)
     table = _table_of(paths)
-    row = Comparison("12-megapixel JPEG, float32", len(paths), 2.0, 0.999)
+    row = Timing("12-megapixel JPEG, float32", len(paths), 2.0, 0.999)
     _take_turns([row], lambda: loop.pictures(paths), [lambda: _ours("image", encoder, table)], options.repeats)
     return row
 
 
-def _texts(options: FeatureBench, encoder: Encoder, loop: PlainLoop, rng: np.random.Generator) -> Comparison:
+def _texts(options: FeatureBench, encoder: Encoder, loop: PlainLoop, rng: np.random.Generator) -> Timing:
     texts = [text(rng) for _ in range(options.texts)]
     table = pa.table({"text": texts})
-    row = Comparison("texts of mixed length, float32", len(texts), 2.5, 0.999)
+    row = Timing("texts of mixed length, float32", len(texts), 2.5, 0.999)
     loop.texts(texts[:BATCH])
     _ours("text", encoder, table.slice(0, BATCH))
     _take_turns([row], lambda: loop.texts(texts), [lambda: _ours("text", encoder, table)], options.repeats)
@@ -330,7 +328,7 @@ def _table_of(paths: list[str]) -> pa.Table:
 # ------------------------------------------------------------------------------------------------------- what is shown
 
 
-def _table(rows: list[Comparison], machine: dict[str, Any]) -> Table:
+def _table(rows: list[Timing], machine: dict[str, Any]) -> Table:
     from rich.table import Table
 
     caption = ", ".join(f"{key} {value}" for key, value in machine.items())

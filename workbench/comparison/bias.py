@@ -56,15 +56,15 @@ def biased(runs: Sequence[Run], tests: Sequence[str], settings: CompareOptions) 
 
 def _counted(cell: Cell, mentions: dict[str, np.ndarray], k: int, few: int) -> dict[str, dict[str, Any]]:
     """Return identity -> how many posts with a known label mention it, of those with both classes."""
-    found = {}
+    counts = {}
     for name, rows in mentions.items():
         known = rows & cell.known[:, k]
         positives = int((known & cell.y[:, k]).sum())
         negatives = int(known.sum()) - positives
         if positives and negatives:
-            found[name] = {"n": positives + negatives, "positives": positives, "negatives": negatives}
-            found[name]["few"] = min(positives, negatives) < few
-    return found
+            counts[name] = {"n": positives + negatives, "positives": positives, "negatives": negatives}
+            counts[name]["few"] = min(positives, negatives) < few
+    return counts
 
 
 def _draws(seen: Seen, k: int, mentions: dict[str, np.ndarray], resamples: int) -> np.ndarray:

@@ -137,13 +137,13 @@ def best_unimodal(runs: Sequence[Run], settings: CompareOptions) -> str | None:
     if not len(cell.codes):
         return None
     seen = [Seen(run, cell) for run in runs]
-    used = np.logical_and.reduce([cell.defined, *(one.ranked for one in seen)])
+    used = np.logical_and.reduce([cell.defined, *(model.ranked for model in seen)])
     place, sign = _place(runs[0].labels, settings), METRICS[settings.metric].sign
     values = {}
-    for one in (one for one in seen if one.run.unimodal):
-        value = at_once(one.statistic(used), cell)[place[0], :, place[1]].mean()
+    for model in (model for model in seen if model.run.unimodal):
+        value = at_once(model.statistic(used), cell)[place[0], :, place[1]].mean()
         if not np.isnan(value):
-            values[one.run.alias] = sign * value
+            values[model.run.alias] = sign * value
     return max(values, key=values.get) if values else None
 
 
@@ -155,9 +155,9 @@ def _place(labels: Sequence[str], settings: CompareOptions) -> tuple[int, int]:
 # ----------------------------------------------------------------------------------------- one test set in one view
 
 
-def _drawn(one: Seen, used: np.ndarray, resamples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _drawn(model: Seen, used: np.ndarray, resamples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return draws, left_out and spread of one run, as `_Table` has them."""
-    statistic, cell = one.statistic(used), one.cell
+    statistic, cell = model.statistic(used), model.cell
     by_seed = resample(statistic, cell, resamples)
     left_out = intervals.leave_out(statistic, cell.groups, seed=cell.seed, rows=len(cell.codes))
     several = by_seed.shape[1] > 1
@@ -184,10 +184,10 @@ class _Table:
     @classmethod
     def of(cls, runs: Sequence[Run], cell: Cell, settings: CompareOptions) -> _Table:
         seen = {run.alias: Seen(run, cell) for run in runs}
-        used = np.logical_and.reduce([cell.defined, *(one.ranked for one in seen.values())])
-        size = settings.resamples * sum(one.ranks.size for one in seen.values())
-        found = each(partial(_drawn, used=used, resamples=settings.resamples), list(seen.values()), size)
-        draws, left_out, spread = (dict(zip(seen, part, strict=True)) for part in zip(*found, strict=True))
+        used = np.logical_and.reduce([cell.defined, *(model.ranked for model in seen.values())])
+        size = settings.resamples * sum(model.ranks.size for model in seen.values())
+        parts = each(partial(_drawn, used=used, resamples=settings.resamples), list(seen.values()), size)
+        draws, left_out, spread = (dict(zip(seen, part, strict=True)) for part in zip(*parts, strict=True))
         return cls(cell, settings, seen, used, draws, left_out, spread)
 
     @property
@@ -226,27 +226,27 @@ class _Table:
     def rows(self) -> list[ModelRow]:
         """Return a row per model, label and metric."""
         cell, last = self.cell, len(self.labels)
-        wanted = {one.run.information for one in self.seen.values()} & set(cell.exact)
+        wanted = {model.run.information for model in self.seen.values()} & set(cell.exact)
         limited = [name for name, metric in METRICS.items() if metric.has_ceiling]
         best = {name: at_once(ceiling(cell, name, self.used, limited), cell) for name in wanted}
         best = {name: dict(zip(limited, values, strict=True)) for name, values in best.items()}
         places = [(self.place(k), self.place(k, cell.weight)) for k in range(last + 1)]
         return [
-            self._row(alias, name, k, places[k][metric.kind is SITE], best.get(one.run.information, {}))
-            for alias, one in self.seen.items()
+            self._row(alias, name, k, places[k][metric.kind is SITE], best.get(model.run.information, {}))
+            for alias, model in self.seen.items()
             for k in range(last + 1)
             for name, metric in METRICS.items()
             if (cell.weighted or metric.kind is not SITE) and (k == last or not metric.over_labels)
         ]
 
     def _row(self, alias: str, name: str, k: int, place: dict[str, Any], best: dict[str, np.ndarray]) -> ModelRow:
-        one, metric, m = self.seen[alias], METRICS[name], [*METRICS].index(name)
+        seen, metric, m = self.seen[alias], METRICS[name], [*METRICS].index(name)
         draws, left_out = self.draws[alias][m, k], self.left_out[alias][m, k]
         macro = k == len(self.labels)
         about = {"alpha": self.settings.alpha, "units": self.evidence(k), "share": metric.share, "top": metric.top}
         low, high = intervals.value_interval(draws, left_out, **about)
-        coverage = one.coverage[self.used] if macro else one.coverage[[k]]
-        counts = None if macro else one.counts[:, k].sum(axis=-1).mean(axis=0)
+        coverage = seen.coverage[self.used] if macro else seen.coverage[[k]]
+        counts = None if macro else seen.counts[:, k].sum(axis=-1).mean(axis=0)
         return ModelRow(
             model=alias,
             metric=name,
@@ -258,8 +258,8 @@ class _Table:
             coverage=coverage.mean() if len(coverage) else None,
             ceiling=best[name][k] if name in best else None,
             confusion=None if macro else Counts(**dict(zip(("tn", "fp", "fn", "tp"), counts, strict=True))),
-            runs=(one.run.key,),
-            **one.run.costs,
+            runs=(seen.run.key,),
+            **seen.run.costs,
         )
 
     def differences(self, best: str | None, planned: Sequence[tuple[str, str]] | None) -> list[Difference]:
@@ -310,8 +310,8 @@ class _Table:
         se = float(np.nanstd(draws, ddof=1)) if np.isfinite(draws).sum() > 1 else math.nan
         chance = {"alpha": settings.alpha, "power": settings.power}
         needed = have and planning.positives_needed(settings.margin, se, have, **chance) if se == se else None
-        found = {"se": se, "positive_groups": have, "detectable": planning.detectable(se, **chance)}
-        return found | {"groups_for_margin": needed}
+        plan = {"se": se, "positive_groups": have, "detectable": planning.detectable(se, **chance)}
+        return plan | {"groups_for_margin": needed}
 
     def _disagreements(self, a: str, b: str, labels: list[int]) -> list[Disagreements]:
         """Return per label how many groups of posts only one model decides rightly (first seeds), and McNemar's p."""
@@ -333,7 +333,7 @@ class _Table:
         metric = settings.metric if METRICS[settings.metric].has_ceiling else "average_precision"
         m, enough = [*METRICS].index(metric), cell.positive_groups >= settings.few
         about = {"alpha": settings.alpha, "top": METRICS[metric].top}
-        wanted = {one.run.information for one in self.seen.values()} | {LATE_FUSION}
+        wanted = {model.run.information for model in self.seen.values()} | {LATE_FUSION}
         best = {
             name: resample(ceiling(cell, name, self.used, (metric,)), cell, settings.resamples, turns=True)[0]
             for name in sorted(wanted & set(cell.exact))
@@ -345,10 +345,10 @@ class _Table:
                 bound = best[LATE_FUSION][k]
                 low, high = intervals.value_interval(bound, units=self.evidence(k), **about)
                 limit.append(FusionLimit(metric=metric, **self.place(k), value=bound[0], lo=low, hi=high))
-            for alias, one in self.seen.items():
-                if one.run.information not in best:
+            for alias, model in self.seen.items():
+                if model.run.information not in best:
                     continue
-                ours, bound = self.draws[alias][m, k], best[one.run.information][k]
+                ours, bound = self.draws[alias][m, k], best[model.run.information][k]
                 if not np.isnan(ours[0] - bound[0]):
                     about_row = {"model": alias, "metric": metric, **self.place(k)}
                     leaks.append(_leak(ours, bound, settings.alpha, tested, about_row))
@@ -365,8 +365,8 @@ def _leak(ours: np.ndarray, bound: np.ndarray, alpha: float, tested: bool, about
     metric, draws = METRICS[about["metric"]], ours - bound
     better = metric.sign * draws - (_ROUNDED if metric.kind is PROBABILITY else 0)
     p = intervals.one_sided_p(better[0], better[1:]) if tested else math.nan
-    found = {"value": ours[0], "ceiling": bound[0], "delta": draws[0], "lo": low, "hi": high, "p": p}
-    return LeakTest(**about, **found, p_holm=None, tripped=None)
+    numbers = {"value": ours[0], "ceiling": bound[0], "delta": draws[0], "lo": low, "hi": high, "p": p}
+    return LeakTest(**about, **numbers, p_holm=None, tripped=None)
 
 
 def costs(comparison: Comparison) -> tuple[CostRow, ...]:

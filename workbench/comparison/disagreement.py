@@ -66,23 +66,23 @@ def _scores(run: Run, scores: Scores, k: int, rows: np.ndarray, settings: Compar
     statistics = {name: _mean(values, of, codes, groups) for name, (values, of) in each.items()}
     carried = {name: int(of.sum()) for name, (_, of) in each.items()}
     logit, two = scores.logit[:, rows, k], np.repeat([True, False], len(y))
-    plain = [intervals.Ranking.build(y, one, codes, groups) for one in logit]
+    plain = [intervals.Ranking.build(y, score, codes, groups) for score in logit]
     soft = [
-        intervals.Ranking.build(two, np.r_[one, one], np.r_[codes, codes], groups, weight=np.r_[share, 1 - share])
-        for one in logit
+        intervals.Ranking.build(two, np.r_[score, score], np.r_[codes, codes], groups, weight=np.r_[share, 1 - share])
+        for score in logit
     ]
     for name, rankings in (("average_precision", plain), ("soft_average_precision", soft)):
         statistics[name] = _areas(rankings)
         carried[name] = int(y.sum())
-    found = {}
+    measures = {}
     for name in SCORES:
         draws = intervals.bootstrap(statistics[name], groups, settings.resamples, seed=settings.seed)
         if name.endswith("log_loss"):  # which has no upper end
             low, high = intervals.difference_interval(draws, np.zeros_like(draws), alpha=settings.alpha)
         else:
             low, high = intervals.value_interval(draws, alpha=settings.alpha)
-        found[name] = CountedInterval(value=draws[0], lo=low, hi=high, few=carried[name] < settings.few)
-    return found
+        measures[name] = CountedInterval(value=draws[0], lo=low, hi=high, few=carried[name] < settings.few)
+    return measures
 
 
 def _cross_entropy(share: np.ndarray, prob: np.ndarray) -> np.ndarray:

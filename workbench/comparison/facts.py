@@ -112,19 +112,19 @@ def columns(table: pa.Table, split: str, taxonomy: Taxonomy) -> dict[str, Any]:
     `post_id`, `group`, `split`, `weight`, `has_MODALITY`, those of `slice_columns`; `y_LABEL`, null where unknown;
     `suite_FACT` of CASES; `exact_INFORMATION_LABEL` where the world's own probabilities are known.
     """
-    found: dict[str, Any] = {"post_id": table["post_id"], "group": table["group"]}
-    found["split"] = pa.array([split] * len(table), pa.string())
-    found["weight"] = pc.fill_null(table["weight"], 1.0)
-    found |= {f"has_{name}": pa.array(there) for name, there in declared(table).items()}
-    found |= slice_columns(table)
-    found |= {f"y_{name}": pc.struct_field(table["labels"], name) for name in taxonomy.names}
-    found |= {f"{_SUITE}{name}": cells for name, cells in case_columns(table).items()}
+    facts: dict[str, Any] = {"post_id": table["post_id"], "group": table["group"]}
+    facts["split"] = pa.array([split] * len(table), pa.string())
+    facts["weight"] = pc.fill_null(table["weight"], 1.0)
+    facts |= {f"has_{name}": pa.array(there) for name, there in declared(table).items()}
+    facts |= slice_columns(table)
+    facts |= {f"y_{name}": pc.struct_field(table["labels"], name) for name in taxonomy.names}
+    facts |= {f"{_SUITE}{name}": cells for name, cells in case_columns(table).items()}
     if "truth" in table.column_names:
         for information in table.schema.field("truth").type:
             for label in information.type:
                 exact = pc.struct_field(table["truth"], [information.name, label.name])
-                found[f"{_EXACT}{information.name}_{label.name}"] = exact
-    return found
+                facts[f"{_EXACT}{information.name}_{label.name}"] = exact
+    return facts
 
 
 def slice_columns(table: pa.Table, identities: Identities | None = None) -> dict[str, Any]:
@@ -135,45 +135,45 @@ def slice_columns(table: pa.Table, identities: Identities | None = None) -> dict
     numbers; `votes_LABEL_yes` and `votes_LABEL_no` where annotators were counted; `identities`, the list of identities
     that the text mentions, null without a text.
     """
-    found: dict[str, Any] = {name: table[name] for name in PLAIN}
-    found[f"{_PREFIX}length"] = pc.cast(pc.utf8_length(table["text"]), pa.int64())
-    found[f"{_PREFIX}author_age"] = pc.struct_field(table["author"], "account_age_days")
-    found[f"{_PREFIX}month"] = pc.strftime(table["created_at"], format="%Y-%m")
+    columns: dict[str, Any] = {name: table[name] for name in PLAIN}
+    columns[f"{_PREFIX}length"] = pc.cast(pc.utf8_length(table["text"]), pa.int64())
+    columns[f"{_PREFIX}author_age"] = pc.struct_field(table["author"], "account_age_days")
+    columns[f"{_PREFIX}month"] = pc.strftime(table["created_at"], format="%Y-%m")
     for name, cells in _meta(table):
         if re.fullmatch(r"votes_.+_(yes|no)", name):
-            found[name] = pc.cast(cells, pa.int64())
+            columns[name] = pc.cast(cells, pa.int64())
             continue
-        free = f"{_PREFIX}{name}" not in found and name not in STANDARD
-        found[f"{_PREFIX}{name}" if free else f"{_PREFIX}meta_{name}"] = cells
+        free = f"{_PREFIX}{name}" not in columns and name not in STANDARD
+        columns[f"{_PREFIX}{name}" if free else f"{_PREFIX}meta_{name}"] = cells
     mentions = (identities or Identities.load()).mentions(table["text"])
-    return found | {_IDENTITIES: mentions}
+    return columns | {_IDENTITIES: mentions}
 
 
 def _meta(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
     """Yield the plain columns of `meta` that hold few different values, or numbers."""
     if "meta" not in table.column_names:
         return
-    for one in table.schema.field("meta").type:
-        cells = pc.struct_field(table["meta"], one.name)
-        if pa.types.is_boolean(one.type):
-            yield one.name, pc.cast(cells, pa.string())
-        elif pa.types.is_integer(one.type) or pa.types.is_floating(one.type):
-            yield one.name, pc.cast(cells, pa.float64())
-        elif pa.types.is_string(one.type) and pc.count_distinct(cells).as_py() <= VALUES:
-            yield one.name, cells
+    for column in table.schema.field("meta").type:
+        cells = pc.struct_field(table["meta"], column.name)
+        if pa.types.is_boolean(column.type):
+            yield column.name, pc.cast(cells, pa.string())
+        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+            yield column.name, pc.cast(cells, pa.float64())
+        elif pa.types.is_string(column.type) and pc.count_distinct(cells).as_py() <= VALUES:
+            yield column.name, cells
 
 
 def case_columns(posts: pa.Table) -> dict[str, pa.ChunkedArray]:
     """Return what a corpus tells of its cases, by the names of CASES, as strings; empty where it is no suite."""
     if "meta" not in posts.column_names or not pa.types.is_struct(posts.schema.field("meta").type):
         return {}
-    there = {one.name for one in posts.schema.field("meta").type}
-    found = {}
+    there = {field.name for field in posts.schema.field("meta").type}
+    cases = {}
     for name, choices in CASES.items():
-        column = next((one for one in choices if one in there), None)
+        column = next((field for field in choices if field in there), None)
         if column is not None:
-            found[name] = pc.cast(pc.struct_field(posts["meta"], column), pa.string())
-    return found if "functionality" in found else {}
+            cases[name] = pc.cast(pc.struct_field(posts["meta"], column), pa.string())
+    return cases if "functionality" in cases else {}
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -246,12 +246,12 @@ def _suite(rows: pa.Table) -> dict[str, np.ndarray]:
 
 def _informations(rows: pa.Table, labels: Sequence[str]) -> list[str]:
     """Return the information sets that the columns `exact_<information>_<label>` name."""
-    found = set()
+    informations = set()
     for name in (name.removeprefix(_EXACT) for name in rows.column_names if name.startswith(_EXACT)):
         # one label's name may end another's, so the longest that fits is meant
         fitting = [label for label in labels if name.endswith(f"_{label}")]
-        found |= {name.removesuffix(f"_{max(fitting, key=len)}")} if fitting else set()
-    return sorted(found)
+        informations |= {name.removesuffix(f"_{max(fitting, key=len)}")} if fitting else set()
+    return sorted(informations)
 
 
 def _exact(rows: pa.Table, information: str, labels: Sequence[str]) -> np.ndarray:
@@ -278,17 +278,17 @@ def _slices(rows: pa.Table, has: dict[str, np.ndarray]) -> dict[str, np.ndarray]
     "text+image".
     """
     stacked = np.array([np.where(there, f"{name}+", "") for name, there in has.items()], dtype=object)
-    found = {"modality": np.array([one.rstrip("+") or "nothing" for one in stacked.sum(axis=0)], dtype=str)}
+    slices = {"modality": np.array([kinds.rstrip("+") or "nothing" for kinds in stacked.sum(axis=0)], dtype=str)}
     for column in rows.column_names:
         if column in PLAIN or column.startswith(_PREFIX):
             cells, name = rows[column], column.removeprefix(_PREFIX)
             number = pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)
-            found[name] = (
+            slices[name] = (
                 pc.fill_null(pc.cast(cells, pa.float64()), np.nan).to_numpy()
                 if number
                 else np.array(pc.fill_null(pc.cast(cells, pa.string()), "").to_pylist(), dtype=str)
             )
-    return found
+    return slices
 
 
 def _identities(rows: pa.Table) -> dict[str, np.ndarray]:
@@ -297,22 +297,22 @@ def _identities(rows: pa.Table) -> dict[str, np.ndarray]:
         return {}
     cells = rows[_IDENTITIES].combine_chunks()
     names, parents = pc.list_flatten(cells), pc.list_parent_indices(cells).to_numpy(zero_copy_only=False)
-    found = {}
+    mentions = {}
     for name in sorted(pc.unique(names).to_pylist()):
-        found[name] = np.zeros(len(rows), dtype=bool)
-        found[name][parents[pc.equal(names, name).to_numpy(zero_copy_only=False)]] = True
-    return found
+        mentions[name] = np.zeros(len(rows), dtype=bool)
+        mentions[name][parents[pc.equal(names, name).to_numpy(zero_copy_only=False)]] = True
+    return mentions
 
 
 def _votes(rows: pa.Table, labels: Sequence[str]) -> np.ndarray:
     """Return how many annotators said yes and no, float (n, L, 2), NaN where nobody counted them."""
-    found = np.full((len(rows), len(labels), 2), np.nan)
+    votes = np.full((len(rows), len(labels), 2), np.nan)
     for k, label in enumerate(labels):
         for i, side in enumerate(("yes", "no")):
             if f"votes_{label}_{side}" in rows.column_names:
                 cells = pc.cast(rows[f"votes_{label}_{side}"], pa.float64())
-                found[:, k, i] = pc.fill_null(cells, np.nan).to_numpy()
-    return found
+                votes[:, k, i] = pc.fill_null(cells, np.nan).to_numpy()
+    return votes
 
 
 def banded(name: str, values: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]]:
@@ -326,7 +326,7 @@ def banded(name: str, values: np.ndarray) -> tuple[np.ndarray, tuple[float, ...]
     """
     there = values[~np.isnan(values)]
     if name not in BANDS and len(np.unique(there)) <= 12:
-        return np.array(["" if np.isnan(one) else f"{one:g}" for one in values], dtype=str), ()
+        return np.array(["" if np.isnan(value) else f"{value:g}" for value in values], dtype=str), ()
     edges = BANDS.get(name) or tuple(np.unique(np.quantile(there, [0.25, 0.5, 0.75])).tolist())
     names = [f"{edges[0]:g} or less", *(f"over {a:g} to {b:g}" for a, b in pairwise(edges))]
     names.append(f"over {edges[-1]:g}")

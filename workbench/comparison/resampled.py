@@ -125,10 +125,9 @@ class Seen:
             return np.moveaxis(self.counts[:, used], 1, 2)
         cell, known = self.cell, self.cell.known[:, used]
         wrong = ((self.flagged[:, :, used] != cell.y[:, used]) & known).any(axis=2)  # (S, n)
-        counts = np.stack([
-            intervals.group_confusions(~one, np.ones(len(one), bool), cell.codes, cell.groups, known=known.any(axis=1))
-            for one in wrong
-        ])  # fmt: skip
+        every, some = np.ones(wrong.shape[1], bool), known.any(axis=1)
+        confusions = (intervals.group_confusions(~miss, every, cell.codes, cell.groups, known=some) for miss in wrong)
+        counts = np.stack(list(confusions))
         counts[np.isnan(self.run.thresholds[:, used]).any(axis=1)] = np.nan
         return counts
 
@@ -203,10 +202,10 @@ def _ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _loss_sums(cell: Cell, metric: Metric, prob: np.ndarray, told: np.ndarray) -> np.ndarray:
+def _loss_sums(cell: Cell, metric: Metric, prob: np.ndarray, scored: np.ndarray) -> np.ndarray:
     """Return the sums (L, groups) of a loss of prob (n, L) over posts with a known label; NaN where not `told` (L,)."""
     sums = np.full((cell.y.shape[1], cell.groups), np.nan)
-    for k in np.flatnonzero(told):
+    for k in np.flatnonzero(scored):
         rows = cell.known[:, k]
         losses = metric.function(cell.y[rows, k], prob[rows, k])
         sums[k] = np.bincount(cell.codes[rows], weights=losses, minlength=cell.groups)
@@ -223,17 +222,17 @@ def ceiling(cell: Cell, information: str, used: np.ndarray, names: Sequence[str]
     exact, labels = cell.exact[information], cell.y.shape[1]
     # sums in another order differ in the last digits; posteriors that should tie must
     exact = np.round(exact, 12)
-    told = ~(np.isnan(exact) & cell.known).any(axis=0) & cell.defined
+    usable = ~(np.isnan(exact) & cell.known).any(axis=0) & cell.defined
     rng = np.random.default_rng(cell.seed)
     broken = [rng.permuted(np.arange(len(exact), dtype=float))[None, :, None] for _ in range(_TIE_BREAKS)]
     rankings = [
-        [_ranking(cell, _ranks(exact[None, :, [k]], breaker)[0, :, 0], k) for breaker in broken] if told[k] else []
+        [_ranking(cell, _ranks(exact[None, :, [k]], breaker)[0, :, 0], k) for breaker in broken] if usable[k] else []
         for k in range(labels)
     ]
     ranked = [m for m, name in enumerate(names) if METRICS[name].kind is RANKING]
     functions = [METRICS[names[m]].function for m in ranked]
     losses = {
-        m: _loss_sums(cell, METRICS[name], exact, told)
+        m: _loss_sums(cell, METRICS[name], exact, usable)
         for m, name in enumerate(names)
         if METRICS[name].kind is PROBABILITY
     }
@@ -243,7 +242,7 @@ def ceiling(cell: Cell, information: str, used: np.ndarray, names: Sequence[str]
         values = np.full((len(names), labels + 1, W.shape[1]), np.nan)
         for m, sums in losses.items():
             values[m, :-1] = ratio(sums @ W, cell.known_counts @ W)
-        for k, turn in product(np.flatnonzero(told) if ranked else (), range(turns)):
+        for k, turn in product(np.flatnonzero(usable) if ranked else (), range(turns)):
             some = np.ascontiguousarray(W[:, turn::turns])
             broken_values = [ranking.values(some, functions) for ranking in rankings[k][turn::turns]]
             values[ranked, k, turn::turns] = np.mean(broken_values, axis=0)

@@ -38,13 +38,13 @@ Number = Annotated[float | None, BeforeValidator(defined)]
 Count = Annotated[int | float | None, BeforeValidator(defined)]
 
 
-class Row(BaseModel):
+class PlainRow(BaseModel):
     """One row, or a part of one: plain values, undefined numbers None."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Interval(Row):
+class Interval(PlainRow):
     """A value with its interval."""
 
     value: Number
@@ -58,7 +58,7 @@ class CountedInterval(Interval):
     few: bool
 
 
-class AddressedRow(Row):
+class AddressedRow(PlainRow):
     """A row whose address stands in the file as `id`."""
 
     id: str = ""
@@ -86,7 +86,7 @@ class PlacedRow(AddressedRow):
         return path(self.test, self.view, self.label, self._who, self.metric)
 
 
-class Counts(Row):
+class Counts(PlainRow):
     """A confusion, mean over seeds."""
 
     tn: Number
@@ -114,7 +114,7 @@ class ModelRow(PlacedRow, Interval):
         return self.model
 
 
-class Disagreements(Row):
+class Disagreements(PlainRow):
     """How many groups of posts only one of two models decides rightly, and McNemar's p."""
 
     label: str
@@ -185,7 +185,7 @@ class RateTest(Interval):
     p_holm: Number
 
 
-class SliceRow(Row):
+class SliceRow(PlainRow):
     """One model on one slice; gap: by how much, at least, the worse of the tested rates is worse than in the rest."""
 
     model: str
@@ -210,7 +210,7 @@ class SliceRow(Row):
         return path("slice", self.column, self.slice, self.label, self.model)
 
 
-class IdentityRow(Row):
+class IdentityRow(PlainRow):
     """One model on the posts that mention one identity."""
 
     test: str
@@ -231,7 +231,7 @@ class IdentityRow(Row):
         return path("identity", self.test, self.identity, self.label, self.model)
 
 
-class BiasSummary(Row):
+class BiasSummary(PlainRow):
     """The AUCs of one model and label over the identities that are not few: power means, and Jigsaw's summary."""
 
     test: str
@@ -245,14 +245,14 @@ class BiasSummary(Row):
     summary: Interval
 
 
-class Bias(Row):
+class Bias(PlainRow):
     """What mentions of groups of people do to scores."""
 
     identities: tuple[IdentityRow, ...] = ()
     summaries: tuple[BiasSummary, ...] = ()
 
 
-class DisagreementRow(Row):
+class DisagreementRow(PlainRow):
     """One model and label against several annotators; alpha: Krippendorff's."""
 
     model: str
@@ -278,7 +278,7 @@ class SuitePart(CountedInterval):
     note: str | None = None
 
 
-class SuiteParts(Row):
+class SuiteParts(PlainRow):
     """How often decisions are right: by half, by functionality, by target, and over whole contrast sets."""
 
     halves: tuple[SuitePart, ...]
@@ -322,21 +322,21 @@ class CostRow(AddressedRow):
         return path("cost", self.model)
 
 
-class MissingModel(Row):
+class MissingModel(PlainRow):
     """A model of the study without a finished run."""
 
     model: str
     state: str
 
 
-class StaleModel(Row):
+class StaleModel(PlainRow):
     """A model whose finished run is out of date."""
 
     model: str
     reasons: tuple[str, ...]
 
 
-class MadeFrom(Row):
+class MadeFrom(PlainRow):
     """What a comparison was made from; another one is made where any of it differs."""
 
     runs: dict[str, str]
@@ -345,11 +345,11 @@ class MadeFrom(Row):
     stale: dict[str, tuple[str, ...]]
     settings: str
     planned: tuple[tuple[str, str], ...] | None = None  # the primary family, None where no plan was kept
-    posts: str = ""  # the digest of what their facts were made from
+    posts: str | None = None  # the digest of what their facts were made from
     code: str
 
 
-class Comparison(Row):
+class Comparison(PlainRow):
     """Everything that a study's finished runs say."""
 
     study: str

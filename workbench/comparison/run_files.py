@@ -20,7 +20,9 @@ class Stored(BaseModel):
     @classmethod
     def _null_is_absent(cls, values: Any) -> Any:
         values = with_new_names(values, cls.model_fields)
-        return {name: one for name, one in values.items() if one is not None} if isinstance(values, dict) else values
+        return (
+            {name: value for name, value in values.items() if value is not None} if isinstance(values, dict) else values
+        )
 
 
 class RunFile(Stored):

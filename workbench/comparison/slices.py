@@ -74,18 +74,18 @@ def slices_of(scores: Scores, columns: Sequence[str] | None = None) -> Iterator[
         elif name in scores.slices:
             values = scores.slices[name]
             values = banded(name, values)[0] if values.dtype.kind == "f" else values
-            found = {str(value): values == value for value in np.unique(values)}
-            if len(found) > 1:
-                yield from (Slice(name, value or UNKNOWN, rows) for value, rows in _folded(found))
+            masks = {str(value): values == value for value in np.unique(values)}
+            if len(masks) > 1:
+                yield from (Slice(name, value or UNKNOWN, rows) for value, rows in _folded(masks))
 
 
-def _by_size(found: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    return sorted(found.items(), key=lambda item: (-item[1].sum(), item[0]))
+def _by_size(masks: dict[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
+    return sorted(masks.items(), key=lambda item: (-item[1].sum(), item[0]))
 
 
-def _folded(found: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
+def _folded(masks: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the MOST largest values, and all others as one; disjoint values."""
-    ordered = _by_size(found)
+    ordered = _by_size(masks)
     yield from ordered[:MOST]
     if ordered[MOST:]:
         yield f"{OTHER} ({len(ordered) - MOST})", np.any([rows for _, rows in ordered[MOST:]], axis=0)
@@ -102,22 +102,22 @@ def sliced(runs: Sequence[Run], cell: Cell, settings: CompareOptions) -> list[Sl
         return []
     seen = [Seen(run, cell) for run in runs]
     share = sum(part.rows.mean() for part in parts)
-    size = settings.slice_resamples * share * sum(one.ranks.size for one in seen)
-    found = list(chain(*each(partial(_of_model, parts=parts, settings=settings), seen, size)))
-    return sorted(found, key=lambda row: math.inf if row.gap is None else -row.gap)
+    size = settings.slice_resamples * share * sum(model.ranks.size for model in seen)
+    rows = list(chain(*each(partial(_of_model, parts=parts, settings=settings), seen, size)))
+    return sorted(rows, key=lambda row: math.inf if row.gap is None else -row.gap)
 
 
-def _of_model(one: Seen, parts: Sequence[Slice], settings: CompareOptions) -> list[SliceRow]:
+def _of_model(model: Seen, parts: Sequence[Slice], settings: CompareOptions) -> list[SliceRow]:
     """Return the rows of one model, as `sliced` has them."""
     few, rows = settings.few, []
-    draws = _draws(one, parts, settings.slice_resamples, few)
+    draws = _draws(model, parts, settings.slice_resamples, few)
     for i, part in enumerate(parts):
-        for k, label in enumerate(one.run.labels):
-            place = _place(one.cell, part, k, few)
+        for k, label in enumerate(model.run.labels):
+            place = _place(model.cell, part, k, few)
             if place["n"]:
-                values = _values(one, part, k, {kind: made[i, :, k] for kind, made in draws.items()}, settings)
+                values = _values(model, part, k, {kind: made[i, :, k] for kind, made in draws.items()}, settings)
                 gap = max((loss for name in TESTED if (loss := _loss(values[name], name)) is not None), default=None)
-                rows.append(SliceRow(model=one.run.alias, label=label, **place, **values, gap=gap))
+                rows.append(SliceRow(model=model.run.alias, label=label, **place, **values, gap=gap))
     return _corrected(rows)
 
 
@@ -133,18 +133,18 @@ def _place(cell: Cell, part: Slice, k: int, few: int) -> dict[str, Any]:
 # ------------------------------------------------------------------------------------------------------------ resamples
 
 
-def _draws(one: Seen, parts: Sequence[Slice], resamples: int, few: int) -> dict[str, np.ndarray]:
+def _draws(model: Seen, parts: Sequence[Slice], resamples: int, few: int) -> dict[str, np.ndarray]:
     """Return kind ("inside", "rest", "areas") -> (parts, metrics, L, 1 + resamples), means over seeds.
 
     The sample itself comes first; all parts and models are resampled by the same draws of groups.
     """
-    cell, blocks = one.cell, {"inside": [], "rest": [], "areas": []}
-    counts = [_counts(one, part.rows) for part in parts]
-    ranked = [_rankings(one, part.rows, few) for part in parts]
+    cell, blocks = model.cell, {"inside": [], "rest": [], "areas": []}
+    counts = [_counts(model, part.rows) for part in parts]
+    ranked = [_rankings(model, part.rows, few) for part in parts]
     chunk = int(np.clip(10_000_000 // max(cell.groups, 1), 16, _CHUNK))
     for W in intervals.bootstrap_weights(cell.groups, resamples, seed=cell.seed, chunk=chunk):
         inner = [np.ascontiguousarray(W[np.unique(cell.codes[part.rows])]) for part in parts]
-        whole = weighted_counts(one.counts, W)
+        whole = weighted_counts(model.counts, W)
         inside = [weighted_counts(part, w) for part, w in zip(counts, inner, strict=True)]
         first = not blocks["areas"]
         blocks["inside"].append(np.stack([_rates(part) for part in inside]))
@@ -153,34 +153,34 @@ def _draws(one: Seen, parts: Sequence[Slice], resamples: int, few: int) -> dict[
     return {kind: np.concatenate(pieces, axis=-1) for kind, pieces in blocks.items()}
 
 
-def _counts(one: Seen, rows: np.ndarray) -> np.ndarray:
+def _counts(model: Seen, rows: np.ndarray) -> np.ndarray:
     """Return counts (S, L, 4, groups of the slice) of a slice's posts."""
-    present, codes = np.unique(one.cell.codes[rows], return_inverse=True)
-    flagged, y, known = one.flagged[:, rows], one.cell.y[rows], one.cell.known[rows]
-    found = np.empty((*one.counts.shape[:3], len(present)))
-    for s, k in np.ndindex(found.shape[:2]):
-        found[s, k] = intervals.group_confusions(y[:, k], flagged[s, :, k], codes, len(present), known=known[:, k])
-    found[np.isnan(one.run.thresholds)] = np.nan
-    return found
+    present, codes = np.unique(model.cell.codes[rows], return_inverse=True)
+    flagged, y, known = model.flagged[:, rows], model.cell.y[rows], model.cell.known[rows]
+    counts = np.empty((*model.counts.shape[:3], len(present)))
+    for s, k in np.ndindex(counts.shape[:2]):
+        counts[s, k] = intervals.group_confusions(y[:, k], flagged[s, :, k], codes, len(present), known=known[:, k])
+    counts[np.isnan(model.run.thresholds)] = np.nan
+    return counts
 
 
-def _rankings(one: Seen, rows: np.ndarray, few: int) -> np.ndarray:
+def _rankings(model: Seen, rows: np.ndarray, few: int) -> np.ndarray:
     """Return (S, L) rankings of a slice's posts, None where a class is absent; those with few positives are marked."""
-    present, codes = np.unique(one.cell.codes[rows], return_inverse=True)
-    ranks, y, known = one.ranks[:, rows], one.cell.y[rows], one.cell.known[rows]
-    found = np.full(one.counts.shape[:2], None, dtype=object)
-    for s, k in np.ndindex(found.shape):
+    present, codes = np.unique(model.cell.codes[rows], return_inverse=True)
+    ranks, y, known = model.ranks[:, rows], model.cell.y[rows], model.cell.known[rows]
+    rankings = np.full(model.counts.shape[:2], None, dtype=object)
+    for s, k in np.ndindex(rankings.shape):
         positives, negatives = (y[:, k] & known[:, k]).sum(), (~y[:, k] & known[:, k]).sum()
-        if one.ranked[k] and positives and negatives:
+        if model.ranked[k] and positives and negatives:
             ranking = intervals.Ranking.build(y[:, k], ranks[s, :, k], codes, len(present), known=known[:, k])
-            found[s, k] = (ranking, positives >= few)
-    return found
+            rankings[s, k] = (ranking, positives >= few)
+    return rankings
 
 
 def _rates(counts: np.ndarray) -> np.ndarray:
     """Return RATES (3, L, draws), means over seeds, from counts (4, S, L, draws)."""
-    found = Confusion(*np.where(np.abs(counts) < 1e-9, 0, counts))  # the rest is a difference: it may end beside 0
-    return np.stack([METRICS[name].function(found).mean(axis=0) for name in RATES])
+    confusion = Confusion(*np.where(np.abs(counts) < 1e-9, 0, counts))  # the rest is a difference: it may end beside 0
+    return np.stack([METRICS[name].function(confusion).mean(axis=0) for name in RATES])
 
 
 def _areas(rankings: np.ndarray, W: np.ndarray, first: bool) -> np.ndarray:
@@ -189,35 +189,35 @@ def _areas(rankings: np.ndarray, W: np.ndarray, first: bool) -> np.ndarray:
     first: whether the first column of W is the sample itself.
     """
     seeds, labels = rankings.shape
-    found = np.full((2, seeds, labels, W.shape[1]), np.nan)
+    areas = np.full((2, seeds, labels, W.shape[1]), np.nan)
     for s, k in np.ndindex(seeds, labels):
         if rankings[s, k] is not None:
             ranking, enough = rankings[s, k]
-            told = slice(None) if enough else slice(int(first))
-            found[:, s, k, told] = ranking.values(W[:, told], [METRICS[name].function for name in AREAS])
-    return found.mean(axis=1)
+            columns = slice(None) if enough else slice(int(first))
+            areas[:, s, k, columns] = ranking.values(W[:, columns], [METRICS[name].function for name in AREAS])
+    return areas.mean(axis=1)
 
 
 # ------------------------------------------------------------------------------------------------------- values, tests
 
 
 def _values(
-    one: Seen, part: Slice, k: int, draws: dict[str, np.ndarray], settings: CompareOptions
+    model: Seen, part: Slice, k: int, draws: dict[str, np.ndarray], settings: CompareOptions
 ) -> dict[str, Interval]:
     """Return each metric's interval, of the tested rates also their test, from draws (metrics, draws)."""
-    found: dict[str, Interval] = {}
+    measures: dict[str, Interval] = {}
     alpha = settings.alpha
     for m, name in enumerate(AREAS):
         low, high = intervals.value_interval(draws["areas"][m], alpha=alpha)
-        found[name] = Interval(value=draws["areas"][m, 0], lo=low, hi=high)
-    of = one.cell.known[:, k]
+        measures[name] = Interval(value=draws["areas"][m, 0], lo=low, hi=high)
+    of = model.cell.known[:, k]
     for m, name in enumerate(RATES):
         inside, rest = draws["inside"][m], draws["rest"][m]
-        whole = [_denominator(one, side & of, k, name) for side in (part.rows, ~part.rows)]
+        whole = [_denominator(model, side & of, k, name) for side in (part.rows, ~part.rows)]
         a, b = (_interval(side, n, alpha) for side, n in zip((inside, rest), whole, strict=True))
         value = {"value": inside[0], "lo": a[0], "hi": a[1]}
         if name not in TESTED:
-            found[name] = Interval(**value)
+            measures[name] = Interval(**value)
             continue
         delta = inside - rest
         low, high = intervals.difference_interval(inside, rest, alpha=alpha)
@@ -226,15 +226,15 @@ def _values(
         if math.isnan(delta[0]):
             low = high = math.nan
         value |= {"rest": rest[0], "delta": delta[0], "delta_lo": low, "delta_hi": high}
-        found[name] = RateTest(**value, p=_p(one, part, k, name, settings.few), p_holm=None)
-    return found
+        measures[name] = RateTest(**value, p=_p(model, part, k, name, settings.few), p_holm=None)
+    return measures
 
 
-def _denominator(one: Seen, rows: np.ndarray, k: int, name: str) -> float:
+def _denominator(model: Seen, rows: np.ndarray, k: int, name: str) -> float:
     """How many posts a rate is a share of; of precision, the mean over seeds."""
     if name == "precision":
-        return float(one.flagged[:, rows, k].sum(axis=1).mean())
-    return float((one.cell.y[rows, k] == bool(TESTED[name])).sum())
+        return float(model.flagged[:, rows, k].sum(axis=1).mean())
+    return float((model.cell.y[rows, k] == bool(TESTED[name])).sum())
 
 
 def _constant(draws: np.ndarray) -> bool:
@@ -258,14 +258,14 @@ def _newcombe(a: float, bounds_a: tuple[float, float], b: float, bounds_b: tuple
     )
 
 
-def _p(one: Seen, part: Slice, k: int, name: str, few: int) -> float:
+def _p(seen: Seen, part: Slice, k: int, name: str, few: int) -> float:
     """Return the p of a tested rate, NaN where there are too few posts or no threshold."""
-    cell = one.cell
+    cell = seen.cell
     of = cell.known[:, k] & (cell.y[:, k] == bool(TESTED[name]))
     inside = part.rows[of]
-    if min(int(inside.sum()), int((~inside).sum())) < few or np.isnan(one.run.thresholds[:, k]).any():
+    if min(int(inside.sum()), int((~inside).sum())) < few or np.isnan(seen.run.thresholds[:, k]).any():
         return math.nan
-    return difference_p(one.flagged[:, of, k].mean(axis=0), inside, cell.codes[of], len(one.run.seeds))
+    return difference_p(seen.flagged[:, of, k].mean(axis=0), inside, cell.codes[of], len(seen.run.seeds))
 
 
 def _loss(rate: RateTest, name: str) -> float | None:

@@ -84,7 +84,7 @@ def _contrast(case: np.ndarray, right: np.ndarray, **rules: Any) -> SuitePart | 
     sets = (counts > 1) & (names != "")
     if not sets.any():
         return None
-    wrong = np.stack([np.bincount(codes, weights=~one, minlength=len(names)) for one in right])
+    wrong = np.stack([np.bincount(codes, weights=~row, minlength=len(names)) for row in right])
     return _row("contrast sets", ALL, (wrong[:, sets] == 0).mean(axis=0), **rules)
 
 
@@ -106,19 +106,19 @@ def tested(runs: Sequence[Run], tests: Sequence[str], *, alpha: float, few: int)
     Where a suite says which label each case is about, a model is asked for that one and `label` is OWN; else each label
     known in it is a suite of its own. A case that a model cannot see is not flagged; `unseen` counts them.
     """
-    found = []
+    records = []
     for test in tests:
         scores = runs[0].sets[test]
         for label, rows, columns in _asked(scores, runs[0].labels):
-            told = {name: values[rows] for name, values in scores.suite.items() if name != "label"}
+            given = {name: values[rows] for name, values in scores.suite.items() if name != "label"}
             gold = scores.y[rows, columns]
             for run in runs:
                 prob = run.sets[test].prob[:, rows, columns]  # (S, cases)
                 flagged = prob >= run.thresholds[:, columns]  # NaN, on either side, flags nothing
-                parts = measure(gold, flagged, **told, alpha=alpha, few=few)
+                parts = measure(gold, flagged, **given, alpha=alpha, few=few)
                 unseen = int(np.isnan(prob[0]).sum())
-                found.append(SuiteRow(test=test, label=label, model=run.alias, unseen=unseen, **dict(parts)))
-    return found
+                records.append(SuiteRow(test=test, label=label, model=run.alias, unseen=unseen, **dict(parts)))
+    return records
 
 
 def _asked(scores: Scores, labels: Sequence[str]) -> list[tuple[str, np.ndarray, np.ndarray]]:
@@ -127,7 +127,7 @@ def _asked(scores: Scores, labels: Sequence[str]) -> list[tuple[str, np.ndarray,
         return []
     cases = scores.suite["functionality"] != ""
     if "label" in scores.suite:
-        columns = np.array([labels.index(one) if one in labels else -1 for one in scores.suite["label"]])
+        columns = np.array([labels.index(name) if name in labels else -1 for name in scores.suite["label"]])
         rows = np.flatnonzero(cases & (columns >= 0) & scores.known[np.arange(len(columns)), columns])
         return [(OWN, rows, columns[rows])] if len(rows) else []
     each = [(label, np.flatnonzero(cases & scores.known[:, k]), k) for k, label in enumerate(labels)]

@@ -146,18 +146,18 @@ def _loaded(options: SourceOptions, home: Path | None, cache: Path) -> list[tupl
         arguments["split"] = list(options.splits.values())
     try:
         with _quiet(), _cut_off(not reached):
-            found = datasets.load_dataset(str(home or options.name), **arguments)
+            loaded = datasets.load_dataset(str(home or options.name), **arguments)
     except Exception as error:
         raise WorkbenchError(_sentence(error, options, reached, offline)) from None
     if options.splits:
-        return list(zip(options.splits, found, strict=True))
-    if len(found) == 1:
-        return [(None, data) for data in found.values()]  # one split is none
-    for split in found:
+        return list(zip(options.splits, loaded, strict=True))
+    if len(loaded) == 1:
+        return [(None, data) for data in loaded.values()]  # one split is none
+    for split in loaded:
         if split not in _USUAL:
             meant = unknown("split", split, _USUAL)
             raise WorkbenchError(f"{_where(options)}: {meant}; say in `splits` which is train, validation and test")
-    return [(_USUAL[split], data) for split, data in found.items()]
+    return [(_USUAL[split], data) for split, data in loaded.items()]
 
 
 def _sentence(error: Exception, options: SourceOptions, reached: bool, offline: bool) -> str:
@@ -168,8 +168,8 @@ def _sentence(error: Exception, options: SourceOptions, reached: bool, offline: 
             f"{_where(options)} at {options.revision[:12]} was not loaded before, and the hub {off}; "
             "load it once with a network, or name a folder that holds it"
         )
-    said = " ".join(str(error).split())[:300].rstrip(".")
-    return f"{_where(options)} cannot be loaded: {said}; check `name`, `revision`, `config` and `splits`"
+    message = " ".join(str(error).split())[:300].rstrip(".")
+    return f"{_where(options)} cannot be loaded: {message}; check `name`, `revision`, `config` and `splits`"
 
 
 # ------------------------------------------------------------------------------------------------------------ the hub
@@ -179,8 +179,8 @@ def _is_offline(options: SourceOptions) -> bool:
     """Say whether anybody switched the network off, before or after the libraries were imported."""
     import datasets
 
-    said = (os.environ.get(name, "").upper() for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"))
-    return options.offline or datasets.config.HF_HUB_OFFLINE or any(one in ("1", "ON", "YES", "TRUE") for one in said)
+    envs = (os.environ.get(name, "").upper() for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE"))
+    return options.offline or datasets.config.HF_HUB_OFFLINE or any(env in ("1", "ON", "YES", "TRUE") for env in envs)
 
 
 def _reachable() -> bool:
@@ -249,5 +249,5 @@ def _named(cells: pa.ChunkedArray, feature: Any) -> pa.ChunkedArray:
         return cells
     if inner is feature:
         return pc.take(pa.array(names), pc.if_else(pc.less(cells, 0), None, cells))
-    lists = [row and [names[one] for one in row if one >= 0] for row in cells.to_pylist()]
+    lists = [row and [names[code] for code in row if code >= 0] for row in cells.to_pylist()]
     return pa.chunked_array([pa.array(lists, pa.list_(pa.string()))])

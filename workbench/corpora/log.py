@@ -31,7 +31,7 @@ from workbench.schema import INPUTS, MODALITIES, ROOT, Options, Taxonomy, corpus
 
 CHUNK = 2000  # rows that are Python objects at one time
 _VERSIONS = ("service", "model_id", "policy_id")
-_META = pa.struct({one: pa.string() for one in (*_VERSIONS, "action")} | {"scored_at": INPUTS.field("created_at").type})
+_META = pa.struct({col: pa.string() for col in (*_VERSIONS, "action")} | {"scored_at": INPUTS.field("created_at").type})
 
 
 class SourceOptions(Options):
@@ -85,12 +85,12 @@ def name(options: SourceOptions) -> str:
 
 def digest(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> str:
     """Return what the corpus depends on: every feature that was scored, contents by their ids, and every label."""
-    told = hashlib.sha256(f"log {taxonomy.fingerprint}".encode())
+    hasher = hashlib.sha256(f"log {taxonomy.fingerprint}".encode())
     with Records(folder / options.folder, create=False) as records:
         for row in _rows(records, options, taxonomy):
             about = [row.post_id, row.entry.features, row.labels, *(getattr(row.entry, name) for name in _VERSIONS)]
-            told.update(json.dumps([*about, row.entry.decision.get("action")], sort_keys=True).encode())
-    return told.hexdigest()[:16]
+            hasher.update(json.dumps([*about, row.entry.decision.get("action")], sort_keys=True).encode())
+    return hasher.hexdigest()[:16]
 
 
 def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> pa.Table:
@@ -125,11 +125,11 @@ def families(posts: list[str], keys: list[str | None]) -> list[str]:
     """
     parent: dict[str, str] = {}
 
-    def root(one: str) -> str:
-        while parent.setdefault(one, one) != one:
-            parent[one] = parent[parent[one]]
-            one = parent[one]
-        return one
+    def root(node: str) -> str:
+        while parent.setdefault(node, node) != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
 
     for post, key in zip(posts, keys, strict=True):
         if key is not None:
@@ -151,17 +151,17 @@ def _rows(records: Records, options: SourceOptions, taxonomy: Taxonomy) -> Itera
     for entry in records.entries(until=until, service=options.service):
         if entry.deleted_at is None:
             versions[entry.post_id].append(Version(entry.identity, entry.at, _content(entry)))
-    said: dict[str, list[Event]] = defaultdict(list)
+    events: dict[str, list[Event]] = defaultdict(list)
     for event in records.events(until=until, kinds=("label", "removal", "appeal")):
         if event.post_id in versions:
-            said[event.post_id].append(event)
+            events[event.post_id].append(event)
     for entry in records.entries(options.since, until, options.service):
         known = versions.get(entry.post_id, [])
-        number = next((n for n, one in enumerate(known, 1) if one.identity == entry.identity), None)
+        number = next((n for n, version in enumerate(known, 1) if version.identity == entry.identity), None)
         last = number == len(known)
         if number is None or (options.versions == "last" and not last):
             continue  # deleted, recorded only now, or an earlier version
-        verdicts = _verdicts(known, said[entry.post_id], meanings)
+        verdicts = _verdicts(known, events[entry.post_id], meanings)
         labels = {**dict.fromkeys(taxonomy.names), **verdicts[_content(entry)]}
         yield LoggedPost(entry, entry.post_id if last else f"{entry.post_id} version {number}", labels)
 
@@ -182,7 +182,7 @@ def _verdicts(
 
     An event speaks of the version that was there when it happened, and so of every version with the same content.
     """
-    versions = sorted(versions, key=lambda one: one.at)
+    versions = sorted(versions, key=lambda item: item.at)
     verdicts: dict[str, dict[str, bool | None]] = defaultdict(dict)
     times = [version.at for version in versions]
     removed: list[str] = []  # for what the post was removed last, by whomever
@@ -190,14 +190,14 @@ def _verdicts(
         there = versions[max(bisect_right(times, event.at) - 1, 0)]
         names = event.value.get("labels", [])
         if event.kind == "label":
-            said = event.value
+            labels = event.value
         elif event.kind == "removal":
             removed = names
-            said = dict.fromkeys(names, True) if event.by else {}
+            labels = dict.fromkeys(names, True) if event.by else {}
         else:
             outcome = {"upheld": True, "overturned": False}.get(event.value.get("decision"))
-            said = dict.fromkeys(names or removed, outcome) if outcome is not None else {}
-        for name, value in said.items():
+            labels = dict.fromkeys(names or removed, outcome) if outcome is not None else {}
+        for name, value in labels.items():
             if name not in meanings:
                 raise WorkbenchError(
                     f"an event on post {event.post_id!r}: {unknown('label', name, meanings)}; "
@@ -223,16 +223,16 @@ def _content(entry: Entry) -> str:
 def _cells(row: LoggedPost, records: Records) -> dict[str, Any]:
     """Return one row of the table, the features as they were scored."""
     entry = row.entry
-    found = {name: value for name, value in entry.features.items() if name in INPUTS.names}
+    values = {name: value for name, value in entry.features.items() if name in INPUTS.names}
     if text := entry.features.get("text"):
         data = records.blob(text["id"])
-        found["text"] = None if data is None else data.decode(errors="replace")
+        values["text"] = None if data is None else data.decode(errors="replace")
     for kind in MODALITIES[1:]:
         if cell := entry.features.get(kind):
             path = records.blob_path(cell["id"]) if "id" in cell else cell["path"]
-            found[kind] = {"bytes": None, "path": str(path)}
-    if "created_at" in found:
-        found["created_at"] = datetime.fromisoformat(found["created_at"])
+            values[kind] = {"bytes": None, "path": str(path)}
+    if "created_at" in values:
+        values["created_at"] = datetime.fromisoformat(values["created_at"])
     meta = {name: getattr(entry, name) for name in _VERSIONS}
     meta |= {"action": entry.decision.get("action"), "scored_at": entry.at}
-    return found | {"post_id": row.post_id, "weight": 1.0, "labels": row.labels, "meta": meta}
+    return values | {"post_id": row.post_id, "weight": 1.0, "labels": row.labels, "meta": meta}

@@ -73,11 +73,11 @@ def duplicates(table: pa.Table) -> pd.DataFrame:
     Texts count as equal after cleaning, media by their bytes, wherever these lie (by their path where it cannot be
     read); reposts inside a group are meant to repeat.
     """
-    told = zip(table["text"].to_pylist(), declared(table)["text"], strict=True)
-    cleaned = [cleaning.clean(words) if there else None for words, there in told]
-    found = {"text": cleaned} | {kind: _media_keys(table[kind], kind) for kind in ("image", "video")}
+    texts = zip(table["text"].to_pylist(), declared(table)["text"], strict=True)
+    cleaned = [cleaning.clean(words) if there else None for words, there in texts]
+    contents = {"text": cleaned} | {kind: _media_keys(table[kind], kind) for kind in ("image", "video")}
     rows, groups = {}, table["group"].to_pylist()
-    for name, keys in found.items():
+    for name, keys in contents.items():
         counts = Counter(key for key in keys if key is not None)
         pairs = Counter(
             key for key, _ in {(key, group) for key, group in zip(keys, groups, strict=True) if key is not None}

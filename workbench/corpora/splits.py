@@ -89,37 +89,37 @@ def assign(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.nda
     if options.by in ("community", "time"):
         return _held_out(table, taxonomy, options)
     own = np.asarray(table["split"].to_pylist(), dtype=object)
-    unsaid = np.array([one is None for one in own], dtype=bool)
+    unsaid = np.array([value is None for value in own], dtype=bool)
     names, group = _groups(table, options)
-    found = np.where(unsaid, "", own).astype("U10")
+    splits = np.where(unsaid, "", own).astype("U10")
     if unsaid.any():
         if options.by == "column":
             raise WorkbenchError(
                 f"{int(unsaid.sum())} of {len(own)} posts have no split of their own, which `by: column` needs; "
                 "map a `split` column, or split by group"
             )
-        _follow(found, group, len(names))
+        _follow(splits, group, len(names))
     strata = _strata(table, taxonomy)
     carved = {split: getattr(options, split) for split in SPLITS[1:]}
-    open_rows = found == ""
+    open_rows = splits == ""
     if open_rows.any():
-        found[open_rows] = _deal(open_rows, names, group, strata, carved, options.seed)
-    missing = {split: share for split, share in carved.items() if not (found == split).any()}
+        splits[open_rows] = _deal(open_rows, names, group, strata, carved, options.seed)
+    missing = {split: share for split, share in carved.items() if not (splits == split).any()}
     if missing and not unsaid.any():
-        train = found == "train"
-        found[train] = _deal(train, names, group, strata, missing, options.seed)
-    return _all_there(found, f"{len(own)} posts in {len(names)} groups", options)
+        train = splits == "train"
+        splits[train] = _deal(train, names, group, strata, missing, options.seed)
+    return _all_there(splits, f"{len(own)} posts in {len(names)} groups", options)
 
 
-def _all_there(found: np.ndarray, what: str, options: SplitOptions) -> np.ndarray:
+def _all_there(splits: np.ndarray, what: str, options: SplitOptions) -> np.ndarray:
     """Return a split as it is; raise WorkbenchError where one of its three parts is empty."""
     for split in SPLITS:
-        if not (found == split).any():
+        if not (splits == split).any():
             raise WorkbenchError(
                 f"no post is left for {split}: {what} cannot be divided "
                 f"({options.validation:g} validation, {options.test:g} test); use more groups or other shares"
             )
-    return found
+    return splits
 
 
 # ------------------------------------------------------------------------------------ held-out communities, later times
@@ -127,24 +127,24 @@ def _all_there(found: np.ndarray, what: str, options: SplitOptions) -> np.ndarra
 
 def _held_out(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.ndarray:
     """Return the split by community or time; see `assign`."""
-    said = len(table) - table["split"].null_count
-    if said:
+    given = len(table) - table["split"].null_count
+    if given:
         raise WorkbenchError(
-            f"`by: {options.by}` divides all posts anew, but {said} of {len(table)} have a split of their own; "
+            f"`by: {options.by}` divides all posts anew, but {given} of {len(table)} have a split of their own; "
             "leave out the corpus's `split`, or split by column"
         )
     if options.by == "time":
-        found, what = _by_time(table, options), f"{len(table)} posts in order of time"
+        splits, what = _by_time(table, options), f"{len(table)} posts in order of time"
     else:
         names, community = _groups(table, options)
         shares = {split: getattr(options, split) for split in SPLITS[1:]}
         everything = np.ones(len(table), dtype=bool)
-        found = _deal(everything, names, community, _strata(table, taxonomy), shares, options.seed)
+        splits = _deal(everything, names, community, _strata(table, taxonomy), shares, options.seed)
         what = f"{len(table)} posts of {len(names)} communities"
     for relation in options.apart:
         cells = table["group"] if relation == "group" else pc.struct_field(table["author"], "id")
-        found = _kept_apart(found, cells)
-    return _all_there(found, what, options)
+        splits = _kept_apart(splits, cells)
+    return _all_there(splits, what, options)
 
 
 def _by_time(table: pa.Table, options: SplitOptions) -> np.ndarray:
@@ -157,24 +157,24 @@ def _by_time(table: pa.Table, options: SplitOptions) -> np.ndarray:
         )
     moments = pc.cast(times, pa.int64()).to_numpy()
     ordered = np.sort(moments)
-    found = np.full(len(moments), SPLITS[0], dtype="U10")
+    splits = np.full(len(moments), SPLITS[0], dtype="U10")
     left = 1 - options.validation - options.test
     for split, share in zip(SPLITS[1:], (left, left + options.validation), strict=True):
         last = ordered[max(round(share * len(ordered)) - 1, 0)]
-        found[moments > last] = split
-    return found
+        splits[moments > last] = split
+    return splits
 
 
-def _kept_apart(found: np.ndarray, cells: pa.ChunkedArray) -> np.ndarray:
+def _kept_apart(splits: np.ndarray, cells: pa.ChunkedArray) -> np.ndarray:
     """Return a split in which each group or author (null: nobody) stays where it comes first, DROPPED elsewhere."""
     codes = pc.dictionary_encode(cells).combine_chunks().indices
     there = codes.is_valid().to_numpy(zero_copy_only=False)
     group = np.asarray(codes.fill_null(0).to_numpy(zero_copy_only=False))
-    living = there & (found != DROPPED)
-    said = np.full(int(group.max(initial=0)) + 1, "", dtype="U10")
+    living = there & (splits != DROPPED)
+    of_group = np.full(int(group.max(initial=0)) + 1, "", dtype="U10")
     for split in reversed(SPLITS):
-        said[group[living & (found == split)]] = split
-    return np.where(living & (said[group] != found), DROPPED, found)
+        of_group[group[living & (splits == split)]] = split
+    return np.where(living & (of_group[group] != splits), DROPPED, splits)
 
 
 # ---------------------------------------------------------------------------------------------------------- the parts
@@ -197,12 +197,12 @@ def _groups(table: pa.Table, options: SplitOptions) -> tuple[list[str], np.ndarr
     return codes.dictionary.to_pylist(), codes.indices.to_numpy(zero_copy_only=False)
 
 
-def _follow(found: np.ndarray, group: np.ndarray, n_groups: int) -> None:
+def _follow(splits: np.ndarray, group: np.ndarray, n_groups: int) -> None:
     """Give rows without a split that of their group, in place; where that is split itself, the first of SPLITS."""
-    said = np.full(n_groups, "", dtype="U10")
+    of_group = np.full(n_groups, "", dtype="U10")
     for split in reversed(SPLITS):
-        said[group[found == split]] = split
-    found[found == ""] = said[group[found == ""]]
+        of_group[group[splits == split]] = split
+    splits[splits == ""] = of_group[group[splits == ""]]
 
 
 def _strata(table: pa.Table, taxonomy: Taxonomy) -> np.ndarray:
@@ -225,7 +225,7 @@ def _deal(
     kinds = np.zeros((len(present), strata.shape[1]), dtype=bool)
     for column in range(strata.shape[1]):
         kinds[of_row[strata[rows, column]], column] = True
-    order = np.array([hashlib.sha256(f"{seed} {names[one]}".encode()).digest()[:8] for one in present])
+    order = np.array([hashlib.sha256(f"{seed} {names[index]}".encode()).digest()[:8] for index in present])
     wanted = np.array([1 - sum(shares.values()), *shares.values()])
     places = _dealt(sizes, kinds, order, wanted)
     return np.array(["train", *shares], dtype="U10")[places[of_row]]
@@ -247,9 +247,9 @@ def _dealt(sizes: np.ndarray, kinds: np.ndarray, order: np.ndarray, wanted: np.n
         members = np.flatnonzero(of_group.ravel() == stratum)
         members = members[np.lexsort((order[members], -sizes[members]))]
         lack = (wanted * sizes[members].sum() + carried).tolist()
-        for one in members.tolist():
+        for member in members.tolist():
             place = lack.index(max(lack))
-            places[one] = place
-            lack[place] -= int(sizes[one])
+            places[member] = place
+            lack[place] -= int(sizes[member])
         carried = np.array(lack)
     return places

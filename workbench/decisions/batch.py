@@ -63,15 +63,15 @@ def mapping(text: str) -> dict[str, str]:
     >>> mapping("text=body, image=path")
     {'text': 'body', 'image': 'path'}
     """
-    found: dict[str, str] = {}
+    columns: dict[str, str] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         field, equals, column = (side.strip() for side in part.partition("="))
         if not equals or not column:
             raise WorkbenchError(f"columns: {part!r} is not of the form FIELD=COLUMN, such as text=body")
         if field not in INPUTS.names:
             raise WorkbenchError(f"columns: {unknown('field', field, INPUTS.names)}")
-        found[field] = column
-    return found
+        columns[field] = column
+    return columns
 
 
 def score(bundle: Path, posts: Path, out: Path, *, device: str, columns: Mapping[str, str]) -> Summary:
@@ -187,8 +187,8 @@ def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
     except OSError as error:
         raise WorkbenchError(f"cannot read {path}: {error.strerror or error}; check the path") from None
     except pa.ArrowException as error:
-        said = " ".join(str(error).split())[:160]
-        raise WorkbenchError(f"{path} cannot be read as Parquet: {said}; write the file again") from None
+        message = " ".join(str(error).split())[:160]
+        raise WorkbenchError(f"{path} cannot be read as Parquet: {message}; write the file again") from None
     for column in columns.values():
         if column not in names:
             raise WorkbenchError(f"{path}: {unknown('column', column, names)}")
@@ -290,17 +290,17 @@ def _chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
 
 def _line(decision: Decision, error: str | None, labels: Sequence[str]) -> dict[str, Any]:
     """Return a decision as one row of the output."""
-    said = decision.model_dump(mode="json")
+    fields = decision.model_dump(mode="json")
     return {
-        "post_id": said["post_id"].encode(errors="replace").decode(),
-        "action": said["action"],
-        **{f"p_{label}": said["scores"].get(label) for label in labels},
-        "reasons": said["reasons"],
-        "unread": said["unread"],
-        "unseen": said["unseen"],
-        "due_at": said["due_at"],
-        "model_id": said["model_id"],
-        "policy_id": said["policy_id"],
+        "post_id": fields["post_id"].encode(errors="replace").decode(),
+        "action": fields["action"],
+        **{f"p_{label}": fields["scores"].get(label) for label in labels},
+        "reasons": fields["reasons"],
+        "unread": fields["unread"],
+        "unseen": fields["unseen"],
+        "due_at": fields["due_at"],
+        "model_id": fields["model_id"],
+        "policy_id": fields["policy_id"],
         "error": error,
     }
 
@@ -349,8 +349,8 @@ class _Output:
         try:
             yield
         except OSError as error:
-            said = error.strerror or error
-            raise WorkbenchError(f"cannot write {self.path}: {said}; make room, or name another file") from None
+            reason = error.strerror or error
+            raise WorkbenchError(f"cannot write {self.path}: {reason}; make room, or name another file") from None
 
 
 class _Written(NamedTuple):

@@ -23,7 +23,7 @@ BUNDLE = artifacts.ArtifactType(
 
 
 def write(folder: Path | str, head: dict[str, Any], parts: Callable[[Path], None]) -> str:
-    """Write a bundle in one step, in the place of an earlier one, and return the digest of its head; see `sealed`."""
+    """Write a bundle in one step, in the place of an earlier one, and return its digest; see `artifacts.write`."""
     return artifacts.write(folder, BUNDLE, head, parts)
 
 

@@ -78,10 +78,10 @@ _MEASURED = (
 )
 
 
-def _measured(label: str, found: dict[str, Any]) -> Sequence[str]:
-    shares = [_share(found.get(action), name) for action in _ACTIONS for name in ("precision", "recall")]
-    posts = f"{found['n']:,}" + (f" (+{found['unscored']:,} unscored)" if found["unscored"] else "")
-    return (label, posts, f"{found['positives']:,}", _at(found["average_precision"]), *shares)
+def _measured(label: str, measures: dict[str, Any]) -> Sequence[str]:
+    shares = [_share(measures.get(action), name) for action in _ACTIONS for name in ("precision", "recall")]
+    posts = f"{measures['n']:,}" + (f" (+{measures['unscored']:,} unscored)" if measures["unscored"] else "")
+    return (label, posts, f"{measures['positives']:,}", _at(measures["average_precision"]), *shares)
 
 
 def _share(action: dict[str, Any] | None, name: str) -> str:
@@ -94,8 +94,8 @@ def _share(action: dict[str, Any] | None, name: str) -> str:
 def _probabilities(head: dict[str, Any]) -> list[Sequence[str]]:
     rows = []
     for label in head["labels"]:
-        said = calibrator(head["calibration"][label]).words
-        rows.append((label, _percent(head["prevalence"][label]), _percent(head["serving"].get(label)), said))
+        words = calibrator(head["calibration"][label]).words
+        rows.append((label, _percent(head["prevalence"][label]), _percent(head["serving"].get(label)), words))
     return rows
 
 

@@ -90,14 +90,14 @@ def measure(prob: np.ndarray, y: np.ndarray, known: np.ndarray, rule: LabelRule,
     """
     use = known & ~np.isnan(prob)
     y, prob, weight = y[use] > 0.5, prob[use], weight[use]
-    found: dict[str, Any] = {"n": int(use.sum()), "unscored": int((known & ~use).sum()), "positives": int(y.sum())}
-    found["average_precision"] = METRICS["average_precision"](y, prob)
-    found["calibration_error"], found["log_loss"] = calibration_error(y, prob), METRICS["log_loss"](y, prob)
+    measures: dict[str, Any] = {"n": int(use.sum()), "unscored": int((known & ~use).sum()), "positives": int(y.sum())}
+    measures["average_precision"] = METRICS["average_precision"](y, prob)
+    measures["calibration_error"], measures["log_loss"] = calibration_error(y, prob), METRICS["log_loss"](y, prob)
     for action, at in (("review", rule.review_at), ("remove", rule.remove_at)):
         if at is not None:
             flagged = prob >= at
             caught, total, positives = int((flagged & y).sum()), int(flagged.sum()), int(y.sum())
-            found[action] = {
+            measures[action] = {
                 "at": at,
                 "flagged": total,
                 "caught": caught,
@@ -107,7 +107,7 @@ def measure(prob: np.ndarray, y: np.ndarray, known: np.ndarray, rule: LabelRule,
                 "recall_interval": wilson(caught, positives) if positives else None,
                 "site_precision": METRICS["precision"](y, prob, threshold=at, weight=weight),
             }
-    return _plain(found)
+    return _plain(measures)
 
 
 def _plain(value: Any) -> Any:
@@ -128,7 +128,7 @@ def calibration_record(
     the order of the predictions. `prevalence` is the share of harmful posts at which the probabilities hold, `worth` is
     set -> `worth` of it.
     """
-    found: dict[str, dict[str, Any]] = {}
+    record: dict[str, dict[str, Any]] = {}
     truth = {name: label_matrix(sets[name], taxonomy) for name in pc.unique(predictions["split"]).to_pylist()}
     for seed, moderator in moderators.items():
         mine = predictions.filter(pc.equal(predictions["seed"], seed))
@@ -139,8 +139,8 @@ def calibration_record(
                 name: worth(y[:, k] > 0.5, known[:, k], *_scores(parts[name], label))
                 for name, (y, known) in truth.items()
             }
-            found.setdefault(label, {})[str(seed)] = about
-    return found
+            record.setdefault(label, {})[str(seed)] = about
+    return record
 
 
 def _scores(rows: pa.Table, label: str) -> tuple[np.ndarray, ...]:

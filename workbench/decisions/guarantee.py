@@ -96,8 +96,8 @@ def _ranked_scores(score: np.ndarray, first: float) -> np.ndarray:
     if len(score) <= first:
         return np.zeros(0)
     ranks = np.unique(np.geomspace(max(first, 1), len(score) - 1, RANKS).astype(int))
-    found = np.unique(np.sort(score)[::-1][ranks])[::-1]
-    return np.nextafter(found, np.inf)
+    distinct = np.unique(np.sort(score)[::-1][ranks])[::-1]
+    return np.nextafter(distinct, np.inf)
 
 
 def _harmless_scores(score: np.ndarray) -> np.ndarray:
@@ -105,8 +105,8 @@ def _harmless_scores(score: np.ndarray) -> np.ndarray:
     if not len(score):
         return np.zeros(0)
     ranks = np.unique(np.geomspace(1, len(score), STEPS).astype(int)) - 1
-    found = np.unique(np.sort(score)[::-1][ranks])
-    return np.nextafter(found, np.inf)
+    distinct = np.unique(np.sort(score)[::-1][ranks])
+    return np.nextafter(distinct, np.inf)
 
 
 def _tested(y: np.ndarray, score: np.ndarray, grid: np.ndarray, kind: str, target: float, sure: float) -> np.ndarray:

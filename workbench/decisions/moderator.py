@@ -124,10 +124,10 @@ class Moderator:
         undone, alike = (None if some is None else some[:, places].tolist() for some in (made.variants, made.alike))
         unseen = {name: there[name].tolist() for name in MODALITIES if name not in self.modalities}
         context = [table[name].to_pylist() for name in ("post_id", "text", *_CONTEXT)]
-        found = []
+        assessments = []
         for row, (post_id, text, community, language, region, created_at) in enumerate(zip(*context, strict=True)):
             scores = dict(zip(self.labels, probs[row], strict=True))
-            found.append(
+            assessments.append(
                 Assessment(
                     post_id=post_id,
                     scores={label: score for label, score in scores.items() if score == score},
@@ -147,11 +147,11 @@ class Moderator:
                     community=community,
                 )
             )
-        return found
+        return assessments
 
     def decide(self, posts: pa.Table | Sequence[Post]) -> list[Decision]:
         """Return the decision about each post."""
-        return [self.policy.judge(found, self.taxonomy, self.model_id) for found in self.assess(posts)]
+        return [self.policy.judge(assessment, self.taxonomy, self.model_id) for assessment in self.assess(posts)]
 
     # ---------------------------------------------------------------------------------------------------- variants
 
@@ -275,6 +275,6 @@ class Moderator:
         return made
 
 
-def _told(labels: Sequence[str], found: Sequence[Any]) -> dict[str, Any]:
+def _told(labels: Sequence[str], values: Sequence[Any]) -> dict[str, Any]:
     """Return the labels of whose score there is something to tell, with what it is."""
-    return {label: one for label, one in zip(labels, found, strict=True) if one is not None}
+    return {label: value for label, value in zip(labels, values, strict=True) if value is not None}

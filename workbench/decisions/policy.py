@@ -92,16 +92,16 @@ class Objective(Options):
 
     def __str__(self) -> str:
         if self.capacity:
-            said = f"at most {self.capacity.reviews_a_day:g} of {self.capacity.posts_a_day:g} posts a day"
+            phrase = f"at most {self.capacity.reviews_a_day:g} of {self.capacity.posts_a_day:g} posts a day"
         elif self.cost:
-            said = f"least cost, a miss costing {self.cost.miss:g} and a false alarm {self.cost.alarm:g}"
+            phrase = f"least cost, a miss costing {self.cost.miss:g} and a false alarm {self.cost.alarm:g}"
         elif self.fixed is not None:
-            said = f"fixed at {self.fixed:g}"
+            phrase = f"fixed at {self.fixed:g}"
         else:
             best = {"f1": "best F1", "f1_macro": "best F1, mean of both classes"}
-            said = best.get(self.kind) or f"{self.kind} of at least {getattr(self, self.kind):g}"
-        said += f", sure to {100 * self.sure:g} %" if self.sure else ""
-        return f"{said}, by the site's mix" if self.mix == "site" else said
+            phrase = best.get(self.kind) or f"{self.kind} of at least {getattr(self, self.kind):g}"
+        phrase += f", sure to {100 * self.sure:g} %" if self.sure else ""
+        return f"{phrase}, by the site's mix" if self.mix == "site" else phrase
 
 
 class Chosen(Options):
@@ -217,9 +217,7 @@ class Assessment(Options):
     links: tuple[str, ...] = Field((), description="What is suspicious about the links, one sentence each.")
     region: str | None = Field(None, description="The post's region.")
     language: str | None = Field(None, description="The post's language.")
-    out_of_distribution: Share | None = Field(
-        None, description="Share of validation posts that are less unusual, if asked for."
-    )
+    out_of_distribution: Share | None = Field(None, description="Share of validation posts that are less unusual.")
     out_of_distribution_in: str | None = Field(None, description="The modality in which it is most unusual.")
     created_at: dt.datetime | None = Field(None, description="When it was posted.")
     community: str | None = Field(None, description="Where it was posted.")
@@ -244,10 +242,9 @@ class Policy(Options):
     @cached_property
     def id(self) -> str:
         """Name, version and eight hex digits over the whole content."""
-        asked = (
-            set() if self.out_of_distribution_at is not None else {"out_of_distribution_at"}
-        )  # what is off is as if it did not exist
-        content = json.dumps(self.model_dump(mode="json", exclude=asked), sort_keys=True)
+        # what is off is as if it did not exist
+        off = set() if self.out_of_distribution_at is not None else {"out_of_distribution_at"}
+        content = json.dumps(self.model_dump(mode="json", exclude=off), sort_keys=True)
         return f"{self.name}@{self.version}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
     @classmethod
@@ -309,13 +306,9 @@ class Policy(Options):
     ) -> Decision:
         """Return the decision about an assessed post, due by the earliest deadline of the labels concerned."""
         reasons, actions, concerned, able = self._by_score(assessment, taxonomy)
-        gaps = [
-            *_missing(assessment, self.unseen),
-            *([] if able else [_NOTHING]),
-            *self._out_of_distribution(assessment),
-        ]
+        gaps = [*_missing(assessment, self.unseen), *([] if able else [_NOTHING]), *self._unlike_training(assessment)]
         if self.links == "review":
-            gaps += [Reason(kind="link", detail=said) for said in assessment.links]
+            gaps += [Reason(kind="link", detail=sentence) for sentence in assessment.links]
         if gaps:
             actions.add("review")
             concerned |= {*assessment.scores, *assessment.missing}
@@ -332,15 +325,17 @@ class Policy(Options):
             policy_id=self.id,
         )
 
-    def _out_of_distribution(self, assessment: Assessment) -> list[Reason]:
+    def _unlike_training(self, assessment: Assessment) -> list[Reason]:
         """Return why a person looks at a post that is unlike those the model was trained on; none where none does."""
         share, at = assessment.out_of_distribution, self.out_of_distribution_at
         if at is None or (share is not None and share < at):
             return []
         if share is None:
             return [Reason(kind="unread", detail="It could not be told how unusual the post is; a person looks.")]
-        said = f"The {assessment.out_of_distribution_in} is" if assessment.out_of_distribution_in else "The post is"
-        detail = f"{said} more unlike the training posts than {share:.1%} of the validation posts; from {at:.1%} on, "
+        subject = f"The {assessment.out_of_distribution_in} is" if assessment.out_of_distribution_in else "The post is"
+        detail = (
+            f"{subject} more unlike the training posts than {share:.1%} of the validation posts; from {at:.1%} on, "
+        )
         return [Reason(kind="rule", score=share, threshold=at, detail=f"{detail}a person looks.")]
 
     def _by_score(self, assessment: Assessment, taxonomy: Taxonomy) -> tuple[list[Reason], set[str], set[str], bool]:
@@ -356,10 +351,10 @@ class Policy(Options):
                 concerned.add(label)
                 continue
             able = able or rule.met(1.0) is not None
-            if (found := rule.met(score)) is not None:
-                detail = _detail(label, score, *found, override, assessment)
-                reasons.append(Reason(kind="label", label=label, score=score, threshold=found[1], detail=detail))
-                actions.add(found[0])
+            if (met := rule.met(score)) is not None:
+                detail = _detail(label, score, *met, override, assessment)
+                reasons.append(Reason(kind="label", label=label, score=score, threshold=met[1], detail=detail))
+                actions.add(met[0])
                 concerned.add(label)
         return reasons, actions, concerned, able
 
@@ -380,17 +375,17 @@ def _detail(
 
 def _missing(assessment: Assessment, unseen: str) -> list[Reason]:
     """Return why the post needs a person whatever its scores."""
-    found = [
+    reasons = [
         Reason(kind="unread", detail=f"The {modality} could not be read: {why}")
         for modality, why in assessment.unread.items()
     ]
     if assessment.missing:
         names = ", ".join(assessment.missing)
-        found.append(Reason(kind="rule", detail=f"There is no score for {names}, so a person looks."))
+        reasons.append(Reason(kind="rule", detail=f"There is no score for {names}, so a person looks."))
     if assessment.unseen and unseen == "review":
         names = " and the ".join(assessment.unseen)
-        found.append(Reason(kind="rule", detail=f"The model does not look at the {names} of this post."))
-    return found
+        reasons.append(Reason(kind="rule", detail=f"The model does not look at the {names} of this post."))
+    return reasons
 
 
 def _due(concerned: set[str], taxonomy: Taxonomy, start: dt.datetime | None) -> dt.datetime | None:

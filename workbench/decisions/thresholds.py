@@ -41,13 +41,13 @@ def objectives(given: Mapping[str, Any], labels: Sequence[str], where: str = "po
     for name in given:
         if name not in (DEFAULT, OUT_OF_DISTRIBUTION, *labels):
             raise WorkbenchError(f"{where}: {unknown('label', name, (DEFAULT, *labels))}")
-    shared, found = given.get(DEFAULT), {}
+    shared, parsed = given.get(DEFAULT), {}
     LabelObjectives.parse(shared, f"{where}.{DEFAULT}")
     for label in labels:
         own = LabelObjectives.parse(given.get(label), f"{where}.{label}")  # says which entry is wrong
         named = {**(shared or {}), **(given.get(label) or {})}
-        found[label] = LabelObjectives.parse(named, f"{where}.{label}") if named else own
-    return found
+        parsed[label] = LabelObjectives.parse(named, f"{where}.{label}") if named else own
+    return parsed
 
 
 def choose(
@@ -68,7 +68,7 @@ def choose(
     rules = {}
     for k, (label, objective) in enumerate(wanted.items()):
         use = known[:, k] & ~np.isnan(prob[:, k])
-        some = (None if one is None else one[use] for one in (weight, group))
+        some = (None if values is None else values[use] for values in (weight, group))
         posts = _Posts(y[use, k] > 0.5, prob[use, k], *some)
         review, remove = posts.find(objective.review), None
         if objective.remove is not None:

@@ -108,22 +108,22 @@ def suspected(table: pa.Table, taxonomy: Taxonomy, label: str, *, folds: int = F
     y, known = label_matrix(table, taxonomy)
     rows = np.flatnonzero(known[:, k] & declared(table)["text"])
     chosen = table.select(["post_id", "text", "group"]).take(pa.array(rows))
-    texts = [clean(one, _READING) for one in chosen["text"].to_pylist()]
+    texts = [clean(text, _READING) for text in chosen["text"].to_pylist()]
     given = y[rows, k].astype(bool)
     group = pc.coalesce(chosen["group"], chosen["post_id"]).to_numpy(zero_copy_only=False).astype(str)
     prob = out_of_fold(texts, given, group, folds=folds, seed=seed)
-    found = confident(given, prob)
-    order = found.order
+    result = confident(given, prob)
+    order = result.order
     frame = pd.DataFrame(
         {
             "post_id": chosen["post_id"].take(pa.array(order)).to_pylist(),
             "given": given[order],
             "probability": prob[order],
-            "margin": found.margin[order],
+            "margin": result.margin[order],
             "text": chosen["text"].take(pa.array(order)).to_pylist(),
         }
     )
-    frame.attrs |= {"posts": len(rows), "joint": found.joint.tolist(), "thresholds": found.thresholds.tolist()}
+    frame.attrs |= {"posts": len(rows), "joint": result.joint.tolist(), "thresholds": result.thresholds.tolist()}
     return frame
 
 
@@ -159,25 +159,25 @@ def agreement_of(votes: np.ndarray) -> dict[str, Any]:
     }
 
 
-def suspect_lines(found: pd.DataFrame, label: str, most: int = 20) -> Iterator[str]:
+def suspect_lines(frame: pd.DataFrame, label: str, most: int = 20) -> Iterator[str]:
     """Yield the surest suspects of `suspected` as lines for a terminal."""
     yield (
-        f"{len(found):,} of {found.attrs['posts']:,} labels of {label} look wrong to a model that has not seen the "
+        f"{len(frame):,} of {frame.attrs['posts']:,} labels of {label} look wrong to a model that has not seen the "
         "post, surest first:"
     )
-    for row in found.head(most).itertuples():
+    for row in frame.head(most).itertuples():
         words = " ".join(row.text.split())
         shown = words if len(words) <= 90 else f"{words[:87]}..."
         yield f"  {row.post_id}  labelled {'yes' if row.given else 'no'}, p {row.probability:.2f}  {shown}"
 
 
-def agreement_line(found: dict[str, Any]) -> str:
+def agreement_line(facts: dict[str, Any]) -> str:
     """Return what `agreement_of` found as a sentence."""
-    kappa = "" if found["kappa"] is None else f", Fleiss' kappa {found['kappa']:.3f}"
+    kappa = "" if facts["kappa"] is None else f", Fleiss' kappa {facts['kappa']:.3f}"
     return (
-        f"{found['several']:,} of {found['posts']:,} posts have several votes ({found['annotators']:.2f} a post): raw "
-        f"agreement {found['raw']:.3f}{kappa}, Krippendorff's alpha {found['alpha']:.3f}; {found['unanimous']:,} are "
-        f"unanimous, {found['disputed']:,} disputed, {found['tied']:,} of them tied and so unknown"
+        f"{facts['several']:,} of {facts['posts']:,} posts have several votes ({facts['annotators']:.2f} a post): raw "
+        f"agreement {facts['raw']:.3f}{kappa}, Krippendorff's alpha {facts['alpha']:.3f}; {facts['unanimous']:,} are "
+        f"unanimous, {facts['disputed']:,} disputed, {facts['tied']:,} of them tied and so unknown"
     )
 
 

@@ -67,7 +67,7 @@ def shift(run: Run, seed: int, decided: pd.DataFrame, holds_at: Mapping[str, flo
     decided: a column `p_<label>` each, NaN where a post was not read; holds_at: at which share probabilities hold.
     """
     scores, at = run.sets[_TEST], run.seeds.index(seed)
-    found = []
+    shifts = []
     for k, label in enumerate(run.labels):
         prob, cut = scores.prob[at, :, k], run.thresholds[at, k]
         there = decided[f"p_{label}"].dropna().to_numpy(np.float64) if f"p_{label}" in decided else np.zeros(0)
@@ -85,8 +85,8 @@ def shift(run: Run, seed: int, decided: pd.DataFrame, holds_at: Mapping[str, flo
             weight = float(harmful / harmless)
         tested = float(np.average(y, weights=about["weight"]))
         p = rates.label_shift_test(y, prob, there, **about)
-        found.append(Shift(label, tested, by_flags, by_probabilities, p, weight))
-    return found
+        shifts.append(Shift(label, tested, by_flags, by_probabilities, p, weight))
+    return shifts
 
 
 def told(folder: Path, decisions: Path) -> str:
@@ -108,10 +108,10 @@ def estimates(folder: Path, decisions: Path) -> list[Shift]:
             f"{decisions} holds decisions of {', '.join(models)}, not of {head['model_id']}; score the posts "
             "again with it"
         )
-    found = shift(run, int(folder.name), decided, head["prevalence"])
-    if not found:
+    shifts = shift(run, int(folder.name), decided, head["prevalence"])
+    if not shifts:
         raise WorkbenchError(f"{decisions} holds no score of a label that has harmful and harmless test posts")
-    return found
+    return shifts
 
 
 def shares(text: str) -> dict[str, float]:
@@ -120,16 +120,16 @@ def shares(text: str) -> dict[str, float]:
     >>> shares("abuse=0.01, hate=0.002")
     {'abuse': 0.01, 'hate': 0.002}
     """
-    found: dict[str, float] = {}
+    parsed: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         label, _, share = (side.strip() for side in part.partition("="))
-        if label in found:
+        if label in parsed:
             raise WorkbenchError(f"prevalence names {label!r} twice; give each label one share")
         try:
-            found[label] = float(share)
+            parsed[label] = float(share)
         except ValueError:
             raise WorkbenchError(f"prevalence: {part!r} is not of the form LABEL=SHARE, such as abuse=0.01") from None
-    return found
+    return parsed
 
 
 def move(folder: Path, prevalence: Mapping[str, float], out: Path) -> str:
@@ -146,19 +146,19 @@ def move(folder: Path, prevalence: Mapping[str, float], out: Path) -> str:
     return f"{moderator.model_id}: {out}"
 
 
-def _lines(found: list[Shift]) -> Iterator[str]:
+def _lines(shifts: list[Shift]) -> Iterator[str]:
     yield "shares among the posts without labels, with 95 % intervals that take these posts as independent"
-    for one in found:
-        yield f"{one.label}: {_percent(one.tested)} of the labelled test posts"
-        yield f"  by flags          {_interval(one.by_flags)}"
-        yield f"  by probabilities  {_interval(one.by_probabilities)}"
-        if not math.isnan(one.p):
-            so = "more than the share has changed, trust neither" if one.doubtful else "nothing speaks against it"
-            yield f"  that only the share has changed: p = {one.p:.3f}, {so}"
-    sure = {one.label: f"{one.by_flags.value:.3g}" for one in found if not one.doubtful}
+    for row in shifts:
+        yield f"{row.label}: {_percent(row.tested)} of the labelled test posts"
+        yield f"  by flags          {_interval(row.by_flags)}"
+        yield f"  by probabilities  {_interval(row.by_probabilities)}"
+        if not math.isnan(row.p):
+            so = "more than the share has changed, trust neither" if row.doubtful else "nothing speaks against it"
+            yield f"  that only the share has changed: p = {row.p:.3f}, {so}"
+    sure = {row.label: f"{row.by_flags.value:.3g}" for row in shifts if not row.doubtful}
     shares = ",".join(f"{label}={share}" for label, share in sure.items() if 0 < float(share) < 1)
     weights = ", ".join(
-        f"{one.label}: {one.class_weight:.3g}" for one in found if not (one.doubtful or math.isnan(one.class_weight))
+        f"{row.label}: {row.class_weight:.3g}" for row in shifts if not (row.doubtful or math.isnan(row.class_weight))
     )
     if weights:
         yield f"to train for it, among the options of a model: class_weight: {{{weights}}}"
@@ -170,10 +170,10 @@ def _percent(share: float) -> str:
     return f"{100 * share:.2g} %"
 
 
-def _interval(one: Estimate) -> str:
-    if math.isnan(one.value):
+def _interval(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
         return "cannot be told"
-    return f"{100 * one.value:.2f} % [{100 * one.lo:.2f}, {100 * one.hi:.2f}]"
+    return f"{100 * estimate.value:.2f} % [{100 * estimate.lo:.2f}, {100 * estimate.hi:.2f}]"
 
 
 def _decided(path: Path) -> pd.DataFrame:
@@ -190,8 +190,8 @@ def _decided(path: Path) -> pd.DataFrame:
     except OSError as error:
         raise WorkbenchError(f"cannot read {path}: {error.strerror or error}; check the path") from None
     except (ValueError, pa.ArrowException) as error:
-        said = " ".join(str(error).split())[:160]
-        raise WorkbenchError(f"{path} cannot be read: {said}; make it again with `workbench score`") from None
+        message = " ".join(str(error).split())[:160]
+        raise WorkbenchError(f"{path} cannot be read: {message}; make it again with `workbench score`") from None
     if "model_id" not in frame:
         raise WorkbenchError(f"{path} has no column model_id; make it with `workbench score BUNDLE POSTS -o {path}`")
     return frame

@@ -100,7 +100,7 @@ def robustness(
     clean = {name: _scored(score, posts, len(labels)) for name, score in models.items()}
     at = {name: thresholds(scores, y, known, options.fpr) for name, scores in clean.items()}
     group = np.asarray([name or post_id for name, post_id in zip(*_named(posts), strict=True)])
-    harmful, found = y.any(axis=1), []
+    harmful, records = y.any(axis=1), []
     for attack in options.attacks:
         rows = np.flatnonzero(harmful & touched(posts, attack))
         some = posts.take(pa.array(rows))
@@ -112,8 +112,8 @@ def robustness(
                     [clean[name][rows] >= at[name], after >= at[name]]
                 )  # (before and after, rows, labels)
                 about = {"model": name, "attack": attack, "strength": strength}
-                found += [about | row for row in _rows(caught, y[rows], group[rows], at[name], labels, options)]
-    return found
+                records += [about | row for row in _rows(caught, y[rows], group[rows], at[name], labels, options)]
+    return records
 
 
 def _scored(score: Score, posts: pa.Table, n_labels: int) -> np.ndarray:
@@ -157,7 +157,7 @@ def _kept(counts: np.ndarray, group: np.ndarray, options: RobustnessOptions) -> 
     if not counts[2].sum():
         return dict.fromkeys(names, np.nan)
     codes, groups = intervals.group_codes(group)
-    sums = np.stack([np.bincount(codes, weights=one, minlength=groups) for one in counts])
+    sums = np.stack([np.bincount(codes, weights=row, minlength=groups) for row in counts])
 
     def shares(W: np.ndarray) -> np.ndarray:
         before, after, of = sums @ W

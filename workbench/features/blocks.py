@@ -69,9 +69,9 @@ class Blocks:
     @property
     def transient(self) -> np.ndarray:
         """Which items (n,) may come out otherwise the next time, so that they are not to be stored."""
-        said = zip(self.reasons, self.notes, strict=True)
+        pairs = zip(self.reasons, self.notes, strict=True)
         return np.array(
-            [isinstance(reason, TransientError) or isinstance(note, TransientError) for reason, note in said],
+            [isinstance(reason, TransientError) or isinstance(note, TransientError) for reason, note in pairs],
             dtype=bool,
         )
 
@@ -152,10 +152,10 @@ def collect(parts: Sequence[Blocks], owner: np.ndarray, item: np.ndarray, dim: i
     for part, mine in groups:
         target, source = gather(offsets, mine)[0], gather(part.offsets, item[mine])[0]
         values[target], variants[target] = part.values[source], part.variants[source]
-        for said, out in ((part.reasons, reasons), (part.notes, notes)):
-            if any(said):
+        for texts, out in ((part.reasons, reasons), (part.notes, notes)):
+            if any(texts):
                 for place, at in zip(mine.tolist(), item[mine].tolist(), strict=True):
-                    out[place] = said[at]
+                    out[place] = texts[at]
     return Blocks(values, offsets, reasons, notes, variants)
 
 

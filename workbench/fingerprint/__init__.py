@@ -78,7 +78,7 @@ def of_modules(sources: Mapping[str, str]) -> tuple[dict[str, str], str]:
 
 @lru_cache(maxsize=1024)
 def _imported(dotted: str, source: str, package: bool) -> list[tuple[str, str, str]]:
-    return [found for node in ast.walk(ast.parse(source)) for found in imported(node, dotted, package)]
+    return [place for node in ast.walk(ast.parse(source)) for place in imported(node, dotted, package)]
 
 
 @lru_cache(maxsize=1024)

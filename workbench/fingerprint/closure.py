@@ -118,7 +118,7 @@ def _here() -> Library:
 
 
 @dataclass(frozen=True)
-class Facts:
+class Definition:
     """What one definition is: its digest, the names that it has of others, and the attributes that it reads.
 
     uses: for each of those names in order, the attributes that follow it, None among them where it stands alone.
@@ -139,7 +139,7 @@ class Module:
         self.name, self._package, self._read = name, package, annotated(source)
         self.definitions: dict[str, list[ast.AST]] = {}
         self.effects: list[ast.AST] = []
-        self._facts: dict[str, Facts] = {}
+        self._facts: dict[str, Definition] = {}
         body = ast.parse(source).body
         self.imports = self._imports(body, inside=False)
         for node in body:
@@ -185,14 +185,14 @@ class Module:
                     methods[part.name] = part.name.startswith("__") or bool(kinds - PLAIN_DECORATORS)
         return methods
 
-    def facts(self, name: str) -> Facts:
+    def facts(self, name: str) -> Definition:
         """Return what a definition is; "" stands for what the module does beside defining."""
         if name not in self._facts:
             nodes = self.definitions[name] if name else self.effects
             self._facts[name] = self._look([_essence(node) for node in nodes])
         return self._facts[name]
 
-    def _look(self, nodes: list[ast.AST]) -> Facts:
+    def _look(self, nodes: list[ast.AST]) -> Definition:
         functions = [node for node in nodes if isinstance(node, FUNCTIONS)]
         imports = self._imports(functions, inside=True)
         known = self.imports.keys() | imports.keys() | self.definitions.keys()
@@ -209,7 +209,7 @@ class Module:
                 attributes |= {value for value in values if isinstance(value, str)}
                 computed |= last(node) == "getattr" and not isinstance(node.args[1], ast.Constant)
         frozen = tuple((name, frozenset(uses[name])) for name in free)
-        return Facts(digest_of(text), frozen, frozenset(attributes), imports, computed)
+        return Definition(digest_of(text), frozen, frozenset(attributes), imports, computed)
 
 
 _module = lru_cache(maxsize=1024)(Module)  # trees that differ in one file share the others
@@ -226,8 +226,8 @@ class Library:
     def module(self, name: str) -> Module | None:
         """Return a module by its dotted name; None where there is none."""
         if name not in self._modules:
-            found = self.source(name)
-            self._modules[name] = None if found is None else _module(name, *found)
+            source = self.source(name)
+            self._modules[name] = None if source is None else _module(name, *source)
         return self._modules[name]
 
     def source(self, name: str) -> tuple[bool, str] | None:

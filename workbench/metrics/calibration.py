@@ -127,13 +127,13 @@ def fit_temperature(y, logit, *, known=None) -> Line:
     if note:
         return IDENTITY._replace(note=note)
     target, bounds = _targets(y), np.log(np.array(SLOPES) / np.std(logit))
-    found = minimize_scalar(
+    optimum = minimize_scalar(
         lambda log_slope: _loss(target, np.exp(log_slope) * logit).mean(),
         bounds=bounds,
         method="bounded",
         options={"xatol": 1e-9},
     )
-    return Line(float(np.exp(found.x)), 0.0, method="temperature")
+    return Line(float(np.exp(optimum.x)), 0.0, method="temperature")
 
 
 def fit_platt(y, logit, *, known=None) -> Line:
@@ -158,11 +158,11 @@ def fit_platt(y, logit, *, known=None) -> Line:
 
     start = np.array([1.0, np.log((y.sum() + 1) / ((~y).sum() + 1))])
     bounds = [SLOPES, (None, None)]
-    found = minimize(
+    optimum = minimize(
         objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-9}
     ).x
-    slope = float(found[0] / spread)
-    return Line(slope, float(found[1] - slope * centre))
+    slope = float(optimum[0] / spread)
+    return Line(slope, float(optimum[1] - slope * centre))
 
 
 def fit_isotonic(y, logit, *, known=None) -> Calibrator:

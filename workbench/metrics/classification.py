@@ -101,7 +101,8 @@ class Curve:
         segment, tied, segments = cut(y, score[order])
 
         def total(rows: np.ndarray) -> np.ndarray:
-            return np.bincount(segment[rows], weights=weight[rows], minlength=segments)[:segments, None]
+            sums = np.bincount(segment[rows], weights=weight[rows], minlength=segments)
+            return sums[:segments, None].astype(np.float64)  # without a row they are integers
 
         return cls(total(y), total(~y), lambda: total(tied), weight[~y].sum())
 

@@ -173,9 +173,9 @@ def alert_interval(prevalence: float, recall: Estimate, fpr: Estimate) -> Estima
     [0.3, 0.25, 0.354]
     """
     parts = [(prevalence, recall), (1 - prevalence, fpr)]
-    value = sum(weight * one.value for weight, one in parts)
-    low = math.sqrt(sum((weight * (one.value - one.lo)) ** 2 for weight, one in parts))
-    high = math.sqrt(sum((weight * (one.hi - one.value)) ** 2 for weight, one in parts))
+    value = sum(weight * rate.value for weight, rate in parts)
+    low = math.sqrt(sum((weight * (rate.value - rate.lo)) ** 2 for weight, rate in parts))
+    high = math.sqrt(sum((weight * (rate.hi - rate.value)) ** 2 for weight, rate in parts))
     return Estimate(value, max(value - low, 0.0), min(value + high, 1.0))
 
 
@@ -272,15 +272,15 @@ def label_shift_test(y, score, target, *, group=None, weight=None, target_group=
         return math.nan
     samples = [(score[side], group[side], weight[side]) for side in (y, ~y)]
     samples.append((target, target_group, np.ones(len(target))))
-    (h1, v1), (h0, v0), (ht, vt) = (_histogram(*one, edges) for one in samples)
+    (h1, v1), (h0, v0), (ht, vt) = (_histogram(*sample, edges) for sample in samples)
 
     def chi_square(pi: float) -> float:
         off = (ht - pi * h1 - (1 - pi) * h0)[:-1]
         covariance = (vt + pi**2 * v1 + (1 - pi) ** 2 * v0)[:-1, :-1]
         return float(off @ np.linalg.pinv(covariance) @ off)
 
-    found = optimize.minimize_scalar(chi_square, bounds=(0, 1), method="bounded")
-    return float(stats.chi2.sf(found.fun, max(len(edges) - 1, 1)))
+    optimum = optimize.minimize_scalar(chi_square, bounds=(0, 1), method="bounded")
+    return float(stats.chi2.sf(optimum.fun, max(len(edges) - 1, 1)))
 
 
 def _histogram(

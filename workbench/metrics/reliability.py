@@ -23,9 +23,9 @@ def worth(y: np.ndarray, known: np.ndarray, logit: np.ndarray, prob: np.ndarray)
     """
     use = known & ~np.isnan(prob) & ~np.isnan(logit)
     y, sides = y[use] > 0.5, {"before": expit(logit[use].astype(np.float64)), "after": prob[use]}
-    found: dict[str, Any] = {"n": int(use.sum()), "positives": int(y.sum())}
+    measures: dict[str, Any] = {"n": int(use.sum()), "positives": int(y.sum())}
     for side, values in sides.items():
         measured = {name: function(y, values) for name, function in MEASURES.items()}
-        found[side] = {name: None if math.isnan(value) else value for name, value in measured.items()}
-        found[side]["bins"] = reliability_curve(y, values, bins=BINS)[2].tolist()
-    return found
+        measures[side] = {name: None if math.isnan(value) else value for name, value in measured.items()}
+        measures[side]["bins"] = reliability_curve(y, values, bins=BINS)[2].tolist()
+    return measures

@@ -105,7 +105,7 @@ class Classifier(ABC):
         modalities: what of a post it looks at, in the order of `schema.MODALITIES`; it may depend on the options, and
             shrink when fitting.
         seeded: whether the seed can change the model at all; where False, one fit stands for all seeds.
-        search: option name -> values worth trying, for `studies.search`; empty where there is nothing to choose.
+        search: option name -> values worth trying, for `studies.steps.search`; empty where there is nothing to choose.
         record: what fitting found out (chosen strength, best epoch), plain JSON, saved with the model.
         trained (n_labels,): which labels have known training posts of both classes.
     """
@@ -266,19 +266,19 @@ def artefacts(name: str, options: dict[str, Any] | None = None) -> list[Path]:
 
     Raises WorkbenchError where one of them names an encoder that does not exist.
     """
-    parsed, found = parse(name, options), {}
+    parsed, paths = parse(name, options), {}
     own = _class(name).files(parsed)
     inner = [path for member in _class(name).members(parsed) for path in artefacts(*member)]
-    found.update(dict.fromkeys([*own, *inner]))
-    return list(found)
+    paths.update(dict.fromkeys([*own, *inner]))
+    return list(paths)
 
 
 def entries(name: str, options: dict[str, Any] | None = None) -> list[str]:
     """Return what MODELS names for a model and its members, as "module:Class"."""
-    found = [_entry(name)]
+    names = [_entry(name)]
     for member in _class(name).members(parse(name, options)):
-        found += entries(*member)
-    return list(dict.fromkeys(found))
+        names += entries(*member)
+    return list(dict.fromkeys(names))
 
 
 def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) -> Classifier:

@@ -48,11 +48,11 @@ class ContextOptions(Options):
 
 def names(options: ContextOptions) -> tuple[str, ...]:
     """Return the names of the columns of `numbers`."""
-    found: list[str] = []
+    columns: list[str] = []
     for group in options.columns:
-        found += [f"{group}.{name}" for name in COUNTS.get(group, HOURS)]
-        found += [f"{group}.{a}/{b}" for a, b in RATES.get(group, ()) if options.rates]
-    return tuple(found)
+        columns += [f"{group}.{name}" for name in COUNTS.get(group, HOURS)]
+        columns += [f"{group}.{a}/{b}" for a, b in RATES.get(group, ()) if options.rates]
+    return tuple(columns)
 
 
 def numbers(posts: pa.Table, options: ContextOptions) -> np.ndarray:
@@ -77,8 +77,8 @@ def _count(posts: pa.Table, column: str, name: str) -> np.ndarray:
     if column not in posts.column_names:
         return np.full(len(posts), np.nan)
     values = pc.cast(pc.struct_field(posts[column], name), pa.float64(), safe=False)
-    found = pc.fill_null(values, np.nan).to_numpy()
-    return np.where(np.isfinite(found) & (found >= 0), found, np.nan)
+    counts = pc.fill_null(values, np.nan).to_numpy()
+    return np.where(np.isfinite(counts) & (counts >= 0), counts, np.nan)
 
 
 def _hours(posts: pa.Table) -> list[np.ndarray]:

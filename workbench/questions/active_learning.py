@@ -3,7 +3,7 @@
 The simulation hides all labels and pays for each one that it looks at. Every hundred labels a logistic regression on
 fixed embeddings learns what is known by then and ranks a held-out set. Each seed draws its own pool from the unlabelled
 posts, its own clusters and its own chance; all orders of a seed get the same pool and the same first hundred wherever
-they need a model to start from, so that differences are paired. `studies.tolabel` makes the list for people.
+they need a model to start from, so that differences are paired. `questions.annotation_queue` makes the list for people.
 
 Sources: uncertainty, Lewis and Gale 1994, and Settles 2009 (Active learning literature survey); core-set, Sener and
 Savarese 2018 (arXiv 1708.00489); BADGE, Ash et al. 2020 (arXiv 1906.03671); typical posts first, Hacohen et al. 2022
@@ -188,8 +188,8 @@ def _by(pool: Pool, value: Callable[[np.ndarray], np.ndarray], n: int) -> np.nda
     return left[np.argsort(-value(pool.prob[left]), kind="stable")][:n]
 
 
-def _squares(x: np.ndarray, one: np.ndarray) -> np.ndarray:
-    return ((x - one) ** 2).sum(axis=1)
+def _squares(x: np.ndarray, point: np.ndarray) -> np.ndarray:
+    return ((x - point) ** 2).sum(axis=1)
 
 
 # ------------------------------------------------------------------------------------------------------ the simulation
@@ -230,7 +230,7 @@ def simulate(unlabelled: PoolPosts, held_out: PoolPosts, options: LabellingOptio
     if size < options.budget:
         raise WorkbenchError(f"a pool of {size} posts is smaller than the budget of {options.budget} labels")
     labels = np.arange(options.step, options.budget + 1, options.step)
-    scores, found, everything, wrong = {}, {}, [], []
+    scores, hits, everything, wrong = {}, {}, [], []
     for seed in options.seeds:
         rows = np.random.default_rng(seed).permutation(len(unlabelled.y))[:size]
         x, y = unlabelled.x[rows], unlabelled.y[rows]
@@ -239,13 +239,13 @@ def simulate(unlabelled: PoolPosts, held_out: PoolPosts, options: LabellingOptio
         for name in options.orders:
             run = _Run(name, Pool(x, clusters, np.zeros(0, np.int64), None, np.random.default_rng(seed)), y, options)
             bought = [run.buy(held_out.x) for _ in labels]
-            scores.setdefault(name, []).append([one for one, _ in bought])
-            found.setdefault(name, []).append([harmful for _, harmful in bought])
+            scores.setdefault(name, []).append([score for score, _ in bought])
+            hits.setdefault(name, []).append([harmful for _, harmful in bought])
             wrong += [run.wrong] if name == WHOLE else []
     return Bought(
         labels,
         {name: np.array(values) for name, values in scores.items()},
-        {name: np.array(values) for name, values in found.items()},
+        {name: np.array(values) for name, values in hits.items()},
         np.array(everything),
         held_out.y,
         held_out.group,
@@ -322,7 +322,7 @@ def compare(bought: Bought, *, resamples: int = 500, seed: int = 0) -> pd.DataFr
 
     def value(scores: np.ndarray) -> np.ndarray:
         """(seeds, n_held_out) -> the mean AP (1 + resamples,), the sample's own first."""
-        each = [Ranking.build(bought.y, one, codes, groups).average_precision(W) for one in scores]
+        each = [Ranking.build(bought.y, score, codes, groups).average_precision(W) for score in scores]
         return (np.array(each) * shares).sum(axis=0)
 
     rows, base = [], [value(bought.scores[RANDOM][:, b]) for b in range(len(bought.labels))]
@@ -344,7 +344,7 @@ def compare(bought: Bought, *, resamples: int = 500, seed: int = 0) -> pd.DataFr
 def verdicts(table: pd.DataFrame, labels: int) -> dict[str, str]:
     """Return, per order, whether its AP at a number of labels is better or worse than random order's, or cannot say."""
     at = table[(table["labels"] == labels) & (table["order"] != RANDOM)]
-    said = np.where(
+    words = np.where(
         at["gain lo"] > 0, "better than random", np.where(at["gain hi"] < 0, "worse than random", "no difference shown")
     )
-    return dict(zip(at["order"], said.tolist(), strict=True))
+    return dict(zip(at["order"], words.tolist(), strict=True))

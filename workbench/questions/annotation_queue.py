@@ -2,8 +2,8 @@
 
 `embed` makes unlabelled posts comparable: by an encoder, or by their words alone where no encoder is at hand. `choose`
 orders them: without any label the middles of the clusters come first, then posts unlike all before; with some labels of
-both kinds the likeliest, the most telling and some at random take turns (`studies.labelling` measures that order as
-`mixed`). `write` leaves a CSV to fill in; `source: files` reads it back.
+both kinds the likeliest, the most telling and some at random take turns (`questions.active_learning` measures that
+order as `mixed`). `write` leaves a CSV to fill in; `source: files` reads it back.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def material(
     part = splits.assign(table, taxonomy, splits.SplitOptions.parse(shares, "held_out"))
     tables = [table.filter(pa.array(side)) for side in (part != "test", part == "test")]
     return tuple(
-        _side(one, x, label_matrix(one, taxonomy)[0][:, column] > 0.5)
-        for one, x in zip(tables, embed(*tables, embedding, store), strict=True)
+        _side(posts, x, label_matrix(posts, taxonomy)[0][:, column] > 0.5)
+        for posts, x in zip(tables, embed(*tables, embedding, store), strict=True)
     )
 
 
@@ -140,19 +140,19 @@ def choose(
         return _by_model(pool, n)
     middle = clusters.rank[(rows := by_clusters(pool, len(x)))] < peek
     first = rows[middle][: (n + 1) // 2]
-    said = [f"in the middle of cluster {of} ({clusters.sizes[of]} posts)" for of in clusters.of[first]]
+    reasons = [f"in the middle of cluster {of} ({clusters.sizes[of]} posts)" for of in clusters.of[first]]
     pool.labelled = np.concatenate([labelled, first])
     rest = farthest(pool, n - len(first)) if n > len(first) else first[:0]
     return list(
-        zip(np.concatenate([first, rest]).tolist(), said + ["unlike all posts before it"] * len(rest), strict=True)
+        zip(np.concatenate([first, rest]).tolist(), reasons + ["unlike all posts before it"] * len(rest), strict=True)
     )
 
 
 def _by_model(pool: Pool, n: int) -> list[tuple[int, str]]:
     """Return the next posts where a learner has something to say."""
     rows, why = in_turn(pool, n)
-    said = ("likely harmful ({:.2f})", "would teach most, the learner gives it {:.2f}", "drawn at random ({:.2f})")
-    return [(int(row), said[kind].format(pool.prob[row])) for row, kind in zip(rows, why, strict=True)]
+    templates = ("likely harmful ({:.2f})", "would teach most, the learner gives it {:.2f}", "drawn at random ({:.2f})")
+    return [(int(row), templates[kind].format(pool.prob[row])) for row, kind in zip(rows, why, strict=True)]
 
 
 def write(path: Path | str, posts: pa.Table, chosen: list[tuple[int, str]], clusters: Clusters, label: str) -> Path:
@@ -207,18 +207,18 @@ def read_config(path: Path | str, label: str) -> dict[str, Any]:
 
 def summary(posts: pa.Table, clusters: Clusters, *, words: int = 8) -> pd.DataFrame:
     """Return a row per cluster, the largest first: posts, telling words, mean distance from the centre."""
-    told = telling_words(posts["text"].to_pylist(), clusters.of, n=words)
+    telling = telling_words(posts["text"].to_pylist(), clusters.of, n=words)
     spread = np.bincount(clusters.of, weights=clusters.distance) / clusters.sizes
-    frame = pd.DataFrame({"posts": clusters.sizes, "words": [", ".join(one) for one in told], "spread": spread})
+    frame = pd.DataFrame({"posts": clusters.sizes, "words": [", ".join(terms) for terms in telling], "spread": spread})
     return frame.rename_axis("cluster")
 
 
 def cards(posts: pa.Table, clusters: Clusters, *, first: int = 6, each: int = 3) -> str:
     """Return a page fragment: posts nearest to the first clusters' centres, pictures blurred, texts cut short."""
-    told = telling_words(posts["text"].to_pylist(), clusters.of)
+    words = telling_words(posts["text"].to_pylist(), clusters.of)
     parts = []
     for number, near in enumerate(clusters.nearest(each)[:first]):
-        title = f"<h4>Cluster {number}: {clusters.sizes[number]:,} posts. {html.escape(', '.join(told[number]))}</h4>"
+        title = f"<h4>Cluster {number}: {clusters.sizes[number]:,} posts. {html.escape(', '.join(words[number]))}</h4>"
         rows = posts.take(near).select(["text", "image"]).to_pylist()
         parts.append(f'{title}<div class="gallery">{"".join(map(_card, rows))}</div>')
     return "".join(parts)
@@ -227,5 +227,5 @@ def cards(posts: pa.Table, clusters: Clusters, *, first: int = 6, each: int = 3)
 def _card(row: dict[str, Any]) -> str:
     text = clean(row["text"] or "")
     cut = text[:EXCERPT] + ("…" if len(text) > EXCERPT else "")
-    said = f'<p dir="auto">{html.escape(cut)}</p>' if text else ""
-    return f'<div class="card">{gallery.thumbnail(row["image"])}{said}</div>'
+    paragraph = f'<p dir="auto">{html.escape(cut)}</p>' if text else ""
+    return f'<div class="card">{gallery.thumbnail(row["image"])}{paragraph}</div>'

@@ -82,14 +82,14 @@ def cluster(x: np.ndarray, options: ClusterOptions, *, seed: int) -> Clusters:
     x = np.asarray(x, dtype=np.float64)
     if options.method == "kmeans":
         k = min(options.clusters or how_many(len(x)), len(np.unique(x, axis=0)))
-        found = MiniBatchKMeans(k, random_state=seed, n_init=3, batch_size=1024).fit(x).labels_
+        assigned = MiniBatchKMeans(k, random_state=seed, n_init=3, batch_size=1024).fit(x).labels_
     else:
         few = min(options.smallest, len(x))
-        found = HDBSCAN(min_cluster_size=max(few, 2), copy=True).fit(x).labels_ if few > 1 else np.zeros(1, int)
-        if (found < 0).all():  # no density stands out: one cluster
-            found = np.zeros(len(x), int)
-    names = np.unique(found[found >= 0])
-    centres = np.stack([x[found == name].mean(axis=0) for name in names])
+        assigned = HDBSCAN(min_cluster_size=max(few, 2), copy=True).fit(x).labels_ if few > 1 else np.zeros(1, int)
+        if (assigned < 0).all():  # no density stands out: one cluster
+            assigned = np.zeros(len(x), int)
+    names = np.unique(assigned[assigned >= 0])
+    centres = np.stack([x[assigned == name].mean(axis=0) for name in names])
     of, distance = assign(x, centres)
     order = np.argsort(-np.bincount(of, minlength=len(centres)), kind="stable")
     order = order[: len(np.unique(of))]  # moving posts to the nearest mean can empty a cluster

@@ -43,31 +43,31 @@ class ContextPairs(NamedTuple):
 def pairs(n: int, split: str, seed: int) -> ContextPairs:
     """Return n pairs from the frames of `train` or `test`, the two kinds in turn."""
     rng = np.random.default_rng([seed, split == "test"])
-    two, one = FRAMES[split]
-    found = ContextPairs([], [], np.array([KINDS[i % 2] for i in range(n)]))
-    for kind in found.kind:
+    two, single = FRAMES[split]
+    cases = ContextPairs([], [], np.array([KINDS[i % 2] for i in range(n)]))
+    for kind in cases.kind:
         person, thing, rude, kind_word = (str(rng.choice(words)) for words in (PEOPLE, THINGS, RUDE, KIND))
         if kind == KINDS[0]:
             frame, order = str(rng.choice(two)), rng.permutation(2)
-            for texts, of_person, of_thing in ((found.abusive, rude, kind_word), (found.harmless, kind_word, rude)):
+            for texts, of_person, of_thing in ((cases.abusive, rude, kind_word), (cases.harmless, kind_word, rude)):
                 clauses = (f"{person} {of_person}", f"{thing} {of_thing}")
                 texts.append(frame.format(*(clauses[i] for i in order)))
         else:
-            frame = str(rng.choice(one))
-            found.abusive.append(frame.format(f"{person} {rude}"))
-            found.harmless.append(frame.format(f"{thing} {rude}"))
-    return found
+            frame = str(rng.choice(single))
+            cases.abusive.append(frame.format(f"{person} {rude}"))
+            cases.harmless.append(frame.format(f"{thing} {rude}"))
+    return cases
 
 
-def table(found: ContextPairs, label: str, taxonomy: Taxonomy) -> pa.Table:
+def table(cases: ContextPairs, label: str, taxonomy: Taxonomy) -> pa.Table:
     """Return the sentences as a corpus in which only `label` is known, a pair being a group.
 
     Every pair brings two kind sentences too, harmless about a person and about a thing, so that a person alone is no
     abuse.
     """
-    rng = np.random.default_rng(len(found.abusive))
+    rng = np.random.default_rng(len(cases.abusive))
     rows: list[dict[str, Any]] = []
-    for number, (abusive, harmless) in enumerate(zip(found.abusive, found.harmless, strict=True)):
+    for number, (abusive, harmless) in enumerate(zip(cases.abusive, cases.harmless, strict=True)):
         kind = [f"{rng.choice(subjects)} {rng.choice(KIND)}" for subjects in (PEOPLE, THINGS)]
         for place, (text, holds) in enumerate([(abusive, True), (harmless, False), *((text, False) for text in kind)]):
             labels = {name: holds if name == label else None for name in taxonomy.names}
@@ -76,7 +76,7 @@ def table(found: ContextPairs, label: str, taxonomy: Taxonomy) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=corpus_schema(taxonomy))
 
 
-def ranked(model: models.Classifier, found: ContextPairs, label: str) -> dict[str, float]:
+def ranked(model: models.Classifier, cases: ContextPairs, label: str) -> dict[str, float]:
     """Return the share of pairs of each kind whose abusive sentence scores higher, ties half, with Wilson's interval.
 
     Keys: the kinds, and for each its bounds, as in "same words lo" and "same words hi".
@@ -84,12 +84,12 @@ def ranked(model: models.Classifier, found: ContextPairs, label: str) -> dict[st
     k, schema = model.taxonomy.names.index(label), corpus_schema(model.taxonomy)
     high, low = (
         model.logits(pa.Table.from_pylist([{"text": text} for text in texts], schema=schema))[:, k]
-        for texts in (found.abusive, found.harmless)
+        for texts in (cases.abusive, cases.harmless)
     )
     right = np.where(np.abs(high - low) < TIE, 0.5, high > low)
     out: dict[str, float] = {}
     for kind in KINDS:
-        some = right[found.kind == kind]
+        some = right[cases.kind == kind]
         lo, hi = wilson(some.sum(), len(some))
         out |= {kind: float(some.mean()), f"{kind} lo": lo, f"{kind} hi": hi}
     return out

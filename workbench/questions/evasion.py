@@ -40,14 +40,14 @@ class Survival:
     positives: int
 
 
-def scored_posts(found: Results, most: int | None = None) -> pa.Table:
+def scored_posts(results: Results, most: int | None = None) -> pa.Table:
     """Return the posts that the study's test scored, at most so many; raises WorkbenchError where they are gone."""
-    if found.posts is None:
+    if results.posts is None:
         raise WorkbenchError(
             "the study's posts are not at hand, or have changed since; `workbench run STUDY` renews them"
         )
-    ids = pa.array(found.runs[0].sets[MAIN].post_id.tolist())
-    return found.posts.filter(pc.is_in(found.posts["post_id"], value_set=ids)).slice(0, most)
+    ids = pa.array(results.runs[0].sets[MAIN].post_id.tolist())
+    return results.posts.filter(pc.is_in(results.posts["post_id"], value_set=ids)).slice(0, most)
 
 
 def without_variants(classifier: Classifier) -> Classifier | None:
@@ -80,7 +80,7 @@ def _raw_members(value: Any) -> Any:
 
 
 def survival(
-    found: Results,
+    results: Results,
     aliases: Sequence[str],
     options: RobustnessOptions,
     *,
@@ -92,11 +92,11 @@ def survival(
     aliases: models of the study, whose first seed's bundle is used; most: at most so many test posts. Raises
     WorkbenchError for a model that the study does not have.
     """
-    runs = {run.alias: run for run in found.runs}
+    runs = {run.alias: run for run in results.runs}
     for alias in aliases:
         if alias not in runs:
             raise WorkbenchError(unknown("model of the study", alias, runs))
-    taxonomy, store, posts = Taxonomy.load(), store or FeatureStore(None), scored_posts(found, most)
+    taxonomy, store, posts = Taxonomy.load(), store or FeatureStore(None), scored_posts(results, most)
     y, known = label_matrix(posts, taxonomy)
     models, defended = {}, {}
     for alias in aliases:
@@ -123,39 +123,39 @@ def _score(classifier: Classifier) -> robustness.Score:
     return lambda posts: classifier.logits(inputs(posts))
 
 
-def table(found: Survival, *, strength: float, label: str = POOLED) -> pd.DataFrame:
+def table(measured: Survival, *, strength: float, label: str = POOLED) -> pd.DataFrame:
     """Return a line per attack and a column per model: the share caught when obfuscated, with its interval.
 
     Beside them `positives`, how many were obfuscated; "few" where they are few.
     """
     lines: dict[str, dict[str, str]] = {}
-    for row in _at(found, strength, label):
+    for row in _at(measured, strength, label):
         few = " few" if row["few"] else ""
         line = lines.setdefault(row["attack"], {"positives": f"{row['n']:,}{few}"})
         line[row["model"]] = "–" if not row["n"] else "{recall:.2f} [{lo:.2f}, {hi:.2f}]".format(**row)
     return pd.DataFrame.from_dict(lines, orient="index")
 
 
-def losses(found: Survival, *, strength: float, label: str = POOLED) -> pd.DataFrame:
+def losses(measured: Survival, *, strength: float, label: str = POOLED) -> pd.DataFrame:
     """Return a line per attack and model, the worst first: caught in clear and when obfuscated, and lost."""
-    rows = [row for row in _at(found, strength, label) if row["n"]]
+    rows = [row for row in _at(measured, strength, label) if row["n"]]
     names = ["attack", "model", "n", "before", "recall", "lost", "lost_lo", "lost_hi"]
     frame = pd.DataFrame(rows, columns=names).sort_values("lost", ascending=False, kind="stable")
     return frame.set_index(["attack", "model"])
 
 
-def shares(found: Survival, *, label: str = POOLED) -> tuple[np.ndarray, list[str], list[str]]:
+def shares(measured: Survival, *, label: str = POOLED) -> tuple[np.ndarray, list[str], list[str]]:
     """Return shares of what was caught in clear that are caught when obfuscated (lines, models), and their names.
 
     A line per attack and strength; NaN where nothing was caught or nothing attacked.
     """
-    names = list(dict.fromkeys(row["model"] for row in found.rows))
+    names = list(dict.fromkeys(row["model"] for row in measured.rows))
     lines: dict[str, list[float]] = {}
-    for row in (row for row in found.rows if row["label"] == label):
+    for row in (row for row in measured.rows if row["label"] == label):
         line = lines.setdefault(f"{row['attack']} {row['strength']:g}", [np.nan] * len(names))
         line[names.index(row["model"])] = min(1.0, row["recall"] / row["before"]) if row["before"] > 0 else np.nan
     return np.array(list(lines.values())).reshape(len(lines), len(names)), list(lines), names
 
 
-def _at(found: Survival, strength: float, label: str) -> list[dict[str, Any]]:
-    return [row for row in found.rows if (row["strength"], row["label"]) == (strength, label)]
+def _at(measured: Survival, strength: float, label: str) -> list[dict[str, Any]]:
+    return [row for row in measured.rows if (row["strength"], row["label"]) == (strength, label)]

@@ -40,10 +40,10 @@ def thinned(material: Material, label: str, positives: int, *, seed: int) -> Mat
     Raises WorkbenchError for an unknown label, and where train has none of its positives.
     """
     y, known, k = _labels(material, "train", label)
-    found = np.flatnonzero(y[:, k] & known[:, k])
-    if not len(found) or positives < 1:
-        raise WorkbenchError(f"train has {len(found)} positives of {label!r} and {positives} are wanted; none is left")
-    gone = np.random.default_rng(seed).permutation(found)[positives:]
+    rows = np.flatnonzero(y[:, k] & known[:, k])
+    if not len(rows) or positives < 1:
+        raise WorkbenchError(f"train has {len(rows)} positives of {label!r} and {positives} are wanted; none is left")
+    gone = np.random.default_rng(seed).permutation(rows)[positives:]
     keep = np.ones(len(y), dtype=bool)
     keep[gone] = False
     return replace(material, sets={**material.sets, "train": material.sets["train"].filter(pa.array(keep))})
@@ -70,11 +70,11 @@ def compare(
     for recipe, options in recipes.items():
         ready = training.moderate(training.fit(name, options, material, seeds, store), material)
         areas, shares = [], []
-        for one in ready:
-            logits = one.moderator.classifier.logits(inputs(material.sets["test"]))[rows]
-            score = np.where(np.isnan(logits[:, k]), one.moderator.classifier.constants[k], logits[:, k])
+        for trained in ready:
+            logits = trained.moderator.classifier.logits(inputs(material.sets["test"]))[rows]
+            score = np.where(np.isnan(logits[:, k]), trained.moderator.classifier.constants[k], logits[:, k])
             areas.append(_areas(truth, score, codes, groups))
-            cut, prob = one.rules[label].review_at, one.moderator.calibrated(logits)[:, k]
+            cut, prob = trained.rules[label].review_at, trained.moderator.calibrated(logits)[:, k]
             flagged = np.nan_to_num(prob, nan=-1.0) >= (np.inf if cut is None else cut)
             shares.append(_shares(truth, flagged, codes, groups))
         draws[recipe] = np.mean(areas, axis=0)
@@ -110,8 +110,8 @@ def _shares(truth: np.ndarray, flagged: np.ndarray, codes: np.ndarray, groups: i
     counts = group_confusions(truth, flagged, codes, groups)
 
     def statistic(W: np.ndarray) -> np.ndarray:
-        found = Confusion(*(counts @ W))
-        return np.stack([found.recall, found.precision])
+        confusion = Confusion(*(counts @ W))
+        return np.stack([confusion.recall, confusion.precision])
 
     return bootstrap(statistic, groups, RESAMPLES, seed=0)
 

@@ -1,8 +1,8 @@
 """Which tokens? Schemes side by side: what they cost, what they find, and which claims about them hold.
 
-Every scheme of `preprocessing.tokenizers` is read by a linear model and by a small network (`text-tokens`). Times are
-those of the processor, all threads together, so that a busy machine does not change them much. Memory in training is
-counted tensor by tensor (`models.tokens.network.Kept`: parameters, gradients, the optimizer's state and what the
+Every scheme of `preprocessing.text.tokenizers` is read by a linear model and by a small network (`text-tokens`). Times
+are those of the processor, all threads together, so that a busy machine does not change them much. Memory in training
+is counted tensor by tensor (`models.tokens.network.Kept`: parameters, gradients, the optimizer's state and what the
 largest batch keeps for the gradient; for the linear model its weights and the count matrix): it is exact and the same
 everywhere, but leaves out the temporary results of single operations and the libraries themselves.
 """
@@ -89,7 +89,7 @@ def measure(
     """
     if label not in material.taxonomy.names:
         raise WorkbenchError(unknown("label", label, material.taxonomy.names))
-    found = []
+    runs = []
     context_pairs.trained({"epochs": 1}, 8, label, material.taxonomy, 0)  # what is loaded at first use is no one's cost
     for name, options in schemes.items():
         cut = tokens(material.sets["train"], options)
@@ -98,8 +98,8 @@ def measure(
             row, samples = _trained(material, chosen, label, seeds)
             model = context_pairs.trained(chosen, pairs, label, material.taxonomy, seeds[0])
             ranked = context_pairs.ranked(model, context_pairs.pairs(pairs, "test", seeds[0]), label)
-            found.append(Measured(name, network, {**cut, **row, **ranked}, samples))
-    return found
+            runs.append(Measured(name, network, {**cut, **row, **ranked}, samples))
+    return runs
 
 
 def tokens(train: pa.Table, options: dict[str, Any]) -> dict[str, float]:
@@ -157,38 +157,38 @@ def _seconds(work: Callable[[], Any]) -> float:
     return time.process_time() - started
 
 
-def summary(found: Sequence[Measured]) -> pd.DataFrame:
+def summary(runs: Sequence[Measured]) -> pd.DataFrame:
     """Return the table, one row per scheme and network.
 
     Beside what `tokens` and `context_pairs.ranked` say: training MB; fit s, read ms, cut ms: processor time per 1,000
     posts to train, to score from raw text, and the part of it that cutting takes; AP with its interval.
     """
-    frame = pd.DataFrame([one.row for one in found])
-    frame.index = pd.MultiIndex.from_tuples([(one.scheme, one.network) for one in found], names=["tokens", "read by"])
+    frame = pd.DataFrame([run.row for run in runs])
+    frame.index = pd.MultiIndex.from_tuples([(run.scheme, run.network) for run in runs], names=["tokens", "read by"])
     return frame
 
 
-def bars(found: Sequence[Measured], label: str, network: str) -> list[Dot]:
+def bars(runs: Sequence[Measured], label: str, network: str) -> list[Dot]:
     """Return rows for `plots.values`: AP of each scheme with one network, the shortest sequences first."""
-    some = sorted((one for one in found if one.network == network), key=lambda one: one.row["tokens"])
+    some = sorted((run for run in runs if run.network == network), key=lambda run: run.row["tokens"])
     return [
         Dot(
-            f"{one.scheme} ({one.row['tokens']:.0f} a post)",
+            f"{run.scheme} ({run.row['tokens']:.0f} a post)",
             label,
             "all",
             "average_precision",
-            *(one.row[name] for name in ("AP", "AP lo", "AP hi")),
+            *(run.row[name] for name in ("AP", "AP lo", "AP hi")),
         )
-        for one in some
+        for run in some
     ]
 
 
 # --------------------------------------------------------------------------------------------------------- the claims
 
 
-def claims(found: Sequence[Measured]) -> pd.DataFrame:
+def claims(runs: Sequence[Measured]) -> pd.DataFrame:
     """Return each claim with its verdict and the numbers that it rests on; without its schemes it is not measured."""
-    by = {(one.scheme, one.network): one for one in found}
+    by = {(run.scheme, run.network): run for run in runs}
     rows = [
         _cost(by, "multi-word tokens shorten sequences", "tokens", "tokens a post", less=True),
         _faster(by),
@@ -225,17 +225,17 @@ def _faster(by: By) -> tuple[str, str, str]:
     part, whole = (by[name, "conv"].row for name in ("2-4 words", "words"))
     all_of_it = _compared(part["read ms"], whole["read ms"], True)
     network = _compared(part["read ms"] - part["cut ms"], whole["read ms"] - whole["cut ms"], True)
-    said = [
+    parts = [
         f"{name} {row['read ms']:.0f} ms per 1,000 posts, {row['cut ms']:.0f} of them cutting"
         for name, row in (("2-4 words", part), ("words", whole))
     ]
-    return claim, all_of_it if all_of_it == network else BOTH, "; ".join(said)
+    return claim, all_of_it if all_of_it == network else BOTH, "; ".join(parts)
 
 
 def _sparse(by: By) -> tuple[str, str, str]:
     """Sparse at all, and sparser than words; the first alone is mixed."""
     claim = "character n-grams are sparse, more so than words"
-    rows = {name: one.row for (name, _), one in by.items()}
+    rows = {name: run.row for (name, _), run in by.items()}
     if not {"2-3 characters", "words"} <= set(rows):
         return claim, NONE, ""
     part, whole = rows["2-3 characters"], rows["words"]
@@ -252,8 +252,8 @@ def _context(by: By) -> tuple[str, str, str]:
     seen, bag = by["words", "conv"].row, by["words", "linear"].row
     apart = seen[f"{kind} lo"] > bag[f"{kind} hi"]
     verdict = RIGHT if apart else WRONG if seen[kind] <= bag[kind] else BOTH
-    some = [one for one in by.values() if one.scheme in ("words", "2-4 words")]
-    return claim, verdict, ", ".join(f"{one.scheme} by {one.network} {one.row[kind]:.0%}" for one in some)
+    some = [run for run in by.values() if run.scheme in ("words", "2-4 words")]
+    return claim, verdict, ", ".join(f"{run.scheme} by {run.network} {run.row[kind]:.0%}" for run in some)
 
 
 def _worth(by: By) -> tuple[str, str, str]:

@@ -167,14 +167,14 @@ class Records:
         """Append a decision under another policy and say whether there was one to append; earlier ones are kept."""
 
         def write(database: sqlite3.Connection) -> bool:
-            found = database.execute(
+            row = database.execute(
                 f"SELECT entries.seq, policy_id FROM entries JOIN decisions ON decisions.seq = {_NEWEST}"
                 " WHERE identity = ?",
                 (identity,),
             ).fetchone()
-            if found is None or found[1] == policy_id:
+            if row is None or row[1] == policy_id:
                 return False
-            _keep_decision(database, found[0], datetime.now(UTC), policy_id, decision)
+            _keep_decision(database, row[0], datetime.now(UTC), policy_id, decision)
             return True
 
         return self._database.write(write)

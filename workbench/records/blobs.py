@@ -15,9 +15,9 @@ from workbench.schema import Post
 
 def blobs_of(post: Post) -> dict[str, bytes]:
     """Return {modality: bytes} of what a post brings by value; the text as UTF-8, lone surrogates kept."""
-    found = {} if post.text is None else {"text": post.text.encode(errors="surrogatepass")}
+    texts = {} if post.text is None else {"text": post.text.encode(errors="surrogatepass")}
     media = {"image": post.image, "video": post.video}
-    return found | {name: one.bytes for name, one in media.items() if one is not None and one.bytes is not None}
+    return texts | {name: file.bytes for name, file in media.items() if file is not None and file.bytes is not None}
 
 
 class Blobs:

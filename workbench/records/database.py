@@ -71,12 +71,12 @@ class Database:
                         connection.execute(f"PRAGMA application_id = {_APPLICATION}")
                         connection.execute(f"PRAGMA user_version = {version}")
                     connection.execute("COMMIT")
-                application, found, _ = _about(connection)
+                application, stored, _ = _about(connection)
             if application != _APPLICATION:
                 raise WorkbenchError(f"{self.path} is the database of another program; choose another folder")
-            if found != version:
+            if stored != version:
                 raise WorkbenchError(
-                    f"{self.path} has records of version {found}, and this workbench writes version {version}; "
+                    f"{self.path} has records of version {stored}, and this workbench writes version {version}; "
                     "use the version of the workbench that made them, or start in a new folder"
                 )
         except BaseException:
@@ -137,8 +137,8 @@ class Database:
                 self._writer.execute("COMMIT")
         except BaseException as error:
             for job in jobs:
-                told = str(error) if isinstance(error, WorkbenchError) else f"{self.path}: writing was interrupted"
-                job.error = job.error or WorkbenchError(told)
+                message = str(error) if isinstance(error, WorkbenchError) else f"{self.path}: writing was interrupted"
+                job.error = job.error or WorkbenchError(message)
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             if not isinstance(error, WorkbenchError):

@@ -39,11 +39,11 @@ class Event(Options):
 
     @model_validator(mode="after")
     def _verdicts_can_be_read(self) -> Self:
-        if self.kind == "label" and not all(one in (True, False, None) for one in self.value.values()):
+        if self.kind == "label" and not all(value in (True, False, None) for value in self.value.values()):
             raise ValueError("a `label` event's value maps labels to true, false or null")
         labels = self.value.get("labels", [])
         if self.kind in ("removal", "appeal") and not (
-            isinstance(labels, list) and all(isinstance(one, str) for one in labels)
+            isinstance(labels, list) and all(isinstance(value, str) for value in labels)
         ):
             raise ValueError(f"`labels` of a {self.kind} is a list of names")
         if self.kind == "appeal" and self.value.get("decision") not in ("upheld", "overturned", None):

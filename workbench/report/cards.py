@@ -136,11 +136,11 @@ def _worth(comparison: Comparison, alias: str) -> Iterator[str]:
     yield "|---" * (3 + len(shown)) + "|"
     rows = {(row.label, row.metric): row for row in _scores(comparison, alias)}
     for label in dict.fromkeys(label for label, _ in rows):
-        found = [rows.get((label, metric)) for metric in shown]
-        one = next((row for row in found if row), None)
-        if one:
-            cells = [wording.interval(row) if row else "–" for row in found]
-            yield f"| {wording.label(label)} | {one.n:,} | {one.positives:,} | {' | '.join(cells)} |"
+        values = [rows.get((label, metric)) for metric in shown]
+        first = next((row for row in values if row), None)
+        if first:
+            cells = [wording.interval(row) if row else "–" for row in values]
+            yield f"| {wording.label(label)} | {first.n:,} | {first.positives:,} | {' | '.join(cells)} |"
 
 
 def _commit(record: RunRecord) -> str | None:
@@ -195,10 +195,10 @@ def _posts(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
     overlap = next((run.metrics.overlap for run in runs if run.metrics.overlap), {})
     if not overlap:
         yield f"- {OPEN}: no run recorded it"
-    for name, one in overlap.items():
-        why = f"; accepted because: {one.allowed}" if one.allowed else ""
-        lost = f"; {one.not_compared:,} could not be read" if one.not_compared else ""
-        yield f"- {name}: {one.overlap:,} of {one.of:,}{lost}{why}"
+    for name, counts in overlap.items():
+        why = f"; accepted because: {counts.allowed}" if counts.allowed else ""
+        lost = f"; {counts.not_compared:,} could not be read" if counts.not_compared else ""
+        yield f"- {name}: {counts.overlap:,} of {counts.of:,}{lost}{why}"
     yield from _open("data")
 
 

@@ -17,7 +17,7 @@ from workbench.comparison.rows import Comparison, ModelRow
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "not recorded"
 
 
-class Records(NamedTuple):
+class StudyRecords(NamedTuple):
     """What the answers are read from: the comparison, and per model its run."""
 
     comparison: Comparison
@@ -45,64 +45,64 @@ class Item(NamedTuple):
 
 def answered(comparison: Comparison, runs: Sequence[Run]) -> list[Item]:
     """Return every question with its answer."""
-    records = Records(comparison, {run.alias: run for run in runs})
+    records = StudyRecords(comparison, {run.alias: run for run in runs})
     return [Item(question, *answer(records)) for question, answer in QUESTIONS.items()]
 
 
 Answer = tuple[str, str]
 
 
-def _every(found: dict[str, Any], what: str) -> Answer:
+def _every(values: dict[str, Any], what: str) -> Answer:
     """`yes` where every run has a fact, `partly` where some have, else `not recorded`; names the runs without it."""
-    lack = [alias for alias, value in found.items() if value in (None, "", {}, [])]
+    lack = [alias for alias, value in values.items() if value in (None, "", {}, [])]
     if not lack:
-        return YES, f"{what} in all {len(found)} runs"
-    return (PARTLY if len(lack) < len(found) else UNKNOWN), f"{what} lacks in {', '.join(lack)}"
+        return YES, f"{what} in all {len(values)} runs"
+    return (PARTLY if len(lack) < len(values) else UNKNOWN), f"{what} lacks in {', '.join(lack)}"
 
 
 # --------------------------------------------------------------------------------------- what was asked, of which posts
 
 
-def _primary(records: Records) -> Answer:
+def _primary(records: StudyRecords) -> Answer:
     pairs = [row for row in records.comparison.differences if row.primary]
     if pairs:
         return YES, f"pairs of models named in the study's file: {len(pairs)}; section differences"
     return PARTLY, "a question is stated, but no pair of models was named: all differences are exploratory"
 
 
-def _own_posts(records: Records) -> Answer:
+def _own_posts(records: StudyRecords) -> Answer:
     sources = {run.record.source for run in records.runs.values()} - {None}
     if sources == {"synthetic"}:
         return NO, "the posts are generated (corpus source: synthetic)"
     return UNKNOWN, f"corpus source: {', '.join(sorted(sources)) or 'unknown'}; only a person can say"
 
 
-def _digest(records: Records) -> Answer:
-    found = records.of(lambda run: run.record.corpus_digest)
-    different = {value for value in found.values() if value}
+def _digest(records: StudyRecords) -> Answer:
+    digests = records.of(lambda run: run.record.corpus_digest)
+    different = {value for value in digests.values() if value}
     if len(different) > 1:
         return NO, f"runs name {len(different)} different states of the posts"
-    answer, evidence = _every(found, "the digest of the posts")
+    answer, evidence = _every(digests, "the digest of the posts")
     return answer, evidence + (f" ({different.pop()[:16]})" if different else "")
 
 
-def _person(records: Records) -> Answer:
+def _person(records: StudyRecords) -> Answer:
     return UNKNOWN, "no record can show it; the data card leaves the place open"
 
 
-def _positives(records: Records) -> Answer:
+def _positives(records: StudyRecords) -> Answer:
     label = records.comparison.labels
     rows = {name: rows[0] for name in label if (rows := records.asked("recall", name))}
     if not rows:
         return UNKNOWN, "no label has known posts in this view"
-    said = ", ".join(f"{name} {row.positives}" for name, row in rows.items())
+    counts = ", ".join(f"{name} {row.positives}" for name, row in rows.items())
     few = [name for name, row in rows.items() if row.few]
     if not few:
-        return YES, f"positives: {said}"
-    return (PARTLY if len(few) < len(rows) else NO), f"positives: {said}; few of {', '.join(few)}"
+        return YES, f"positives: {counts}"
+    return (PARTLY if len(few) < len(rows) else NO), f"positives: {counts}; few of {', '.join(few)}"
 
 
-def _site(records: Records) -> Answer:
+def _site(records: StudyRecords) -> Answer:
     if records.asked("precision_site"):
         return YES, "posts carry weights and precision is given at the site's own mix: section values"
     return NO, "all test posts weigh the same, so precision holds at the test set's share of harm only"
@@ -111,26 +111,26 @@ def _site(records: Records) -> Answer:
 # ------------------------------------------------------------------------------------------------ leaks, choices, tests
 
 
-def _overlap(names: Sequence[str], which: str) -> Callable[[Records], Answer]:
-    def answer(records: Records) -> Answer:
-        found = next((run.metrics.overlap for run in records.runs.values() if run.metrics.overlap), {})
-        there = [name for name in names if name in found]
+def _overlap(names: Sequence[str], which: str) -> Callable[[StudyRecords], Answer]:
+    def answer(records: StudyRecords) -> Answer:
+        findings = next((run.metrics.overlap for run in records.runs.values() if run.metrics.overlap), {})
+        there = [name for name in names if name in findings]
         if not there:
             return UNKNOWN, f"no run recorded which {which} cross the split"
-        said = ", ".join(f"{name} {found[name].overlap} of {found[name].of}" for name in there)
-        overlap = [name for name in there if found[name].overlap]
-        lost = sum(found[name].not_compared for name in there)
+        counts = ", ".join(f"{name} {findings[name].overlap} of {findings[name].of}" for name in there)
+        overlap = [name for name in there if findings[name].overlap]
+        lost = sum(findings[name].not_compared for name in there)
         if lost:
-            said += f"; {lost} could not be read and were compared with nothing"
+            counts += f"; {lost} could not be read and were compared with nothing"
         if not overlap:
-            return (PARTLY if lost else YES), f"on both sides of the split: {said}"
-        allowed = all(found[name].allowed for name in overlap)
-        return (PARTLY if allowed else NO), f"on both sides of the split: {said}: section overlaps"
+            return (PARTLY if lost else YES), f"on both sides of the split: {counts}"
+        allowed = all(findings[name].allowed for name in overlap)
+        return (PARTLY if allowed else NO), f"on both sides of the split: {counts}: section overlaps"
 
     return answer
 
 
-def _too_good(records: Records) -> Answer:
+def _too_good(records: StudyRecords) -> Answer:
     rows = records.comparison.leak_test
     tested = [row for row in rows if row.tripped is not None]
     if not tested:
@@ -141,7 +141,7 @@ def _too_good(records: Records) -> Answer:
     return YES, f"none of {len(tested)} tests against the best possible score trips: section ceilings"
 
 
-def _validation(records: Records) -> Answer:
+def _validation(records: StudyRecords) -> Answer:
     chosen = {}
     for alias, run in records.runs.items():
         some = any(value is not None for seeds in run.metrics.thresholds.values() for value in seeds.values())
@@ -149,23 +149,23 @@ def _validation(records: Records) -> Answer:
     return _every(chosen, "thresholds and the calibration fitted on validation")
 
 
-def _budget(records: Records) -> Answer:
-    found = records.of(lambda run: run.metrics.search and run.metrics.search.budget)
-    if not any(found.values()):
+def _budget(records: StudyRecords) -> Answer:
+    given = records.of(lambda run: run.metrics.search and run.metrics.search.budget)
+    if not any(given.values()):
         return UNKNOWN, "no search: options are those of the study's file, and how they were found is not recorded"
-    same = len({str(budget) for budget in found.values()}) == 1
-    return (YES if same else PARTLY), f"one budget for {sum(map(bool, found.values()))} of {len(found)}: section search"
+    same = len({str(budget) for budget in given.values()}) == 1
+    return (YES if same else PARTLY), f"one budget for {sum(map(bool, given.values()))} of {len(given)}: section search"
 
 
-def _baseline(records: Records) -> Answer:
+def _baseline(records: StudyRecords) -> Answer:
     if "prior" in records.of(lambda run: run.record.model).values():
         return YES, "the model called prior looks at nothing and stands in every table"
     return NO, "no model called prior is among those compared"
 
 
-def _all_shown(records: Records) -> Answer:
-    missing = [one.model for one in records.comparison.missing]
-    stale = [one.model for one in records.comparison.stale]
+def _all_shown(records: StudyRecords) -> Answer:
+    missing = [row.model for row in records.comparison.missing]
+    stale = [row.model for row in records.comparison.stale]
     if not missing and not stale:
         return YES, f"all {len(records.runs)} models of the study are compared"
     return PARTLY, "; ".join(
@@ -173,24 +173,24 @@ def _all_shown(records: Records) -> Answer:
     )
 
 
-def _uncertain(records: Records) -> Answer:
+def _uncertain(records: StudyRecords) -> Answer:
     rows = records.asked()
     bare = [row.model for row in rows if row.lo is None]
     if not rows or len(bare) == len(rows):
         return NO, "no value has an interval"
     asked = records.comparison.compare
-    said = f"bootstrap over groups of posts, {asked.resamples:,} resamples"
-    return (PARTLY, f"{said}; none for {', '.join(bare)}") if bare else (YES, f"{said}: section values")
+    method = f"bootstrap over groups of posts, {asked.resamples:,} resamples"
+    return (PARTLY, f"{method}; none for {', '.join(bare)}") if bare else (YES, f"{method}: section values")
 
 
-def _seeds(records: Records) -> Answer:
+def _seeds(records: StudyRecords) -> Answer:
     spread = [row.seed_sd for row in records.asked() if row.seed_sd is not None]
     if not spread:
         return NO, "each model was trained with one seed"
     return YES, f"the largest standard deviation over seeds is {max(spread):.3f}: section values"
 
 
-def _corrected(records: Records) -> Answer:
+def _corrected(records: StudyRecords) -> Answer:
     rows = [row for row in records.comparison.differences if row.primary]
     done = [row for row in rows if row.p_holm is not None]
     if not rows:
@@ -199,7 +199,7 @@ def _corrected(records: Records) -> Answer:
     return answer, f"Holm over {len(done)} of {len(rows)} primary comparisons: section differences"
 
 
-def _elsewhere(records: Records) -> Answer:
+def _elsewhere(records: StudyRecords) -> Answer:
     names = [name for name in records.comparison.items if name != "test"]
     return (YES, f"further test sets: {', '.join(names)}") if names else (NO, "the study has no further test set")
 
@@ -207,7 +207,7 @@ def _elsewhere(records: Records) -> Answer:
 # ------------------------------------------------------------------------------------------------- can it be done again
 
 
-def _commit(records: Records) -> Answer:
+def _commit(records: StudyRecords) -> Answer:
     answer, evidence = _every(records.of(lambda run: run.record.commit), "the commit")
     dirty = [alias for alias, run in records.runs.items() if run.record.dirty is not False]
     if answer == YES and dirty:
@@ -215,20 +215,20 @@ def _commit(records: Records) -> Answer:
     return answer, evidence
 
 
-def _weights(records: Records) -> Answer:
+def _weights(records: StudyRecords) -> Answer:
     named = [alias for alias, run in records.runs.items() if run.record.inputs_of("weights")]
     if named:
         return YES, f"weights by sha256 in the inputs of {', '.join(named)}; the other runs name none"
     return UNKNOWN, "no run names weights"
 
 
-def _costs(records: Records) -> Answer:
+def _costs(records: StudyRecords) -> Answer:
     time, memory = ({row.model: getattr(row, name) for row in records.asked()} for name in ("ms_per_post", "peak_mb"))
     both = {model: value if memory[model] is not None else None for model, value in time.items()}
     return _every(both, "time per post and peak memory") if both else (UNKNOWN, "no run recorded a cost")
 
 
-QUESTIONS: dict[str, Callable[[Records], Answer]] = {
+QUESTIONS: dict[str, Callable[[StudyRecords], Answer]] = {
     "Was it said before scoring which models are compared?": _primary,
     "Are the posts those of the site that the answer is for?": _own_posts,
     "Is the exact state of the posts on record?": _digest,

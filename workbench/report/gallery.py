@@ -67,7 +67,7 @@ def sheet(posts: pa.Table, n: int) -> str:
     """Return a page fragment with the first n pictures of a table that can be read, blurred."""
     cells = (media for batch in posts.select(["image"]).to_batches(256) for media in batch["image"].to_pylist())
     shown = (picture(media) for media in cells if media)
-    readable = itertools.islice((one.variants[0] for one in shown if one is not None and one.variants), n)
+    readable = itertools.islice((image.variants[0] for image in shown if image is not None and image.variants), n)
     return f'<div class="gallery">{"".join(map(_image, readable))}</div>'
 
 
@@ -75,8 +75,8 @@ def clips(posts: pa.Table, n: int, frames: int = 6) -> str:
     """Return a page fragment with the first n clips of a table that can be read, each as a row of blurred frames."""
     cells = (media for batch in posts.select(["video"]).to_batches(16) for media in batch["video"].to_pylist())
     shown = (clip(media) for media in cells if media)
-    readable = itertools.islice((one for one in shown if one is not None and one.frames), n)
-    return "".join(f'<div class="gallery">{_strip(one, frames)}</div>' for one in readable)
+    readable = itertools.islice((video for video in shown if video is not None and video.frames), n)
+    return "".join(f'<div class="gallery">{_strip(video, frames)}</div>' for video in readable)
 
 
 def _strip(shown: Clip, most: int) -> str:

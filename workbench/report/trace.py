@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from workbench import corpora, fingerprint
 from workbench.comparison.compare import compare, costs
 from workbench.comparison.predictions import Run, load_runs
-from workbench.comparison.rows import Comparison, Interval, Row, path
+from workbench.comparison.rows import Comparison, Interval, PlainRow, path
 from workbench.comparison.run_files import RunRecord
 from workbench.decisions import bundle
 from workbench.errors import WorkbenchError
@@ -57,7 +57,7 @@ def located(comparison: Comparison) -> Iterator[Located]:
                 yield _located(f"{row.address(kind, part)}/{path(row.model)}", "suites", row, part)
 
 
-def _located(address: str, table: str, row: Row, part: Row) -> Located:
+def _located(address: str, table: str, row: PlainRow, part: PlainRow) -> Located:
     """Return an address of a row, whose numbers stand in it or in a part of it."""
     models = tuple(dict.fromkeys(getattr(row, name) for name in ("model", "a", "b") if hasattr(row, name)))
     n, positives, few = (getattr(row, name, getattr(part, name, None)) for name in _BASIS)
@@ -108,16 +108,16 @@ def chain(folder: Path, corpus: dict[str, Any], address: str) -> list[Link]:
 
 def shown(links: Sequence[Link]) -> str:
     """Return a chain as indented lines, each check in brackets at the end."""
-    lines = (f"{'  ' * one.depth}{one.what}: {one.found}" + (f"  [{one.check}]" if one.check else "") for one in links)
+    lines = (f"{'  ' * row.depth}{row.what}: {row.found}" + (f"  [{row.check}]" if row.check else "") for row in links)
     return "\n".join(lines)
 
 
 def _find(comparison: Comparison, address: str, study: str) -> Located:
-    found = {number.address: number for number in located(comparison)}
-    if address in found:
-        return found[address]
-    below = [one for one in found if one.startswith(f"{address.rstrip('/')}/")]
-    near = below[:12] or difflib.get_close_matches(address, found, n=3, cutoff=0.5) or list(found)[:3]
+    rows = {number.address: number for number in located(comparison)}
+    if address in rows:
+        return rows[address]
+    below = [place for place in rows if place.startswith(f"{address.rstrip('/')}/")]
+    near = below[:12] or difflib.get_close_matches(address, rows, n=3, cutoff=0.5) or list(rows)[:3]
     raise WorkbenchError(
         f"study {study!r} has no number {address!r}; an address is TEST/VIEW/LABEL/MODEL/METRIC, or begins with slice, "
         f"identity or suite, such as: "
@@ -157,10 +157,10 @@ def _recomputed(comparison: Comparison, runs: list[Run], lost: str, number: Loca
     again = compare(comparison.study, comparison.question, slim, settings, planned)
     again = again.model_copy(update={"cost": comparison.cost})
     again = again.model_copy(update={"costs": costs(again)})
-    now = next((one for one in located(again) if one.address == number.address), None)
+    now = next((value for value in located(again) if value.address == number.address), None)
     if now is None:
         return f"{DIFFERS}: computed again, it is not there"
-    before, after = ({**one.numbers, **{name: getattr(one, name) for name in _BASIS}} for one in (number, now))
+    before, after = ({**value.numbers, **{name: getattr(value, name) for name in _BASIS}} for value in (number, now))
     changed = [f"{name} is {after[name]}" for name in before if not _same(before[name], after[name])]
     if changed:
         return f"{DIFFERS}: computed again, {', '.join(changed)}"
@@ -224,9 +224,9 @@ def _predictions(comparison: Comparison, alias: str, folder: Path) -> Link:
     path, stated = folder / "predictions.parquet", comparison.sources.get(alias)
     if not path.is_file():
         return Link(2, "predictions", f"{path.name} is not there", DIFFERS)
-    found = fingerprint.of_file(path)
-    check = f"{UNCHECKED}: the comparison holds no digest" if stated is None else AGREES if stated == found else DIFFERS
-    return Link(2, "predictions", f"sha256 {found}", check)
+    sha = fingerprint.of_file(path)
+    check = f"{UNCHECKED}: the comparison holds no digest" if stated is None else AGREES if stated == sha else DIFFERS
+    return Link(2, "predictions", f"sha256 {sha}", check)
 
 
 def _data(corpus: dict[str, Any], record: RunRecord) -> Link:

@@ -73,15 +73,15 @@ class ServingConfig(Options):
     def bundles(self) -> dict[str, Path]:
         """Return each service's bundle folder; raises WorkbenchError saying what to run where one is missing."""
         study = self._study()
-        found = {}
+        folders = {}
         for name, service in self.services.items():
             if service.bundle is None:
-                found[name] = bundle_of(service.study or study, service.model, service.seed)
+                folders[name] = bundle_of(service.study or study, service.model, service.seed)
             else:
-                found[name] = ROOT / service.bundle
-                if not found[name].is_dir():
+                folders[name] = ROOT / service.bundle
+                if not folders[name].is_dir():
                     raise WorkbenchError(f"service {name!r}: there is no bundle in {service.bundle}; check the path")
-        return found
+        return folders
 
     def _study(self) -> str:
         """Return the first study that has a bundle of every model named without a study."""
@@ -106,8 +106,8 @@ def bundle_of(study: str, model: str, seed: int | None = None) -> Path:
 
     study: a name in experiments/ or the path of a YAML file. Raises WorkbenchError with what there is.
     """
-    if found := _bundles(study, model, seed):
-        return found[0]
+    if bundles := _bundles(study, model, seed):
+        return bundles[0]
     seeds = [path.name for path in _bundles(study, model, None)[:1] for path in sorted(path.parent.iterdir())]
     if seeds:
         raise WorkbenchError(unknown(f"seed of {model!r} in study {study!r}", seed, seeds))
@@ -119,21 +119,21 @@ def bundle_of(study: str, model: str, seed: int | None = None) -> Path:
 
 def _bundles(study: str, model: str, seed: int | None) -> list[Path]:
     """Return the bundle folders of a model for a seed (None: each run's first), the newest run's first."""
-    found = []
+    bundles = []
     for folder, record in _finished(study):
         seeds = sorted((path for path in folder.glob("bundle/*") if path.name.isdigit()), key=lambda p: int(p.name))
         some = [path for path in seeds if seed is None or int(path.name) == seed]
         if record.alias == model and some:
-            found.append(some[0])
-    return found
+            bundles.append(some[0])
+    return bundles
 
 
 def _finished(study: str) -> Iterator[tuple[Path, RunRecord]]:
     """Yield folder and record of a study's finished runs, the newest first."""
     named = ROOT / "experiments" / study
     folder = Path(study).with_suffix("") if study.endswith((".yaml", ".yml")) else named
-    found = [(path.parent, RunRecord.read(path.parent)) for path in folder.glob(f"*/{RunRecord.FILE}")]
-    done = [(where, record) for where, record in found if record and record.state == DONE and record.alias]
+    runs = [(path.parent, RunRecord.read(path.parent)) for path in folder.glob(f"*/{RunRecord.FILE}")]
+    done = [(where, record) for where, record in runs if record and record.state == DONE and record.alias]
     yield from sorted(done, key=lambda pair: pair[1].ended or "", reverse=True)
 
 

@@ -103,10 +103,10 @@ def posts_of(study: StudyConfig, runs: Sequence[Run]) -> pa.Table | None:
     from workbench import corpora
 
     try:
-        found = corpora.load(expand(study.corpus, "the study"), Taxonomy.load())
+        corpus = corpora.load(expand(study.corpus, "the study"), Taxonomy.load())
     except WorkbenchError:
         return None
-    return found.table if {run.record.corpus_digest for run in runs} == {found.digest} else None
+    return corpus.table if {run.record.corpus_digest for run in runs} == {corpus.digest} else None
 
 
 def recompare(path: Path | str, *, by_label: bool = False) -> Comparison:

@@ -171,7 +171,7 @@ class StudyConfig(Options):
         for entry in self.models:
             if entry.name not in MODELS:
                 raise WorkbenchError(f"{where}: {unknown('model', entry.name, MODELS)}")
-        for name, corpus in {"corpus": self.corpus, **{f"tests.{key}": one for key, one in self.tests.items()}}.items():
+        for name, corpus in {"corpus": self.corpus, **{f"tests.{key}": raw for key, raw in self.tests.items()}}.items():
             if "source" not in corpus:
                 raise WorkbenchError(f"{where}: {name} needs a `source`; the choices are: {', '.join(SOURCES)}")
             if corpus["source"] not in SOURCES:

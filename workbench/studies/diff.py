@@ -27,7 +27,7 @@ KINDS = {
 ADDRESS = ["test", "view", "label", "metric"]
 
 
-class Difference(NamedTuple):
+class RunDifference(NamedTuple):
     """What differs: kind -> sentences, none for what is the same; and one row per number, with a, b and b - a."""
 
     sources: dict[str, list[str]]
@@ -48,7 +48,7 @@ class Difference(NamedTuple):
             yield self.moved.to_string(index=False, float_format=lambda value: f"{value:.6g}", na_rep="-")
 
 
-def diff(a: Path, b: Path) -> Difference:
+def diff(a: Path, b: Path) -> RunDifference:
     """Return what differs between the runs in two folders; raises WorkbenchError where one is no finished run."""
     old, new = (RunRecord.read(folder) or RunRecord() for folder in (a, b))
     sources: dict[str, list[str]] = {kind: [] for kind in KINDS}
@@ -59,7 +59,7 @@ def diff(a: Path, b: Path) -> Difference:
     numbers = _numbers(a).merge(_numbers(b), on=ADDRESS, how="outer", sort=False)
     numbers.columns = [*ADDRESS, "a", "b"]
     numbers["b - a"] = numbers["b"] - numbers["a"]
-    return Difference(sources, numbers)
+    return RunDifference(sources, numbers)
 
 
 def _libraries(old: dict[str, str], new: dict[str, str]) -> list[str]:

@@ -61,10 +61,10 @@ class Lines:
     def tick(self, running: dict[str, dict[str, Any] | None]) -> None:
         """Take what each running run last said of itself (its `running.json`, None before the first)."""
         now = time.monotonic()
-        for name, said in running.items():
+        for name, status in running.items():
             if now - self.spoke[name] >= self.every:
                 self.spoke[name] = now
-                self.write(f"[{self.ended}/{self.total}] {name}: {_where(said)}, {now - self.started[name]:.0f} s")
+                self.write(f"[{self.ended}/{self.total}] {name}: {_where(status)}, {now - self.started[name]:.0f} s")
 
     def end(self, name: str, record: RunRecord) -> None:
         """Say how a run ended."""
@@ -96,9 +96,9 @@ class Bars(Lines):
         self.tasks[name] = self.bars.add_task(name, total=None, where=_where(None))
 
     def tick(self, running: dict[str, dict[str, Any] | None]) -> None:
-        for name, said in running.items():
-            cell, cells = (said or {}).get("cell"), (said or {}).get("cells")
-            self.bars.update(self.tasks[name], completed=cell or 0, total=cells, where=_where(said))
+        for name, status in running.items():
+            cell, cells = (status or {}).get("cell"), (status or {}).get("cells")
+            self.bars.update(self.tasks[name], completed=cell or 0, total=cells, where=_where(status))
 
     def end(self, name: str, record: RunRecord) -> None:
         super().end(name, record)
@@ -111,7 +111,7 @@ def display(total: int) -> Lines:
     return Bars(total) if sys.stdout.isatty() else Lines(total)
 
 
-def _where(said: dict[str, Any] | None) -> str:
-    if not said or said.get("cell") is None:
+def _where(status: dict[str, Any] | None) -> str:
+    if not status or status.get("cell") is None:
         return "starting"
-    return f"cell {said['cell']} of {said['cells']}"
+    return f"cell {status['cell']} of {status['cells']}"

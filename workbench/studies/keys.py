@@ -46,15 +46,15 @@ OUTSIDE = {
 
 def of_notebook(path: Path) -> tuple[str, set[str]]:
     """Return a digest of a notebook's code and the modules it imports; of the parameters cell only names and types."""
-    parts, found = [], set()
+    parts, imports = [], set()
     for _, tree, tags in code(read(path), path.name):
         if "parameters" in tags:
             typed = [line for line in tree.body if isinstance(line, ast.AnnAssign)]
             parts.append([f"{ast.unparse(line.target)}: {ast.unparse(line.annotation)}" for line in typed])
         else:
             parts.append(fingerprint.of_source(ast.unparse(tree)))
-            found.update(_imports(tree, ""))
-    return fingerprint.of_json(parts), found
+            imports.update(_imports(tree, ""))
+    return fingerprint.of_json(parts), imports
 
 
 # --------------------------------------------------------------------------------------------------- modules, by import
@@ -180,21 +180,21 @@ class Inputs:
         new run; `resolved`: the same with variables replaced, which tells where data and weights are.
         """
         name, options = resolved["model"], resolved["options"]
-        found, libraries = of_code(self.path, resolved)
+        inputs, libraries = of_code(self.path, resolved)
         for parameter, value in written.items():
             if parameter not in NOT_KEYED:
-                found.update(_flat(f"parameter {parameter}", value, top=True))
-        found.update({f"data {label}": self._digest(config) for label, config in _data(resolved).items()})
-        found["taxonomy"] = self.taxonomy.fingerprint
+                inputs.update(_flat(f"parameter {parameter}", value, top=True))
+        inputs.update({f"data {label}": self._digest(config) for label, config in _data(resolved).items()})
+        inputs["taxonomy"] = self.taxonomy.fingerprint
         files = list(models.artefacts(name, options))
         if "out_of_distribution" in (resolved.get("policy") or {}):
             from workbench.studies.steps import detector  # imports torch
 
             files += detector.files(resolved["policy"])
         for path in files:
-            found.update(_weights(Path(path)))
-        found["device"] = self.device
-        return dict(sorted(found.items())), libraries
+            inputs.update(_weights(Path(path)))
+        inputs["device"] = self.device
+        return dict(sorted(inputs.items())), libraries
 
     def _digest(self, config: dict[str, Any]) -> str:
         known = fingerprint.of_json(config)

@@ -50,11 +50,11 @@ def code(notebook: nbformat.NotebookNode, where: str) -> list[tuple[int, ast.Mod
 
 def names_read(tree: ast.Module) -> set[str]:
     """Return the names a cell reads; the text of a magic may read any name it contains (`!ls {folder}`)."""
-    found = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("get_ipython()."):
-            found.update(re.findall(r"[^\W\d]\w*", ast.unparse(node)))
-    return found
+            names.update(re.findall(r"[^\W\d]\w*", ast.unparse(node)))
+    return names
 
 
 def _python(source: str) -> str:

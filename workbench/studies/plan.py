@@ -144,10 +144,10 @@ def _standing(
 
 def latest_runs(folder: Path) -> dict[str, PlannedRun]:
     """Return the last ended run of each model name as it was recorded, finished ones before others."""
-    found = {path.parent: RunRecord.read(path.parent) for path in folder.glob(f"*/{RunRecord.FILE}")}
+    records = {path.parent: RunRecord.read(path.parent) for path in folder.glob(f"*/{RunRecord.FILE}")}
     runs = [
         PlannedRun(record.alias, record.key, where, record.state, (), {}, record.inputs, record)
-        for where, record in found.items()
+        for where, record in records.items()
         if record is not None and record.alias and record.inputs
     ]
     return {run.alias: run for run in sorted(runs, key=lambda run: (run.state == DONE, run.record.ended or ""))}

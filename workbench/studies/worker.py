@@ -80,11 +80,11 @@ def _heartbeat(folder: Path, watch: Watch, ended: threading.Event) -> None:
     """Write where the run is, at once when that changes and every five seconds otherwise."""
     started, last, spoke = now(), None, 0.0
     while not ended.is_set():
-        said = {"pid": os.getpid(), "kernel": watch.kernel, "cell": watch.cell, "cells": watch.cells}
-        if said != last or time.monotonic() - spoke >= 5:
+        status = {"pid": os.getpid(), "kernel": watch.kernel, "cell": watch.cell, "cells": watch.cells}
+        if status != last or time.monotonic() - spoke >= 5:
             with contextlib.suppress(OSError):  # a full disk must not end the run
-                write_json(folder / "running.json", {**said, "started": started, "heartbeat": now()})
-            last, spoke = said, time.monotonic()
+                write_json(folder / "running.json", {**status, "started": started, "heartbeat": now()})
+            last, spoke = status, time.monotonic()
         ended.wait(0.2)
 
 
@@ -182,14 +182,14 @@ class RunProcess:
 
         `notebook` in it says where the executed notebook lies.
         """
-        said = read_json(self.folder / "running.json") or {}
+        running = read_json(self.folder / "running.json") or {}
         reap(self.folder)
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         code = self.process.wait()
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
-        record = RunRecord.read(self.folder) or self._record(code, said.get("cell"), error)
+        record = RunRecord.read(self.folder) or self._record(code, running.get("cell"), error)
         return record.model_copy(update={"notebook": str(self._settle(record.state) / "executed.ipynb")})
 
     def _record(self, code: int, cell: int | None, error: str | None) -> RunRecord:
@@ -200,8 +200,8 @@ class RunProcess:
             error = error or f"the run's process was ended by {signal.Signals(-code).name}"
         seconds = time.monotonic() - self.clock
         try:
-            said = last_line((self.folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
-            error = error or said or "it ended without a word"
+            last = last_line((self.folder / "log.txt").read_text(encoding="utf-8", errors="replace"))
+            error = error or last or "it ended without a word"
             salvage(self.folder / "executed.ipynb", error)
             return write_record(self.folder, self.job["facts"], state, seconds, cell=cell, error=error)
         except OSError as problem:  # say, a full disk: the folder stays without a record, and nothing trusts it

@@ -57,7 +57,7 @@ TEXT, SIGHT, ALL = ["text"], ["image", "video"], ["text", "image", "video"]
         ("preprocessing.video.decoder", "THUMB, THUMB, **how", "2 * THUMB, THUMB, **how", ["video"]),
         ("preprocessing.video.reader", "across < 0 or down < 0", "across < 0", ["video"]),
         ("features.encoders.loading", "part.batch_first = False", "part.batch_first = True", ALL),
-        ("features.encoders.forward.towers", "(embed(batch).float(), dim=-1)", "(embed(batch).float(), dim=1)", ALL),
+        ("features.encoders.forward.towers", "(embed(some).float(), dim=-1)", "(embed(some).float(), dim=1)", ALL),
         ("features.blocks", "values[filled] = vectors", "values[filled] = 0 * vectors", ALL),
     ],
 )
@@ -75,7 +75,7 @@ def edited(tree):
     tree.edit("features.encoders.loading", "save the model again", "save that model once more")
     tree.edit("features.encoders.loading", "check the network, or", "look at the network, or")  # in `_explain`
     tree.edit("preprocessing.text.cleaning", "learn a Lexicon", "learn one")
-    tree.edit("features.encoders.open_clip", "log.warning(said)", 'log.warning("%s", said)')
+    tree.edit("features.encoders.open_clip", "log.warning(warning)", 'log.warning("%s", warning)')
     tree.edit("preprocessing.text.variants", "seen", "known")  # a local variable
     tree.edit("preprocessing.text.variants", "_clean_looking", "_looks_clean")
 
@@ -125,9 +125,12 @@ def computed(folder, name, modalities=("text", "image")):
     open_clip._load.cache_clear()
     text._load.cache_clear()
     store = FeatureStore(folder, "cpu")
+    counts = {}
     for modality in modalities:
+        before = store.hits["computed"]
         getattr(store, modality)(name, POSTS)
-    return {modality: hits["computed"] for modality, hits in store.hits_by_modality.items()}
+        counts[modality] = store.hits["computed"] - before
+    return counts
 
 
 def test_the_store_encodes_again_after_a_rule_was_disabled_and_not_after_a_comment(tmp_path, random_clip, monkeypatch):
@@ -194,9 +197,9 @@ def test_a_text_encoder_depends_on_its_own_pooling(tmp_path, monkeypatch):
 
 
 def test_patches_depend_on_what_the_encoder_does_and_on_their_own(encoder, tree, monkeypatch):
-    before = [depends(which, tree, monkeypatch)["image"] for which in (encoder, encoder.pieces)]
+    before = [depends(which, tree, monkeypatch)["image"] for which in (encoder, encoder.unpooled)]
     tree.edit("features.encoders.patches", "GRID = 4", "GRID = 3")
-    after = [depends(which, tree, monkeypatch)["image"] for which in (encoder, encoder.pieces)]
+    after = [depends(which, tree, monkeypatch)["image"] for which in (encoder, encoder.unpooled)]
     assert [old == new for old, new in zip(before, after, strict=True)] == [True, False]
 
 

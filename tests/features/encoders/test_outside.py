@@ -65,7 +65,7 @@ def serial(patch, home):
 
 def of_one(patch, home):
     """A fresh pool with a single process, which is replaced after each clip."""
-    patch.setattr(home, "_pool", home.Pool(1))
+    patch.setattr(home, "_pool", home.WorkerPool(1))
     patch.setattr(home, "CLIPS", 1)
 
 

@@ -9,7 +9,7 @@ import pytest
 from stub_store import Stub, images, make, same, shards, texts
 
 from workbench.errors import WorkbenchError
-from workbench.features.store import maintenance
+from workbench.features.store import disk, maintenance
 from workbench.features.store.disk import held
 
 DAY = 86_400
@@ -187,3 +187,16 @@ def test_shards_from_before_rows_had_variants_are_read_where_they_can_be(tmp_pat
     features, encoder = make(tmp_path)
     same(getattr(features, kind)("stub", table), getattr(make()[0], kind)("stub", table))
     assert len(encoder.seen) == again  # a text of several rows: whether they were windows or variants nobody knows
+
+
+def test_shards_of_a_later_format_are_refused_with_the_command_and_left_as_they_are(tmp_path, monkeypatch):
+    with monkeypatch.context() as later:
+        later.setattr(disk, "FORMAT", 3)
+        make(tmp_path, Named("tiny", "a"))[0].text("tiny", texts("one"))
+    before = sorted(path.name for path in (tmp_path / ("a" * 32) / "text").iterdir())
+    with pytest.raises(
+        WorkbenchError, match=r"format 3 and this version reads 2; .*`workbench features gc --older-than 0`"
+    ):
+        make(tmp_path, Named("tiny", "a"))[0].text("tiny", texts("one"))
+    assert sorted(path.name for path in (tmp_path / ("a" * 32) / "text").iterdir()) == before
+    assert len(deleted(maintenance.gc(tmp_path, older_than_days=0))) == 1  # the command does what it says

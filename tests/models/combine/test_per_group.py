@@ -1,4 +1,4 @@
-"""Flavours: a group's own norm is learnt, small and unknown groups stay with the global model."""
+"""A group's own norm is learnt, small and unknown groups stay with the global model."""
 
 import numpy as np
 import pytest
@@ -26,16 +26,16 @@ def posts(table, taxonomy):
     return make
 
 
-def flavoured(taxonomy, **options):
+def grouped(taxonomy, **options):
     options = {"min_posts": 60, "min_positives": 10, **options}
     return models.create("per-group", options, taxonomy=taxonomy, store=None)
 
 
 def test_a_groups_norm_is_learnt_and_others_keep_the_global_model(posts, table, taxonomy):
-    model = flavoured(taxonomy).fit(posts(1200, 1), posts(400, 2), seed=0)
+    model = grouped(taxonomy).fit(posts(1200, 1), posts(400, 2), seed=0)
     assert model.columns == ("text", "region")
-    assert "isles" in model.flavours
-    assert "reef" not in model.flavours  # some 24 posts are too few
+    assert "isles" in model.by_group
+    assert "reef" not in model.by_group  # some 24 posts are too few
     asked = [{"text": "w1 custom", "region": region} for region in ("isles", "ISLES ", "north", "reef", "moon", None)]
     logits, alone = model.logits(table(asked, taxonomy)), model.base.logits(table(asked, taxonomy))
     assert logits[0, 0] == logits[1, 0] > logits[2, 0] + 1
@@ -46,16 +46,16 @@ def test_a_groups_norm_is_learnt_and_others_keep_the_global_model(posts, table, 
 
 
 def test_a_fixed_share_mixes_the_logits(posts, taxonomy):
-    model = flavoured(taxonomy, share=0.25).fit(posts(600, 1), posts(50, 2), seed=0)
+    model = grouped(taxonomy, share=0.25).fit(posts(600, 1), posts(50, 2), seed=0)
     test = posts(80, 3)
     mine = np.flatnonzero(groups(test, "region") == "isles")
-    expected = 0.75 * model.base.logits(test)[mine] + 0.25 * model.flavours["isles"].logits(test)[mine]
+    expected = 0.75 * model.base.logits(test)[mine] + 0.25 * model.by_group["isles"].logits(test)[mine]
     np.testing.assert_allclose(model.logits(test)[mine, 0], expected[:, 0], rtol=1e-5)
 
 
 def test_with_too_little_validation_to_choose_by_the_global_model_stays(posts, taxonomy):
-    model = flavoured(taxonomy).fit(posts(600, 1), posts(20, 2), seed=0)
-    assert model.flavours == {}
+    model = grouped(taxonomy).fit(posts(600, 1), posts(20, 2), seed=0)
+    assert model.by_group == {}
     test = posts(50, 3)
     np.testing.assert_array_equal(model.logits(test), model.base.logits(test))
 

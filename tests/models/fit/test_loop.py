@@ -9,7 +9,7 @@ from torch import nn
 
 from workbench.device import Room
 from workbench.errors import WorkbenchError
-from workbench.models.fit.loop import Progress, copied, decayed, gradient, keep_best
+from workbench.models.fit.loop import Progress, copied, decayed, gradient, train_epochs
 from workbench.models.fit.losses import masked_bce
 
 
@@ -27,7 +27,7 @@ class Counter(nn.Module):
 def run(losses, epochs=9, patience=2, **more):
     network, values = Counter(), iter(losses)
     options = SimpleNamespace(epochs=epochs, patience=patience, lr=0.1)
-    return network, keep_best(network, options, network.learn, lambda: next(values), **more)
+    return network, train_epochs(network, options, network.learn, lambda: next(values), **more)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from checkpoints import checkpoint
 from pydantic import Field, model_validator
 
 from workbench import models
+from workbench.comparison.run_files import Search
 from workbench.errors import WorkbenchError
 from workbench.report.sections.provenance import search_table
 from workbench.schema import Options
@@ -147,6 +148,8 @@ def test_the_report_shows_budget_space_and_winner():
     trials = [{"options": {}, "score": 0.5, "seconds": 1.0}, {"options": {"C": 3}, "score": 0.625, "seconds": 1.0}]
     record = {"budget": budget, "space": {"C": [1, 3]}, "size": 2, "seconds": 2.0, "trials": trials, "winner": 1}
     bare = {**record, "space": {}, "size": 1, "trials": [{**trials[0], "score": None}], "winner": 0}
+    other = {**record, "budget": {**budget, "trials": 3}}
+    record, bare, other = map(Search.model_validate, (record, bare, other))
     prose, table = search_table({"words": record, "prior": bare})
     assert "the same budget: 2 trials." in prose
     assert table.loc["words", ["space", "trials run", "winner", "winner's score"]].tolist() == [
@@ -160,7 +163,6 @@ def test_the_report_shows_budget_space_and_winner():
         0,
         "its own options",
     ]
-    other = {**record, "budget": {**budget, "trials": 3}}
     assert "not fair" in search_table({"words": record, "other": other})[0]
 
 

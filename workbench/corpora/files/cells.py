@@ -40,31 +40,31 @@ def content_keys(
     """
     plain = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
     plain = pc.binary_join(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(plain)), " ")
-    found = []
+    keys = []
     for words, picture, clip in zip(plain.to_pylist(), pictures, clips or [None] * len(pictures), strict=True):
         parts = [words or "", picture or "", *([clip] if clip else [])]
-        found.append(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16] if any(parts) else None)
-    return found
+        keys.append(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16] if any(parts) else None)
+    return keys
 
 
 def ids(cells: pa.ChunkedArray | None, keys: list[str | None], where: str) -> pa.ChunkedArray:
     """Return the ids; a row without one gets `row-NUMBER-CONTENT`. Raises WorkbenchError for ids that repeat."""
     own = [f"row-{row}-{(key or 'empty')[:8]}" for row, key in enumerate(keys)]
-    found = filled(cells, own)
-    counts = pc.value_counts(found)
+    values = filled(cells, own)
+    counts = pc.value_counts(values)
     repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
     if len(repeated):
-        some = ", ".join(repr(one) for one in sorted(repeated.slice(0, 1000).to_pylist())[:3])
-        contents: dict[str, set[str | None]] = {one: set() for one in repeated.to_pylist()}
-        for one, key in zip(found.to_pylist(), keys, strict=True):
-            if one in contents:
-                contents[one].add(key)
-        unlike = sum(len(found) > 1 for found in contents.values())
+        some = ", ".join(repr(post_id) for post_id in sorted(repeated.slice(0, 1000).to_pylist())[:3])
+        contents: dict[str, set[str | None]] = {post_id: set() for post_id in repeated.to_pylist()}
+        for post_id, key in zip(values.to_pylist(), keys, strict=True):
+            if post_id in contents:
+                contents[post_id].add(key)
+        unlike = sum(len(values) > 1 for values in contents.values())
         raise WorkbenchError(
             f"{where}: {len(repeated)} post ids occur more than once, {unlike} of them with different content, such as "
             f"{some}; remove the repeats, or leave out `post_id` to number the rows"
         )
-    return found
+    return values
 
 
 def filled(cells: pa.ChunkedArray | None, own: list[str]) -> pa.ChunkedArray:
@@ -112,11 +112,11 @@ def times(cells: pa.ChunkedArray | None, where: str, form: str | None = None) ->
 
 def _parsed(texts: pa.ChunkedArray, form: str, where: str) -> pa.ChunkedArray:
     try:
-        found = pd.to_datetime(pd.Series(texts.to_pylist(), dtype=object), format=form, utc=True)
+        parsed = pd.to_datetime(pd.Series(texts.to_pylist(), dtype=object), format=form, utc=True)
     except ValueError as error:
         cause = " ".join(str(error).partition("You might want")[0].split())
         raise WorkbenchError(f"{where}: `created_at` is not written as {form!r}: {cause:.150}") from None
-    return pa.chunked_array([pa.Array.from_pandas(found.dt.as_unit("us"), type=_TIME)])
+    return pa.chunked_array([pa.Array.from_pandas(parsed.dt.as_unit("us"), type=_TIME)])
 
 
 def _seconds(texts: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -100,9 +100,9 @@ def _by_element(cells: pa.ChunkedArray, rule: LabelOptions, where: str) -> pa.Ar
 
     def rows_with(values: tuple[str, ...]) -> np.ndarray:
         hits = _array(_is_in(elements, values)).to_numpy(zero_copy_only=False)
-        found = np.zeros(len(rows), bool)
-        found[parents[hits]] = True
-        return found
+        mask = np.zeros(len(rows), bool)
+        mask[parents[hits]] = True
+        return mask
 
     yes, unclear = rows_with(_texts(rule.contains)), rows_with(_texts(rule.unclear))
     missing = rows.is_null().to_numpy(zero_copy_only=False)
@@ -154,7 +154,7 @@ def _occur(values: pa.ChunkedArray, listed: tuple[str, ...], where: str, rule: L
     if not distinct or not absent:
         return
     others = sorted(distinct - set(listed) - set(_texts(rule.unclear)))[:1000]
-    near = next((found for value in absent for found in difflib.get_close_matches(value, others, 1, 0.85)), None)
+    near = next((match for value in absent for match in difflib.get_close_matches(value, others, 1, 0.85)), None)
     if near or (len(absent) == len(listed) and rule.contains is None):
         hint = f"; did you mean {near!r}?" if near else "; list the `negative` values too if no row is positive;"
         raise WorkbenchError(

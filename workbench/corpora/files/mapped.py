@@ -38,29 +38,29 @@ def stacked(parts: list[Part], mapping: Mapping) -> dict[str, pa.ChunkedArray]:
     """
     splits = [pa.array([part.split] * part.table.num_rows, pa.string()) for part in parts]
     content = (mapping.text, mapping.image, mapping.video)
-    found = {}
+    columns = {}
     for name in mapping.columns:
         pieces = [_piece(name, part, mapping) for part in parts]
         missing = [piece for piece in pieces if isinstance(piece, WorkbenchError)]
         if len(missing) == len(pieces) or (missing and name in content):
             raise missing[0]
-        found[name] = stack(
+        columns[name] = stack(
             [
                 pa.nulls(len(split)) if isinstance(piece, WorkbenchError) else piece
                 for piece, split in zip(pieces, splits, strict=True)
             ]
         )
-    return found | {SPLIT: pa.chunked_array(splits)}
+    return columns | {SPLIT: pa.chunked_array(splits)}
 
 
 def _piece(name: str, part: Part, mapping: Mapping) -> pa.ChunkedArray | WorkbenchError:
     """Return one part's piece of a column, or the error that says that it has none."""
     try:
-        found = column(part.table, name, part.names, part.where)
+        values = column(part.table, name, part.names, part.where)
     except WorkbenchError as error:
         return error
     kind = next((kind for kind in KINDS if getattr(mapping, kind.column) == name), None)
-    return found if kind is None else as_media(found, kind, part.folders[kind.column], part.where)
+    return values if kind is None else as_media(values, kind, part.folders[kind.column], part.where)
 
 
 def table_of(given: dict[str, pa.ChunkedArray], mapping: Mapping, taxonomy: Taxonomy, where: str) -> pa.Table:
@@ -76,9 +76,9 @@ def table_of(given: dict[str, pa.ChunkedArray], mapping: Mapping, taxonomy: Taxo
     media = {kind: given[name] if (name := getattr(mapping, kind.column)) else _nulls(rows, MEDIA) for kind in KINDS}
     keys = cells.content_keys(text, *(identities(column, kind, where) for kind, column in media.items()))
     ids = cells.ids(given.get(mapping.post_id), keys, where)
-    own = [key or f"post {one}" for key, one in zip(keys, ids.to_pylist(), strict=True)]
+    own = [key or f"post {item}" for key, item in zip(keys, ids.to_pylist(), strict=True)]
     votes = {label: read_votes(given, rule, f"{where}, votes.{label}") for label, rule in mapping.votes.items()}
-    found = {
+    given_columns = {
         "post_id": ids,
         "text": text,
         **{kind.column: column for kind, column in media.items()},
@@ -90,12 +90,12 @@ def table_of(given: dict[str, pa.ChunkedArray], mapping: Mapping, taxonomy: Taxo
         "labels": _labels(given, mapping, votes, taxonomy, where),
     }
     for field in ("community", "language", "region"):
-        found[field] = plain_text(given[getattr(mapping, field)]) if getattr(mapping, field) else None
+        given_columns[field] = plain_text(given[getattr(mapping, field)]) if getattr(mapping, field) else None
     schema = corpus_schema(taxonomy)
-    columns = [found.get(field.name) for field in schema]
-    filled = [_nulls(rows, field.type) if one is None else one for one, field in zip(columns, schema, strict=True)]
+    columns = [given_columns.get(field.name) for field in schema]
+    filled = [_nulls(rows, field.type) if item is None else item for item, field in zip(columns, schema, strict=True)]
     table = pa.table(filled, schema=schema)
-    meta = {one: given[one] for one in mapping.keep}
+    meta = {item: given[item] for item in mapping.keep}
     for label, counts in votes.items():
         meta |= {f"votes_{label}_{side}": pa.chunked_array([counts[:, i]]) for i, side in enumerate(("yes", "no"))}
     return table.append_column("meta", cells.struct(meta)) if meta else table
@@ -120,9 +120,9 @@ def _labels(
     where: str,
 ) -> pa.ChunkedArray:
     """Return the struct of all labels; one that is not mapped is unknown in every row."""
-    found = {one: pa.nulls(len(given[SPLIT]), pa.bool_()) for one in taxonomy.names}
+    columns = {name: pa.nulls(len(given[SPLIT]), pa.bool_()) for name in taxonomy.names}
     for label in mapping.labels:
         rule = mapping.rule(label)
-        found[label] = read_label(given[rule.column], rule, f"{where}, labels.{label}")
-    found |= {label: majority(counts) for label, counts in votes.items()}
-    return cells.struct({one: pa.chunked_array([array]) for one, array in found.items()})
+        columns[label] = read_label(given[rule.column], rule, f"{where}, labels.{label}")
+    columns |= {label: majority(counts) for label, counts in votes.items()}
+    return cells.struct({name: pa.chunked_array([array]) for name, array in columns.items()})

@@ -55,11 +55,11 @@ def _media_chunk(cells: pa.Array, kind: Kind, roots: list[str], where: str) -> p
         )
     if paths.null_count < len(paths):
         is_file = pc.is_null(data).to_pylist()
-        found = [
+        resolved = [
             _inside(roots, path, kind, where) if alone else path
             for path, alone in zip(paths.to_pylist(), is_file, strict=True)
         ]
-        paths = pa.array(found, pa.string())
+        paths = pa.array(resolved, pa.string())
     absent = pc.and_(pc.is_null(data), pc.is_null(paths))
     return pa.StructArray.from_arrays([data, paths], fields=list(MEDIA), mask=absent)
 
@@ -106,12 +106,12 @@ def identities(media: pa.ChunkedArray, kind: Kind, where: str) -> list[str | Non
             f"{where}: none of the {len(files)} {kind.noun}s is there, for example {files[0]}; "
             f"set `{kind.folder}` to their folder"
         )
-    found: list[str | None] = []
+    keys: list[str | None] = []
     for chunk in media.chunks:
         data, paths = chunk.field("bytes"), chunk.field("path").to_pylist()
         for row, path in enumerate(paths):
             if data[row].is_valid:
-                found.append(fingerprint.of_bytes(data[row].as_buffer()))
+                keys.append(fingerprint.of_bytes(data[row].as_buffer()))
             else:
-                found.append(path and (known[path] or f"missing {os.path.basename(path)}"))
-    return found
+                keys.append(path and (known[path] or f"missing {os.path.basename(path)}"))
+    return keys

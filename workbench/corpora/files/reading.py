@@ -128,10 +128,8 @@ def _json_row(line: str, path: Path, number: int) -> dict[str, Any]:
         message = getattr(error, "msg", None) or "too deep or too long"
         raise WorkbenchError(f"{path}, line {number} is not valid JSON ({message}); mend or remove the line") from None
     if not isinstance(row, dict):
-        found = type(row).__name__
-        raise WorkbenchError(
-            f"{path}, line {number} holds a {found}, not an object; write one {{...}} a line"
-        ) from None
+        kind = type(row).__name__
+        raise WorkbenchError(f"{path}, line {number} holds a {kind}, not an object; write one {{...}} a line") from None
     return row
 
 
@@ -186,8 +184,8 @@ def column(table: pa.Table, name: str, names: list[str], where: str) -> pa.Chunk
 def _shown(name: str, names: list[str], most: int = 40) -> list[str]:
     """Return the column names as a message shows them: printable, short, and not too many."""
     near = difflib.get_close_matches(name, names, n=1)
-    chosen = names if len(names) <= most else [*near, *(one for one in names[:most] if one not in near), "..."]
-    return [one[:60] if one.isprintable() else ascii(one[:20])[1:-1] for one in chosen]
+    chosen = names if len(names) <= most else [*near, *(header for header in names[:most] if header not in near), "..."]
+    return [header[:60] if header.isprintable() else ascii(header[:20])[1:-1] for header in chosen]
 
 
 def _simple(cells: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -36,14 +36,14 @@ class FileSource:
 
     def parts(self) -> list[Part]:
         """Return the mapped columns of each file."""
-        found = []
+        parts = []
         for path, split in self.files:
             table, names = read(path, self.options.columns, self.options.encoding, self.options.quotes)
             if not names:
                 raise WorkbenchError(f"{path} is empty; check that it is the right file")
             folders = {kind.column: (self._folder(getattr(self.options, kind.folder), path),) for kind in KINDS}
-            found.append(Part(table, names, split, str(path), folders))
-        return found
+            parts.append(Part(table, names, split, str(path), folders))
+        return parts
 
     def _folder(self, named: str | None, path: Path) -> Path:
         """Return where the media paths of a file start."""
@@ -54,7 +54,7 @@ def _files(options: SourceOptions, folder: Path) -> list[tuple[Path, str | None]
     """Return the files, each with the split that its place in `paths` or its name in a folder says, if any."""
     given = {None: options.path} if options.path else options.paths
     lists = {split: (names,) if isinstance(names, str) else names for split, names in given.items()}
-    files = [(folder / one, split) for split, names in lists.items() for one in names]
+    files = [(folder / name, split) for split, names in lists.items() for name in names]
     top = files[0][0]
     if len(files) > 1 or not top.is_dir():
         return files

@@ -48,20 +48,20 @@ def read_votes(given: Mapping[str, pa.ChunkedArray], rule: VoteOptions, where: s
     if not rule.columns:
         sides = (rule.yes, rule.no)
         return np.stack(
-            [sum((_numbers(given[one], one, where) for one in side), np.zeros(rows, int)) for side in sides], 1
+            [sum((_numbers(given[item], item, where) for item in side), np.zeros(rows, int)) for side in sides], 1
         )
-    found = np.zeros((rows, 2), dtype=int)
-    positive, unclear = ({str(one).lower() for one in values} for values in (rule.positive, rule.unclear))
+    votes = np.zeros((rows, 2), dtype=int)
+    positive, unclear = ({str(item).lower() for item in values} for values in (rule.positive, rule.unclear))
     for name in rule.columns:
         for row, cell in enumerate(plain_text(given[name]).to_pylist()):
             for answer in _answers(cell):
                 if answer.lower() not in unclear:
-                    found[row, int(answer.lower() not in positive)] += 1
-    if not found[:, 0].any():
+                    votes[row, int(answer.lower() not in positive)] += 1
+    if not votes[:, 0].any():
         raise WorkbenchError(
             f"{where}: none of {', '.join(rule.columns)} holds an answer of {', '.join(sorted(positive))}"
         )
-    return found
+    return votes
 
 
 def majority(votes: np.ndarray) -> pa.Array:
@@ -70,14 +70,14 @@ def majority(votes: np.ndarray) -> pa.Array:
 
 
 def _answers(cell: str | None) -> list[str]:
-    return [] if cell is None else [one.strip() for one in cell.split(",") if one.strip()]
+    return [] if cell is None else [answer.strip() for answer in cell.split(",") if answer.strip()]
 
 
 def _numbers(cells: pa.ChunkedArray, name: str, where: str) -> np.ndarray:
     """Return the sum of the numbers in each cell, 0 where it is empty."""
     try:
-        sums = [sum(float(one) for one in _answers(cell)) for cell in plain_text(cells).to_pylist()]
-        if any(one < 0 or one != int(one) for one in sums):
+        sums = [sum(float(number) for number in _answers(cell)) for cell in plain_text(cells).to_pylist()]
+        if any(number < 0 or number != int(number) for number in sums):
             raise ValueError
     except ValueError:
         raise WorkbenchError(f"{where}: column {name!r} must hold numbers of votes, 0 or more; name another") from None

@@ -185,7 +185,7 @@ def _fresh(cause: dict[str, int], surface: int, difficulty: float, rng: np.rando
     text = picture = image = film = video = None
     if "text" in pattern:
         kind = cause["obfuscation"]
-        obfuscation = (lambda phrase: evasion.obfuscation(phrase, kind, rng)) if kind else None
+        obfuscation = (lambda phrase: evasion.obfuscate(phrase, kind, rng)) if kind else None
         text = phrases.say(cause["utterance"], cause["language"], surface, rng, 0.2 * difficulty, obfuscation)
         if cause["link"]:
             text = f"{text} {links.address(cause['link'], rng)}"

@@ -18,7 +18,7 @@ _INVISIBLE = "\u200b\u200c\u200d\u2060"
 _LONG = re.compile(r"[^\W\d_]{4,}")
 
 
-def obfuscation(phrase: str, obfuscation: int, rng: np.random.Generator) -> str:
+def obfuscate(phrase: str, obfuscation: int, rng: np.random.Generator) -> str:
     """Return a phrase in the obfuscation that is an index into OBFUSCATIONS; a phrase without a longer word stays."""
     kind = OBFUSCATIONS[obfuscation]
     if kind == "none":

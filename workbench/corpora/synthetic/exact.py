@@ -86,8 +86,8 @@ def _masses(world: World, pattern: int, seen: set[str]) -> np.ndarray:
         factors["rise"] = world.reports
     kept = seen | {"place"} | ({"intent"} if "utterance" in seen else set())
     letters = "tk" + "".join(letter for axis, letter in _LETTERS.items() if axis in kept)
-    found = np.einsum(f"{','.join(factors)}->{letters}", *factors.values(), optimize="greedy")
-    return np.expand_dims(found, [n + 2 for n, letter in enumerate(_LETTERS.values()) if letter not in letters])
+    sums = np.einsum(f"{','.join(factors)}->{letters}", *factors.values(), optimize="greedy")
+    return np.expand_dims(sums, [n + 2 for n, letter in enumerate(_LETTERS.values()) if letter not in letters])
 
 
 @cache
@@ -105,7 +105,7 @@ def ratio(mass: np.ndarray, total: np.ndarray) -> np.ndarray:
 
 
 class LateFusionLimit:
-    """E[label | the posteriors of the text and of the sight]: the best that any fusion of scores does.
+    """E[label | the posteriors of the text and of the vision]: the best that any fusion of scores does.
 
     Whoever fuses scores sees P(every label | text) and P(every label | picture or clip), not the halves. Cells with the
     same two posteriors (to 1e-9) are one cell to a fuser. A post of one modality has one posterior: that is the answer.
@@ -122,10 +122,10 @@ class LateFusionLimit:
         """Return E[label | the posteriors of the halves] (n_posts, n_labels)."""
         out = self.either.posterior(latents)
         for p, periods in self.fused.items():
-            for t, (said, shown, table) in enumerate(periods):
+            for t, (spoken, shown, table) in enumerate(periods):
                 rows = np.flatnonzero((latents["pattern"] == p) & (latents["period"] == t))
                 text = tuple(latents[axis][rows] for axis in ("language", "link", "utterance", "obfuscation"))
-                out[rows] = table[:, said[text], shown[latents["scene"][rows]]].T
+                out[rows] = table[:, spoken[text], shown[latents["scene"][rows]]].T
         return out
 
 

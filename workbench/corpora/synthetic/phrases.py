@@ -183,11 +183,11 @@ def say(
         t=f"{minute // 60:02d}:{minute % 60:02d}", p=PLACES[place], w=NAMES[witness]
     )
     opener, closer = OPENERS[language][pick[3] % 8], CLOSERS[language][pick[4] % 8]
-    said = misspell(core, rng, typos)
+    phrase = misspell(core, rng, typos)
     if pick[5] % 2:  # mistyped anew: the shipped encoder was trained on texts drawn in this order
-        said = misspell(core, rng, typos)
-    said = obfuscation(said) if obfuscation else said
-    parts = [f"{note}:", opener, said, closer] if pick[5] % 2 else [opener, said, closer, f"({note})"]
+        phrase = misspell(core, rng, typos)
+    phrase = obfuscation(phrase) if obfuscation else phrase
+    parts = [f"{note}:", opener, phrase, closer] if pick[5] % 2 else [opener, phrase, closer, f"({note})"]
     return " ".join(part for part in parts if part)
 
 

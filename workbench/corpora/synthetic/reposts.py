@@ -18,18 +18,18 @@ _MORE = (
 )
 
 
-def text(said: str, language: int, rng: np.random.Generator) -> str:
+def text(original: str, language: int, rng: np.random.Generator) -> str:
     """Return a text as its repost says it: as it was, mistyped, in small letters, or with words before or after it."""
     kind = _kind(4, rng)
     if kind == 0:
-        return said
+        return original
     if kind == 1:
-        return phrases.misspell(said, rng, 0.1)
-    words = said.split(" ")
+        return phrases.misspell(original, rng, 0.1)
+    words = original.split(" ")
     if kind == 2:
         return " ".join(word if "://" in word else word.lower() for word in words)
     more = _MORE[language][rng.integers(len(_MORE[language]))].format(n=phrases.NAMES[rng.integers(len(phrases.NAMES))])
-    return f"{more} {said}" if rng.random() < 0.5 else f"{said} {more}"
+    return f"{more} {original}" if rng.random() < 0.5 else f"{original} {more}"
 
 
 def picture(shown: Image.Image, data: bytes, rng: np.random.Generator) -> bytes:

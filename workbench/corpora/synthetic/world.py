@@ -51,7 +51,7 @@ _PAIRED = np.array(["+" in pattern for pattern in PATTERNS])
 
 
 class Shares(NamedTuple):
-    """Which part of the harm among posts with text and sight is told by the pair only, the text, the sight alone."""
+    """Which part of the harm among posts with text and vision is told by the pair only, the text, the vision alone."""
 
     pair: float = 0.5
     text: float = 0.3
@@ -152,20 +152,20 @@ class World:
     def _components(self) -> tuple[np.ndarray, np.ndarray]:
         """What a sample is mixed from: P(intent, scene | component, period, pattern).
 
-        Returns (n_periods, n_patterns, 3, n_intents, n_scenes) for harm told by pair, text and sight, and the same
+        Returns (n_periods, n_patterns, 3, n_intents, n_scenes) for harm told by pair, text and vision, and the same
         without the third axis for the calm rest.
         """
         harm = np.zeros((len(PERIODS), len(PATTERNS), 3, len(INTENTS), len(SCENES)))
         calm = np.zeros((len(PERIODS), len(PATTERNS), len(INTENTS), len(SCENES)))
         for t, p in np.ndindex(calm.shape[:2]):
-            words, sight = "text" in PATTERNS[p], PATTERNS[p] != "text"
+            words, vision = "text" in PATTERNS[p], PATTERNS[p] != "text"
             topics = causes.spread(INTENTS, {**dict.fromkeys(TOPICS, 1.0), "banter": 0.5, "custom": 0.1}, words)
-            views = causes.spread(SCENES, dict.fromkeys(VIEWS, 1.0), sight)
+            views = causes.spread(SCENES, dict.fromkeys(VIEWS, 1.0), vision)
             remarks = causes.spread(INTENTS, dict.fromkeys(REMARKS, 1.0), words)
-            shapes = causes.spread(SCENES, dict.fromkeys(MATCHABLE, 1.0), sight)
+            shapes = causes.spread(SCENES, dict.fromkeys(MATCHABLE, 1.0), vision)
             # posts of one half have its share of the block too: a remark or a shape that nothing matches
-            halves = [np.outer(remarks, views)] * words + [np.outer(topics, shapes)] * sight
-            alone = 0.8 if words and sight else 0.85
+            halves = [np.outer(remarks, views)] * words + [np.outer(topics, shapes)] * vision
+            alone = 0.8 if words and vision else 0.85
             calm[t, p] = alone * np.outer(topics, views) + (1 - alone) * np.mean(halves, axis=0)
             harm[t, p, 0] = np.outer(remarks, shapes)
             harm[t, p, 1] = np.outer(causes.text_harm(PERIODS[t]), views)

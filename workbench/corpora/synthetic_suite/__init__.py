@@ -61,7 +61,7 @@ class SourceOptions(Options):
 class _Post(NamedTuple):
     """One post of a contrast set: what it is written for, what causes it, and what it says in which language.
 
-    intent, scene: what the world's table is asked for; calm views and topics where nothing harms. sight: the modality
+    intent, scene: what the world's table is asked for; calm views and topics where nothing harms. vision: the modality
     of the scene, or None; shows: how many frames of a clip show it, None for as many as in the world.
     """
 
@@ -70,7 +70,7 @@ class _Post(NamedTuple):
     said: str
     intent: str = TOPICS[0]
     scene: str = "absent"
-    sight: str | None = None
+    vision: str | None = None
     shows: int | None = None
     target: str = ""
     note: str = ""
@@ -148,10 +148,10 @@ def _attack(world: World, number: int, label: str, language: int, rng: np.random
 
 def _identity(world: World, number: int, label: str, language: int, rng: np.random.Generator) -> list[_Post]:
     """A group of people is excluded; another one is; something harmless is said of either."""
-    groups = [f"{frames.ARTICLES[language]} {one}" for one in rng.choice(frames.GROUPS, 2, replace=False)]
+    groups = [f"{frames.ARTICLES[language]} {people}" for people in rng.choice(frames.GROUPS, 2, replace=False)]
     label, intent = TEXT_HARM["exclusion"], "exclusion"
     harm, calm = phrases.PHRASES[intent][language].split("|")[0], frames.NEUTRAL[language]
-    targets = [one.split()[-1] for one in groups]
+    targets = [people.split()[-1] for people in groups]
     return [
         _Post("identity_h", label, harm.replace("{n}", groups[0]), intent, target=targets[0], note=NEW),
         _Post("identity_swap_h", label, harm.replace("{n}", groups[1]), intent, target=targets[1], note=NEW),
@@ -169,13 +169,13 @@ def _pair(world: World, number: int, label: str, language: int, rng: np.random.G
     others = [i for i in range(len(REMARKS)) if scene not in world.matchings[:, i]]  # harmless for every label
     scenes = [s for s in range(len(MATCHABLE)) if s not in world.matchings[:, remark]]
     other, swapped = int(rng.choice(others)), int(rng.choice(scenes))
-    sight = ("image", "video")[number // len(LABELS) % 2]
+    vision = ("image", "video")[number // len(LABELS) % 2]
     way = int(rng.integers(2))
-    said, calm = (phrases.PHRASES[REMARKS[i]][language].split("|")[way] for i in (remark, other))
+    harmful, calm = (phrases.PHRASES[REMARKS[i]][language].split("|")[way] for i in (remark, other))
     return [
-        _Post("pair_harm_h", label, said, REMARKS[remark], MATCHABLE[scene], sight),
-        _Post("text_swap_nh", label, calm, REMARKS[other], MATCHABLE[scene], sight),
-        _Post("image_swap_nh", label, said, REMARKS[remark], MATCHABLE[swapped], sight),
+        _Post("pair_harm_h", label, harmful, REMARKS[remark], MATCHABLE[scene], vision),
+        _Post("text_swap_nh", label, calm, REMARKS[other], MATCHABLE[scene], vision),
+        _Post("image_swap_nh", label, harmful, REMARKS[remark], MATCHABLE[swapped], vision),
     ]
 
 
@@ -183,10 +183,10 @@ def _frame(world: World, number: int, label: str, language: int, rng: np.random.
     """A harmful scene in one frame of a calm clip; and the same clip with that frame as those around it."""
     topic = rng.choice(TOPICS)
     scene = rng.choice([name for name, of in IMAGE_HARM.items() if of == label])
-    said = _one_of(phrases.PHRASES[topic][language], rng)
+    text = _one_of(phrases.PHRASES[topic][language], rng)
     return [
-        _Post("hidden_frame_h", label, said, topic, scene, "video", 1, note="shorter than in training"),
-        _Post("frame_removed_nh", label, said, topic, VIEWS[0], "video", 0),
+        _Post("hidden_frame_h", label, text, topic, scene, "video", 1, note="shorter than in training"),
+        _Post("frame_removed_nh", label, text, topic, VIEWS[0], "video", 0),
     ]
 
 
@@ -209,14 +209,14 @@ def _truth(world: World, post: _Post, taxonomy: Taxonomy) -> dict[str, bool | No
 def _content(post: _Post, language: int, surface: int, difficulty: float, place: list[int]) -> dict[str, Any]:
     """The text, and the picture or the clip, drawn with the same chance for every post of a set."""
     spoken = phrases.UTTERANCES.index(TOPICS[0])  # whichever: what is said is put in its place
-    words, sight = (np.random.default_rng([*place, part]) for part in (1, 2))
-    found = {"text": phrases.say(spoken, language, surface, words, 0.0, lambda _: post.said)}
-    if post.sight == "image":
-        data = pictures.encode(pictures.draw(SCENES.index(post.scene), sight, difficulty), sight)
-        return found | {"image": {"bytes": data, "path": None}}
-    if post.sight == "video":
-        return found | {"video": {"bytes": _clip(post, sight, difficulty), "path": None}}
-    return found
+    words, vision = (np.random.default_rng([*place, part]) for part in (1, 2))
+    values = {"text": phrases.say(spoken, language, surface, words, 0.0, lambda _: post.said)}
+    if post.vision == "image":
+        data = pictures.encode(pictures.draw(SCENES.index(post.scene), vision, difficulty), vision)
+        return values | {"image": {"bytes": data, "path": None}}
+    if post.vision == "video":
+        return values | {"video": {"bytes": _clip(post, vision, difficulty), "path": None}}
+    return values
 
 
 def _clip(post: _Post, rng: np.random.Generator, difficulty: float) -> bytes:

@@ -76,8 +76,8 @@ def evade(posts: pa.Table, attack: str, strength: float, *, seed: int = 0) -> pa
 
 
 def _chance(post_id: str, name: str, seed: int) -> np.random.Generator:
-    said = hashlib.sha256(f"{seed}\0{name}\0{post_id}".encode("utf-8", "surrogatepass")).digest()
-    return np.random.default_rng(int.from_bytes(said[:16], "big"))
+    digest = hashlib.sha256(f"{seed}\0{name}\0{post_id}".encode("utf-8", "surrogatepass")).digest()
+    return np.random.default_rng(int.from_bytes(digest[:16], "big"))
 
 
 def _text(cell: str, name: str, strength: float, rng: np.random.Generator) -> str:

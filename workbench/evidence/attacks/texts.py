@@ -37,10 +37,10 @@ def typos(text: str, strength: float, rng: np.random.Generator) -> str:
 def joined(text: str, strength: float, rng: np.random.Generator) -> str:
     """Take out a share of the spaces."""
     words = text.split(" ")
-    told = words[0]
+    result = words[0]
     for before, word, share in zip(words, words[1:], rng.random(len(words)), strict=False):
-        told += word if share < strength and "://" not in before + word else f" {word}"
-    return told
+        result += word if share < strength and "://" not in before + word else f" {word}"
+    return result
 
 
 def split(text: str, strength: float, rng: np.random.Generator) -> str:
@@ -63,7 +63,7 @@ def obfuscated(kind: str) -> Rewrite:
     number = OBFUSCATIONS.index(kind)
 
     def rewrite(text: str, strength: float, rng: np.random.Generator) -> str:
-        return _some(text, strength, rng, lambda word: evasion.obfuscation(word, number, rng))
+        return _some(text, strength, rng, lambda word: evasion.obfuscate(word, number, rng))
 
     return rewrite
 
@@ -71,11 +71,11 @@ def obfuscated(kind: str) -> Rewrite:
 def _some(text: str, strength: float, rng: np.random.Generator, change: Callable[[str], str]) -> str:
     """Change a share of the longer words: those with the lowest draw, so that a larger share holds a smaller one."""
     words = list(_LONG.finditer(text))
-    chosen = [found for found, share in zip(words, rng.random(len(words)), strict=True) if share < strength]
+    chosen = [match for match, share in zip(words, rng.random(len(words)), strict=True) if share < strength]
     parts, at = [], 0
-    for found in chosen:
-        parts += [text[at : found.start()], change(found[0])]
-        at = found.end()
+    for match in chosen:
+        parts += [text[at : match.start()], change(match[0])]
+        at = match.end()
     return "".join([*parts, text[at:]])
 
 

@@ -34,8 +34,8 @@ def overlap(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     [[set, post_id], ...]}}, the contents with most posts first. A file that cannot be read is compared with nothing.
     """
     own = {name: sets[name] for name in SPLITS if name in sets}
-    found = {"group": _across(own, "group"), "author": _across(own, "author")}
-    return found | {name: _across(sets, name) for name in HELD if name != "group"}
+    findings = {"group": _across(own, "group"), "author": _across(own, "author")}
+    return findings | {name: _across(sets, name) for name in HELD if name != "group"}
 
 
 def _across(sets: Mapping[str, pa.Table], relation: str) -> dict[str, Any]:

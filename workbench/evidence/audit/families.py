@@ -27,13 +27,13 @@ class ContentIndex:
     def __init__(self, sets: Mapping[str, pa.Table], keys: Mapping[str, Iterable[Hashable | None]]) -> None:
         self.sets, self.names = sets, list(sets)
         known: dict[Hashable, int] = {}
-        found = [
+        places = [
             (known.setdefault(key, len(known)), place, row)
             for place, name in enumerate(self.names)
             for row, key in enumerate(keys[name])
             if key is not None
         ]
-        self.content, self.place, self.row = np.array(found, np.int64).reshape(-1, 3).T
+        self.content, self.place, self.row = np.array(places, np.int64).reshape(-1, 3).T
         self.first = np.unique(self.content, return_index=True)[1]
         self.kind, masks = self._kinds()
         self.crosses = self._overlap(masks)
@@ -66,7 +66,7 @@ class ContentIndex:
     def ends(self, i: int, j: int) -> tuple[int, int]:
         """Return the positions of one post of each content, in sets between which they cross the split."""
         fitted = [name in FITTED for name in self.names]
-        firsts = [np.flatnonzero(self.content == one) for one in (i, j)]
+        firsts = [np.flatnonzero(self.content == content) for content in (i, j)]
         firsts = [[posts[self.place[posts] == place][0] for place in np.unique(self.place[posts])] for posts in firsts]
         return next(
             (int(a), int(b))
@@ -81,12 +81,12 @@ def finding(
     i: np.ndarray,
     j: np.ndarray,
     similarity: np.ndarray,
-    told: Callable[[int, int, float], str],
+    show: Callable[[int, int, float], str],
 ) -> dict[str, Any]:
     """Return what near contents leak, as families.
 
     i, j: int (n_pairs,), contents that are near; similarity: float (n_pairs,), higher is nearer. Pairs that do not
-    cross the split count for nothing. told: what two posts, given by position, have in common, in words.
+    cross the split count for nothing. show: what two posts, given by position, have in common, in words.
     """
     keep = contents.crosses[contents.kind[i], contents.kind[j]]
     i, j, similarity = i[keep], j[keep], similarity[keep]
@@ -101,7 +101,7 @@ def finding(
     examples = []
     for pair in shown[:EXAMPLES]:
         a, b = contents.ends(i[pair], j[pair])
-        examples.append({"content": told(a, b, float(similarity[pair])), "posts": [contents.post(a), contents.post(b)]})
+        examples.append({"content": show(a, b, float(similarity[pair])), "posts": [contents.post(a), contents.post(b)]})
     families = len(np.unique(family[linked]))
     return {
         "overlap": families,

@@ -67,8 +67,8 @@ def thumbnail(pixels: np.ndarray) -> np.ndarray | None:
     inner = (MARGIN * width, MARGIN * height, (1 - MARGIN) * width, (1 - MARGIN) * height)
     boxes = ((0, 0, width, height), inner)
     small = [grey.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS, box=box) for box in boxes]
-    found = np.stack([np.asarray(one, np.float32) for one in small])
-    return None if found[0].std() < EVEN else found
+    thumbnails = np.stack([np.asarray(picture, np.float32) for picture in small])
+    return None if thumbnails[0].std() < EVEN else thumbnails
 
 
 def hashed(thumbnails: np.ndarray) -> np.ndarray:
@@ -102,9 +102,9 @@ def near_rows(a: np.ndarray, b: np.ndarray, distance: int = DISTANCE) -> Iterato
 def near_pairs(views: ImageHashes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return pairs of pictures that are near: i < j and the bits in which they differ, each int (n_pairs,)."""
     whole, inner, cells, owner = views
-    found = []
-    for one, other, most in ((whole, whole, LOOSE), (whole, inner, DISTANCE)):
-        for a, b, apart in near_rows(one, other, most):
+    parts = []
+    for left, other, most in ((whole, whole, LOOSE), (whole, inner, DISTANCE)):
+        for a, b, apart in near_rows(left, other, most):
             keep = owner[a] != owner[b]
             keep &= (a < b) | (most == DISTANCE)  # of a pair of whole pictures one order is enough
             a, b, apart = a[keep], b[keep], apart[keep].astype(np.int64)
@@ -112,8 +112,8 @@ def near_pairs(views: ImageHashes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             loose = np.flatnonzero(~near)
             near[loose] = agree(cells[a[loose]], cells[b[loose]])
             a, b, apart = owner[a[near]], owner[b[near]], apart[near]
-            found.append(np.stack([np.minimum(a, b), np.maximum(a, b), apart]))
-    pairs = np.concatenate(found, axis=1) if found else np.zeros((3, 0), np.int64)
+            parts.append(np.stack([np.minimum(a, b), np.maximum(a, b), apart]))
+    pairs = np.concatenate(parts, axis=1) if parts else np.zeros((3, 0), np.int64)
     pairs = pairs[:, np.lexsort((pairs[2], pairs[1], pairs[0]))]
     new = np.ones(pairs.shape[1], bool)
     new[1:] = (pairs[:2, 1:] != pairs[:2, :-1]).any(axis=0)
@@ -126,7 +126,7 @@ def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     Of the cells that stand out from an even ground in either picture most must agree too: grounds are alike in drawings
     that have nothing else in common. Both directions must fit, so that the order of the pictures does not matter.
     """
-    found = np.zeros(len(a), bool)
+    agreed = np.zeros(len(a), bool)
     for at in range(0, len(a), _PAIRS):
         x, y = (part[at : at + _PAIRS].astype(np.float32) for part in (a, b))
         stands = np.zeros(x.shape, bool)
@@ -134,8 +134,8 @@ def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
             stands |= np.abs(part - np.median(part, axis=1, keepdims=True)) > LEVELS
         same = _alike(x, y) & _alike(y, x)
         standing = (same & stands).sum(axis=1) >= STANDING * stands.sum(axis=1)
-        found[at : at + _PAIRS] = (same.mean(axis=1) >= AGREE) & standing
-    return found
+        agreed[at : at + _PAIRS] = (same.mean(axis=1) >= AGREE) & standing
+    return agreed
 
 
 def _alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:

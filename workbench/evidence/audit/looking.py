@@ -40,9 +40,9 @@ def look(
     contents are done and how many there are.
     """
     folder = cache or FOLDER
-    found: dict[str, dict[str, Any]] = {}
+    findings: dict[str, dict[str, Any]] = {}
     for relation in relations:
-        if relation not in LOOKS or relation in found:
+        if relation not in LOOKS or relation in findings:
             continue
         relation = "near_image" if relation == "template" else relation
         made_by = closure.of_code(_finder(relation))
@@ -53,8 +53,8 @@ def look(
             kept = _looked(sets, taxonomy, relation, later_tests, progress)
             if key is not None:
                 _keep(path, kept)
-        found |= kept
-    return found
+        findings |= kept
+    return findings
 
 
 def depends(digests: Mapping[str, str], split: Any, taxonomy: Taxonomy) -> dict[str, Any]:
@@ -107,11 +107,11 @@ def _read(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _keep(path: Path, found: dict[str, Any]) -> None:
+def _keep(path: Path, findings: dict[str, Any]) -> None:
     """Write a finding; a full or read-only disk costs only the cache."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(found))
+        write_text(path, json.dumps(findings))
 
 
 NAME = "leaks.json"

@@ -31,11 +31,11 @@ def look_images(sets: Mapping[str, pa.Table], progress: Progress | None = None) 
     views = _views(pictures, lambda at: _variants(pictures.cell(at, "image")), progress)
     i, j, apart = hashes.near_pairs(views)
     same = _same_words(pictures, i, j)
-    found = {}
+    findings = {}
     for name, rows in (("near_image", same), ("template", ~same)):
-        one = finding(pictures, i[rows], j[rows], -apart[rows].astype(float), lambda a, b, s: _told(pictures, a, b, s))
-        found[name] = one | {"not_compared": len(pictures) - len(np.unique(views.owner))}
-    return found
+        leak = finding(pictures, i[rows], j[rows], -apart[rows].astype(float), lambda a, b, s: _told(pictures, a, b, s))
+        findings[name] = leak | {"not_compared": len(pictures) - len(np.unique(views.owner))}
+    return findings
 
 
 def look_videos(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
@@ -43,8 +43,8 @@ def look_videos(sets: Mapping[str, pa.Table], progress: Progress | None = None) 
     clips = _contents(sets, "video")
     frames = _views(clips, lambda at: media.clip(clips.cell(at, "video")).frames, progress)
     i, j, share = near_clips(frames.whole, frames.owner)
-    found = finding(clips, i, j, share, lambda a, b, s: f"{100 * s:.0f} % of the frames of one")
-    return {"near_video": found | {"not_compared": len(clips) - len(np.unique(frames.owner))}}
+    leak = finding(clips, i, j, share, lambda a, b, s: f"{100 * s:.0f} % of the frames of one")
+    return {"near_video": leak | {"not_compared": len(clips) - len(np.unique(frames.owner))}}
 
 
 def near_clips(frames: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -61,11 +61,11 @@ def near_clips(frames: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.nd
         codes.append(np.unique(a[keep] * n + owner[b[keep]]))  # a frame counts once for each other clip
     frame, other = np.divmod(np.unique(np.concatenate(codes)), n)
     pairs, counts = np.unique(owner[frame] * n + other, return_counts=True)
-    one, other = np.divmod(pairs, n)
-    share = counts / np.bincount(owner, minlength=n)[one]
-    shares = dict(zip(zip(one.tolist(), other.tolist(), strict=True), share.tolist(), strict=True))
-    found = {pair: max(value, shares.get(pair[::-1], 0.0)) for pair, value in shares.items() if pair[0] < pair[1]}
-    near = [(*pair, value) for pair, value in found.items() if value >= FRAMES]
+    left, other = np.divmod(pairs, n)
+    share = counts / np.bincount(owner, minlength=n)[left]
+    shares = dict(zip(zip(left.tolist(), other.tolist(), strict=True), share.tolist(), strict=True))
+    highest = {pair: max(value, shares.get(pair[::-1], 0.0)) for pair, value in shares.items() if pair[0] < pair[1]}
+    near = [(*pair, value) for pair, value in highest.items() if value >= FRAMES]
     i, j, values = zip(*near, strict=True) if near else ((), (), ())
     return np.array(i, np.int64), np.array(j, np.int64), np.array(values, float)
 
@@ -83,14 +83,14 @@ def _views(
     contents: ContentIndex, read: Callable[[int], tuple[np.ndarray, ...]], progress: Progress | None
 ) -> hashes.ImageHashes:
     """Return all views of all contents; those of one are reduced as soon as it is read."""
-    found = [hashes.ImageHashes.of(np.zeros((0, 2, hashes.PIXELS, hashes.PIXELS), np.float32), np.zeros(0, np.int64))]
+    views = [hashes.ImageHashes.of(np.zeros((0, 2, hashes.PIXELS, hashes.PIXELS), np.float32), np.zeros(0, np.int64))]
     for content, at in enumerate(contents.first.tolist()):
-        small = [one for one in map(hashes.thumbnail, read(at)) if one is not None]
+        small = [thumbnail for thumbnail in map(hashes.thumbnail, read(at)) if thumbnail is not None]
         if small:
-            found.append(hashes.ImageHashes.of(np.stack(small), np.full(len(small), content)))
+            views.append(hashes.ImageHashes.of(np.stack(small), np.full(len(small), content)))
         if progress and (content % 100 == 99 or content + 1 == len(contents)):
             progress(content + 1, len(contents))
-    return hashes.ImageHashes(*map(np.concatenate, zip(*found, strict=True)))
+    return hashes.ImageHashes(*map(np.concatenate, zip(*views, strict=True)))
 
 
 def _same_words(contents: ContentIndex, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -100,7 +100,7 @@ def _same_words(contents: ContentIndex, i: np.ndarray, j: np.ndarray) -> np.ndar
     a, b = np.searchsorted(involved, i), np.searchsorted(involved, j)
     near = shingles.near_pairs(shingles.ShingledTexts(words))
     n = max(len(involved), 1)
-    none = np.array([not one for one in words], bool)
+    none = np.array([not tokens for tokens in words], bool)
     return np.isin(a * n + b, near.i * n + near.j) | none[a] | none[b]
 
 

@@ -26,9 +26,9 @@ def look(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     texts = ContentIndex(sets, keys)
     words = [shingles.words_of(texts.cell(at, "text")) for at in texts.first.tolist()]
     pairs = near(texts, words)
-    found = finding(texts, pairs.i, pairs.j, pairs.similarity, lambda a, b, s: _told(texts, a, b, s))
-    found["of"] -= sum(not one for one in words)
-    return {"near_text": {**found, "left_out": pairs.left_out}}
+    leak = finding(texts, pairs.i, pairs.j, pairs.similarity, lambda a, b, s: _told(texts, a, b, s))
+    leak["of"] -= sum(not tokens for tokens in words)
+    return {"near_text": {**leak, "left_out": pairs.left_out}}
 
 
 def near(texts: ContentIndex, words: list[list[str]]) -> shingles.NearPairs:
@@ -70,15 +70,15 @@ class _Members:
         self.starts = np.concatenate([[0], np.cumsum(self.size)])
 
 
-def _joined(a: _Members, b: _Members, one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _joined(a: _Members, b: _Members, left: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return each text of class one[k] in `a` with each of class other[k] in `b`, and k."""
-    which = np.repeat(np.arange(len(one)), a.size[one])
-    i = a.sorted[shingles.ranges(a.starts[one], a.size[one])]
+    which = np.repeat(np.arange(len(left)), a.size[left])
+    i = a.sorted[shingles.ranges(a.starts[left], a.size[left])]
     partners = b.size[other[which]]
     j = b.sorted[shingles.ranges(b.starts[other[which]], partners)]
     return np.repeat(i, partners), j, np.repeat(which, partners)
 
 
 def _told(texts: ContentIndex, a: int, b: int, similarity: float) -> str:
-    one, other = (quoted(clean(texts.cell(at, "text"))) for at in (a, b))
-    return f"{one} ~ {other} ({similarity:.2f})"
+    left, other = (quoted(clean(texts.cell(at, "text"))) for at in (a, b))
+    return f"{left} ~ {other} ({similarity:.2f})"

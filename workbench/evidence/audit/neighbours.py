@@ -48,14 +48,14 @@ def nearest(train: np.ndarray, test: np.ndarray) -> Neighbours:
     array([0.8])
     """
     rows, units = zip(*(_units(vectors) for vectors in (train, test)), strict=True)
-    found, cosine = np.full(len(test), -1), np.full(len(test), np.nan)
+    closest, cosine = np.full(len(test), -1), np.full(len(test), np.nan)
     for start in range(0, len(rows[1]) if len(rows[0]) else 0, _BLOCK):
         block = slice(start, start + _BLOCK)
         alike = units[1][block] @ units[0].T
         best = alike.argmax(axis=1)
-        found[rows[1][block]] = rows[0][best]
+        closest[rows[1][block]] = rows[0][best]
         cosine[rows[1][block]] = np.minimum(alike[np.arange(len(best)), best], 1)
-    return Neighbours(found, cosine)
+    return Neighbours(closest, cosine)
 
 
 def _units(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -61,15 +61,15 @@ class LeakOptions(Options):
         return allow
 
 
-def hold(found: Mapping[str, Mapping[str, Any]], options: LeakOptions) -> None:
+def hold(findings: Mapping[str, Mapping[str, Any]], options: LeakOptions) -> None:
     """Raise LeakFound, with a table of examples, where a relation of `options.fail_on` is found and not allowed.
 
-    found: a finding for every relation of `options.fail_on`.
+    findings: a finding for every relation of `options.fail_on`.
     """
     held = [name for name in options.fail_on if name not in options.allow]
-    leaks = {name: found[name] for name in held if found[name]["overlap"]}
+    leaks = {name: findings[name] for name in held if findings[name]["overlap"]}
     if leaks:
-        what = ", ".join(f"{counted(name, one['overlap'])} in {one['posts']} posts" for name, one in leaks.items())
+        what = ", ".join(f"{counted(name, leak['overlap'])} in {leak['posts']} posts" for name, leak in leaks.items())
         example = f"leaks: {{allow: {{{next(iter(leaks))}: the reason}}}}"
         raise LeakFound(
             f"posts leak across the split: {what}. Drop the repeats, give them one group, or accept them with a reason "
@@ -86,11 +86,11 @@ def counted(relation: str, n: int) -> str:
     return f"{n:,} {NAMES[relation][n != 1]}"
 
 
-def table(found: Mapping[str, Mapping[str, Any]]) -> str:
+def table(findings: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the examples of what crosses as lines of text: the relation, where it stands, what it is."""
     rows = [("same", "where", "what")]
-    for name, one in found.items():
-        for example in one["examples"]:
+    for name, leak in findings.items():
+        for example in leak["examples"]:
             where = ", ".join(f"{split} {post_id}" for split, post_id in example["posts"])
             rows.append((NAMES[name][0], where, example["content"]))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]

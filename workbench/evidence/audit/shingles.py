@@ -132,8 +132,8 @@ class ShingledTexts:
             where = ranges(self.heads[small[rows]], sizes[small[rows]])
             pair = np.repeat(np.arange(rows.stop - rows.start), sizes[small[rows]])
             wanted = large[rows][pair] * stride + self.sets[where]
-            found = np.searchsorted(keys, wanted)
-            there = keys[np.minimum(found, len(keys) - 1)] == wanted
+            at = np.searchsorted(keys, wanted)
+            there = keys[np.minimum(at, len(keys) - 1)] == wanted
             common[rows] = np.bincount(pair[there], minlength=rows.stop - rows.start)
         union = sizes[i] + sizes[j] - common
         return np.divide(common, union, out=np.zeros(len(i)), where=union > 0)
@@ -190,13 +190,13 @@ def _by_shingles(corpus: ShingledTexts, kind: np.ndarray, allowed: np.ndarray) -
     texts = np.repeat(np.arange(len(corpus)), prefix)
     keys = corpus.sets[ranges(corpus.heads[:-1], prefix)]
     heaps = _Heaps(keys, texts)
-    left_out, found = heaps.limit(MOST_PAIRS), [np.zeros(0, np.int64)]
+    left_out, similar = heaps.limit(MOST_PAIRS), [np.zeros(0, np.int64)]
     for i, j in heaps.pairs():
         keep = allowed[kind[i], kind[j]] & (np.minimum(sizes[i], sizes[j]) >= JACCARD * np.maximum(sizes[i], sizes[j]))
         pairs = np.unique(_numbered(i[keep], j[keep], len(corpus)))
         i, j = np.divmod(pairs, len(corpus))
-        found.append(pairs[corpus.jaccard(i, j) >= JACCARD - 1e-9])
-    return np.concatenate(found), left_out
+        similar.append(pairs[corpus.jaccard(i, j) >= JACCARD - 1e-9])
+    return np.concatenate(similar), left_out
 
 
 def _by_one_word(corpus: ShingledTexts, kind: np.ndarray, allowed: np.ndarray) -> np.ndarray:
@@ -206,7 +206,7 @@ def _by_one_word(corpus: ShingledTexts, kind: np.ndarray, allowed: np.ndarray) -
     long = np.flatnonzero(corpus.lengths >= ONE_WORD_FROM)
     hashes, owners = np.concatenate([rest, corpus.whole()[long]]), np.concatenate([text, long])
     is_whole = np.arange(len(hashes)) >= len(rest)
-    found = [np.zeros(0, np.int64)]
+    similar = [np.zeros(0, np.int64)]
     for keys, of, apart in ((at, text, None), (hashes, owners, is_whole)):
         heaps = _Heaps(keys, np.arange(len(of)))
         heaps.limit(MOST_PAIRS)
@@ -215,8 +215,8 @@ def _by_one_word(corpus: ShingledTexts, kind: np.ndarray, allowed: np.ndarray) -
             if apart is not None:  # one word dropped or added: the rest of one is all of the other
                 keep &= apart[a] | apart[b]
             keep &= allowed[kind[of[a]], kind[of[b]]]
-            found.append(np.unique(_numbered(of[a[keep]], of[b[keep]], len(corpus))))
-    return np.concatenate(found)
+            similar.append(np.unique(_numbered(of[a[keep]], of[b[keep]], len(corpus))))
+    return np.concatenate(similar)
 
 
 class _Heaps:

@@ -120,9 +120,9 @@ def _scored(train: pd.DataFrame, y: np.ndarray, test: pd.DataFrame, seed: int) -
     parts = [[frame[numbers].to_numpy(float)] for frame in (train, test)]
     if categories:
         encoder = TargetEncoder(target_type="binary", cv=StratifiedKFold(5, shuffle=True, random_state=seed))
-        told = [frame[categories].astype(object).where(frame[categories].notna(), "unknown") for frame in (train, test)]
-        parts[0].append(encoder.fit_transform(told[0].to_numpy(object), y.astype(int)))
-        parts[1].append(encoder.transform(told[1].to_numpy(object)))
+        full = [frame[categories].astype(object).where(frame[categories].notna(), "unknown") for frame in (train, test)]
+        parts[0].append(encoder.fit_transform(full[0].to_numpy(object), y.astype(int)))
+        parts[1].append(encoder.transform(full[1].to_numpy(object)))
     trees = HistGradientBoostingClassifier(max_iter=60, max_depth=4, early_stopping=False, random_state=seed)
     trees.fit(np.column_stack(parts[0]), y.astype(int))
     return trees.predict_proba(np.column_stack(parts[1]))[:, 1]

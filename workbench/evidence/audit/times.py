@@ -71,8 +71,8 @@ def _facts(table: pa.Table, name: str) -> pd.DataFrame:
     columns["author"] = pc.struct_field(table["author"], "id").to_pylist()
     columns["age"] = pc.struct_field(table["author"], "account_age_days").to_numpy()
     for field, names in _COUNTS:
-        for one in names:
-            columns[f"{field}.{one}"] = pc.cast(pc.struct_field(table[field], one), pa.float64()).to_numpy()
+        for key in names:
+            columns[f"{field}.{key}"] = pc.cast(pc.struct_field(table[field], key), pa.float64()).to_numpy()
     return pd.DataFrame(columns)
 
 
@@ -80,7 +80,7 @@ def _faults(posts: pd.DataFrame, now: dt.datetime) -> dict[str, np.ndarray | Non
     """Return kind of fault -> which posts have it, bool (n_posts,), or None where nothing could be checked."""
     counts = [f"{field}.{name}" for field, names in _COUNTS for name in names]
     day = posts["day"].to_numpy()
-    found = {
+    faults = {
         "posted in the future": _where(day > now.timestamp() / 86_400 + SLACK_DAYS, posts[["day"]]),
         "account opened after the post": _where(posts["age"].to_numpy() < 0, posts[["age"]]),
         "count below zero": (posts[counts] < 0).any(axis=1).to_numpy()
@@ -95,16 +95,16 @@ def _faults(posts: pd.DataFrame, now: dt.datetime) -> dict[str, np.ndarray | Non
     again = (steps["author"].notna() & (steps["author"] == steps["author"].shift())).to_numpy()
     elapsed = steps["day"].diff().to_numpy()
     grown = steps["age"].diff().to_numpy()
-    said = {"account age that does not follow the calendar": (np.abs(grown - elapsed) > SLACK_DAYS, grown * elapsed)}
+    checks = {"account age that does not follow the calendar": (np.abs(grown - elapsed) > SLACK_DAYS, grown * elapsed)}
     for name in ("posts", "prior_reports", "prior_removals"):
         change = steps[f"author.{name}"].diff().to_numpy()
-        said[f"author's {name.replace('_', ' ')} become fewer"] = ((change < 0) & (elapsed > 0), change * elapsed)
-    for kind, (fault, known) in said.items():
+        checks[f"author's {name.replace('_', ' ')} become fewer"] = ((change < 0) & (elapsed > 0), change * elapsed)
+    for kind, (fault, known) in checks.items():
         checkable = again & ~np.isnan(known)
         rows = np.zeros(len(posts), bool)
         rows[steps.index.to_numpy()[fault & checkable]] = True
-        found[kind] = rows if checkable.any() else None
-    return found
+        faults[kind] = rows if checkable.any() else None
+    return faults
 
 
 def _where(fault: np.ndarray, fields: pd.DataFrame) -> np.ndarray | None:

@@ -73,8 +73,8 @@ class Claim:
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float]:
         """Return the exact binomial interval of the share (Clopper and Pearson 1934)."""
-        found = stats.binomtest(self.hits, self.worlds).proportion_ci(confidence, method="exact")
-        return float(found.low), float(found.high)
+        interval = stats.binomtest(self.hits, self.worlds).proportion_ci(confidence, method="exact")
+        return float(interval.low), float(interval.high)
 
     @property
     def contradicted(self) -> bool:
@@ -113,8 +113,8 @@ def prove(
         trial = SimulatedTrial(worlds, families, options, threshold_claims, full=judged)
         trial.prepare()
         counts: Counter = Counter()
-        for found, number in _done(trial, range(options.worlds), options.jobs):
-            counts.update(found)
+        for tally, number in _done(trial, range(options.worlds), options.jobs):
+            counts.update(tally)
             done += number
             say(done, of)
         claims += _claims(setting, families, judged, counts, options.worlds)
@@ -179,8 +179,8 @@ def _done(trial: SimulatedTrial, numbers: range, jobs: int) -> Iterator[tuple[Co
         return
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
         waiting = {pool.submit(trial, chunk): len(chunk) for chunk in chunks}
-        for one in as_completed(waiting):
-            yield one.result(), waiting[one]
+        for future in as_completed(waiting):
+            yield future.result(), waiting[future]
 
 
 def _found(plant: planted.Plant) -> Claim:

@@ -115,8 +115,8 @@ def _texts(pairs: int, rng: np.random.Generator, taxonomy: Taxonomy) -> Iterator
     yield Plant("text", REPEATED, _named(_posts(taxonomy, text=some), _posts(taxonomy, text=styled), "text"), pairs)
     long = [text for text in fresh if len(shingles.words_of(text)) >= _WORDS][:pairs]
     longer = [_word_more(text, rng) for text in long]
-    found = _named(_posts(taxonomy, text=long), _posts(taxonomy, text=longer), "near_text", taxonomy)
-    yield Plant("text", "a word more", found, len(long))
+    hits = _named(_posts(taxonomy, text=long), _posts(taxonomy, text=longer), "near_text", taxonomy)
+    yield Plant("text", "a word more", hits, len(long))
     yield _clean("text", fresh, ("text", "near_text"), taxonomy)
 
 
@@ -186,4 +186,4 @@ def _clean(what: str, fresh: Sequence[Any], relations: Sequence[str], taxonomy: 
     """Return how many of fresh posts, divided in halves, the gate names, counted once for each of the relations."""
     kind, half = relations[0], len(fresh) // 2
     sets = {name: _posts(taxonomy, **{kind: part}) for name, part in (("train", fresh[:half]), ("test", fresh[half:]))}
-    return Plant(what, CLEAN, sum(_findings(sets, one, taxonomy)["posts"] for one in relations), len(fresh))
+    return Plant(what, CLEAN, sum(_findings(sets, relation, taxonomy)["posts"] for relation in relations), len(fresh))

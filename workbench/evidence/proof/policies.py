@@ -16,13 +16,15 @@ TARGETS = {"recall": 0.8, "precision": 0.8}
 
 def threshold_claims(sure: float = 0.95) -> list[ThresholdClaim]:
     """Return both ways in which a policy chooses a threshold for each target: sure of it, and best on validation."""
-    found = []
+    claims = []
     for metric, target in TARGETS.items():
         name = f"{metric} of at least {100 * target:g} %"
         certain, plain = Objective(**{metric: target, "sure": sure}), Objective(**{metric: target})
-        found.append(ThresholdClaim(name, partial(chosen, objective=certain), metric, target, "with a guarantee", sure))
-        found.append(ThresholdClaim(name, partial(chosen, objective=plain), metric, target, "best on validation"))
-    return found
+        claims.append(
+            ThresholdClaim(name, partial(chosen, objective=certain), metric, target, "with a guarantee", sure)
+        )
+        claims.append(ThresholdClaim(name, partial(chosen, objective=plain), metric, target, "best on validation"))
+    return claims
 
 
 def chosen(y: np.ndarray, score: np.ndarray, group: np.ndarray, *, objective: Objective) -> float | None:

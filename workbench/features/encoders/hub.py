@@ -59,10 +59,10 @@ def locate(name: str, what: str) -> Repository:
 
 def check(name: str, what: str) -> Repository:
     """Return what a name means; raises WorkbenchError for whatever can be seen to be wrong without loading it."""
-    found = locate(name, what)
-    if found.folder is None:
-        require_cached(f"{what} {name!r}", found.where, CONFIG, found.revision)
-    return found
+    repository = locate(name, what)
+    if repository.folder is None:
+        require_cached(f"{what} {name!r}", repository.where, CONFIG, repository.revision)
+    return repository
 
 
 def files(name: str, what: str) -> list[Path]:
@@ -81,14 +81,14 @@ def obtain(name: str, what: str) -> Path:
 
     Raises WorkbenchError in one sentence where it cannot be had.
     """
-    found = check(name, what)
-    if found.folder is not None:
-        return found.folder
+    repository = check(name, what)
+    if repository.folder is not None:
+        return repository.folder
     from huggingface_hub import snapshot_download
 
     try:
-        folder, commit = pinned(what, name, found.where, found.revision, CONFIG)
-        snapshot_download(found.where, revision=commit, allow_patterns=list(PATTERNS), ignore_patterns="*/*")
+        folder, commit = pinned(what, name, repository.where, repository.revision, CONFIG)
+        snapshot_download(repository.where, revision=commit, allow_patterns=list(PATTERNS), ignore_patterns="*/*")
     except Exception as error:  # the hub, the network and the disk raise a dozen kinds
         explain(name, what, error)
     return folder
@@ -96,11 +96,11 @@ def obtain(name: str, what: str) -> Path:
 
 def explain(name: str, what: str, error: Exception) -> NoReturn:
     """Raise WorkbenchError saying in one sentence why a model cannot be had or loaded."""
-    found = locate(name, what)
+    repository = locate(name, what)
     cause = " ".join(str(error).split())[:300] or type(error).__name__
-    step = f"check {CONFIG}, the weights (.safetensors) and the tokenizer files in {found.folder}"
-    if found.folder is None:
-        cause, step = hub_cause(found.where, found.revision, error, f"it lacks {CONFIG} or safetensors")
+    step = f"check {CONFIG}, the weights (.safetensors) and the tokenizer files in {repository.folder}"
+    if repository.folder is None:
+        cause, step = hub_cause(repository.where, repository.revision, error, f"it lacks {CONFIG} or safetensors")
     if isinstance(error, json.JSONDecodeError):
         cause = f"{CONFIG} is not valid JSON ({cause})"
     raise WorkbenchError(f"{what} {name!r} cannot be loaded ({cause}); {step}") from error

@@ -32,10 +32,10 @@ def load(name: str) -> tuple[nn.Module, Tokens, dict[str, Any]]:
     """Return the model on the CPU, its tokens and its configuration; raises WorkbenchError as `load_encoder` says."""
     source = check(name)
     try:
-        found = _fetch(name, source) if source.kind == "hub" else source
-        config = _config(found)
-        model = network(found, config)
-        tokenizer = open_clip.get_tokenizer(_tokenizer(source, found, config))
+        local = _fetch(name, source) if source.kind == "hub" else source
+        config = _config(local)
+        model = network(local, config)
+        tokenizer = open_clip.get_tokenizer(_tokenizer(source, local, config))
         return model, fast_tokens(tokenizer, int(config["text_cfg"].get("context_length", 77))), config
     except WorkbenchError:
         raise
@@ -67,13 +67,13 @@ def _identifier(source: Source) -> str:
     return f"local-dir:{source.where}" if source.kind == "folder" else source.where
 
 
-def _tokenizer(source: Source, found: Source, config: dict[str, Any]) -> str:
+def _tokenizer(source: Source, local: Source, config: dict[str, Any]) -> str:
     """Return what open_clip calls the tokenizer: a repository can leave it to another that its configuration names."""
     names = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "vocab.txt", "spiece.model", "tokenizer.model")
-    beside = any((Path(found.where) / name).exists() for name in names)
+    beside = any((Path(local.where) / name).exists() for name in names)
     if source.kind == "hub" and config["text_cfg"].get("hf_tokenizer_name") and not beside:
         return f"{HUB}{source.where}"
-    return _identifier(found)
+    return _identifier(local)
 
 
 def _config(source: Source) -> dict[str, Any]:

@@ -93,26 +93,26 @@ def parse(name: str) -> Source:
 
 def _timm(name: str) -> Source:
     """Return the source of a backbone of timm; a tag of timm's names a repository of the hub."""
-    said = name.removeprefix(TIMM)
-    if said.startswith(HUB):
-        repository, _, revision = said.removeprefix(HUB).partition("@")
-        if not REPOSITORY.fullmatch(said.removeprefix(HUB)):
+    rest = name.removeprefix(TIMM)
+    if rest.startswith(HUB):
+        repository, _, revision = rest.removeprefix(HUB).partition("@")
+        if not REPOSITORY.fullmatch(rest.removeprefix(HUB)):
             raise WorkbenchError(f"encoder {name!r} names no repository; write '{TIMM}{HUB}timm/NAME@commit'")
         return Source("timm-hub", repository, revision or None)
-    path = said.removeprefix("local-dir:")
-    if path != said or Path(path).expanduser().is_dir() or ("@" not in said and ("/" in said or "\\" in said)):
+    path = rest.removeprefix("local-dir:")
+    if path != rest or Path(path).expanduser().is_dir() or ("@" not in rest and ("/" in rest or "\\" in rest)):
         return Source("timm-folder", str(_timm_folder(_locate(path), name)))
-    architecture, _, weights = said.partition("@")
+    architecture, _, weights = rest.partition("@")
     if not re.fullmatch(r"\w+", architecture) or not weights:
         raise WorkbenchError(
             f"encoder {name!r} names no backbone with weights; write '{TIMM}NAME@TAG' with a tag of timm's, a file "
             f"(.safetensors) or '{RANDOM}' if untrained weights are meant after the '@', or '{TIMM}' and a folder"
         )
     if weights == RANDOM or weights.endswith(".safetensors"):
-        found = weights if weights == RANDOM else str(_locate(weights))
-        if weights != RANDOM and not Path(found).is_file():
-            raise WorkbenchError(f"encoder {name!r}: there is no file {found}; check the path")
-        return Source("timm-architecture", architecture, found)
+        located = weights if weights == RANDOM else str(_locate(weights))
+        if weights != RANDOM and not Path(located).is_file():
+            raise WorkbenchError(f"encoder {name!r}: there is no file {located}; check the path")
+        return Source("timm-architecture", architecture, located)
     if not re.fullmatch(r"[\w.-]+", weights):
         raise WorkbenchError(f"encoder {name!r}: {weights!r} is no tag of timm's and no .safetensors file; name one")
     return Source("timm-hub", f"timm/{architecture}.{weights}")

@@ -212,10 +212,10 @@ class Encoder:
                 raise WorkbenchError(
                     f"encoder {self.name!r} does not fit in the memory of {self.device}; take a smaller one"
                 ) from None
-        said = f"computed on the CPU, for one item of {self.name!r} does not fit in the memory of {self.device}"
-        log.warning(said)
+        warning = f"computed on the CPU, for one item of {self.name!r} does not fit in the memory of {self.device}"
+        log.warning(warning)
         blocks = encode(self._spare)
-        notes = [TransientError(f"{note}; {said}" if note else said) for note in blocks.notes]
+        notes = [TransientError(f"{note}; {warning}" if note else warning) for note in blocks.notes]
         return replace(blocks, notes=notes)
 
     @cached_property
@@ -239,8 +239,8 @@ class Backbone(Encoder):
     @property
     def recipe(self) -> dict[str, Any]:
         """What the vectors depend on beside the weights and the model's configuration."""
-        sight = {"image": self.fit.recipe, "video": self.fit.clip_recipe}
-        return {**sight, "dtype": str(self.dtype), "values": "L2-normalised, float16"}
+        vision = {"image": self.fit.recipe, "video": self.fit.clip_recipe}
+        return {**vision, "dtype": str(self.dtype), "values": "L2-normalised, float16"}
 
     def entries(self, modality: str) -> tuple[Callable[..., Any], ...]:
         """Return the functions that lie between a content of a modality and its vectors."""

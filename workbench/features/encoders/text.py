@@ -165,9 +165,9 @@ def load_transformer(source: str, most: int) -> tuple[nn.Module, Tokens]:
 
 def settings(model: nn.Module) -> dict[str, Any]:
     """Return a model's configuration as plain JSON, without where it came from and which versions wrote it."""
-    said = json.loads(model.config.to_json_string(use_diff=False))
+    config = json.loads(model.config.to_json_string(use_diff=False))
     dropped = ("_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures", "auto_map")
-    return {key: value for key, value in said.items() if key not in dropped}
+    return {key: value for key, value in config.items() if key not in dropped}
 
 
 def _model(source: str, folder: Path) -> nn.Module:

@@ -45,7 +45,7 @@ class Cropped(Transform):
         return super().seen(height, width) * self.crop_pct**2
 
 
-class Sight(nn.Module):
+class VisualAdapter(nn.Module):
     """A backbone as the towers expect a model: its `visual` part, (n, 3, height, width) to features (n, dim)."""
 
     def __init__(self, visual: nn.Module) -> None:
@@ -78,8 +78,8 @@ def load(name: str) -> tuple[nn.Module, None, dict[str, Any]]:
 
     source = check(name)
     try:
-        found = _fetch(name, source) if source.kind == "timm-hub" else source
-        model = _model(found).eval()
+        local = _fetch(name, source) if source.kind == "timm-hub" else source
+        model = _model(local).eval()
         data = timm.data.resolve_data_config({}, model=model)
         config = {"architecture": model.pretrained_cfg.get("architecture"), "data": {key: data[key] for key in _SAID}}
         with torch.inference_mode():
@@ -89,7 +89,7 @@ def load(name: str) -> tuple[nn.Module, None, dict[str, Any]]:
     except Exception as error:  # timm, safetensors, json and the hub raise a dozen kinds
         _explain(name, source, error)
     config["data"] = json.loads(json.dumps(config["data"]))  # tuples as a saved configuration has them
-    return Sight(model), None, {**config, "embed_dim": dim}
+    return VisualAdapter(model), None, {**config, "embed_dim": dim}
 
 
 def _fetch(name: str, source: Source) -> Source:

@@ -123,8 +123,8 @@ def fingerprint(name: str) -> str:
     for path in sorted(folder.iterdir()):
         if path.suffix in hub.SUFFIXES and path.is_file():
             with path.open("rb") as file:
-                said = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.name} {said}\n".encode())
+                checksum = hashlib.file_digest(file, "sha256").hexdigest()
+            digest.update(f"{path.name} {checksum}\n".encode())
     return digest.hexdigest()
 
 

@@ -130,28 +130,28 @@ class FeatureStore:
         """Yield (indices into the request, their blocks), part by part, until everything is there."""
         keys, shards = request.keys, self._disk(request)
         with self._guard:
-            found, blocks = self._memory.look(request.space, request.names, request.encoder.dim)
-        self._count("memory", len(found))
-        yield found, blocks
-        left = np.delete(np.arange(len(keys)), found)
+            hits, blocks = self._memory.look(request.space, request.names, request.encoder.dim)
+        self._count("memory", len(hits))
+        yield hits, blocks
+        left = np.delete(np.arange(len(keys)), hits)
         if shards is not None and len(left):
             shards.refresh()
-            found, blocks = shards.look(keys[left])
-            yield self._took(request, "disk", left[found], blocks)
-            left = np.delete(left, found)
+            hits, blocks = shards.look(keys[left])
+            yield self._took(request, "disk", left[hits], blocks)
+            left = np.delete(left, hits)
         total = len(left)
         while len(left):
             with self._turn(shards) as mine:
                 # whoever held the lock before may have computed some of these
-                found, blocks = mine.look(keys[left]) if mine is not None else (left[:0], None)
-                tier = "disk" if len(found) else "computed"
+                hits, blocks = mine.look(keys[left]) if mine is not None else (left[:0], None)
+                tier = "disk" if len(hits) else "computed"
                 if tier == "computed":
                     blocks = self._compute(request, left, total)
-                    found = np.arange(len(blocks))
+                    hits = np.arange(len(blocks))
                     if mine is not None:
-                        self._append(mine, keys[left[found]], blocks)
-            yield self._took(request, tier, left[found], blocks)
-            left = np.delete(left, found)
+                        self._append(mine, keys[left[hits]], blocks)
+            yield self._took(request, tier, left[hits], blocks)
+            left = np.delete(left, hits)
 
     def _compute(self, request: _Request, left: np.ndarray, total: int) -> Blocks:
         """Return the blocks of the first of `left`: as many as are encoded in one block's time."""
@@ -268,20 +268,20 @@ class MemoryTier:
 
     def look(self, space: str, names: list[bytes], dim: int) -> tuple[np.ndarray, Blocks]:
         """Return which of `names` are here, as indices (j,), and their j blocks."""
-        found, entries = [], []
+        hits, entries = [], []
         for at, name in enumerate(names if self._entries else []):
             entry = self._entries.get((space, name))
             if entry is not None:
                 self._entries.move_to_end((space, name))
-                found.append(at)
+                hits.append(at)
                 entries.append(entry)
-        if not found:
+        if not hits:
             return np.empty(0, np.int64), Blocks.empty(0, dim)
         vectors, variants, reasons, notes = zip(*entries, strict=True)
         offsets = np.cumsum([0, *(len(rows) for rows in vectors)], dtype=np.int64)
         values = np.concatenate(vectors).astype(np.float32)
         blocks = Blocks(values, offsets, list(reasons), list(notes), np.concatenate(variants))
-        return np.array(found, dtype=np.int64), blocks
+        return np.array(hits, dtype=np.int64), blocks
 
     def keep(self, space: str, names: list[bytes], blocks: Blocks) -> None:
         """Keep the blocks of `names`, except what may come out otherwise the next time."""

@@ -98,11 +98,11 @@ class Shards:
         with self._guard:
             while True:
                 where = self._search(keys)
-                found = np.flatnonzero(where >= 0)
-                owner, item = self._owner[where[found]], self._item[where[found]]
+                hits = np.flatnonzero(where >= 0)
+                owner, item = self._owner[where[hits]], self._item[where[hits]]
                 if all(self._checked(self._order[i]) for i in np.unique(owner)):
-                    self._touch(len(found))
-                    return found, collect([self._shards[name].blocks for name in self._order], owner, item, self.dim)
+                    self._touch(len(hits))
+                    return hits, collect([self._shards[name].blocks for name in self._order], owner, item, self.dim)
                 self._index()
                 self.refresh()
 
@@ -200,8 +200,8 @@ class Shards:
         values = np.load(path, mmap_mode=mapped, allow_pickle=False)
         if values.shape[1:] != (self.dim,) or values.dtype != np.float16:
             raise ValueError(f"vectors are no float16 of length {self.dim}")
-        said = ([shard.about[kind].get(str(i)) for i in range(len(shard.keys))] for kind in ("reasons", "notes"))
-        return Blocks(values, shard.offsets, *said, shard.variants)
+        texts = ([shard.about[kind].get(str(i)) for i in range(len(shard.keys))] for kind in ("reasons", "notes"))
+        return Blocks(values, shard.offsets, *texts, shard.variants)
 
     @contextlib.contextmanager
     def _setting_aside(self, name: str) -> Iterator[None]:
@@ -250,9 +250,9 @@ class Shards:
             with contextlib.suppress(OSError):
                 write_json(self.folder / ABOUT, about)
 
-    def _touch(self, found: int) -> None:
+    def _touch(self, hits: int) -> None:
         """Note that rows were used, now and then: `maintenance.gc` deletes what was not used for long."""
-        if found and time.monotonic() - self._touched >= TOUCH_SECONDS:
+        if hits and time.monotonic() - self._touched >= TOUCH_SECONDS:
             self._touched = time.monotonic()
             with contextlib.suppress(OSError):
                 os.utime(self.folder / ABOUT)

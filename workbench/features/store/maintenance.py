@@ -53,8 +53,8 @@ class Change:
 
 def ls(folder: Path | str) -> list[Space]:
     """Return the spaces of a store's folder, the last used first; none where there is no folder."""
-    found = [_space(path) for path in _folders(Path(folder))]
-    return sorted((space for space in found if space is not None), key=lambda space: -space.used)
+    spaces = [_space(path) for path in _folders(Path(folder))]
+    return sorted((space for space in spaces if space is not None), key=lambda space: -space.used)
 
 
 def gc(
@@ -212,7 +212,7 @@ def _delete(space: Space, why: str, dry_run: bool) -> Change:
 
 def _tidy(space: Space, dry_run: bool) -> Change:
     """Merge the small shards of a space, and delete damaged files and what killed writers left."""
-    folder, said, merged, before = space.folder, [], 0, _size(space.folder)
+    folder, changes, merged, before = space.folder, [], 0, _size(space.folder)
     if not dry_run:
         sweep(folder)
     leftover = [path for path, _ in _files(folder) if path.suffix == ".broken"]
@@ -233,10 +233,10 @@ def _tidy(space: Space, dry_run: bool) -> Change:
     except OSError as error:
         return Change(space, f"left alone: {error.strerror or error}")
     would = "would be " if dry_run else ""
-    said += [f"{merged} small shards {would}merged"] if merged else []
-    said += [f"{len(leftover)} damaged files {would}deleted"] if leftover else []
+    changes += [f"{merged} small shards {would}merged"] if merged else []
+    changes += [f"{len(leftover)} damaged files {would}deleted"] if leftover else []
     freed = _size(folder, ".broken") if dry_run else max(0, before - _size(folder))
-    return Change(space, "; ".join(said), freed)
+    return Change(space, "; ".join(changes), freed)
 
 
 def _size(folder: Path, suffix: str | None = None) -> int:

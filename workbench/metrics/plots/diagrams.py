@@ -40,20 +40,20 @@ def reliability(sides: Mapping[str, Reliability], *, label: str, theme: str = "l
     a group.
     """
     figure, panels, colours = figure_of(4.2, theme, panels=len(sides))
-    for place, (axis, (side, found)) in enumerate(zip(panels, sides.items(), strict=True)):
+    for place, (axis, (side, curve)) in enumerate(zip(panels, sides.items(), strict=True)):
         axis.grid(color=colours["faint"], linewidth=0.6)
         ends = _log_odds(np.array([0.0, 1.0]))
         axis.plot(ends, ends, color=colours["soft"], linewidth=1.2)
-        x, y, low, high = (_log_odds(values) for values in found[:4])
+        x, y, low, high = (_log_odds(values) for values in curve[:4])
         axis.vlines(x, low, high, color=COLOURS[place % 2], linewidth=2, alpha=0.8)
-        sure = (found.observed <= 0) | (found.observed >= 1)
+        sure = (curve.observed <= 0) | (curve.observed >= 1)
         for edge, rows in ((False, ~sure), (True, sure)):
             face = colours["page"] if edge else COLOURS[place % 2]
             axis.plot(
                 x[rows], y[rows], linestyle="", marker="o", markersize=7, color=COLOURS[place % 2], markerfacecolor=face
             )
         _share_axes(axis, ends)
-        posts = f"{_span(found.count)} posts a group" if len(found.count) else "no posts"
+        posts = f"{_span(curve.count)} posts a group" if len(curve.count) else "no posts"
         name_axes(axis, colours, title=f"{side}: {posts}", x="probability", y="" if place else "share that is harmful")
     figure.suptitle(label, color=colours["ink"], fontsize=12, x=0.01, ha="left")
     return figure
@@ -189,9 +189,9 @@ def shades(
     figure, (axis,), colours = figure_of(1.6 + 0.24 * len(lines), theme)
     axis.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (line, column), value in np.ndenumerate(values):
-        said, ink = ("–", colours["ink"]) if np.isnan(value) else (f"{100 * value:.0f}", "#FFFFFF")
+        text, ink = ("–", colours["ink"]) if np.isnan(value) else (f"{100 * value:.0f}", "#FFFFFF")
         ink = "#1A1A1A" if value >= 0.5 else ink  # the upper half of this map is light
-        axis.text(column, line, said, ha="center", va="center", fontsize=10, color=ink)
+        axis.text(column, line, text, ha="center", va="center", fontsize=10, color=ink)
     axis.set_yticks(range(len(lines)), lines, fontsize=10)
     for name, slanted in zip(axis.get_yticklabels(), italics, strict=False):
         name.set_fontstyle("italic" if slanted else "normal")

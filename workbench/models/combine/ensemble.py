@@ -247,15 +247,15 @@ def chosen_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
         return np.full(n_members, 1 / n_members)
     picks = np.zeros(n_members)
     for _ in range(ROUNDS):
-        ranks = [average_precision(y, weighted_mean(scores, picks + one)) for one in np.eye(n_members)]
+        ranks = [average_precision(y, weighted_mean(scores, picks + pick)) for pick in np.eye(n_members)]
         picks[int(np.argmax(ranks))] += 1
     return picks / ROUNDS
 
 
 def reasons(members: list[Prediction], modality: str) -> list[str | None]:
     """Return, for each post, the first reason that a member gives for not having read its content of a modality."""
-    said = [member.unread[modality] for member in members if modality in member.unread]
-    return [next(filter(None, whys), None) for whys in zip(*said, strict=True)]
+    lists = [member.unread[modality] for member in members if modality in member.unread]
+    return [next(filter(None, whys), None) for whys in zip(*lists, strict=True)]
 
 
 def features(scores: np.ndarray) -> np.ndarray:
@@ -279,8 +279,8 @@ def stacker(x: np.ndarray, y: np.ndarray, strength: float, n_members: int) -> tu
         return loss, np.append(x.T @ slope + weights, slope.sum())
 
     bounds = [(0, None)] * n_members + [(None, None)] * (x.shape[1] - n_members + 1)
-    found = minimize(objective, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds)
-    return found.x[:-1], float(found.x[-1])
+    optimum = minimize(objective, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds)
+    return optimum.x[:-1], float(optimum.x[-1])
 
 
 def _with_encoder(member: MemberOptions, encoder: str) -> dict[str, Any]:

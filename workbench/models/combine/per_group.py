@@ -1,4 +1,4 @@
-"""Flavours: a model of its own for each region, language or community that has enough posts, beside a global one.
+"""A model of its own for each region, language or community that has enough posts, beside a global one.
 
 What demeans people in one place may be folklore in another. The global model learns from all posts; a group with enough
 of them gets the same kind of model fitted to its own posts. Per group and label validation chooses how much the group's
@@ -132,19 +132,19 @@ class PerGroup(Classifier):
     def _share(self, own: Classifier, held: pa.Table) -> np.ndarray:
         """Return, per label, the share of the group's own model with the least log loss on its validation posts."""
         shares = np.array(sorted(self.options.share))
-        found = np.full(len(self.taxonomy.names), shares[0])
+        chosen = np.full(len(self.taxonomy.names), shares[0])
         if len(shares) == 1 or not len(held):
-            return found
+            return chosen
         y, known = label_matrix(held, self.taxonomy)
         ours, theirs = self.base.logits(held), own.logits(held)
-        for k in range(len(found)):
+        for k in range(len(chosen)):
             rows = known[:, k] & ~np.isnan(ours[:, k]) & ~np.isnan(theirs[:, k])
             truth = y[rows, k] > 0.5
             if enough(truth):
                 mixed = (1 - shares[:, None]) * ours[rows, k] + shares[:, None] * theirs[rows, k]
                 losses = (np.logaddexp(0, mixed) - truth * mixed).mean(axis=1)
-                found[k] = shares[int(np.argmin(losses))]
-        return found
+                chosen[k] = shares[int(np.argmin(losses))]
+        return chosen
 
     def _predict(self, posts: pa.Table) -> Prediction:
         base = self.base.predict(posts)

@@ -77,9 +77,9 @@ class ScoresClassifier(Classifier):
     def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> ScoresClassifier:
         """Read the file; neither table is looked at, so that a published score stays what it is."""
         self.ids, self.table = read(self.options, self.taxonomy.names)
-        found = ~np.isnan(self.table).all(axis=0)
-        self.constants = np.where(found, 0.0, np.nan).astype(np.float32)
-        self.trained = found
+        scored = ~np.isnan(self.table).all(axis=0)
+        self.constants = np.where(scored, 0.0, np.nan).astype(np.float32)
+        self.trained = scored
         self.record = {"posts": len(self.ids)}
         return self
 
@@ -158,8 +158,8 @@ def _numbers(column: pa.ChunkedArray, path: Path, name: str, scale: str) -> np.n
             raise pa.ArrowInvalid("booleans are decisions, not scores")
         values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        said = str(error).splitlines()[0]
-        raise WorkbenchError(f"{path}, column {name!r}: {said}; scores must be numbers") from None
+        message = str(error).splitlines()[0]
+        raise WorkbenchError(f"{path}, column {name!r}: {message}; scores must be numbers") from None
     if scale == "logit":
         return np.clip(values, -LARGEST, LARGEST)
     wrong = (values < 0) | (values > 1)

@@ -38,11 +38,11 @@ class Checkpoints:
 
     def done(self) -> tuple[Tensors, dict[str, Any]] | None:
         """Return tensors and state of training that was finished, or None; it counts as used now."""
-        found = self._read(DONE)
-        if found is not None:
+        saved = self._read(DONE)
+        if saved is not None:
             with contextlib.suppress(OSError):
                 os.utime(self.folder / DONE)
-        return found
+        return saved
 
     def save(self, tensors: Tensors, state: dict[str, Any]) -> None:
         """Write where training is, in the place of the checkpoint before."""

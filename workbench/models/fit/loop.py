@@ -36,7 +36,7 @@ class Progress:
     weights: dict[str, torch.Tensor] = field(default_factory=dict)
 
 
-def keep_best(
+def train_epochs(
     network: nn.Module,
     options: Schedule,
     learn: Callable[[int], None],

@@ -195,11 +195,11 @@ def log_odds(logits: torch.Tensor, exclusive: Sets) -> torch.Tensor:
 
     Inside a set that is the logit less the log-sum-exp of "none of them" and the set's other labels.
     """
-    found = logits.clone()
+    odds = logits.clone()
     for group in exclusive:
         for k in group:
-            found[:, k] -= _with_none(logits[:, [j for j in group if j != k]]).logsumexp(dim=1)
-    return found
+            odds[:, k] -= _with_none(logits[:, [j for j in group if j != k]]).logsumexp(dim=1)
+    return odds
 
 
 def _with_none(columns: torch.Tensor, first: torch.Tensor | None = None) -> torch.Tensor:
@@ -257,12 +257,12 @@ def charges(names: Sequence[str | dict], logits: np.ndarray) -> dict[str, tuple[
 
     names: names of LOSSES, or options; what is not named plainly is told with its numbers. For figures.
     """
-    found = {}
+    costs = {}
     z = torch.as_tensor(np.asarray(logits), dtype=torch.float64)[:, None]
     for given in names:
         options = LossOptions.parse(given, "loss")
         shown = options.name if isinstance(given, str) else ", ".join(f"{v}" for v in given.values())
         cost, known = of(options, ((0,),)), torch.ones(1, 1, dtype=torch.bool)
-        sides = [[float(cost(one[None], torch.full((1, 1), y, dtype=z.dtype), known)) for one in z] for y in (1.0, 0.0)]
-        found[shown] = tuple(np.array(side) for side in sides)
-    return found
+        sides = [[float(cost(at[None], torch.full((1, 1), y, dtype=z.dtype), known)) for at in z] for y in (1.0, 0.0)]
+        costs[shown] = tuple(np.array(side) for side in sides)
+    return costs

@@ -33,7 +33,7 @@ def _weighs(value: Any) -> bool:
 
 
 def _weight(value: Any) -> Any:
-    several = isinstance(value, dict) and all(isinstance(name, str) and _weighs(one) for name, one in value.items())
+    several = isinstance(value, dict) and all(isinstance(name, str) and _weighs(item) for name, item in value.items())
     if value is None or value == "balanced" or _weighs(value) or several:
         return value
     raise ValueError(f"must be 'balanced', a number above 0 and at most {HEAVIEST:,}, or such a number for each label")

@@ -95,22 +95,22 @@ class Bags(NamedTuple):
 
 
 def bags(halves: list[Vectors], pictures: np.ndarray) -> Bags:
-    """Return the bags that a pooling over frames sees, from the halves that `combinations` gets, the last the sight.
+    """Return the bags that a pooling over frames sees, from the halves that `combinations` gets, the last the vision.
 
-    pictures (n_posts,): how many of a post's rows of sight are variants of its picture; they come first, the others are
-    frames. A bag holds one row of the text, one of the picture and all frames, so that a post's score is a maximum over
-    variants and windows whatever becomes of frames. In training there is one row of each, and a bag is a post.
+    pictures (n_posts,): how many of a post's rows of vision are variants of its picture; they come first, the others
+    are frames. A bag holds one row of the text, one of the picture and all frames, so that a post's score is a maximum
+    over variants and windows whatever becomes of frames. In training there is one row of each, and a bag is a post.
     """
-    texts, sights = (np.maximum(half.count, 1) for half in (halves if len(halves) == 2 else [_one(halves[0]), *halves]))
-    ways = np.maximum(pictures, 1)  # combinations of a post: text t and sight s at t + texts * s
-    post = np.repeat(np.arange(len(texts)), texts * sights)
-    first = np.cumsum(texts * sights) - texts * sights
-    text, sight = np.divmod(np.arange(len(post)) - first[post], texts[post])[::-1]
-    is_picture = sight < pictures[post]
+    texts, images = (np.maximum(half.count, 1) for half in (halves if len(halves) == 2 else [_one(halves[0]), *halves]))
+    ways = np.maximum(pictures, 1)  # combinations of a post: text t and vision s at t + texts * s
+    post = np.repeat(np.arange(len(texts)), texts * images)
+    first = np.cumsum(texts * images) - texts * images
+    text, vision = np.divmod(np.arange(len(post)) - first[post], texts[post])[::-1]
+    is_picture = vision < pictures[post]
     times = np.where(is_picture, 1, ways[post])  # a frame is in the bags of all variants of the picture
     row = np.repeat(np.arange(len(post)), times)
     nth = np.arange(len(row)) - np.repeat(np.cumsum(times) - times, times)
-    shown = np.where(is_picture[row], sight[row], nth)
+    shown = np.where(is_picture[row], vision[row], nth)
     bag = (np.cumsum(texts * ways) - texts * ways)[post[row]] + text[row] * ways[post[row]] + shown
     order = np.argsort(bag, kind="stable")
     return Bags(row[order], bag[order], np.repeat(np.arange(len(texts)), texts * ways))

@@ -1,4 +1,4 @@
-"""Heads on frozen CLIP embeddings: the text, the picture or the clip alone, or text and sight by one of three fusions.
+"""Heads on frozen CLIP embeddings: the text, the picture or the clip alone, or text and vision by one of three fusions.
 
 What they have in common stands in `heads`, their options in `learning`, their network in `networks`.
 """

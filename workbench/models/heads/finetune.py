@@ -176,15 +176,15 @@ class ClipFinetune(ClipClassifier):
             there = read["text"][1].count > 0
             values = table["text"].to_pylist()
             texts = tunable.texts([text if has else None for text, has in zip(values, there, strict=True)])
-        sights: list[list[tuple[str, int, int]]] = [[] for _ in range(len(table))]
+        images: list[list[tuple[str, int, int]]] = [[] for _ in range(len(table))]
         for name in (name for name in ("image", "video") if name in read):
             chosen = self._frames(read, name)
             for row, places in enumerate(chosen):
-                sights[row] += [(name, row, place) for place in places]
+                images[row] += [(name, row, place) for place in places]
         present = np.stack([half.count[usable] > 0 for half in halves], axis=1)
         return TuningPosts(
             [texts[i] for i in usable],
-            [sights[i] for i in usable],
+            [images[i] for i in usable],
             present,
             y[usable],
             known[usable] & self.trained,

@@ -1,7 +1,7 @@
 """A head on frozen embeddings of a post's halves: what all models of this kind share.
 
 The encoder is frozen and its vectors come from the feature store; what is trained is the small network of `networks`.
-A post has two *halves*: its text, and its sight, which is a bag of the picture and the frames of the clip. By default
+A post has two *halves*: its text, and its vision, which is a bag of the picture and the frames of the clip. By default
 the highest frame decides, in training too (multiple-instance learning), so a few frames of harm are enough, and nobody
 has to say which. A post that lacks a half, or whose half cannot be read, is used in training and scored from the other.
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from workbench.features.encoders.open_clip import Encoder
     from workbench.models.heads.training import Examples
 
-HALVES = {"text": ("text",), "sight": ("image", "video")}
+HALVES = {"text": ("text",), "vision": ("image", "video")}
 
 
 class ClipClassifier(Classifier):
@@ -119,7 +119,7 @@ class ClipClassifier(Classifier):
         from workbench.models.heads import training
 
         read = self._read(posts)
-        unread = {name: reasons(posts, name, *found) for name, found in read.items()}
+        unread = {name: reasons(posts, name, *parts) for name, parts in read.items()}
         halves = self._halves(read, len(posts))
         readable = np.any([half.count > 0 for half in halves], axis=0)
         if not self._trained:
@@ -174,9 +174,9 @@ class ClipClassifier(Classifier):
         import torch
 
         pictures = read["image"][1].count if "image" in read else np.zeros_like(halves[-1].count)
-        found = bags(halves, pictures)
-        logits = self.network.pool(torch.from_numpy(rows[found.row]), torch.from_numpy(found.bag))
-        return found.post, logits.numpy()
+        bagged = bags(halves, pictures)
+        logits = self.network.pool(torch.from_numpy(rows[bagged.row]), torch.from_numpy(bagged.bag))
+        return bagged.post, logits.numpy()
 
     def _build(self, generator: torch.Generator | None) -> Any:
         """Return the network for the dimensions of the whitenings, on the store's device."""
@@ -221,12 +221,12 @@ class ClipClassifier(Classifier):
 
         What is blank counts as absent, whatever an encoder makes of it.
         """
-        there, found = declared(table), {}
+        there, halves = declared(table), {}
         for name in self.modalities:
             blocks = getattr(self.store, name)(self._encoder(), table)
             vectors = Vectors.of(blocks, there[name])
-            found[name] = blocks, vectors if self.options.variants else vectors.raw()
-        return found
+            halves[name] = blocks, vectors if self.options.variants else vectors.raw()
+        return halves
 
     def _halves(self, read: dict[str, tuple[Blocks, Vectors]], n: int, first: bool = False) -> list[Vectors]:
         """Return the bags of n posts, one per half; first: of a text and of a picture keep the first row only."""
@@ -324,8 +324,8 @@ class ClipClassifier(Classifier):
 def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Vectors) -> list[str | None]:
     """Return, for each post whose declared content gave no vector, why; and what was left out of a long text."""
     lost = declared(posts)[modality] & (vectors.count == 0)
-    said = f"nothing in the {modality} could be read"
-    whys = [(why or said) if gone else None for why, gone in zip(blocks.reasons, lost.tolist(), strict=True)]
+    default = f"nothing in the {modality} could be read"
+    whys = [(why or default) if gone else None for why, gone in zip(blocks.reasons, lost.tolist(), strict=True)]
     if modality == "text":
         notes = [None if note is None or isinstance(note, TransientError) else Truncated(note) for note in blocks.notes]
         whys = [why or note for why, note in zip(whys, notes, strict=True)]

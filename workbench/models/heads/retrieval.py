@@ -140,11 +140,11 @@ class ClipRetrieval(ClipClassifier):
         if not known.any():
             return {"k": ks[len(ks) // 2], "temperature": heats[len(heats) // 2]}
         post, rows = combinations(halves)
-        found = self.memory.search(self._vectors(halves, rows), max(ks) + 1)
+        nearest = self.memory.search(self._vectors(halves, rows), max(ks) + 1)
         starts, losses = np.flatnonzero(np.diff(post, prepend=-1)), {}
         for k in ks:
             for heat in heats:
-                logits = np.maximum.reduceat(self._votes(*found, k, heat), starts, axis=0)
+                logits = np.maximum.reduceat(self._votes(*nearest, k, heat), starts, axis=0)
                 cells = np.logaddexp(0, np.where(y > 0.5, -logits, logits))
                 losses[k, heat] = float(cells[known].mean())
         k, heat = min(losses, key=losses.get)
@@ -197,13 +197,13 @@ class ClipRetrieval(ClipClassifier):
     def _alike(self, best: np.ndarray, halves: list[Vectors], rows: list[np.ndarray]) -> np.ndarray:
         alike = np.full(best.shape, None, dtype=object)
         used, place = np.unique(best, return_inverse=True)
-        found = self.memory.search(self._vectors(halves, [row[used] for row in rows]), self.record["k"])[0]
-        found = self.memory.post[found]  # (n_used, k), the nearest first
-        place, voted = place.reshape(best.shape), (self.memory.known & self.memory.y)[found]  # (n_used, k, n_labels)
+        nearest = self.memory.search(self._vectors(halves, [row[used] for row in rows]), self.record["k"])[0]
+        nearest = self.memory.post[nearest]  # (n_used, k), the nearest first
+        place, voted = place.reshape(best.shape), (self.memory.known & self.memory.y)[nearest]  # (n_used, k, n_labels)
         readable = np.any([half.count > 0 for half in halves], axis=0)
         for post, label in np.argwhere(readable[:, None] & self.trained):
             row = place[post, label]
-            named = dict.fromkeys(found[row][voted[row, :, label]].tolist())
+            named = dict.fromkeys(nearest[row][voted[row, :, label]].tolist())
             alike[post, label] = tuple(self.post_ids[at] for at in islice(named, NAMED)) or None
         return alike
 

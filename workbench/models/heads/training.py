@@ -23,7 +23,7 @@ from torch import nn
 
 from workbench.device import Room
 from workbench.models.fit import losses
-from workbench.models.fit.loop import Schedule, adamw, gradient, keep_best
+from workbench.models.fit.loop import Schedule, adamw, gradient, train_epochs
 from workbench.models.heads.networks import Halves, highest
 
 CHUNK = 16_384  # rows scored at once
@@ -112,7 +112,7 @@ def fit_head(
         scores = pooled(network, score(network, watched.halves, watched.present), watched.owner)
         return float(cost(scores, watched.y, watched.known, weight=weigh(watched, False)))
 
-    return {**keep_best(network, options, learn, lost), "at_once": room.at_once}
+    return {**train_epochs(network, options, learn, lost), "at_once": room.at_once}
 
 
 def pooled(network: nn.Module, rows: torch.Tensor, owner: torch.Tensor | None) -> torch.Tensor:

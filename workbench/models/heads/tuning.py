@@ -21,7 +21,7 @@ from workbench import device as devices
 from workbench.errors import WorkbenchError
 from workbench.features.store.items import Clips, Pictures
 from workbench.models.fit import losses
-from workbench.models.fit.loop import Progress, copied, gradient, keep_best
+from workbench.models.fit.loop import Progress, copied, gradient, train_epochs
 from workbench.models.heads.networks import highest
 from workbench.models.heads.training import hidden
 
@@ -63,13 +63,13 @@ class DecodeCache:
 
 @dataclass(frozen=True)
 class TuningPosts:
-    """What is tuned on: per post its text (ids or None), its sights, and arrays over posts.
+    """What is tuned on: per post its text (ids or None), its images, and arrays over posts.
 
     present (n, n_halves), y, known (n, n_labels).
     """
 
     texts: list[Any]
-    sights: list[list[tuple[str, int, int]]]
+    images: list[list[tuple[str, int, int]]]
     present: np.ndarray
     y: np.ndarray
     known: np.ndarray
@@ -130,8 +130,8 @@ class Tuning(nn.Module):
         watched = validation if len(validation) and validation.known.any() else None
         steps = -(-len(train) // options.tune_batch)
         self.progress = Progress(best=start, weights=copied(self))
-        if (found := checkpoints.running()) is not None:
-            self._resume(*found)
+        if (checkpoint := checkpoints.running()) is not None:
+            self._resume(*checkpoint)
 
         def learn(epoch: int) -> None:
             order = torch.randperm(len(train), generator=self._chance(epoch, 0)).split(options.tune_batch)
@@ -146,7 +146,7 @@ class Tuning(nn.Module):
             return -float(len(self.progress.losses) + 1) if watched is None else self.loss(watched)
 
         plan = options.model_copy(update={"epochs": options.tune_epochs, "patience": options.tune_patience})
-        ended = keep_best(self, plan, learn, lost, self.progress, lambda: self._save(checkpoints))
+        ended = train_epochs(self, plan, learn, lost, self.progress, lambda: self._save(checkpoints))
         record = {"tuned_epochs": ended["epochs"], "best_tuned_epoch": ended["best_epoch"]}
         record["at_once"] = self.room.at_once
         peak = devices.peak_memory_mb(self.device)
@@ -198,15 +198,15 @@ class Tuning(nn.Module):
             return sum(self.room.each(summed, range(len(posts)))) / max(1, int(posts.known.sum()))
 
     def _logits(self, posts: TuningPosts, part: list[int], present: torch.Tensor) -> torch.Tensor:
-        """Return the logits (n, n_labels) of some posts: the maximum over their sights."""
+        """Return the logits (n, n_labels) of some posts: the maximum over their images."""
         texts = {i: posts.texts[i] for i in part if posts.texts[i] is not None}
-        places = [place for i in part for place in posts.sights[i]]
+        places = [place for i in part for place in posts.images[i]]
         read = self.tunable.embed_texts(list(texts.values())) if texts else None
         seen = self.tunable.embed_pictures([posts.decode_cache[place] for place in places]) if places else None
         numbers, at = {i: n for n, i in enumerate(texts)}, 0
-        rows: list[tuple[int, int, int]] = []  # (post, text or -1, sight or -1)
+        rows: list[tuple[int, int, int]] = []  # (post, text or -1, vision or -1)
         for n, i in enumerate(part):
-            count = len(posts.sights[i])
+            count = len(posts.images[i])
             rows += [(n, numbers.get(i, -1), at + j if count else -1) for j in range(max(1, count))]
             at += count
         owner, *picks = (torch.tensor(column, device=self.device) for column in zip(*rows, strict=True))

@@ -96,18 +96,18 @@ class ClipZeroShot(Classifier):
         """Embed the prompts; neither table is looked at."""
         prompts = read(self.options.prompts, self.taxonomy)
         self.encoder_digest = self._encoder_digest()
-        said: dict[str, int] = {}
+        index: dict[str, int] = {}
         self.sides = []
         for name in self.taxonomy.names:
             texts = prompts.of(name)
-            self.sides.append({s: [said.setdefault(p, len(said)) for p in some] for s, some in texts.items()})
-        self.vectors = self._embed(list(said), prompts.templates)
+            self.sides.append({s: [index.setdefault(p, len(index)) for p in some] for s, some in texts.items()})
+        self.vectors = self._embed(list(index), prompts.templates)
         self.trained = np.array([bool(sides) for sides in self.sides])
         self.constants = np.where(self.trained, 0.0, np.nan).astype(np.float32)
         without = [n for n, there in zip(self.taxonomy.names, self.trained, strict=True) if not there]
         if without:
             log.warning("%s has no prompts for %s; posts get no score there", self.options.prompts, ", ".join(without))
-        self.record = {"prompts": len(said), "templates": len(prompts.templates)}
+        self.record = {"prompts": len(index), "templates": len(prompts.templates)}
         return self
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
@@ -129,12 +129,12 @@ class ClipZeroShot(Classifier):
         readable = np.zeros(n, bool)
         for name in self.modalities:
             blocks = getattr(self.store, name)(self.options.encoder, posts)
-            found = Vectors.of(blocks, there[name])
-            found = found if self.options.variants else found.raw()
-            some = found.count > 0
-            unread[name] = reasons(posts, name, blocks, found)
+            vectors = Vectors.of(blocks, there[name])
+            vectors = vectors if self.options.variants else vectors.raw()
+            some = vectors.count > 0
+            unread[name] = reasons(posts, name, blocks, vectors)
             if some.any():
-                highest = np.maximum.reduceat(self._rows(found.values), found.start[some], axis=0)
+                highest = np.maximum.reduceat(self._rows(vectors.values), vectors.start[some], axis=0)
                 scores[some] = np.maximum(scores[some], highest)
             readable |= some
         return Prediction(np.where(readable[:, None], scores, 0.0), readable, unread)

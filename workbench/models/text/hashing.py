@@ -204,11 +204,11 @@ def _hashed(
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum((code.astype(np.uint64) + 1) * power[:-1])])
     back = np.multiply.accumulate(np.full(len(code) + 1, pow(int(BASE), -1, 2**64), np.uint64))
     begins, ends = np.flatnonzero(space[:-1] & ~space[1:]) + 1, np.flatnonzero(~space[:-1] & space[1:]) + 1
-    found = []
+    spans = []
     for n in range(words[0], words[1] + 1) if words else ():
         first, last = begins[: len(begins) - n + 1], ends[n - 1 :]
         same = owner[first] == owner[last - 1]
-        found.append((first[same], last[same], 2 * n))
+        spans.append((first[same], last[same], 2 * n))
     inner = np.concatenate([np.zeros(1, np.int64), np.cumsum(space)])  # spaces before a place
     for n in range(characters[0], characters[1] + 1) if characters else ():
         first = np.arange(max(0, len(code) - n + 1))
@@ -216,9 +216,9 @@ def _hashed(
         within &= owner[first] == owner[first + n - 1]
         within &= ~(space[first] & space[first + n - 1] & (n < 3))  # what is left of an empty text
         first = first[within]
-        found.append((first, first + n, 2 * n + 1))
-    mixed = [_mix((sums[last] - sums[first]) * back[first], kind) for first, last, kind in found]
-    post = np.concatenate([owner[first] for first, _, _ in found])
+        spans.append((first, first + n, 2 * n + 1))
+    mixed = [_mix((sums[last] - sums[first]) * back[first], kind) for first, last, kind in spans]
+    post = np.concatenate([owner[first] for first, _, _ in spans])
     return _rows(np.concatenate(mixed), post, len(texts), bits)
 
 

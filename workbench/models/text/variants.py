@@ -70,10 +70,10 @@ def parts(texts: Sequence[str], options: HasText, lexicon: Lexicon | None) -> It
         if not options.variants:
             yield TextVariants([cleaned(text) for text in some], [None] * len(some), np.arange(len(some)))
             continue
-        found = [variants(text, cleaned) for text in some]
-        start = np.cumsum([0, *map(len, found[:-1])])
-        kinds = [None if n == 0 else variant.kind for ways in found for n, variant in enumerate(ways)]
-        yield TextVariants([variant.text for ways in found for variant in ways], kinds, start)
+        ways_of = [variants(text, cleaned) for text in some]
+        start = np.cumsum([0, *map(len, ways_of[:-1])])
+        kinds = [None if n == 0 else variant.kind for ways in ways_of for n, variant in enumerate(ways)]
+        yield TextVariants([variant.text for ways in ways_of for variant in ways], kinds, start)
 
 
 def predict(posts: pa.Table, options: HasText, lexicon: Lexicon | None, score: Scorer, labels: int) -> Prediction:

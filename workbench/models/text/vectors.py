@@ -148,9 +148,9 @@ class VectorClassifier(Classifier):
         """Return the mean word vector of each text (n_texts, dim), of length 1; zeros where no word has one."""
         out = np.zeros((len(cleaned), self.vectors.shape[1]))
         for row, text in enumerate(cleaned):
-            found = [at for word in WORD.findall(text.lower()) if (at := self._place.get(word)) is not None]
-            if found:
-                out[row] = self.vectors[found].sum(axis=0, dtype=np.float64)
+            places = [at for word in WORD.findall(text.lower()) if (at := self._place.get(word)) is not None]
+            if places:
+                out[row] = self.vectors[places].sum(axis=0, dtype=np.float64)
         length = np.linalg.norm(out, axis=1, keepdims=True)
         return out / np.where(length > 0, length, 1.0)
 

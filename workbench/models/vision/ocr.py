@@ -80,16 +80,16 @@ class PictureWords(Classifier):
         own = self.member._predict(posts)
         if "image" not in self.modalities:
             return own
-        said, reasons = self._words(posts)
+        texts, reasons = self._words(posts)
         column = posts.schema.get_field_index("text")
-        read = posts.set_column(column, posts.schema.field("text"), pa.array(said, posts.schema.field("text").type))
+        read = posts.set_column(column, posts.schema.field("text"), pa.array(texts, posts.schema.field("text").type))
         words = self.member._predict(read)
         scores = np.maximum(*(np.where(part.readable[:, None], part.logits, -np.inf) for part in (own, words)))
         readable = own.readable | words.readable
         there = declared(posts)["image"]
         reasons = [
             why or ("there are no words in the picture, and the rest is not looked at" if here and not words else None)
-            for why, here, words in zip(reasons, there.tolist(), said, strict=True)
+            for why, here, words in zip(reasons, there.tolist(), texts, strict=True)
         ]
         return Prediction(np.where(readable[:, None], scores, 0.0), readable, {**own.unread, "image": reasons})
 
@@ -98,16 +98,16 @@ class PictureWords(Classifier):
         from workbench.features import TransientError
         from workbench.features.store.items import Pictures
 
-        pictures, said, reasons = Pictures(posts), [], []
+        pictures, texts, reasons = Pictures(posts), [], []
         for row, there in enumerate(declared(posts)["image"].tolist()):
             known = pictures.keys[row] is not None
             item = pictures.fetch(row) if there and known else None
             text = None if item is None or isinstance(item, TransientError) else ocr.words(item)
             failed = there and text is None
-            said.append(text or None)
+            texts.append(text or None)
             why = item if isinstance(item, TransientError) else pictures.unread.get(row)
             reasons.append((why or "nothing in the image could be read") if failed else None)
-        return said, reasons
+        return texts, reasons
 
     def _save_parts(self, folder: Path) -> None:
         self.member.save(folder / "member")

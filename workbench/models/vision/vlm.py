@@ -124,10 +124,10 @@ class VlmPrompt(Classifier):
             if isinstance(data, str):
                 lost[name] = str(data)
                 continue
-            found = decoding.decode(data) if name == "image" else reader.decode(data)
-            seen = found.variants if name == "image" else found.frames
-            if found.reason:
-                lost[name] = found.reason
+            decoded = decoding.decode(data) if name == "image" else reader.decode(data)
+            seen = decoded.variants if name == "image" else decoded.frames
+            if decoded.reason:
+                lost[name] = decoded.reason
             if name == "video" and seen:
                 picked = np.unique(np.linspace(0, len(seen) - 1, min(len(seen), self.options.frames)).round())
                 seen = [seen[int(i)] for i in picked]
@@ -139,8 +139,8 @@ class VlmPrompt(Classifier):
         post = _post(None if text is None else model.plain(text), len(pictures))
         if self.options.answer == "probability":
             return [model.odds(_question(*label, post), pictures) for label in self.wording]
-        said = model.answer(_questions(self.taxonomy.names, self.wording, post), pictures, self.options.max_new_tokens)
-        return confidences(said, self.taxonomy.names)
+        reply = model.answer(_questions(self.taxonomy.names, self.wording, post), pictures, self.options.max_new_tokens)
+        return confidences(reply, self.taxonomy.names)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"weights": self.weights, "wording": self.wording}, {}
@@ -167,7 +167,7 @@ class VlmPrompt(Classifier):
 # ------------------------------------------------------------------------------------------------- question and answer
 
 
-def confidences(said: str, labels: tuple[str, ...]) -> list[float] | str:
+def confidences(reply: str, labels: tuple[str, ...]) -> list[float] | str:
     """Return one log-odds per label from an answer with a JSON object, or a sentence saying what it lacks.
 
     The first object that stands in the answer counts, whatever is said around it; a number must lie in 0 to 1.
@@ -177,14 +177,14 @@ def confidences(said: str, labels: tuple[str, ...]) -> list[float] | str:
     >>> confidences("I cannot help with that.", ("abuse",))
     'the model gave no JSON object but: I cannot help with that.'
     """
-    found = _first_object(said)
-    if found is None:
-        return f"the model gave no JSON object but: {' '.join(said.split())[:80] or 'nothing'}"
+    parsed = _first_object(reply)
+    if parsed is None:
+        return f"the model gave no JSON object but: {' '.join(reply.split())[:80] or 'nothing'}"
     odds = []
     for label in labels:
-        value = found.get(label)
+        value = parsed.get(label)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            given = "nothing" if label not in found else repr(value)[:40]
+            given = "nothing" if label not in parsed else repr(value)[:40]
             return f"the model gave {given} for {label!r}, not a number from 0 to 1"
         value = min(max(float(value), EDGE), 1 - EDGE)
         odds.append(math.log(value) - math.log1p(-value))
@@ -197,11 +197,11 @@ def _highest(answers: list[list[float] | str]) -> list[float] | str:
     return [max(column) for column in zip(*numbers, strict=True)] if numbers else answers[0]
 
 
-def _first_object(said: str) -> dict[str, Any] | None:
+def _first_object(reply: str) -> dict[str, Any] | None:
     decoder = json.JSONDecoder()
-    for start in [i for i, mark in enumerate(said) if mark == "{"][:20]:
+    for start in [i for i, mark in enumerate(reply) if mark == "{"][:20]:
         try:
-            value, _ = decoder.raw_decode(said, start)
+            value, _ = decoder.raw_decode(reply, start)
         except (ValueError, RecursionError):
             continue
         return value
@@ -223,7 +223,7 @@ def _question(title: str, definition: str, post: str) -> str:
 
 
 def _questions(names: tuple[str, ...], wording: list[list[str]], post: str) -> str:
-    rules = "\n".join(f"- {name}: {title}. {said}" for name, (title, said) in zip(names, wording, strict=True))
+    rules = "\n".join(f"- {name}: {title}. {meaning}" for name, (title, meaning) in zip(names, wording, strict=True))
     form = json.dumps(dict.fromkeys(names, 0.0))
     return (
         f"{post}\nRules:\n{rules}\nHow likely does the post fall under each rule? "

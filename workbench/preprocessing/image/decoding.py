@@ -145,8 +145,8 @@ def sniff(data: bytes) -> str | None:
     if head[4:8] == b"ftyp":
         brand = head[8:12]
         return "AVIF" if brand in (b"avif", b"avis") else _ISO_BRANDS.get(brand, "a video")
-    found = next((kind for start, kind in starts.items() if head.startswith(start)), None)
-    return found or _as_text(head)
+    detected = next((kind for start, kind in starts.items() if head.startswith(start)), None)
+    return detected or _as_text(head)
 
 
 _ISO_BRANDS = dict.fromkeys((b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"), "a HEIC photo")

@@ -27,10 +27,10 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def available() -> bool:
     """Say whether words can be read here: the package, its engine and its models are installed."""
-    found = importlib.util.find_spec("rapidocr")
-    if found is None or found.origin is None or importlib.util.find_spec("onnxruntime") is None:
+    spec = importlib.util.find_spec("rapidocr")
+    if spec is None or spec.origin is None or importlib.util.find_spec("onnxruntime") is None:
         return False
-    models = {path.name for path in (Path(found.origin).parent / "models").glob("*.onnx")}
+    models = {path.name for path in (Path(spec.origin).parent / "models").glob("*.onnx")}
     return all(any(part in name for name in models) for part in ("det", "rec", "cls"))
 
 
@@ -53,8 +53,8 @@ def words(data: bytes) -> str | None:
 def _lines(pixels: np.ndarray) -> list[str]:
     """Return the lines that are recognised in pixels (h, w, 3), from the top."""
     with _ONE_AT_A_TIME:
-        found = _engine()(np.ascontiguousarray(pixels[..., ::-1]))  # it expects blue, green, red
-    pairs = zip(found.txts or (), found.scores or (), strict=True)
+        result = _engine()(np.ascontiguousarray(pixels[..., ::-1]))  # it expects blue, green, red
+    pairs = zip(result.txts or (), result.scores or (), strict=True)
     return [line.strip() for line, score in pairs if score >= SURE and line.strip()]
 
 

@@ -159,7 +159,7 @@ def find(text: str | None, lists: LinkLists) -> FoundLinks:
     >>> [link.url for link in find("see hxxp://Bit[.]test:80/x, or www.example.com.", lists).links]
     ['http://bit.test/x', 'http://www.example.com']
     """
-    found: dict[str, WebLink] = {}
+    links: dict[str, WebLink] = {}
     if not text or not _hint(text):
         return FoundLinks((), False)
     plain = clean(text, _WHOLE)
@@ -168,14 +168,14 @@ def find(text: str | None, lists: LinkLists) -> FoundLinks:
         undone = obfuscation.sub(instead, undone)
     defanged, read = undone != plain, 0
     for piece in _pieces(undone):
-        if read >= MOST_CHARACTERS or len(found) >= MOST:
-            return FoundLinks(tuple(found.values()), True)
+        if read >= MOST_CHARACTERS or len(links) >= MOST:
+            return FoundLinks(tuple(links.values()), True)
         read += len(piece)
         for address, written in _addresses(piece):
             link = look(address, lists, defanged=defanged and written not in plain)
             if link is not None:
-                found.setdefault(link.url, link)
-    return FoundLinks(tuple(found.values())[:MOST], len(found) > MOST)
+                links.setdefault(link.url, link)
+    return FoundLinks(tuple(links.values())[:MOST], len(links) > MOST)
 
 
 def _hint(text: str) -> bool:
@@ -201,10 +201,10 @@ def _addresses(piece: str) -> list[tuple[str, str]]:
     if unusual:
         return [(address, address) for address in unusual]
     try:
-        found = _finder().match(piece.replace("\\", "/"))
+        matches = _finder().match(piece.replace("\\", "/"))
     except (ValueError, RecursionError, IndexError):  # what breaks the library is no link
         return []
-    return [(match.url if match.schema else f"http://{match.text}", match.raw) for match in found or []]
+    return [(match.url if match.schema else f"http://{match.text}", match.raw) for match in matches or []]
 
 
 @cache
@@ -247,7 +247,7 @@ def look(raw: str, lists: LinkLists, *, defanged: bool = False) -> WebLink | Non
         "subdomains": depth >= DEEP,
         "long": len(url) > LONG,
     }
-    why = tuple(one.why for one in lists.patterns if one.matches(url))
+    why = tuple(pattern.why for pattern in lists.patterns if pattern.matches(url))
     there = [name for name, holds in signs.items() if holds]
     return WebLink(url, host, domain, depth, (*lists.known(host), *there, *(["pattern"] * bool(why))), why)
 
@@ -255,7 +255,7 @@ def look(raw: str, lists: LinkLists, *, defanged: bool = False) -> WebLink | Non
 def _active(scheme: str, rest: str, lists: LinkLists) -> WebLink | None:
     """Return a link that runs or shows what it holds, if a pattern knows it; else it is a word with a colon."""
     url = f"{scheme}:{rest}"
-    why = tuple(one.why for one in lists.patterns if one.matches(url))
+    why = tuple(pattern.why for pattern in lists.patterns if pattern.matches(url))
     return WebLink(url, f"{scheme}:", "", 0, ("pattern",), why) if why else None
 
 
@@ -273,15 +273,15 @@ def _port(site: str) -> tuple[str, str]:
 
 def findings(text: str | None, lists: LinkLists) -> tuple[str, ...]:
     """Return one plain sentence for each suspicious link of a text, at most SENTENCES."""
-    found, said = find(text, lists), []
-    for link in found.links:
+    extracted, sentences = find(text, lists), []
+    for link in extracted.links:
         signs = [sign for sign in link.signs if sign in lists.suspicious]
-        if signs and len(said) < SENTENCES:
+        if signs and len(sentences) < SENTENCES:
             whys = [why for sign in signs for why in (link.why[:1] if sign == "pattern" else [_SAID.get(sign)]) if why]
-            said.append(f"The link to {link.shown} {' and '.join(whys)}.")
-    if found.more and "too_many" in lists.suspicious:
-        said.append("The post has more links, or words like links, than are looked at.")
-    return tuple(said)
+            sentences.append(f"The link to {link.shown} {' and '.join(whys)}.")
+    if extracted.more and "too_many" in lists.suspicious:
+        sentences.append("The post has more links, or words like links, than are looked at.")
+    return tuple(sentences)
 
 
 def features(texts: Sequence[str | None], lists: LinkLists) -> np.ndarray:

@@ -64,17 +64,17 @@ class Identities(Options):
         """Return, per text (n,), the list of identities it mentions, in the order of the file; null without a text."""
         # words apart by single spaces, so that no pattern needs to know what a letter is in every language
         read = pa.array(
-            [None if one is None else _spaced(clean(one, _READING)) for one in texts.to_pylist()], pa.string()
+            [None if value is None else _spaced(clean(value, _READING)) for value in texts.to_pylist()], pa.string()
         )
         hits = {name: pc.match_substring_regex(read, self._pattern(name)) for name in self.identities}
-        columns = [one.to_pylist() for one in hits.values()]
+        columns = [value.to_pylist() for value in hits.values()]
         rows = zip(*columns, strict=True) if columns else iter([()] * len(read))
         there = read.is_valid().to_pylist()
-        found = [
-            [name for name, hit in zip(hits, row, strict=True) if hit] if told else None
-            for told, row in zip(there, rows, strict=True)
+        mentioned = [
+            [name for name, hit in zip(hits, row, strict=True) if hit] if present else None
+            for present, row in zip(there, rows, strict=True)
         ]
-        return pa.array(found, pa.list_(pa.string()))
+        return pa.array(mentioned, pa.list_(pa.string()))
 
     def _pattern(self, name: str) -> str:
         """The regular expression of an identity in a spaced text: any of its terms as whole words."""

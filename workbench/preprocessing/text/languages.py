@@ -25,11 +25,11 @@ def language(text: str | None) -> tuple[str | None, float]:
     Addresses, handles and hashtags say nothing of the language around them and are left out; the rest must have at
     least ten letters.
     """
-    said = _NO_LANGUAGE.sub(" ", clean(text, _CLEANING))
-    letters = sum(3 if character > "\u2e7f" else 1 for character in said if character.isalpha())
+    plain = _NO_LANGUAGE.sub(" ", clean(text, _CLEANING))
+    letters = sum(3 if character > "\u2e7f" else 1 for character in plain if character.isalpha())
     if letters < ENOUGH:
         return None, 0.0
-    tag, confidence = _identifier().classify(" ".join(said.split()))
+    tag, confidence = _identifier().classify(" ".join(plain.split()))
     return (None, 0.0) if tag == "und" else (tag, float(confidence))
 
 

@@ -72,7 +72,7 @@ def each(text: str, change: Callable[[str], str]) -> str:
     >>> each("[URL] Don't!", str.upper)
     "[URL] DON'T!"
     """
-    return _WORD.sub(lambda found: found[0] if found[0][0] == "[" else change(found[0]), text)
+    return _WORD.sub(lambda match: match[0] if match[0][0] == "[" else change(match[0]), text)
 
 
 def without_stop_words(text: str, languages: tuple[str, ...]) -> str:
@@ -128,8 +128,8 @@ def split_hashtags(text: str) -> str:
 
 def _parts(tag: str) -> list[str]:
     """Return the words of a hashtag; a capital that begins a word is no part of the capitals before it."""
-    found = _PARTS.findall(tag)
-    return found or [tag]
+    parts = _PARTS.findall(tag)
+    return parts or [tag]
 
 
 def without_emoji(text: str, named: bool) -> str:
@@ -140,16 +140,16 @@ def without_emoji(text: str, named: bool) -> str:
     """
     if text.isascii():
         return text
-    return _EMOJI.sub(lambda found: _emoji(found[0], named), text)
+    return _EMOJI.sub(lambda match: _emoji(match[0], named), text)
 
 
 @lru_cache(maxsize=10_000)
-def _emoji(found: str, named: bool) -> str:
+def _emoji(symbol: str, named: bool) -> str:
     """Return what stands for one emoji, in spaces; the characters themselves where they are none."""
     import emoji
 
     if not named:
-        left = emoji.replace_emoji(found, "")
-        return left if left == found else f" {left} "
-    name = emoji.demojize(found, delimiters=(" ", " "))
-    return name if name == found else name.replace("_", " ").replace("-", " ")
+        left = emoji.replace_emoji(symbol, "")
+        return left if left == symbol else f" {left} "
+    name = emoji.demojize(symbol, delimiters=(" ", " "))
+    return name if name == symbol else name.replace("_", " ").replace("-", " ")

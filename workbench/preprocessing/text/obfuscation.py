@@ -48,7 +48,7 @@ def decoded(text: str) -> str:
     if "<" in text:
         text = _TAG.sub("", text)
     if "%" in text:
-        text = _PERCENT.sub(lambda found: unquote(found[0], errors="replace"), text)
+        text = _PERCENT.sub(lambda match: unquote(match[0], errors="replace"), text)
     return _ESCAPED.sub(_character, text) if "\\" in text else text
 
 
@@ -62,8 +62,8 @@ def _backspaced(text: str) -> str:
     return "".join(kept)
 
 
-def _character(found: re.Match[str]) -> str:
-    code = int(found[1] or found[2] or found[3], 16)
+def _character(match: re.Match[str]) -> str:
+    code = int(match[1] or match[2] or match[3], 16)
     return chr(code) if code < 0x110000 and not 0xD800 <= code < 0xE000 else "\ufffd"
 
 
@@ -101,12 +101,12 @@ def visible(text: str) -> str:
     if text.isascii():
         return text
     text = _JOINERS.sub("", _UNSEEN.sub("", text))
-    return _TAGS.sub(lambda found: "".join(chr(ord(tag) - 0xE0000) for tag in found[0]), text)
+    return _TAGS.sub(lambda match: "".join(chr(ord(tag) - 0xE0000) for tag in match[0]), text)
 
 
 def as_displayed(text: str) -> str:
     """Return a text in which what follows U+202E, which displays it backwards, is backwards."""
-    return _TURNED.sub(lambda found: found[1][::-1], text) if "\u202e" in text else text
+    return _TURNED.sub(lambda match: match[1][::-1], text) if "\u202e" in text else text
 
 
 def unmarked(text: str) -> str:
@@ -171,11 +171,11 @@ def look_alikes(text: str) -> str:
     foreign = (word for word in set(_WORD.findall(text)) if _FOREIGN.search(word) and not _LATIN.search(word))
     honest = any(_FOREIGN.search(word.translate(_CLOSE)) for word in foreign)
     twins = not honest or _LATIN.search(text) is not None
-    return _WORD.sub(lambda found: found[0] if found[0].isascii() else _latin(found[0], twins), text)
+    return _WORD.sub(lambda match: match[0] if match[0].isascii() else _latin(match[0], twins), text)
 
 
-def _plain_capital(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _plain_capital(match: re.Match[str]) -> str:
+    code = ord(match[0])
     return chr(65 + (code - 0x1F130) % 32)
 
 
@@ -188,7 +188,7 @@ def _latin(word: str, twins: bool) -> str:
     if _PHONETIC.search(word):
         from anyascii import anyascii
 
-        word = _PHONETIC.sub(lambda found: anyascii(found[0]), word)
+        word = _PHONETIC.sub(lambda match: anyascii(match[0]), word)
     if _FOREIGN.search(word):
         whole = word.translate(_CLOSE)
         if _LATIN.search(word):
@@ -196,7 +196,7 @@ def _latin(word: str, twins: bool) -> str:
         elif twins and not _FOREIGN.search(whole):
             word = whole
     bare = without_accents(word) if not word.isascii() else word
-    accents = sum(one != other for one, other in zip(word, bare, strict=False))
+    accents = sum(letter != other for letter, other in zip(word, bare, strict=False))
     return bare if len(bare) == len(word) and accents >= 2 and 5 * accents >= 2 * len(word) else word
 
 
@@ -221,10 +221,10 @@ def joined(text: str) -> str:
     return after if after == text else _PAIR.sub(r"\1\2", after)
 
 
-def _joined(found: re.Match[str]) -> str:
-    letters = "".join(_LETTERS.findall(found[0]))
-    if letters.isdigit() or (found["gap"].strip() in {".", "&", "/", "-", ","} and len(letters) < _INITIALS):
-        return found[0]
+def _joined(match: re.Match[str]) -> str:
+    letters = "".join(_LETTERS.findall(match[0]))
+    if letters.isdigit() or (match["gap"].strip() in {".", "&", "/", "-", ","} and len(letters) < _INITIALS):
+        return match[0]
     return letters
 
 
@@ -238,13 +238,13 @@ _HONEST = re.compile(r"\$?\d+(?:st|nd|rd|th|s|k|m|x|am|pm|d|h|g|kg|km|cm|mm|min|
 _ADDRESS = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
 
 
-def leet(text: str, one: str) -> str:
-    """Return a text whose digits and signs among letters are letters; `one` is what a 1 is read as.
+def leet(text: str, letter: str) -> str:
+    """Return a text whose digits and signs among letters are letters; `letter` is what a 1 is read as.
 
     >>> leet("a b1tch with 2 k1ds at 9am", "i")
     'a bitch with 2 kids at 9am'
     """
-    table = {**_LEET, ord("1"): one, ord("|"): one, ord("!"): one}
+    table = {**_LEET, ord("1"): letter, ord("|"): letter, ord("!"): letter}
     parts, at = [], 0
     for address in _ADDRESS.finditer(text):
         parts += [text[at : address.start()], address[0]]
@@ -253,12 +253,12 @@ def leet(text: str, one: str) -> str:
     if not any(_is_leet(word) for part in parts[::2] for word in _WITH_LEET.findall(part)):
         return text
 
-    def word(found: re.Match[str]) -> str:
+    def word(match: re.Match[str]) -> str:
         """Read every word with a letter in it, now that one is leet beyond doubt: "m454" beside "m3j0r4"."""
-        body = found[0].rstrip("!|+")  # "idiot!" ends in no letter
+        body = match[0].rstrip("!|+")  # "idiot!" ends in no letter
         if body.isalpha() or not _MIXED.search(body) or _HONEST.fullmatch(body):
-            return found[0]
-        return body.translate(table) + found[0][len(body) :]
+            return match[0]
+        return body.translate(table) + match[0][len(body) :]
 
     parts[::2] = [_WITH_LEET.sub(word, part) for part in parts[::2]]
     return "".join(parts)

@@ -82,16 +82,16 @@ def _deletions(word: str) -> Iterator[str]:
     return (word[:at] + word[at + 1 :] for at in range(len(word)))
 
 
-def _exchanged(one: str, other: str) -> bool:
+def _exchanged(word: str, other: str) -> bool:
     """Return whether two words of one length differ in one letter, or by two adjacent letters swapped."""
-    if len(one) != len(other):
+    if len(word) != len(other):
         return False
-    apart = [at for at, (a, b) in enumerate(zip(one, other, strict=True)) if a != b]
+    apart = [at for at, (a, b) in enumerate(zip(word, other, strict=True)) if a != b]
     if len(apart) == 1:
         return True
     return (
         len(apart) == 2
         and apart[1] == apart[0] + 1
-        and one[apart[0]] == other[apart[1]]
-        and one[apart[1]] == other[apart[0]]
+        and word[apart[0]] == other[apart[1]]
+        and word[apart[1]] == other[apart[0]]
     )

@@ -173,4 +173,4 @@ def _clip(path: Path) -> Any:
 
 
 def _ids(backend: Any, texts: Sequence[str]) -> list[list[int]]:
-    return [found.ids for found in backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+    return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]

@@ -106,9 +106,9 @@ class Phrases:
         """Take the runs that `min_count` texts have, the `size` most frequent."""
         counts: Counter[str] = Counter()
         for text in texts:
-            found = words(text)
-            spans = ((i, n) for n in range(2, LONGEST + 1) for i in range(len(found) - n + 1))
-            counts.update({" ".join(found[i : i + n]) for i, n in spans})
+            tokens = words(text)
+            spans = ((i, n) for n in range(2, LONGEST + 1) for i in range(len(tokens) - n + 1))
+            counts.update({" ".join(tokens[i : i + n]) for i, n in spans})
         self.known = frozenset(_frequent(counts, self.min_count, self.size))
 
     def cut(self, texts: Sequence[str]) -> Iterable[Sequence[Piece]]:
@@ -116,12 +116,12 @@ class Phrases:
         return map(self._pieces, texts)
 
     def _pieces(self, text: str) -> list[str]:
-        found, pieces, i = words(text), [], 0
-        while i < len(found):
-            piece, last = found[i], min(i + LONGEST, len(found))
+        tokens, pieces, i = words(text), [], 0
+        while i < len(tokens):
+            piece, last = tokens[i], min(i + LONGEST, len(tokens))
             i += 1
             # What a known run starts with is at least as frequent and comes earlier in the order, so it is known too.
-            while i < last and (longer := f"{piece} {found[i]}") in self.known:
+            while i < last and (longer := f"{piece} {tokens[i]}") in self.known:
                 piece, i = longer, i + 1
             pieces.append(piece)
         return pieces
@@ -244,9 +244,9 @@ def counts(ids: Sequence[np.ndarray], size: int) -> sparse.csr_array:
     """
     starts = np.cumsum([0, *map(len, ids)]).astype(np.int32)  # scikit-learn takes no 64-bit indices
     columns = np.concatenate([np.empty(0, np.int32), *ids]).astype(np.int32)
-    found = sparse.csr_array((np.ones(len(columns)), columns, starts), shape=(len(ids), size))
-    found.sum_duplicates()
-    return found
+    matrix = sparse.csr_array((np.ones(len(columns)), columns, starts), shape=(len(ids), size))
+    matrix.sum_duplicates()
+    return matrix
 
 
 def _frequent(counts: Counter, least: int, most: int | None) -> list[Piece]:

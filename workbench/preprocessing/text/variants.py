@@ -63,14 +63,14 @@ def variants(text: str | None, cleaned: Callable[[str], str] = clean) -> tuple[V
     raw = Variant(cleaned(text or ""), RAW)
     if not text or _clean_looking(text):
         return (raw,)
-    found, seen = [raw], {_key(raw.text)}
+    made, seen = [raw], {_key(raw.text)}
     for undone, kinds in _undone(text):
         variant = cleaned(undone)
         words = _key(variant)
-        if words and words not in seen and len(found) < MOST:
+        if words and words not in seen and len(made) < MOST:
             seen.add(words)
-            found.append(Variant(variant, " and ".join(kinds)))
-    return tuple(found)
+            made.append(Variant(variant, " and ".join(kinds)))
+    return tuple(made)
 
 
 def _clean_looking(text: str) -> bool:
@@ -89,7 +89,7 @@ def _key(text: str) -> str:
 def _undone(text: str) -> list[tuple[str, list[str]]]:
     """Return texts with what was undone in each, from the mildest to the boldest."""
     kinds: list[str] = []
-    found: list[tuple[str, list[str]]] = []
+    steps: list[tuple[str, list[str]]] = []
 
     def step(made: str, undo: Callable[[str], str], kind: str) -> str:
         """Undo one thing, and note it where the words change."""
@@ -102,22 +102,22 @@ def _undone(text: str) -> list[tuple[str, list[str]]]:
     made = text
     for undo, kind in obfuscation.PLAIN:
         made = step(made, undo, kind)
-    found.append((made, kinds.copy()))
+    steps.append((made, kinds.copy()))
     plain, mild = made, kinds.copy()
     if "\u202e" in text:  # it may also stand there as an invisible character among others
-        found.append((obfuscation.visible(obfuscation.decoded(text)), ["invisible characters removed"]))
+        steps.append((obfuscation.visible(obfuscation.decoded(text)), ["invisible characters removed"]))
     for undo, kind in (
         (obfuscation.look_alikes, "look-alike letters undone"),
         (obfuscation.joined, "spaced letters joined"),
     ):
         made = step(made, undo, kind)
-        found.append((made, kinds.copy()))
+        steps.append((made, kinds.copy()))
     last, spelled = obfuscation.leet(made, "i"), kinds
     if last != made:
         spelled = [*kinds, "digits and signs read as letters"]
-        found += [(last, spelled), (obfuscation.leet(made, "l"), spelled)]  # a 1 stands for either
+        steps += [(last, spelled), (obfuscation.leet(made, "l"), spelled)]  # a 1 stands for either
     if obfuscation.upside_down(plain):
-        found.append((obfuscation.turned(plain), [*mild, "upside-down letters turned round"]))
+        steps.append((obfuscation.turned(plain), [*mild, "upside-down letters turned round"]))
     elif obfuscation.backwards(last):
-        found.append((last[::-1], [*spelled, "letters read backwards"]))
-    return found
+        steps.append((last[::-1], [*spelled, "letters read backwards"]))
+    return steps

@@ -49,11 +49,11 @@ def read(data: Any, limits: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]
 
     With several threads damage shows at another place from time to time, so a damaged clip is read again with one.
     """
-    said, pixels = _read(data, limits)
-    if said.pop("damaged") and limits["threads"] > 1:
-        said, pixels = _read(data, limits | {"threads": 1})
-        said.pop("damaged")
-    return said, pixels
+    facts, pixels = _read(data, limits)
+    if facts.pop("damaged") and limits["threads"] > 1:
+        facts, pixels = _read(data, limits | {"threads": 1})
+        facts.pop("damaged")
+    return facts, pixels
 
 
 def _read(data: Any, limits: dict[str, Any]) -> tuple[dict[str, Any], list[bytes]]:
@@ -267,9 +267,9 @@ class _Reading:
     def _stretches(self, places: list[int]) -> list[tuple[int, int]]:
         return stretches([self.order[place] for place in places], self.keys, self.place)
 
-    def _work(self, found: list[tuple[int, int]]) -> int:
+    def _work(self, spans: list[tuple[int, int]]) -> int:
         """Return how many pixels are decoded in stretches of packets."""
-        return sum(last - first + 1 for first, last in found) * max(1, self.codec.width * self.codec.height)
+        return sum(last - first + 1 for first, last in spans) * max(1, self.codec.width * self.codec.height)
 
     def _affordable(self, chosen: list[int]) -> list[int]:
         """Return the chosen frames, or the key frames before them where the way to the chosen ones is too long."""
@@ -284,9 +284,9 @@ class _Reading:
 
     # ---------------------------------------------------------------------------------------------------- decoding
 
-    def _decode(self, found: list[tuple[int, int]], chosen: list[int]) -> None:
+    def _decode(self, spans: list[tuple[int, int]], chosen: list[int]) -> None:
         """Decode stretches of packets and keep the chosen frames that come out whole."""
-        for first, last in found:
+        for first, last in spans:
             here = [place for place in sorted(chosen) if first <= self.order[place] <= last]
             ahead, held, held_at = list(here), None, -1
             for at, frame in self._frames(first, last, set(here)):

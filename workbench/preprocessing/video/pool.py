@@ -55,10 +55,10 @@ class DecodingWorker:
     @classmethod
     def start(cls) -> DecodingWorker:
         """Start a process; it is not waited for. Raises WorkbenchError where PyAV is not installed, and OSError."""
-        found = importlib.util.find_spec("av")
-        if found is None or found.origin is None:
+        spec = importlib.util.find_spec("av")
+        if spec is None or spec.origin is None:
             raise WorkbenchError("clips are decoded with PyAV, which is not installed here; install the package `av`")
-        folders = [str(ROOT), str(Path(found.origin).parent.parent)]
+        folders = [str(ROOT), str(Path(spec.origin).parent.parent)]
         link, theirs = socket.socketpair()
         try:
             process = subprocess.Popen(

@@ -131,27 +131,27 @@ def _asked(data: bytes, demuxer: str, options: VideoOptions) -> Clip:
     limits = dict(options) | {"demuxer": demuxer, "seconds": options.timeout_seconds}
     largest = 4 * options.reduce_side**2 if options.reduce_side else options.max_pixels
     with pool.pool().borrowed() as (worker, threads):
-        said, pixels = worker.ask(limits | {"threads": threads}, data, 3 * largest * options.frames)
-        if "memory" in said:
+        reply, pixels = worker.ask(limits | {"threads": threads}, data, 3 * largest * options.frames)
+        if "memory" in reply:
             raise MemoryError
-        if "reason" in said:
-            return Clip((), (), said["reason"])
+        if "reason" in reply:
+            return Clip((), (), reply["reason"])
         try:
-            return _clip(said, pixels)
+            return _clip(reply, pixels)
         except (LookupError, TypeError, ValueError):  # a worker taken over by what it read
             raise pool.Crash from None
 
 
-def _clip(said: dict[str, Any], pixels: bytearray) -> Clip:
+def _clip(reply: dict[str, Any], pixels: bytearray) -> Clip:
     """Return the clip a worker tells of."""
-    frames, notes, at = [], list(said["notes"]), 0
-    for about in said["frames"]:
+    frames, notes, at = [], list(reply["notes"]), 0
+    for about in reply["frames"]:
         width, height = about["size"]
         frame = np.frombuffer(pixels, np.uint8, 3 * width * height, at).reshape(height, width, 3)
         frames.append(np.ascontiguousarray(_upright(frame, about["turn"], notes)))
         at += frame.nbytes
     return Clip(
-        tuple(frames), tuple(float(about["time"]) for about in said["frames"]), None, tuple(dict.fromkeys(notes))
+        tuple(frames), tuple(float(about["time"]) for about in reply["frames"]), None, tuple(dict.fromkeys(notes))
     )
 
 
@@ -219,7 +219,7 @@ def _kind(data: bytes) -> str | None:
         return "an AVI file" if head[8:11] == b"AVI" else "a sound file"
     if head[:1] == b"\x47" and head[188:189] == b"\x47" and head[376:377] == b"\x47":
         return "an MPEG transport stream"
-    found = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), None) or sniff(data)
-    if found == "a video":
+    detected = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), None) or sniff(data)
+    if detected == "a video":
         return "matroska" if head[:4] == b"\x1a\x45\xdf\xa3" else "mov"
-    return "mov" if found is None and head[4:8] in _MOV_STARTS else found
+    return "mov" if detected is None and head[4:8] in _MOV_STARTS else detected

@@ -50,16 +50,16 @@ def stretches(wanted: list[int], keys: list[int], place: list[int]) -> list[tupl
     `place`: the place of each packet in the order shown. A frame shown before the key frame it is stored behind may be
     built on earlier ones, so its stretch starts at the key frame before that.
     """
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for last in sorted(wanted):
         at = bisect_right(keys, last) - 1
         while at > 0 and place[keys[at]] > place[last]:
             at -= 1
         first = keys[at] if at >= 0 else 0
-        while found and first <= found[-1][1]:
-            first = min(first, found.pop()[0])
-        found.append((first, last))
-    return found
+        while spans and first <= spans[-1][1]:
+            first = min(first, spans.pop()[0])
+        spans.append((first, last))
+    return spans
 
 
 def most_different(thumbs: list[bytes], kept: list[int], count: int) -> list[int]:
@@ -83,5 +83,5 @@ def most_different(thumbs: list[bytes], kept: list[int], count: int) -> list[int
     return sorted(taken)
 
 
-def _difference(one: bytes, other: bytes) -> int:
-    return sum(abs(a - b) for a, b in zip(one, other, strict=False))
+def _difference(frame: bytes, other: bytes) -> int:
+    return sum(abs(a - b) for a, b in zip(frame, other, strict=False))

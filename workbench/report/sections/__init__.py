@@ -37,7 +37,7 @@ def sections(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None
 
     posts: the corpus, for showing the worst errors; without it that section is left out.
     """
-    found = [
+    candidates = [
         _answer(comparison, runs),
         _values(comparison),
         differences(comparison),
@@ -58,7 +58,7 @@ def sections(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None
         provenance(comparison, runs),
         checklist(comparison, runs),
     ]
-    return [section for section in found if section is not None]
+    return [section for section in candidates if section is not None]
 
 
 # ------------------------------------------------------------------------------------------------------- the sections
@@ -91,8 +91,8 @@ def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
     site = [name for name, metric in METRICS.items() if metric.kind is SITE]
     others = [name for name in (*headline(), *site) if name != asked.metric]
     for model in models_of(comparison):
-        found = {row.metric: row for row in rows_of(comparison, model=model, label=asked.label, view=view)}
-        main = found.get(asked.metric)  # precision at the site is one of several only where weights differ
+        metrics = {row.metric: row for row in rows_of(comparison, model=model, label=asked.label, view=view)}
+        main = metrics.get(asked.metric)  # precision at the site is one of several only where weights differ
         if main is None:
             continue
         lines[model] = {
@@ -100,9 +100,9 @@ def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
             **_of_the_best(main),
             "seeds' sd": wording.number(main.seed_sd),
             **{
-                wording.column(name): wording.number(found[name].value, METRICS[name].digits)
+                wording.column(name): wording.number(metrics[name].value, METRICS[name].digits)
                 for name in others
-                if name in found
+                if name in metrics
             },
             "coverage": wording.percent(main.coverage),
             "ms per post": wording.number(main.ms_per_post, 2),
@@ -144,17 +144,17 @@ def _further_tests(comparison: Comparison) -> Iterator[Section]:
         lines: dict[tuple[str, str], dict[str, str]] = {}
         for label in comparison.labels:
             for model in models_of(comparison):
-                found = {
+                metrics = {
                     row.metric: row for row in rows_of(comparison, model=model, label=label, view="all", test=test)
                 }
-                if not found or not found["recall"].n:
+                if not metrics or not metrics["recall"].n:
                     continue
                 lines[label, model] = {
-                    "harmful posts caught": wording.interval(found["recall"]),
-                    "harmless posts passed": wording.interval(found["true_negative_rate"]),
-                    "F1, mean of both classes": wording.interval(found["f1_macro"]),
-                    "ROC AUC": wording.interval(found["roc_auc"]),
-                    "posts": f"{found['recall'].n} ({found['recall'].positives} harmful)",
+                    "harmful posts caught": wording.interval(metrics["recall"]),
+                    "harmless posts passed": wording.interval(metrics["true_negative_rate"]),
+                    "F1, mean of both classes": wording.interval(metrics["f1_macro"]),
+                    "ROC AUC": wording.interval(metrics["roc_auc"]),
+                    "posts": f"{metrics['recall'].n} ({metrics['recall'].positives} harmful)",
                 }
         if lines:
             table = pd.DataFrame.from_dict(lines, orient="index")

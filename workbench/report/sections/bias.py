@@ -17,8 +17,8 @@ _COLUMNS = {"subgroup_auc": "subgroup AUC", "bpsn_auc": "BPSN AUC", "bnsp_auc": 
 
 def bias(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return the AUCs of Borkan et al. 2019 by identity and Jigsaw's summary; None where no identity is mentioned."""
-    found, best = comparison.bias, winner(comparison)
-    rows = [row for row in found.identities if row.model == best]
+    record, best = comparison.bias, winner(comparison)
+    rows = [row for row in record.identities if row.model == best]
     if not rows:
         return None
     shown, tests = shown_models(comparison), list(dict.fromkeys(row.test for row in rows))
@@ -28,11 +28,11 @@ def bias(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
         "posts without one (low: mentions are flagged too easily)? BNSP AUC: do harmful mentions rank above "
         f"harmless posts without one (low: they are missed)? {_worst(best, rows)}"
     )
-    summaries = [row for row in found.summaries if row.model in shown]
+    summaries = [row for row in record.summaries if row.model in shown]
     folded = {}
     for test in tests:
         folded[f"{test}: {best}, by identity, lowest BPSN AUC first"] = _table(rows, test)
-        folded[f"{test}: all shown models"] = _table([row for row in found.identities if row.model in shown], test)
+        folded[f"{test}: all shown models"] = _table([row for row in record.identities if row.model in shown], test)
     summed = "summary over identities that are not few (Jigsaw's: power mean, p = -5)"
     return Section(
         "bias",

@@ -55,11 +55,11 @@ def _columns(run: Run, label: str, seed: int) -> tuple[np.ndarray, ...]:
 def _sides(run: Run, label: str) -> dict[str, Reliability]:
     """Return the first seed's groups of test posts before and after calibration."""
     y, known, logit, prob = _columns(run, label, 0)
-    use, found = known & ~np.isnan(logit) & ~np.isnan(prob), {}
+    use, sides = known & ~np.isnan(logit) & ~np.isnan(prob), {}
     for side, values in {"before": expit(logit[use]), "after": prob[use]}.items():
         predicted, observed, count = reliability_curve(y[use], values, bins=BINS)
-        found[side] = Reliability(predicted, observed, *reliability_intervals(observed, count).T, count)
-    return found
+        sides[side] = Reliability(predicted, observed, *reliability_intervals(observed, count).T, count)
+    return sides
 
 
 def _table(runs: Sequence[Run], label: str) -> pd.DataFrame:
@@ -88,4 +88,4 @@ def _span(counts: Sequence[int]) -> str:
 def _methods(run: Run, label: str) -> str:
     """Return how a label was calibrated, each seed's way once; a dash where the run does not tell."""
     seeds = run.metrics.calibration.get(label, {})
-    return ", ".join(dict.fromkeys(one.method for one in seeds.values())) or "–"
+    return ", ".join(dict.fromkeys(entry.method for entry in seeds.values())) or "–"

@@ -47,13 +47,13 @@ def differences(comparison: Comparison) -> Section | None:
 def _apart(rows: Sequence[Difference]) -> pd.DataFrame:
     """Return per pair and label how many groups of posts only one model is right about, and McNemar's exact p."""
     lines = {
-        (" − ".join(wording.sides(row)), one.label): {
-            "only the first right": wording.count(one.only_a),
-            "only the second right": wording.count(one.only_b),
-            "p (McNemar)": wording.p(one.p),
+        (" − ".join(wording.sides(row)), part.label): {
+            "only the first right": wording.count(part.only_a),
+            "only the second right": wording.count(part.only_b),
+            "p (McNemar)": wording.p(part.p),
         }
         for row in rows
-        for one in row.disagreements
+        for part in row.disagreements
     }
     frame = pd.DataFrame.from_dict(lines, orient="index")
     frame.index = pd.MultiIndex.from_tuples(frame.index) if lines else frame.index

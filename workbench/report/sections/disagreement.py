@@ -27,14 +27,14 @@ def disagreement(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     rows = [row for row in comparison.disagreement if row.model in shown]
     if not rows:
         return None
-    said = {
+    clauses = {
         row.label: f"{row.label}: {row.disputed_n:,} of {row.n:,} posts are disputed, Krippendorff's alpha "
         f"{wording.number(row.alpha)}"
         for row in rows
     }
     prose = (
         "Several annotators judged these posts, and what most of them said is the label. A model cannot be more right "
-        f"than they are sure. {'; '.join(said.values())}. Shares of votes as labels count a post that one of three "
+        f"than they are sure. {'; '.join(clauses.values())}. Shares of votes as labels count a post that one of three "
         "calls harmful as a third harmful."
     )
     lines = [

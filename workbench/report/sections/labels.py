@@ -26,10 +26,10 @@ def labels(comparison: Comparison, runs: Sequence[Run]) -> Iterator[Section]:
         if not rows or not rows[0].positives:
             continue
         counts = {row.model: dict(row.confusion) for row in rows if row.model in shown and row.value is not None}
-        one = rows[0]
-        few = " Few positives: read with care." if one.few else ""
+        first = rows[0]
+        few = " Few positives: read with care." if first.few else ""
         prose = (
-            f"{one.positives} positives among {one.n} posts ({wording.percent(one.prevalence)}).{few} "
+            f"{first.positives} positives among {first.n} posts ({wording.percent(first.prevalence)}).{few} "
             "Each model flags at its own threshold, chosen on validation: for the best F1, unless the study's policy "
             "says otherwise."
         )
@@ -42,7 +42,7 @@ def labels(comparison: Comparison, runs: Sequence[Run]) -> Iterator[Section]:
             )
         curves, best = _curves(runs, shown, label, asked.view)
         if curves:
-            drawing = {"label": label, "prevalence": one.prevalence, "ceiling": best}
+            drawing = {"label": label, "prevalence": first.prevalence, "ceiling": best}
             figures["precision against recall"] = lambda theme, c=curves, d=drawing: plots.pr_curves(
                 c, **d, theme=theme
             )
@@ -63,9 +63,9 @@ def _label_table(
 ) -> pd.DataFrame:
     asked, lines = comparison.compare, {}
     for model in models_of(comparison):
-        found = {row.metric: row for row in rows_of(comparison, model=model, label=label, view=asked.view)}
-        lines[model] = {wording.column(name): wording.interval(found[name]) for name in names if name in found}
-        best = {f"ceiling of {wording.column(name)}": wording.number(found[name].ceiling) for name in ceilings}
+        metrics = {row.metric: row for row in rows_of(comparison, model=model, label=label, view=asked.view)}
+        lines[model] = {wording.column(name): wording.interval(metrics[name]) for name in names if name in metrics}
+        best = {f"ceiling of {wording.column(name)}": wording.number(metrics[name].ceiling) for name in ceilings}
         lines[model] |= best
     places = [path(MAIN, asked.view, label, model) for model in lines]
     frame = pd.DataFrame.from_dict(lines, orient="index")

@@ -25,20 +25,24 @@ def overlaps(runs: Sequence[Run]) -> Section | None:
     if metrics is None:
         return None
     beyond = looking.recorded(runs[0].folder.parent, metrics.digests)
-    found = {name: Overlap.model_validate(one) for name, one in beyond.items()} | metrics.overlap
-    found = {name: found[name] for name in NAMES if name in found}
-    tables = {"": pd.DataFrame.from_dict({counted(n, 2)[2:]: _row(one) for n, one in found.items()}, orient="index")}
-    tables |= {_TABLES["examples"]: shown} if len(shown := _examples(found)) else {}
-    tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(found.get("shortcut", Overlap()))) else {}
+    findings = {name: Overlap.model_validate(finding) for name, finding in beyond.items()} | metrics.overlap
+    findings = {name: findings[name] for name in NAMES if name in findings}
+    tables = {
+        "": pd.DataFrame.from_dict(
+            {counted(n, 2)[2:]: _row(finding) for n, finding in findings.items()}, orient="index"
+        )
+    }
+    tables |= {_TABLES["examples"]: shown} if len(shown := _examples(findings)) else {}
+    tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(findings.get("shortcut", Overlap()))) else {}
     prose = (
         "The same group, words, picture or clip on both sides of the split would make the test a test of memory. A "
         "study stops there, or where a relation that it names is found, unless it says why it accepts it; the rest is "
         "only counted."
     )
-    left = [counted(name, 2)[2:] for name in LOOKS if name not in found]
+    left = [counted(name, 2)[2:] for name in LOOKS if name not in findings]
     if left:
         prose += f" Not looked for before these runs: {', '.join(left)}; `workbench audit` does."
-    if any(one.not_compared for one in found.values()):
+    if any(finding.not_compared for finding in findings.values()):
         prose += " What could not be read, or is even throughout, was not compared with anything."
     if metrics.dropped:
         prose += (
@@ -48,16 +52,16 @@ def overlaps(runs: Sequence[Run]) -> Section | None:
     return Section("overlaps", "Does the same post stand on both sides of the split?", prose, {}, tables)
 
 
-def _row(one: Overlap) -> dict[str, str]:
+def _row(leak: Overlap) -> dict[str, str]:
     return {
-        "on both sides": f"{one.overlap:,} of {one.of:,}",
-        "posts concerned": f"{one.posts:,}",
-        "not compared": f"{one.not_compared:,}",
-        "accepted because": one.allowed,
+        "on both sides": f"{leak.overlap:,} of {leak.of:,}",
+        "posts concerned": f"{leak.posts:,}",
+        "not compared": f"{leak.not_compared:,}",
+        "accepted because": leak.allowed,
     }
 
 
-def _examples(found: Mapping[str, Overlap]) -> pd.DataFrame:
+def _examples(leaks: Mapping[str, Overlap]) -> pd.DataFrame:
     """The first examples of each relation that has some: where it stands and what it is."""
     rows = [
         {
@@ -65,17 +69,17 @@ def _examples(found: Mapping[str, Overlap]) -> pd.DataFrame:
             "where": ", ".join(f"{split} {post_id}" for split, post_id in example["posts"]) or "test",
             "content": example["content"],
         }
-        for name, one in found.items()
+        for name, leak in leaks.items()
         if name != "author"
-        for example in one.examples[:2]
+        for example in leak.examples[:2]
     ]
     return pd.DataFrame(rows).set_index("what").rename_axis(None) if rows else pd.DataFrame()
 
 
-def _shortcuts(found: Overlap) -> pd.DataFrame:
+def _shortcuts(record: Overlap) -> pd.DataFrame:
     """Average precision of each set of fields for each label, with a mark at what is too good."""
     cells: dict[str, dict[str, str]] = {}
-    for row in found.scores:
+    for row in record.scores:
         mark = " (a shortcut)" if row["shortcut"] else ""
         cells.setdefault(row["fields"], {})[row["label"]] = f"{wording.number(row['average_precision'])}{mark}"
         cells.setdefault("a random order", {})[row["label"]] = wording.number(row["prevalence"])

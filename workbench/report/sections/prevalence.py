@@ -40,36 +40,36 @@ def prevalence(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     if run is None:
         return None
     asked = comparison.compare
-    found = {label: one for label in comparison.labels if (one := _rates(run, label, asked.alpha)) is not None}
-    if not found:
+    values = {label: rate for label in comparison.labels if (rate := _rates(run, label, asked.alpha)) is not None}
+    if not values:
         return None
-    weighted = any(one.site is not None for one in found.values())
+    weighted = any(rate.site is not None for rate in values.values())
     chosen = asked.prevalences
-    curves = {label: _curve(one) for label, one in found.items()}
+    curves = {label: _curve(rate) for label, rate in values.items()}
     marks = {f"{100 * share:g} %": share for share in chosen if _CURVE[0] <= share <= _CURVE[-1]}
     figures = {
         "precision against prevalence": lambda theme: precision_against_prevalence(
             _CURVE, curves, marks=marks, theme=theme
         )
     }
-    tables = {label: _table(one, chosen) for label, one in found.items()}
-    tables["what a precision of 90 % takes"] = _needs(found, chosen)
+    tables = {label: _table(rate, chosen) for label, rate in values.items()}
+    tables["what a precision of 90 % takes"] = _needs(values, chosen)
     return Section("prevalence", "What would reviewers see?", _prose(run.alias, weighted, asked), figures, tables)
 
 
 def _prose(alias: str, weighted: bool, asked: CompareOptions) -> str:
-    said = (
+    prose = (
         f"The same thresholds of {alias} on all test posts, told for sites where harm is rarer or more frequent. This "
         "assumes that harmful and harmless posts each look as they do here and only their shares differ; recall and "
         "false positive rate then stay, and precision follows from them. "
     )
     if weighted:
-        said += (
+        prose += (
             "The test set was sampled otherwise than the site, so posts count by their weights except in the row of "
             "the test's own prevalence. "
         )
     sure = f"{100 * (1 - asked.alpha):g} %"
-    return said + (
+    return prose + (
         f"Intervals ({sure}) start from Wilson's, on as many independent posts as groups, seeds and weights are "
         f"worth, and are joined by MOVER; alerts are for {POSTS_A_DAY:,} posts a day. The last table says how few "
         "harmless posts may be flagged for nine in ten flags to be right, and how many harmless test posts without one "
@@ -103,17 +103,17 @@ def _prevalence(counts: np.ndarray) -> float:
     return float(counts[2:].sum() / counts.sum())
 
 
-def _curve(one: _Rates) -> np.ndarray:
+def _curve(rate: _Rates) -> np.ndarray:
     """Return precision with its interval (3, k) along `_CURVE`."""
-    return np.array([rates.precision_interval(share, one.site_recall, one.site_fpr) for share in _CURVE]).T
+    return np.array([rates.precision_interval(share, rate.site_recall, rate.site_fpr) for share in _CURVE]).T
 
 
-def _table(one: _Rates, chosen: Sequence[float]) -> pd.DataFrame:
+def _table(rate: _Rates, chosen: Sequence[float]) -> pd.DataFrame:
     """One row per prevalence: of 100 flagged, alerts a day, of 100 harmful."""
-    places = {f"{100 * share:g} %": (share, one.site_recall, one.site_fpr) for share in chosen}
-    if one.site is not None:
-        places[f"the site's own, {100 * one.site:.2g} %"] = (one.site, one.site_recall, one.site_fpr)
-    places[f"the test's own, {100 * one.own:.2g} %"] = (one.own, one.recall, one.fpr)
+    places = {f"{100 * share:g} %": (share, rate.site_recall, rate.site_fpr) for share in chosen}
+    if rate.site is not None:
+        places[f"the site's own, {100 * rate.site:.2g} %"] = (rate.site, rate.site_recall, rate.site_fpr)
+    places[f"the test's own, {100 * rate.own:.2g} %"] = (rate.own, rate.recall, rate.fpr)
     rows = {}
     for name, (share, recall, fpr) in places.items():
         alerts = Estimate(*(POSTS_A_DAY * bound for bound in rates.alert_interval(share, recall, fpr)))
@@ -126,32 +126,32 @@ def _table(one: _Rates, chosen: Sequence[float]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _needs(found: dict[str, _Rates], chosen: Sequence[float]) -> pd.DataFrame:
+def _needs(values: dict[str, _Rates], chosen: Sequence[float]) -> pd.DataFrame:
     """One row per label and prevalence: the FPR there is, the one that nine right flags in ten need, and its proof."""
     rows = {}
-    for label, one in found.items():
+    for label, rate in values.items():
         for share in chosen:
-            recall = one.site_recall.value
+            recall = rate.site_recall.value
             if not recall > 0:
                 continue
             needed = rates.needed_fpr(0.9, share, min(recall, 1 - 1e-9))
             proof = f"{rates.needed_negatives(needed):,}" if needed < 1 else "–"
             rows[label, f"{100 * share:g} %"] = {
-                "harmless posts flagged": _tiny(one.site_fpr),
+                "harmless posts flagged": _tiny(rate.site_fpr),
                 "may be flagged at most": f"{100 * needed:.2g} %",
                 "harmless posts that prove it": proof,
-                "harmless posts here": wording.count(one.harmless),
+                "harmless posts here": wording.count(rate.harmless),
             }
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index = pd.MultiIndex.from_tuples(frame.index) if rows else frame.index
     return frame
 
 
-def _hundred(one: Estimate) -> str:
-    if np.isnan(one.value):
+def _hundred(estimate: Estimate) -> str:
+    if np.isnan(estimate.value):
         return "–"
-    return f"{100 * one.value:.1f} [{100 * one.lo:.1f}, {100 * one.hi:.1f}]"
+    return f"{100 * estimate.value:.1f} [{100 * estimate.lo:.1f}, {100 * estimate.hi:.1f}]"
 
 
-def _tiny(one: Estimate) -> str:
-    return f"{100 * one.value:.2g} % [{100 * one.lo:.2g}, {100 * one.hi:.2g}]"
+def _tiny(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.2g} % [{100 * estimate.lo:.2g}, {100 * estimate.hi:.2g}]"

@@ -38,7 +38,7 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
     }
     prose = f"Every number above can be followed to a run folder under experiments/{comparison.study}/."
     if comparison.missing:
-        prose += f" Missing: {', '.join(f'{one.model} ({one.state})' for one in comparison.missing)}."
+        prose += f" Missing: {', '.join(f'{row.model} ({row.state})' for row in comparison.missing)}."
     tables = {
         "runs": pd.DataFrame.from_dict(lines, orient="index"),
         "test sets": pd.DataFrame.from_dict(items, orient="index"),
@@ -89,14 +89,14 @@ def checklist(comparison: Comparison, runs: Sequence[Run]) -> Section:
     """Each question with its answer and what shows it."""
     items = questions.answered(comparison, runs)
     counts = Counter(item.answer for item in items)
-    said = ", ".join(
+    answers = ", ".join(
         f"{counts[answer]} {answer}"
         for answer in (questions.YES, questions.PARTLY, questions.NO, questions.UNKNOWN)
         if counts[answer]
     )
     prose = (
         f"What reviewers of such studies ask (after REFORMS and the NeurIPS checklist), answered from the records "
-        f"alone: {said}. What no record can show is for a person to answer."
+        f"alone: {answers}. What no record can show is for a person to answer."
     )
     table = pd.DataFrame(
         {"answer": [item.answer for item in items], "what shows it": [item.evidence for item in items]},

@@ -33,12 +33,12 @@ def slices(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     mine = [row for row in rows if row.model == best]
     if not mine:
         return None
-    found = sorted(_findings(mine), key=lambda one: -one.loss)
+    findings = sorted(_findings(mine), key=lambda entry: -entry.loss)
     alpha = comparison.compare.alpha
     shown = shown_models(comparison)
     every = {f"{_column(name)}: every slice": _full(rows, name, shown) for name in _columns(mine)}
-    tables = {f"{best}, worst first": _worst(found[:SHOWN])} if found else {}
-    return Section("slices", "Where does it do worse?", _prose(best, found, mine, alpha), {}, tables, folded=every)
+    tables = {f"{best}, worst first": _worst(findings[:SHOWN])} if findings else {}
+    return Section("slices", "Where does it do worse?", _prose(best, findings, mine, alpha), {}, tables, folded=every)
 
 
 def _findings(rows: Sequence[SliceRow]) -> Iterator[_Finding]:
@@ -50,47 +50,47 @@ def _findings(rows: Sequence[SliceRow]) -> Iterator[_Finding]:
                 yield _Finding(row, rate, test, test.delta_lo if sign < 0 else -test.delta_hi)
 
 
-def _prose(best: str, found: Sequence[_Finding], rows: Sequence[SliceRow], alpha: float) -> str:
+def _prose(best: str, findings: Sequence[_Finding], rows: Sequence[SliceRow], alpha: float) -> str:
     """What was looked at and found, in a few sentences."""
     tests = sum(getattr(row, rate).p is not None for row in rows for rate in _TESTED)
-    sure = [one for one in found if one.test.p_holm is not None and one.test.p_holm < alpha]
+    sure = [entry for entry in findings if entry.test.p_holm is not None and entry.test.p_holm < alpha]
     few = len({(row.column, row.slice, row.label) for row in rows if row.few})
-    said = (
+    prose = (
         f"{best} on every part of all test posts against the rest of them: {tests} comparisons of recall and false "
         "positive rate at its own thresholds, the p of each corrected for all of them (Holm)."
     )
     if sure:
-        one = sure[0]
-        said += (
-            f" {len(sure)} {'is' if len(sure) == 1 else 'are'} worse beyond chance; most of all {_name(one.row)}: "
-            f"{wording.metric(one.rate)} {wording.number(one.test.value)} against {wording.number(one.test.rest)} "
-            f"({wording.label(one.row.label)})."
+        most = sure[0]
+        prose += (
+            f" {len(sure)} {'is' if len(sure) == 1 else 'are'} worse beyond chance; most of all {_name(most.row)}: "
+            f"{wording.metric(most.rate)} {wording.number(most.test.value)} against {wording.number(most.test.rest)} "
+            f"({wording.label(most.row.label)})."
         )
     else:
-        said += " None is worse beyond chance, which with small slices is no proof that all are served alike."
-    said += " The order is by the difference that is sure, the nearer end of its interval."
-    return said + (f" In {few} cases a slice has few positives and recall is not tested." if few else "")
+        prose += " None is worse beyond chance, which with small slices is no proof that all are served alike."
+    prose += " The order is by the difference that is sure, the nearer end of its interval."
+    return prose + (f" In {few} cases a slice has few positives and recall is not tested." if few else "")
 
 
-def _worst(found: Sequence[_Finding]) -> pd.DataFrame:
+def _worst(findings: Sequence[_Finding]) -> pd.DataFrame:
     frame = _frame(
         [
             {
-                "slice": _name(one.row),
-                "label": wording.label(one.row.label),
-                "rate": wording.column(one.rate),
-                "there": wording.number(one.test.value),
-                "elsewhere": wording.number(one.test.rest),
-                "difference": _difference(one.test),
-                "p (Holm)": wording.p(one.test.p_holm),
-                "posts": wording.count(one.row.n),
-                "positives": wording.count(one.row.positives),
+                "slice": _name(entry.row),
+                "label": wording.label(entry.row.label),
+                "rate": wording.column(entry.rate),
+                "there": wording.number(entry.test.value),
+                "elsewhere": wording.number(entry.test.rest),
+                "difference": _difference(entry.test),
+                "p (Holm)": wording.p(entry.test.p_holm),
+                "posts": wording.count(entry.row.n),
+                "positives": wording.count(entry.row.positives),
             }
-            for one in found
+            for entry in findings
         ],
         ["slice"],
     )
-    return addressed(frame, [f"{one.row.address}/{one.rate}" for one in found], {"there": ""})
+    return addressed(frame, [f"{entry.row.address}/{entry.rate}" for entry in findings], {"there": ""})
 
 
 def _full(rows: Sequence[SliceRow], column: str, shown: Sequence[str]) -> pd.DataFrame:
@@ -128,8 +128,8 @@ def _frame(lines: list[dict], index: list[str]) -> pd.DataFrame:
     return pd.DataFrame(lines).set_index(index).rename_axis([None] * len(index))
 
 
-def _difference(one: RateTest) -> str:
-    return wording.span(one.delta, one.delta_lo, one.delta_hi, sign="+")
+def _difference(entry: RateTest) -> str:
+    return wording.span(entry.delta, entry.delta_lo, entry.delta_hi, sign="+")
 
 
 def _columns(rows: Sequence[SliceRow]) -> list[str]:

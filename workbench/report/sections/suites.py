@@ -75,7 +75,7 @@ def _parts(rows: list[SuiteRow], what: str) -> pd.DataFrame:
 def _drawn(rows: list[SuiteRow], theme: str) -> Figure:
     """A line per functionality, a column per model."""
     parts = [row.functionalities for row in rows]
-    values = np.array([[np.nan if part.value is None else part.value for part in one] for one in parts]).T
+    values = np.array([[np.nan if part.value is None else part.value for part in line] for line in parts]).T
     return diagrams.shades(
         values,
         [part.name for part in parts[0]],

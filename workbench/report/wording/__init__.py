@@ -132,11 +132,11 @@ def answer(comparison: Comparison) -> Iterator[str]:
         scores = "scores better than its inputs" if len(tripped) == 1 else "score better than their inputs"
         yield f"Do not trust this yet: {', '.join(tripped)} {scores} allow, which points to a leak."
     if comparison.stale:
-        names = ", ".join(one.model for one in comparison.stale)
+        names = ", ".join(run.model for run in comparison.stale)
         again = "run the study again, with --stale-libraries where only those have"
         yield f"Out of date, since code, options, data or libraries have changed: {names}; {again}."
     if comparison.missing:
-        names = ", ".join(one.model for one in comparison.missing)
+        names = ", ".join(run.model for run in comparison.missing)
         yield f"Not compared, because their runs are not finished: {names}."
 
 

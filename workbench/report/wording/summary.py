@@ -19,14 +19,14 @@ def points(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return heading -> sentences; headings with nothing to say are left out."""
     asked = comparison.compare
     best = wording.best(_rows(comparison, asked.label, asked.metric))
-    found = {
+    answers = {
         "What was asked": list(_asked(comparison)),
         "What people would notice": list(_noticed(comparison, best.model)) if best else [],
         "How sure is this?": list(_sure(comparison)),
         "What could be wrong?": list(_wrong(comparison, runs)),
         "What does it cost?": list(_cost(comparison, best.model)) if best else [],
     }
-    return {heading: sentences for heading, sentences in found.items() if sentences}
+    return {heading: sentences for heading, sentences in answers.items() if sentences}
 
 
 def _rows(comparison: Comparison, label: str, metric: str) -> list[ModelRow]:
@@ -51,17 +51,17 @@ def _asked(comparison: Comparison) -> Iterator[str]:
 
 def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
     """Per label: what of 100 harmful posts is caught and what of 100 flagged ones is harmless, with intervals."""
-    said = False
+    noticed = False
     for label in comparison.labels:
         recall = _row(comparison, model, label, "recall")
         if recall is None or recall.value is None:
             continue
-        said = True
+        noticed = True
         site = _row(comparison, model, label, "precision_site")
         precision = site or _row(comparison, model, label, "precision")
         few = f" Only {_counted(recall.positives, 'harmful post')} to judge by." if recall.few else ""
         yield f"{label.capitalize()}: of 100 harmful posts {_of_100(recall)} caught; {_flagged(precision, site)}.{few}"
-    if said:
+    if noticed:
         yield f"That is {model} at the thresholds chosen on validation; in brackets, what other posts could have shown."
 
 
@@ -98,12 +98,12 @@ def _sure(comparison: Comparison) -> Iterator[str]:
             f"The numbers rest on {_counted(row.n, 'test post')} with {_counted(row.positives, 'positive')}; "
             f"intervals of {100 * (1 - asked.alpha):g} % say how far they would move on other posts like these."
         )
-    for one in comparison.differences:
-        if one.primary and one.delta is not None and one.p_holm is not None and one.a != one.b:
-            p, names = wording.equals(one.p_holm), " and ".join(wording.sides(one))
-            chance = "hardly chance" if one.p_holm < asked.alpha else "possibly chance"
+    for entry in comparison.differences:
+        if entry.primary and entry.delta is not None and entry.p_holm is not None and entry.a != entry.b:
+            p, names = wording.equals(entry.p_holm), " and ".join(wording.sides(entry))
+            chance = "hardly chance" if entry.p_holm < asked.alpha else "possibly chance"
             yield f"The difference between {names} is {chance} (p {p} after correction for all that was asked)."
-    spread = [one.seed_sd for one in _rows(comparison, asked.label, asked.metric) if one.seed_sd is not None]
+    spread = [entry.seed_sd for entry in _rows(comparison, asked.label, asked.metric) if entry.seed_sd is not None]
     if spread:
         yield f"Training with another seed moved a model's value by {max(spread):.3f} at most (standard deviation)."
     elif row is not None:
@@ -115,7 +115,7 @@ def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
     tripped = sorted({row.model for row in comparison.leak_test if row.tripped})
     if tripped:
         yield f"A leak is likely: {', '.join(tripped)} did better than the inputs allow."
-    yield from _crossed(runs)
+    yield from _overlaps(runs)
     for label in comparison.labels:
         rows = _rows(comparison, label, "recall")
         if rows and not rows[0].positives:
@@ -126,20 +126,20 @@ def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
         if never:
             yield f"{label.capitalize()}: no threshold for {', '.join(never)}."
     if comparison.missing:
-        yield f"Not compared, for want of a finished run: {', '.join(one.model for one in comparison.missing)}."
+        yield f"Not compared, for want of a finished run: {', '.join(run.model for run in comparison.missing)}."
     if comparison.stale:
-        yield f"Out of date: {', '.join(one.model for one in comparison.stale)}."
+        yield f"Out of date: {', '.join(run.model for run in comparison.stale)}."
     yield from _recorded(runs)
 
 
-def _crossed(runs: Sequence[Run]) -> Iterator[str]:
+def _overlaps(runs: Sequence[Run]) -> Iterator[str]:
     """What is on both sides of the split; that nobody looked is said too."""
-    found = next((run.metrics.overlap for run in runs if run.metrics.overlap), None)
-    if found is None:
+    overlaps = next((run.metrics.overlap for run in runs if run.metrics.overlap), None)
+    if overlaps is None:
         yield "Whether the same post stands on both sides of the split is not recorded."
         return
     for name, kind in _KINDS.items():
-        overlap = found.get(name)
+        overlap = overlaps.get(name)
         if overlap and overlap.overlap:
             why = f"; accepted because: {overlap.allowed}." if overlap.allowed else "."
             yield f"{overlap.overlap:,} of {overlap.of:,} {kind} stand on both sides of the split{why}"
@@ -150,9 +150,9 @@ def _recorded(runs: Sequence[Run]) -> Iterator[str]:
     if any(run.record.source == "synthetic" for run in runs):
         yield "The posts are generated: this validates the workbench and says nothing about a real site."
     calibrated = [
-        (label, one) for run in runs for label, seeds in run.metrics.calibration.items() for one in seeds.values()
+        (label, record) for run in runs for label, seeds in run.metrics.calibration.items() for record in seeds.values()
     ]
-    notes = sorted({label for label, one in calibrated if one.note})
+    notes = sorted({label for label, record in calibrated if record.note})
     if notes:
         yield f"Some model's probabilities are not calibrated for {', '.join(notes)}."
     if any(run.record.dirty for run in runs):
@@ -165,7 +165,7 @@ def _cost(comparison: Comparison, model: str) -> Iterator[str]:
         return
     memory = "" if row.peak_mb is None else f" and {row.peak_mb:,.0f} MB of memory in training"
     yield f"{model} takes {wording.quantity(row.ms_per_post)} ms per post{memory}."
-    priced = next((one for one in comparison.costs if one.model == model), None)
+    priced = next((cost for cost in comparison.costs if cost.model == model), None)
     if priced is None or priced.per_million is None:
         yield "The study states no price of a machine, so nothing is given in money."
         return

@@ -165,8 +165,8 @@ class Api:
         request.state.operation = "services"
         if not self.engine.ready:
             raise ProblemError(503, "the models are being loaded; ask again in a moment", later(2))
-        found = await self._ask("services")
-        return JSONResponse({"services": [openapi.described(info) for info in found.values()]})
+        services = await self._ask("services")
+        return JSONResponse({"services": [openapi.described(info) for info in services.values()]})
 
     def document(self) -> dict[str, Any]:
         """Return the OpenAPI document."""
@@ -224,12 +224,12 @@ class _NotRouted:
         self._routes = routes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        found: set[str] = set()
+        methods: set[str] = set()
         for route in self._routes:
             if route.matches(scope)[0] != Match.NONE:
-                found |= route.methods or set()
-        if found:
-            allowed = ", ".join(sorted(found))
+                methods |= route.methods or set()
+        if methods:
+            allowed = ", ".join(sorted(methods))
             error = ProblemError(405, f"this path takes {allowed} only", {"Allow": allowed})
         else:
             error = ProblemError(404, "there is nothing at this path; GET /v1/openapi.json names the paths")
@@ -263,12 +263,12 @@ async def _result(future: Future[Answer], seconds: float) -> Answer:
 
 def _shown(answer: Answer, order: tuple[str, ...]) -> dict[str, Any]:
     """Return an answer as the API writes it; a label without a score has the confidence null."""
-    found = answer.assessment
-    labels = [label for label in order if label in found.scores or label in found.missing]
+    assessment = answer.assessment
+    labels = [label for label in order if label in assessment.scores or label in assessment.missing]
     return {
         "post_id": answer.decision.post_id,
         "service": answer.service,
-        "results": [{"label": label, "confidence": found.scores.get(label)} for label in labels],
+        "results": [{"label": label, "confidence": assessment.scores.get(label)} for label in labels],
         "decision": answer.decision.model_dump(mode="json"),
         "model": answer.model_id,
         "policy": answer.policy_id,

@@ -73,10 +73,10 @@ class Guard:
 def failure(request_id: str, error: Exception) -> JSONResponse:
     """Return the answer for what went wrong: a status, one sentence, and the id that the log has too."""
     if isinstance(error, ProblemError):
-        status, said, headers = error.status, str(error), error.headers
+        status, message, headers = error.status, str(error), error.headers
     else:
-        status, said, headers = 500, "the server failed on this request; say the id when you report it", {}
-    return JSONResponse({"error": said, "id": request_id}, status, headers)
+        status, message, headers = 500, "the server failed on this request; say the id when you report it", {}
+    return JSONResponse({"error": message, "id": request_id}, status, headers)
 
 
 # --------------------------------------------------------------------------------------------------------------- bodies
@@ -115,8 +115,8 @@ async def body_of(request: Request, limit: int, seconds: float, budget: BytesHel
             await _drain(request)
             raise
         except TimeoutError:
-            said = f"the body did not come within {seconds:g} s; send it again"
-            raise ProblemError(408, said, {"Connection": "close"}) from None
+            message = f"the body did not come within {seconds:g} s; send it again"
+            raise ProblemError(408, message, {"Connection": "close"}) from None
         body = b"".join(parts)
         del parts
         yield body
@@ -134,14 +134,14 @@ def _check_kind(request: Request) -> None:
 
 
 def _check_length(request: Request, limit: int) -> None:
-    told = request.headers.get("content-length", "0")
-    if told.isascii() and told.isdigit() and int(told[:20]) > limit:
+    length = request.headers.get("content-length", "0")
+    if length.isascii() and length.isdigit() and int(length[:20]) > limit:
         raise _too_large(limit)
 
 
 def _too_large(limit: int) -> ProblemError:
-    said = f"the body is larger than the {limit:,} bytes that this service takes; GET /v1/services names the limits"
-    return ProblemError(413, said, {"Connection": "close"})
+    message = f"the body is larger than the {limit:,} bytes that this service takes; GET /v1/services names the limits"
+    return ProblemError(413, message, {"Connection": "close"})
 
 
 async def _drain(request: Request) -> None:

@@ -22,6 +22,6 @@ def listen(host: str, port: int) -> socket.socket:
         listening.bind(address)
         listening.listen(BACKLOG)
     except (OSError, OverflowError) as error:
-        said = getattr(error, "strerror", None) or error
-        raise WorkbenchError(f"cannot listen on {host}, port {port}: {said}; choose another with --port") from None
+        reason = getattr(error, "strerror", None) or error
+        raise WorkbenchError(f"cannot listen on {host}, port {port}: {reason}; choose another with --port") from None
     return listening

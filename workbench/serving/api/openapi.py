@@ -194,16 +194,16 @@ def _operation(
     name: str, summary: str, answer: type[BaseModel] | None, errors: tuple[int, ...], body: str | None = None
 ) -> dict[str, Any]:
     good = {"200": _answer("Done.", answer.__name__)} if answer else {"204": {"description": "Done."}}
-    found: dict[str, Any] = {"operationId": name, "summary": summary}
+    operation: dict[str, Any] = {"operationId": name, "summary": summary}
     if body:
         ref = {"$ref": f"#/components/schemas/{body}"}
-        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref}}}
-    return found | {"responses": good | {str(code): _answer(_SAID[code], "Problem") for code in errors}}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": ref}}}
+    return operation | {"responses": good | {str(code): _answer(_SAID[code], "Problem") for code in errors}}
 
 
-def _answer(said: str, schema: str) -> dict[str, Any]:
+def _answer(description: str, schema: str) -> dict[str, Any]:
     ref = {"$ref": f"#/components/schemas/{schema}"}
-    return {"description": said, "content": {"application/json": {"schema": ref}}}
+    return {"description": description, "content": {"application/json": {"schema": ref}}}
 
 
 def _links(service: str) -> dict[str, Any]:

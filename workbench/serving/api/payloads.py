@@ -260,11 +260,11 @@ def to_event(value: Any, labels: tuple[str, ...]) -> dict[str, Any]:
     if model is None:
         raise ProblemError(422, f"kind must be one of: {', '.join(_BY_KIND)}")
     event = checked(model, value)
-    said = event.value if isinstance(event.value, dict) else event.value and event.value.model_dump(exclude_unset=True)
-    named = said if event.kind == "label" else (said or {}).get("labels", ())
+    given = event.value if isinstance(event.value, dict) else event.value and event.value.model_dump(exclude_unset=True)
+    named = given if event.kind == "label" else (given or {}).get("labels", ())
     if not set(named or ()) <= set(labels):
         raise ProblemError(422, f"value: labels must be among: {', '.join(labels)}")
-    return {"kind": event.kind, "at": event.at or datetime.now(UTC), "value": said or {}, "by": event.by}
+    return {"kind": event.kind, "at": event.at or datetime.now(UTC), "value": given or {}, "by": event.by}
 
 
 # ---------------------------------------------------------------------------------------------------------- the schema
@@ -294,9 +294,9 @@ def _escaped(code: int) -> str:
 
 def schema_of(*models: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON schemas of models by name, with what they refer to."""
-    found: dict[str, Any] = {}
+    definitions: dict[str, Any] = {}
     for model in models:
         schema = TypeAdapter(model).json_schema(ref_template="#/components/schemas/{model}")
-        found |= schema.pop("$defs", {})
-        found[model.__name__] = schema
-    return found
+        definitions |= schema.pop("$defs", {})
+        definitions[model.__name__] = schema
+    return definitions

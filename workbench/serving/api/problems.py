@@ -35,15 +35,15 @@ def sentence(error: ValidationError, model: type[BaseModel]) -> str:
     for item in deepest:
         where = ".".join(step for step in map(str, item["loc"]) if step in names) or "the body"
         if item["type"] == "extra_forbidden":
-            said = f"{where} has a key that is not known"
+            part = f"{where} has a key that is not known"
         elif item["type"] == "missing":
-            said = f"{where} is missing"
+            part = f"{where} is missing"
         elif item["type"] in ("model_type", "dict_type"):
-            said = f"{where} must be an object"
+            part = f"{where} must be an object"
         else:
-            said = f"{where}: {item['msg'].removeprefix('Value error, ')}"
-        if said not in parts:
-            parts.append(said)
+            part = f"{where}: {item['msg'].removeprefix('Value error, ')}"
+        if part not in parts:
+            parts.append(part)
     rest = f"; and {len(parts) - 3} more" if len(parts) > 3 else ""
     return "; ".join(parts[:3]) + rest
 
@@ -55,16 +55,16 @@ def _inside(inner: tuple, outer: tuple) -> bool:
 @cache
 def _names(model: type[BaseModel]) -> set[str]:
     """Return the names of fields at any depth: all that may be repeated of where a fault is."""
-    found: set[str] = set()
+    names: set[str] = set()
     for part in _properties(model.model_json_schema()):
-        found |= set(part)
-    return found
+        names |= set(part)
+    return names
 
 
 def _properties(schema: object) -> list[dict]:
     if isinstance(schema, list):
-        return [found for item in schema for found in _properties(item)]
+        return [properties for item in schema for properties in _properties(item)]
     if not isinstance(schema, dict):
         return []
     own = [schema["properties"]] if isinstance(schema.get("properties"), dict) else []
-    return own + [found for item in schema.values() for found in _properties(item)]
+    return own + [properties for item in schema.values() for properties in _properties(item)]

@@ -26,8 +26,8 @@ def parse(body: bytes) -> Any:
     except RecursionError:
         raise ProblemError(400, "the body is nested too deeply; send the features as documented") from None
     except ValueError as error:  # a number of thousands of digits, or one of ours
-        said = str(error) if isinstance(error, _Refused) else "the body holds a number that is too long"
-        raise ProblemError(400, said) from None
+        message = str(error) if isinstance(error, _Refused) else "the body holds a number that is too long"
+        raise ProblemError(400, message) from None
     return _sound(value) if b"\\u" in body else value
 
 
@@ -36,10 +36,10 @@ class _Refused(ValueError):
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
         raise _Refused("the body has a key twice in one object; send each once")
-    return found
+    return fields
 
 
 def _no_constant(name: str) -> None:

@@ -32,7 +32,7 @@ def load(taxonomy: Taxonomy, copies: Path, sample: Path = SAMPLE) -> list[Exampl
     are none.
     """
     titles = {label.name: label.title for label in taxonomy.labels}
-    found: dict[tuple[str, ...], dict[str, Example]] = {}
+    examples: dict[tuple[str, ...], dict[str, Example]] = {}
     for post in _posts(sample):
         there = tuple(name for name in MODALITIES if post.get(name))
         labels = [titles[name] for name in titles if post.get("labels", {}).get(name)]
@@ -40,12 +40,12 @@ def load(taxonomy: Taxonomy, copies: Path, sample: Path = SAMPLE) -> list[Exampl
             continue
         kind = " and ".join([TITLES[there[0]], *(TITLES[name].lower() for name in there[1:])])
         title = labels[0] if labels else "Harmless"
-        same = found.setdefault(there, {})
+        same = examples.setdefault(there, {})
         if title not in same and (len(same) < PER_KIND or not labels):
             same[title] = Example(kind, title, _values(post, sample, copies))
     order = ["Harmless", *titles.values()]
-    kinds = sorted(found, key=lambda there: (len(there), [MODALITIES.index(name) for name in there]))
-    return [found[kind][title] for kind in kinds for title in sorted(found[kind], key=order.index)]
+    kinds = sorted(examples, key=lambda there: (len(there), [MODALITIES.index(name) for name in there]))
+    return [examples[kind][title] for kind in kinds for title in sorted(examples[kind], key=order.index)]
 
 
 def _posts(sample: Path) -> Iterator[dict[str, Any]]:

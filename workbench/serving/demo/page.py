@@ -48,7 +48,7 @@ folder of the server's machine for about {KEPT_HOURS} hour, or until the server 
 WAITING = '<div class="verdict told"><h2>The verdict appears here.</h2></div>'
 
 
-class Doors(Protocol):
+class EngineProtocol(Protocol):
     """What the page asks of an engine."""
 
     def services(self) -> Mapping[str, ServiceInfo]: ...
@@ -80,7 +80,7 @@ def _upload(label: str) -> gr.File:
 
 
 def build(
-    engine: Doors,
+    engine: EngineProtocol,
     taxonomy: Taxonomy,
     services: Sequence[str],
     standing: Callable[[], Standing],
@@ -175,8 +175,8 @@ def _examples(examples: Sequence[Example]) -> list[gr.Button]:
     )
     with gr.Row(elem_id="example-buttons"):
         return [
-            gr.Button(f"{one.kind}: {one.title.lower()}", size="sm", interactive=False, min_width=60)
-            for one in examples
+            gr.Button(f"{example.kind}: {example.title.lower()}", size="sm", interactive=False, min_width=60)
+            for example in examples
         ]
 
 
@@ -192,10 +192,10 @@ def _looking(standing: Callable[[], Standing], buttons: int) -> Callable[[], lis
         now = standing()
         kind = "ready" if now.ready else "failed" if now.failed else "busy"
         bar = f'<progress max="{now.total}" value="{now.done}"></progress>' if now.total and kind == "busy" else ""
-        said = f'<div class="standing {kind}" role="status">{verdict.safe(now.sentence)}{bar}</div>'
-        said = said if now.sentence else ""
+        notice = f'<div class="standing {kind}" role="status">{verdict.safe(now.sentence)}{bar}</div>'
+        notice = notice if now.sentence else ""
         opened = [gr.Button(interactive=now.ready) for _ in range(buttons)]
-        return [said, gr.Timer(active=not (now.ready or now.failed)), *opened]
+        return [notice, gr.Timer(active=not (now.ready or now.failed)), *opened]
 
     return look
 
@@ -203,7 +203,7 @@ def _looking(standing: Callable[[], Standing], buttons: int) -> Callable[[], lis
 # ----------------------------------------------------------------------------------------------------------- answering
 
 
-def _answering(engine: Doors, taxonomy: Taxonomy) -> Callable[..., tuple[str, str, str]]:
+def _answering(engine: EngineProtocol, taxonomy: Taxonomy) -> Callable[..., tuple[str, str, str]]:
     """Return what turns the form's fields into verdict, details and preview, and every fault into one sentence."""
 
     def answer(
@@ -219,15 +219,15 @@ def _answering(engine: Doors, taxonomy: Taxonomy) -> Callable[..., tuple[str, st
         try:
             return _answer(engine, taxonomy, service, _post(text, picture, clip, about))
         except WorkbenchError as error:
-            said = str(error).rstrip(".")
-            return verdict.told(f"{said[:1].upper()}{said[1:]}."), "", ""
+            message = str(error).rstrip(".")
+            return verdict.told(f"{message[:1].upper()}{message[1:]}."), "", ""
         except Exception:
             fault = secrets.token_hex(4)
             log.exception("fault %s while a post was tried", fault)
-            said = (
+            message = (
                 "Something failed on our side and nothing was decided. Try again; if it stays, give whoever runs this"
             )
-            return verdict.told(f"{said} page the fault's id {fault}."), "", ""
+            return verdict.told(f"{message} page the fault's id {fault}."), "", ""
 
     return answer
 
@@ -249,7 +249,7 @@ def _post(
     return Post(post_id=f"demo-{secrets.token_hex(8)}", text=text or None, **media, **known)
 
 
-def _answer(engine: Doors, taxonomy: Taxonomy, service: str, post: Post) -> tuple[str, str, str]:
+def _answer(engine: EngineProtocol, taxonomy: Taxonomy, service: str, post: Post) -> tuple[str, str, str]:
     info = engine.services()[service]
     given = [name for name in MODALITIES if (visible(post.text) if name == "text" else getattr(post, name) is not None)]
     if not set(given) & set(info.needs):
@@ -257,19 +257,19 @@ def _answer(engine: Doors, taxonomy: Taxonomy, service: str, post: Post) -> tupl
         raise WorkbenchError(
             f"this service looks at a {named}, and the post has none; add one or choose another service"
         )
-    found = engine.probe(service, post)
+    result = engine.probe(service, post)
     policy = engine.policy(service)
     rules = {name: policy.rule(name, post.region, post.language)[0] for name in info.labels}
     shown = verdict.ShownDecision(
-        decision=found.decision,
+        decision=result.decision,
         taxonomy=taxonomy,
         rules={name: rule for name, rule in rules.items() if rule is not None},
         given=given,
         looks=info.modalities,
-        unread=found.assessment.unread,
-        alike=found.assessment.alike,
-        missing=found.assessment.missing,
-        policy_date=policy.date.isoformat() if policy.id == found.policy_id else "",
+        unread=result.assessment.unread,
+        alike=result.assessment.alike,
+        missing=result.assessment.missing,
+        policy_date=policy.date.isoformat() if policy.id == result.policy_id else "",
     )
     media = {name: getattr(post, name).bytes if getattr(post, name) else None for name in ("image", "video")}
     return verdict.summary(shown), verdict.whole(shown), preview.sheet(media["image"], media["video"])

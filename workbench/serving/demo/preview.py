@@ -35,24 +35,24 @@ def sheet(picture: bytes | None, clip: bytes | None) -> str:
 def _of_picture(data: bytes | None) -> str:
     if data is None:
         return ""
-    found = decoding.decode(data)
-    if found.reason:
+    decoded = decoding.decode(data)
+    if decoded.reason:
         return ""
-    shown = found.variants[:VARIANTS]
+    shown = decoded.variants[:VARIANTS]
     captions = (
-        ["Picture"] if len(shown) == 1 else [f"Picture, view {n} of {len(found.variants)}" for n in _count(shown)]
+        ["Picture"] if len(shown) == 1 else [f"Picture, view {n} of {len(decoded.variants)}" for n in _count(shown)]
     )
-    return _figures(shown, captions, found.notes)
+    return _figures(shown, captions, decoded.notes)
 
 
 def _of_clip(data: bytes | None) -> str:
     if data is None:
         return ""
-    found = reader.decode(data)
-    if found.reason:
+    clip = reader.decode(data)
+    if clip.reason:
         return ""
-    captions = [f"Clip at {at:.1f} s" for at in found.times]
-    return _figures(found.frames, captions, found.notes)
+    captions = [f"Clip at {at:.1f} s" for at in clip.times]
+    return _figures(clip.frames, captions, clip.notes)
 
 
 def _count(items: Sequence[object]) -> range:
@@ -62,12 +62,12 @@ def _count(items: Sequence[object]) -> range:
 def _figures(pixels: Sequence[np.ndarray], captions: Sequence[str], notes: Sequence[str]) -> str:
     side = SIDE.get(len(pixels), MANY)
     cells = "".join(
-        f'<figure><img alt="" src="data:image/jpeg;base64,{_encoded(one, side)}">'
+        f'<figure><img alt="" src="data:image/jpeg;base64,{_encoded(frame, side)}">'
         f"<figcaption>{safe(caption)}</figcaption></figure>"
-        for one, caption in zip(pixels, captions, strict=True)
+        for frame, caption in zip(pixels, captions, strict=True)
     )
-    said = f"<p><small>{safe('; '.join(notes))}.</small></p>" if notes else ""
-    return f'<div class="sheet n{min(len(pixels), 3)}">{cells}</div>{said}'
+    footnote = f"<p><small>{safe('; '.join(notes))}.</small></p>" if notes else ""
+    return f'<div class="sheet n{min(len(pixels), 3)}">{cells}</div>{footnote}'
 
 
 def _encoded(pixels: np.ndarray, side: int) -> str:

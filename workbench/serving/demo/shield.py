@@ -203,18 +203,18 @@ class Gate:
     def _files_are_ours(self, body: bytes) -> bool:
         """Return whether a form is JSON in which every `path` lies in the folder of uploads."""
         try:
-            found = [json.loads(body or b"null")]
+            pending = [json.loads(body or b"null")]
         except (ValueError, RecursionError):
             return False
-        while found:
-            value = found.pop()
+        while pending:
+            value = pending.pop()
             if isinstance(value, dict):
                 path = value.get("path")
                 if path is not None and not (isinstance(path, str) and self._inside(path)):
                     return False
-                found += value.values()
+                pending += value.values()
             elif isinstance(value, list):
-                found += value
+                pending += value
         return True
 
     def _inside(self, path: str) -> bool:
@@ -244,14 +244,14 @@ def users(path: Path) -> dict[str, str]:
         raise WorkbenchError(f"cannot read the password file {path}: {error}; check the path") from None
     if mode & (stat.S_IRWXG | stat.S_IRWXO):
         raise WorkbenchError(f"others can read the password file {path}; close it with `chmod 600 {path}`")
-    found = {}
+    accounts = {}
     for number, line in enumerate(lines, 1):
         name, colon, password = line.strip().partition(":")
         if not line.strip() or line.startswith("#"):
             continue
         if not (name and colon) or len(password) < 8:
             raise WorkbenchError(f"{path}, line {number}: write name:password, the password 8 characters or longer")
-        found[name] = password
-    if not found:
+        accounts[name] = password
+    if not accounts:
         raise WorkbenchError(f"the password file {path} names nobody; write a line name:password")
-    return found
+    return accounts

@@ -69,11 +69,11 @@ class Startup:
 
     def standing(self) -> Standing:
         """Return how far the start is, with the seconds it has taken."""
-        said = self._standing
-        if said.ready or said.failed:
-            return said
+        standing = self._standing
+        if standing.ready or standing.failed:
+            return standing
         seconds = round(time.monotonic() - self._since)
-        return Standing(f"{said.sentence} {seconds} seconds so far.", done=said.done, total=said.total)
+        return Standing(f"{standing.sentence} {seconds} seconds so far.", done=standing.done, total=standing.total)
 
     @property
     def ready(self) -> bool:
@@ -158,13 +158,13 @@ class Startup:
         active: dict[str, str] = {}
         problem = ""
         for line in (line.strip() for line in lines):
-            found = _LINE.fullmatch(line)
-            if found is None:
+            match = _LINE.fullmatch(line)
+            if match is None:
                 problem = line.removeprefix("error: ") or problem
                 continue
-            done, total, name, said = int(found[1]), int(found[2]), found[3], found[4]
-            active[name] = said
-            if not said.startswith("started") and not re.match(r"cell \d", said):
+            done, total, name, status = int(match[1]), int(match[2]), match[3], match[4]
+            active[name] = status
+            if not status.startswith("started") and not re.match(r"cell \d", status):
                 active.pop(name)
             running = f" Training now: {', '.join(active)}." if active else ""
             self._say(f"A small study is run first: {done} of {total} models are done.{running}", done, total)
@@ -177,10 +177,10 @@ def origin(bundles: Iterable[Path]) -> str:
     studies = sorted({record.study for record in records if record.study})
     if not studies:
         return ""
-    said = f"The models come from the stud{'y' if len(studies) == 1 else 'ies'} {', '.join(studies)}"
+    sentence = f"The models come from the stud{'y' if len(studies) == 1 else 'ies'} {', '.join(studies)}"
     if all(record.source == "synthetic" for record in records):
-        return f"{said}, trained on the synthetic world alone: what they say of real posts means nothing."
-    return f"{said}."
+        return f"{sentence}, trained on the synthetic world alone: what they say of real posts means nothing."
+    return f"{sentence}."
 
 
 def prepare(config: ServingConfig, device: str) -> Startup:

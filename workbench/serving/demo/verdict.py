@@ -80,18 +80,20 @@ def sentence(verdict: ShownDecision, now: datetime | None = None) -> str:
         head += f" {within(decision.due_at - (now or datetime.now(UTC)))}"
     if decision.action == "allow":
         return f"{head}: {_nothing_met(verdict)}."
-    why = "; ".join(_clauses(verdict, [one for one in decision.reasons if _outcome(verdict, one) == decision.action]))
+    why = "; ".join(
+        _clauses(verdict, [reason for reason in decision.reasons if _outcome(verdict, reason) == decision.action])
+    )
     return f"{head}: {why}." if why else f"{head}."
 
 
 def _clauses(verdict: ShownDecision, reasons: Sequence[Reason]) -> list[str]:
     """Return why: the most urgent label in full, the others by name; what could not be read; suspicious links."""
     labels = [reason for reason in reasons if reason.kind == "label"]
-    said = [_because(verdict, reason) for reason in labels[:1]]
+    whys = [_because(verdict, reason) for reason in labels[:1]]
     if others := [_plain(reason.label) for reason in labels[1:]]:
-        said.append(f"{_listed(others)} reach{'es' * (len(others) == 1)} {'its' if len(others) == 1 else 'theirs'} too")
-    said += [_because(verdict, reason) for reason in reasons if reason.kind in ("unread", "link")]
-    return said or [_because(verdict, reason) for reason in reasons]
+        whys.append(f"{_listed(others)} reach{'es' * (len(others) == 1)} {'its' if len(others) == 1 else 'theirs'} too")
+    whys += [_because(verdict, reason) for reason in reasons if reason.kind in ("unread", "link")]
+    return whys or [_because(verdict, reason) for reason in reasons]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -125,12 +127,12 @@ def _because(verdict: ShownDecision, reason: Reason) -> str:
         kind = "removal" if _outcome(verdict, reason) == "remove" else "review"
         score, threshold = numbers(reason.score, [reason.threshold])
         return f"{_plain(reason.label)} {score} is at or above the {kind} threshold {threshold}"
-    said = (reason.detail or f"a reason of kind {reason.kind}").strip().rstrip(".")
-    return _in_plain_names(said[:1].lower() + said[1:])
+    detail = (reason.detail or f"a reason of kind {reason.kind}").strip().rstrip(".")
+    return _in_plain_names(detail[:1].lower() + detail[1:])
 
 
-def _in_plain_names(said: str) -> str:
-    return said.replace("the image", "the picture").replace("the video", "the clip")
+def _in_plain_names(text: str) -> str:
+    return text.replace("the image", "the picture").replace("the video", "the clip")
 
 
 # ------------------------------------------------------------------------------------------------------------- drawing
@@ -179,14 +181,14 @@ def _row(verdict: ShownDecision, name: str, title: str, definition: str) -> str:
         if value is not None
     )
     bar = f'<div class="bar"><div class="fill {action}" style="width:{100 * score:.2f}%"></div>{marks}</div>'
-    said = f"{f'review from {review}' if review else 'no review threshold'} · "
-    said += f"remove from {remove}" if remove else "no removal threshold"
+    note = f"{f'review from {review}' if review else 'no review threshold'} · "
+    note += f"remove from {remove}" if remove else "no removal threshold"
     if rule is None:
-        said = "the policy has no rule for this label"
+        note = "the policy has no rule for this label"
     outcome = {"allow": "Below", "review": "Review", "remove": "Remove"}[action]
     if alike := verdict.alike.get(name):
-        said += f" · most like the training posts {_listed(alike)}"
-    return _cells(head, f'<b class="score">{shown}</b>{bar}<small>{safe(said)}</small>', action, outcome)
+        note += f" · most like the training posts {_listed(alike)}"
+    return _cells(head, f'<b class="score">{shown}</b>{bar}<small>{safe(note)}</small>', action, outcome)
 
 
 def _cells(head: str, middle: str, action: str, outcome: str) -> str:
@@ -203,13 +205,13 @@ def looked_at(verdict: ShownDecision) -> str:
     for name in MODALITIES:
         kind = ""
         if name in verdict.unread:
-            kind, said = "bad", f"could not be read: {verdict.unread[name]}"
+            kind, state = "bad", f"could not be read: {verdict.unread[name]}"
         elif name in verdict.given:
             seen = name in verdict.looks
-            kind, said = ("good", "read") if seen else ("bad", "not looked at by this service")
+            kind, state = ("good", "read") if seen else ("bad", "not looked at by this service")
         else:
-            said = "none in this post" if name in verdict.looks else "none in this post, and not looked at anyway"
-        lines.append(f'<li class="{kind}"><b>{TITLES[name]}</b> {safe(said)}</li>')
+            state = "none in this post" if name in verdict.looks else "none in this post, and not looked at anyway"
+        lines.append(f'<li class="{kind}"><b>{TITLES[name]}</b> {safe(state)}</li>')
     others = _others(verdict)
     return f'<h3>What was looked at</h3><ul class="looked">{"".join(lines)}</ul>{others}'
 
@@ -217,8 +219,8 @@ def looked_at(verdict: ShownDecision) -> str:
 def _others(verdict: ShownDecision) -> str:
     """Return the other reasons, those that did not decide alone."""
     rest = [reason for reason in verdict.decision.reasons if reason.kind not in ("label", "unread") and reason.detail]
-    said = "".join(f"<li>{safe(_in_plain_names(reason.detail or ''))}</li>" for reason in rest)
-    return f'<h3>Other reasons</h3><ul class="looked">{said}</ul>' if said else ""
+    items = "".join(f"<li>{safe(_in_plain_names(reason.detail or ''))}</li>" for reason in rest)
+    return f'<h3>Other reasons</h3><ul class="looked">{items}</ul>' if items else ""
 
 
 def versions(verdict: ShownDecision) -> str:

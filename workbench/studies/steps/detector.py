@@ -55,9 +55,9 @@ def detect(ready: Sequence[Ready], material: Material, policy: Mapping[str, Any]
     known = OutOfDistributionOptions(**options.model_dump(exclude={"at"}))
     train, validation = (inputs(material.sets[name]) for name in ("train", "validation"))
     detector = OutOfDistribution.fit(train, validation, store=store, options=known)
-    found = []
-    for one in ready:
-        moderator = one.moderator.with_detector(detector)
+    equipped = []
+    for trained in ready:
+        moderator = trained.moderator.with_detector(detector)
         rules = moderator.policy.model_copy(update={"out_of_distribution_at": options.at})
-        found.append(replace(one, moderator=moderator.with_policy(rules)))
-    return found
+        equipped.append(replace(trained, moderator=moderator.with_policy(rules)))
+    return equipped

@@ -43,12 +43,12 @@ def command(what: str, *, columns: str, only: str, fail_on: str, encoder: str, o
     """Print what leaks in a corpus and return the exit code: 1 where something that is held was found, else 0."""
     posts = asked(what, _columns(columns))
     relations = _named(only, list(audit.LOOKS)) or list(audit.LOOKS)
-    found, options, material = look(posts, relations, _named(fail_on, audit.RELATIONS))
-    held = tell(found, options)
+    findings, options, material = look(posts, relations, _named(fail_on, audit.RELATIONS))
+    held = tell(findings, options)
     if encoder:
-        found["neighbours"] = neighbours_of(material, encoder)
+        findings["neighbours"] = neighbours_of(material, encoder)
     if out:
-        write_json(out, found)
+        write_json(out, findings)
     return int(held)
 
 
@@ -59,8 +59,8 @@ def record(study: StudyConfig, material: Material) -> None:
     """
     options = audit.LeakOptions.parse(study.leaks, "leaks")
     wanted = [name for name in audit.LOOKS if name != "near_video" or name in options.fail_on]
-    found = _beyond(material, wanted, options, expand(study.split, "the study"))
-    write_json(study.folder / NAME, {"digests": material.digests, "found": found})
+    findings = _beyond(material, wanted, options, expand(study.split, "the study"))
+    write_json(study.folder / NAME, {"digests": material.digests, "found": findings})
 
 
 def asked(what: str, columns: dict[str, str]) -> Asked:
@@ -71,11 +71,11 @@ def asked(what: str, columns: dict[str, str]) -> Asked:
     """
     path = next((p for p in (Path(what), ROOT / "experiments" / f"{what}.yaml") if p.is_file()), None)
     if path is None:
-        studies = sorted(one.stem for one in (ROOT / "experiments").glob("*.yaml"))
+        studies = sorted(item.stem for item in (ROOT / "experiments").glob("*.yaml"))
         raise WorkbenchError(f"{unknown('study', what, studies)}; or give a file of posts ({', '.join(FILES)})")
     if path.suffix.lower() in FILES:
-        labels = {name.removeprefix("label."): one for name, one in columns.items() if name.startswith("label.")}
-        plain = {name: one for name, one in columns.items() if not name.startswith("label.")}
+        labels = {name.removeprefix("label."): item for name, item in columns.items() if name.startswith("label.")}
+        plain = {name: item for name, item in columns.items() if not name.startswith("label.")}
         corpus = {"source": "files", "path": str(path.resolve()), "text": "text", **plain, "labels": labels}
         return Asked(corpus, {}, {}, {})
     values = read_yaml(path)
@@ -108,25 +108,31 @@ def look(
     accepted = dict.fromkeys(audit.HELD, "looked at by an audit")  # nothing stops it before all is looked at
     material = training.prepare(what.corpus, what.split, what.tests, Taxonomy.load(), {"allow": accepted})
     wanted = dict.fromkeys([*relations, *options.fail_on])
-    found = material.overlap | _beyond(material, list(wanted), options, what.split)
+    findings = material.overlap | _beyond(material, list(wanted), options, what.split)
     for name in audit.HELD:
-        found[name].pop("allowed", None)
+        findings[name].pop("allowed", None)
     for name, reason in options.allow.items():
-        found.get(name, {})["allowed"] = reason
-    return {name: found[name] for name in audit.RELATIONS if name in found}, options, material
+        findings.get(name, {})["allowed"] = reason
+    return {name: findings[name] for name in audit.RELATIONS if name in findings}, options, material
 
 
-def tell(found: dict[str, Any], options: audit.LeakOptions, console: Console | None = None) -> bool:
+def tell(findings: dict[str, Any], options: audit.LeakOptions, console: Console | None = None) -> bool:
     """Print findings with examples, and return whether one of them is held and not accepted."""
     console = console or Console()
     shown = Table("relation", "found", "of", "posts", "verdict", "for example")
     held = False
-    for name, one in found.items():
-        stops = bool(one["overlap"]) and name in options.fail_on and name not in options.allow
+    for name, finding in findings.items():
+        stops = bool(finding["overlap"]) and name in options.fail_on and name not in options.allow
         held |= stops
-        verdict = "fails" if stops else one.get("allowed") or ("reported" if one["overlap"] else "none found")
-        lines = [f"{_where(example)}{example['content']}" for example in one["examples"][:2]]
-        cells = (audit.counted(name, 2)[2:], f"{one['overlap']:,}", f"{one['of']:,}", f"{one['posts']:,}", verdict)
+        verdict = "fails" if stops else finding.get("allowed") or ("reported" if finding["overlap"] else "none found")
+        lines = [f"{_where(example)}{example['content']}" for example in finding["examples"][:2]]
+        cells = (
+            audit.counted(name, 2)[2:],
+            f"{finding['overlap']:,}",
+            f"{finding['of']:,}",
+            f"{finding['posts']:,}",
+            verdict,
+        )
         shown.add_row(*cells, "\n".join(lines))
     console.print(shown, markup=False)
     return held
@@ -137,29 +143,29 @@ def neighbours_of(material: Material, encoder: str, console: Console | None = No
     from workbench.evidence.audit import neighbours
     from workbench.features.store import FeatureStore
 
-    console, store, said = console or Console(), FeatureStore(), {}
+    console, store, shown = console or Console(), FeatureStore(), {}
     for modality in ("text", "image"):
         sets = [material.sets[name] for name in ("train", "test")]
         vectors = [getattr(store, modality)(encoder, posts).first() for posts in sets]
-        found = neighbours.nearest(*vectors)
-        if not found.counted:
+        near_posts = neighbours.nearest(*vectors)
+        if not near_posts.counted:
             continue
-        said[modality] = found.told([posts["post_id"].to_pylist() for posts in sets])
-        console.print(f"{modality}: cosine to the nearest training post {said[modality]['quantiles']}", markup=False)
-        for near, test, train in said[modality]["closest"]:
+        shown[modality] = near_posts.told([posts["post_id"].to_pylist() for posts in sets])
+        console.print(f"{modality}: cosine to the nearest training post {shown[modality]['quantiles']}", markup=False)
+        for near, test, train in shown[modality]["closest"]:
             console.print(f"  {near:.4f}  test {test}  train {train}", markup=False)
-    return said
+    return shown
 
 
 def _columns(text: str) -> dict[str, str]:
     """Return column names by field from `field=column,...`."""
-    found = {}
+    columns = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         field, equals, column = (side.strip() for side in part.partition("="))
         if not equals or not column:
             raise WorkbenchError(f"columns: {part!r} is not of the form FIELD=COLUMN, such as text=body")
-        found[field] = column
-    return found
+        columns[field] = column
+    return columns
 
 
 def _named(text: str, choices: Sequence[str]) -> list[str]:

@@ -103,11 +103,11 @@ def prepare(
     sets, digests, dropped = splits.divide(corpus, split, tests, taxonomy)
     about = audit.depends(digests, split, taxonomy)
     asked = {"later_tests": allowed.later_tests, "key": about}
-    found = audit.overlap(sets) | audit.look(sets, taxonomy, allowed.fail_on, **asked)
-    audit.hold(found, allowed)
+    findings = audit.overlap(sets) | audit.look(sets, taxonomy, allowed.fail_on, **asked)
+    audit.hold(findings, allowed)
     for relation, reason in allowed.allow.items():
-        found.get(relation, {})["allowed"] = reason
-    return Material(taxonomy, sets, digests, found, dropped)
+        findings.get(relation, {})["allowed"] = reason
+    return Material(taxonomy, sets, digests, findings, dropped)
 
 
 def fit(
@@ -137,21 +137,21 @@ def moderate(
     """Return each seed's moderator, calibrated on validation, with thresholds chosen there for what is wanted."""
     wanted = wanted or objectives({}, material.taxonomy.names)
     ready: list[Ready] = []
-    for one in fitted:
-        same = next((other for other in ready if other.moderator.classifier is one.model), None)
+    for entry in fitted:
+        same = next((other for other in ready if other.moderator.classifier is entry.model), None)
         if same is not None:
-            ready.append(replace(same, seed=one.seed, seconds=one.seconds))
+            ready.append(replace(same, seed=entry.seed, seconds=entry.seconds))
             continue
-        moderator, rules = fitting.fit(one.model, material.sets["validation"], wanted, one.model.name, calibration)
-        ready.append(Ready(one.seed, moderator, rules, one.seconds))
+        moderator, rules = fitting.fit(entry.model, material.sets["validation"], wanted, entry.model.name, calibration)
+        ready.append(Ready(entry.seed, moderator, rules, entry.seconds))
     return ready
 
 
 def policy_table(ready: Sequence[Ready]) -> pd.DataFrame:
     """Return a table, one row per seed and label: both thresholds, what each was chosen for and did on validation."""
     rows = {}
-    for one in ready:
-        for label, rule in one.rules.items():
+    for trained in ready:
+        for label, rule in trained.rules.items():
             row: dict[tuple[str, str], Any] = {}
             for action, chosen in (("review", rule.review_for), ("remove", rule.remove_for)):
                 row[action, "from"] = "never" if chosen is None or chosen.at is None else f"{chosen.at:.3f}"
@@ -159,7 +159,7 @@ def policy_table(ready: Sequence[Ready]) -> pd.DataFrame:
                 for name in ("precision", "recall"):
                     some = chosen is not None and chosen.at is not None
                     row[action, name] = "{:.2f} [{:.2f}, {:.2f}]".format(*getattr(chosen, name)) if some else ""
-            rows[one.seed, label if label in one.moderator.labels else f"{label} (untrained)"] = row
+            rows[trained.seed, label if label in trained.moderator.labels else f"{label} (untrained)"] = row
     frame = pd.DataFrame.from_dict(rows, orient="index")
     frame.index = pd.MultiIndex.from_tuples(frame.index, names=["seed", "label"])
     frame.columns = pd.MultiIndex.from_tuples(frame.columns)
@@ -178,13 +178,13 @@ def score(ready: Sequence[Ready], material: Material) -> pa.Table:
     for name, table in material.sets.items():
         if name != "train":
             logits: dict[int, np.ndarray] = {}
-            for one in ready:
-                model = one.moderator.classifier
+            for trained in ready:
+                model = trained.moderator.classifier
                 if id(model) not in logits:  # a model that no seed changes scores once
                     made = model.predict(inputs(table))
                     logits[id(model)] = made.logits
                     unread.setdefault(name, {key: sum(map(bool, why)) for key, why in made.unread.items()})
-                parts.append(_scored(table["post_id"], name, one, logits[id(model)], material.taxonomy))
+                parts.append(_scored(table["post_id"], name, trained, logits[id(model)], material.taxonomy))
     about = {_SECONDS: str(time.perf_counter() - started), _UNREAD: json.dumps(unread)}
     return pa.concat_tables(parts).replace_schema_metadata(about)
 
@@ -205,7 +205,7 @@ def thresholds(ready: Sequence[Ready]) -> dict[str, dict[str, float | None]]:
 
     Without a policy of the study's own it is the best F1 on validation.
     """
-    return {label: {str(one.seed): one.rules[label].review_at for one in ready} for label in ready[0].rules}
+    return {label: {str(trained.seed): trained.rules[label].review_at for trained in ready} for label in ready[0].rules}
 
 
 def time_per_post(bundle: Path, material: Material, store: FeatureStore) -> float:
@@ -238,7 +238,7 @@ def save(
     """
     folder = ROOT / folder
     _clear(folder)
-    seeds, sets, first = [one.seed for one in ready], material.sets, ready[0].moderator
+    seeds, sets, first = [trained.seed for trained in ready], material.sets, ready[0].moderator
     about = _about(first.classifier, material)
     took = (predictions.schema.metadata or {}).get(_SECONDS)
     pq.write_table(
@@ -246,19 +246,19 @@ def save(
         folder / "predictions.parquet",
         compression="zstd",
     )
-    cards = {one.seed: _card(one, predictions, material) | _machine(store) for one in ready}
-    for one in ready:
-        one.moderator.described(cards[one.seed]).save(folder / "bundle" / str(one.seed))
+    cards = {trained.seed: _card(trained, predictions, material) | _machine(store) for trained in ready}
+    for trained in ready:
+        trained.moderator.described(cards[trained.seed]).save(folder / "bundle" / str(trained.seed))
     metrics = about | {
         "thresholds": thresholds(ready),
         "calibration": fitting.calibration_record(
-            {one.seed: one.moderator for one in ready}, predictions, sets, material.taxonomy
+            {trained.seed: trained.moderator for trained in ready}, predictions, sets, material.taxonomy
         ),
         "n_train": len(sets["train"]),
-        "fit_seconds": float(np.mean([one.seconds for one in ready if one.seconds] or [0.0])),
+        "fit_seconds": float(np.mean([trained.seconds for trained in ready if trained.seconds] or [0.0])),
         "parameters": first.classifier.parameters,
         "ms_per_post": time_per_post(folder / "bundle" / str(seeds[0]), material, store),
-        "seconds": {"fit": sum(one.seconds for one in ready), "score": took and float(took)},
+        "seconds": {"fit": sum(trained.seconds for trained in ready), "score": took and float(took)},
         "digests": material.digests,
         "items": {
             name: fingerprint.of_items(sets[name]["post_id"].to_pylist()) for name in sets if name not in _FITTED
@@ -345,10 +345,10 @@ def quality(predictions: pa.Table, ready: Sequence[Ready], material: Material) -
         for k, label in enumerate(material.taxonomy.names):
             values = []
             for seed, threshold in cuts[label].items():
-                one = part[part["seed"] == int(seed)]
-                use = known[:, k] & one[f"prob_{label}"].notna().to_numpy()
-                truth, prob = y[use, k] > 0.5, one[f"prob_{label}"].to_numpy()[use]
-                ranks = one[f"logit_{label}"].to_numpy()[use]  # tells apart what is certain in both
+                scored = part[part["seed"] == int(seed)]
+                use = known[:, k] & scored[f"prob_{label}"].notna().to_numpy()
+                truth, prob = y[use, k] > 0.5, scored[f"prob_{label}"].to_numpy()[use]
+                ranks = scored[f"logit_{label}"].to_numpy()[use]  # tells apart what is certain in both
                 cut = np.nan if threshold is None else threshold
                 at = classification.confusion(truth, prob, threshold=cut)
                 ranked = classification.average_precision(truth, ranks)

@@ -105,11 +105,11 @@ class Transform:
         self, what: str, variants: Sequence[np.ndarray], notes: Sequence[str], transient: bool = False
     ) -> Transformed:
         """Fit what was decoded; a note that may pass keeps the item out of the store."""
-        said = list(notes)
+        remarks = list(notes)
         seen = self.seen(*variants[0].shape[:2])
         if seen < 0.5:
-            said.append(f"the encoder saw the middle {seen:.0%} of the {what}")
-        note = "; ".join(said) or None
+            remarks.append(f"the encoder saw the middle {seen:.0%} of the {what}")
+        note = "; ".join(remarks) or None
         if transient:
             note = TransientError(note or f"part of the {what} may be missing")
         return Transformed(torch.stack([self(variant) for variant in variants]), None, note)

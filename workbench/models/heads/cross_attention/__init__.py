@@ -49,7 +49,7 @@ class AttentionOptions(PairOptions):
 
 
 class ClipAttention(ClipClassifier):
-    """Text and sight attend to each other's patches and tokens, then a hidden layer."""
+    """Text and vision attend to each other's patches and tokens, then a hidden layer."""
 
     options_class = AttentionOptions
     options: AttentionOptions

@@ -1,9 +1,9 @@
 """The network of `clip-attention`: the tokens of a text ask the patches of a picture, and the patches ask the tokens.
 
-A half comes as embeddings (`features.unpooled`): its pooled vector, then its tokens. Each block is cross-attention both
-ways (ViLBERT's co-attention; Lu et al. 2019, https://arxiv.org/abs/1908.02265), pre-norm, with a small MLP behind it.
-An absent half is one learned token. What is read out are both pooled embeddings as they came, both after the blocks,
-and the product of the latter, so that harm that one half tells alone needs no attention.
+A half comes as embeddings (`features.encoders.patches`): its pooled vector, then its tokens. Each block is
+cross-attention both ways (ViLBERT's co-attention; Lu et al. 2019, https://arxiv.org/abs/1908.02265), pre-norm, with a
+small MLP behind it. An absent half is one learned token. What is read out are both pooled embeddings as they came, both
+after the blocks, and the product of the latter, so that harm that one half tells alone needs no attention.
 
 Everything random comes from one CPU generator, as in `networks`.
 """
@@ -33,8 +33,8 @@ class CrossAttention(nn.Module):
             part.unflatten(2, (self.heads, -1)).transpose(1, 2)  # (n, heads, places, width / heads)
             for part in (self.query(x), self.key(other), self.value(other))
         )
-        found = functional.scaled_dot_product_attention(query, key, value, attn_mask=there[:, None, None, :])
-        return self.out(found.transpose(1, 2).flatten(2))
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=there[:, None, None, :])
+        return self.out(attended.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):

@@ -1,4 +1,4 @@
-"""Tokens of any scheme of `preprocessing.tokenizers`, and a small model over them that learns in seconds on a CPU.
+"""Tokens of any scheme of `preprocessing.text.tokenizers`, and a small model over them that learns in seconds on a CPU.
 
 The model is one of three, so that a scheme can be judged apart from what reads its tokens: `linear`, a logistic
 regression on tf-idf of the tokens; `mean`, the mean of learned embeddings; `conv`, embeddings and convolutions, the

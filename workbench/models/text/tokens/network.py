@@ -22,7 +22,7 @@ from torch import nn
 from torch.nn import functional
 
 from workbench.device import Room
-from workbench.models.fit.loop import Schedule, adamw, gradient, keep_best
+from workbench.models.fit.loop import Schedule, adamw, gradient, train_epochs
 from workbench.models.fit.losses import masked_bce
 from workbench.models.heads.networks import Dropout, Linear
 from workbench.preprocessing.text.tokenizers import PADDING
@@ -126,8 +126,8 @@ class TextExamples:
         """Return batches of rows of about one length, in random order."""
         shake = torch.rand(len(self.rows), generator=generator, dtype=torch.float64).numpy()
         order = np.argsort(self.length * (1 + SPREAD * shake) + shake, kind="stable")
-        found = list(batches(order, self.length, size))
-        return [found[i] for i in torch.randperm(len(found), generator=generator).tolist()]
+        batch_rows = list(batches(order, self.length, size))
+        return [batch_rows[i] for i in torch.randperm(len(batch_rows), generator=generator).tolist()]
 
 
 def fit(
@@ -156,7 +156,7 @@ def fit(
             if held is not None:
                 memory.update(held.bytes(optimizer))
 
-    record = keep_best(network, options, learn, lambda: watched.lost(network))
+    record = train_epochs(network, options, learn, lambda: watched.lost(network))
     return {**record, "at_once": room.at_once, "memory": memory}
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 from workbench import device as devices
 from workbench.features.encoders.text import load_transformer, padded, pooled, settings, tokens_of
-from workbench.models.fit.loop import decayed, gradient, keep_best
+from workbench.models.fit.loop import decayed, gradient, train_epochs
 from workbench.models.fit.losses import masked_bce
 from workbench.models.heads.networks import Dropout, Linear
 
@@ -142,7 +142,7 @@ def tune(
 
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):  # a transformer's own dropout
         torch.manual_seed(seed)
-        record = keep_best(network, plan, learn, lambda: _loss(network, watched))
+        record = train_epochs(network, plan, learn, lambda: _loss(network, watched))
     return {**record, "at_once": network.learnt.at_once}
 
 
@@ -152,12 +152,12 @@ def batches(lengths: list[int], size: int, seed: list[int]) -> list[np.ndarray]:
     Rows are shuffled, sorted by length within stretches of WINDOW batches, and the batches shuffled once more.
     """
     rng = np.random.default_rng(seed)
-    order, found = rng.permutation(len(lengths)), []
+    order, parts = rng.permutation(len(lengths)), []
     for start in range(0, len(order), WINDOW * size):
         stretch = order[start : start + WINDOW * size]
         stretch = stretch[np.argsort(np.asarray(lengths)[stretch], kind="stable")]
-        found += [stretch[at : at + size] for at in range(0, len(stretch), size)]
-    return [found[i] for i in rng.permutation(len(found))]
+        parts += [stretch[at : at + size] for at in range(0, len(stretch), size)]
+    return [parts[i] for i in rng.permutation(len(parts))]
 
 
 def _loss(network: Tuned, texts: TokenRows) -> float:

@@ -25,7 +25,7 @@ from workbench.features import TransientError
 from workbench.features.encoders.forward import threads
 from workbench.features.encoders.forward.transform import Transform, Transformed
 from workbench.features.store.items import Pictures
-from workbench.models.fit.loop import Schedule, decayed, gradient, keep_best
+from workbench.models.fit.loop import Schedule, decayed, gradient, train_epochs
 from workbench.models.fit.losses import masked_bce
 from workbench.models.heads.networks import Linear
 from workbench.preprocessing.image.augmentation import AugmentOptions, augment, generator
@@ -166,7 +166,7 @@ def fit(
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
-        record = keep_best(network, options, learn, lambda: _loss(network, watched))
+        record = train_epochs(network, options, learn, lambda: _loss(network, watched))
     return {**record, "at_once": room.at_once}
 
 
@@ -177,7 +177,7 @@ def _step_loss(
     rows, where = train.rows[batch], network.mean.device
     pixels = [train.pixels[row][0] for row in rows.tolist()]
     if how is not None:
-        pixels = [augment(one, how, generator(*chance, n)) for one, n in zip(pixels, batch, strict=True)]
+        pixels = [augment(picture, how, generator(*chance, n)) for picture, n in zip(pixels, batch, strict=True)]
     y, known = (torch.from_numpy(array[rows]).to(where) for array in (train.y, train.known))
     return masked_bce(network(torch.stack(pixels)), y, known)
 
@@ -204,15 +204,15 @@ def _forward(network: Network, variants: Iterator[torch.Tensor]) -> np.ndarray:
         return network(torch.stack(some)).cpu()
 
     network.eval()
-    found, waiting = [], []
+    outputs, waiting = [], []
     with torch.inference_mode():
         for block in variants:
             waiting += list(block)
             while len(waiting) >= AT_ONCE:
-                found += network.room.each(run, waiting[:AT_ONCE])
+                outputs += network.room.each(run, waiting[:AT_ONCE])
                 waiting = waiting[AT_ONCE:]
-        found += network.room.each(run, waiting)
-    return torch.cat(found).numpy()
+        outputs += network.room.each(run, waiting)
+    return torch.cat(outputs).numpy()
 
 
 def scores(network: Network | None, pixels: Pixels, n_labels: int) -> tuple[np.ndarray, np.ndarray, list[str | None]]:
@@ -220,7 +220,7 @@ def scores(network: Network | None, pixels: Pixels, n_labels: int) -> tuple[np.n
 
     Without a network, where no label could be learnt, scores are zeros.
     """
-    found = np.zeros((len(pixels.readable), n_labels), dtype=np.float32)
+    maxima = np.zeros((len(pixels.readable), n_labels), dtype=np.float32)
     rows = np.flatnonzero(pixels.readable)
     if network is not None and len(rows):
         counts = []
@@ -232,5 +232,5 @@ def scores(network: Network | None, pixels: Pixels, n_labels: int) -> tuple[np.n
                 yield block
 
         logits = _forward(network, variants())
-        found[rows] = np.maximum.reduceat(logits, np.cumsum(counts) - counts, axis=0)
-    return found, pixels.readable, pixels.reasons
+        maxima[rows] = np.maximum.reduceat(logits, np.cumsum(counts) - counts, axis=0)
+    return maxima, pixels.readable, pixels.reasons
