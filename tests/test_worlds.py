@@ -19,7 +19,7 @@ from workbench.comparison.resampled import Cell
 from workbench.comparison.rows import Comparison, Difference, ModelRow
 from workbench.corpora.synthetic.causes import LABELS, PATTERNS
 from workbench.corpora.synthetic.exact import Exact, information_sets
-from workbench.corpora.synthetic.world import Design, Shares, World
+from workbench.corpora.synthetic.world import Design, ShareOptions, World
 from workbench.features.store import FeatureStore
 from workbench.metrics.classification import average_precision
 from workbench.schema import Taxonomy, label_matrix
@@ -147,7 +147,8 @@ SEEN = ("text", "image+video", "text+image+video")  # by the models of a small w
 def scores_of(number: int) -> tuple[Scores, np.random.Generator]:
     """Posts of a world of its own shares, prevalence, norms and drift, some in families, drawn without any media."""
     rng = np.random.default_rng([number, 2])
-    shares = Shares(*rng.dirichlet((2, 2, 2)).tolist())
+    pair, text, image = rng.dirichlet((2, 2, 2)).tolist()
+    shares = ShareOptions(pair=pair, text=text, image=image)
     sample = {"paired": rng.uniform(0.5, 0.9), "harm": rng.uniform(0.2, 0.4)}
     world = World(Design(shares, **sample, norms=rng.random(), after=rng.random()))
     family = np.repeat(np.arange(SMALL), 1 + (rng.random(SMALL) < 0.1))[:SMALL]

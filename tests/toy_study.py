@@ -102,11 +102,12 @@ def install(patch):
     patch.setitem(corpora.SOURCES, "files", "toysource")
     digest = lambda config, taxonomy: hashlib.sha256(Path(config["path"]).read_bytes()).hexdigest()
     patch.setattr(corpora, "digest", digest)
+    patch.setattr(corpora, "code", lambda config: "reader")
     patch.setattr(run, "gate", lambda study, waiting: None)
-    patch.setattr(run, "refresh_posts", lambda study, inputs, runs: None)
     patch.setattr("workbench.studies.compare.refresh_posts", lambda study, inputs, runs: None)
     patch.setattr(predictions, "load_runs", lambda folders: [Loaded(alias) for alias in folders])
     patch.setattr(predictions, "sources", lambda loaded: {})
+    patch.setattr("workbench.comparison.compare.best_unimodal", lambda loaded, settings: loaded[0].alias)
     patch.setattr("workbench.studies.compare.posts_of", lambda study, loaded: None)
     patch.setattr("workbench.comparison.compare.compare", compare)
     patch.setattr(cards, "write", lambda folder, comparison, loaded: None)
@@ -194,9 +195,9 @@ OTHER = {"name": "other"}
 
 def finish(place: Place, device: str = "cpu") -> list[plan.PlannedRun]:
     """Leave finished runs of the study behind, without running them, and return them."""
-    finished = [plan.as_it_stands(run, device) for run in plan.plan(StudyConfig.load(place.study))]
+    finished = [plan.as_it_stands(run, {}, device) for run in plan.plan(StudyConfig.load(place.study))]
     for run in finished:
-        run.folder.mkdir(parents=True)
+        run.folder.mkdir(parents=True, exist_ok=True)
         for name in worker.RESULTS:
             (run.folder / name).write_text("{}")
         facts = {"key": run.key, "alias": run.alias, "inputs": run.inputs, "versions": run.libraries}

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.corpora.synthetic import causes as c
-from workbench.corpora.synthetic.world import Design, World
+from workbench.corpora.synthetic.world import Design, ShareOptions, World
 
 AXES = tuple(c.AXES)
 SIZES = {"pattern": len(c.PATTERNS), **{axis: len(values) for axis, values in c.AXES.items()}}
@@ -88,7 +88,7 @@ def any_label(period: int, intent: str, scene: str, norms: float) -> float:
     return total
 
 
-def components(pattern: str, period: int, shares: tuple) -> tuple[list, list]:
+def components(pattern: str, period: int, shares: ShareOptions) -> tuple[list, list]:
     """What posts of a pattern are mixed from: [(share of its harm, words, images)] and [(share of its calm, ...)]."""
     remarks, shapes, views = even(c.REMARKS), even(c.MATCHABLE), even(c.VIEWS)
     loud = {name: (3 if period and name in ("solicitation", "cure") else 1) for name in c.TEXT_HARM}
@@ -98,8 +98,7 @@ def components(pattern: str, period: int, shares: tuple) -> tuple[list, list]:
         return [(1.0, words, NOTHING)], [(0.85, CALM, NOTHING), (0.15, remarks, NOTHING)]
     if pattern in ("image", "video"):
         return [(1.0, NOTHING, images)], [(0.85, NOTHING, views), (0.15, NOTHING, shapes)]
-    pair, text, image = shares
-    harm = [(pair, remarks, shapes), (text, words, views), (image, CALM, images)]
+    harm = [(shares.pair, remarks, shapes), (shares.text, words, views), (shares.image, CALM, images)]
     return harm, [(0.8, CALM, views), (0.1, remarks, views), (0.1, CALM, shapes)]
 
 

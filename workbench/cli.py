@@ -131,12 +131,19 @@ def diff(
 
 
 def _run_folder(run: str) -> Path:
-    from workbench.studies.diff import folder_of
+    """Return the folder of a run given as STUDY:MODEL, the model's last finished one."""
+    from workbench.errors import unknown
+    from workbench.studies import DONE
+    from workbench.studies.plan import latest_runs
 
     study, colon, model = run.rpartition(":")
     if not colon:
         raise WorkbenchError(f"{run!r} is no folder of a run; give one, or STUDY:MODEL")
-    return folder_of(find(study), model)
+    latest = latest_runs(find(study).resolve().with_suffix(""))
+    runs = {alias: run.folder for alias, run in latest.items() if run.state == DONE}
+    if model not in runs:
+        raise WorkbenchError(f"{unknown('finished run', model, runs)}; `workbench run {study}` makes what is missing")
+    return runs[model]
 
 
 def _study_of(number: str) -> str:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -248,26 +248,21 @@ class Decision(Options):
 
 # ------------------------------------------------------------------------------------------------ corpora, as tables
 
-_MEDIA = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-_AUTHOR = pa.struct(
-    {
-        "id": pa.string(),
-        "account_age_days": pa.float64(),
-        "posts": pa.int64(),
-        "prior_reports": pa.int64(),
-        "prior_removals": pa.int64(),
-    }
-)
-_ENGAGEMENT = pa.struct({"reactions": pa.int64(), "reports": pa.int64(), "impressions": pa.int64()})
+_ARROW = {str: pa.string(), builtins.bytes: pa.binary(), float: pa.float64(), int: pa.int64()}
+
+
+def _struct(kind: type[Options]) -> pa.StructType:
+    return pa.struct({name: _ARROW[get_args(field.annotation)[0]] for name, field in kind.model_fields.items()})
+
 
 INPUTS = pa.schema(
     {
         "post_id": pa.string(),
         "text": pa.string(),
-        "image": _MEDIA,
-        "video": _MEDIA,
-        "author": _AUTHOR,
-        "engagement": _ENGAGEMENT,
+        "image": _struct(Media),
+        "video": _struct(Media),
+        "author": _struct(Author),
+        "engagement": _struct(Engagement),
         "community": pa.string(),
         "language": pa.string(),
         "region": pa.string(),

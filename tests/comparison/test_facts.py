@@ -122,6 +122,20 @@ def test_a_column_of_many_texts_is_no_slice():
     assert "slice_comment" not in facts.slice_columns(many)
 
 
+def test_a_column_that_is_a_number_here_and_a_text_there_is_a_text(tmp_path):
+    words = [{"score": "high", "flag": 3}, {"score": None, "flag": 4}]
+    kept(tmp_path, other=corpus(words))
+    test, other = (facts.read(tmp_path / "posts.parquet").sets[name].slices for name in ("test", "other"))
+    assert (test["score"].tolist(), other["score"].tolist()) == (["7", ""], ["high", ""])
+    assert (test["flag"].tolist(), other["flag"].tolist()) == (["true", ""], ["3", "4"])
+    posts = [{"post_id": f"m{n}", "text": "a"} for n in range(300)]
+    numbers = pa.Table.from_pylist(posts, schema=corpus_schema(TAXONOMY))
+    numbers = numbers.append_column("meta", pa.array([{"score": n / 7} for n in range(300)]))
+    kept(tmp_path, other=corpus(words), numbers=numbers)
+    found = facts.read(tmp_path / "posts.parquet").sets["numbers"].slices["score"]
+    assert set(found) == {""}  # as texts they are too many different ones for a slice
+
+
 def test_an_edge_belongs_to_the_band_below_and_gaps_stay_gaps():
     names, edges = facts.banded("author_age", np.array([0.0, 7.0, 7.5, 365.0, 366.0, np.nan]))
     assert edges == (7, 30, 365)

@@ -9,6 +9,8 @@ import pytest
 from code_tree import Tree
 
 from workbench import corpora
+from workbench.corpora import synthetic_suite
+from workbench.corpora.synthetic import phrases
 from workbench.fingerprint import closure
 from workbench.schema import Taxonomy
 
@@ -42,6 +44,15 @@ def test_the_code_that_makes_and_encodes_posts_counts(monkeypatch, module, old, 
     before = digests(tree, monkeypatch)
     after = digests(tree.edit(module, old, new), monkeypatch)
     assert [at for at in (0, 1) if before[at] != after[at]] == which
+
+
+def test_what_the_world_and_the_suite_say_counts(monkeypatch):
+    before = [corpora.digest(config, Taxonomy.load()) for config in (WORLD, SUITE)]
+    for holder, both in ((synthetic_suite, [1]), (phrases, [0, 1])):
+        with monkeypatch.context() as patch:
+            patch.setattr(holder, "WORDS", {**holder.WORDS, "closers": []})
+            after = [corpora.digest(config, Taxonomy.load()) for config in (WORLD, SUITE)]
+        assert [at for at in (0, 1) if before[at] != after[at]] == both
 
 
 def test_a_moved_file_makes_no_other_corpus(monkeypatch):

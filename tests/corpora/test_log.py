@@ -210,7 +210,6 @@ def test_it_is_a_source_like_any_other(records, folder, tmp_path, monkeypatch):
         score(records, words(f"p{number}", f"words {number}"), number)
     config = {"source": "log", "folder": str(folder), "until": at(99)}
     found = corpora.load(config, TAXONOMY, cache=tmp_path / "cache")
-    assert found.name == "log of records"
     assert found.table["text"].to_pylist() == [f"words {number}" for number in range(5)]
     assert len(set(found.table["group"].to_pylist())) == 5
     with pytest.raises(WorkbenchError, match="there are no records in"):

@@ -113,8 +113,8 @@ def test_it_is_a_corpus_source_that_tells_its_cases(tmp_path):
 
 def test_no_post_of_the_training_world_says_what_is_marked_as_new(table):
     said = " ".join(synthetic.build(synthetic.SourceOptions(posts=2000), TAXONOMY)["text"].drop_null().to_pylist())
-    assert not [group for group in synthetic_suite.frames.GROUPS if group in said]
-    ways = [way for ways in synthetic_suite.frames.NEGATIONS.values() for way in ways]
+    assert not [group for group in synthetic_suite.WORDS["groups"] if group in said]
+    ways = [way for ways in synthetic_suite.WORDS["negations"].values() for way in ways]
     assert not [way for way in ways if way.replace("{n}, ", "").partition("{n}")[0] in said]
 
 

@@ -14,7 +14,7 @@ import world_by_hand as hand
 
 from workbench.corpora.synthetic import causes as c
 from workbench.corpora.synthetic.exact import Exact, LateFusionLimit, Truth, information_sets
-from workbench.corpora.synthetic.world import Design, Shares, World
+from workbench.corpora.synthetic.world import Design, ShareOptions, World
 from workbench.errors import WorkbenchError
 from workbench.schema import MODALITIES, ROOT
 
@@ -22,9 +22,9 @@ FIELDS = tuple(c.FIELDS)
 SUBSETS = [chosen for size in range(len(FIELDS) + 1) for chosen in combinations(FIELDS, size)]
 SITE = Design()
 STUDY = Design(paired=0.7, harm=0.25)  # as the quickstart samples
-NO_PAIR = Design(Shares(0.0, 0.3, 0.2), paired=0.7, harm=0.25)
-TEXT_ONLY = Design(Shares(0.0, 0.3, 0.0), paired=0.7, harm=0.25)
-LESS = Design(Shares(0.2, 0.1, 0.4), 0.012, 0.05, 0.4, norms=0.3, after=0.6)
+NO_PAIR = Design(ShareOptions(pair=0.0, text=0.3, image=0.2), paired=0.7, harm=0.25)
+TEXT_ONLY = Design(ShareOptions(pair=0.0, text=0.3, image=0.0), paired=0.7, harm=0.25)
+LESS = Design(ShareOptions(pair=0.2, text=0.1, image=0.4), 0.012, 0.05, 0.4, norms=0.3, after=0.6)
 CLIPS = Design(paired=0.5, harm=0.3, modalities=("text", "video"))
 STILL = Design(harm=0.2, modalities=("text", "image"), norms=0.0, after=0.0)
 NAMED = {"site": SITE, "study": STUDY, "no-pair": NO_PAIR, "text-only": TEXT_ONLY}
@@ -362,8 +362,11 @@ def test_the_card_states_these_ceilings():
     [
         (Design(prevalence=1e-4), ["`prevalence` is 0.0001", "between 0.00"]),
         (Design(harm=0.9), ["`oversample.harm` is 0.9", "choose a share"]),
-        (Design(Shares(0, 0, 0), paired=0.9, harm=0.25), ["`oversample.harm` is 0.25", "and 0.09"]),  # a tenth is alone
-        (Design(Shares(1, 1, 1), prevalence=0.45), ["`prevalence` is 0.45"]),
+        (
+            Design(ShareOptions(pair=0, text=0, image=0), paired=0.9, harm=0.25),
+            ["`oversample.harm` is 0.25", "and 0.09"],
+        ),  # a tenth is alone
+        (Design(ShareOptions(pair=1, text=1, image=1), prevalence=0.45), ["`prevalence` is 0.45"]),
         (Design(paired=0.5, modalities=("text",)), ["`oversample.paired` is 0.5", "`modalities`", "leave it out"]),
     ],
 )

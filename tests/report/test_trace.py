@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from workbench.comparison.predictions import load_run, sources
@@ -62,6 +64,23 @@ def test_the_chain_goes_from_the_number_to_the_run(study):
     text = trace.shown(chain(study))
     assert text.splitlines()[0].startswith(f"{RECALL}: value ")
     assert "\n    commit: c0ffee" in text
+
+
+def test_the_facts_of_the_posts_are_held_against_the_file_that_was_compared_on(study):
+    assert by_what(study)["facts of the posts"].check == "unchecked"  # an earlier version kept no digest of the file
+    path = study.folder / "comparison.json"
+    comparison = json.loads(path.read_text())
+    folders = [study.folder / key for key in comparison["made_from"]["runs"].values()]
+    comparison["made_from"]["posts"] = load_run(folders[0]).facts
+    path.write_text(json.dumps(comparison))
+    found = by_what(study)["facts of the posts"]
+    assert (found.found, found.check) == (f"posts.parquet, sha256 {load_run(folders[0]).facts}", "agrees")
+    for folder in folders:
+        table = pq.read_table(folder / "posts.parquet")
+        flipped = pc.invert(table["y_abuse"])
+        changed = table.set_column(table.column_names.index("y_abuse"), "y_abuse", flipped)
+        pq.write_table(changed, folder / "posts.parquet")
+    assert by_what(study)["facts of the posts"].check == "differs"
 
 
 def test_a_difference_leads_to_both_runs_and_its_p_is_computed_again(study):

@@ -25,6 +25,7 @@ from workbench.report import cards, page
 from workbench.schema import Taxonomy
 from workbench.studies import compare, worker
 from workbench.studies.config import StudyConfig
+from workbench.studies.diff import diff
 from workbench.studies.plan import plan
 from workbench.studies.steps import prepare
 
@@ -49,7 +50,7 @@ def written(folder: Path, pairs=PAIRS, models="abc", metric="average_precision",
     return StudyConfig.load(folder / "s.yaml")
 
 
-def finish(study: StudyConfig, aliases: str) -> dict[str, Path]:
+def finish(study: StudyConfig, aliases: str, modalities: tuple[str, ...] = ("text",)) -> dict[str, Path]:
     """Prepare a study and leave finished runs of some models behind, as if they had run; return their folders."""
     runs = {run.alias: run for run in plan(study)}
     sets, _, _ = splits.divide(study.corpus, study.split, study.tests, Taxonomy.load())
@@ -66,7 +67,7 @@ def finish(study: StudyConfig, aliases: str) -> dict[str, Path]:
                 logit = rng.normal(size=len(sets[name]))
                 columns |= {f"logit_{label}": logit, f"prob_{label}": 1 / (1 + np.exp(-logit))}
             parts.append(pa.table(columns))
-        about = {"labels": labels, "model": alias, "modalities": ["text"], "taxonomy": Taxonomy.load().fingerprint}
+        about = {"labels": labels, "model": alias, "modalities": modalities, "taxonomy": Taxonomy.load().fingerprint}
         table = pa.concat_tables(parts).replace_schema_metadata({"workbench": json.dumps(about)})
         pq.write_table(table, run.folder / "predictions.parquet")
         write_json(run.folder / "metrics.json", {"thresholds": {label: {"0": 0.5} for label in labels}})
@@ -119,6 +120,60 @@ def test_facts_of_other_posts_do_not_replace_those_that_were_scored(study, tmp_p
     assert (study.folder / facts.NAME).read_bytes() == scored
 
 
+def relabelled(folder: Path, **changed) -> StudyConfig:
+    """Write the study again on the same posts, of which every other one is harmful now."""
+    study = written(folder, **changed)
+    lines = "".join(f'{{"id": "p{n}", "text": "{WORDS[n % 4]} {n}", "abuse": {n % 2:d}}}\n' for n in range(120))
+    (folder / "posts.jsonl").write_text(lines)
+    return study
+
+
+def test_a_run_is_read_with_the_labels_it_was_scored_with_after_the_data_changed(study, tmp_path):
+    first = finish(study, "ab")["a"]
+    before = load_runs({"a": first})[0]
+    second = finish(relabelled(tmp_path), "a")["a"]
+    again, other = (load_runs({"a": folder})[0] for folder in (first, second))
+    assert again.facts == before.facts != other.facts
+    labels = [run.sets["test"].y[:, 0].tolist() for run in (before, again, other)]
+    assert labels[0] == labels[1] != labels[2]
+    difference = diff(first, second)
+    assert difference.sources["data"] == ["data corpus changed"]
+    assert len(difference.moved)  # the same scores, held against other labels
+
+
+def test_facts_of_other_posts_are_refused(study, tmp_path):
+    folder = finish(study, "a")["a"]
+    scored = (study.folder / facts.NAME).read_bytes()
+    finish(relabelled(tmp_path), "")  # the facts are those of other posts, and those of before are gone
+    (kept,) = study.folder.glob("posts-*.parquet")
+    assert kept.read_bytes() == scored
+    kept.unlink()
+    with pytest.raises(WorkbenchError, match=r"tells of other posts than the run in .* scored; `workbench run STUDY`"):
+        load_runs({"a": folder})
+
+
+def test_a_half_finished_study_on_changed_data_compares_what_scored_the_same_posts(study, tmp_path):
+    finish(study, "abc")
+    later = relabelled(tmp_path)
+    runs = finish(later, "ab")
+    comparison = compare.recompare(later.path)
+    assert comparison.made_from.runs == {alias: folder.name for alias, folder in runs.items()}
+    assert comparison.made_from.missing == {"c": "planned"}  # its last run scored other posts
+    assert comparison.stale == ()
+
+
+def test_facts_are_made_again_where_the_code_that_reads_the_posts_changed(study, monkeypatch):
+    finish(study, "ab")
+    before = facts.made_from(study.folder / facts.NAME)
+    monkeypatch.setattr(corpora, "code", lambda config: "another reader", raising=False)
+    (reasons,) = {run.reasons for run in plan(study)[:2]}
+    assert reasons == ("the code that reads corpus changed",)
+    compare.recompare(study.path)  # what ran before keeps the facts it was scored with
+    assert facts.made_from(study.folder / facts.NAME) == before
+    finish(study, "a")
+    assert facts.made_from(study.folder / facts.NAME)["data"]["source corpus"] == "another reader"
+
+
 def test_facts_are_kept_where_the_corpus_is_gone_and_made_where_they_are_gone(study, tmp_path, capsys):
     finish(study, "ab")
     (study.folder / facts.NAME).unlink()
@@ -148,7 +203,7 @@ def test_the_family_is_the_planned_one_while_a_model_is_missing(study, tmp_path)
 def test_what_is_added_after_the_first_scoring_is_exploratory(study, tmp_path, capsys):
     finish(study, "abc")
     first = read_json(study.folder / "plan.json")
-    assert (first["pairs"], first["models"]) == (PAIRS, ["a", "b", "c"])
+    assert first["pairs"] == PAIRS
     assert set(differences(study)) == {("a", "b"), ("a", "c")}
     later = written(tmp_path, pairs=[["b", "c"]])
     prepare.prepare_study(later, plan(later)[0].inputs, {})
@@ -171,6 +226,48 @@ def test_a_plan_may_change_until_something_is_scored_and_for_other_posts(study, 
     other = written(tmp_path, validation=0.2)
     prepare.prepare_study(other, plan(other)[0].inputs, sets)
     assert read_json(study.folder / "plan.json")["pairs"] == PAIRS  # nothing has scored these posts
+
+
+def test_a_plan_stays_where_a_study_comes_back_to_posts_that_were_scored(study, tmp_path):
+    folders = finish(study, "abc")
+    first = read_json(study.folder / "plan.json")
+    other = written(tmp_path, pairs=[["a", "b"]], validation=0.2)
+    finish(other, "abc")
+    assert read_json(study.folder / "plan.json")["pairs"] == [["a", "b"]]
+    back = written(tmp_path, pairs=[["b", "c"]])  # chosen after the results of the first posts were seen
+    sets, _, _ = splits.divide(back.corpus, back.split, back.tests, Taxonomy.load())
+    prepare.prepare_study(back, plan(back)[0].inputs, sets)
+    now = read_json(study.folder / "plan.json")
+    assert {name: now[name] for name in ("written", "pairs", "posts")} == {
+        name: first[name] for name in ("written", "pairs", "posts")
+    }
+    assert set(differences(back)) == {("a", "b"), ("a", "c")}
+    assert all(folder.is_dir() for folder in folders.values())
+
+
+def test_a_plan_that_was_deleted_is_not_written_again_once_something_was_scored(study):
+    finish(study, "abc")
+    (study.folder / "plan.json").unlink()
+    prepare.prepare_study(study, plan(study)[0].inputs, {})
+    assert not (study.folder / "plan.json").exists()
+    assert compare.recompare(study.path).made_from.planned is None
+
+
+def test_without_a_plan_a_missing_model_counts_in_the_family_too(study):
+    finish(study, "ab")
+    (study.folder / "plan.json").unlink()
+    (row,) = (row for row in compare.recompare(study.path).differences if row.pair == ("a", "b"))
+    assert row.p_holm == pytest.approx(min(1, 2 * row.p))  # of the two that the study asks for
+
+
+def test_a_half_finished_study_is_read_without_its_unimodal_models(study, tmp_path):
+    study = written(tmp_path, pairs=[["a", "best-unimodal"], ["a", "b"]], models="abc")
+    finish(study, "ab", modalities=())
+    assert set(differences(study)) == {("a", "b")}
+    finish(study, "c", modalities=())
+    with pytest.raises(WorkbenchError, match="no model with one modality"):  # it is whole, and the pair cannot be
+        compare.recompare(study.path)
+    assert set(differences(written(tmp_path, pairs=[["a", "b"]]))) == {("a", "b")}  # planned, and asked no more
 
 
 def test_what_was_run_can_be_read_back_under_the_studys_names(study):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from workbench import cli
 from workbench.errors import WorkbenchError
-from workbench.studies.diff import diff, folder_of
+from workbench.studies.diff import diff
 
 INPUTS = {
     "notebook": "n",
@@ -73,14 +73,40 @@ def test_a_run_does_not_differ_from_itself(runs):
     assert "code: the same" in list(found.lines())
 
 
+def test_what_a_run_of_an_earlier_version_did_not_record_is_not_called_the_same(runs):
+    first, second, _ = runs
+    record = json.loads((first / "run.json").read_text())
+    kept = {"module workbench/schema.py": "other", "parameter options.min_df": 1, "parameter seeds": [0]}
+    (first / "run.json").write_text(json.dumps(record | {"inputs": kept, "versions": {}}))
+    assert diff(first, second).sources == {
+        "code": ["not comparable: an earlier version of the workbench recorded it otherwise"],
+        "data": ["not recorded in a"],
+        "options": [],
+        "weights": ["not recorded in a and b"],
+        "device": ["not recorded in a"],
+        "libraries": ["not recorded in a"],
+    }
+    (first / "run.json").write_text(json.dumps(record | {"inputs": {}}))
+    (second / "run.json").write_text(json.dumps(record | {"inputs": {}}))
+    nothing = diff(first, second)
+    assert {kind for kind, lines in nothing.sources.items() if lines == ["not recorded in a and b"]} == {
+        "code",
+        "data",
+        "options",
+        "weights",
+        "device",
+    }
+    assert "code: not recorded in a and b" in list(nothing.lines())
+
+
 def test_a_model_stands_for_its_last_finished_run(runs, tmp_path):
     first, second, _ = runs
-    assert folder_of(tmp_path / "mini.yaml", "words") == second
+    assert cli._run_folder(f"{tmp_path / 'mini.yaml'}:words") == second
     record = json.loads((second / "run.json").read_text())
     (second / "run.json").write_text(json.dumps(record | {"state": "failed"}))
-    assert folder_of(tmp_path / "mini.yaml", "words") == first
+    assert cli._run_folder(f"{tmp_path / 'mini.yaml'}:words") == first
     with pytest.raises(WorkbenchError, match="unknown finished run 'word'; did you mean 'words'"):
-        folder_of(tmp_path / "mini.yaml", "word")
+        cli._run_folder(f"{tmp_path / 'mini.yaml'}:word")
 
 
 def test_the_command_takes_folders_and_models(runs, tmp_path):

@@ -18,7 +18,7 @@ from toy_study import OTHER, finish, toy, why
 from workbench.artifacts import read_json
 from workbench.comparison.rows import Comparison
 from workbench.errors import WorkbenchError
-from workbench.studies import compare, execute, plan, run, worker
+from workbench.studies import compare, execute, keys, plan, run, worker
 from workbench.studies.config import StudyConfig
 
 # ------------------------------------------------------------------------------------------------- what runs, and why
@@ -41,7 +41,7 @@ def test_a_study_runs_and_leaves_a_record_of_each_run(place, capsys):
     assert first["versions"] == {"python": platform.python_version()}  # a toy imports no library
     assert first["inputs"]["data corpus"] == first["corpus_digest"]
     folder = place.results / first["key"]
-    assert sorted(os.listdir(folder)) == [
+    assert sorted({*os.listdir(folder)} - {"code.patch"}) == [  # that is there where this very tree is edited
         "executed.ipynb",
         "log.txt",
         "metrics.json",
@@ -259,6 +259,15 @@ def test_results_from_another_device_count_where_this_one_has_none(place):
     moved = finish(place, "cuda")[0]
     assert [made.key for made in plan.current(place.study)] == [moved.key]
     assert why(place) == {"other": ("device: cuda -> cpu",)}
+    place.write(OTHER, toy("a", size=1))
+    for model in finish(place, "cuda"):
+        assert model.alias in ("other", "a")
+    place.write(OTHER, toy("a", size=2))  # the plan for the device on which more is finished knows of earlier runs too
+    assert [run.reasons for run in plan.standing(StudyConfig.load(place.study))] == [
+        (),
+        ("parameter options.size: 1 -> 2",),
+    ]
+    place.write(OTHER)
     (here,) = finish(place)
     assert [made.key for made in plan.current(place.study)] == [here.key]  # at a tie this machine's
 
@@ -339,13 +348,53 @@ def test_the_commit_and_its_patch_give_the_code_of_a_run(place, repository, tmp_
 def test_without_an_edit_there_is_no_patch_and_an_untracked_study_is_no_edit(place, repository):
     place.write(toy("a"))
     (waiting,) = plan.plan(StudyConfig.load(place.study))
-    commit, patch = execute.code_state(waiting)
+    study = StudyConfig.load(place.study)
+    commit, patch = execute.code_state(study, waiting)
     assert (commit, patch) == (repository("rev-parse", "HEAD").decode().strip(), b"")
     (place.folder / "toylib.py").write_text("value = 2\n")
-    assert b"+value = 2" in execute.code_state(waiting)[1]
+    assert b"+value = 2" in execute.code_state(study, waiting)[1]
+
+
+def test_the_patch_holds_an_untracked_notebook_and_what_the_code_needs_whatever_ones_git_shows(
+    place, repository, tmp_path_factory, monkeypatch
+):
+    place.write(toy("a"), notebook=str(place.folder / "new.ipynb"))
+    (place.folder / "n.ipynb").rename(place.folder / "new.ipynb")
+    (place.folder / "toylib.py").write_text("import apart\nvalue = 1\nlimit = 2\n")
+    (place.folder / "apart.py").write_text("where = 1\n")
+    monkeypatch.setitem(keys.OUTSIDE, "apart", "counts for nothing, and is needed")
+    settings = {"diff.noprefix": "true", "color.ui": "always", "diff.external": "true", "diff.relative": "true"}
+    settings["diff.context"] = "0"
+    for name, value in settings.items():
+        repository("config", name, value)
+    study = StudyConfig.load(place.study)
+    commit, patch = execute.code_state(study, plan.plan(study)[0])
+    clone = tmp_path_factory.mktemp("c") / "c"
+    repository("clone", "-q", str(place.folder), str(clone))
+    subprocess.run(["git", "apply", "-"], input=patch, cwd=clone, check=True)
+    for file in ("toylib.py", "apart.py", "new.ipynb"):
+        assert (clone / file).read_text() == (place.folder / file).read_text()
+    assert not (clone / "n.ipynb").exists()
+    assert commit
+
+
+def test_where_git_fails_nobody_says_that_nothing_was_edited(place, repository, monkeypatch):
+    (place.folder / "toylib.py").write_text("value = 2\n")
+    study = StudyConfig.load(place.write(toy("a")))
+    (waiting,) = plan.plan(study)
+    commit = repository("rev-parse", "HEAD").decode().strip()
+    run_git = subprocess.run
+
+    def failing(command, **named):
+        return run_git(["git", "no-such-command"] if "diff" in command else command, **named)
+
+    monkeypatch.setattr(execute.subprocess, "run", failing)
+    state = execute.code_state(study, waiting)
+    assert state == (commit, None)
+    assert execute._job(study, waiting, *state)["facts"]["dirty"] is None
 
 
 def test_outside_git_nothing_is_known_of_commits(place, monkeypatch):
     monkeypatch.setattr(execute, "ROOT", place.folder)
-    (waiting,) = plan.plan(StudyConfig.load(place.write(OTHER)))
-    assert execute.code_state(waiting) == (None, b"")
+    study = StudyConfig.load(place.write(OTHER))
+    assert execute.code_state(study, plan.plan(study)[0]) == (None, None)

@@ -131,7 +131,9 @@ def seams(tmp_path, monkeypatch, package):
         entries=lambda name, options: ["toypack.top:Toy"], artefacts=lambda *_: [tmp_path / "weights.bin"]
     )
     corpora = SimpleNamespace(
-        SOURCES={"files": "toypack.apart"}, digest=lambda config, _: (tmp_path / "posts.csv").read_text()
+        SOURCES={"files": "toypack.apart"},
+        digest=lambda config, _: (tmp_path / "posts.csv").read_text(),
+        code=lambda config: "reader",
     )
     monkeypatch.setattr(keys, "models", models)
     monkeypatch.setattr(keys, "corpora", corpora)

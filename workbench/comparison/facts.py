@@ -1,5 +1,6 @@
 """The facts of posts that no model changes: `posts.parquet`, written once per study, and read as arrays.
 
+Where a study comes to other posts, the facts of those before stay beside it for the runs that scored them: see `place`.
 What results are compared on and sliced by stands here alone, so that another word list, another slice or another kind
 of band needs no new run. Numbers are kept as they are and put into bands when they are compared. A corpus's `meta`
 columns are kept as slices too where they hold few different values: whoever keeps a column can slice by it.
@@ -8,6 +9,7 @@ columns are kept as slices too where they hold few different values: whoever kee
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,12 +74,16 @@ class PostFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """What one `posts.parquet` says: `sets` by name, `digest` of its bytes, the labels and the taxonomy they are of."""
+    """What one `posts.parquet` says: `sets` by name, `digest` of its bytes, the labels and the taxonomy they are of.
+
+    data: what decides which posts they are, as `run_files.scored` tells it of a run; None where the file does not say.
+    """
 
     sets: dict[str, PostFacts]
     digest: str
     labels: tuple[str, ...]
     taxonomy: str
+    data: dict[str, Any] | None = None
 
 
 # ------------------------------------------------------------------------------------------------------------- writing
@@ -88,14 +94,50 @@ def write(
 ) -> None:
     """Write the facts of every set but `train` (corpus tables by name), whole or not at all.
 
-    made_from: what they depend on, as `made_from` gives it back; the rows are in the order of the corpus.
+    made_from: what they depend on, as `made_from` gives it back, `data` among it; facts of other data that lie there
+    are kept beside them. The rows are in the order of the corpus. A column of `meta` that is a number in one set and a
+    text in another is a text.
     """
-    parts = [pa.table(columns(table, name, taxonomy)) for name, table in sets.items() if name != "train"]
+    parts = _of_one_type([pa.table(columns(table, name, taxonomy)) for name, table in sets.items() if name != "train"])
     about = {"labels": taxonomy.names, "taxonomy": taxonomy.fingerprint, "made_from": made_from}
     table = pa.concat_tables(parts, promote_options="default")
     file = pa.BufferOutputStream()
     pq.write_table(table.replace_schema_metadata({"workbench": json.dumps(about)}), file, compression="zstd")
+    before = _data(path)
+    if before is not None and before != (made_from or {}).get("data"):
+        os.replace(path, _beside(path, before))
     write_bytes(path, file.getvalue().to_pybytes())
+
+
+def place(study: Path, data: Mapping[str, Any]) -> Path:
+    """Return where a study keeps the facts of some posts: `posts.parquet`, or beside it where others took its place."""
+    path = study / NAME
+    kept = _beside(path, data)
+    return kept if _data(path) != data and kept.is_file() else path
+
+
+def _beside(path: Path, data: Mapping[str, Any]) -> Path:
+    return path.with_stem(f"{path.stem}-{fingerprint.of_json(data)}")
+
+
+def _data(path: Path) -> dict[str, Any] | None:
+    """Return which posts a `posts.parquet` is of, None where it does not say or cannot be read."""
+    return (made_from(path) or {}).get("data")
+
+
+def _of_one_type(parts: list[pa.Table]) -> list[pa.Table]:
+    """Return tables in which each column has one type: text, without what is no slice, where the types differ."""
+    kinds: dict[str, set[pa.DataType]] = {}
+    for column in (column for part in parts for column in part.schema):
+        kinds.setdefault(column.name, set()).add(column.type)
+    for name in (name for name, types in kinds.items() if len(types - {pa.null()}) > 1):
+        for n, part in enumerate(parts):
+            if name in part.column_names:
+                cells = pc.cast(part[name], pa.string())
+                few = pc.count_distinct(cells).as_py() <= VALUES
+                at = part.column_names.index(name)
+                parts[n] = part.set_column(at, name, cells) if few else part.remove_column(at)
+    return parts
 
 
 def made_from(path: Path) -> dict[str, Any] | None:
@@ -186,7 +228,8 @@ def read(path: Path) -> Facts:
         table = pq.read_table(pa.BufferReader(data))
         about = json.loads((table.schema.metadata or {})[b"workbench"])
         labels = tuple(about["labels"])
-        return Facts(_sets(table, labels, str(path)), fingerprint.of_bytes(data), labels, about["taxonomy"])
+        posts = (about.get("made_from") or {}).get("data")
+        return Facts(_sets(table, labels, str(path)), fingerprint.of_bytes(data), labels, about["taxonomy"], posts)
     except (OSError, pa.ArrowException, ValueError, KeyError) as error:
         reason = " ".join(str(error).split())
         again = "`workbench compare STUDY` makes it from the corpus"

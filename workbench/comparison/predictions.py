@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from workbench import fingerprint
 from workbench.comparison import facts
 from workbench.comparison.facts import Facts, PostFacts
-from workbench.comparison.run_files import Metrics, RunFile, RunRecord
+from workbench.comparison.run_files import Metrics, RunFile, RunRecord, scored
 from workbench.errors import TaxonomyMismatch, WorkbenchError
 from workbench.schema import INPUTS
 
@@ -102,7 +102,7 @@ def _load(folder: Path, read: Callable[[Path], Facts]) -> Run:
         with pq.ParquetFile(folder / "predictions.parquet") as file:
             about = json.loads((file.schema_arrow.metadata or {})[b"workbench"])
             labels = tuple(about["labels"])
-            posts = _facts(folder, file, about, read)
+            posts = _facts(folder, file, about, scored(record.inputs), read)
             own = [f"{kind}_{label}" for kind in ("logit", "prob") for label in labels]
             table = file.read(["post_id", "split", "seed", *own])
         if (posts.labels, posts.taxonomy) != (labels, about["taxonomy"]):
@@ -149,14 +149,19 @@ def _record(kind: type[_File], folder: Path) -> _File:
     return record
 
 
-def _facts(folder: Path, file: pq.ParquetFile, about: dict[str, Any], read: Callable[[Path], Facts]) -> Facts:
+def _facts(
+    folder: Path, file: pq.ParquetFile, about: dict[str, Any], data: dict[str, Any], read: Callable[[Path], Facts]
+) -> Facts:
     """Return the facts of the posts that a run scored: its study's, its own where it ran alone, or of an old run."""
-    paths = [place / facts.NAME for place in (folder, folder.parent)]
-    path = next((path for path in paths if path.is_file()), paths[1])
+    alone = folder / facts.NAME
+    path = alone if alone.is_file() else facts.place(folder.parent, data)
     old = f"y_{about['labels'][0]}" in file.schema_arrow.names  # from before there was a posts.parquet
     if old and not path.is_file():
         return facts.of_predictions(file.read(), about["labels"], about["taxonomy"], f"the run in {folder}")
-    return read(path)
+    posts = read(path)
+    if data and posts.data not in (None, data):
+        raise WorkbenchError(f"{path} tells of other posts than the run in {folder} scored; {_AGAIN}")
+    return posts
 
 
 def _floats(values: Any) -> np.ndarray:

@@ -345,7 +345,7 @@ class MadeFrom(PlainRow):
     stale: dict[str, tuple[str, ...]]
     settings: str
     planned: tuple[tuple[str, str], ...] | None = None  # the primary family, None where no plan was kept
-    posts: str | None = None  # the digest of what their facts were made from
+    posts: str | None = None  # sha256 of the file with their facts; before, 16 digits of what it was made from
     code: str
 
 

@@ -11,6 +11,12 @@ from workbench.artifacts import read_json
 from workbench.schema import with_new_names
 
 
+def scored(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return the part of a run's inputs that says which posts it scored, and what is known of them."""
+    whole = ("data ", "source ", "parameter split", "taxonomy")
+    return {name: value for name, value in inputs.items() if name.startswith(whole)}
+
+
 class Stored(BaseModel):
     """What is read from JSON of any version: null is as good as absent, keys that this version lacks are kept."""
 

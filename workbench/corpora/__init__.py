@@ -36,7 +36,6 @@ class Corpus:
     table and the media it refers to depend on, by content.
     """
 
-    name: str
     table: pa.Table
     digest: str
 
@@ -60,8 +59,7 @@ def load(config: dict[str, Any], taxonomy: Taxonomy, *, cache: Path | None = Non
         table = module.build(options, taxonomy, ROOT)
         _check(table, taxonomy, config["source"])
         table = _mapped(path, taxonomy) if _stored(table, path) else table
-    named = getattr(module, "name", None)
-    return Corpus(named(options) if named else config["source"], table, content)
+    return Corpus(table, content)
 
 
 def digest(config: dict[str, Any], taxonomy: Taxonomy) -> str:
@@ -70,8 +68,12 @@ def digest(config: dict[str, Any], taxonomy: Taxonomy) -> str:
     return module.digest(options, taxonomy)
 
 
+def code(config: dict[str, Any]) -> str:
+    """Return the digest of the code that builds a corpus: other code may read other posts and labels from the same."""
+    return closure.of_code(_parse(config)[0].build)["code"]
+
+
 def _parse(config: dict[str, Any]) -> tuple[ModuleType, Options]:
-    """Return the source's module and its options."""
     source = config.get("source")
     if source not in SOURCES:
         raise WorkbenchError(unknown("corpus source", source, SOURCES))

@@ -10,8 +10,6 @@ from workbench import fingerprint
 from workbench.preprocessing.image.decoding import Format, sniff
 from workbench.preprocessing.media import content
 
-_PLAIN = ("post_id", "text", "group", "community", "language", "region", "split", "weight")
-
 
 def write_media(row: dict[str, Any], kind: Literal["image", "video"], folder: Path) -> str | None:
     """Write the picture or clip of a table's row and return its path in the folder, None where there is none."""

@@ -30,6 +30,7 @@ from workbench.schema import ROOT, Taxonomy
 # What a set's own splits are often called.
 _USUAL = {"train": "train", "validation": "validation", "valid": "validation", "dev": "validation", "test": "test"}
 _SETTINGS = {"HF_HUB_ETAG_TIMEOUT": "10", "HF_HUB_DOWNLOAD_TIMEOUT": "30", "HF_HUB_DISABLE_TELEMETRY": "1"}
+_SETTINGS |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "DATASETS_VERBOSITY": "error"}
 _PATIENCE = 10  # seconds for the hub to answer at all
 
 
@@ -49,11 +50,6 @@ class SourceOptions(Mapping):
         if self.splits and self.split:
             raise ValueError("`splits` already says the split; leave out `split`")
         return self
-
-
-def name(options: SourceOptions) -> str:
-    """Return what a report calls the corpus."""
-    return Path(options.name).name
 
 
 def digest(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> str:
@@ -78,7 +74,7 @@ def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> pa
     where = _where(options)
     options.check(taxonomy, where)
     content = fingerprint.of_json(_content(options, folder))
-    cache = folder / "data" / "cache" / "hub" / f"{re.sub('[^A-Za-z0-9.-]', '_', name(options))}-{content}"
+    cache = folder / "data" / "cache" / "hub" / f"{re.sub('[^A-Za-z0-9.-]', '_', Path(options.name).name)}-{content}"
     home = _local(options, folder)
     for variable, setting in _SETTINGS.items():
         os.environ.setdefault(variable, setting)  # read when the libraries are imported, which is from here on
@@ -99,7 +95,6 @@ def _where(options: SourceOptions) -> str:
 
 
 def _local(options: SourceOptions, folder: Path) -> Path | None:
-    """Return the folder that the name names, if there is one."""
     path = folder / options.name
     return path if path.is_dir() else None
 
@@ -145,7 +140,7 @@ def _loaded(options: SourceOptions, home: Path | None, cache: Path) -> list[tupl
     if options.splits:
         arguments["split"] = list(options.splits.values())
     try:
-        with _quiet(), _cut_off(not reached):
+        with _cut_off(not reached):
             loaded = datasets.load_dataset(str(home or options.name), **arguments)
     except Exception as error:
         raise WorkbenchError(_sentence(error, options, reached, offline)) from None
@@ -209,23 +204,6 @@ def _cut_off(offline: bool) -> Iterator[None]:
     finally:
         for module, value in before:
             module.HF_HUB_OFFLINE = value
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep progress bars and notes of the library to itself."""
-    from datasets.utils import logging
-    from datasets.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    level, bars = logging.get_verbosity(), not are_progress_bars_disabled()
-    logging.set_verbosity_error()
-    disable_progress_bars()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            enable_progress_bars()
 
 
 # ---------------------------------------------------------------------------------------------------------- its columns

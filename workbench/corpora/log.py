@@ -20,8 +20,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 from pydantic import AwareDatetime, Field, field_validator
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from workbench import fingerprint
 from workbench.corpora.files import cells
@@ -78,11 +82,6 @@ class LoggedPost(NamedTuple):
     labels: dict[str, bool | None]
 
 
-def name(options: SourceOptions) -> str:
-    """Return what a report calls the corpus."""
-    return f"log of {Path(options.folder).name}"
-
-
 def digest(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> str:
     """Return what the corpus depends on: every feature that was scored, contents by their ids, and every label."""
     hasher = hashlib.sha256(f"log {taxonomy.fingerprint}".encode())
@@ -123,21 +122,13 @@ def families(posts: list[str], keys: list[str | None]) -> list[str]:
     >>> families(["p", "p", "q", "r"], ["a", "b", "b", None])
     ['a', 'a', 'a', 'post r']
     """
-    parent: dict[str, str] = {}
-
-    def root(node: str) -> str:
-        while parent.setdefault(node, node) != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
-
-    for post, key in zip(posts, keys, strict=True):
-        if key is not None:
-            ours, theirs = root(f"post {post}"), root(key)
-            parent[ours] = theirs
-    names: dict[str, str] = {}
+    post, key = (pd.factorize(np.array(names, dtype=object))[0] for names in (posts, keys))  # a key of None is -1
+    there, size = key >= 0, len(posts)
+    links = coo_array((np.ones(there.sum()), (post[there], size + key[there])), shape=(2 * size, 2 * size))
+    family = connected_components(links, directed=False)[1][post].tolist()
+    names: dict[int, str] = {}  # the first row of a family names it
     return [
-        names.setdefault(root(f"post {post}"), key or f"post {post}") for post, key in zip(posts, keys, strict=True)
+        names.setdefault(number, key or f"post {post}") for number, post, key in zip(family, posts, keys, strict=True)
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Literal
 
 import numpy as np
@@ -62,9 +61,7 @@ def harm_by_pattern(table: pa.Table, taxonomy: Taxonomy) -> pd.DataFrame:
 
 def values(table: pa.Table, column: str) -> pd.Series:
     """Return how many posts have each value of a column such as `language`, the missing ones as `unknown`."""
-    counts = pc.fill_null(table[column], "unknown").value_counts()
-    series = pd.Series({item["values"]: item["counts"] for item in counts.to_pylist()}, name="posts")
-    return series.sort_values(ascending=False)
+    return pd.Series(table[column].to_pylist(), dtype=object).fillna("unknown").value_counts().rename("posts")
 
 
 def duplicates(table: pa.Table) -> pd.DataFrame:
@@ -78,16 +75,15 @@ def duplicates(table: pa.Table) -> pd.DataFrame:
     contents = {"text": cleaned} | {kind: _media_keys(table[kind], kind) for kind in ("image", "video")}
     rows, groups = {}, table["group"].to_pylist()
     for name, keys in contents.items():
-        counts = Counter(key for key in keys if key is not None)
-        pairs = Counter(
-            key for key, _ in {(key, group) for key, group in zip(keys, groups, strict=True) if key is not None}
+        times = (
+            pd.DataFrame({"key": keys, "group": groups}, dtype=object).groupby("key")["group"].agg(["size", "nunique"])
         )
-        repeated = [key for key, count in counts.items() if count > 1]
+        repeated = times[times["size"] > 1]
         rows[name] = {
-            "contents": len(counts),
+            "contents": len(times),
             "repeated": len(repeated),
-            "posts concerned": sum(counts[key] for key in repeated),
-            "repeated across groups": sum(pairs[key] > 1 for key in repeated),
+            "posts concerned": int(repeated["size"].sum()),
+            "repeated across groups": int((repeated["nunique"] > 1).sum()),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from workbench import device as devices
 from workbench.artifacts import writing
+from workbench.corpora.files.mapping import named
 from workbench.corpora.files.reading import FORMATS
 from workbench.decisions.moderator import Moderator
 from workbench.errors import WorkbenchError, explain, unknown
@@ -63,14 +64,10 @@ def mapping(text: str) -> dict[str, str]:
     >>> mapping("text=body, image=path")
     {'text': 'body', 'image': 'path'}
     """
-    columns: dict[str, str] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        field, equals, column = (side.strip() for side in part.partition("="))
-        if not equals or not column:
-            raise WorkbenchError(f"columns: {part!r} is not of the form FIELD=COLUMN, such as text=body")
+    columns = named(text)
+    for field in columns:
         if field not in INPUTS.names:
             raise WorkbenchError(f"columns: {unknown('field', field, INPUTS.names)}")
-        columns[field] = column
     return columns
 
 

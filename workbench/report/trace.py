@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from workbench import corpora, fingerprint
 from workbench.comparison.compare import compare, costs
+from workbench.comparison.facts import NAME
 from workbench.comparison.predictions import Run, load_runs
 from workbench.comparison.rows import Comparison, Interval, PlainRow, path
 from workbench.comparison.run_files import RunRecord
@@ -102,6 +103,7 @@ def chain(folder: Path, corpus: dict[str, Any], address: str) -> list[Link]:
         Link(0, address, _value(number), _recomputed(comparison, runs, lost, number)),
         *_settings(comparison, number),
         *_items(comparison, runs, number),
+        *_facts(comparison, runs),
         *(link for alias in number.models for link in _run(folder, corpus, comparison, alias)),
     ]
 
@@ -187,6 +189,16 @@ def _items(comparison: Comparison, runs: list[Run], number: Located) -> Iterator
     now = {fingerprint.of_items(run.sets[test].post_id.tolist()) for run in runs if test in run.sets}
     check = UNCHECKED if not runs else AGREES if now == {digest} else DIFFERS
     yield Link(1, "items", f"test set {test!r}, digest {digest}", check)
+
+
+def _facts(comparison: Comparison, runs: list[Run]) -> Iterator[Link]:
+    """Labels, weights and slices of the posts, by the bytes of the file that all runs are compared on."""
+    stated = comparison.made_from and comparison.made_from.posts
+    if not stated or len(stated) < 64:  # earlier versions told what the file was made from, in 16 digits
+        yield Link(1, "facts of the posts", "no digest recorded", UNCHECKED)
+        return
+    check = UNCHECKED if not runs else AGREES if {run.facts for run in runs} == {stated} else DIFFERS
+    yield Link(1, "facts of the posts", f"{NAME}, sha256 {stated}", check)
 
 
 def _run(study: Path, corpus: dict[str, Any], comparison: Comparison, alias: str) -> Iterator[Link]:

@@ -1,7 +1,8 @@
 """Studies: a YAML file names corpus, split, seeds and models; each model is one run, one notebook, one folder.
 
 A study's folder holds `plan.json`, what was to be compared before the first scoring, `posts.parquet`, the facts of its
-posts, a folder for each run and what these give together: `comparison.json`, `report.html`, `cards/`.
+posts (`posts-<digest>.parquet`: of posts that it had before), a folder for each run and what these give together:
+`comparison.json`, `report.html`, `cards/`.
 
 A run folder holds `run.json` (written last, by rename), `metrics.json`, `predictions.parquet`, `executed.ipynb`,
 `bundle/`, `log.txt`, and `code.patch` where its code was not its commit's; while a process works on it, also

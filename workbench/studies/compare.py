@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,10 +15,11 @@ from workbench.comparison import facts
 from workbench.comparison.options import BEST, CostOptions
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, MadeFrom, MissingModel, StaleModel
+from workbench.comparison.run_files import scored
 from workbench.errors import WorkbenchError
 from workbench.fingerprint.inputs import of_inputs
 from workbench.schema import Taxonomy, expand
-from workbench.studies import DONE, keys
+from workbench.studies import DONE, PLANNED, keys
 from workbench.studies.config import StudyConfig
 from workbench.studies.plan import PlannedRun, finished_or_latest, latest_runs, standing
 from workbench.studies.steps.prepare import StudyPlan, refresh_posts
@@ -26,29 +28,38 @@ _CODE = ("workbench.comparison.compare", "workbench.report.page", "workbench.rep
 
 
 def compare_study(
-    study: StudyConfig, runs: Sequence[PlannedRun], *, always: bool = False, by_label: bool = False
+    study: StudyConfig,
+    runs: Sequence[PlannedRun],
+    present: dict[str, Any] | None = None,
+    *,
+    always: bool = False,
+    by_label: bool = False,
 ) -> Comparison | None:
     """Write `comparison.json` and `report.html` from the finished runs, print the headline, return the comparison.
 
-    runs: as planned. Where the stored comparison was made from the same runs, settings and code, it is only
-    shown, unless `always`. A finished run with reasons, or made with other versions of its libraries, is out of date,
-    and the comparison says so. by_label: the headline is printed label by label. None: none is finished.
+    runs: as planned; present: the inputs of any run as it is planned now, None where they cannot be told. Where the
+    stored comparison was made from the same runs, settings and code, it is only shown, unless `always`. A finished run
+    with reasons, or made with other versions of its libraries, is out of date, and the comparison says so. by_label:
+    the headline is printed label by label. None: none is finished.
     """
     done = [run for run in runs if run.state == DONE]
     if not done:
         print(f"no run of {study.name} is finished and up to date, so there is nothing to compare", flush=True)
         return None
+    if present is not None:
+        refresh_posts(study, present, done)
     path, page = study.folder / "comparison.json", study.folder / "report.html"
+    posts = facts.place(study.folder, scored(done[0].inputs))
     asked = {"question": study.question, "compare": study.compare.model_dump(mode="json"), "cost": study.cost}
-    plan = StudyPlan.read(study.folder)
+    plan = StudyPlan.of(study.folder, done[0].inputs)
     made_from = MadeFrom(
         runs={run.alias: run.key for run in done},
         ended={run.alias: run.record.ended for run in done},
         missing={run.alias: run.state for run in runs if run.state != DONE},
         stale={run.alias: (*run.reasons, *run.upgraded) for run in done if run.reasons or run.upgraded},
         settings=fingerprint.of_json(asked),
-        planned=study.compare.pairs if plan is None else plan.family(study),
-        posts=fingerprint.of_json(facts.made_from(study.folder / facts.NAME) or {}),
+        planned=None if plan is None else plan.family(study),
+        posts=fingerprint.of_file(posts) if posts.is_file() else None,
         code=of_inputs(keys.reach(_CODE).inputs),
     )
     from workbench.report import terminal
@@ -56,8 +67,8 @@ def compare_study(
     comparison = _stored(study.folder)
     if always or comparison is None or comparison.made_from != made_from or not page.is_file():
         comparison = _made(study, done, made_from)
-    later = [" and ".join(pair) for pair in study.compare.pairs if pair not in made_from.planned]
-    if later:
+    later = [" and ".join(pair) for pair in study.compare.pairs if plan and pair not in made_from.planned]
+    if plan and later:
         print(f"exploratory, since {StudyPlan.FILE} of {plan.written} did not plan it: {', '.join(later)}", flush=True)
     terminal.show(comparison, terminal.tables(comparison, by_label=by_label))
     print(f"comparison: {path}\nreport:     {page}", flush=True)
@@ -73,16 +84,18 @@ def _stored(folder: Path) -> Comparison | None:
 
 
 def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -> Comparison:
-    """Write what a study's finished runs give, and return the comparison."""
     from workbench.comparison import predictions
-    from workbench.comparison.compare import compare, costs
+    from workbench.comparison.compare import best_unimodal, compare, costs
     from workbench.report import cards, page
 
-    names = {run.alias for run in done} | {BEST}
-    every = dict.fromkeys([*made_from.planned, *study.compare.pairs])
-    pairs = tuple(pair for pair in every if names.issuperset(pair))  # the rest waits for its models
-    settings = study.compare.model_copy(update={"pairs": pairs})
+    asked = study.compare.pairs
+    family = asked if made_from.planned is None else made_from.planned
     loaded = predictions.load_runs({run.alias: run.folder for run in done})
+    names = {run.alias for run in done} | {BEST}
+    pairs = [pair for pair in dict.fromkeys([*family, *asked]) if names.issuperset(pair)]
+    if any(BEST in pair for pair in pairs) and best_unimodal(loaded, study.compare) is None:
+        pairs = [pair for pair in pairs if BEST not in pair or (pair in asked and not made_from.missing)]
+    settings = study.compare.model_copy(update={"pairs": tuple(pairs)})  # the rest waits for its models
     about = {
         "missing": tuple(MissingModel(model=alias, state=state) for alias, state in made_from.missing.items()),
         "stale": tuple(StaleModel(model=alias, reasons=reasons) for alias, reasons in made_from.stale.items()),
@@ -90,7 +103,7 @@ def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -
         "cost": CostOptions.parse(study.cost, "cost") if study.cost else None,
         "sources": predictions.sources(loaded),
     }
-    comparison = compare(study.name, study.question, loaded, settings, made_from.planned).model_copy(update=about)
+    comparison = compare(study.name, study.question, loaded, settings, family).model_copy(update=about)
     comparison = comparison.model_copy(update={"costs": costs(comparison)})
     write_json(study.folder / "comparison.json", comparison.plain())
     cards.write(study.folder, comparison, loaded)
@@ -109,6 +122,14 @@ def posts_of(study: StudyConfig, runs: Sequence[Run]) -> pa.Table | None:
     return corpus.table if {run.record.corpus_digest for run in runs} == {corpus.digest} else None
 
 
+def _of_same_posts(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Return runs of which those count as finished that scored the same posts: the present ones, else the last ones."""
+    done = [run for run in runs if run.state == DONE]
+    newest = max(done, key=lambda run: (not run.reasons, run.record.ended or ""), default=None)
+    other = [run for run in done if scored(run.inputs) != scored(newest.inputs)]
+    return [replace(run, state=PLANNED) if run in other else run for run in runs]
+
+
 def recompare(path: Path | str, *, by_label: bool = False) -> Comparison:
     """Rebuild a study's comparison and report from what is stored; needs neither models nor, at a pinch, the data.
 
@@ -119,12 +140,11 @@ def recompare(path: Path | str, *, by_label: bool = False) -> Comparison:
     latest = latest_runs(study.folder)
     try:
         planned = standing(study)
-        runs = [finished_or_latest(run, latest.get(run.alias)) for run in planned]
-        refresh_posts(study, planned[0].inputs, runs)
+        present, runs = planned[0].inputs, [finished_or_latest(run, latest.get(run.alias)) for run in planned]
     except WorkbenchError as error:
-        reason = f"not checked: {error}"
+        present, reason = None, f"not checked: {error}"
         runs = [replace(latest[entry.alias], reasons=(reason,)) for entry in study.models if entry.alias in latest]
-    comparison = compare_study(study, runs, always=True, by_label=by_label)
+    comparison = compare_study(study, _of_same_posts(runs), present, always=True, by_label=by_label)
     if comparison is None:
         raise WorkbenchError(
             f"study {study.name!r} has no finished run that is up to date; `workbench run {path}` makes them"

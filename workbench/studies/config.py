@@ -35,19 +35,15 @@ class ModelEntry(Options):
         return values
 
 
-def _compare_options(values: Any) -> Any:
-    return CompareOptions.parse(values, "compare") if values is None or isinstance(values, dict) else values
+def _held_to(options: type[Options], where: str) -> AfterValidator:
+    """Return what refuses a block that these options do not accept, and leaves it as it was written."""
 
+    def check(values: dict[str, Any]) -> dict[str, Any]:
+        if values:
+            options.parse(values, where)
+        return values
 
-def _leak_options(values: dict[str, Any]) -> dict[str, Any]:
-    LeakOptions.parse(values, "leaks")
-    return values
-
-
-def _budget(values: dict[str, Any]) -> dict[str, Any]:
-    if values:
-        Budget.parse(values, "search")
-    return values
+    return AfterValidator(check)
 
 
 def _policy(values: dict[str, Any]) -> dict[str, Any]:
@@ -58,12 +54,6 @@ def _policy(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _cost_options(values: dict[str, Any]) -> dict[str, Any]:
-    if values:
-        CostOptions.parse(values, "cost")
-    return values
-
-
 class StudyConfig(Options):
     """What a study asks and of what: the content of its YAML file."""
 
@@ -71,7 +61,7 @@ class StudyConfig(Options):
     corpus: dict[str, Any] = Field(description="Where the posts come from: `source` and that source's options.")
     tests: dict[str, dict[str, Any]] = Field({}, description="Further test sets, each a corpus of its own.")
     split: dict[str, Any] = Field({}, description="How posts are divided into train, validation and test.")
-    leaks: Annotated[dict[str, Any], AfterValidator(_leak_options)] = Field(
+    leaks: Annotated[dict[str, Any], _held_to(LeakOptions, "leaks")] = Field(
         {}, description="What stops the study (`fail_on`) and what may cross the split (`allow`: relation -> reason)."
     )
     policy: Annotated[dict[str, dict[str, Any]], AfterValidator(_policy)] = Field(
@@ -85,13 +75,13 @@ class StudyConfig(Options):
     )
     seeds: tuple[StrictInt, ...] = Field((0,), min_length=1, description="Each run trains once per seed.")
     models: tuple[ModelEntry, ...] = Field(min_length=1, description="What is compared; each is one run.")
-    search: Annotated[dict[str, Any], AfterValidator(_budget)] = Field(
+    search: Annotated[dict[str, Any], _held_to(Budget, "search")] = Field(
         {}, description="`trials` and `seconds` that every model may use to choose its options on validation."
     )
-    compare: Annotated[Any, BeforeValidator(_compare_options)] = Field(
-        None, validate_default=True, description="The primary comparison: metric, label, view, pairs."
+    compare: Annotated[CompareOptions, BeforeValidator(lambda values: {} if values is None else values)] = Field(
+        CompareOptions(), description="The primary comparison: metric, label, view, pairs."
     )
-    cost: Annotated[dict[str, Any], AfterValidator(_cost_options)] = Field(
+    cost: Annotated[dict[str, Any], _held_to(CostOptions, "cost")] = Field(
         {},
         description="The report's prices: `machine`, `price_per_hour`, `currency`, `posts_per_day`.",
     )
@@ -177,6 +167,6 @@ class StudyConfig(Options):
             if corpus["source"] not in SOURCES:
                 raise WorkbenchError(f"{where}: {name}: {unknown('source', corpus['source'], SOURCES)}")
         aliases = [*(entry.alias for entry in self.models), BEST]
-        for alias in (alias for pair in getattr(self.compare, "pairs", ()) for alias in pair):
+        for alias in (alias for pair in self.compare.pairs for alias in pair):
             if alias not in aliases:
                 raise WorkbenchError(f"{where}: compare.pairs: {unknown('model', alias, aliases)}")

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from workbench.comparison.predictions import load_run
 from workbench.comparison.run_files import RunRecord
-from workbench.errors import WorkbenchError, unknown
-from workbench.studies import DONE, keys
-from workbench.studies.plan import latest_runs
+from workbench.studies import keys
 from workbench.studies.worker import PATCH
 
 KINDS = {
-    "code": ("notebook", "module", "classes"),
+    "code": ("notebook", "module", "classes", "imports", "source"),
     "data": ("data", "taxonomy"),
     "options": ("parameter",),
     "weights": ("weights",),
@@ -51,15 +48,29 @@ class RunDifference(NamedTuple):
 def diff(a: Path, b: Path) -> RunDifference:
     """Return what differs between the runs in two folders; raises WorkbenchError where one is no finished run."""
     old, new = (RunRecord.read(folder) or RunRecord() for folder in (a, b))
-    sources: dict[str, list[str]] = {kind: [] for kind in KINDS}
-    for line in keys.reasons(old.inputs, new.inputs):
-        kind = next((kind for kind, names in KINDS.items() if line.split()[0].rstrip(":") in names), "code")
-        sources[kind].append(line)
-    sources["libraries"] = _libraries(old.versions, new.versions)
+    sources = {kind: _told(kind, old.inputs, new.inputs) for kind in KINDS}
+    sources["libraries"] = _not_recorded(old.versions, new.versions) or _libraries(old.versions, new.versions)
     numbers = _numbers(a).merge(_numbers(b), on=ADDRESS, how="outer", sort=False)
     numbers.columns = [*ADDRESS, "a", "b"]
     numbers["b - a"] = numbers["b"] - numbers["a"]
     return RunDifference(sources, numbers)
+
+
+def _told(kind: str, old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return how the inputs of one kind differ, or why nobody can say."""
+    a, b = ({name: item for name, item in run.items() if name.split()[0] in KINDS[kind]} for run in (old, new))
+    editions = {"imports" in run for run in (old, new)}
+    lacking = _not_recorded(a, b)
+    if lacking and (kind != "weights" or False in editions):  # a run of this edition without weights uses none
+        return lacking
+    if kind in ("code", "weights") and len(editions) > 1:
+        return ["not comparable: an earlier version of the workbench recorded it otherwise"]
+    return keys.differences(a, b)
+
+
+def _not_recorded(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
+    lacking = " and ".join(name for name, side in (("a", a), ("b", b)) if not side)
+    return [f"not recorded in {lacking}"] if lacking else []
 
 
 def _libraries(old: dict[str, str], new: dict[str, str]) -> list[str]:
@@ -68,22 +79,12 @@ def _libraries(old: dict[str, str], new: dict[str, str]) -> list[str]:
 
 
 def _numbers(folder: Path) -> pd.DataFrame:
-    """Return a run's numbers, computed from its predictions."""
     from workbench.comparison.compare import CompareOptions, compare
 
     settings = CompareOptions(view="all", resamples=100, slice_resamples=100)  # no interval is looked at
     rows = compare("", "", [load_run(folder)], settings).models
-    values = [[*(getattr(row, name) for name in ADDRESS), math.nan if row.value is None else row.value] for row in rows]
-    return pd.DataFrame(values, columns=[*ADDRESS, "value"])
-
-
-def folder_of(study: Path, model: str) -> Path:
-    """Return the folder of a model's last finished run, of the study whose file is given."""
-    latest = latest_runs(study.resolve().with_suffix(""))
-    runs = {alias: run.folder for alias, run in latest.items() if run.state == DONE}
-    if model not in runs:
-        raise WorkbenchError(f"{unknown('finished run', model, runs)}; `workbench run {study}` makes what is missing")
-    return runs[model]
+    values = [[*(getattr(row, name) for name in ADDRESS), row.value] for row in rows]
+    return pd.DataFrame(values, columns=[*ADDRESS, "value"]).astype({"value": float})
 
 
 def made_by(folder: Path) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from workbench.artifacts import read_json
 from workbench.comparison.run_files import RunRecord
@@ -36,22 +37,17 @@ def facts(run: PlannedRun) -> str:
     return "; ".join([*known, *run.reasons, *([run.up_to_date] if run.upgraded else [])])
 
 
-class Lines:
+class Lines(contextlib.ExitStack):
     """Plain lines, for logs: one when a run starts and ends, and one every 30 seconds for each that is running."""
 
     every = 30.0
 
     def __init__(self, total: int, write: Callable[[str], None] | None = None) -> None:
+        super().__init__()
         self.total, self.ended = total, 0
         self.write = write or (lambda line: print(line, flush=True))
         self.started: dict[str, float] = {}
         self.spoke: dict[str, float] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        return None
 
     def start(self, name: str, why: str) -> None:
         """Say that a run starts, and why."""
@@ -83,13 +79,7 @@ class Bars(Lines):
         super().__init__(total, lambda line: self.bars.console.print(line, markup=False, highlight=False))
         self.whole = self.bars.add_task("runs", total=total, where=f"0/{total}")
         self.tasks: dict[str, Any] = {}
-
-    def __enter__(self) -> Self:
-        self.bars.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bars.stop()
+        self.enter_context(self.bars)
 
     def start(self, name: str, why: str) -> None:
         super().start(name, why)

@@ -41,8 +41,8 @@ def execute(study: StudyConfig, runs: Sequence[PlannedRun], jobs: int | None = N
                 while waiting and len(active) < jobs:
                     run = _fresh(study, waiting.pop(0))
                     shown.start(run.alias, "; ".join(run.reasons))
-                    commit, patch = code_state(run)
-                    active.append(RunProcess(run.folder, _job(study, run, commit, patch), threads, patch))
+                    commit, patch = code_state(study, run)
+                    active.append(RunProcess(run.folder, _job(study, run, commit, patch), threads, patch or b""))
                 for worker in [worker for worker in active if worker.process.poll() is not None]:
                     active.remove(worker)
                     ended.append(worker.end())
@@ -89,30 +89,39 @@ def _jobs(waiting: Sequence[PlannedRun]) -> int:
     return max(1, min(_cores(), psutil.virtual_memory().available // 2**31, len(waiting)))
 
 
-def code_state(run: PlannedRun) -> tuple[str | None, bytes]:
-    """Return the commit, None outside git, and the patch that makes the run's code of it, empty where it is the same.
+def code_state(study: StudyConfig, run: PlannedRun) -> tuple[str | None, bytes | None]:
+    """Return the commit and the patch that makes the run's code of it, empty where it is the same; None: git fails.
 
-    Tracked files as they are now, and modules that the run reaches and nobody has added yet; other untracked files,
-    such as a new study's YAML, are no edit.
+    Tracked files as they are now, and the notebook and modules that the run needs and nobody has added yet; other
+    untracked files, such as a new study's YAML, are no edit. Nobody's git settings enter the patch.
     """
-    commit = _git("rev-parse", "HEAD").decode().strip()
-    patch = _git("diff", "--binary", "--no-ext-diff", "HEAD")
-    reached = [name.removeprefix("module ") for name in run.inputs if name.startswith("module ")]
-    for name in _git("ls-files", "--others", "--", *reached).decode().splitlines() if commit and reached else ():
-        patch += _git("diff", "--binary", "--no-index", "--", os.devnull, name)
-    return commit or None, patch
-
-
-def _git(*arguments: str) -> bytes:
-    """Return what git prints in the repository, nothing where there is none."""
+    commit, root = None, ROOT.resolve()
     try:
-        command = ["git", "-c", "core.quotePath=false", *arguments]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=False).stdout
-    except (OSError, subprocess.SubprocessError):
-        return b""
+        commit = _git("rev-parse", "HEAD").decode().strip()
+        patch = _git(*_DIFF, "--no-relative", "HEAD")
+        files = keys.files_of_code(study.notebook_path, run.parameters)
+        ours = [file.relative_to(root).as_posix() for file in files if file.is_relative_to(root)]
+        for name in filter(None, _git("ls-files", "-z", "--others", "--", *ours).split(b"\0") if ours else ()):
+            patch += _git(*_DIFF, "--no-index", "--", os.devnull, os.fsdecode(name), fine=(0, 1))
+    except (OSError, subprocess.SubprocessError, WorkbenchError):  # the last: half-saved code
+        return commit, None
+    return commit, patch
 
 
-def _job(study: StudyConfig, run: PlannedRun, commit: str | None, patch: bytes) -> dict[str, Any]:
+_DIFF = ("diff", "--binary", "--unified=3", "--no-color", "--no-ext-diff", "--no-textconv")
+_DIFF += ("--src-prefix=a/", "--dst-prefix=b/")
+
+
+def _git(*arguments: str, fine: Sequence[int] = (0,)) -> bytes:
+    """Return what git prints in the repository; raises OSError or SubprocessError where it ends with another status."""
+    command = ["git", "--literal-pathspecs", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=False)
+    if done.returncode not in fine:
+        raise subprocess.CalledProcessError(done.returncode, command, stderr=done.stderr)
+    return done.stdout
+
+
+def _job(study: StudyConfig, run: PlannedRun, commit: str | None, patch: bytes | None) -> dict[str, Any]:
     """Return what a worker is told: what to execute, and the part of the record that is known beforehand."""
     facts = {
         "key": run.key,
@@ -126,7 +135,7 @@ def _job(study: StudyConfig, run: PlannedRun, commit: str | None, patch: bytes) 
         "study": study.name,
         "versions": {"python": platform.python_version(), **run.libraries},
         "commit": commit,
-        "dirty": None if commit is None else bool(patch),
+        "dirty": None if patch is None else bool(patch),
         "reason": "; ".join(run.reasons),
     }
     notebook, timeout = str(study.notebook_path), study.timeout_minutes * 60

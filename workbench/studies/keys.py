@@ -63,12 +63,13 @@ def of_notebook(path: Path) -> tuple[str, set[str]]:
 class Reached(NamedTuple):
     """What code reaches: by label of a file its digest, a digest of what they import from each other, and libraries.
 
-    libraries: the names of what is installed and imported.
+    libraries: the names of what is installed and imported; files: all that was followed, also what does not count.
     """
 
     modules: dict[str, str]
     imports: str
     libraries: frozenset[str]
+    files: frozenset[Path] = frozenset()
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -82,7 +83,7 @@ def reach(names: Iterable[str]) -> Reached:
     Imports inside functions count, those under `if TYPE_CHECKING` do not; the `__init__` of each package on the way
     does. What is OUTSIDE and modules without code are followed and not listed.
     """
-    sources, labels, libraries, waiting, seen = {}, {}, set(), list(names), set()
+    sources, labels, libraries, files, waiting, seen = {}, {}, set(), set(), list(names), set()
     while waiting:
         dotted = waiting.pop()
         if not dotted or dotted in seen:
@@ -92,6 +93,7 @@ def reach(names: Iterable[str]) -> Reached:
         path, label = _locate(dotted)
         if path is None:
             continue
+        files.add(path)
         source = path.read_text(encoding="utf-8")
         package = dotted if path.name == "__init__.py" else dotted.rpartition(".")[0]
         imported, has_code = _imported(source, str(path), package)
@@ -101,7 +103,8 @@ def reach(names: Iterable[str]) -> Reached:
             libraries |= {name.partition(".")[0] for name in imported} - OUTSIDE_LIBRARIES.keys()
     digests, imports = fingerprint.of_modules(sources)
     modules = {labels[name]: digest for name, digest in digests.items()}
-    return Reached(modules, imports, frozenset(name for name in libraries if _locate(name)[0] is None))
+    installed = frozenset(name for name in libraries if _locate(name)[0] is None)
+    return Reached(modules, imports, installed, frozenset(files))
 
 
 # An entry of a table that names a module; which of them a run takes is told by the run.
@@ -184,7 +187,8 @@ class Inputs:
         for parameter, value in written.items():
             if parameter not in NOT_KEYED:
                 inputs.update(_flat(f"parameter {parameter}", value, top=True))
-        inputs.update({f"data {label}": self._digest(config) for label, config in _data(resolved).items()})
+        for label, config in _data(resolved).items():
+            inputs |= {f"data {label}": self._digest(config), f"source {label}": corpora.code(config)}
         inputs["taxonomy"] = self.taxonomy.fingerprint
         files = list(models.artefacts(name, options))
         if "out_of_distribution" in (resolved.get("policy") or {}):
@@ -208,12 +212,22 @@ def of_code(notebook: Path, resolved: dict[str, Any]) -> tuple[dict[str, Any], d
 
     The code is the notebook and each module that it, the model and the data reach.
     """
+    digest, reached = _reached(notebook, resolved)
+    classes = [entry.rpartition(":")[2] for entry in models.entries(resolved["model"], resolved["options"])]
+    return {"notebook": digest, "classes": classes, **reached.inputs}, versions(reached.libraries)
+
+
+def files_of_code(notebook: Path, resolved: dict[str, Any]) -> list[Path]:
+    """Return the files of that code, and of the modules that it needs and that do not count: what makes it run."""
+    return sorted({notebook.resolve(), *_reached(notebook, resolved)[1].files})
+
+
+def _reached(notebook: Path, resolved: dict[str, Any]) -> tuple[str, Reached]:
+    """Return the digest of a notebook's code, and what it, the model and the data reach."""
     digest, imported = of_notebook(notebook)
     sources = {corpora.SOURCES[config["source"]] for config in _data(resolved).values()}
     entries = models.entries(resolved["model"], resolved["options"])
-    reached = reach([*imported, *(entry.partition(":")[0] for entry in entries), *sources])
-    classes = [entry.rpartition(":")[2] for entry in entries]
-    return {"notebook": digest, "classes": classes, **reached.inputs}, versions(reached.libraries)
+    return digest, reach([*imported, *(entry.partition(":")[0] for entry in entries), *sources])
 
 
 def versions(imported: Iterable[str]) -> dict[str, str]:
@@ -261,7 +275,7 @@ def _of_file(path: str, changed: int, size: int) -> str:
 
 # ---------------------------------------------------------------------------------------------------------- in words
 
-_ORDER = ("parameter", "classes", "notebook", "module", "imports", "data", "taxonomy", "weights", "device")
+_ORDER = ("parameter", "classes", "notebook", "module", "imports", "source", "data", "taxonomy", "weights", "device")
 
 
 def reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
@@ -274,6 +288,11 @@ def reasons(old: dict[str, Any] | None, new: dict[str, Any]) -> list[str]:
         return ["never ran"]
     if ("imports" in old) != ("imports" in new):
         return ["code, options and weights were keyed otherwise in an earlier version of the workbench"]
+    return differences(old, new)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Return, in plain words, how inputs of two runs that were recorded alike differ."""
     changed = [name for name in {**old, **new} if old.get(name, _GONE) != new.get(name, _GONE)]
     changed = _unmoved(changed, old, new)
     changed.sort(key=lambda name: (_ORDER.index(name.split()[0]) if name.split()[0] in _ORDER else 99, name))
@@ -284,12 +303,14 @@ _GONE = object()
 
 
 def _unmoved(changed: list[str], old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return what changed without files that only lie elsewhere, and without `imports` where modules changed."""
+    """Return what changed without files that only lie elsewhere, and without what follows from changed modules."""
     for kind in ("module ", "weights "):
         both = set(contents(old, kind)) & set(contents(new, kind))
         moved = {name for name in changed if name.startswith(kind) and {old.get(name), new.get(name)} <= {*both, None}}
         changed = [name for name in changed if name not in moved]
-    return [name for name in changed if name != "imports" or not any(other[:7] == "module " for other in changed)]
+    if any(name.startswith("module ") for name in changed):
+        changed = [name for name in changed if name.split()[0] not in ("imports", "source")]
+    return changed
 
 
 def upgraded(made_with: dict[str, str], here: dict[str, str]) -> list[str]:
@@ -312,6 +333,8 @@ def _sentence(name: str, old: Any, new: Any) -> str:
         return f"{name}: {_shown(old)} -> {_shown(new)}"
     if name == "imports":
         return "what modules import from each other changed"
+    if kind == "source":
+        return f"the code that reads {name.removeprefix('source ')} changed"
     if old is _GONE:
         return f"{name} is new"
     return f"{name} is no longer used" if new is _GONE else f"{name} changed"

@@ -66,10 +66,6 @@ class Watch:
         if self.stopped:
             self.stop()
 
-    def entered(self, cell: int, cells: int) -> None:
-        """Note the cell now executed, an index in the source notebook, and how many cells there are."""
-        self.cell, self.cells = cell, cells
-
     def stop(self) -> None:
         """Have it killed, now or when there is a kernel; it ends as interrupted within about a second."""
         self.stopped = True
@@ -117,7 +113,8 @@ class _Manager(NotebookExecutionManager):
         if self.watch.stopped:
             raise KeyboardInterrupt
         injected = ["injected-parameters" in c.metadata.get("tags", []) for c in self.nb.cells]
-        self.watch.entered(cell_index - sum(injected[: cell_index + 1]), len(injected) - sum(injected))
+        self.watch.cell = cell_index - sum(injected[: cell_index + 1])  # an index in the source notebook
+        self.watch.cells = len(injected) - sum(injected)
         super().cell_start(cell, cell_index, **kwargs)
 
     def notebook_complete(self, **kwargs: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from workbench import models
 from workbench.comparison.run_files import RunRecord
+from workbench.device import CHOICES
 from workbench.errors import WorkbenchError, unknown
 from workbench.fingerprint.inputs import of_inputs
 from workbench.schema import ROOT, Taxonomy, expand
@@ -20,8 +21,6 @@ from workbench.studies import DONE, PLANNED, RUNNING, keys, parameters
 from workbench.studies.config import StudyConfig
 from workbench.studies.steps import search
 from workbench.studies.worker import RESULTS, alive
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,8 @@ def resolve_device(choice: str) -> str:
 
     A table of results can so be rebuilt without importing torch.
     """
-    if choice not in DEVICES:
-        raise WorkbenchError(unknown("device", choice, DEVICES))
+    if choice not in CHOICES:
+        raise WorkbenchError(unknown("device", choice, CHOICES))
     signs = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
     if choice == "cpu" or (choice == "auto" and sys.platform == "linux" and not any(map(os.path.exists, signs))):
         return "cpu"
@@ -85,11 +84,7 @@ def plan(study: StudyConfig, device: str = "auto") -> list[PlannedRun]:
         written = {
             "model": entry.name,
             "options": entry.options,
-            "corpus": study.corpus,
-            "split": study.split,
-            "tests": study.tests,
-            "leaks": study.leaks,
-            "policy": study.policy,
+            **{name: getattr(study, name) for name in ("corpus", "split", "tests", "leaks", "policy")},
             "seeds": list(study.seeds),
             "device": device,
             "folder": "",
@@ -103,11 +98,8 @@ def plan(study: StudyConfig, device: str = "auto") -> list[PlannedRun]:
             inputs, libraries = collected.of(written, resolved)
         except WorkbenchError as error:
             raise WorkbenchError(f"{where}, model {entry.alias!r}: {error}") from None
-        key = of_inputs(inputs)
-        folder = study.folder / key
-        state, reasons, record = _standing(folder, key, inputs, latest.get(entry.alias))
-        given = {**resolved, "folder": str(folder)}
-        runs.append(PlannedRun(entry.alias, key, folder, state, tuple(reasons), given, inputs, record, libraries))
+        run = PlannedRun(entry.alias, "", study.folder / "run", PLANNED, (), resolved, inputs, None, libraries)
+        runs.append(as_it_stands(run, latest))
     return runs
 
 
@@ -142,15 +134,20 @@ def _standing(
     return PLANNED, keys.reasons(latest and latest.inputs, inputs) or ["its results are missing"], None
 
 
-def latest_runs(folder: Path) -> dict[str, PlannedRun]:
-    """Return the last ended run of each model name as it was recorded, finished ones before others."""
+def ended_runs(folder: Path) -> list[PlannedRun]:
+    """Return every ended run of a study's folder as it was recorded: the finished ones last, and the latest of them."""
     records = {path.parent: RunRecord.read(path.parent) for path in folder.glob(f"*/{RunRecord.FILE}")}
     runs = [
         PlannedRun(record.alias, record.key, where, record.state, (), {}, record.inputs, record)
         for where, record in records.items()
         if record is not None and record.alias and record.inputs
     ]
-    return {run.alias: run for run in sorted(runs, key=lambda run: (run.state == DONE, run.record.ended or ""))}
+    return sorted(runs, key=lambda run: (run.state == DONE, run.record.ended or ""))
+
+
+def latest_runs(folder: Path) -> dict[str, PlannedRun]:
+    """Return the last ended run of each model name as it was recorded, finished ones before others."""
+    return {run.alias: run for run in ended_runs(folder)}
 
 
 def finished_or_latest(run: PlannedRun, latest: PlannedRun | None) -> PlannedRun:
@@ -162,8 +159,8 @@ def finished_or_latest(run: PlannedRun, latest: PlannedRun | None) -> PlannedRun
 
 def standing(study: StudyConfig) -> list[PlannedRun]:
     """Return the planned runs for the device on which most of them are finished: results made elsewhere count."""
-    here = plan(study)
-    plans = [here, *([as_it_stands(run, device) for run in here] for device in ("cpu", "cuda", "mps"))]
+    here, latest = plan(study), latest_runs(study.folder)
+    plans = [here, *([as_it_stands(run, latest, device) for run in here] for device in ("cpu", "cuda", "mps"))]
     return max(plans, key=lambda runs: sum(run.state in (DONE, RUNNING) for run in runs))
 
 
@@ -173,10 +170,12 @@ def current(study: StudyConfig | Path | str) -> list[PlannedRun]:
     return [run for run in standing(study) if run.state == DONE]
 
 
-def as_it_stands(run: PlannedRun, device: str | None = None) -> PlannedRun:
-    """Return a run as it stands now, with another device in its key if one is given."""
+def as_it_stands(run: PlannedRun, latest: Mapping[str, PlannedRun], device: str | None = None) -> PlannedRun:
+    """Return a run as it stands now, with another device in its key if one is given; latest: as `latest_runs`."""
     inputs = {**run.inputs, "device": device or run.inputs["device"]}
     key = of_inputs(inputs)
     folder = run.folder.with_name(key)
-    state, reasons, record = _standing(folder, key, inputs, None)
-    return replace(run, key=key, folder=folder, state=state, reasons=tuple(reasons), inputs=inputs, record=record)
+    state, reasons, record = _standing(folder, key, inputs, latest.get(run.alias))
+    given = {**run.parameters, "folder": str(folder)}
+    now = {"state": state, "reasons": tuple(reasons), "record": record}
+    return replace(run, key=key, folder=folder, parameters=given, inputs=inputs, **now)

@@ -27,8 +27,8 @@ from workbench.studies.compare import compare_study, posts_of
 from workbench.studies.config import StudyConfig
 from workbench.studies.display import ending
 from workbench.studies.execute import execute
-from workbench.studies.plan import PlannedRun, as_it_stands, current, due, plan
-from workbench.studies.steps.prepare import gate, refresh_posts
+from workbench.studies.plan import PlannedRun, as_it_stands, current, due, latest_runs, plan
+from workbench.studies.steps.prepare import gate
 from workbench.studies.worker import restore
 
 
@@ -66,9 +66,9 @@ def run_study(
         failed = [record for record in ended if record.state != DONE]
         edited = {record.key for record in ended} - {run.key for run in runs}  # code was, while runs waited
         try:
-            runs = plan(study, device) if edited else [as_it_stands(run) for run in runs]
-            refresh_posts(study, runs[0].inputs, runs)
-            compare_study(study, runs)
+            latest = latest_runs(study.folder)
+            runs = plan(study, device) if edited else [as_it_stands(run, latest) for run in runs]
+            compare_study(study, runs, runs[0].inputs)
         except WorkbenchError as error:
             if not failed:
                 raise
@@ -79,7 +79,6 @@ def run_study(
 
 
 def _say(runs: Sequence[PlannedRun], waiting: Sequence[PlannedRun]) -> None:
-    """Print of each run whether and why it would be executed."""
     why = {run.alias: "; ".join(run.reasons) for run in waiting}
     for run in runs:
         print(f"{run.alias}: " + (f"would run ({why[run.alias]})" if run.alias in why else run.up_to_date))

@@ -64,7 +64,6 @@ def read_label(cells: pa.ChunkedArray, rule: LabelOptions, where: str) -> pa.Arr
 
 
 def _by_value(cells: pa.ChunkedArray, rule: LabelOptions, where: str) -> pa.Array:
-    """Read single values."""
     values = plain_text(cells)
     if rule.positive is None:
         values = pc.utf8_lower(values)
@@ -137,7 +136,6 @@ def _is_in(values: pa.ChunkedArray, chosen: tuple[str, ...]) -> pa.ChunkedArray:
 
 
 def _array(cells: pa.ChunkedArray | pa.Array) -> pa.Array:
-    """Return one contiguous array."""
     return cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
 
 

@@ -69,7 +69,7 @@ def table_of(given: dict[str, pa.ChunkedArray], mapping: Mapping, taxonomy: Taxo
     Raises WorkbenchError for repeated ids, no rows, an unknown split value, a cell that is not what its column must
     hold, and when not one of the pictures, or of the clips, is there.
     """
-    rows = len(given[SPLIT])
+    rows, own_split = len(given[SPLIT]), mapping.split_column
     if not rows:
         raise WorkbenchError(f"{where} has no rows; check that it is the right one")
     text = cells.words(given[mapping.text], where) if mapping.text else _nulls(rows, pa.string())
@@ -85,7 +85,7 @@ def table_of(given: dict[str, pa.ChunkedArray], mapping: Mapping, taxonomy: Taxo
         "author": cells.author(given.get(mapping.author)),
         "created_at": cells.times(given.get(mapping.created_at), where, mapping.time_format),
         "group": cells.filled(given.get(mapping.group), own),
-        "split": _split(given, mapping, where),
+        "split": cells.splits(given[own_split.column], own_split, where) if own_split else given[SPLIT],
         "weight": cells.weights(given.get(mapping.weight), rows, where),
         "labels": _labels(given, mapping, votes, taxonomy, where),
     }
@@ -102,14 +102,7 @@ def table_of(given: dict[str, pa.ChunkedArray], mapping: Mapping, taxonomy: Taxo
 
 
 def _nulls(rows: int, kind: pa.DataType) -> pa.ChunkedArray:
-    """Return a column of unknowns."""
     return pa.chunked_array([pa.nulls(rows, kind)])
-
-
-def _split(given: dict[str, pa.ChunkedArray], mapping: Mapping, where: str) -> pa.ChunkedArray:
-    """Return the corpus's own split, null where it has none."""
-    rule = mapping.split_column
-    return cells.splits(given[rule.column], rule, where) if rule else given[SPLIT]
 
 
 def _labels(

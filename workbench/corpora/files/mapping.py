@@ -15,6 +15,17 @@ from workbench.schema import Options, Taxonomy
 Split = Literal["train", "validation", "test"]
 
 
+def named(text: str) -> dict[str, str]:
+    """Return column names by field from `field=column,...`; raises WorkbenchError for what is no such list."""
+    columns = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        field, _, column = (side.strip() for side in part.partition("="))
+        if not column:
+            raise WorkbenchError(f"columns: {part!r} is not of the form FIELD=COLUMN, such as text=body")
+        columns[field] = column
+    return columns
+
+
 class SplitColumn(Options):
     """The column with a corpus's own split."""
 
@@ -49,19 +60,11 @@ class Mapping(Options):
     keep: tuple[str, ...] = Field((), description="Further columns, kept in `meta`; no model sees them.")
 
     @model_validator(mode="after")
-    def _media_are_told_apart(self) -> Self:
+    def _columns_go_together(self) -> Self:
         if self.image and self.image == self.video:
             raise ValueError(f"`image` and `video` both name column {self.image!r}; a column is one or the other")
-        return self
-
-    @model_validator(mode="after")
-    def _a_format_is_that_of_a_column(self) -> Self:
         if self.time_format and not self.created_at:
             raise ValueError("`time_format` says how the column `created_at` is written; name that column too")
-        return self
-
-    @model_validator(mode="after")
-    def _labels_are_read_once(self) -> Self:
         twice = sorted(set(self.labels) & set(self.votes))
         if twice:
             raise ValueError(f"label {twice[0]!r} stands under both `labels` and `votes`; keep one")
@@ -70,7 +73,8 @@ class Mapping(Options):
     @property
     def columns(self) -> list[str]:
         """All column names that the mapping mentions."""
-        plain = [getattr(self, name) for name in _PLAIN]
+        plain = [self.post_id, self.text, self.image, self.video, self.group, self.author, self.community]
+        plain += [self.language, self.region, self.created_at, self.weight]
         rules = [self.rule(label).column for label in self.labels]
         rules += [name for rule in self.votes.values() for name in rule.names]
         rules += [self.split_column.column] if self.split_column else []
@@ -117,12 +121,6 @@ class SourceOptions(Mapping):
 
     @property
     def name(self) -> str:
-        """What a report calls the corpus: the name of its first file or of its folder."""
+        """What errors call the corpus: the name of its first file or of its folder."""
         first = self.path or next(iter(self.paths.values()))
         return Path(first if isinstance(first, str) else first[0]).stem
-
-
-_PLAIN = (
-    *("post_id", "text", "image", "video", "group", "author", "community", "language", "region"),
-    *("created_at", "weight"),
-)

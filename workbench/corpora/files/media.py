@@ -82,12 +82,8 @@ def files_of(media: pa.ChunkedArray) -> list[str]:
     return [path for path in pc.unique(paths).to_pylist() if path is not None]
 
 
-def contents(files: list[str]) -> dict[str, str | None]:
-    """Return the sha256 of each file's bytes, None where there is no readable file."""
-    return {path: _content(path) for path in files}
-
-
-def _content(path: str) -> str | None:
+def content(path: str) -> str | None:
+    """Return the sha256 of a file's bytes, None where there is no readable file."""
     try:
         return fingerprint.of_file(path) if os.path.isfile(path) else None  # a pipe would be waited for
     except (OSError, ValueError):  # ValueError: a NUL in the path
@@ -100,7 +96,7 @@ def identities(media: pa.ChunkedArray, kind: Kind, where: str) -> list[str | Non
     Raises WorkbenchError when files are referred to and not one of them is there.
     """
     files = files_of(media)
-    known = contents(files)
+    known = {path: content(path) for path in files}
     if files and not any(known.values()):
         raise WorkbenchError(
             f"{where}: none of the {len(files)} {kind.noun}s is there, for example {files[0]}; "

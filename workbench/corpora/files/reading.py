@@ -134,7 +134,6 @@ def _json_row(line: str, path: Path, number: int) -> dict[str, Any]:
 
 
 def _columns(rows: list[dict[str, Any]]) -> dict[str, pa.Array]:
-    """Return the rows of one chunk by column."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: _cells([row.get(name) for row in rows]) for name in names}
 
@@ -218,5 +217,4 @@ def _undecodable(path: Path, encoding: str) -> str:
 
 
 def _brief(error: Exception) -> str:
-    """Return an Arrow error as one short line."""
     return " ".join(str(error).split())[:200]

@@ -23,20 +23,12 @@ from workbench import fingerprint
 from workbench.corpora.synthetic import clips, evasion, links, phrases, pictures, reposts, site
 from workbench.corpora.synthetic.causes import LABELS, PATTERNS, TRAITS
 from workbench.corpora.synthetic.exact import Truth
-from workbench.corpora.synthetic.world import Design, Shares, World
+from workbench.corpora.synthetic.world import Design, ShareOptions, World
 from workbench.fingerprint import closure
 from workbench.schema import MODALITIES, Options, Taxonomy, corpus_schema
 
 CHUNK = 2000  # posts
 _LEAP = 128_154_397  # a golden part of all surfaces: samples of near seeds lie far apart on them
-
-
-class ShareOptions(Options):
-    """Which part of the harm among paired posts is told by what; if the three add up to less than 1, there is less."""
-
-    pair: float = Field(0.5, ge=0, le=1, description="Told only by text and picture or clip together.")
-    text: float = Field(0.3, ge=0, le=1, description="Told by the text alone.")
-    image: float = Field(0.2, ge=0, le=1, description="Told by the picture or clip alone.")
 
 
 class OversampleOptions(Options):
@@ -68,8 +60,8 @@ class SourceOptions(Options):
 
 
 def digest(options: SourceOptions, taxonomy: Taxonomy) -> str:
-    """Return what the corpus depends on: the options, the labels and the code that generates and encodes it."""
-    about = {"options": options.model_dump(), "taxonomy": taxonomy.fingerprint}
+    """Return what the corpus depends on: the options, the labels, the words and the code that makes and encodes it."""
+    about = {"options": options.model_dump(), "taxonomy": taxonomy.fingerprint, "words": phrases.WORDS}
     return fingerprint.of_json({**about, "code": closure.of_code(build)["code"]})
 
 
@@ -77,8 +69,8 @@ def world_of(options: SourceOptions) -> World:
     """Return the causes behind a sample."""
     more = options.oversample
     modalities = tuple(name for name in MODALITIES if name in options.modalities)
-    shares, after = Shares(**options.shares.model_dump()), site.share_after(options.drift)
-    return World(Design(shares, options.prevalence, more.paired, more.harm, modalities, options.norms, after))
+    after = site.share_after(options.drift)
+    return World(Design(options.shares, options.prevalence, more.paired, more.harm, modalities, options.norms, after))
 
 
 def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path | None = None) -> pa.Table:
@@ -107,6 +99,8 @@ def _chunk(world: World, truth: Truth | None, options: SourceOptions, taxonomy: 
     latents["author"] = (causes.random(CHUNK) < TRAITS["prone"]).astype(np.int64)[:size]
     latents["reports"] = world.draw_reports(latents, causes.random(CHUNK)[:size])
     y = chance < world.label_probabilities(latents)
+    labels = dict.fromkeys(taxonomy.names, pa.nulls(size, pa.bool_()))
+    labels |= {name: pa.array(y[:, k]) for k, name in _shared(taxonomy)}
     first = np.r_[True, family[1:] != family[:-1]]
     columns = {
         "post_id": [f"s{options.seed}-{start + n:07d}" for n in range(size)],
@@ -115,28 +109,21 @@ def _chunk(world: World, truth: Truth | None, options: SourceOptions, taxonomy: 
         "group": [f"s{options.seed}-{start}-{n}" for n in family],
         "split": pa.nulls(size, pa.string()),
         "weight": latents["weight"],
-        "labels": _struct({name: pa.array(y[:, k]) for k, name in _shared(taxonomy)}, taxonomy.names, pa.bool_(), size),
+        "labels": pa.StructArray.from_arrays(list(labels.values()), list(labels)),
     }
     schema = corpus_schema(taxonomy)
-    arrays = [_array(columns[field.name], field.type) for field in schema]
+    given = ((columns[field.name], field.type) for field in schema)
+    arrays = [values if isinstance(values, pa.Array) else pa.array(values, kind) for values, kind in given]
     if truth:
         arrays.append(_truth(truth, latents, taxonomy))
         schema = schema.append(pa.field("truth", arrays[-1].type))
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
-def _array(values: Any, kind: pa.DataType) -> pa.Array:
-    return values if isinstance(values, pa.Array) else pa.array(values, kind)
-
-
 @lru_cache
 def _shared(taxonomy: Taxonomy) -> list[tuple[int, str]]:
     """The labels that the world has a table for and the taxonomy wants; any other is unknown here."""
     return [(k, name) for k, name in enumerate(LABELS) if name in taxonomy.names]
-
-
-def _struct(values: dict[str, pa.Array], names: tuple[str, ...], kind: pa.DataType, size: int) -> pa.StructArray:
-    return pa.StructArray.from_arrays([values.get(name, pa.nulls(size, kind)) for name in names], list(names))
 
 
 def _truth(truth: Truth, latents: dict[str, np.ndarray], taxonomy: Taxonomy) -> pa.StructArray:

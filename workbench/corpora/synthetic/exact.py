@@ -73,7 +73,6 @@ class Exact:
 
 
 def _masses(world: World, pattern: int, seen: set[str]) -> np.ndarray:
-    """The sums of `Exact.masses` for one pattern."""
     place = causes.places()
     if "region" in seen:
         place = np.diag(place.sum(1))

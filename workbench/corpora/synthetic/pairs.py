@@ -13,20 +13,7 @@ import numpy as np
 from workbench.corpora.synthetic import phrases, pictures
 from workbench.corpora.synthetic.causes import LANGUAGE_TAGS, SCENES, UTTERANCES
 
-_CAPTIONS = (
-    ("a {n} on a plain ground", "one {n}, drawn", "picture of a {n}", "there is a {n} here"),
-    ("se ve: {n}", "dibujo de {n}", "una imagen con {n}", "aquí hay {n}"),
-    ("man sieht: {n}", "Zeichnung: {n}", "ein Bild mit {n}", "hier ist {n}"),
-)
-_SPANISH = (
-    "casa árbol barco taza pez nube estrella aro flecha cruz luna corazón rayo llave "
-    "jaula bozal durazno cortina martillo astilla pastilla sello"
-)
-_GERMAN = (
-    "Haus Baum Boot Becher Fisch Wolke Stern Ring Pfeil Kreuz Mond Herz Blitz Schlüssel "
-    "Käfig Maulkorb Pfirsich Vorhang Hammer Scherbe Pille Marke"
-)
-_NOUNS = (SCENES[1:], tuple(_SPANISH.split()), tuple(_GERMAN.split()))
+_CAPTIONS, _NOUNS = phrases.WORDS["captions"], [nouns.split() for nouns in phrases.WORDS["nouns"]]
 assert all(len(nouns) == len(SCENES) - 1 for nouns in _NOUNS)
 
 

@@ -11,11 +11,7 @@ from PIL import Image
 from workbench.corpora.synthetic import clips, phrases, pictures
 
 UNCHANGED = 0.4  # of reposted texts, pictures and clips each
-_MORE = (
-    ("again", "(repost)", "via {n}", "seen this?", "sharing this"),
-    ("otra vez", "(reenviado)", "vía {n}", "¿vieron esto?", "comparto esto"),
-    ("nochmal", "(geteilt)", "über {n}", "schon gesehen?", "teile das mal"),
-)
+_MORE = phrases.WORDS["reposts"]
 
 
 def text(original: str, language: int, rng: np.random.Generator) -> str:

@@ -25,6 +25,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from workbench.corpora.synthetic import causes
 from workbench.corpora.synthetic.causes import (
@@ -45,23 +46,23 @@ from workbench.corpora.synthetic.causes import (
     VIEWS,
 )
 from workbench.errors import WorkbenchError
-from workbench.schema import MODALITIES
+from workbench.schema import MODALITIES, Options
 
 _PAIRED = np.array(["+" in pattern for pattern in PATTERNS])
 
 
-class Shares(NamedTuple):
-    """Which part of the harm among posts with text and vision is told by the pair only, the text, the vision alone."""
+class ShareOptions(Options):
+    """Which part of the harm among paired posts is told by what; if the three add up to less than 1, there is less."""
 
-    pair: float = 0.5
-    text: float = 0.3
-    image: float = 0.2
+    pair: float = Field(0.5, ge=0, le=1, description="Told only by text and picture or clip together.")
+    text: float = Field(0.3, ge=0, le=1, description="Told by the text alone.")
+    image: float = Field(0.2, ge=0, le=1, description="Told by the picture or clip alone.")
 
 
 class Design(NamedTuple):
     """What a world is made from; `after` is the share of posts after the drift, `norms` how strongly regions differ."""
 
-    shares: Shares = Shares()
+    shares: ShareOptions = ShareOptions()
     prevalence: float = 0.03
     paired: float | None = None
     harm: float | None = None
@@ -176,7 +177,8 @@ class World:
     def _shares(self) -> np.ndarray:
         """Which part of a pattern's harm each component tells, (n_patterns, 3)."""
         alone = {"text": (0.0, 1.0, 0.0), "image": (0.0, 0.0, 1.0), "video": (0.0, 0.0, 1.0)}
-        return np.array([alone.get(pattern, self.design.shares) for pattern in PATTERNS])
+        shares = self.design.shares
+        return np.array([alone.get(pattern, (shares.pair, shares.text, shares.image)) for pattern in PATTERNS])
 
     def _masses(self) -> np.ndarray:
         """The mass of each component for one unit of labelled posts, (n_periods, n_patterns, 3)."""

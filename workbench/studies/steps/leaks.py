@@ -16,6 +16,7 @@ from rich.table import Table
 
 from workbench import corpora
 from workbench.artifacts import write_json
+from workbench.corpora.files.mapping import named
 from workbench.errors import WorkbenchError, unknown
 from workbench.evidence import audit
 from workbench.evidence.audit.looking import NAME
@@ -41,7 +42,7 @@ class Asked(NamedTuple):
 
 def command(what: str, *, columns: str, only: str, fail_on: str, encoder: str, out: Path | None) -> int:
     """Print what leaks in a corpus and return the exit code: 1 where something that is held was found, else 0."""
-    posts = asked(what, _columns(columns))
+    posts = asked(what, named(columns))
     relations = _named(only, list(audit.LOOKS)) or list(audit.LOOKS)
     findings, options, material = look(posts, relations, _named(fail_on, audit.RELATIONS))
     held = tell(findings, options)
@@ -125,15 +126,12 @@ def tell(findings: dict[str, Any], options: audit.LeakOptions, console: Console 
         stops = bool(finding["overlap"]) and name in options.fail_on and name not in options.allow
         held |= stops
         verdict = "fails" if stops else finding.get("allowed") or ("reported" if finding["overlap"] else "none found")
-        lines = [f"{_where(example)}{example['content']}" for example in finding["examples"][:2]]
-        cells = (
-            audit.counted(name, 2)[2:],
-            f"{finding['overlap']:,}",
-            f"{finding['of']:,}",
-            f"{finding['posts']:,}",
-            verdict,
-        )
-        shown.add_row(*cells, "\n".join(lines))
+        lines = []
+        for example in finding["examples"][:2]:
+            posts = ", ".join(f"{split} {post_id}" for split, post_id in example["posts"])
+            lines.append(f"{posts}: {example['content']}" if posts else example["content"])
+        counts = (f"{finding[part]:,}" for part in ("overlap", "of", "posts"))
+        shown.add_row(audit.counted(name, 2)[2:], *counts, verdict, "\n".join(lines))
     console.print(shown, markup=False)
     return held
 
@@ -157,28 +155,12 @@ def neighbours_of(material: Material, encoder: str, console: Console | None = No
     return shown
 
 
-def _columns(text: str) -> dict[str, str]:
-    """Return column names by field from `field=column,...`."""
-    columns = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        field, equals, column = (side.strip() for side in part.partition("="))
-        if not equals or not column:
-            raise WorkbenchError(f"columns: {part!r} is not of the form FIELD=COLUMN, such as text=body")
-        columns[field] = column
-    return columns
-
-
 def _named(text: str, choices: Sequence[str]) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in choices:
             raise WorkbenchError(unknown("relation", name, choices))
     return names
-
-
-def _where(example: dict[str, Any]) -> str:
-    posts = ", ".join(f"{split} {post_id}" for split, post_id in example["posts"])
-    return f"{posts}: " if posts else ""
 
 
 def _beyond(material: Material, relations: list[str], options: audit.LeakOptions, split: dict) -> dict[str, Any]:

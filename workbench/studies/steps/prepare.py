@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from workbench import fingerprint
 from workbench.artifacts import write_json
-from workbench.comparison import facts
+from workbench.comparison import facts, run_files
 from workbench.comparison.run_files import RunFile
 from workbench.errors import WorkbenchError
 from workbench.fingerprint.inputs import of_inputs
@@ -21,7 +22,7 @@ from workbench.preprocessing.text import identities
 from workbench.schema import Taxonomy, expand
 from workbench.studies import DONE, keys
 from workbench.studies.config import StudyConfig
-from workbench.studies.plan import PlannedRun, latest_runs
+from workbench.studies.plan import PlannedRun, ended_runs
 
 _FACTS = ("workbench.comparison.facts", "workbench.corpora.splits")
 
@@ -43,18 +44,30 @@ def gate(study: StudyConfig, waiting: Sequence[PlannedRun]) -> None:
 class StudyPlan(RunFile):
     """`plan.json`: what a study was to compare, as it stood before any model had scored its posts.
 
-    posts: what they were, by content; compare: the study's metric, label, view and pairs.
+    posts: what they were, by content; metric, label, view and pairs: as the study's `compare` said. others: the plans
+    for other posts that the study had before.
     """
 
     FILE = "plan.json"
 
     written: str
     posts: dict[str, Any]
-    models: tuple[str, ...]
     metric: str
     label: str
     view: str
     pairs: tuple[tuple[str, str], ...]
+    others: tuple[StudyPlan, ...] = ()
+
+    @classmethod
+    def of(cls, folder: Path, inputs: dict[str, Any]) -> StudyPlan | None:
+        """Return a study's plan for the posts that a run with these inputs scores, None where there is none."""
+        return next((plan for plan in cls.every(folder) if plan.posts == _posts(inputs)), None)
+
+    @classmethod
+    def every(cls, folder: Path) -> list[StudyPlan]:
+        """Return all plans of a study, the present one first."""
+        plan = cls.read(folder)
+        return [] if plan is None else [plan, *plan.others]
 
     def family(self, study: StudyConfig) -> tuple[tuple[str, str], ...]:
         """Return the planned pairs; none is where the study now asks for another metric, label or view."""
@@ -65,32 +78,32 @@ class StudyPlan(RunFile):
 def prepare_study(study: StudyConfig, inputs: dict[str, Any], sets: Mapping[str, pa.Table]) -> None:
     """Write what stands before the first scoring: the facts of the posts, and once for the same posts the plan.
 
-    inputs: those of any run as it is planned; sets: the posts by split.
+    inputs: those of any run as it is planned; sets: the posts by split. Where a finished run has scored these posts,
+    what was planned for them before, or that nothing was, stays.
     """
-    made_from = _posts(inputs)
-    if facts.made_from(study.folder / facts.NAME) != made_from:
-        facts.write(study.folder / facts.NAME, sets, Taxonomy.load(), made_from)
-    before = StudyPlan.read(study.folder)
-    scored = any(
-        run.state == DONE and _data(run.inputs) == made_from["data"] for run in latest_runs(study.folder).values()
-    )
-    if before is None or before.posts != made_from["data"] or not scored:
+    made_from, path = _made_from(inputs), study.folder / facts.NAME
+    if facts.made_from(path) != made_from:
+        facts.write(path, sets, Taxonomy.load(), made_from)
+    posts, before = _posts(inputs), StudyPlan.of(study.folder, inputs)
+    scored = any(run.state == DONE and _posts(run.inputs) == posts for run in ended_runs(study.folder))
+    if not scored:
         asked = study.compare.model_dump(include={"metric", "label", "view", "pairs"}, mode="json")
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        plan = StudyPlan(written=now, posts=made_from["data"], models=[entry.alias for entry in study.models], **asked)
-        write_json(study.folder / StudyPlan.FILE, plan.model_dump(mode="json"))
-
-
-def _data(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a run's inputs that says which posts it scores."""
-    whole = ("data ", "parameter split", "taxonomy")
-    return {name: value for name, value in inputs.items() if name.startswith(whole)}
+        before = StudyPlan(written=datetime.now(UTC).isoformat(timespec="seconds"), posts=posts, **asked)
+    if before is not None:
+        plans = [before, *(plan for plan in StudyPlan.every(study.folder) if plan.posts != posts)]
+        now, *others = (plan.model_dump(mode="json", exclude={"others"}) for plan in plans)
+        write_json(study.folder / StudyPlan.FILE, {**now, "others": others})
 
 
 def _posts(inputs: dict[str, Any]) -> dict[str, Any]:
+    """Return which posts a run scores, whatever code reads them: another reader is no reason for another plan."""
+    return {name: value for name, value in run_files.scored(inputs).items() if not name.startswith("source ")}
+
+
+def _made_from(inputs: dict[str, Any]) -> dict[str, Any]:
     """Return what the facts of a run's posts depend on: the posts, the word list, the code."""
     code = of_inputs(keys.reach(_FACTS).inputs)
-    return {"data": _data(inputs), "identities": fingerprint.of_file(identities.FILE), "code": code}
+    return {"data": run_files.scored(inputs), "identities": fingerprint.of_file(identities.FILE), "code": code}
 
 
 def refresh_posts(study: StudyConfig, inputs: dict[str, Any], runs: Sequence[PlannedRun]) -> None:
@@ -100,9 +113,9 @@ def refresh_posts(study: StudyConfig, inputs: dict[str, Any], runs: Sequence[Pla
     """
     from workbench.corpora import splits
 
-    made_from = _posts(inputs)
-    path = study.folder / facts.NAME
-    scored = any(run.state == DONE and _data(run.inputs) == made_from["data"] for run in runs)
+    made_from = _made_from(inputs)
+    path = facts.place(study.folder, made_from["data"])
+    scored = any(run.state == DONE and run_files.scored(run.inputs) == made_from["data"] for run in runs)
     if not scored or facts.made_from(path) == made_from:
         return
     print("reading the facts of the posts ...", flush=True)
@@ -112,4 +125,4 @@ def refresh_posts(study: StudyConfig, inputs: dict[str, Any], runs: Sequence[Pla
     except WorkbenchError as error:
         print(f"the facts of the posts are as they were: {error}", flush=True)
         return
-    facts.write(path, sets, Taxonomy.load(), made_from)
+    facts.write(study.folder / facts.NAME, sets, Taxonomy.load(), made_from)

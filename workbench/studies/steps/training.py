@@ -324,7 +324,6 @@ def _about(model: models.Classifier, material: Material) -> dict[str, Any]:
 
 
 def _machine(store: FeatureStore) -> dict[str, Any]:
-    """Device, number format of encoders and peak memory."""
     where = devices.device(str(store.device))
     return {
         "device": str(where),

@@ -40,14 +40,16 @@ from workbench.corpora.synthetic.causes import (
     VIEWS,
 )
 from workbench.corpora.synthetic.world import World
-from workbench.corpora.synthetic_suite import frames
 from workbench.errors import WorkbenchError
 from workbench.fingerprint import closure
-from workbench.schema import Options, Taxonomy, corpus_schema
+from workbench.schema import ROOT, Options, Taxonomy, corpus_schema, read_yaml
 
 NEW = "not in training"
 FAMILIES = ("attack", "identity", "pair", "frame")
 META = ("functionality", "target", "case", "label", "note")
+WORDS = read_yaml(ROOT / "data" / "synthetic" / "suite.yaml")
+"""What the suite says that the world never does, in the world's languages; {n} takes a name, {said} an utterance."""
+assert set(WORDS["negations"]) == set(WORDS["mentions"]) == set(TEXT_HARM)
 
 
 class SourceOptions(Options):
@@ -77,8 +79,9 @@ class _Post(NamedTuple):
 
 
 def digest(options: SourceOptions, taxonomy: Taxonomy) -> str:
-    """Return what the suite depends on: the options, the labels, and the code of the suite and of its world."""
-    about = {"options": options.model_dump(), "taxonomy": taxonomy.fingerprint}
+    """Return what the suite depends on: the options, the labels, and words and code of the suite and of its world."""
+    words = [phrases.WORDS, WORDS]
+    about = {"options": options.model_dump(), "taxonomy": taxonomy.fingerprint, "words": words}
     return fingerprint.of_json({**about, "code": closure.of_code(build)["code"]})
 
 
@@ -137,20 +140,20 @@ def _attack(world: World, number: int, label: str, language: int, rng: np.random
     intent = rng.choice([name for name, of in TEXT_HARM.items() if of == label])
     name = rng.choice(phrases.NAMES)
     harm = _one_of(phrases.PHRASES[intent][language], rng).replace("{n}", name)
-    quoted = rng.choice(frames.QUOTATIONS[language]).replace("{said}", harm)
+    quoted = rng.choice(WORDS["quotations"][language]).replace("{said}", harm)
     return [
         _Post("plain_attack_h", label, harm, intent),
-        _Post("negation_nh", label, frames.NEGATIONS[intent][language].replace("{n}", name), note=NEW),
+        _Post("negation_nh", label, WORDS["negations"][intent][language].replace("{n}", name), note=NEW),
         _Post("counter_quote_nh", label, quoted, note=NEW),
-        _Post("mention_nh", label, frames.MENTIONS[intent][language], note=NEW),
+        _Post("mention_nh", label, WORDS["mentions"][intent][language], note=NEW),
     ]
 
 
 def _identity(world: World, number: int, label: str, language: int, rng: np.random.Generator) -> list[_Post]:
     """A group of people is excluded; another one is; something harmless is said of either."""
-    groups = [f"{frames.ARTICLES[language]} {people}" for people in rng.choice(frames.GROUPS, 2, replace=False)]
+    groups = [f"{WORDS['articles'][language]} {people}" for people in rng.choice(WORDS["groups"], 2, replace=False)]
     label, intent = TEXT_HARM["exclusion"], "exclusion"
-    harm, calm = phrases.PHRASES[intent][language].split("|")[0], frames.NEUTRAL[language]
+    harm, calm = phrases.PHRASES[intent][language].split("|")[0], WORDS["neutral"][language]
     targets = [people.split()[-1] for people in groups]
     return [
         _Post("identity_h", label, harm.replace("{n}", groups[0]), intent, target=targets[0], note=NEW),
