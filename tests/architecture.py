@@ -36,6 +36,7 @@ WITHIN_A_LAYER = {
     ("device", "schema"),
 }
 WITHIN_A_LAYER |= {("fingerprint", "errors"), ("report", "evidence"), ("cli", "bench")}
+WITHIN_A_LAYER |= {(None, "fingerprint")}  # which takes in the code of whatever is imported, so it comes first
 # Inside these packages folders have layers too; what lies beside the folders belongs to the first.
 FOLDERS = {
     "models": (("fit",), ("heads",), ("text", "vision"), ("tabular",), ("combine",)),

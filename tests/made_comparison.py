@@ -31,6 +31,12 @@ SPLIT = np.where(np.arange(N) % 4 == 0, "validation", "test")
 PAIRED = np.arange(N) % 3 != 2
 Y = np.random.default_rng(1).random((N, 2)) < 0.3
 EXACT = np.where(Y, 0.8, 0.8 * 0.2 / 0.7)  # whatever: some probability that a posterior could be
+_BLURRED = {name: np.random.default_rng(seed).random((N, 2)) < 0.25 for seed, name in enumerate(("text", "image"), 20)}
+EXACTS = {name: np.where(Y ^ wrong, 0.6, 0.2) for name, wrong in _BLURRED.items()}  # each half mistakes a quarter
+EXACTS |= {"text+image": EXACT, "late-fusion": (EXACTS["text"] + EXACTS["image"]) / 2}
+"""What posts with text and picture allow to know, by what is seen of them."""
+PLAN = {key: {} for key in ("runs", "ended", "missing", "stale")} | {"settings": "", "code": "", "planned": []}
+"""What a comparison was made from, where a plan stands before the first scoring."""
 HOSTILE = '<script>alert("1")</script> & \'quoted\' "x" {{ 7 * 7 }}'
 RECORD = {
     "model": "clip-cross",
@@ -69,8 +75,8 @@ def write(folder: Path, alias: str, logit: np.ndarray, **changed) -> Run:
     facts |= {"has_text": np.ones(N, bool), "has_image": given["paired"], "has_video": np.zeros(N, bool)}
     for k, label in enumerate(LABELS):
         facts[f"y_{label}"] = pa.array(given["y"][:, k], mask=~given["known"][:, k])
-        for name in ("text", "image", "text+image", "late-fusion") if given["exact"] else ():
-            facts[f"exact_{name}_{label}"] = EXACT[:, k]
+        for name, exact in EXACTS.items() if given["exact"] else ():
+            facts[f"exact_{name}_{label}"] = exact[:, k]
     parts = []
     for seed, scores in enumerate(logit):
         columns = {"post_id": POSTS, "split": given["split"], "seed": np.full(N, seed)}

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.features import Blocks, FeatureStore, TransientError
-from workbench.features.store.items import key
+from workbench.features.items import key
 
 MEDIA = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 

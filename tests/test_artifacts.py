@@ -1,6 +1,7 @@
 """A model folder is whole or refused, and nothing in it can run."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -115,3 +116,14 @@ def resealed(folder, **changed):
     head = json.loads((folder / artifacts.MODEL.head).read_text())
     body = {**{key: value for key, value in head.items() if key != "sha256"}, **changed}
     (folder / artifacts.MODEL.head).write_text(json.dumps({**body, "sha256": artifacts.digest(body)}))
+
+
+def test_what_was_used_longest_ago_goes_first_and_folders_are_as_young_as_their_files(tmp_path):
+    for number, name in enumerate(("old", "young", "spared")):
+        path = tmp_path / name if name != "young" else tmp_path / "young" / "file"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(100))
+        os.utime(path, (number + (name == "young") * 9, number + (name == "young") * 9))
+    os.utime(tmp_path / "young", (0, 0))
+    artifacts.trim([*tmp_path.iterdir(), tmp_path / "gone"], 200, spare=tmp_path / "spared")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["spared", "young"]

@@ -61,6 +61,7 @@ def test_a_researcher_changes_a_parameter_and_runs_everything(lab, tmp_path):
         page.goto(f"{lab}/lab/tree/03-train-a-model.ipynb?reset")
         parameters = page.locator(".jp-CodeCell .cm-content", has_text="model: str").first
         parameters.wait_for(timeout=240_000)
+        page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(timeout=240_000)  # it has a kernel
         parameters.click()
         page.keyboard.press("Control+A")
         page.keyboard.insert_text(changed(tmp_path / "03-train-a-model.ipynb", tmp_path / "run"))

@@ -1,4 +1,4 @@
-"""Keys that earlier editions called otherwise are read by their old names."""
+"""Keys that earlier versions called otherwise are read by their old names."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from workbench import schema
 from workbench.errors import WorkbenchError
 
 
-def test_options_are_read_by_the_names_of_earlier_editions_unless_a_field_has_that_name():
+def test_options_are_read_by_the_names_of_earlier_versions_unless_a_field_has_that_name():
     class Now(schema.Options):
         variants: bool = True
 
@@ -18,3 +18,25 @@ def test_options_are_read_by_the_names_of_earlier_editions_unless_a_field_has_th
     assert Both.parse({"readings": 3}, "both") == Both(readings=3)
     with pytest.raises(WorkbenchError, match="unusual"):
         Now.parse({"unusual": 1}, "now")  # it has no field of the new name either
+
+
+def test_a_key_by_both_names_is_one_sentence():
+    class Now(schema.Options):
+        variants: bool = True
+
+    with pytest.raises(
+        WorkbenchError, match=r"now: .*'readings' is now 'variants', and both are given; leave 'readings'"
+    ):
+        Now.parse({"readings": False, "variants": True}, "now")
+
+
+def test_people_s_own_names_are_no_names_of_earlier_editions():
+    """Labels, columns and words of decisions can be called anything."""
+    own = {"class_weight": {"unusual": 3.0}, "columns": {"sight": "sketchy"}, "decisions": {"crossing": True}}
+    policy = {"sketchy": {"review": {"recall": 0.9}}}
+    assert schema.old_names({"models": [{"name": "scores", "options": own}], "policy": policy}) == []
+    old = {"models": [{"options": {"readings": False, **own}}], "policy": {**policy, "unusual": {"at": 0.9}}}
+    assert schema.old_names(old) == [
+        "models.0.options.readings is now models.0.options.variants",
+        "policy.unusual is now policy.out_of_distribution",
+    ]

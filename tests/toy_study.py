@@ -70,7 +70,7 @@ class Loaded:
     alias: str
 
 
-def compare(study, question, loaded, settings, planned):
+def compare(study, question, loaded, settings, family, cost):
     log("compare " + " ".join(run.alias for run in loaded))
     place = dict(label="abuse", view="all", test="test", metric="recall", n=1, positives=1, prevalence=1, few=True)
     numbers = dict(value=1, lo=None, hi=None, seed_sd=None, coverage=1, ceiling=None, confusion=None)

@@ -12,9 +12,11 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,7 @@ from workbench.errors import WorkbenchError
 from workbench.schema import OLD_NAMES
 
 FORMAT = 1
+DRAFT_SECONDS = 3600.0
 SUFFIXES = (".json", ".safetensors")
 _CODE = (".pkl", ".pickle", ".joblib", ".pt", ".pth", ".bin", ".npy", ".npz", ".dill", ".ckpt")
 
@@ -182,6 +185,37 @@ def writing(path: Path) -> Iterator[Path]:
         raise
 
 
+def sweep_drafts(folder: Path) -> None:
+    """Delete the drafts in a folder that nobody has written to for an hour: those of processes that were killed."""
+    for draft in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - draft.stat().st_mtime > DRAFT_SECONDS:
+                draft.unlink()
+
+
+def trim(paths: Iterable[Path], keep: int, spare: Path | None = None) -> None:
+    """Delete those files and folders that were used longest ago, so that all take at most `keep` bytes.
+
+    One was used when it, or a file in it, was last written or touched. spare: what stays in any case. What others
+    delete meanwhile, or what cannot be deleted, is no error.
+    """
+    facts = []
+    for path in paths:
+        with contextlib.suppress(OSError):
+            stats = [part.stat() for part in ([*path.iterdir()] if path.is_dir() else [path])]
+            used = max((stat.st_mtime for stat in stats), default=path.stat().st_mtime)
+            facts.append((path != spare, -used, path, sum(stat.st_size for stat in stats)))
+    total = 0
+    for deletable, _, path, size in sorted(facts):
+        total += size
+        if total > keep and deletable:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+
+
 def sync(folder: Path) -> None:
     """Flush a folder, so that the names in it last; where the system opens no folders there is no such need."""
     with contextlib.suppress(PermissionError):
@@ -210,7 +244,7 @@ def write_json(path: Path, value: Any) -> Path:
 
 
 def _named_now(name: str) -> str:
-    """Return what an array is called now: `classifier.trained` of an earlier edition is `classifier.trained`."""
+    """Return what an array is called now: `classifier.learnable` of an earlier version is `classifier.trained`."""
     return ".".join(OLD_NAMES.get(part, part) for part in name.split("."))
 
 

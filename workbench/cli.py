@@ -258,11 +258,12 @@ def adopt(
 ) -> None:
     """Keep features whose code or libraries changed: 500 of them are made again and must be the same, or none stays."""
     from workbench.device import device as best
-    from workbench.features.store import FOLDER, adoption, load_by_name
+    from workbench.features.encoders import load_encoder
+    from workbench.features.store import FOLDER, adoption
     from workbench.studies.steps import leaks
 
     place = best(device)
-    for line in adoption.adopt(FOLDER, old, leaks.tables(corpus), lambda name: load_by_name(name, place)):
+    for line in adoption.adopt(FOLDER, old, leaks.tables(corpus), lambda name: load_encoder(name, place)):
         typer.echo(line)
 
 
@@ -356,7 +357,7 @@ def noise(
         typer.echo(f"all of them: {out}")
 
 
-@app.command("stand-ins", hidden=True)  # its name in earlier editions
+@app.command("stand-ins", hidden=True)  # its name in earlier versions
 @app.command("tiny-random")
 def tiny_random(
     folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Default: data/cache/tiny-random.")] = None,

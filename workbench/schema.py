@@ -37,14 +37,16 @@ OLD_NAMES = {
     "learnable": "trained",
     "sight": "vision",
 }
-"""What earlier editions called keys of policies, lists, bundles and records; those go on working, studies are told."""
+"""What earlier versions called keys of policies, lists, bundles and records; those go on working, studies are told."""
 
 
 def with_new_names(values: Any, fields: Container[str]) -> Any:
-    """Return a mapping whose keys of earlier editions are those of `fields`; anything else as it is."""
+    """Return a mapping with keys of `fields` for those of earlier versions; raises ValueError where both are."""
     if not isinstance(values, dict) or OLD_NAMES.keys().isdisjoint(values):
         return values
     old = {key for key in OLD_NAMES.keys() & values.keys() if key not in fields and OLD_NAMES[key] in fields}
+    if twice := sorted(key for key in old if OLD_NAMES[key] in values):
+        raise ValueError(f"{twice[0]!r} is now {OLD_NAMES[twice[0]]!r}, and both are given; leave {twice[0]!r} out")
     return {OLD_NAMES[key] if key in old else key: value for key, value in values.items()}
 
 
@@ -149,6 +151,12 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 _StrictLoader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
+def located(path: str) -> Path:
+    """Return where a path leads: a relative one is meant from the working directory, else from the repository."""
+    given = Path(path).expanduser()
+    return given.resolve() if given.exists() or given.is_absolute() else (ROOT / given).resolve()
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -340,19 +348,23 @@ def declared(table: pa.Table) -> dict[str, np.ndarray]:
     return flags
 
 
-def old_names(value: Any, where: str = "") -> list[str]:
-    """Return, for keys at any depth that are called as in an earlier edition, where they stand and what they are now.
+# keys of mappings that go by people's own names (labels, columns, words), and what else can stand there
+_OWN_NAMES = {"class_weight": (), "columns": (), "decisions": (), "policy": ("out_of_distribution",)}
 
-    >>> old_names({"policy": {"out_of_distribution": {}}})
+
+def old_names(value: Any, where: str = "", among: Container[str] = frozenset(OLD_NAMES.values())) -> list[str]:
+    """Return, for keys at any depth that are called as in an earlier version, where they stand and what they are now.
+
+    >>> old_names({"policy": {"unusual": {}}})
     ['policy.unusual is now policy.out_of_distribution']
     """
     places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
     renamed = []
     for key, inner in places:
         place = f"{where}.{key}" if where else str(key)
-        if key in OLD_NAMES:
+        if key in OLD_NAMES and OLD_NAMES[key] in among:
             renamed.append(f"{place} is now {place.removesuffix(key)}{OLD_NAMES[key]}")
-        renamed += old_names(inner, place)
+        renamed += old_names(inner, place, _OWN_NAMES.get(key, frozenset(OLD_NAMES.values())))
     return renamed
 
 

@@ -62,14 +62,14 @@ def test_a_store_is_lent_to_every_model_within():
     from workbench import models
     from workbench.schema import Taxonomy
 
-    inner = models.create("prior", taxonomy=Taxonomy.load(), store=None)
-    other = models.create("prior", taxonomy=Taxonomy.load(), store=None)
-    outer = models.create("ensemble", {"members": ["prior", "text-tfidf"]}, taxonomy=Taxonomy.load(), store=None)
-    outer.head, outer.flavours = inner, {"en": other}
+    outer = models.create("ensemble", {"members": ["prior", "per-group"]}, taxonomy=Taxonomy.load(), store=None)
+    inner = outer.models[1]
+    inner.by_group = {"en": models.create("prior", taxonomy=Taxonomy.load(), store=None)}
     store = bench._empty("cpu")
     bench._lend(outer, store)
-    assert {id(model.store) for model in (outer, inner, other, *outer.models)} == {id(store)}
-    assert len(outer.models) == 2
+    within = (*outer.models, inner.base, inner.by_group["en"])
+    assert {id(model.store) for model in (outer, *within)} == {id(store)}
+    assert outer.parts() == [outer.models[0], inner, inner.base, inner.by_group["en"]]
 
 
 def test_what_cannot_be_measured_is_said_below_the_table(capsys, monkeypatch):

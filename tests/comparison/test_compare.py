@@ -360,8 +360,14 @@ def test_what_cannot_be_compared_is_refused(world, runs, tmp_path):
         compare("s", "?", [runs[0], runs[-1]], pairs)
     world.weight[:] = 2.0
     even = [world.write(tmp_path, "even", world.noise())]
-    with pytest.raises(WorkbenchError, match="all test posts weigh the same"):
+    with pytest.raises(WorkbenchError, match="all test posts of the view 'paired' weigh the same"):
         compare("s", "?", even, CompareOptions(metric="precision_site", resamples=100))
+    # the posts of the view that is asked decide: paired ones weigh the same here
+    world.weight[:] = np.where(world.has_image, 2.0, 1.0)
+    some = [world.write(tmp_path, "some", world.noise())]
+    with pytest.raises(WorkbenchError, match="view 'paired' weigh the same"):
+        compare("s", "?", some, CompareOptions(metric="precision_site", resamples=100))
+    assert compare("s", "?", some, CompareOptions(metric="precision_site", resamples=100, view="all"))["models"]
     world.has_image[:] = False
     with pytest.raises(WorkbenchError, match="set `view: all`"):
         compare("s", "?", [world.write(tmp_path, "text-only", world.noise())], FAST)
@@ -379,7 +385,7 @@ def test_options_name_key_value_and_choices():
 def test_the_headline_table_has_a_line_per_model(runs):
     lines = tables(comparing.compare("s", "?", runs, FAST))
     assert [line["model"] for line in lines] == ["prior", "words", "pixels", "cross"]
-    assert lines[0]["ceiling"] == "-"
+    assert lines[0]["ceiling"] == "–"
     assert (lines[3]["ms/post"], lines[3]["fit s"], lines[3]["parameters"]) == ("1.5", "12.2", "1,234")
     apart = tables(comparing.compare("s", "?", runs, FAST), by_label=True)
     assert [(line["label"], line["model"]) for line in apart[:5]] == [

@@ -136,6 +136,17 @@ def test_a_column_that_is_a_number_here_and_a_text_there_is_a_text(tmp_path):
     assert set(found) == {""}  # as texts they are too many different ones for a slice
 
 
+def test_whole_numbers_here_and_fractions_there_are_numbers(tmp_path):
+    posts = [{"post_id": f"m{n}", "text": "a", "author": {"account_age_days": n / 2}} for n in range(300)]
+    fractions = pa.Table.from_pylist(posts, schema=corpus_schema(TAXONOMY))
+    whole = pa.array([{"account_age_days": n} for n in range(300)])
+    at = fractions.column_names.index("author")
+    facts.write(tmp_path / "posts.parquet", {"a": fractions, "b": fractions.set_column(at, "author", whole)}, TAXONOMY)
+    a, b = (facts.read(tmp_path / "posts.parquet").sets[name] for name in "ab")
+    assert [dict(zip(one.post_id, one.slices["author_age"], strict=True))["m9"] for one in (a, b)] == [4.5, 9.0]
+    assert facts.banded("author_age", b.slices["author_age"])[1] == facts.BANDS["author_age"]
+
+
 def test_an_edge_belongs_to_the_band_below_and_gaps_stay_gaps():
     names, edges = facts.banded("author_age", np.array([0.0, 7.0, 7.5, 365.0, 366.0, np.nan]))
     assert edges == (7, 30, 365)
@@ -147,3 +158,26 @@ def test_other_numbers_are_themselves_or_their_quartiles():
     names, edges = facts.banded("score", np.arange(101.0))
     assert edges == (25, 50, 75)
     assert [names[25], names[26], names[100]] == ["25 or less", "over 25 to 50", "over 75"]
+
+
+def test_facts_are_alike_where_posts_sets_labels_and_taxonomy_are_the_same(tmp_path):
+    def kept_as(name: str, table: pa.Table, **data: str) -> dict[str, str]:
+        data = {"taxonomy": "t"} | data
+        facts.write(tmp_path / "posts.parquet", {name: table}, TAXONOMY, {"data": data})
+        return data
+
+    plain = pa.Table.from_pylist(POSTS, schema=corpus_schema(TAXONOMY))
+    labels = [dict.fromkeys(TAXONOMY.names, False)] * 2
+    at = plain.column_names.index("labels")
+    first = kept_as("test", plain, source="1")
+    again = kept_as("test", plain.take([1, 0]), source="2")  # in another order
+    kept_as("other", plain, source="3")
+    kept_as("test", plain.set_column(at, "labels", pa.array(labels, plain.schema.field("labels").type)), source="4")
+    kept_as("test", plain, source="5", taxonomy="u")
+    assert facts.alike(tmp_path, first) == [first, again]
+    assert facts.place(tmp_path, first).name.startswith("posts-")  # what stands there is of other posts
+    last = kept_as("test", plain, source="6")
+    assert facts.place(tmp_path, first).name == facts.place(tmp_path, last).name == "posts.parquet"
+    assert facts.alike(tmp_path, {"taxonomy": "t"}) == [{"taxonomy": "t"}]  # of which no facts are there
+    (tmp_path / "posts.parquet").write_bytes(b"torn")
+    assert facts.alike(tmp_path, last) == [last]

@@ -12,6 +12,7 @@ from workbench.comparison.resampled import Cell, Seen, permutation
 from workbench.metrics import intervals
 from workbench.metrics.table import DECISIONS, METRICS, Metric
 from workbench.report import cards, page, terminal
+from workbench.report.sections import sections
 
 
 def by(comparison, **wanted):
@@ -40,7 +41,7 @@ def test_a_metric_is_one_entry(monkeypatch, small, runs, tmp_path):
     assert asked.best_unimodal in ("words", "pixels")
     # it is the compared one ...
     text = page.write(tmp_path, asked, runs, None).read_text(encoding="utf-8")
-    assert f"cross is best: Youden&#39;s J (recall + passed - 1) {value:.3f} [" in text
+    assert f"cross has the best value: Youden&#39;s J (recall + passed - 1) {value:.3f} [" in text
     assert terminal.tables(asked)[3]["Youden's J"].startswith(f"{value:.3f} [")
     assert 'title="test/paired/macro/cross/youden"' in text
     # ... and, as its entry says so, stands beside another that is
@@ -79,6 +80,15 @@ def test_the_brier_score_is_that_of_scikit_learn_and_less_of_it_is_better(small,
     assert found.best_unimodal == min(values, key=values.get)
 
 
+def test_numbers_of_a_metric_have_its_digits_wherever_they_stand(small, runs):
+    page = {section.key: section for section in sections(small.compared(runs, metric="brier"), runs)}
+    spread = page["values"].tables[""].loc["cross", "seeds' sd"]
+    table = page["differences"].tables[""]
+    assert all(re.fullmatch(r"0\.\d{4}", text) for text in [spread, *table["at most"], *table["found from"]])
+    assert f"over seeds is {spread}" in " ".join(page["answer"].points["How sure is this?"])
+    assert "less is better: a difference below 0 is in favour of the first model" in page["differences"].prose
+
+
 def _validation_brier(run) -> float:
     scores = run.sets["validation"]
     losses = (scores.prob[:, scores.paired] - scores.y[scores.paired]) ** 2
@@ -104,9 +114,26 @@ def test_losses_have_a_ceiling_that_is_the_truths_own_loss_and_a_better_model_is
         tripped = {row.model: row.tripped for row in found.leak_test if row.label == "macro"}
         assert tripped == {"optimal": False, "leaky": True}
         assert {row.metric for row in found.leak_test} == {metric}
-        assert found.late_fusion_limit[-1].value == pytest.approx(best.ceiling)  # here it is told the same
+        fused = loss(small.EXACTS["late-fusion"][rows], small.Y[rows]).mean()
+        assert found.late_fusion_limit[-1].value == pytest.approx(fused)
+        assert fused > best.ceiling  # what is told of both halves together is worth more
         assert found.differences[0].verdict == "better"
         assert by(found, model="leaky", metric="accuracy").ceiling is None
+
+
+def test_the_terminal_shows_labels_of_a_metric_that_no_label_has_alone_and_says_the_verdicts(small, runs, capsys):
+    for metric in ("f1_weighted", "exact_match"):
+        found = small.compared(runs, metric=metric)
+        lines = terminal.tables(found, by_label=True)
+        assert {tuple(line) for line in lines} == {tuple(lines[0])}
+        assert {"label", "recall", "coverage"} < lines[0].keys()
+        assert METRICS[metric].words not in lines[0]
+        terminal.show(found, lines)
+    said = capsys.readouterr().out
+    assert f"cross beats {found.best_unimodal} (best unimodal) by 0." in said
+    terminal.show(asked := small.compared(runs, metric="log_loss"), terminal.tables(asked))
+    ahead = abs(asked.differences[0].delta)
+    assert f"cross beats {asked.best_unimodal} (best unimodal) by {ahead:.4f} [" in capsys.readouterr().out
 
 
 def test_a_rate_that_should_be_low_has_the_right_verdict(small, runs):

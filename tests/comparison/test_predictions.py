@@ -14,7 +14,7 @@ import pytest
 from made_runs import World
 
 from workbench.comparison.predictions import check_same_items, load_run, load_runs
-from workbench.comparison.run_files import Metrics, RunRecord
+from workbench.comparison.run_files import Metrics, Overlap, RunRecord
 from workbench.errors import TaxonomyMismatch, WorkbenchError
 from workbench.schema import OLD_NAMES
 
@@ -221,3 +221,11 @@ def test_records_take_what_other_versions_wrote(tmp_path):
 def test_every_key_of_a_record_is_named(kind, name):
     written, known = json.loads((GOLDEN / name).read_text()), set(kind.model_fields)
     assert {OLD_NAMES.get(name, name) for name in written} <= known
+
+
+def test_what_crosses_the_split_is_read_as_rows():
+    example = {"content": "'often'", "posts": [["train", "a"], ["test", "c"]], "later": 1}
+    score = {"fields": "author", "label": "abuse", "average_precision": 0.5, "prevalence": None, "shortcut": True}
+    found = Overlap.model_validate({"overlap": 1, "of": 9, "posts": 2, "examples": [example], "scores": [score]})
+    assert [(row.content, row.posts) for row in found.examples] == [("'often'", (("train", "a"), ("test", "c")))]
+    assert [(row.fields, row.shortcut, row.prevalence) for row in found.scores] == [("author", True, None)]

@@ -61,7 +61,7 @@ def test_a_file_of_the_format_before_is_read_and_shown_as_it_was(tmp_path):
     assert [line["model"] for line in terminal.tables(found)] == ["prior", "text-clip", "clip-cross"]
     assert "test/paired/macro/clip-cross/average_precision" in {number.address for number in trace.located(found)}
     text = page.write(tmp_path, found, [], None).read_text(encoding="utf-8")
-    assert "clip-cross is best: average precision 0.851 [0.780, 0.902] (mean over labels)." in text
+    assert "clip-cross has the best value: average precision 0.851 [0.780, 0.902] (mean over labels)." in text
 
 
 def _without_null(value):

@@ -16,6 +16,7 @@ from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.resampled import Cell
 from workbench.comparison.rows import Bias
 from workbench.errors import WorkbenchError
+from workbench.metrics.table import METRICS
 
 SETTINGS = SimpleNamespace(slices=None, slice_resamples=200, resamples=200, alpha=0.05, few=20, seed=0)
 
@@ -258,3 +259,9 @@ def test_scores_where_annotators_disagree_stand_beside_plain_ones():
     soft = average_precision_score(two, np.r_[p, p], sample_weight=np.r_[share, 1 - share])
     assert row["soft_average_precision"]["value"] == pytest.approx(soft)
     assert disagreement.disagreement([run(y, prob)], "test", SETTINGS) == []
+    # a certain error costs what it does in every other table, and the interval of a loss is that of a loss
+    prob[np.flatnonzero(y[1:])[0] + 1] = 0.0
+    (row,) = disagreement.disagreement([run(y, prob, votes=votes.astype(float))], "test", SETTINGS)
+    assert row.log_loss.value == pytest.approx(METRICS["log_loss"](y[1:], prob[1:]))
+    up, down = row.log_loss.hi / row.log_loss.value, row.log_loss.value / row.log_loss.lo
+    assert up == pytest.approx(down)

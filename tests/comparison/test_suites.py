@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from workbench.comparison import facts, suites
-from workbench.errors import WorkbenchError
 from workbench.metrics.intervals import wilson
 
 # Röttger et al. 2021, table 1: accuracy on hateful, on non-hateful and on all cases, in percent.
@@ -123,11 +122,6 @@ def test_a_half_without_cases_is_undefined_and_not_zero():
     assert harmless["n"] == 0
     assert harmless["value"] is harmless["lo"] is harmless["hi"] is None
     assert measure([1, 1], [1, 1], ["a", "a"], case=["x", "y"])["contrast"] is None
-
-
-def test_arrays_of_different_length_are_refused():
-    with pytest.raises(WorkbenchError, match="2 cases, but functionality tells of 1"):
-        measure([1, 0], [1, 0], ["a"])
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("abc")), min_size=1, max_size=30), st.randoms())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,19 @@ def test_memes_study(tmp_path, workbench_data):
     assert [int((found == name).sum()) for name in ("train", "validation", "test")] == [450, 112, 188]
     assert int(y[found == "test", 0].sum()) == 70
     assert np.unique(corpus.table["group"].to_pylist()).size == 750
+
+
+def test_tables_that_nobody_loads_any_more_are_trimmed(tmp_path, monkeypatch):
+    configs = [{"source": "synthetic", "posts": 8, "seed": seed} for seed in range(3)]
+    places = []
+    for number, config in enumerate(configs[:2]):
+        corpora.load(config, TAXONOMY, cache=tmp_path)
+        places += set(tmp_path.iterdir()) - set(places)
+        os.utime(places[number], (number, number))
+    first = places[0]
+    corpora.load(configs[0], TAXONOMY, cache=tmp_path)  # which counts as a use
+    corpora.load(configs[2], TAXONOMY, cache=tmp_path / "other")
+    (third,) = (tmp_path / "other").iterdir()
+    monkeypatch.setattr(corpora, "KEEP", first.stat().st_size + third.stat().st_size)
+    corpora.load(configs[2], TAXONOMY, cache=tmp_path)
+    assert sorted(tmp_path.glob("*.arrow")) == sorted([first, tmp_path / third.name])

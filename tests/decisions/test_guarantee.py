@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 from oracles import clopper_pearson
@@ -15,10 +13,6 @@ from workbench.decisions.guarantee import hold, one_of_each
 from workbench.decisions.policy import Capacity, Objective
 from workbench.decisions.thresholds import LabelObjectives, choose, objectives
 from workbench.errors import WorkbenchError
-
-
-def test_the_examples_are_true():
-    assert doctest.testmod(guarantee).failed == 0
 
 
 def test_recall_holds_by_the_exact_binomial_tail():

@@ -233,3 +233,8 @@ def test_what_a_threshold_did_is_said_in_numbers():
     by_hand = LabelRule(review_at=0.3, remove_at=None, review_for=chosen)
     assert by_hand.says("review") == "set by hand; for recall of at least 0.8 it was 0.250"
     assert by_hand.says("remove") == "never"
+
+
+def test_a_policy_that_asks_for_the_detector_keeps_the_id_that_it_had_when_the_key_was_another():
+    assert policy(out_of_distribution_at=0.99).id == "house@1-c0dd9c20"
+    assert policy(out_of_distribution_at=0.99).id != policy().id

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from workbench.features import Blocks
+from workbench.features import Blocks, Truncated
+from workbench.features.blocks import VARIANTS
 
 
 def three():
@@ -61,3 +62,10 @@ def test_join_puts_items_one_after_the_other():
 def test_offsets_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="same items"):
         Blocks(np.zeros((2, 3), np.float32), np.array([0, 1]), [None])
+
+
+def test_what_a_note_says_of_variants_counts_only_where_they_are_read():
+    of_text, of_variants = "long text: read 16 of its 40 windows", f"{VARIANTS}16 of 22 are read"
+    notes = (None, of_text, of_variants, f"{of_text}; {of_variants}")
+    assert tuple(Truncated.of(note, True) for note in notes) == notes
+    assert [Truncated.of(note, False) for note in notes] == [None, of_text, None, of_text]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from code_tree import Tree
@@ -244,10 +246,121 @@ def test_an_entry_that_is_not_there_is_an_error(tree):
         reached(tree, "workbench.top:nothing")
 
 
+FOREIGN = [
+    ("from html.parser import HTMLParser\n\n\nclass C(HTMLParser):", "handle_data"),
+    ("from torch import nn\n\n\nclass C(nn.Module):", "forward"),
+    ("import torch\n\n\nclass B(torch.nn.Module):\n    pass\n\n\nclass C(B):", "forward"),  # through a class of ours
+    ("class C:\n    def read(self, n):\n        return b''\n\n", "tell"),  # what is given to a library as a file
+    ("class C:\n    def inner(self):\n        return 0\n    other = f\n\n", "f"),  # its own body gives it another name
+    (
+        "class C:\n    def inner(self):\n        return 0\n    x = property(lambda self: 0)\n    x = x.setter(f)\n\n",
+        "f",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "method"), FOREIGN)
+def test_a_method_that_only_others_call_counts(tmp_path, kind, method):
+    body = f"    def {method}(self, x=0):\n        return 1\n"
+    head, separator, rest = kind.partition("    other = ") if "other = " in kind else kind.partition("    x = prop")
+    source = f"{head}\n{body}\n{separator}{rest}\n\ndef entry():\n    return C()\n"
+    tree = Tree(tmp_path, {"top": source})
+    before = reached(tree).digest
+    assert reached(tree.edit("top", "return 1", "return 2")).digest != before
+
+
+def test_a_class_of_ours_and_the_bases_that_call_nothing_keep_their_unused_methods_out(tmp_path):
+    source = (
+        "from typing import NamedTuple\n\n\nclass B:\n    pass\n\n\nclass C(NamedTuple):\n    x: int\n\n"
+        "    def f(self):\n        return 1\n\n\nclass D(B):\n    def g(self):\n        return 1\n\n\n"
+        "def entry():\n    return C(1), D()\n"
+    )
+    tree = Tree(tmp_path, {"top": source})
+    before = reached(tree).digest
+    assert reached(tree.edit("top", "return 1", "return 2")).digest == before
+
+
+def test_what_packages_do_when_they_are_imported_counts(tree):
+    tree.write("parts", "from workbench.parts.halves import half\nimport torch\n\ntorch.set_num_threads(1)\n")
+    before = reached(tree, "workbench.parts.late:FACTOR").digest
+    assert reached(tree.edit("parts", "threads(1)", "threads(2)"), "workbench.parts.late:FACTOR").digest != before
+
+
+def test_what_a_decorator_notes_in_a_table_counts(tmp_path):
+    source = (
+        "WAYS = {}\n\n\ndef way(f):\n    WAYS[f.__name__] = f\n    return f\n\n\n"
+        "@way\ndef double(x):\n    return 2 * x\n\n\n"
+        "def entry(name, x):\n    return WAYS[name](x)\n"
+    )
+    tree = Tree(tmp_path, {"top": source})
+    before = reached(tree).digest
+    assert reached(tree.edit("top", "2 * x", "3 * x")).digest != before
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "name"),
+    [
+        ("top", "halved(values)", "halve(values)", "'halve'"),
+        ("top", "tools.scale", "tools.scaled", r"workbench\.parts\.tools\.scaled"),
+        ("top", "parts.shapes import Square", "parts.shapes import Circle as Square", "Circle"),
+        ("top", "workbench.parts import late", "workbench.lost import late", r"workbench\.lost\.late"),
+        ("parts.halves", "SHARE * value", "PART * value", "'PART'"),
+    ],
+)
+def test_a_name_that_means_nothing_is_an_error_and_not_skipped(tree, module, old, new, name):
+    with pytest.raises(LookupError, match=rf"{name}.*nothing tells what that is"):
+        reached(tree.edit(module, old, new))
+
+
+def test_names_that_modules_and_classes_have_by_themselves_are_known(tmp_path):
+    source = (
+        "from __future__ import annotations\nfrom typing import TYPE_CHECKING\n\n"
+        "if TYPE_CHECKING:\n    import torch\n\n\n"
+        "class C:\n    most = 3\n    kept: torch.Tensor | None = None\n\n    def f(self, n=most):\n"
+        "        return __class__, n\n\n\ndef entry():\n    return C().f(), __name__\n"
+    )
+    assert "workbench.top:C.f" in reached(Tree(tmp_path, {"top": source})).definitions
+
+
+@pytest.mark.parametrize(
+    "read",
+    ["getattr(*pair)", "attrgetter(pair[1])(pair[0])", "methodcaller(pair[1])(pair[0])", "attrgetter('x.f')(pair)"],
+)
+def test_attributes_that_are_read_by_computed_names_may_be_any(tmp_path, read):
+    kind = "from operator import attrgetter, methodcaller\n\n\nclass C:\n    def f(self):\n        return 1\n\n\n"
+    tree = Tree(tmp_path, {"top": f"{kind}def entry(pair=C):\n    return {read}\n"})
+    before = reached(tree).digest
+    assert reached(tree.edit("top", "return 1", "return 2")).digest != before
+
+
+def test_a_file_that_is_edited_while_a_process_runs_is_known_as_it_was_imported(tmp_path):
+    import shutil
+
+    shutil.copytree(ROOT / "workbench", tmp_path / "workbench", ignore=shutil.ignore_patterns("__pycache__"))
+    script = (
+        "import sys; from pathlib import Path\nfrom workbench.preprocessing.text import variants\n"
+        "file = Path(variants.__file__)\n"
+        "if sys.argv[1:]: file.write_text(file.read_text().replace('MOST = 8', 'MOST = 7'))\n"
+        "from workbench.fingerprint import closure\nprint(closure.of_code(variants.variants)['code'])"
+    )
+
+    def identity(*edit):
+        command = [sys.executable, "-c", script, *edit]
+        return subprocess.run(command, cwd=tmp_path, env={}, capture_output=True, text=True, check=True).stdout
+
+    before = identity()
+    assert identity("edit") == before  # the process runs what it has imported
+    assert identity() != before
+
+
 def test_versions_count_by_their_first_two_numbers(monkeypatch):
     versions = {"pillow": "12.3.1", "torch": "2.14.0+cpu", "open_clip_torch": "3.3.0"}
     monkeypatch.setattr(closure.importlib.metadata, "version", versions.__getitem__)
     assert [minor(name) for name in ("PIL", "torch", "open_clip")] == ["12.3", "2.14", "3.3"]
+
+
+def test_a_library_has_the_version_of_what_it_is_installed_as():
+    assert minor("dateutil") == minor("python-dateutil") != "not installed"
 
 
 def test_what_is_outside_is_there():

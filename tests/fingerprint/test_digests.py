@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from workbench import fingerprint
-from workbench.fingerprint import of_bytes, of_file, of_json, of_module, of_source
+from workbench.fingerprint import of_bytes, of_file, of_json, of_source
 
 CODE = '''"""What this is."""
 import math
@@ -199,23 +199,3 @@ def test_the_order_of_statements_counts():
 def test_code_that_is_no_python_raises():
     with pytest.raises(SyntaxError):
         of_source("def f(:\n")
-
-
-def test_a_module_is_told_by_what_its_file_does(tmp_path):
-    path = tmp_path / "m.py"
-    path.write_text(CODE)
-    assert of_module(path) == of_module(str(path)) == of_source(CODE)
-    path.write_bytes(b"\xef\xbb\xbf" + CODE.replace("\n", "\r\n").encode())  # saved by an editor on Windows
-    assert of_module(path) == of_source(CODE)
-    path.write_text(CODE.replace("= 3", "= 4"))
-    assert of_module(path) != of_source(CODE)
-
-
-def test_a_file_edited_back_and_forth_is_never_told_by_what_it_was(tmp_path):
-    path = tmp_path / "m.py"
-    found = []
-    for value in (1, 2, 1):
-        path.write_text(f"x = {value}\n")
-        os.utime(path, (5, 5))  # the time says nothing
-        found.append(of_module(path))
-    assert found[0] == found[2] != found[1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import json
 
 import numpy as np
@@ -11,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from workbench.metrics import calibration
 from workbench.metrics.calibration import (
     ENOUGH,
     ENOUGH_TO_BEND,
@@ -24,7 +22,6 @@ from workbench.metrics.calibration import (
     fit_platt,
     fit_temperature,
     reliability_curve,
-    reliability_intervals,
     shift,
 )
 from workbench.metrics.classification import average_precision
@@ -118,10 +115,6 @@ def test_the_scale_of_a_score_changes_no_probability(scale):
 
 
 # ---------------------------------------------------------------------------------------- the family, and its choice
-
-
-def test_the_examples_are_true():
-    assert doctest.testmod(calibration).failed == 0
 
 
 def world(n: int = 3000, seed: int = 4, slope: float = 1.0, offset: float = 0.0):
@@ -234,11 +227,3 @@ def test_calibrating_makes_probabilities_hold_on_new_posts():
 def test_an_unknown_method_is_named_with_the_choices():
     with pytest.raises(ValueError, match="unknown calibration 'plat'; the choices are: auto, none, temperature"):
         choose_calibrator([0, 1], [0.0, 1.0], method="plat")
-
-
-def test_intervals_of_a_diagram_hold_their_shares():
-    y, x = world(1000)
-    _, observed, count = reliability_curve(y, expit(x))
-    bounds = reliability_intervals(observed, count)
-    assert ((bounds[:, 0] <= observed) & (observed <= bounds[:, 1])).all()
-    assert reliability_intervals([], []).shape == (0, 2)

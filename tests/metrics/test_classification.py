@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 import sklearn.metrics as sk
@@ -220,10 +218,6 @@ def test_confusions_of_many_resamples_at_once():
     np.testing.assert_array_equal(many.precision, [0.75, np.nan])
     np.testing.assert_array_equal(many.recall, [0.75, 0.0])
     np.testing.assert_array_equal(many.accuracy, [0.8, 0.0])
-
-
-def test_every_example_in_the_docstrings_holds():
-    assert doctest.testmod(c).failed == 0
 
 
 def test_every_entry_says_what_it_is():

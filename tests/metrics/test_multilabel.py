@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 import sklearn.metrics as sk
@@ -48,7 +46,3 @@ def test_unknown_labels_are_left_out_one_by_one():
 def test_a_label_without_a_threshold_leaves_every_number_over_labels_undefined():
     for name in SKLEARN:
         assert np.isnan(METRICS[name]([[1, 0]], [[0.9, 0.1]], threshold=[0.5, np.nan])), name
-
-
-def test_every_example_holds():
-    assert doctest.testmod(m).failed == 0

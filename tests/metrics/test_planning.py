@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 
@@ -33,7 +31,3 @@ def test_what_no_test_set_can_do_is_refused():
     with pytest.raises(ValueError, match="above 0, not 0 and 5"):
         planning.rescaled(0.01, 0, 5)
     assert np.isnan(planning.chance_to_find(0.1, np.nan))
-
-
-def test_every_example_holds():
-    assert doctest.testmod(planning).failed == 0

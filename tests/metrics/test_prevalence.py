@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 
 import numpy as np
@@ -30,10 +29,6 @@ from workbench.metrics.prevalence import (
 )
 
 SHARES = st.floats(0.001, 0.999)
-
-
-def test_the_examples_are_true():
-    assert doctest.testmod(prevalence).failed == 0
 
 
 def test_llama_guard_3_vision_as_published():

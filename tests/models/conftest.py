@@ -14,8 +14,8 @@ import pytest
 from quick_models import build
 
 from workbench.features import Blocks, FeatureStore
+from workbench.features.encoders import load_encoder
 from workbench.features.encoders.names import TRANSFORMER
-from workbench.features.store import load_by_name
 from workbench.preprocessing.text.variants import variants
 from workbench.schema import Label, Taxonomy, corpus_schema
 
@@ -222,7 +222,7 @@ def store():
     """A store whose encoder is the fake one, save for transformers, which are saved checkpoints."""
 
     def load(name, device):
-        return load_by_name(name, device) if name.startswith(TRANSFORMER) else WordEncoder()
+        return load_encoder(name, device) if name.startswith(TRANSFORMER) else WordEncoder()
 
     return FeatureStore(None, "cpu", load=load)
 

@@ -154,6 +154,20 @@ def test_an_obfuscated_word_counts_as_the_plain_one_and_a_late_word_counts(world
     np.testing.assert_allclose([raw_plain, raw_harmless, raw_late], [plain, harmless, late], atol=1e-4)
 
 
+@pytest.mark.parametrize("words", [150, 1000])
+@pytest.mark.parametrize("name", WITH_TEXT)
+def test_an_obfuscated_word_anywhere_in_a_long_text_counts_or_the_text_is_told_to_be_unread(
+    world, name, words, table, rows, counting
+):
+    model = learnt(world, name, table(rows(600, world.taxonomy, 5, clips=True), world.taxonomy))
+    places = (0, words // 5, words // 3, words // 2, 2 * words // 3, words - 1)
+    texts = [f"{'word1 ' * at}abusew0rd 1d10t {'word1 ' * (words - at)}" for at in places]
+    made = model.predict(table([{"text": "word1 " * words}, *({"text": text} for text in texts)], world.taxonomy))
+    counts = made.logits[1:, 0] > made.logits[0, 0] + 1e-3
+    told = [why is not None for why in made.unread["text"][1:]]
+    assert (counts | told).all()
+
+
 # ------------------------------------------------------------------------------------------ halves and their variants
 
 
@@ -258,7 +272,7 @@ def test_a_label_of_one_class_gets_its_smoothed_prevalence_and_an_unknown_one_no
     np.testing.assert_allclose(logits[readable, 0], math.log(0.5 / 40.5), rtol=1e-5)
     assert readable.any()
     assert np.isnan(logits[:, 1]).all()
-    assert model.untrained == ("nudity",)
+    assert np.isnan(model.constants).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("name", MODELS)

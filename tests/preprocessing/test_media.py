@@ -95,7 +95,7 @@ def test_a_file_over_the_limit_is_not_read_at_all(tmp_path, monkeypatch):
     path = tmp_path / "huge.png"
     with open(path, "wb") as file:
         file.truncate(DEFAULT.max_bytes + 1)  # sparse: it takes no room on the disk
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("the file was read"))
+    monkeypatch.setattr(Path, "open", lambda path, mode: pytest.fail("the file was read"))
     found = picture({"bytes": None, "path": str(path)})
     assert found.reason == "The file 'huge.png' cannot be read: it has 33,554,433 bytes; at most 33,554,432 are read."
 
@@ -137,12 +137,12 @@ def test_each_kind_has_its_own_limit(tmp_path, monkeypatch):
     path = tmp_path / "long.mp4"
     with open(path, "wb") as file:
         file.truncate(2**31)  # sparse
-    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("the file was read"))
+    monkeypatch.setattr(Path, "open", lambda path, mode: pytest.fail("the file was read"))
     reason = clip({"bytes": None, "path": str(path)}).reason
     assert reason == "The file 'long.mp4' cannot be read: it has 2,147,483,648 bytes; at most 268,435,456 are read."
     with open(path, "r+b") as file:
         file.truncate(LIMITS["image"] + 1)
-    monkeypatch.setattr(Path, "read_bytes", lambda path: b"read")
+    monkeypatch.setattr(Path, "open", lambda path, mode: io.BytesIO(b"read"))
     assert content({"bytes": None, "path": str(path)}, "video") == b"read"
     with pytest.raises(OSError, match="at most 33,554,432 are read"):
         content({"bytes": None, "path": str(path)}, "image")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from workbench.questions import clusters
 from workbench.questions.clusters import ClusterOptions, cluster, how_many, telling_words
 
 KMEANS, HDBSCAN = ClusterOptions(), ClusterOptions(method="hdbscan", smallest=5)
@@ -79,7 +76,3 @@ def test_words_that_all_clusters_have_tell_nothing():
     assert words == [["cat", "ran"], ["dog", "the"]]
     assert telling_words(["12", None], np.array([0, 1])) == [[], []]
     assert telling_words([], np.zeros(0, int)) == []
-
-
-def test_the_examples_hold():
-    assert doctest.testmod(clusters).failed == 0

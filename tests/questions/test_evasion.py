@@ -88,7 +88,8 @@ def test_without_variants_the_text_counts_as_it_stands_and_the_model_stays(words
 
 def test_an_ensemble_asks_its_members_that_have_a_choice(words):
     member, prior = words[1], models.create("prior", taxonomy=TAXONOMY, store=None)
-    fused = SimpleNamespace(options=SimpleNamespace(), models=[member, prior])
+    fused = models.create("prior", taxonomy=TAXONOMY, store=None)
+    fused.models = [member, prior]
     alone = evasion.without_variants(fused)
     assert [getattr(one.options, "variants", None) for one in alone.models] == [False, None]
     assert fused.models == [member, prior]

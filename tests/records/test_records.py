@@ -226,6 +226,7 @@ def test_what_no_entry_uses_is_swept(records):
     (records.folder / "contents" / left[:2] / ".x.1-1.tmp").write_bytes(b"half a pic")
     (records.folder / "contents" / left[:2] / ".tmp-1").write_bytes(b"half a pic of an earlier version")
     (records.folder / "contents" / left[:2] / "notes").write_bytes(b"somebody's")
+    (records.folder / "contents" / "me").write_bytes(b"a file and no folder")
     assert records.sweep() == 1
     assert [path.name for path in (records.folder / "contents" / left[:2]).iterdir()] == ["notes"]
     assert all(records.blob(used[kind]["id"]) == data for kind, data in by_value(POST)[1].items())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
@@ -40,6 +42,13 @@ def test_what_no_record_tells_stays_open(written):
     assert "- Licence of the weights: **not stated: fill in**" in text
     assert "- libraries: **not stated: fill in**" in text  # these runs record no versions
     assert "- commit: 0123456789abcdef, with uncommitted changes" in text
+
+
+@pytest.mark.parametrize(("dirty", "words"), [(False, "nothing uncommitted"), (None, "state unknown")])
+def test_a_card_says_whether_the_code_was_committed(comparison, runs, dirty, words):
+    run = replace(runs[3], record=runs[3].record.model_copy(update={"dirty": dirty}))
+    text = cards.model_card(Comparison.model_validate(comparison), run)
+    assert f"- commit: 0123456789abcdef, {words}\n" in text
 
 
 def test_the_data_card_counts_the_posts(written, runs):

@@ -85,14 +85,20 @@ def test_an_answer_follows_its_record(comparison, question, run, metrics, expect
     assert found == expected
 
 
-def test_answers_follow_the_comparison(comparison, runs):
+def test_answers_follow_the_comparison(small, comparison, runs):
     def answer(question: str, **changed) -> str:
         items = checklist.answered(Comparison.model_validate(comparison | changed), runs)
         return next(item.answer for item in items if question in item.question)
 
-    assert answer("which models are compared") == answer("corrected for how many") == YES
+    planned = {"made_from": small.PLAN}
+    assert answer("which models are compared", **planned) == answer("corrected for how many", **planned) == YES
+    assert answer("which models are compared") == answer("corrected for how many") == PARTLY  # no plan says since when
     assert answer("which models are compared", differences=[]) == PARTLY
     assert answer("corrected for how many", differences=[]) == UNKNOWN
+    other = {"made_from": small.PLAN | {"asked": [["cross", "prior"]]}, "differences": []}
+    items = checklist.answered(Comparison.model_validate(comparison | other), runs)
+    (said,) = (one.evidence for one in items if "which models are compared" in one.question)
+    assert "the pairs it asks are not in its plan" in said
     assert answer("failures too", missing=[{"model": "x", "state": "failed"}]) == PARTLY
     assert answer("posts from elsewhere") == YES  # the comparison has a further test set
     assert answer("posts from elsewhere", items={"test": "x"}) == NO
@@ -100,6 +106,7 @@ def test_answers_follow_the_comparison(comparison, runs):
     assert answer("inputs can explain", leak_test=[]) == UNKNOWN
     few = [row | {"few": True} for row in comparison["models"]]
     assert answer("enough harmful", models=few) == NO
-    bare = [row | {"lo": None, "seed_sd": None, "ms_per_post": None} for row in comparison["models"]]
+    bare = [row | {"lo": None, "seed_sd": None} for row in comparison["models"]]
     assert answer("how uncertain", models=bare) == answer("training again", models=bare) == NO
-    assert answer("takes to run", models=bare) == UNKNOWN
+    untold = [row | {"ms_per_post": None} for row in comparison["costs"]]
+    assert answer("takes to run", costs=untold) == UNKNOWN

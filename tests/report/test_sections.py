@@ -9,16 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
-import pytest
-from sklearn.metrics import average_precision_score
 
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
 from workbench.comparison.run_files import Metrics
 from workbench.report import wording
 
-# the modules; their functions have the same names
-sections, labels = (importlib.import_module(f"workbench.report.sections{name}") for name in ("", ".labels"))
+sections = importlib.import_module("workbench.report.sections")  # the module; its function has the same name
 
 
 def by_key(comparison: dict, runs: list[Run], posts: pa.Table | None = None) -> dict:
@@ -81,11 +78,13 @@ def test_sections_without_content_are_left_out(small, tmp_path):
 def test_the_answer_has_the_numbers_of_the_comparison(comparison, runs):
     prose = by_key(comparison, runs)["answer"].prose
     best = row(comparison, "cross")
-    assert f"cross is best: average precision {best['value']:.3f} [{best['lo']:.3f}, {best['hi']:.3f}]" in prose
+    assert (
+        f"cross has the best value: average precision {best['value']:.3f} [{best['lo']:.3f}, {best['hi']:.3f}]" in prose
+    )
     first = comparison["differences"][0]
     assert first["p_holm"] < 0.001 < 0.05
     unimodal = comparison["best_unimodal"]
-    assert f"cross beats {unimodal} (best unimodal) by {first['delta']:+.3f}" in prose
+    assert f"cross beats {unimodal} (best unimodal) by {first['delta']:.3f}" in prose
     assert first["delta"] > 0.2  # the good model is good, so the sentence above is no accident
 
 
@@ -95,10 +94,13 @@ def test_a_rate_that_should_be_low_is_answered_the_right_way_round(small, runs):
     # all below .5, the prior flags nothing
     assert values["prior"] == 0
     page = by_key(low, runs)
-    assert "prior is best" in page["answer"].prose
+    assert "prior has the best value" in page["answer"].prose
     verdicts = {tuple(one["pair"]): one for one in low["differences"] if one["primary"]}
     assert verdicts["cross", "best-unimodal"]["delta"] < 0
-    assert f"cross beats {low['best_unimodal']} (best unimodal) by -" in page["answer"].prose
+    assert (
+        f"cross beats {low['best_unimodal']} (best unimodal) by {-verdicts['cross', 'best-unimodal']['delta']:.3f} ["
+        in page["answer"].prose
+    )
     assert verdicts["cross", "prior"]["delta"] > 0
     assert "cross beats prior" not in page["answer"].prose
 
@@ -139,7 +141,7 @@ def test_a_metric_that_one_view_has_not_leaves_that_view_out(small, tmp_path):
     assert "all" not in page
 
 
-def test_the_difference_table_marks_what_is_exploratory(comparison, runs):
+def test_the_difference_table_marks_what_is_exploratory(small, comparison, runs):
     section = by_key(comparison, runs)["differences"]
     table, unimodal = section.tables[""], comparison["best_unimodal"]
     assert list(table.index[:2]) == [f"cross − {unimodal} (best unimodal)", "cross − prior"]
@@ -148,7 +150,10 @@ def test_the_difference_table_marks_what_is_exploratory(comparison, runs):
     first = comparison["differences"][0]
     assert table["difference"].iloc[0] == f"{first['delta']:+.3f} [{first['lo']:+.3f}, {first['hi']:+.3f}]"
     assert table["at most"].iloc[0] == f"{first['equivalent_within']:.3f}"
-    assert "chosen before anything was scored" in section.prose
+    assert "no plan says that it stood there before anything was scored" in section.prose
+    assert "was chosen before" not in section.prose
+    planned = by_key(comparison | {"made_from": small.PLAN}, runs)["differences"]
+    assert "What has a p was chosen before anything was scored" in planned.prose
 
 
 def test_differences_that_nobody_asked_for_are_called_exploratory(small, runs):
@@ -158,68 +163,10 @@ def test_differences_that_nobody_asked_for_are_called_exploratory(small, runs):
     assert set(section.tables[""]["p (Holm)"]) == {"exploratory"}
     waiting = small.settled(runs, pairs=[]) | {"missing": [{"model": "late", "state": "failed"}]}
     prose = by_key(waiting, runs)["differences"].prose
-    assert prose.startswith("What the study asked waits for models that are not finished")
-
-
-def test_a_label_section_counts_and_draws_what_it_says(comparison, runs, monkeypatch):
-    drawn = {}
-    monkeypatch.setattr(labels.plots, "pr_curves", lambda curves, **more: drawn.update(curves=curves, **more))
-    monkeypatch.setattr(labels.plots, "confusion_matrices", lambda counts, **more: drawn.update(counts=counts))
-    section = by_key(comparison, runs)["label-violence"]
-    at = (runs[0].sets["test"].paired, 1)
-    scores = runs[3].sets["test"]
-    y = scores.y[at]
-    assert section.prose.startswith(f"{y.sum()} positives among {len(y)} posts ({100 * y.mean():.1f} %).")
-    assert "first seed" in section.prose
-    for draw in section.figures.values():
-        draw("light")
-    # the best, the best unimodal, the family: pixels or words is not among them
-    shown = {"cross", comparison["best_unimodal"], "prior"}
-    assert set(drawn["curves"]) == set(drawn["counts"]) == shown
-    precision, recall = drawn["curves"]["cross"]
-    area = -np.sum(np.diff(recall) * precision[:-1])
-    assert area == pytest.approx(average_precision_score(y, scores.logit[0][at]))
-    assert drawn["counts"]["cross"] == row(comparison, "cross", "recall", "violence")["confusion"]
-    assert (drawn["label"], drawn["prevalence"]) == ("violence", pytest.approx(y.mean()))
-    # the best possible of text and picture together knows the truth here: it never errs
-    assert drawn["ceiling"][0].min() == pytest.approx(y.mean())
-    assert (drawn["ceiling"][0][1:] == 1).all()
-
-
-def test_curves_stay_apart_where_probabilities_tie(small, tmp_path, monkeypatch):
-    # float32 probabilities are exactly 1 from a logit of 17 on
-    runs = [small.write(tmp_path, "sure", 20 + small.good())]
-    drawn = {}
-    monkeypatch.setattr(labels.plots, "pr_curves", lambda curves, **more: drawn.update(curves))
-    by_key(small.settled(runs, pairs=[]), runs)["label-abuse"].figures["precision against recall"]("light")
-    precision, recall = drawn["sure"]
-    scores = runs[0].sets["test"]
-    expected = average_precision_score(
-        scores.y[scores.paired, 0], (20 + small.good())[0, small.SPLIT == "test"][scores.paired, 0]
-    )
-    assert -np.sum(np.diff(recall) * precision[:-1]) == pytest.approx(expected, abs=1e-6)
-
-
-def test_posts_a_model_cannot_see_are_ranked_by_its_prevalence(small, tmp_path, monkeypatch):
-    logit = small.good()
-    logit[:, ~small.PAIRED] = np.nan
-    runs = [small.write(tmp_path, "pixels", logit, modalities=("image",))]
-    drawn = {}
-    monkeypatch.setattr(labels.plots, "pr_curves", lambda curves, **more: drawn.update(curves))
-    both = small.settled(runs, view="all", pairs=[])
-    by_key(both, runs)["label-abuse"].figures["precision against recall"]("light")
-    precision, recall = drawn["pixels"]
-    assert -np.sum(np.diff(recall) * precision[:-1]) == pytest.approx(
-        row(both, "pixels", label="abuse", view="all")["value"]
-    )
-
-
-def test_without_a_truth_of_both_halves_no_best_curve_is_drawn(small, tmp_path, monkeypatch):
-    runs = [small.write(tmp_path, "cross", small.good(), modalities=small.BOTH, exact=False)]
-    drawn = {}
-    monkeypatch.setattr(labels.plots, "pr_curves", lambda curves, **more: drawn.update(more))
-    by_key(small.settled(runs, pairs=[]), runs)["label-abuse"].figures["precision against recall"]("light")
-    assert drawn["ceiling"] is None
+    assert prose.startswith("What the study asked waits for models without a run on these posts")
+    plan = small.PLAN | {"asked": [["cross", "prior"]]}  # asked of another metric than the plan is for
+    prose = by_key(small.settled(runs, pairs=[]) | {"made_from": plan}, runs)["differences"].prose
+    assert prose.startswith("What the study asks was not in the plan made before anything was scored, so all of this")
 
 
 def test_few_positives_are_marked_everywhere(small, tmp_path):
@@ -281,13 +228,17 @@ def test_a_further_test_of_harmless_posts_alone_still_says_how_many_pass(small, 
 def test_the_leak_test_names_who_trips_it_and_only_then(comparison, runs):
     section = by_key(comparison, runs)["ceilings"]
     assert {one["tripped"] for one in comparison["leak_test"]} == {False}
-    assert "nothing points to a leak" in section.prose
+    assert "The leak test asks of each label whether a model beats it" in section.prose
+    assert "best possible average precision" in section.prose
+    assert "No model is provably better" in section.prose
+    assert "a leak that leaves it below does not show" in section.prose
+    assert "average precision" in section.tables["against the best possible"].columns
     bad = json.loads(json.dumps(comparison))
     bad["leak_test"][0] |= {"tripped": True, "label": "macro"}
     name = bad["leak_test"][0]["model"]
     page = by_key(bad, runs)
     assert f"It is tripped by {name} (mean over labels)" in page["ceilings"].prose
-    assert "nothing points to a leak" not in page["ceilings"].prose
+    assert "No model is provably better" not in page["ceilings"].prose
     assert f"Do not trust this yet: {name} scores better" in page["answer"].prose
 
 
@@ -296,12 +247,12 @@ def test_what_the_leak_test_could_not_test_is_no_all_clear(comparison, runs):
     for one in some["leak_test"]:
         one["tripped"] = None if one["label"] == "abuse" else False
     prose = by_key(some, runs)["ceilings"].prose
-    assert "nothing points to a leak" in prose
+    assert "No model is provably better" in prose
     assert "Not tested, for lack of positives: abuse." in prose
     for one in some["leak_test"]:
         one["tripped"] = one["p_holm"] = None
     section = by_key(some, runs)["ceilings"]
-    assert "nothing points to a leak" not in section.prose
+    assert "No model is provably better" not in section.prose
     assert (
         "It says nothing here. Not tested, for lack of positives: abuse, mean over labels, violence." in section.prose
     )
@@ -316,7 +267,9 @@ def test_the_ceilings_and_the_limit_of_late_fusion_are_those_of_the_comparison(c
     assert line["difference"].startswith(f"{one['delta']:+.3f} [")
     (limit,) = [table for caption, table in tables.items() if "fusing" in caption]
     assert list(limit.index) == ["abuse", "violence", "mean over labels"]
-    for found, shown in zip(comparison["late_fusion_limit"], limit["limit of late fusion"], strict=True):
+    for found, shown in zip(
+        comparison["late_fusion_limit"], limit["limit of late fusion, average precision"], strict=True
+    ):
         assert shown == f"{found['value']:.3f} [{found['lo']:.3f}, {found['hi']:.3f}]"
 
 
@@ -341,9 +294,21 @@ def test_a_model_without_errors_is_not_blamed(small, tmp_path, posts):
 def test_provenance_follows_each_number_to_its_run(comparison, runs):
     tables = by_key(comparison, runs)["provenance"].tables
     line = tables["runs"].loc["cross"]
-    expected = ["clip-cross", runs[3].key, "cpu, float32", "12.3", "8000", "0, 1", "0123456789 (changed)"]
+    expected = [
+        "clip-cross",
+        runs[3].key,
+        "cpu, float32",
+        "12.3",
+        "8000",
+        "0, 1",
+        "0123456789, with uncommitted changes",
+    ]
     assert line.tolist() == [*expected, "fedcba9876543210"]
     assert tables["test sets"].loc["test", "items"] == comparison["items"]["test"][:16]
+    unknown = [replace(run, record=run.record.model_copy(update={"dirty": None})) for run in runs]
+    assert (
+        by_key(comparison, unknown)["provenance"].tables["runs"].loc["cross", "commit"] == "0123456789, state unknown"
+    )
 
 
 def test_runs_that_scored_a_test_set_count_old_ones_and_the_present_ones_once(small, tmp_path):

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from workbench.comparison.rows import Comparison
 from workbench.report import wording
 
 Row = SimpleNamespace
@@ -43,16 +44,15 @@ def test_an_interval_stands_beside_its_value(found, sign, expected):
     assert wording.span(**found, sign=sign) == expected
 
 
-def asked(
-    *, metric: str = "average_precision", models=(), differences=(), alpha: float = 0.05, **more
-) -> SimpleNamespace:
+def asked(*, metric: str = "average_precision", models=(), differences=(), alpha: float = 0.05, **more) -> Comparison:
     """Return a comparison with just what the sentences look at."""
     place = {"test": "test", "view": "paired", "label": "macro", "metric": metric}
     rows = [{"lo": None, "hi": None, "ceiling": None, "few": False} | place | model for model in models]
     settings = Row(metric=metric, label="macro", view="paired", alpha=alpha)
     tables = {"leak_test": [], "missing": [], "stale": []} | more | {"models": rows}
     tables |= {"differences": [place | {"few": False} | one for one in differences]}
-    return Row(compare=settings, **{name: [Row(**row) for row in found] for name, found in tables.items()})
+    found = {name: [Row(**row) for row in rows] for name, rows in tables.items()}
+    return Comparison.model_construct(compare=settings, **found)
 
 
 def primary(a: str, b: str, delta: float | None, p: float | None, **more) -> dict:
@@ -60,14 +60,16 @@ def primary(a: str, b: str, delta: float | None, p: float | None, **more) -> dic
     return {"a": a, "b": b, "delta": delta, "p_holm": p} | margin | more
 
 
-def said(comparison: SimpleNamespace) -> list[str]:
+def said(comparison: Comparison) -> list[str]:
     return list(wording.answer(comparison))
 
 
 def test_the_best_model_is_named_with_its_value_and_how_near_it_is_to_the_best_possible():
     models = [{"model": "a", "value": 0.4}, {"model": "b", "value": 0.6, "lo": 0.5, "hi": 0.7, "ceiling": 0.8}]
     first, second = said(asked(models=models))
-    best = "On posts with text and media, b is best: average precision 0.600 [0.500, 0.700] (mean over labels)."
+    best = (
+        "On posts with text and media, b has the best value: average precision 0.600 [0.500, 0.700] (mean over labels)."
+    )
     assert first == best
     assert second == "That is 75.0 % of the best its inputs allow (0.800)."  # 0.6 / 0.8
 
@@ -75,26 +77,29 @@ def test_the_best_model_is_named_with_its_value_and_how_near_it_is_to_the_best_p
 def test_of_a_rate_that_should_be_low_the_lowest_is_best():
     models = [{"model": "a", "value": 0.4}, {"model": "b", "value": 0.1}, {"model": "c", "value": None}]
     (only,) = said(asked(metric="false_positive_rate", models=models))
-    assert "b is best" in only
+    assert "b has the best value" in only
     assert only.endswith("(mean over labels, of which less is better).")
 
 
 def test_of_a_loss_the_best_possible_is_told_as_a_number():
     models = [{"model": "a", "value": 0.12, "lo": 0.1, "hi": 0.15, "ceiling": 0.0912}]
     first, second = said(asked(metric="brier", models=models))
-    assert "a is best: Brier score 0.1200 [0.1000, 0.1500] (mean over labels, of which less is better)." in first
+    assert (
+        "a has the best value: Brier score 0.1200 [0.1000, 0.1500] (mean over labels, of which less is better)."
+        in first
+    )
     assert second == "The best that its inputs allow is 0.0912."  # a share of it would grow as the model gets better
 
 
 @pytest.mark.parametrize(
     ("metric", "delta", "p", "words"),
     [
-        ("average_precision", 0.1, 0.01, "a beats b by +0.100, p = 0.010 after correction."),
-        ("average_precision", -0.1, 0.0001, "a is worse than b by -0.100, p < 0.001 after correction."),
-        ("false_positive_rate", -0.1, 0.01, "a beats b by -0.100, p = 0.010 after correction."),
-        ("false_positive_rate", 0.1, 0.01, "a is worse than b by +0.100, p = 0.010 after correction."),
-        ("brier", -0.1, 0.01, "a beats b by -0.1000, p = 0.010 after correction."),
-        ("precision_site", 0.1, 0.01, "a beats b by +0.100, p = 0.010 after correction."),
+        ("average_precision", 0.1, 0.01, "a beats b by 0.100, p = 0.010 after correction."),
+        ("average_precision", -0.1, 0.0001, "a is worse than b by 0.100, p < 0.001 after correction."),
+        ("false_positive_rate", -0.1, 0.01, "a beats b by 0.100, p = 0.010 after correction."),
+        ("false_positive_rate", 0.1, 0.01, "a is worse than b by 0.100, p = 0.010 after correction."),
+        ("brier", -0.1, 0.01, "a beats b by 0.1000, p = 0.010 after correction."),
+        ("precision_site", 0.1, 0.01, "a beats b by 0.100, p = 0.010 after correction."),
         # the level itself is not below the level
         (
             "roc_auc",
@@ -108,12 +113,27 @@ def test_of_a_loss_the_best_possible_is_told_as_a_number():
             None,
             "a against b: +0.100, which could not be tested; with 95 % confidence it is at most 0.080.",
         ),
+        (
+            "brier",
+            0.1,
+            0.5,
+            "a against b: +0.1000 (less is better), no difference is shown (p = 0.500); with 95 % confidence it is at "
+            "most 0.0800.",
+        ),
         ("roc_auc", None, None, "Between a and b nothing can be said: a value is undefined."),
     ],
 )
 def test_a_verdict_has_the_sign_and_p_of_its_row(metric, delta, p, words):
     models = [{"model": "a", "value": 0.5}]
     assert said(asked(metric=metric, models=models, differences=[primary("a", "b", delta, p)]))[1] == words
+
+
+@pytest.mark.parametrize(("metric", "delta", "lo", "hi"), [("brier", -0.1, -0.25, -0.05), ("f1", 0.1, 0.05, 0.25)])
+def test_by_how_much_a_model_is_ahead_is_told_without_a_sign(metric, delta, lo, hi):
+    models = [{"model": "a", "value": 0.5}]
+    verdict = said(asked(metric=metric, models=models, differences=[primary("a", "b", delta, 0.01, lo=lo, hi=hi)]))[1]
+    numbers = {"brier": "0.1000 [0.0500, 0.2500]", "f1": "0.100 [0.050, 0.250]"}[metric]
+    assert verdict == f"a beats b by {numbers}, p = 0.010 after correction."
 
 
 def test_a_verdict_without_a_margin_does_not_make_one_up():

@@ -318,3 +318,12 @@ def test_two_processes_on_one_folder_give_one_answer(tmp_path, records):
         assert counts(records)["entries"] == 1
         for engine in engines:
             engine.close(1)
+
+
+def test_a_sweep_that_fails_at_the_start_is_logged(make_engine, monkeypatch, caplog):
+    def fails(self):
+        raise WorkbenchError("the disk is full")
+
+    monkeypatch.setattr(Records, "sweep", fails)
+    assert make_engine().moderate("text", post()).decision.action == "remove"
+    until(lambda: "could not be removed: the disk is full" in caplog.text)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,7 +22,7 @@ from workbench.comparison.run_files import RunRecord
 from workbench.corpora import splits
 from workbench.errors import WorkbenchError
 from workbench.preprocessing.text import identities
-from workbench.report import cards, page
+from workbench.report import cards, page, sections, trace, wording
 from workbench.schema import Taxonomy
 from workbench.studies import compare, worker
 from workbench.studies.config import StudyConfig
@@ -158,8 +159,30 @@ def test_a_half_finished_study_on_changed_data_compares_what_scored_the_same_pos
     runs = finish(later, "ab")
     comparison = compare.recompare(later.path)
     assert comparison.made_from.runs == {alias: folder.name for alias, folder in runs.items()}
-    assert comparison.made_from.missing == {"c": "planned"}  # its last run scored other posts
+    assert comparison.made_from.missing == {"c": "scored other posts"}
+    assert "Not compared, because their runs scored other posts: c." in wording.doubts(comparison)
     assert comparison.stale == ()
+
+
+def test_a_trace_names_the_file_that_the_runs_were_compared_on(study, tmp_path):
+    finish(study, "abc")
+    later = relabelled(tmp_path)
+    finish(later, "")  # its facts stand in place of those that were scored
+    comparison = compare.recompare(later.path)
+    address = comparison.models[0].id
+    (link,) = (one for one in trace.chain(later.folder, later.corpus, address) if one.what == "facts of the posts")
+    (kept,) = later.folder.glob("posts-*.parquet")
+    assert (link.found, link.check) == (f"{kept.name}, sha256 {comparison.made_from.posts}", "agrees")
+
+
+def test_runs_on_other_items_are_refused_before_one_of_them_is_picked(study, tmp_path):
+    study = written(tmp_path, pairs=[["a", "best-unimodal"]], models="ab")
+    folder, keep = finish(study, "ab")["b"], lambda table: table.filter(pc.not_equal(table["post_id"], fewer))
+    fewer = pq.read_table(folder / "predictions.parquet").filter(pc.field("split") == "validation")["post_id"][0]
+    for source, name in ((study.folder, facts.NAME), (folder, "predictions.parquet")):
+        pq.write_table(keep(pq.read_table(source / name)), folder / name)
+    with pytest.raises(WorkbenchError, match="were scored on different items"):
+        compare.recompare(study.path)
 
 
 def test_facts_are_made_again_where_the_code_that_reads_the_posts_changed(study, monkeypatch):
@@ -172,6 +195,31 @@ def test_facts_are_made_again_where_the_code_that_reads_the_posts_changed(study,
     assert facts.made_from(study.folder / facts.NAME) == before
     finish(study, "a")
     assert facts.made_from(study.folder / facts.NAME)["data"]["source corpus"] == "another reader"
+    found = compare.recompare(study.path)  # both read the same posts with the same labels, so both are compared
+    assert (found.names, [one.model for one in found.stale]) == (["a", "b"], ["b"])
+    assert found.made_from.missing == {"c": "planned"}  # it has never run
+    loaded = load_runs({alias: study.folder / key for alias, key in found.made_from.runs.items()})
+    assert {run.facts for run in loaded} == {found.made_from.posts}
+
+
+@pytest.mark.parametrize("change", ["digest", "reader"])
+def test_a_plan_stays_where_the_same_posts_come_of_other_code(study, tmp_path, monkeypatch, change):
+    finish(study, "abc")
+    first = read_json(study.folder / "plan.json")
+    if change == "digest":  # as of a generated corpus, whose digest tells of its code
+        digest = corpora.digest
+        monkeypatch.setattr(corpora, "digest", lambda *given: f"{digest(*given)[:8]} by other code")
+    else:
+        monkeypatch.setattr(corpora, "code", lambda config: "another reader")
+    later = written(tmp_path, pairs=[["b", "c"]], metric="roc_auc")  # chosen after the results were seen
+    finish(later, "ab")
+    assert read_json(study.folder / "plan.json") == first
+    found = compare.recompare(later.path)
+    assert (found.names, found.made_from.planned) == (["a", "b", "c"], ())
+    assert not [row for row in found.differences if row.primary]
+    prose = sections.differences(found).prose
+    assert prose.startswith("What the study asks was not in the plan made before anything was scored")
+    assert "asked for no comparison" not in prose
 
 
 def test_facts_are_kept_where_the_corpus_is_gone_and_made_where_they_are_gone(study, tmp_path, capsys):
@@ -200,6 +248,20 @@ def test_the_family_is_the_planned_one_while_a_model_is_missing(study, tmp_path)
     assert high.p_holm == pytest.approx(min(1, max(3 * low.p, 2 * high.p)))
 
 
+def test_without_a_plan_nothing_is_said_to_have_been_planned(study, tmp_path):
+    study = written(tmp_path, pairs=[["a", "b"], ["a", "c"], ["a", "d"]], models="abcd")
+    finish(study, "abc")
+    before = compare.recompare(study.path)
+    assert before.made_from.planned == study.compare.pairs
+    assert "was chosen before anything was scored" in sections.differences(before).prose
+    (study.folder / "plan.json").unlink()
+    found = compare.recompare(study.path)
+    assert found.made_from.planned is None
+    low = min((row for row in found.differences if row.primary), key=lambda row: row.p)
+    assert low.p_holm == pytest.approx(min(1, 3 * low.p))  # of three that the study's file asks
+    assert "no plan says that it stood there before anything was scored" in sections.differences(found).prose
+
+
 def test_what_is_added_after_the_first_scoring_is_exploratory(study, tmp_path, capsys):
     finish(study, "abc")
     first = read_json(study.folder / "plan.json")
@@ -224,6 +286,7 @@ def test_a_plan_may_change_until_something_is_scored_and_for_other_posts(study, 
     finish(changed, "abc")
     assert read_json(study.folder / "plan.json")["pairs"] == [["b", "c"]]
     other = written(tmp_path, validation=0.2)
+    sets, _, _ = splits.divide(other.corpus, other.split, other.tests, Taxonomy.load())
     prepare.prepare_study(other, plan(other)[0].inputs, sets)
     assert read_json(study.folder / "plan.json")["pairs"] == PAIRS  # nothing has scored these posts
 
@@ -284,6 +347,8 @@ def test_posts_come_from_the_corpus_where_it_is_at_hand(tmp_path, monkeypatch):
     scored = corpora.digest({**config, "path": str(tmp_path / "posts.csv")}, Taxonomy.load())
     run, study = SimpleNamespace(record=RunRecord(corpus_digest=scored)), SimpleNamespace(corpus=config)
     assert compare.posts_of(study, [run])["text"].to_pylist() == ["hello"]
+    older = SimpleNamespace(record=RunRecord(corpus_digest="as older code told of the same posts"))
+    assert compare.posts_of(study, [older, run])["text"].to_pylist() == ["hello"]
     (tmp_path / "posts.csv").write_text("text\nother\n")
     assert compare.posts_of(study, [run]) is None  # what the runs scored is no longer there
     (tmp_path / "posts.csv").unlink()

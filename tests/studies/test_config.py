@@ -106,7 +106,7 @@ def test_a_name_that_makes_no_folder_is_refused(tmp_path):
         StudyConfig.load(tmp_path / "a b\n.yaml")
 
 
-def test_names_of_an_earlier_edition_are_all_told_in_one_error(tmp_path):
+def test_names_of_an_earlier_version_are_all_told_in_one_error(tmp_path):
     models = [{"name": "prior"}, {"name": "text", "as": "words", "options": {"readings": False}}]
     with pytest.raises(WorkbenchError) as told:
         load(tmp_path, models=models, policy={"unusual": {"encoder": "tiny"}})

@@ -116,6 +116,7 @@ def test_the_command_takes_folders_and_models(runs, tmp_path):
     assert shown.exit_code == 0, shown.output
     lines = shown.stdout.splitlines()
     assert lines[0].startswith(f"a: words in {first}, ended 2026-01-01")
+    assert lines[0].endswith("commit None, state unknown")  # nobody recorded whether it was edited
     assert lines[1].endswith(", with code.patch")
     assert "code: module workbench/models/text/tfidf.py changed" in lines
     assert any(line.split()[:4] == ["test", "all", "abuse", "recall"] for line in lines)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,3 +43,21 @@ def _processor() -> str:
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def turns(ways: Sequence[Callable[[], np.ndarray]], n: int) -> Iterator[tuple[list[float], list[np.ndarray]]]:
+    """Let each way work `n` times, by turns, and who begins alternates; yield the seconds and results of each turn."""
+    for turn in range(n):
+        seconds, made = [0.0] * len(ways), [np.empty(0)] * len(ways)
+        for way in range(len(ways)) if turn % 2 == 0 else reversed(range(len(ways))):
+            began = time.perf_counter()
+            made[way] = ways[way]()
+            seconds[way] = time.perf_counter() - began
+        yield seconds, made
+
+
+def write(result: dict[str, Any], out: Path | None) -> dict[str, Any]:
+    """Write a result as JSON where somebody wants it, and return it."""
+    if out is not None:
+        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    return result

@@ -11,10 +11,8 @@ spread like those of short posts; real files decode a little faster or slower. R
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +23,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from workbench import device as devices
-from workbench.bench import console, machine
+from workbench.bench import console, machine, turns, write
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore
 from workbench.schema import Options
@@ -112,7 +110,6 @@ class Timing:
         self.own = own if self.own is None else min(self.own, own)
 
     def record(self) -> dict[str, Any]:
-        """Return the row for JSON."""
         rest = {
             "ratio": self.ratio,
             "range": self.range,
@@ -129,8 +126,7 @@ def features(options: FeatureBench | None = None, out: Path | None = None) -> di
     options = options or FeatureBench()
     result, rows = _measure(options)
     console().print(_table(rows, result["machine"]))
-    if out is not None:
-        out.write_text(json.dumps(result, indent=1))
+    write(result, out)
     wrong = [row.name for row in rows if not row.same]
     if wrong:
         raise WorkbenchError(f"the vectors differ from open_clip's in {', '.join(wrong)}; the ratios mean nothing")
@@ -140,7 +136,7 @@ def features(options: FeatureBench | None = None, out: Path | None = None) -> di
 def _measure(options: FeatureBench) -> tuple[dict[str, Any], list[Timing]]:
     import torch
 
-    from workbench.features.encoders.open_clip import load_encoder
+    from workbench.features.encoders import load_encoder
 
     where, name = devices.device(options.device), f"{options.architecture}@random"
     encoder = load_encoder(name, where, torch.float32)
@@ -215,17 +211,11 @@ def _take_turns(
     rows: list[Timing], plain: Callable[[], np.ndarray], ours: list[Callable[[], np.ndarray]], n: int
 ) -> None:
     """Let the plain loop and each of ours work `n` times, and compare what comes out."""
-    sides = [plain, *ours]
-    for turn in range(n):
-        seconds, vectors = {}, {}
-        for side in range(len(sides)) if turn % 2 == 0 else reversed(range(len(sides))):
-            began = time.perf_counter()
-            vectors[side] = sides[side]()
-            seconds[side] = time.perf_counter() - began
-        for side, row in enumerate(rows, start=1):
+    for seconds, vectors in turns([plain, *ours], n):
+        for row, took, made in zip(rows, seconds[1:], vectors[1:], strict=True):
             row.plain.append(seconds[0])
-            row.ours.append(seconds[side])
-            row.compare(vectors[side], vectors[0])
+            row.ours.append(took)
+            row.compare(made, vectors[0])
 
 
 # ----------------------------------------------------------------------------------------------------------- the rows

@@ -6,7 +6,6 @@ takes all resamples at once. Both see the same draws, and a run in which their v
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field
 
-from workbench.bench import machine
+from workbench.bench import machine, write
 from workbench.errors import WorkbenchError
 from workbench.metrics.intervals import bootstrap_weights, group_codes
 from workbench.metrics.ranking import Ranking
@@ -52,9 +51,7 @@ def intervals(options: IntervalBench | None = None, out: Path | None = None) -> 
         f"{options.posts:,} posts: {seconds:.1f} s; a loop over resampled posts would take "
         f"{result['plain_seconds']:.0f} s ({options.plain} of them measured): {result['ratio']:.0f} times as long"
     )
-    if out is not None:
-        out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return result
+    return write(result, out)
 
 
 def _lists(options: IntervalBench) -> tuple[list[tuple[np.ndarray, np.ndarray]], np.ndarray, int]:

@@ -11,12 +11,9 @@ libraries, which are most of it for small models.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from workbench.bench import console, machine
+from workbench.bench import console, machine, turns, write
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import Options
 
@@ -75,8 +72,7 @@ def models(options: ModelBench | None = None, out: Path | None = None) -> dict[s
     for row in rows:
         if "note" in row:
             console().print(f"{row['name']} was not measured: {row['note']}")
-    if out is not None:
-        out.write_text(json.dumps(result, indent=1))
+    write(result, out)
     wrong = [row["name"] for row in rows if row.get("differ", 0) > CLOSE]
     if wrong:
         raise WorkbenchError(f"scores depend on how posts are batched in {', '.join(wrong)}; the ratios mean nothing")
@@ -130,9 +126,10 @@ def measure(name: str, options: ModelBench) -> dict[str, Any]:
         return np.concatenate([known(_empty(where, full), posts.slice(start, BATCH)) for start in batches])
 
     ways = {"plain": plain, "cold": lambda: known(_empty(where, full), posts), "warm": lambda: known(full, posts)}
-    seconds, scores = _turns(ways, options.repeats)
-    middle = {way: statistics.median(turns) for way, turns in seconds.items()}
-    differ = max(_apart_by(scores["plain"], scores[way]) for way in ("cold", "warm"))
+    took, made = zip(*turns(list(ways.values()), options.repeats), strict=True)
+    seconds = {way: list(each) for way, each in zip(ways, zip(*took, strict=True), strict=True)}
+    middle = {way: statistics.median(each) for way, each in seconds.items()}
+    differ = max(_apart_by(made[-1][0], other) for other in made[-1][1:])
     speed = {f"{way}_posts_per_s": len(posts) / middle[way] for way in ways}
     ratios = {f"{way}_ratio": middle["plain"] / middle[way] for way in ("cold", "warm")}
     row = {"name": name, "posts": len(posts), "seconds": seconds, "differ": differ, **speed, **ratios}
@@ -161,27 +158,9 @@ def _empty(where: Any, other: Any = None) -> Any:
 
 
 def _lend(model: Any, store: Any) -> None:
-    """Give a model, and every model that it holds, a store."""
-    from workbench.models import Classifier
-
-    model.store = store
-    for value in vars(model).values():
-        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else [value]
-        for part in parts:
-            if isinstance(part, Classifier):
-                _lend(part, store)
-
-
-def _turns(ways: dict[str, Callable[[], np.ndarray]], n: int) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
-    """Let each way score `n` times, by turns; return seconds, and the scores of the last turn."""
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    scores = {}
-    for turn in range(n):
-        for way in ways if turn % 2 == 0 else reversed(ways):
-            began = time.perf_counter()
-            scores[way] = ways[way]()
-            seconds[way].append(time.perf_counter() - began)
-    return seconds, scores
+    """Give a model, and every model that it is made of, a store."""
+    for part in (model, *model.parts()):
+        part.store = store
 
 
 def _apart_by(a: np.ndarray, b: np.ndarray) -> float:

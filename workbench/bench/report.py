@@ -19,7 +19,7 @@ from pydantic import Field
 from scipy.special import expit, logit
 
 from workbench.artifacts import write_json
-from workbench.bench import machine
+from workbench.bench import machine, write
 from workbench.comparison import facts
 from workbench.comparison.compare import CompareOptions, compare
 from workbench.comparison.predictions import load_runs
@@ -57,9 +57,7 @@ def report(options: ReportBench | None = None, out: Path | None = None) -> dict[
         f"slice columns on {options.posts:,} posts, {100 * options.harm:g} % harmful: {took['seconds']:.1f} s, "
         f"{took['megabytes']:.1f} MB"
     )
-    if out is not None:
-        out.write_text(json.dumps(took, indent=1) + "\n", encoding="utf-8")
-    return took
+    return write(took, out)
 
 
 def _runs(place: Path, options: ReportBench, taxonomy: Taxonomy) -> dict[str, Path]:

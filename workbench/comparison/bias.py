@@ -15,12 +15,10 @@ import numpy as np
 
 from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run
-from workbench.comparison.resampled import Cell, Seen
+from workbench.comparison.resampled import Cell, Seen, in_large_blocks, spanned
 from workbench.comparison.rows import Bias, BiasSummary, IdentityRow, Interval
 from workbench.metrics import bias, intervals
 from workbench.metrics.classification import Curve
-
-_CHUNK = 500
 
 
 def biased(runs: Sequence[Run], tests: Sequence[str], settings: CompareOptions) -> Bias:
@@ -41,10 +39,10 @@ def biased(runs: Sequence[Run], tests: Sequence[str], settings: CompareOptions) 
             for i, (name, counts) in enumerate(counted.items()):
                 # a handful of posts has no interval worth the name
                 aucs = {
-                    kind: Interval(value=draws[1 + m, i, 0], lo=None, hi=None)
+                    kind: Interval(value=drawn[i, 0], lo=None, hi=None)
                     if counts["few"]
-                    else _value(draws[1 + m, i], settings.alpha)
-                    for m, kind in enumerate(bias.KINDS)
+                    else Interval(**spanned(drawn[i], alpha=settings.alpha))
+                    for kind, drawn in zip(bias.KINDS, draws[1:], strict=True)
                 }
                 rows.append(IdentityRow(**where, identity=name, **counts, **aucs))
             enough = [i for i, counts in enumerate(counted.values()) if not counts["few"]]
@@ -56,15 +54,9 @@ def biased(runs: Sequence[Run], tests: Sequence[str], settings: CompareOptions) 
 
 def _counted(cell: Cell, mentions: dict[str, np.ndarray], k: int, few: int) -> dict[str, dict[str, Any]]:
     """Return identity -> how many posts with a known label mention it, of those with both classes."""
-    counts = {}
-    for name, rows in mentions.items():
-        known = rows & cell.known[:, k]
-        positives = int((known & cell.y[:, k]).sum())
-        negatives = int(known.sum()) - positives
-        if positives and negatives:
-            counts[name] = {"n": positives + negatives, "positives": positives, "negatives": negatives}
-            counts[name]["few"] = min(positives, negatives) < few
-    return counts
+    counts = {name: cell.counted(rows, k) for name, rows in mentions.items()}
+    fewest = {name: min(of["positives"], of["negatives"]) for name, of in counts.items()}
+    return {name: of | {"few": fewest[name] < few} for name, of in counts.items() if fewest[name]}
 
 
 def _draws(seen: Seen, k: int, mentions: dict[str, np.ndarray], resamples: int) -> np.ndarray:
@@ -75,14 +67,14 @@ def _draws(seen: Seen, k: int, mentions: dict[str, np.ndarray], resamples: int) 
     for m, kind in enumerate(bias.KINDS, start=1):
         chosen |= {(m, i): known & bias.rows_compared(kind, y, rows) for i, rows in enumerate(mentions.values())}
     rankings = [(place, _ranking(seen, s, k, rows)) for place, rows in chosen.items() for s in range(seeds)]
-    chunk = int(np.clip(10_000_000 // max(cell.groups, 1), 16, _CHUNK))
-    blocks = []
-    for W in intervals.bootstrap_weights(cell.groups, resamples, seed=cell.seed, chunk=chunk):
+
+    def statistic(W: np.ndarray) -> np.ndarray:
         values = np.zeros((1 + len(bias.KINDS), len(mentions), W.shape[1]))
         for place, ranking in rankings:
             values[place] += ranking.values(W, (Curve.roc_auc,))[0] / seeds
-        blocks.append(values)
-    return np.concatenate(blocks, axis=-1)
+        return values
+
+    return in_large_blocks(statistic, cell, resamples)
 
 
 def _ranking(seen: Seen, s: int, k: int, known: np.ndarray) -> intervals.Ranking:
@@ -90,14 +82,14 @@ def _ranking(seen: Seen, s: int, k: int, known: np.ndarray) -> intervals.Ranking
     return intervals.Ranking.build(cell.y[:, k], seen.ranks[s, :, k], cell.codes, cell.groups, known=known)
 
 
-def _value(draws: np.ndarray, alpha: float) -> Interval:
-    low, high = intervals.value_interval(draws, alpha=alpha)
-    return Interval(value=draws[0], lo=low, hi=high)
-
-
 def _summary(draws: np.ndarray, alpha: float) -> dict[str, Any]:
     """Return Jigsaw's summary over the identities of draws (1 + KINDS, identities, 1 + resamples)."""
     aucs = {kind: draws[1 + m] for m, kind in enumerate(bias.KINDS)}
     total = bias.weighted_summary(draws[0, 0], aucs)
     means = {kind: bias.power_mean(values[:, 0]) for kind, values in aucs.items()}
-    return {"identities": draws.shape[1], "overall": draws[0, 0, 0], **means, "summary": _value(total, alpha)}
+    return {
+        "identities": draws.shape[1],
+        "overall": draws[0, 0, 0],
+        **means,
+        "summary": Interval(**spanned(total, alpha=alpha)),
+    }

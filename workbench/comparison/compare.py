@@ -19,29 +19,35 @@ import numpy as np
 
 from workbench import fingerprint
 from workbench.comparison import bias, disagreement, slices, suites
-from workbench.comparison.options import BEST, LATE_FUSION, MACRO, MAIN, VALIDATION, CompareOptions
-from workbench.comparison.predictions import Run, check_same_items, load_run
-from workbench.comparison.resampled import VIEWS, Cell, Seen, at_once, ceiling, each, permutation, resample
+from workbench.comparison.options import (
+    BEST,
+    LATE_FUSION,
+    LEAK_ALPHA,
+    MACRO,
+    MAIN,
+    VALIDATION,
+    CompareOptions,
+    CostOptions,
+)
+from workbench.comparison.predictions import Run, check_same_items
+from workbench.comparison.resampled import VIEWS, Cell, Seen, at_once, ceiling, each, permutation, resample, spanned
 from workbench.comparison.rows import (
     Comparison,
     CostRow,
-    Counts,
     Difference,
     Disagreements,
     FusionLimit,
     LeakTest,
     ModelRow,
-    defined,
 )
+from workbench.comparison.rows.values import defined
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals, planning
+from workbench.metrics.classification import ratio
 from workbench.metrics.table import METRICS, PROBABILITY, SITE
 
-__all__ = ["CompareOptions", "Run", "compare", "load_run"]
-
-LEAK_ALPHA = 0.01
 _SECONDS_A_DAY = 86_400
-_ROUNDED = 1e-6  # probabilities are kept as float32, so that a loss may end this far below its ceiling
+_ROUNDED = 1e-6  # scores are kept as float32, so that a loss may end this far below its ceiling
 
 
 def compare(
@@ -49,18 +55,19 @@ def compare(
     question: str,
     runs: list[Run],
     settings: CompareOptions,
-    planned: Sequence[tuple[str, str]] | None = None,
+    family: Sequence[tuple[str, str]] | None = None,
+    cost: CostOptions | None = None,
 ) -> Comparison:
     """Return the comparison of finished runs; the same runs and settings give the same.
 
-    planned: the primary family, pairs of models that have not run yet included; other pairs of the settings are
-    exploratory. Without it the settings' own pairs are the family.
+    family: the primary one, pairs of models that have not run yet included; other pairs of the settings are
+    exploratory. Without it the settings' own pairs are the family. cost: the price that costs are told at.
 
     Raises WorkbenchError in one sentence for runs on different items, unknown names, and a view without posts.
     """
     _check(runs, settings)
     tests = sorted({*runs[0].sets} - {VALIDATION}, key=lambda name: (name != MAIN, name))
-    best, models, used, asked = best_unimodal(runs, settings), [], {}, {}
+    best, models, used, in_view = best_unimodal(runs, settings), [], {}, {}
     for test in tests:
         for view in VIEWS:
             cell = Cell.of(runs, test, view, settings.seed)
@@ -70,8 +77,8 @@ def compare(
             used.setdefault(test, {})[view] = table.labels_used
             models += table.rows()
             if (test, view) == (MAIN, settings.view):
-                asked["differences"] = table.differences(best, planned)
-                asked["late_fusion_limit"], asked["leak_test"] = table.against_ceilings()
+                in_view["differences"] = table.differences(best, family)
+                in_view["late_fusion_limit"], in_view["leak_test"] = table.against_ceilings()
     return Comparison(
         study=study,
         question=question,
@@ -81,16 +88,17 @@ def compare(
         best_unimodal=best,
         items={name: fingerprint.of_items(runs[0].sets[name].post_id.tolist()) for name in tests},
         models=models,
-        **asked,
+        **in_view,
         slices=slices.sliced(runs, Cell.of(runs, MAIN, "all", settings.seed), settings),
         bias=bias.biased(runs, tests, settings),
         disagreement=disagreement.disagreement(runs, MAIN, settings),
         suites=suites.tested(runs, tests, alpha=settings.alpha, few=settings.few),
+        cost=cost,
+        costs=[_cost(run, cost) for run in runs],
     )
 
 
 def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
-    """Raise WorkbenchError where the runs cannot be compared as asked."""
     if not runs:
         raise WorkbenchError("there is no finished run to compare; `workbench run STUDY` makes them")
     aliases = [run.alias for run in runs]
@@ -106,18 +114,18 @@ def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
         if name not in (*aliases, BEST):
             raise WorkbenchError(f"compare.pairs: {unknown('model', name, (*aliases, BEST))}")
     if MAIN not in runs[0].sets:
-        raise WorkbenchError(
-            f"the runs hold no {MAIN!r} set, only {', '.join(runs[0].sets)}; give the split a test share"
-        )
-    if METRICS[settings.metric].kind is SITE and len(np.unique(runs[0].sets[MAIN].weight)) < 2:
-        raise WorkbenchError(
-            f"compare.metric {settings.metric} needs posts of different weight, and all test posts weigh the same; "
-            "compare precision"
-        )
-    if settings.view == "paired" and not runs[0].sets[MAIN].paired.any():
+        there = ", ".join(runs[0].sets)
+        raise WorkbenchError(f"the runs hold no {MAIN!r} set, only {there}; give the split a test share")
+    cell = Cell.of(runs, MAIN, settings.view, settings.seed)
+    if not len(cell.codes):
         raise WorkbenchError(
             "no test post has both text and a picture or clip, so the view 'paired' is empty; set `view: all` under "
             "`compare` and run `workbench compare STUDY`"
+        )
+    if METRICS[settings.metric].kind is SITE and not cell.weighted:
+        raise WorkbenchError(
+            f"compare.metric {settings.metric} needs posts of different weight, and all test posts of the view "
+            f"{settings.view!r} weigh the same; compare precision"
         )
     if any(BEST in pair for pair in settings.pairs) and best_unimodal(runs, settings) is None:
         raise WorkbenchError(
@@ -141,7 +149,7 @@ def best_unimodal(runs: Sequence[Run], settings: CompareOptions) -> str | None:
     place, sign = _place(runs[0].labels, settings), METRICS[settings.metric].sign
     values = {}
     for model in (model for model in seen if model.run.unimodal):
-        value = at_once(model.statistic(used), cell)[place[0], :, place[1]].mean()
+        value = at_once(model.statistic(used), cell)[place].mean()
         if not np.isnan(value):
             values[model.run.alias] = sign * value
     return max(values, key=values.get) if values else None
@@ -160,9 +168,9 @@ def _drawn(model: Seen, used: np.ndarray, resamples: int) -> tuple[np.ndarray, n
     statistic, cell = model.statistic(used), model.cell
     by_seed = resample(statistic, cell, resamples)
     left_out = intervals.leave_out(statistic, cell.groups, seed=cell.seed, rows=len(cell.codes))
-    several = by_seed.shape[1] > 1
-    spread = by_seed[..., 0].std(axis=1, ddof=1) if several else np.full(by_seed[:, 0, :, 0].shape, np.nan)
-    return by_seed.mean(axis=1), left_out.mean(axis=1), spread
+    several = by_seed.shape[2] > 1
+    spread = by_seed[..., 0].std(axis=2, ddof=1) if several else np.full(by_seed.shape[:2], np.nan)
+    return by_seed.mean(axis=2), left_out.mean(axis=2), spread
 
 
 @dataclass(frozen=True)
@@ -204,10 +212,7 @@ class _Table:
         columns = self.used if k == len(self.labels) else np.arange(len(self.used)) == k
         known, positives = cell.known[:, columns], cell.positives[columns]
         weight = np.ones(len(known)) if weight is None else weight
-        total = weight @ known
-        shares = np.divide(
-            weight @ (cell.y[:, columns] & known), total, out=np.full(len(total), np.nan), where=total > 0
-        )
+        shares = ratio(weight @ (cell.y[:, columns] & known), weight @ known)
         return {
             "label": (*self.labels, MACRO)[k],
             "view": cell.view,
@@ -244,29 +249,26 @@ class _Table:
         draws, left_out = self.draws[alias][m, k], self.left_out[alias][m, k]
         macro = k == len(self.labels)
         about = {"alpha": self.settings.alpha, "units": self.evidence(k), "share": metric.share, "top": metric.top}
-        low, high = intervals.value_interval(draws, left_out, **about)
         coverage = seen.coverage[self.used] if macro else seen.coverage[[k]]
-        counts = None if macro else seen.counts[:, k].sum(axis=-1).mean(axis=0)
+        counts = None if macro else seen.counts[:, k].sum(axis=-1).mean(axis=1)
         return ModelRow(
             model=alias,
             metric=name,
             **place,
-            value=draws[0],
-            lo=low,
-            hi=high,
+            **spanned(draws, left_out, **about),
             seed_sd=self.spread[alias][m, k],
             coverage=coverage.mean() if len(coverage) else None,
             ceiling=best[name][k] if name in best else None,
-            confusion=None if macro else Counts(**dict(zip(("tn", "fp", "fn", "tp"), counts, strict=True))),
+            confusion=None if macro else dict(zip(("tn", "fp", "fn", "tp"), counts, strict=True)),
             runs=(seen.run.key,),
             **seen.run.costs,
         )
 
-    def differences(self, best: str | None, planned: Sequence[tuple[str, str]] | None) -> list[Difference]:
+    def differences(self, best: str | None, family: Sequence[tuple[str, str]] | None) -> list[Difference]:
         """Return the primary family with its p-values, then, exploratory, every other model against best-unimodal."""
-        planned = self.settings.pairs if planned is None else planned
-        rows = [self._difference(pair, best, primary=pair in planned) for pair in self.settings.pairs]
-        adjusted = intervals.holm([row.p for row in rows], len(planned))
+        family = self.settings.pairs if family is None else family
+        rows = [self._difference(pair, best, primary=pair in family) for pair in self.settings.pairs]
+        adjusted = intervals.holm([row.p for row in rows], len(family))
         rows = [row.model_copy(update={"p_holm": defined(float(p))}) for row, p in zip(rows, adjusted, strict=True)]
         done = {frozenset((row.a, row.b)) for row in rows} | {frozenset([best])}
         others = [alias for alias in self.seen if best is not None and frozenset((alias, best)) not in done]
@@ -342,9 +344,8 @@ class _Table:
         for k in [*np.flatnonzero(self.used), len(self.used)]:
             tested = bool((enough[self.used] if k == len(self.used) else enough[[k]]).all())
             if LATE_FUSION in best:
-                bound = best[LATE_FUSION][k]
-                low, high = intervals.value_interval(bound, units=self.evidence(k), **about)
-                limit.append(FusionLimit(metric=metric, **self.place(k), value=bound[0], lo=low, hi=high))
+                span = spanned(best[LATE_FUSION][k], units=self.evidence(k), **about)
+                limit.append(FusionLimit(metric=metric, **self.place(k), **span))
             for alias, model in self.seen.items():
                 if model.run.information not in best:
                     continue
@@ -369,31 +370,25 @@ def _leak(ours: np.ndarray, bound: np.ndarray, alpha: float, tested: bool, about
     return LeakTest(**about, **numbers, p_holm=None, tripped=None)
 
 
-def costs(comparison: Comparison) -> tuple[CostRow, ...]:
-    """Return a row per model: ms a post, peak MB, seconds to train, and where a price is stated money.
+def _cost(run: Run, price: CostOptions | None) -> CostRow:
+    """Return what a model takes: ms a post, peak MB, seconds to train, and where a price is stated money.
 
     Open doubt: times per post are those of one process that scores new posts one small batch after another. Larger
     batches and an accelerator that is kept busy cost less, so money is an upper bound on the same machine.
     """
-    options, first = comparison.cost, {row.model: row for row in reversed(comparison.models)}
-    price = options.price_per_hour / 3600 if options else None
-    load = options.posts_per_day if options else None
-    return tuple(
-        CostRow(
-            model=model,
-            ms_per_post=(row := first[model]).ms_per_post,
-            peak_mb=row.peak_mb,
-            fit_seconds=row.fit_seconds,
-            per_million=_times(price, row.ms_per_post, 1e6 / 1000),
-            per_day=_times(price, row.ms_per_post, load and load / 1000),
-            busy=_times(row.ms_per_post, load and load / 1000 / _SECONDS_A_DAY),
-            training=_times(price, row.fit_seconds),
-            runs=row.runs,
-        )
-        for model in dict.fromkeys(row.model for row in comparison.models)
+    taken = {name: run.costs[name] for name in ("ms_per_post", "peak_mb", "fit_seconds")}
+    ms, a_second = taken["ms_per_post"], price.price_per_hour / 3600 if price else None
+    seconds_a_day = _times(ms, price and price.posts_per_day, 1 / 1000)
+    return CostRow(
+        model=run.alias,
+        **taken,
+        per_million=_times(a_second, ms, 1e6 / 1000),
+        per_day=_times(a_second, seconds_a_day),
+        busy=_times(seconds_a_day, 1 / _SECONDS_A_DAY),
+        training=_times(a_second, taken["fit_seconds"]),
+        runs=(run.key,),
     )
 
 
 def _times(*factors: float | None) -> float | None:
-    """Return a product, None where a factor is not known."""
     return None if None in factors else math.prod(factors)

@@ -95,8 +95,8 @@ def write(
     """Write the facts of every set but `train` (corpus tables by name), whole or not at all.
 
     made_from: what they depend on, as `made_from` gives it back, `data` among it; facts of other data that lie there
-    are kept beside them. The rows are in the order of the corpus. A column of `meta` that is a number in one set and a
-    text in another is a text.
+    are kept beside them. The rows are in the order of the corpus. A column that is a number in one set and a text in
+    another is a text.
     """
     parts = _of_one_type([pa.table(columns(table, name, taxonomy)) for name, table in sets.items() if name != "train"])
     about = {"labels": taxonomy.names, "taxonomy": taxonomy.fingerprint, "made_from": made_from}
@@ -113,7 +113,28 @@ def place(study: Path, data: Mapping[str, Any]) -> Path:
     """Return where a study keeps the facts of some posts: `posts.parquet`, or beside it where others took its place."""
     path = study / NAME
     kept = _beside(path, data)
-    return kept if _data(path) != data and kept.is_file() else path
+    return kept if kept.is_file() and _data(path) not in alike(study, data) else path
+
+
+def alike(study: Path, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return `data` and whatever else facts of a study were made from that are of the same posts, sets and labels.
+
+    Posts may come from another reader, or from a world whose code has changed, and be those that were scored before.
+    """
+    files = {path: _data(path) or {} for path in study.glob(f"{Path(NAME).stem}*.parquet")}
+    own = next((_labelled(path) for path, of in files.items() if of == data), None)
+    others = [path for path, of in files.items() if of != data and of.get("taxonomy") == data.get("taxonomy")]
+    return [data, *(files[path] for path in others if own and _labelled(path) == own)]
+
+
+def _labelled(path: Path) -> pa.Table | None:
+    """Return the ids, sets and labels of a `posts.parquet`, sorted; None where it cannot be read."""
+    try:
+        labels = sorted(name for name in pq.read_schema(path).names if name.startswith("y_"))
+        rows = pq.read_table(path, columns=["split", "post_id", *labels])
+    except (OSError, pa.ArrowException):
+        return None
+    return rows.sort_by([("split", "ascending"), ("post_id", "ascending")])
 
 
 def _beside(path: Path, data: Mapping[str, Any]) -> Path:
@@ -126,18 +147,24 @@ def _data(path: Path) -> dict[str, Any] | None:
 
 
 def _of_one_type(parts: list[pa.Table]) -> list[pa.Table]:
-    """Return tables in which each column has one type: text, without what is no slice, where the types differ."""
+    """Return tables in which each column has one type: text, without what is no slice, where one is no number."""
     kinds: dict[str, set[pa.DataType]] = {}
     for column in (column for part in parts for column in part.schema):
         kinds.setdefault(column.name, set()).add(column.type)
-    for name in (name for name, types in kinds.items() if len(types - {pa.null()}) > 1):
-        for n, part in enumerate(parts):
+    for name, types in kinds.items():
+        types -= {pa.null()}
+        number = all(map(_is_number, types))
+        for n, part in enumerate(parts) if len(types) > 1 else ():
             if name in part.column_names:
-                cells = pc.cast(part[name], pa.string())
-                few = pc.count_distinct(cells).as_py() <= VALUES
+                cells = pc.cast(part[name], pa.float64() if number else pa.string())
+                kept = number or pc.count_distinct(cells).as_py() <= VALUES
                 at = part.column_names.index(name)
-                parts[n] = part.set_column(at, name, cells) if few else part.remove_column(at)
+                parts[n] = part.set_column(at, name, cells) if kept else part.remove_column(at)
     return parts
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind)
 
 
 def made_from(path: Path) -> dict[str, Any] | None:
@@ -199,7 +226,7 @@ def _meta(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
         cells = pc.struct_field(table["meta"], column.name)
         if pa.types.is_boolean(column.type):
             yield column.name, pc.cast(cells, pa.string())
-        elif pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
+        elif _is_number(column.type):
             yield column.name, pc.cast(cells, pa.float64())
         elif pa.types.is_string(column.type) and pc.count_distinct(cells).as_py() <= VALUES:
             yield column.name, cells
@@ -210,12 +237,11 @@ def case_columns(posts: pa.Table) -> dict[str, pa.ChunkedArray]:
     if "meta" not in posts.column_names or not pa.types.is_struct(posts.schema.field("meta").type):
         return {}
     there = {field.name for field in posts.schema.field("meta").type}
-    cases = {}
-    for name, choices in CASES.items():
-        column = next((field for field in choices if field in there), None)
-        if column is not None:
-            cases[name] = pc.cast(pc.struct_field(posts["meta"], column), pa.string())
-    return cases if "functionality" in cases else {}
+    columns = {name: next((field for field in choices if field in there), None) for name, choices in CASES.items()}
+    if columns["functionality"] is None:
+        return {}
+    meta = posts["meta"]
+    return {name: pc.cast(pc.struct_field(meta, field), pa.string()) for name, field in columns.items() if field}
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -317,20 +343,16 @@ def _flags(rows: pa.Table, name: str) -> np.ndarray:
 def _slices(rows: pa.Table, has: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return what `slice_columns` kept, by the slice's name: text (n,) with "" for unknown, or numbers with NaN.
 
-    has: modality -> (n,) bool, from which the slice `modality` follows, such as
-    "text+image".
+    has: modality -> (n,) bool, from which the slice `modality` follows, such as "text+image".
     """
     stacked = np.array([np.where(there, f"{name}+", "") for name, there in has.items()], dtype=object)
     slices = {"modality": np.array([kinds.rstrip("+") or "nothing" for kinds in stacked.sum(axis=0)], dtype=str)}
     for column in rows.column_names:
         if column in PLAIN or column.startswith(_PREFIX):
             cells, name = rows[column], column.removeprefix(_PREFIX)
-            number = pa.types.is_integer(cells.type) or pa.types.is_floating(cells.type)
-            slices[name] = (
-                pc.fill_null(pc.cast(cells, pa.float64()), np.nan).to_numpy()
-                if number
-                else np.array(pc.fill_null(pc.cast(cells, pa.string()), "").to_pylist(), dtype=str)
-            )
+            number = _is_number(cells.type)
+            texts = None if number else pc.fill_null(pc.cast(cells, pa.string()), "").to_pylist()
+            slices[name] = _numbers(rows, column) if number else np.array(texts, dtype=str)
     return slices
 
 
@@ -352,9 +374,8 @@ def _votes(rows: pa.Table, labels: Sequence[str]) -> np.ndarray:
     votes = np.full((len(rows), len(labels), 2), np.nan)
     for k, label in enumerate(labels):
         for i, side in enumerate(("yes", "no")):
-            if f"votes_{label}_{side}" in rows.column_names:
-                cells = pc.cast(rows[f"votes_{label}_{side}"], pa.float64())
-                votes[:, k, i] = pc.fill_null(cells, np.nan).to_numpy()
+            if (name := f"votes_{label}_{side}") in rows.column_names:
+                votes[:, k, i] = _numbers(rows, name)
     return votes
 
 

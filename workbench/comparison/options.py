@@ -11,6 +11,7 @@ from workbench.metrics.table import METRICS
 from workbench.schema import Options
 
 BEST, MACRO, MAIN, VALIDATION, LATE_FUSION = "best-unimodal", "macro", "test", "validation", "late-fusion"
+LEAK_ALPHA = 0.01  # a model below this p is better than what its inputs allow
 
 
 class CompareOptions(Options):

@@ -159,7 +159,7 @@ def _facts(
     if old and not path.is_file():
         return facts.of_predictions(file.read(), about["labels"], about["taxonomy"], f"the run in {folder}")
     posts = read(path)
-    if data and posts.data not in (None, data):
+    if data and posts.data not in (None, data) and posts.data not in facts.alike(folder.parent, data):
         raise WorkbenchError(f"{path} tells of other posts than the run in {folder} scored; {_AGAIN}")
     return posts
 
@@ -183,7 +183,7 @@ def _sets(
         sets[name] = Scores(
             **vars(about),
             **{
-                kind: np.stack([_scored(rows[f"{kind}_{label}"], places) for label in labels], axis=-1)
+                kind: np.stack([rows[f"{kind}_{name}"].to_numpy()[places] for name in labels], -1, dtype=np.float64)
                 for kind in ("logit", "prob")
             },
         )
@@ -210,11 +210,6 @@ def _places(rows: pa.Table, post_id: np.ndarray, seeds: Sequence[int], what: str
             post = str(post_id[np.flatnonzero(wrong)[0] % len(post_id)])
             raise WorkbenchError(f"{what} holds post {post!r} {fault}; {_AGAIN}")
     return np.argsort(flat, kind="stable").reshape(len(seeds), len(post_id))
-
-
-def _scored(cells: pa.ChunkedArray, places: np.ndarray) -> np.ndarray:
-    """Return a column as float64 (S, n), null as NaN."""
-    return cells.to_numpy().astype(np.float64)[places]
 
 
 def check_same_items(runs: Sequence[Run]) -> None:

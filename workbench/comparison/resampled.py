@@ -16,16 +16,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
 from workbench.comparison.predictions import Run
 from workbench.metrics import intervals
-from workbench.metrics.classification import Confusion, ratio
 from workbench.metrics.ranking import Ranking
-from workbench.metrics.table import DECISIONS, LABELS, METRICS, PROBABILITY, RANKING, SITE, Metric
+from workbench.metrics.table import LABELS, METRICS, POSTS, PROBABILITY, RANKING, SITE, Metric
 
 VIEWS = ("paired", "all")
 _TIE_BREAKS, _TURNS = 20, 5  # a resample averages every fifth tie-break
@@ -73,10 +72,11 @@ class Cell:
         """The number of groups with a known positive (L,): the independent pieces of evidence."""
         return np.array([len(np.unique(self.codes[column])) for column in (self.y & self.known).T])
 
-    @cached_property
-    def known_counts(self) -> np.ndarray:
-        """The number of posts with a known label per group (L, groups)."""
-        return np.stack([np.bincount(self.codes[column], minlength=self.groups) for column in self.known.T])
+    def counted(self, rows: np.ndarray, k: int) -> dict[str, int]:
+        """Return how many of some rows (n,) have a known label, and how many of those hold it and do not."""
+        known = rows & self.known[:, k]
+        n, positives = int(known.sum()), int((known & self.y[:, k]).sum())
+        return {"n": n, "positives": positives, "negatives": n - positives}
 
     @cached_property
     def defined(self) -> np.ndarray:
@@ -85,10 +85,10 @@ class Cell:
 
 
 class Seen:
-    """One run in one cell: prob and ranks (S, n, L), NaN where nothing is known, counts, site_counts (S, L, 4, groups).
+    """One run in one cell: prob and ranks (S, n, L), NaN where nothing is known.
 
-    flagged (S, n, L) is what its thresholds flag; coverage (L,) is the share of rows that the model could see;
-    site_counts are weighted to the site's mix of posts.
+    flagged (S, n, L) is what its thresholds flag; coverage (L,) is the share of rows that the model could see; counts
+    (4, L, S, groups) are tn, fp, fn, tp.
     """
 
     def __init__(self, run: Run, cell: Cell):
@@ -102,38 +102,42 @@ class Seen:
         self.prob = np.where(unseen, run.prevalence, prob)
         self.ranks = _ranks(self.prob, np.where(unseen, stand_in, logit))
         self.flagged = (prob >= run.thresholds[:, None, :]) & ~unseen  # (S, n, L)
-        self.counts = self._counts(np.ones(len(cell.codes)))
-        self.site_counts = self._counts(cell.weight) if cell.weighted else self.counts
+        self.counts = self.counted(np.arange(len(cell.codes)), cell.codes, cell.groups)
 
-    def _counts(self, weight: np.ndarray) -> np.ndarray:
-        cell, (seeds, _, labels) = self.cell, self.flagged.shape
-        counts = np.empty((seeds, labels, 4, cell.groups))
-        for s, k in np.ndindex(seeds, labels):
-            y, known = cell.y[:, k], cell.known[:, k]
-            counts[s, k] = intervals.group_confusions(
-                y, self.flagged[s, :, k], cell.codes, cell.groups, weight=weight, known=known
+    def counted(self, rows: np.ndarray, codes: np.ndarray, groups: int, weight: np.ndarray | None = None) -> np.ndarray:
+        """Return the counts (4, L, S, groups) of some rows (m,), which are in the groups `codes` (m,)."""
+        y, known, flagged = self.cell.y[rows], self.cell.known[rows], self.flagged[:, rows]
+        counts = np.empty((4, y.shape[1], len(flagged), groups))
+        for k, s in np.ndindex(counts.shape[1:3]):
+            counts[:, k, s] = intervals.group_confusions(
+                y[:, k], flagged[s, :, k], codes, groups, weight=weight, known=known[:, k]
             )
-        counts[np.isnan(self.run.thresholds)] = np.nan
+        counts[:, np.isnan(self.run.thresholds.T)] = np.nan
         return counts
 
-    def over_labels(self, metric: Metric, used: np.ndarray) -> np.ndarray:
-        """Return the counts (S, 4, L, groups) over `used` labels (L,), or (S, 4, groups) of a metric of whole posts.
+    def pieces(self, metric: Metric, used: np.ndarray) -> np.ndarray:
+        """Return what each group adds to a metric that is no ranking, for `Metric.of_pieces`: (pieces, L, S, groups).
 
-        A whole post is one piece: it counts as a hit where all its known labels are decided rightly.
+        Of a metric over all labels these are the `used` ones (L,); of one of whole posts there is no axis of labels: a
+        post counts as a hit where all its known labels are decided rightly.
         """
+        cell = self.cell
         if metric.kind is LABELS:
-            return np.moveaxis(self.counts[:, used], 1, 2)
-        cell, known = self.cell, self.cell.known[:, used]
-        wrong = ((self.flagged[:, :, used] != cell.y[:, used]) & known).any(axis=2)  # (S, n)
-        every, some = np.ones(wrong.shape[1], bool), known.any(axis=1)
-        confusions = (intervals.group_confusions(~miss, every, cell.codes, cell.groups, known=some) for miss in wrong)
-        counts = np.stack(list(confusions))
-        counts[np.isnan(self.run.thresholds[:, used]).any(axis=1)] = np.nan
-        return counts
-
-    def losses(self, metric: Metric) -> np.ndarray:
-        """Return the sums (S, L, groups) of a loss over the posts with a known label, NaN where nothing is ranked."""
-        return np.stack([_loss_sums(self.cell, metric, prob, self.ranked) for prob in self.prob])
+            return self.counts[:, used]
+        if metric.kind is POSTS:
+            known = cell.known[:, used]
+            wrong = ((self.flagged[:, :, used] != cell.y[:, used]) & known).any(axis=2)  # (S, n)
+            about = {"known": known.any(axis=1)}
+            every = np.ones(wrong.shape[1], bool)
+            parts = [intervals.group_confusions(~miss, every, cell.codes, cell.groups, **about) for miss in wrong]
+            counts = np.stack(parts, axis=1)
+            counts[:, np.isnan(self.run.thresholds[:, used]).any(axis=1)] = np.nan
+            return counts
+        if metric.kind is PROBABILITY:
+            return np.stack([_losses(cell, metric, prob, self.ranked) for prob in self.prob], axis=2)
+        if metric.kind is SITE and cell.weighted:
+            return self.counted(np.arange(len(cell.codes)), cell.codes, cell.groups, cell.weight)
+        return self.counts
 
     @cached_property
     def ranked(self) -> np.ndarray:
@@ -141,49 +145,44 @@ class Seen:
         return ~(np.isnan(self.ranks) & self.cell.known).any(axis=(0, 1))
 
     def statistic(self, used: np.ndarray) -> intervals.Statistic:
-        """Return weights (groups, c) -> (METRICS, S, L + 1, c); the last label is macro, the mean over `used` (L,)."""
-        cell, (seeds, labels) = self.cell, self.counts.shape[:2]
+        """Return weights (groups, c) -> (METRICS, L + 1, S, c); the last label is macro, the mean over `used` (L,)."""
+        labels, seeds = self.counts.shape[1:3]
         rankings = {
-            (s, k): _ranking(cell, self.ranks[s, :, k], k) for s, k in np.ndindex(seeds, labels) if self.ranked[k]
+            (k, s): _ranking(self.cell, self.ranks[s, :, k], k) for k, s in np.ndindex(labels, seeds) if self.ranked[k]
         }
         ranked = [m for m, metric in enumerate(METRICS.values()) if metric.kind is RANKING]
         functions = [metric.function for metric in METRICS.values() if metric.kind is RANKING]
-        together = {name: self.over_labels(metric, used) for name, metric in METRICS.items() if metric.over_labels}
-        losses = {name: self.losses(metric) for name, metric in METRICS.items() if metric.kind is PROBABILITY}
+        # metrics of one kind have the same pieces, which are summed once; only losses have their own
+        source = {
+            name: name if metric.kind is PROBABILITY else metric.kind
+            for name, metric in METRICS.items()
+            if metric.kind is not RANKING
+        }
+        pieces = {source[name]: self.pieces(METRICS[name], used) for name in source}
 
         def evaluate(W: np.ndarray) -> np.ndarray:
-            values = np.full((len(METRICS), seeds, labels + 1, W.shape[1]), np.nan)
-            counts = Confusion(*weighted_counts(self.counts, W))
-            site = Confusion(*weighted_counts(self.site_counts, W)) if cell.weighted else counts
-            posts = cell.known_counts @ W
+            values = np.full((len(METRICS), labels + 1, seeds, W.shape[1]), np.nan)
+            for (k, s), ranking in rankings.items():
+                values[ranked, k, s] = ranking.values(W, functions)
+            sums, together = {key: summed(part, W) for key, part in pieces.items()}, {}
             for m, (name, metric) in enumerate(METRICS.items()):
-                if metric.kind in (DECISIONS, SITE):
-                    values[m, :, :-1] = metric.function(counts if metric.kind is DECISIONS else site)
-                elif metric.kind is PROBABILITY:
-                    values[m, :, :-1] = ratio(losses[name] @ W, np.broadcast_to(posts, (seeds, *posts.shape)))
-            for (s, k), ranking in rankings.items():
-                values[ranked, s, k] = ranking.values(W, functions)
+                if metric.over_labels:
+                    together[m] = metric.of_pieces(sums[source[name]])
+                elif name in source:
+                    values[m, :-1] = metric.of_pieces(sums[source[name]])
             if used.any():
-                values[:, :, -1] = values[:, :, :-1][:, :, used].mean(axis=2)
-                for m, (name, metric) in enumerate(METRICS.items()):
-                    if metric.over_labels:
-                        values[m, :, -1] = metric.function(Confusion(*_labels_first(together[name], W)))
+                values[:, -1] = values[:, :-1][:, used].mean(axis=1)
+                for m, of_all in together.items():
+                    values[m, -1] = of_all
             return values
 
         return evaluate
 
 
-def _labels_first(counts: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return counts (4, L, S, draws), or (4, S, draws) without labels, from (S, 4, [L,] groups) under weights."""
+def summed(pieces: np.ndarray, W: np.ndarray) -> np.ndarray:
+    """Return pieces (..., draws) from pieces (..., groups) under weights (groups, draws)."""
     with np.errstate(invalid="ignore"):  # the counts of an undefined threshold are NaN
-        return np.moveaxis(counts @ W, 0, -2)
-
-
-def weighted_counts(counts: np.ndarray, W: np.ndarray) -> np.ndarray:
-    """Return counts (4, S, L, draws) from counts (S, L, 4, groups) under weights (groups, draws)."""
-    with np.errstate(invalid="ignore"):  # the counts of an undefined threshold are NaN
-        cells = counts.reshape(-1, counts.shape[-1]) @ W
-    return np.moveaxis(cells.reshape(*counts.shape[:3], -1), 2, 0)
+        return (pieces.reshape(-1, pieces.shape[-1]) @ W).reshape(*pieces.shape[:-1], W.shape[1])
 
 
 def _ranking(cell: Cell, score: np.ndarray, k: int) -> Ranking:
@@ -202,14 +201,18 @@ def _ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _loss_sums(cell: Cell, metric: Metric, prob: np.ndarray, scored: np.ndarray) -> np.ndarray:
-    """Return the sums (L, groups) of a loss of prob (n, L) over posts with a known label; NaN where not `told` (L,)."""
-    sums = np.full((cell.y.shape[1], cell.groups), np.nan)
-    for k in np.flatnonzero(scored):
-        rows = cell.known[:, k]
-        losses = metric.function(cell.y[rows, k], prob[rows, k])
-        sums[k] = np.bincount(cell.codes[rows], weights=losses, minlength=cell.groups)
-    return sums
+def _losses(cell: Cell, metric: Metric, prob: np.ndarray, scored: np.ndarray) -> np.ndarray:
+    """Return the sums of a loss of prob (n, L) and the numbers of posts with a known label (2, L, groups).
+
+    The sums are NaN where not `scored` (L,).
+    """
+    pieces = np.full((2, cell.y.shape[1], cell.groups), np.nan)
+    for k, known in enumerate(cell.known.T):
+        pieces[1, k] = np.bincount(cell.codes[known], minlength=cell.groups)
+        if scored[k]:
+            losses = metric.function(cell.y[known, k], prob[known, k])
+            pieces[0, k] = np.bincount(cell.codes[known], weights=losses, minlength=cell.groups)
+    return pieces
 
 
 def ceiling(cell: Cell, information: str, used: np.ndarray, names: Sequence[str]) -> intervals.Statistic:
@@ -231,17 +234,13 @@ def ceiling(cell: Cell, information: str, used: np.ndarray, names: Sequence[str]
     ]
     ranked = [m for m, name in enumerate(names) if METRICS[name].kind is RANKING]
     functions = [METRICS[names[m]].function for m in ranked]
-    losses = {
-        m: _loss_sums(cell, METRICS[name], exact, usable)
-        for m, name in enumerate(names)
-        if METRICS[name].kind is PROBABILITY
-    }
+    losses = {m: _losses(cell, METRICS[names[m]], exact, usable) for m in range(len(names)) if m not in ranked}
 
     def evaluate(W: np.ndarray) -> np.ndarray:
         turns = _TURNS if W.shape[1] > 1 else 1
         values = np.full((len(names), labels + 1, W.shape[1]), np.nan)
-        for m, sums in losses.items():
-            values[m, :-1] = ratio(sums @ W, cell.known_counts @ W)
+        for m, pieces in losses.items():
+            values[m, :-1] = METRICS[names[m]].of_pieces(summed(pieces, W))
         for k, turn in product(np.flatnonzero(usable) if ranked else (), range(turns)):
             some = np.ascontiguousarray(W[:, turn::turns])
             broken_values = [ranking.values(some, functions) for ranking in rankings[k][turn::turns]]
@@ -266,6 +265,19 @@ def at_once(statistic: intervals.Statistic, cell: Cell) -> np.ndarray:
     return statistic(np.ones((cell.groups, 1)))[..., 0]
 
 
+def in_large_blocks(statistic: intervals.Statistic, cell: Cell, resamples: int) -> np.ndarray:
+    """Return the statistic (..., 1 + resamples), many draws at a time: for one that is made of many small parts."""
+    chunk = int(np.clip(10_000_000 // max(cell.groups, 1), 16, 500))
+    blocks = intervals.bootstrap_weights(cell.groups, resamples, seed=cell.seed, chunk=chunk)
+    return np.concatenate([statistic(W) for W in blocks], axis=-1)
+
+
+def spanned(draws: np.ndarray, left_out: np.ndarray | None = None, **about: Any) -> dict[str, float]:
+    """Return the sample's own value of draws (1 + resamples,) with its interval, as `metrics.intervals` has it."""
+    low, high = intervals.value_interval(draws, left_out, **about)
+    return {"value": draws[0], "lo": low, "hi": high}
+
+
 def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) -> tuple[float, float]:
     """Return a - b in the mean of a metric over labels and seeds, and its p when groups are swapped between a and b.
 
@@ -276,22 +288,18 @@ def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) 
     used = np.isin(np.arange(cell.y.shape[1]), labels)
     if metric.has_ceiling and not (a.ranked & b.ranked)[used].all():
         return math.nan, math.nan
-    together = [side.over_labels(metric, used) for side in (a, b)] if metric.over_labels else []
-    losses = [side.losses(metric) for side in (a, b)] if metric.kind is PROBABILITY else []
-    counts = [side.site_counts if metric.kind is SITE else side.counts for side in (a, b)]
+    pieces = [] if metric.kind is RANKING else [side.pieces(metric, used) for side in (a, b)]
     for i in range(math.lcm(len(a.run.seeds), len(b.run.seeds))):
-        s, t = i % len(a.run.seeds), i % len(b.run.seeds)
-        if metric.over_labels:
-            differences.append(intervals.swapped_counts(together[0][s], together[1][t], metric.function))
-            continue
-        for k in labels:
+        seeds = i % len(a.run.seeds), i % len(b.run.seeds)
+        for k in [None] if metric.over_labels else labels:
             if metric.kind is RANKING:
-                lists = (cell.y[:, k], a.ranks[s, :, k], b.ranks[t, :, k], cell.codes, cell.groups)
-                swapped = intervals.swapped_ranking(*lists, metric=metric.function, known=cell.known[:, k])
-            elif metric.kind is PROBABILITY:
-                swapped = intervals.swapped_sums(losses[0][s, k], losses[1][t, k], cell.known[:, k].sum())
+                ranks = (side.ranks[s, :, k] for side, s in zip((a, b), seeds, strict=True))
+                about = {"metric": metric.function, "known": cell.known[:, k]}
+                swapped = intervals.swapped_ranking(cell.y[:, k], *ranks, cell.codes, cell.groups, **about)
             else:
-                swapped = intervals.swapped_counts(counts[0][s, k], counts[1][t, k], metric.function)
+                parts = (part[..., s, :] for part, s in zip(pieces, seeds, strict=True))
+                parts = parts if k is None else (part[:, k] for part in parts)
+                swapped = intervals.swapped_pieces(*parts, metric.of_pieces)
             differences.append(swapped)
     return intervals.permutation_test(differences, cell.groups, draws=draws, seed=cell.seed)
 
@@ -307,7 +315,5 @@ def each(work: Callable[[Item], Found], items: Sequence[Item], size: float) -> l
 
     size: how many scores are resampled in all, from which it follows whether other processes are worth it.
     """
-    jobs = min(cpu_count(), len(items))
-    if jobs < 2 or size < _MUCH:
-        return [work(item) for item in items]
+    jobs = min(cpu_count(), len(items)) if size >= _MUCH else 1
     return Parallel(n_jobs=jobs)(delayed(work)(item) for item in items)

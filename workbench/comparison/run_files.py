@@ -90,16 +90,38 @@ class RunRecord(RunFile):
         """Where the posts came from, as the study names it."""
         return self.inputs.get("parameter corpus.source")
 
+    @property
+    def edited(self) -> str:
+        """Whether the code that was executed had changes that were not committed, in words that follow its commit."""
+        return {True: "with uncommitted changes", False: "nothing uncommitted"}.get(self.dirty, "state unknown")
+
     def inputs_of(self, kind: str) -> dict[str, Any]:
         """Return the inputs of one kind (`parameter`, `weights`, `data`), by their names without it."""
         whole = f"{kind} "
         return {name.removeprefix(whole): value for name, value in self.inputs.items() if name.startswith(whole)}
 
 
+class OverlapExample(Stored):
+    """Something that crosses the split: what it is, and where it stands, (set, post_id) each."""
+
+    content: str = ""
+    posts: tuple[tuple[str, str], ...] = ()
+
+
+class ShortcutScore(Stored):
+    """What a set of fields tells of a label without its post; shortcut: whether that is too much."""
+
+    fields: str = ""
+    label: str = ""
+    average_precision: float | None = None
+    prevalence: float | None = None
+    shortcut: bool = False
+
+
 class Overlap(Stored):
     """What stands on both sides of the split for one relation: `overlap` of `of` contents, in `posts` posts.
 
-    allowed: why the study accepts it; examples: where some stand; scores: of a shortcut, by fields and label.
+    allowed: why the study accepts it.
     """
 
     overlap: int = 0
@@ -107,8 +129,8 @@ class Overlap(Stored):
     posts: int = 0
     not_compared: int = 0
     allowed: str = ""
-    examples: list[dict[str, Any]] = []
-    scores: list[dict[str, Any]] = []
+    examples: tuple[OverlapExample, ...] = ()
+    scores: tuple[ShortcutScore, ...] = ()
 
 
 class Calibrated(Stored):
@@ -127,20 +149,26 @@ class SearchBudget(Stored):
 
 
 class SearchTrial(Stored):
-    """Options that were tried and their score on validation, None where it is undefined."""
+    """Options that were tried, their score on validation (None where it was not needed or is undefined), seconds."""
 
     options: dict[str, Any] = {}
     score: float | None = None
+    seconds: float = 0.0
 
 
 class Search(Stored):
-    """How a model's options were chosen: trial `winner` of `trials`, from the `size` combinations of a `space`."""
+    """How a model's options were chosen: trial `winner` of `trials`, from the `size` combinations of a `space`.
+
+    kept: the options that the study writes itself.
+    """
 
     budget: SearchBudget = SearchBudget()
     space: dict[str, Any] = {}
+    kept: tuple[str, ...] = ()
     size: int = 0
+    seed: int = 0
     seconds: float = 0.0
-    trials: list[SearchTrial] = []
+    trials: tuple[SearchTrial, ...] = ()
     winner: int = 0
 
 

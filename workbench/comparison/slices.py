@@ -1,9 +1,9 @@
 """Where a model does worse: every score on one part of the test posts at a time, against the rest of them.
 
-A slice is one value of one column (`slicing`): posts in Spanish, of one community, under 40 characters, that mention an
-identity. All posts of the test set take part, also those a model cannot see, which it does not flag. Within a slice
-precision and average precision move with the share of harmful posts, so what is tested is recall and the false positive
-rate, the two that a threshold decides and that people of a slice notice.
+A slice is one value of one column: posts in Spanish, of one community, under 40 characters, that mention an identity.
+All posts of the test set take part, also those a model cannot see, which it does not flag. Within a slice precision and
+average precision move with the share of harmful posts, so what is tested is recall and the false positive rate, the two
+that a threshold decides and that people of a slice notice.
 
 Intervals are those of a bootstrap over whole groups, all slices under the same draws; where every resample agrees (a
 rate of 0 or 1) it knows nothing, and Wilson's interval stands in, in differences by Newcombe's method (1998, Statistics
@@ -25,7 +25,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -33,18 +32,17 @@ from scipy import stats
 from workbench.comparison.facts import OTHER, STANDARD, UNKNOWN, banded
 from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run, Scores
-from workbench.comparison.resampled import Cell, Seen, each, weighted_counts
-from workbench.comparison.rows import Interval, RateTest, SliceRow, defined
+from workbench.comparison.resampled import Cell, Seen, each, in_large_blocks, spanned, summed
+from workbench.comparison.rows import Interval, RateTest, SliceRow
+from workbench.comparison.rows.values import defined
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals
-from workbench.metrics.classification import Confusion
 from workbench.metrics.table import METRICS
 
 RATES = ("precision", "recall", "false_positive_rate")
 AREAS = ("average_precision", "roc_auc")
 TESTED = {"recall": 1, "false_positive_rate": 0}  # rate -> the truth of the posts that it is a share of
 MOST = 12  # values of one column; the smaller ones are put together
-_CHUNK = 500
 
 
 @dataclass(frozen=True)
@@ -109,123 +107,96 @@ def sliced(runs: Sequence[Run], cell: Cell, settings: CompareOptions) -> list[Sl
 
 def _of_model(model: Seen, parts: Sequence[Slice], settings: CompareOptions) -> list[SliceRow]:
     """Return the rows of one model, as `sliced` has them."""
-    few, rows = settings.few, []
-    draws = _draws(model, parts, settings.slice_resamples, few)
-    for i, part in enumerate(parts):
+    rows, draws = [], _draws(model, parts, settings.slice_resamples, settings.few)
+    for part, drawn in zip(parts, draws, strict=True):
         for k, label in enumerate(model.run.labels):
-            place = _place(model.cell, part, k, few)
-            if place["n"]:
-                values = _values(model, part, k, {kind: made[i, :, k] for kind, made in draws.items()}, settings)
-                gap = max((loss for name in TESTED if (loss := _loss(values[name], name)) is not None), default=None)
-                rows.append(SliceRow(model=model.run.alias, label=label, **place, **values, gap=gap))
+            counts = model.cell.counted(part.rows, k)
+            if counts["n"]:
+                values = _values(model, part, k, drawn[:, k], settings)
+                losses = [least for name in TESTED if (least := loss(values[name], name)) is not None]
+                about = {"model": model.run.alias, "label": label, "column": part.column, "slice": part.value}
+                about |= {"prevalence": counts["positives"] / counts["n"], "few": counts["positives"] < settings.few}
+                rows.append(SliceRow(**about, **counts, **values, gap=max(losses, default=None)))
     return _corrected(rows)
-
-
-def _place(cell: Cell, part: Slice, k: int, few: int) -> dict[str, Any]:
-    """What a number stands on: how many posts of the slice have a known label, and how many hold it."""
-    known = part.rows & cell.known[:, k]
-    n, positives = int(known.sum()), int((known & cell.y[:, k]).sum())
-    share = positives / n if n else math.nan
-    counts = {"n": n, "positives": positives, "negatives": n - positives, "prevalence": share}
-    return {"column": part.column, "slice": part.value, **counts, "few": positives < few}
 
 
 # ------------------------------------------------------------------------------------------------------------ resamples
 
 
-def _draws(model: Seen, parts: Sequence[Slice], resamples: int, few: int) -> dict[str, np.ndarray]:
-    """Return kind ("inside", "rest", "areas") -> (parts, metrics, L, 1 + resamples), means over seeds.
+def _draws(model: Seen, parts: Sequence[Slice], resamples: int, few: int) -> np.ndarray:
+    """Return (parts, 2 RATES + AREAS, L, 1 + resamples): rates inside and in the rest, areas inside; means over seeds.
 
-    The sample itself comes first; all parts and models are resampled by the same draws of groups.
+    The sample itself comes first; all parts and models are resampled by the same draws of groups. An area of few
+    positives has the sample's own value alone.
     """
-    cell, blocks = model.cell, {"inside": [], "rest": [], "areas": []}
-    counts = [_counts(model, part.rows) for part in parts]
-    ranked = [_rankings(model, part.rows, few) for part in parts]
-    chunk = int(np.clip(10_000_000 // max(cell.groups, 1), 16, _CHUNK))
-    for W in intervals.bootstrap_weights(cell.groups, resamples, seed=cell.seed, chunk=chunk):
-        inner = [np.ascontiguousarray(W[np.unique(cell.codes[part.rows])]) for part in parts]
-        whole = weighted_counts(model.counts, W)
-        inside = [weighted_counts(part, w) for part, w in zip(counts, inner, strict=True)]
-        first = not blocks["areas"]
-        blocks["inside"].append(np.stack([_rates(part) for part in inside]))
-        blocks["rest"].append(np.stack([_rates(whole - part) for part in inside]))
-        blocks["areas"].append(np.stack([_areas(part, w, first) for part, w in zip(ranked, inner, strict=True)]))
-    return {kind: np.concatenate(pieces, axis=-1) for kind, pieces in blocks.items()}
+    cell, pieces = model.cell, []
+    for part in parts:
+        groups, codes = np.unique(cell.codes[part.rows], return_inverse=True)
+        counts = model.counted(part.rows, codes, len(groups))
+        pieces.append((groups, counts, _rankings(model, part.rows, codes, len(groups))))
+
+    def statistic(W: np.ndarray, few: int = few) -> np.ndarray:
+        whole, values = summed(model.counts, W), []
+        for groups, counts, rankings in pieces:
+            inner = np.ascontiguousarray(W[groups])
+            inside = summed(counts, inner)
+            values.append(np.concatenate([_rates(inside), _rates(whole - inside), _areas(rankings, inner, few)]))
+        return np.stack(values)
+
+    draws = in_large_blocks(statistic, cell, resamples)
+    draws[..., :1] = statistic(np.ones((cell.groups, 1)), few=0)
+    return draws
 
 
-def _counts(model: Seen, rows: np.ndarray) -> np.ndarray:
-    """Return counts (S, L, 4, groups of the slice) of a slice's posts."""
-    present, codes = np.unique(model.cell.codes[rows], return_inverse=True)
-    flagged, y, known = model.flagged[:, rows], model.cell.y[rows], model.cell.known[rows]
-    counts = np.empty((*model.counts.shape[:3], len(present)))
-    for s, k in np.ndindex(counts.shape[:2]):
-        counts[s, k] = intervals.group_confusions(y[:, k], flagged[s, :, k], codes, len(present), known=known[:, k])
-    counts[np.isnan(model.run.thresholds)] = np.nan
-    return counts
-
-
-def _rankings(model: Seen, rows: np.ndarray, few: int) -> np.ndarray:
-    """Return (S, L) rankings of a slice's posts, None where a class is absent; those with few positives are marked."""
-    present, codes = np.unique(model.cell.codes[rows], return_inverse=True)
+def _rankings(model: Seen, rows: np.ndarray, codes: np.ndarray, groups: int) -> np.ndarray:
+    """Return (L, S) rankings of a slice's posts with the number of positives, None where a class is absent."""
     ranks, y, known = model.ranks[:, rows], model.cell.y[rows], model.cell.known[rows]
-    rankings = np.full(model.counts.shape[:2], None, dtype=object)
-    for s, k in np.ndindex(rankings.shape):
+    rankings = np.full((y.shape[1], len(ranks)), None, dtype=object)
+    for k, s in np.ndindex(rankings.shape):
         positives, negatives = (y[:, k] & known[:, k]).sum(), (~y[:, k] & known[:, k]).sum()
         if model.ranked[k] and positives and negatives:
-            ranking = intervals.Ranking.build(y[:, k], ranks[s, :, k], codes, len(present), known=known[:, k])
-            rankings[s, k] = (ranking, positives >= few)
+            ranking = intervals.Ranking.build(y[:, k], ranks[s, :, k], codes, groups, known=known[:, k])
+            rankings[k, s] = (ranking, positives)
     return rankings
 
 
 def _rates(counts: np.ndarray) -> np.ndarray:
-    """Return RATES (3, L, draws), means over seeds, from counts (4, S, L, draws)."""
-    confusion = Confusion(*np.where(np.abs(counts) < 1e-9, 0, counts))  # the rest is a difference: it may end beside 0
-    return np.stack([METRICS[name].function(confusion).mean(axis=0) for name in RATES])
+    """Return RATES (3, L, draws), means over seeds, from counts (4, L, S, draws)."""
+    counts = np.where(np.abs(counts) < 1e-9, 0, counts)  # the rest is a difference: it may end beside 0
+    return np.stack([METRICS[name].of_pieces(counts).mean(axis=1) for name in RATES])
 
 
-def _areas(rankings: np.ndarray, W: np.ndarray, first: bool) -> np.ndarray:
-    """Return AREAS (2, L, draws), means over seeds; of a ranking with few positives the sample's own value alone.
-
-    first: whether the first column of W is the sample itself.
-    """
-    seeds, labels = rankings.shape
-    areas = np.full((2, seeds, labels, W.shape[1]), np.nan)
-    for s, k in np.ndindex(seeds, labels):
-        if rankings[s, k] is not None:
-            ranking, enough = rankings[s, k]
-            columns = slice(None) if enough else slice(int(first))
-            areas[:, s, k, columns] = ranking.values(W[:, columns], [METRICS[name].function for name in AREAS])
-    return areas.mean(axis=1)
+def _areas(rankings: np.ndarray, W: np.ndarray, few: int) -> np.ndarray:
+    """Return AREAS (2, L, draws), means over seeds, NaN with fewer than `few` positives."""
+    areas = np.full((2, *rankings.shape, W.shape[1]), np.nan)
+    for k, s in np.ndindex(rankings.shape):
+        if rankings[k, s] is not None and rankings[k, s][1] >= few:
+            areas[:, k, s] = rankings[k, s][0].values(W, [METRICS[name].function for name in AREAS])
+    return areas.mean(axis=2)
 
 
 # ------------------------------------------------------------------------------------------------------- values, tests
 
 
-def _values(
-    model: Seen, part: Slice, k: int, draws: dict[str, np.ndarray], settings: CompareOptions
-) -> dict[str, Interval]:
-    """Return each metric's interval, of the tested rates also their test, from draws (metrics, draws)."""
-    measures: dict[str, Interval] = {}
-    alpha = settings.alpha
-    for m, name in enumerate(AREAS):
-        low, high = intervals.value_interval(draws["areas"][m], alpha=alpha)
-        measures[name] = Interval(value=draws["areas"][m, 0], lo=low, hi=high)
-    of = model.cell.known[:, k]
-    for m, name in enumerate(RATES):
-        inside, rest = draws["inside"][m], draws["rest"][m]
-        whole = [_denominator(model, side & of, k, name) for side in (part.rows, ~part.rows)]
+def _values(model: Seen, part: Slice, k: int, draws: np.ndarray, settings: CompareOptions) -> dict[str, Interval]:
+    """Return each metric's interval, of the tested rates also their test, from draws (2 RATES + AREAS, draws)."""
+    alpha, known = settings.alpha, model.cell.known[:, k]
+    rates, areas = draws[: -len(AREAS)].reshape(2, len(RATES), -1), draws[-len(AREAS) :]
+    measures = {name: Interval(**spanned(of, alpha=alpha)) for name, of in zip(AREAS, areas, strict=True)}
+    for name, inside, rest in zip(RATES, *rates, strict=True):
+        whole = (_denominator(model, rows & known, k, name) for rows in (part.rows, ~part.rows))
         a, b = (_interval(side, n, alpha) for side, n in zip((inside, rest), whole, strict=True))
         value = {"value": inside[0], "lo": a[0], "hi": a[1]}
         if name not in TESTED:
             measures[name] = Interval(**value)
             continue
-        delta = inside - rest
+        delta = inside[0] - rest[0]
         low, high = intervals.difference_interval(inside, rest, alpha=alpha)
         if _constant(inside) or _constant(rest):
             low, high = _newcombe(inside[0], a, rest[0], b)
-        if math.isnan(delta[0]):
+        if math.isnan(delta):
             low = high = math.nan
-        value |= {"rest": rest[0], "delta": delta[0], "delta_lo": low, "delta_hi": high}
+        value |= {"rest": rest[0], "delta": delta, "delta_lo": low, "delta_hi": high}
         measures[name] = RateTest(**value, p=_p(model, part, k, name, settings.few), p_holm=None)
     return measures
 
@@ -268,7 +239,7 @@ def _p(seen: Seen, part: Slice, k: int, name: str, few: int) -> float:
     return difference_p(seen.flagged[:, of, k].mean(axis=0), inside, cell.codes[of], len(seen.run.seeds))
 
 
-def _loss(rate: RateTest, name: str) -> float | None:
+def loss(rate: RateTest, name: str) -> float | None:
     """Return by how much, at least, a rate is worse than in the rest; None without a test."""
     if rate.p is None:
         return None

@@ -20,7 +20,6 @@ import numpy as np
 
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.rows import SuitePart, SuiteParts, SuiteRow
-from workbench.errors import WorkbenchError
 from workbench.metrics.intervals import wilson
 
 HALVES = ("harmful", "harmless")
@@ -44,17 +43,12 @@ def measure(
     counts; functionality, target, case, note (n,) strings, "" where there is none. Every row has `name`, `gold` (a half
     or "all"), `n`, `right`, `value` with Wilson's interval `lo`, `hi`, and `few`; functionalities keep the suite's
     order. `contrast` is the row of case ids with two or more cases, right where all of them are; None without any.
-    Raises WorkbenchError where the arrays do not have the same length.
 
     >>> found = measure([1, 1, 0], [1, 0, 0], ["threat", "threat", "negation"])
     >>> [(row.name, row.gold, row.n, row.value) for row in found.functionalities]
     [('threat', 'harmful', 2, 0.5), ('negation', 'harmless', 1, 1.0)]
     """
     gold, flagged = np.asarray(gold, dtype=bool), np.atleast_2d(np.asarray(flagged, dtype=bool))
-    given = {"flagged": flagged[0], "functionality": functionality, "target": target, "case": case, "note": note}
-    for name, values in given.items():
-        if values is not None and len(values) != len(gold):
-            raise WorkbenchError(f"a suite has {len(gold)} cases, but {name} tells of {len(values)}; give one a case")
     right = flagged == gold
     share, half = right.mean(axis=0), np.where(gold, *HALVES)
     rules = {"alpha": alpha, "few": few}

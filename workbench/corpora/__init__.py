@@ -5,6 +5,8 @@ A source is a module with `SourceOptions`, `digest(options, taxonomy)` and `buil
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from workbench import fingerprint
-from workbench.artifacts import writing
+from workbench.artifacts import sweep_drafts, trim, writing
 from workbench.errors import WorkbenchError, unknown
 from workbench.fingerprint import closure
 from workbench.schema import ROOT, Options, Taxonomy, corpus_schema
@@ -26,6 +28,7 @@ SOURCES = {
     "hub": "workbench.corpora.hub",
     "log": "workbench.corpora.log",
 }
+KEEP = 50 * 2**30  # bytes of tables in the cache; those that were used longest ago go first
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +100,8 @@ def _mapped(path: Path, taxonomy: Taxonomy) -> pa.Table | None:
     try:
         table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
         _check(table, taxonomy, path.name)
+        with suppress(OSError):
+            os.utime(path)  # it counts as used now
     except (OSError, pa.ArrowException, TypeError):
         return None
     return table
@@ -108,6 +113,8 @@ def _stored(table: pa.Table, path: Path) -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         with writing(path) as draft, pa.ipc.new_file(str(draft), table.schema) as writer:
             writer.write_table(table)
+        sweep_drafts(path.parent)
+        trim(path.parent.glob("*.arrow"), KEEP, spare=path)
     except OSError:  # a full or read-only disk costs the cache, not the study
         return False
     return True

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -180,7 +180,8 @@ def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
     if kind is None:
         raise WorkbenchError(f"{path}: {unknown('file ending', path.suffix, FORMATS)}")
     try:
-        names, rows = {"csv": _csv, "tsv": _csv, "jsonl": _jsonl, "parquet": _parquet}[kind](path)
+        rows = {"csv": _csv, "tsv": _csv, "jsonl": _jsonl, "parquet": _parquet}[kind](path)
+        names = next(rows)
     except OSError as error:
         raise WorkbenchError(f"cannot read {path}: {error.strerror or error}; check the path") from None
     except pa.ArrowException as error:
@@ -202,34 +203,30 @@ def _rows(path: Path, columns: Mapping[str, str]) -> Iterator[Row]:
         )
     if kind == "jsonl":  # a line may bring what none of those looked at did
         chosen = {field: _ALIASES.get(field, (field,))[0] for field in INPUTS.names} | chosen
-    return (row if isinstance(row, str) else {field: row.get(name) for field, name in chosen.items()} for row in rows())
+    return (row if isinstance(row, str) else {field: row.get(name) for field, name in chosen.items()} for row in rows)
 
 
-def _csv(path: Path) -> tuple[list[str], Callable[[], Iterator[Row]]]:
+def _csv(path: Path) -> Iterator[Any]:
+    """Yield the names of the columns, then the rows; so do the readers of other formats."""
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-
-    def rows() -> Iterator[Row]:
-        before = csv.field_size_limit(_LONGEST_CELL)
-        try:
-            with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-                cells = _unbroken(csv.reader(file, delimiter=delimiter))
-                next(cells, None)
-                for row in cells:
-                    if isinstance(row, str) or not row:  # an empty line is no row
-                        yield from [row] if row else []
-                    elif len(row) != len(names):
-                        yield f"it has {len(row)} cells, but the header names {len(names)} columns"
-                    elif any("\udc80" <= char <= "\udcff" for cell in row for char in cell if char > "\ud7ff"):
-                        yield "it is not UTF-8; save the file as UTF-8"
-                    else:
-                        yield dict(zip(names, row, strict=True))
-        finally:
-            csv.field_size_limit(before)
-
-    with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-        first = next(_unbroken(csv.reader(file, delimiter=delimiter)), [])
-    names = first if isinstance(first, list) else []
-    return names, rows
+    before = csv.field_size_limit(_LONGEST_CELL)
+    try:
+        with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            cells = _unbroken(csv.reader(file, delimiter=delimiter))
+            first = next(cells, [])
+            names = first if isinstance(first, list) else []
+            yield names
+            for row in cells:
+                if isinstance(row, str) or not row:  # an empty line is no row
+                    yield from [row] if row else []
+                elif len(row) != len(names):
+                    yield f"it has {len(row)} cells, but the header names {len(names)} columns"
+                elif any("\udc80" <= char <= "\udcff" for cell in row for char in cell if char > "\ud7ff"):
+                    yield "it is not UTF-8; save the file as UTF-8"
+                else:
+                    yield dict(zip(names, row, strict=True))
+    finally:
+        csv.field_size_limit(before)
 
 
 def _unbroken(reader: Iterator[list[str]]) -> Iterator[list[str] | str]:
@@ -243,17 +240,12 @@ def _unbroken(reader: Iterator[list[str]]) -> Iterator[list[str] | str]:
             yield f"it is not valid CSV ({error})"
 
 
-def _jsonl(path: Path) -> tuple[list[str], Callable[[], Iterator[Row]]]:
-    def rows() -> Iterator[Row]:
-        with open(path, "rb") as file:
-            for line in file:
-                if line.strip(b" \t\r\n\xef\xbb\xbf"):
-                    yield _json(line)
-
-    names: dict[str, None] = {}
-    for row in itertools.islice(rows(), PEEK):
-        names.update(dict.fromkeys(row) if isinstance(row, dict) else {})
-    return list(names), rows
+def _jsonl(path: Path) -> Iterator[Any]:
+    with open(path, "rb") as file:
+        rows = (_json(line) for line in file if line.strip(b" \t\r\n\xef\xbb\xbf"))
+        first = list(itertools.islice(rows, PEEK))
+        yield list(dict.fromkeys(name for row in first if isinstance(row, dict) for name in row))
+        yield from itertools.chain(first, rows)
 
 
 def _json(line: bytes) -> Row:
@@ -266,14 +258,11 @@ def _json(line: bytes) -> Row:
     return row if isinstance(row, dict) else f"it holds a {type(row).__name__}, not an object"
 
 
-def _parquet(path: Path) -> tuple[list[str], Callable[[], Iterator[Row]]]:
+def _parquet(path: Path) -> Iterator[Any]:
     file = pq.ParquetFile(path)
-
-    def rows() -> Iterator[Row]:
-        for batch in file.iter_batches(batch_size=CHUNK):
-            yield from batch.to_pylist()
-
-    return file.schema_arrow.names, rows
+    yield file.schema_arrow.names
+    for batch in file.iter_batches(batch_size=CHUNK):
+        yield from batch.to_pylist()
 
 
 def _chunks(rows: Iterable[Row], size: int) -> Iterator[list[Row]]:
@@ -314,11 +303,14 @@ class _Output:
 
     def __enter__(self) -> _Output:
         with self._writable(), contextlib.ExitStack() as stack:
-            self.file = stack.enter_context(open(stack.enter_context(writing(self.path)), "wb"))
-            if self.kind == ".csv":
-                self._text(",".join(self.schema.names) + "\n")
+            draft = stack.enter_context(writing(self.path))
             if self.kind == ".parquet":
-                self.parquet = stack.enter_context(pq.ParquetWriter(self.file, self.schema))
+                self.parquet = stack.enter_context(pq.ParquetWriter(draft, self.schema))
+            else:
+                self.text = stack.enter_context(open(draft, "w", encoding="utf-8", errors="replace", newline=""))
+                self.csv = csv.DictWriter(self.text, self.schema.names, lineterminator="\n")
+            if self.kind == ".csv":
+                self.csv.writeheader()
             self.stack = stack.pop_all()
         return self
 
@@ -326,20 +318,17 @@ class _Output:
         """Add rows."""
         with self._writable():
             if self.kind == ".jsonl":
-                self._text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+                self.text.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
                 return
             flat = [{name: _flat(value) for name, value in line.items()} for line in lines]
             if self.kind == ".parquet":
                 self.parquet.write_table(pa.Table.from_pylist(flat, schema=self.schema))
             else:
-                csv.DictWriter(_Written(self._text), self.schema.names, lineterminator="\n").writerows(flat)
+                self.csv.writerows(flat)
 
     def __exit__(self, *error: Any) -> None:
         with self._writable():
             self.stack.__exit__(*error)
-
-    def _text(self, text: str) -> None:
-        self.file.write(text.encode("utf-8", "replace"))
 
     @contextlib.contextmanager
     def _writable(self) -> Iterator[None]:
@@ -348,12 +337,6 @@ class _Output:
         except OSError as error:
             reason = error.strerror or error
             raise WorkbenchError(f"cannot write {self.path}: {reason}; make room, or name another file") from None
-
-
-class _Written(NamedTuple):
-    """What the csv module writes to."""
-
-    write: Callable[[str], None]
 
 
 def _flat(value: Any) -> Any:

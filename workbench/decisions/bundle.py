@@ -8,7 +8,6 @@ is checked by what it says. The README is for people. Nothing else may lie in th
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,10 @@ from workbench import artifacts
 from workbench.schema import Taxonomy
 
 HEAD, MODEL, POLICY, README = "moderator.json", "model", "policy.yaml", "README.md"
-DETECTOR = "unusual"  # on disk since the first edition: there if a detector of unusual posts belongs to the bundle
+DETECTOR = "unusual"  # on disk since the first version: there if a detector of unusual posts belongs to the bundle
 BUNDLE = artifacts.ArtifactType(
     "bundle", HEAD, "make the bundle again with `workbench run` or fetch it again", free=(POLICY, README)
 )
-
-
-def write(folder: Path | str, head: dict[str, Any], parts: Callable[[Path], None]) -> str:
-    """Write a bundle in one step, in the place of an earlier one, and return its digest; see `artifacts.write`."""
-    return artifacts.write(folder, BUNDLE, head, parts)
 
 
 def read(folder: Path | str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import expit
 
-from workbench import models
+from workbench import artifacts, models
 from workbench.decisions import bundle, card
 from workbench.decisions.policy import Assessment, Policy
 from workbench.errors import WorkbenchError, unknown
@@ -226,7 +226,7 @@ class Moderator:
             (fresh / bundle.README).write_text(card.readme(head, self.policy), encoding="utf-8")
 
         head = self._head()
-        bundle.write(folder, head, parts)
+        artifacts.write(folder, bundle.BUNDLE, head, parts)
 
     def _head(self) -> dict[str, Any]:
         untrained = [name for name in self.taxonomy.names if name not in self.labels]

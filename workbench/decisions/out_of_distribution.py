@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from workbench.features import FeatureStore
 
 CHUNK = 1024  # vectors compared with the whole memory at once
-KIND = "unusual"  # on disk since the first edition
+KIND = "unusual"  # on disk since the first version
 
 
 class OutOfDistributionOptions(Options):

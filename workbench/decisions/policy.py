@@ -242,10 +242,12 @@ class Policy(Options):
     @cached_property
     def id(self) -> str:
         """Name, version and eight hex digits over the whole content."""
-        # what is off is as if it did not exist
-        off = set() if self.out_of_distribution_at is not None else {"out_of_distribution_at"}
-        content = json.dumps(self.model_dump(mode="json", exclude=off), sort_keys=True)
-        return f"{self.name}@{self.version}-{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+        content = self.model_dump(mode="json")
+        at = content.pop("out_of_distribution_at")
+        if at is not None:  # what is off is as if it did not exist
+            content["unusual_at"] = at  # as it was called first, so that policies on record keep their ids
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return f"{self.name}@{self.version}-{digest[:8]}"
 
     @classmethod
     def load(cls, path: Path | str) -> Self:
@@ -332,11 +334,9 @@ class Policy(Options):
             return []
         if share is None:
             return [Reason(kind="unread", detail="It could not be told how unusual the post is; a person looks.")]
-        subject = f"The {assessment.out_of_distribution_in} is" if assessment.out_of_distribution_in else "The post is"
-        detail = (
-            f"{subject} more unlike the training posts than {share:.1%} of the validation posts; from {at:.1%} on, "
-        )
-        return [Reason(kind="rule", score=share, threshold=at, detail=f"{detail}a person looks.")]
+        subject = f"The {assessment.out_of_distribution_in or 'post'} is more unlike the training posts than"
+        detail = f"{subject} {share:.1%} of the validation posts; from {at:.1%} on, a person looks."
+        return [Reason(kind="rule", score=share, threshold=at, detail=detail)]
 
     def _by_score(self, assessment: Assessment, taxonomy: Taxonomy) -> tuple[list[Reason], set[str], set[str], bool]:
         """Return reasons (highest urgency first), actions, labels concerned, and whether any score could have acted."""

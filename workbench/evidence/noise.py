@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold
+from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from workbench.errors import WorkbenchError, unknown
@@ -30,7 +30,7 @@ from workbench.preprocessing.text.cleaning import TextOptions, clean
 from workbench.schema import Taxonomy, declared, label_matrix
 
 FOLDS = 5
-_READING = TextOptions(lower=True)
+_CLEANING = TextOptions(lower=True)
 
 
 class Suspects(NamedTuple):
@@ -85,16 +85,12 @@ def out_of_fold(texts: list[str], y, group, *, folds: int = FOLDS, seed: int = 0
         raise WorkbenchError(
             f"{folds} folds need at least so many groups of each class, and one has {fewest}; add posts"
         )
-    prob = np.full(len(y), np.nan)
-    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(texts, y, group)
-    for rest, held in parts:
-        model = make_pipeline(
-            TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
-            LogisticRegression(C=3.0, max_iter=300),
-        )
-        model.fit([texts[i] for i in rest], y[rest])
-        prob[held] = model.predict_proba([texts[i] for i in held])[:, 1]
-    return prob
+    model = make_pipeline(
+        TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),
+        LogisticRegression(C=3.0, max_iter=300),
+    )
+    parts = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    return cross_val_predict(model, texts, y, groups=group, cv=parts, method="predict_proba")[:, 1]
 
 
 def suspected(table: pa.Table, taxonomy: Taxonomy, label: str, *, folds: int = FOLDS, seed: int = 0) -> pd.DataFrame:
@@ -104,11 +100,13 @@ def suspected(table: pa.Table, taxonomy: Taxonomy, label: str, *, folds: int = F
     `posts` (how many were judged), `joint` and `thresholds` (see `Suspects`). Posts without a text, or whose label is
     unknown, are not judged. Raises WorkbenchError for an unknown label and for too few posts.
     """
-    k = _place(taxonomy, label)
+    if label not in taxonomy.names:
+        raise WorkbenchError(unknown("label", label, taxonomy.names))
+    k = taxonomy.names.index(label)
     y, known = label_matrix(table, taxonomy)
     rows = np.flatnonzero(known[:, k] & declared(table)["text"])
     chosen = table.select(["post_id", "text", "group"]).take(pa.array(rows))
-    texts = [clean(text, _READING) for text in chosen["text"].to_pylist()]
+    texts = [clean(text, _CLEANING) for text in chosen["text"].to_pylist()]
     given = y[rows, k].astype(bool)
     group = pc.coalesce(chosen["group"], chosen["post_id"]).to_numpy(zero_copy_only=False).astype(str)
     prob = out_of_fold(texts, given, group, folds=folds, seed=seed)
@@ -179,9 +177,3 @@ def agreement_line(facts: dict[str, Any]) -> str:
         f"agreement {facts['raw']:.3f}{kappa}, Krippendorff's alpha {facts['alpha']:.3f}; {facts['unanimous']:,} are "
         f"unanimous, {facts['disputed']:,} disputed, {facts['tied']:,} of them tied and so unknown"
     )
-
-
-def _place(taxonomy: Taxonomy, label: str) -> int:
-    if label not in taxonomy.names:
-        raise WorkbenchError(unknown("label", label, taxonomy.names))
-    return taxonomy.names.index(label)

@@ -11,25 +11,22 @@ harmful post against a harmless one (`class_weight`), so that the training posts
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
+from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run, load_run
+from workbench.corpora.files import reading
 from workbench.decisions import bundle
 from workbench.decisions.moderator import Moderator
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import WorkbenchError
 from workbench.features.store import FeatureStore
 from workbench.metrics import prevalence as rates
 from workbench.metrics.prevalence import Estimate
-
-_TEST = "test"
-
 
 DOUBT = 0.01
 """Below this p of the label shift test nothing is to be concluded from the estimates."""
@@ -66,7 +63,7 @@ def shift(run: Run, seed: int, decided: pd.DataFrame, holds_at: Mapping[str, flo
 
     decided: a column `p_<label>` each, NaN where a post was not read; holds_at: at which share probabilities hold.
     """
-    scores, at = run.sets[_TEST], run.seeds.index(seed)
+    scores, at = run.sets[MAIN], run.seeds.index(seed)
     shifts = []
     for k, label in enumerate(run.labels):
         prob, cut = scores.prob[at, :, k], run.thresholds[at, k]
@@ -102,7 +99,8 @@ def estimates(folder: Path, decisions: Path) -> list[Shift]:
     head = bundle.read(folder)
     if not folder.name.isdecimal() or not (folder.parent.parent / "predictions.parquet").is_file():
         raise WorkbenchError(f"{folder} is not in a study's run, where its test posts are; name it as STUDY:MODEL")
-    run, decided = load_run(folder.parent.parent), _decided(decisions)
+    run = load_run(folder.parent.parent)
+    decided = _decided(decisions, run.labels)
     if models := sorted(set(decided["model_id"].dropna()) - {head["model_id"]}):
         raise WorkbenchError(
             f"{decisions} holds decisions of {', '.join(models)}, not of {head['model_id']}; score the posts "
@@ -176,22 +174,9 @@ def _interval(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.2f} % [{100 * estimate.lo:.2f}, {100 * estimate.hi:.2f}]"
 
 
-def _decided(path: Path) -> pd.DataFrame:
-    """Return a file of decisions as a frame with `model_id`."""
-    readers = {
-        ".csv": lambda: pd.read_csv(path),
-        ".jsonl": lambda: pd.read_json(path, lines=True, precise_float=True),
-        ".parquet": lambda: pq.read_table(path).to_pandas(),
-    }
-    if path.suffix.lower() not in readers:
-        raise WorkbenchError(f"{path}: {unknown('file ending', path.suffix, tuple(readers))}")
-    try:
-        frame = readers[path.suffix.lower()]()
-    except OSError as error:
-        raise WorkbenchError(f"cannot read {path}: {error.strerror or error}; check the path") from None
-    except (ValueError, pa.ArrowException) as error:
-        message = " ".join(str(error).split())[:160]
-        raise WorkbenchError(f"{path} cannot be read: {message}; make it again with `workbench score`") from None
-    if "model_id" not in frame:
+def _decided(path: Path, labels: Sequence[str]) -> pd.DataFrame:
+    """Return a file of decisions as a frame with `model_id` and what it has of `p_<label>`."""
+    table, names = reading.read(path, ["model_id", *(f"p_{label}" for label in labels)])
+    if "model_id" not in names:
         raise WorkbenchError(f"{path} has no column model_id; make it with `workbench score BUNDLE POSTS -o {path}`")
-    return frame
+    return table.to_pandas()

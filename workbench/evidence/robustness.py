@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from workbench.errors import WorkbenchError
@@ -99,7 +100,7 @@ def robustness(
     y, known = y.astype(bool) & known.astype(bool), known.astype(bool)
     clean = {name: _scored(score, posts, len(labels)) for name, score in models.items()}
     at = {name: thresholds(scores, y, known, options.fpr) for name, scores in clean.items()}
-    group = np.asarray([name or post_id for name, post_id in zip(*_named(posts), strict=True)])
+    group = np.asarray(pc.coalesce(posts["group"], posts["post_id"]).to_pylist())
     harmful, records = y.any(axis=1), []
     for attack in options.attacks:
         rows = np.flatnonzero(harmful & touched(posts, attack))
@@ -125,11 +126,6 @@ def _scored(score: Score, posts: pa.Table, n_labels: int) -> np.ndarray:
             "a score is a row per post and a column per label"
         )
     return np.where(np.isnan(scores), -np.inf, scores)
-
-
-def _named(posts: pa.Table) -> tuple[list[str | None], list[str]]:
-    ids = posts["post_id"].to_pylist()
-    return (posts["group"].to_pylist() if "group" in posts.column_names else [None] * len(ids)), ids
 
 
 def _rows(

@@ -7,9 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+VARIANTS = "of the windows that its variants change, "  # how the end of a note begins that speaks of variants alone
+
 
 class Truncated(str):
     """Why a part of some content was not read, though the rest was."""
+
+    @classmethod
+    def of(cls, note: str | None, variants: bool) -> Truncated | None:
+        """Return what an encoder's note says was left out; where variants are not read, nothing of theirs was."""
+        kept = note if note is None or variants else note.partition(VARIANTS)[0].removesuffix("; ")
+        return cls(kept) if kept else None
 
 
 class TransientError(str):

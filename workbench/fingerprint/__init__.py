@@ -90,8 +90,9 @@ def _of_module(dotted: str, source: str, package: bool, known: frozenset[str]) -
         if whole in known:
             modules[bound] = whole
         names += [("", whole)] if whole in known else [(name, origin)] if origin in known else []
-    text, free = normal(ast.parse(source).body, modules.__contains__, read=annotated(source))
-    return digest_of(text), [*((f"#{at}", modules[name]) for at, name in enumerate(free)), *sorted(names)]
+    written = normal(ast.parse(source).body, modules.__contains__, read=annotated(source))
+    links = ((f"#{at}", modules[name]) for at, name in enumerate(written.free))
+    return digest_of(written.text), [*links, *sorted(names)]
 
 
 def refined(digests: Mapping[str, str], links: Mapping[str, Iterable[tuple[str, str]]]) -> dict[str, str]:
@@ -110,14 +111,6 @@ def refined(digests: Mapping[str, str], links: Mapping[str, Iterable[tuple[str, 
     return now
 
 
-def of_module(path: Path | str) -> str:
-    """Return `of_source` of a Python file, parsed once per content."""
-    return _of_source_cached(Path(path).read_text(encoding="utf-8-sig"))
-
-
 def digest_of(text: str) -> str:
     """Return 16 hex digits over a text."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-_of_source_cached = lru_cache(maxsize=1024)(of_source)

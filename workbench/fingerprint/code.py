@@ -28,10 +28,15 @@ COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
 class Normal(NamedTuple):
-    """The normal form of some code; `free`: the names that it uses of others, in the order of the numbers they have."""
+    """The normal form of some code.
+
+    free: the names that it uses of others, in the order of the numbers they have; unknown: those that it reads and
+    neither defines nor has of others.
+    """
 
     text: str
     free: tuple[str, ...]
+    unknown: frozenset[str]
 
 
 def normal(nodes: list[ast.AST], free: Callable[[str], bool] = lambda name: False, *, read: bool = True) -> Normal:
@@ -42,7 +47,7 @@ def normal(nodes: list[ast.AST], free: Callable[[str], bool] = lambda name: Fals
     """
     writer = _Writer(free, read)
     writer.values(nodes)
-    return Normal("".join(writer.out), tuple(writer.free))
+    return Normal("".join(writer.out), tuple(writer.free), frozenset(writer.unknown))
 
 
 def annotated(source: str) -> bool:
@@ -92,14 +97,15 @@ class _Writer:
     def __init__(self, free: Callable[[str], bool], read: bool) -> None:
         self.out: list[str] = []
         self.free: dict[str, int] = {}
+        self.unknown: set[str] = set()
         self._is_free, self._read = free, read
         self._scope: _Scope | None = None
         self._locals = 0
         self._silent = False
 
-    def name(self, name: str, scope: _Scope | None = None) -> str:
+    def name(self, name: str, read: bool = False) -> str:
         """Return what a name is written as: a number for local variables and for what is somebody else's."""
-        scope, inner = scope or self._scope, True
+        scope, inner = self._scope, True
         while scope is not None:
             if inner or not scope.is_class:  # functions in a class do not see its names
                 if name in scope.kept:
@@ -110,7 +116,11 @@ class _Writer:
                         scope.numbers[name] = f"${self._locals}"
                     return scope.numbers[name]
             scope, inner = scope.parent, False
-        return f"#{self.free.setdefault(name, len(self.free))}" if self._is_free(name) else name
+        if self._is_free(name):
+            return f"#{self.free.setdefault(name, len(self.free))}"
+        if read:
+            self.unknown.add(name)
+        return name
 
     def write(self, node: ast.AST) -> None:
         """Write a node in a form of its own kind, else field by field."""
@@ -125,7 +135,6 @@ class _Writer:
             self._fields(node)
 
     def _fields(self, node: ast.AST, **instead: object) -> None:
-        """Write the fields of a node that hold something, some of them as given."""
         self.out.append(f"({type(node).__name__}")
         for field, value in ast.iter_fields(node):
             value = instead.get(field, value)
@@ -152,7 +161,7 @@ class _Writer:
     # ------------------------------------------------------------------------------------------- names and their scopes
 
     def _name(self, node: ast.Name) -> None:
-        self.out.append(f"({self.name(node.id)})")
+        self.out.append(f"({self.name(node.id, isinstance(node.ctx, ast.Load))})")
 
     def _excepthandler(self, node: ast.ExceptHandler) -> None:
         self._fields(node, name=node.name and self.name(node.name))
@@ -162,11 +171,10 @@ class _Writer:
     def _matchmapping(self, node: ast.MatchMapping) -> None:
         self._fields(node, rest=node.rest and self.name(node.rest))
 
-    def _nonlocal(self, node: ast.Nonlocal) -> None:
+    def _nonlocal(self, node: ast.Nonlocal | ast.Global) -> None:
         self._fields(node, names=[self.name(name) for name in node.names])
 
-    def _global(self, node: ast.Global) -> None:
-        self._fields(node, names=[self.name(name) for name in node.names])
+    _global = _nonlocal
 
     def _import(self, node: ast.Import) -> None:
         for alias in node.names:
@@ -308,7 +316,6 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _logs(node: ast.AST) -> bool:
-    """Say whether an expression is a call of a logger."""
     if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in LEVELS):
         return False
     receiver = node.func.value

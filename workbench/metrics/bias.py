@@ -35,8 +35,8 @@ def rows_compared(kind: str, y, mentions) -> np.ndarray:
     return mentions if kind == "subgroup_auc" else y != mentions if kind == "bpsn_auc" else y == mentions
 
 
-def power_mean(values, power: float = POWER, axis: int = 0) -> np.ndarray:
-    """Return the generalised mean along an axis; with a negative power the worst values count most; NaN without any.
+def power_mean(values, power: float = POWER) -> np.ndarray:
+    """Return the generalised mean along the first axis; a negative power counts the worst values most; NaN without any.
 
     Where a value is 0 and the power negative the mean is 0, its limit. NaN values are left out.
 
@@ -47,20 +47,20 @@ def power_mean(values, power: float = POWER, axis: int = 0) -> np.ndarray:
     there = ~np.isnan(values)
     with np.errstate(divide="ignore"):
         powers = np.where(there, np.where(there, values, 1.0) ** power, 0.0)
-    count = there.sum(axis=axis)
-    mean = np.divide(powers.sum(axis=axis), count, out=np.full(np.shape(count), np.nan), where=count > 0)
+    count = there.sum(axis=0)
+    mean = np.divide(powers.sum(axis=0), count, out=np.full(np.shape(count), np.nan), where=count > 0)
     return mean ** (1 / power)
 
 
-def weighted_summary(overall, aucs: Mapping[str, np.ndarray], *, power: float = POWER, weight: float = WEIGHT):
-    """Return Jigsaw's final metric: weight * overall AUC + weight * each kind's power mean over identities.
+def weighted_summary(overall, aucs: Mapping[str, np.ndarray]):
+    """Return Jigsaw's final metric: a quarter of the overall AUC and of each kind's power mean over identities.
 
     overall: the ROC AUC over all posts, () or (...); aucs: each of KINDS -> (identities, ...). An identity whose AUC is
-    undefined is left out of that kind; NaN where a kind has none. With three kinds the weights are 0.25 each.
+    undefined is left out of that kind; NaN where a kind has none.
 
     >>> one = {kind: np.array([0.8, 0.8]) for kind in KINDS}
     >>> round(float(weighted_summary(1.0, one)), 3)  # .25 * 1 + .75 * .8
     0.85
     """
-    parts = [power_mean(aucs[kind], power) for kind in KINDS]
-    return weight * np.asarray(overall) + (1 - weight) / len(KINDS) * np.sum(parts, axis=0)
+    parts = [power_mean(aucs[kind]) for kind in KINDS]
+    return WEIGHT * np.asarray(overall) + (1 - WEIGHT) / len(KINDS) * np.sum(parts, axis=0)

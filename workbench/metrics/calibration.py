@@ -32,7 +32,7 @@ from scipy.special import expit
 from sklearn.isotonic import IsotonicRegression
 
 from workbench.metrics.classification import probabilities, ratio, select
-from workbench.metrics.intervals import group_codes, wilson
+from workbench.metrics.intervals import group_codes
 
 ENOUGH = 10  # posts of each class below which two numbers are not fitted
 ENOUGH_TO_BEND = 50  # groups of each class below which no curve is fitted
@@ -324,16 +324,6 @@ def reliability_curve(y, score, *, bins: int = 10, weight=None, known=None):
     group = np.unique(np.searchsorted(edges, prob, side="right"), return_inverse=True)[1]
     total, count = np.bincount(group, weights=weight), np.bincount(group)
     return np.bincount(group, weights=weight * prob) / total, np.bincount(group, weights=weight * y) / total, count
-
-
-def reliability_intervals(observed, count, alpha: float = 0.05) -> np.ndarray:
-    """Return Wilson's intervals (k, 2) of the shares observed in the groups of `reliability_curve`, posts independent.
-
-    >>> reliability_intervals([0.0, 0.5], [10, 10]).round(2)
-    array([[0.  , 0.28],
-           [0.24, 0.76]])
-    """
-    return np.array([wilson(share * n, n, alpha) for share, n in zip(observed, count, strict=True)]).reshape(-1, 2)
 
 
 def calibration_error(y, score, *, bins: int = 10, weight=None, known=None) -> float:

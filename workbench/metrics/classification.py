@@ -326,16 +326,17 @@ def probabilities(y, score, weight, known):
 
 
 def log_losses(y: np.ndarray, prob: np.ndarray) -> np.ndarray:
-    """Return -log(probability given to what was true) of each post (n,), in nats.
+    """Return -log(probability given to what was true) of each post, in nats; y and prob are (n,), or prob (S, n).
 
-    Probabilities are kept 2.2e-16 away from 0 and 1, as in scikit-learn, so that one certain error is not infinite.
+    y may be a soft label, the share of yes. Probabilities are kept 2.2e-16 away from 0 and 1, as in scikit-learn, so
+    that one certain error is not infinite.
 
     >>> log_losses(np.array([True]), np.array([0.5])).round(4)  # log 2
     array([0.6931])
     """
     eps = np.finfo(np.float64).eps
     prob = np.clip(prob, eps, 1 - eps)
-    return -np.log(np.where(y, prob, 1 - prob))
+    return -(y * np.log(prob) + (1 - y) * np.log(1 - prob))
 
 
 def squared_errors(y: np.ndarray, prob: np.ndarray) -> np.ndarray:
@@ -345,13 +346,3 @@ def squared_errors(y: np.ndarray, prob: np.ndarray) -> np.ndarray:
     array([0.25, 0.  ])
     """
     return (prob - y) ** 2
-
-
-def mean_loss(losses: Callable, y, score, *, weight=None, known=None) -> float:
-    """Return the weighted mean of a loss of each post; NaN without posts.
-
-    >>> mean_loss(squared_errors, [1, 0], [0.5, 0.0])
-    0.125
-    """
-    y, prob, weight = probabilities(y, score, weight, known)
-    return float(ratio(np.sum(weight * losses(y, prob)), weight.sum()))

@@ -26,7 +26,7 @@ from functools import cache
 import numpy as np
 from scipy import sparse, special, stats
 
-from workbench.metrics.classification import Confusion, Curve
+from workbench.metrics.classification import Curve
 from workbench.metrics.ranking import Ranking
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -199,15 +199,6 @@ def one_sided_p(delta: float, samples) -> float:
 # ---------------------------------------------------------------------------------------------------------- permutation
 
 
-def midranks(score) -> np.ndarray:
-    """Return ranks (n,), equal for ties: a model's scores on a scale it shares with any other model's ranks.
-
-    >>> midranks([0.1, 7.0, 7.0])
-    array([1. , 2.5, 2.5])
-    """
-    return stats.rankdata(score)
-
-
 def swapped_ranking(
     y, a, b, codes, groups: int, *, metric: Callable[[Curve], np.ndarray] = Curve.average_precision, known=None
 ) -> Statistic:
@@ -221,7 +212,7 @@ def swapped_ranking(
     y = np.asarray(y)
     known = np.ones(len(y), dtype=bool) if known is None else np.asarray(known, dtype=bool)
     y, codes = y[known], np.asarray(codes)[known]
-    pooled = np.r_[midranks(np.asarray(a)[known]), midranks(np.asarray(b)[known])]
+    pooled = np.concatenate([stats.rankdata(np.asarray(side)[known]) for side in (a, b)])
     ranking = Ranking.build(np.r_[y, y], pooled, np.r_[codes, codes + groups], 2 * groups)
     negatives = float(np.sum(y == 0))
     positives, passed, tied = (_swapped(part, groups) for part in (ranking.positives, ranking.negatives, ranking.tied))
@@ -250,28 +241,18 @@ def _swapped(part: sparse.csr_array, groups: int) -> Callable[[np.ndarray], tupl
     return lists
 
 
-def swapped_counts(a: np.ndarray, b: np.ndarray, metric: Callable[[Confusion], np.ndarray]) -> Statistic:
-    """Return the function swaps S (groups, draws) -> metric of confusions A minus B, after the swaps.
+def swapped_pieces(a: np.ndarray, b: np.ndarray, metric: Callable[[np.ndarray], np.ndarray]) -> Statistic:
+    """Return the function swaps S (groups, draws) -> metric of the sums of pieces A minus that of B, after the swaps.
 
-    a, b (4, groups) come from `group_confusions`, or (4, labels, groups) for a metric over labels.
+    a, b (pieces, ..., groups): what each group adds, such as the counts of `group_confusions`.
     """
 
     def difference(S: np.ndarray) -> np.ndarray:
         first = (a - b) @ S + b.sum(axis=-1, keepdims=True)
         second = (a + b).sum(axis=-1, keepdims=True) - first
-        return metric(Confusion(*first)) - metric(Confusion(*second))
+        return metric(first) - metric(second)
 
     difference.rows = a[0].size
-    return difference
-
-
-def swapped_sums(a: np.ndarray, b: np.ndarray, total: float) -> Statistic:
-    """Return the function swaps S (groups, draws) -> mean A minus mean B, from sums (groups,) over `total` posts."""
-
-    def difference(S: np.ndarray) -> np.ndarray:
-        return (2 * ((a - b) @ S) - (a - b).sum()) / total
-
-    difference.rows = len(a)
     return difference
 
 

@@ -85,13 +85,8 @@ def needed_negatives(fpr: float, *, alarms: int = 0, alpha: float = 0.05) -> int
     (299, 473)
     """
     _shares(fpr=fpr, alpha=alpha)
-    low, high = alarms, 2
-    while stats.binom.cdf(alarms, high, fpr) > alpha:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if stats.binom.cdf(alarms, middle, fpr) > alpha else (low, middle)
-    return high
+    # so many posts must pass that one alarm more would almost surely have come: a negative binomial law
+    return int(stats.nbinom.isf(alpha, alarms + 1, fpr)) + alarms + 1
 
 
 def importance_weights(y, source: float, target: float) -> np.ndarray:
@@ -196,19 +191,24 @@ def estimate_from_flags(
     >>> round(estimate_from_flags(y, flags, [1] * 24 + [0] * 76).value, 3)  # 0.24 = 0.2 * 0.8 + 0.8 * 0.1
     0.2
     """
-    y, score, target = np.asarray(y) > 0.5, np.asarray(score, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    group = np.arange(len(y)) if group is None else np.asarray(group)
-    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
-    target_group = np.arange(len(target)) if target_group is None else np.asarray(target_group)
-    r, r_variance = _mean(score[y], group[y], weight[y])
-    f, f_variance = _mean(score[~y], group[~y], weight[~y])
-    q, q_variance = _mean(target, target_group, np.ones(len(target)))
+    samples = _samples(np.asarray(y) > 0.5, score, target, group, weight, target_group)
+    (r, r_variance), (f, f_variance), (q, q_variance) = (_mean(*sample) for sample in samples)
     if math.isnan(r + f + q) or r == f:
         return Estimate(math.nan, math.nan, math.nan)
     value = (q - f) / (r - f)
     error = math.sqrt(q_variance + (1 - value) ** 2 * f_variance + value**2 * r_variance) / abs(r - f)
     reach = stats.norm.isf(alpha / 2) * error
     return Estimate(*(float(np.clip(x, 0, 1)) for x in (value, value - reach, value + reach)))
+
+
+def _samples(y, score, target, group, weight, target_group) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return scores, groups and weights of harmful, of harmless and of target posts; each is a group unless given."""
+    score, target = np.asarray(score, dtype=np.float64), np.asarray(target, dtype=np.float64)
+    group = np.arange(len(y)) if group is None else np.asarray(group)
+    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
+    target_group = np.arange(len(target)) if target_group is None else np.asarray(target_group)
+    sides = [(score[side], group[side], weight[side]) for side in (y, ~y)]
+    return [*sides, (target, target_group, np.ones(len(target)))]
 
 
 def _mean(values: np.ndarray, group: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
@@ -262,16 +262,12 @@ def label_shift_test(y, score, target, *, group=None, weight=None, target_group=
     NaN where a class has fewer than 5 posts a bin.
     """
     y, score, target = np.asarray(y) > 0.5, np.asarray(score, dtype=np.float64), np.asarray(target, dtype=np.float64)
-    group = np.arange(len(y)) if group is None else np.asarray(group)
-    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
-    target_group = np.arange(len(target)) if target_group is None else np.asarray(target_group)
     # half of the edges from harmful posts, half from all: rare harm would leave its bins empty
     points = np.linspace(0, 1, bins // 2 + 1)[1:-1]
     edges = np.unique(np.r_[np.quantile(score[y], points), np.quantile(score, points)]) if y.any() else np.zeros(0)
     if not len(edges) or min(int(y.sum()), int((~y).sum()), len(target)) < 5 * (len(edges) + 1):
         return math.nan
-    samples = [(score[side], group[side], weight[side]) for side in (y, ~y)]
-    samples.append((target, target_group, np.ones(len(target))))
+    samples = _samples(y, score, target, group, weight, target_group)
     (h1, v1), (h0, v0), (ht, vt) = (_histogram(*sample, edges) for sample in samples)
 
     def chi_square(pi: float) -> float:

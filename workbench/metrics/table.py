@@ -14,7 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from workbench.metrics.classification import Confusion, Curve, confusion, log_losses, mean_loss, squared_errors
+from workbench.metrics.classification import (
+    Confusion,
+    Curve,
+    confusion,
+    log_losses,
+    probabilities,
+    ratio,
+    squared_errors,
+)
 from workbench.metrics.multilabel import confusions, f1_weighted, pooled, whole_posts
 
 MetricKind = Enum("MetricKind", ["DECISIONS", "SITE", "RANKING", "PROBABILITY", "LABELS", "POSTS"])
@@ -61,13 +69,22 @@ class Metric(NamedTuple):
         """1 where more is better, else -1."""
         return 1 if self.higher_is_better else -1
 
+    def of_pieces(self, pieces: np.ndarray) -> np.ndarray:
+        """Return the metric (...) of what posts add to it, summed (pieces, ...); a ranking has no such pieces.
+
+        Those of a loss are its sum and the number of posts, of all others the cells of a `Confusion`; the first of the
+        other axes is that of labels where the metric is over them.
+        """
+        return ratio(*pieces) if self.kind is PROBABILITY else self.function(Confusion(*pieces))
+
     def __call__(self, y, score, *, threshold=0.5, weight=None, known=None) -> float:
         """Return the metric of labels y (n,) or (n, labels), scores and masks of the same shape, weight (n,)."""
         masks = {"weight": weight, "known": known}
         if self.kind is RANKING:
             return float(self.function(Curve.of(y, score, **masks))[0])
         if self.kind is PROBABILITY:
-            return mean_loss(self.function, y, score, **masks)
+            y, prob, weight = probabilities(y, score, **masks)
+            return float(ratio(np.sum(weight * self.function(y, prob)), weight.sum()))
         count = {LABELS: confusions, POSTS: whole_posts}.get(self.kind, confusion)
         return float(self.function(count(y, score, threshold=threshold, **masks)))
 

@@ -20,7 +20,7 @@ The contract (tests/models/test_contract.py holds every model in the table to it
 - An unknown label (`known` False) costs nothing and teaches nothing, whatever `y` says there.
 - A label whose known training posts are all of one class is not learnt: every readable post gets the log-odds of its
   smoothed prevalence, (positives + 1/2) / (known + 1). A label without any known training post has NaN for every post:
-  a made-up 0.5 would look like evidence, lead to actions, and count as coverage (`untrained` lists such labels).
+  a made-up 0.5 would look like evidence, lead to actions, and count as coverage.
 - `save` writes a folder of its own (JSON and safetensors with a hash manifest, nothing pickled), `load` refuses what
   was changed, what the manifest does not list, and another taxonomy's models, and gives bit-equal scores.
 - Training weights every post alike: a corpus's `weight` says how it was sampled, and belongs to evaluation.
@@ -39,6 +39,7 @@ import pyarrow as pa
 
 from workbench import artifacts
 from workbench.errors import WorkbenchError, unknown
+from workbench.models.fit.options import MemberOptions
 from workbench.schema import INPUTS, Options, Taxonomy, label_matrix
 
 if TYPE_CHECKING:
@@ -105,14 +106,18 @@ class Classifier(ABC):
         modalities: what of a post it looks at, in the order of `schema.MODALITIES`; it may depend on the options, and
             shrink when fitting.
         seeded: whether the seed can change the model at all; where False, one fit stands for all seeds.
+        made_of: the option that holds the `MemberOptions` of the models that it is made of, one or several; or None.
         search: option name -> values worth trying, for `studies.steps.search`; empty where there is nothing to choose.
         record: what fitting found out (chosen strength, best epoch), plain JSON, saved with the model.
         trained (n_labels,): which labels have known training posts of both classes.
+        encoder_digest: what the encoder was when it was trained, of models on one.
     """
 
     options_class: ClassVar[type[Options]] = Options
     modalities: tuple[str, ...] = ()
     seeded: bool = True
+    made_of: ClassVar[str | None] = None
+    encoder_digest: str = ""
     search: ClassVar[dict[str, tuple]] = {}
 
     def __init__(self, name: str, options: Options, *, taxonomy: Taxonomy, store: FeatureStore | None) -> None:
@@ -129,16 +134,15 @@ class Classifier(ABC):
         return self.modalities
 
     @property
-    def untrained(self) -> tuple[str, ...]:
-        """The labels that no training post knew; their scores are NaN."""
-        self._require_fitted()
-        return tuple(name for name, value in zip(self.taxonomy.names, self.constants, strict=True) if np.isnan(value))
-
-    @property
     def parameters(self) -> int:
         """How many numbers training chose; what is only counted or measured on the way (a mean, an idf) is none."""
         self._require_fitted()
-        return sum(array.size for array in self._state()[1].values())
+        own = sum(array.size for array in self._state()[1].values())
+        return own + sum(part.parameters for part in self._parts().values())
+
+    def parts(self) -> list[Classifier]:
+        """Return the models that this one is made of, at any depth."""
+        return [model for part in self._parts().values() for model in (part, *part.parts())]
 
     @property
     def decided(self) -> bool:
@@ -156,13 +160,6 @@ class Classifier(ABC):
     def logits(self, posts: pa.Table) -> np.ndarray:
         """Return float32 (n_posts, n_labels), NaN rows where nothing is readable; only INPUTS columns are looked at."""
         return self.predict(posts).logits
-
-    def unread(self, posts: pa.Table) -> dict[str, list[str | None]]:
-        """Return, for each of `modalities`, why each post's content of that kind could not be read.
-
-        None where it could be read and where the post declares none.
-        """
-        return self.predict(posts).unread
 
     def predict(self, posts: pa.Table) -> Prediction:
         """Return the logits, with what could not be read and which variants they are of; only INPUTS columns count."""
@@ -195,7 +192,10 @@ class Classifier(ABC):
 
     @abstractmethod
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        """Learn; may set more entries of `trained` to False, and writes `record`."""
+        """Learn; may set more entries of `trained` to False, and writes `record`.
+
+        What learns from no post sets `trained` and `constants` anew.
+        """
 
     @abstractmethod
     def _predict(self, posts: pa.Table) -> Prediction:
@@ -209,19 +209,19 @@ class Classifier(ABC):
         """Take back what `_state` returned; members lie in `folder`."""
         return
 
+    def _parts(self) -> dict[str, Classifier]:
+        """Return the models that this one is made of, by the folder in which each is saved."""
+        return {}
+
     def _save_parts(self, folder: Path) -> None:
-        """Write more files, and the models that this one is made of, into `folder`."""
-        return
+        """Write the models that this one is made of into `folder`, and whatever else it needs."""
+        for name, part in self._parts().items():
+            part.save(folder / name)
 
     @classmethod
     def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Return the options of a model that an earlier version saved as this version has them."""
+        """Return its own options, saved by an earlier version, as this version has them; `of_earlier` does the rest."""
         return options
-
-    @classmethod
-    def check_options(cls, options: Options) -> None:
-        """Raise WorkbenchError for what only shows across options (members that do not exist)."""
-        return
 
     @classmethod
     def files(cls, options: Options) -> list[Path]:
@@ -231,7 +231,39 @@ class Classifier(ABC):
     @classmethod
     def members(cls, options: Options) -> list[tuple[str, dict[str, Any]]]:
         """Return name and options of the models that this one is made of."""
-        return []
+        given = getattr(options, cls.made_of) if cls.made_of else ()
+        return [(member.name, member.options) for member in (given if isinstance(given, tuple) else (given,))]
+
+    def _new_members(self) -> list[Classifier]:
+        """Return the models that this one is made of, untrained."""
+        return [create(*member, taxonomy=self.taxonomy, store=self.store) for member in self.members(self.options)]
+
+    def _load(self, folder: Path) -> Classifier:
+        """Return a model that this one is made of, as it was saved."""
+        return load(folder, taxonomy=self.taxonomy, store=self.store)
+
+    def _store(self) -> FeatureStore:
+        """Return the store; raises WorkbenchError where there is none."""
+        if self.store is None:
+            raise WorkbenchError(f"model {self.name!r} needs a feature store; pass one to create or load")
+        return self.store
+
+    def _encoder(self) -> Any:
+        """Return the encoder of its option `encoder`."""
+        return self._store().encoder(self.options.encoder)
+
+    def _encoder_digest(self) -> str:
+        """Return `identity.encoder_digest` of the encoder; raises WorkbenchError without a store to have it from."""
+        from workbench.features.encoders import identity
+
+        return identity.encoder_digest(self._encoder())
+
+    def _take_encoder(self, digest: str, folder: Path) -> None:
+        """Take the digest of the encoder that it learnt on; raises WorkbenchError where the one at hand is another."""
+        from workbench.features.encoders import identity
+
+        self.encoder_digest = digest
+        identity.same_encoder(f"the model in {folder}", digest, self._encoder_digest(), self.options.encoder)
 
     def _require_fitted(self) -> None:
         if self.constants is None:
@@ -254,11 +286,24 @@ def check(name: str, options: dict[str, Any] | None = None) -> None:
 
 
 def parse(name: str, options: dict[str, Any] | None = None) -> Options:
-    """Return a model's options; raises WorkbenchError for an unknown model or option."""
+    """Return a model's options; raises WorkbenchError for an unknown model or option, its members' too."""
     kind = _class(name)
     parsed = kind.options_class.parse(options, f"options of model {name!r}")
-    kind.check_options(parsed)
+    for member in kind.members(parsed):
+        parse(*member)
     return parsed
+
+
+def of_earlier(name: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a model that an earlier version saved, and of its members, as this version has them."""
+    kind = _class(name)
+    options = kind.of_earlier(options)
+    if kind.made_of in options:
+        given = options[kind.made_of]
+        parsed = [MemberOptions.model_validate(member) for member in (given if isinstance(given, list) else [given])]
+        now = [{"name": member.name, "options": of_earlier(member.name, member.options)} for member in parsed]
+        options = {**options, kind.made_of: now if isinstance(given, list) else now[0]}
+    return options
 
 
 def artefacts(name: str, options: dict[str, Any] | None = None) -> list[Path]:
@@ -266,11 +311,9 @@ def artefacts(name: str, options: dict[str, Any] | None = None) -> list[Path]:
 
     Raises WorkbenchError where one of them names an encoder that does not exist.
     """
-    parsed, paths = parse(name, options), {}
-    own = _class(name).files(parsed)
-    inner = [path for member in _class(name).members(parsed) for path in artefacts(*member)]
-    paths.update(dict.fromkeys([*own, *inner]))
-    return list(paths)
+    parsed, kind = parse(name, options), _class(name)
+    inner = [path for member in kind.members(parsed) for path in artefacts(*member)]
+    return list(dict.fromkeys([*kind.files(parsed), *inner]))
 
 
 def entries(name: str, options: dict[str, Any] | None = None) -> list[str]:
@@ -290,8 +333,7 @@ def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) 
     head, arrays = artifacts.read_model(folder)
     taxonomy.check(str(head.get("taxonomy")), f"the model in {folder}")
     name = head.get("model")
-    options = _class(name).of_earlier(head.get("options") or {})
-    model = create(name, options, taxonomy=taxonomy, store=store)
+    model = create(name, of_earlier(name, head.get("options") or {}), taxonomy=taxonomy, store=store)
     try:
         model.record, model.modalities = head["record"], tuple(head["modalities"])
         model.constants, model.trained = arrays["classifier.constants"], arrays["classifier.trained"]

@@ -47,7 +47,6 @@ class ContextOptions(Options):
 
 
 def names(options: ContextOptions) -> tuple[str, ...]:
-    """Return the names of the columns of `numbers`."""
     columns: list[str] = []
     for group in options.columns:
         columns += [f"{group}.{name}" for name in COUNTS.get(group, HOURS)]
@@ -109,20 +108,17 @@ class Scaling(NamedTuple):
         log = options.scaling == "log"
         width = values.shape[1]
         center, scale, fill = np.zeros(width), np.ones(width), np.zeros(width)
-        for j in range(width):
-            column = values[~np.isnan(values[:, j]), j]
+        for j, column in enumerate(values.T):
+            column = column[~np.isnan(column)]
             if not len(column):
                 continue
             fill[j] = np.median(column)
             column = _logged(column) if log else column
             if options.scaling == "robust":
                 low, center[j], high = np.percentile(column, (25, 50, 75))
-                spread = high - low or column.std()  # most counts are 0: then the deviation says more
+                scale[j] = high - low or column.std() or 1.0  # most counts are 0: then the deviation says more
             elif options.scaling != "none":
-                center[j], spread = column.mean(), column.std()
-            else:
-                spread = 1.0
-            scale[j] = spread if spread > 0 else 1.0
+                center[j], scale[j] = column.mean(), column.std() or 1.0
         return cls(center, scale, fill, log, options.nulls)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
@@ -134,7 +130,6 @@ class Scaling(NamedTuple):
         return np.concatenate([scaled, missing], axis=1) if self.nulls else scaled
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return what is saved."""
         return {"center": self.center, "scale": self.scale, "fill": self.fill}
 
 

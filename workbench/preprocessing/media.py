@@ -23,15 +23,21 @@ def content(media: dict[str, Any] | None, kind: Literal["image", "video"] = "ima
         return None
     if media["bytes"] is not None:
         return media["bytes"]
+    return read(media["path"], LIMITS[kind])
+
+
+def read(path: str, most: int) -> bytes:
+    """Return the bytes of a file; raises OSError where it cannot be read, is none or has more than `most` bytes."""
     try:
-        about = Path(media["path"]).stat()  # before it is opened: a pipe would be waited for, a huge file fill memory
+        about = Path(path).stat()  # before it is opened: a pipe would be waited for, a huge file fill memory
     except ValueError as error:  # a NUL in the path
         raise OSError(errno.EINVAL, str(error)) from None
     if not stat.S_ISREG(about.st_mode):
         raise OSError(errno.EINVAL, "it is not a file")
-    if about.st_size > LIMITS[kind]:
-        raise OSError(errno.EFBIG, f"it has {about.st_size:,} bytes; at most {LIMITS[kind]:,} are read")
-    return Path(media["path"]).read_bytes()
+    if about.st_size > most:
+        raise OSError(errno.EFBIG, f"it has {about.st_size:,} bytes; at most {most:,} are read")
+    with Path(path).open("rb") as file:
+        return file.read(most)
 
 
 def picture(media: dict[str, Any] | None) -> decoding.Picture | None:
@@ -39,10 +45,9 @@ def picture(media: dict[str, Any] | None) -> decoding.Picture | None:
 
     A file that cannot be read is a picture without variants, like one that cannot be decoded.
     """
-    try:
-        data = content(media)
-    except OSError as error:
-        return decoding.Picture((), _unreadable(media, error))
+    data = _content(media, "image")
+    if isinstance(data, str):
+        return decoding.Picture((), data)
     return None if data is None else decoding.decode(data)
 
 
@@ -51,12 +56,15 @@ def clip(media: dict[str, Any] | None) -> reader.Clip | None:
 
     A file that cannot be read is a clip without frames, like one that cannot be decoded.
     """
-    try:
-        data = content(media, "video")
-    except OSError as error:
-        return reader.Clip((), (), _unreadable(media, error))
+    data = _content(media, "video")
+    if isinstance(data, str):
+        return reader.Clip((), (), data)
     return None if data is None else reader.decode(data)
 
 
-def _unreadable(media: dict[str, Any], error: OSError) -> str:
-    return f"The file {Path(media['path']).name!r} cannot be read: {error.strerror}."
+def _content(media: dict[str, Any] | None, kind: Literal["image", "video"]) -> bytes | str | None:
+    """Return a cell's content, or in a sentence why it cannot be read."""
+    try:
+        return content(media, kind)
+    except OSError as error:
+        return f"The file {Path(media['path']).name!r} cannot be read: {error.strerror}."

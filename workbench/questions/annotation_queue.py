@@ -21,6 +21,7 @@ from sklearn.decomposition import PCA, TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.preprocessing import normalize
 
+from workbench.comparison.options import MAIN, VALIDATION
 from workbench.corpora import splits
 from workbench.corpora.export import write_media
 from workbench.errors import WorkbenchError, unknown
@@ -65,9 +66,9 @@ def material(
     if not known.any():
         raise WorkbenchError(f"no post of the corpus knows the label {label!r}, so nothing can be simulated")
     table = table.filter(pa.array(known))
-    shares = {"validation": (1 - held_out) / 2, "test": held_out}  # what a split calls validation is part of the pool
+    shares = {VALIDATION: (1 - held_out) / 2, MAIN: held_out}  # what a split calls validation is part of the pool
     part = splits.assign(table, taxonomy, splits.SplitOptions.parse(shares, "held_out"))
-    tables = [table.filter(pa.array(side)) for side in (part != "test", part == "test")]
+    tables = [table.filter(pa.array(side)) for side in (part != MAIN, part == MAIN)]
     return tuple(
         _side(posts, x, label_matrix(posts, taxonomy)[0][:, column] > 0.5)
         for posts, x in zip(tables, embed(*tables, embedding, store), strict=True)

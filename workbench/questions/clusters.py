@@ -20,6 +20,7 @@ from pydantic import Field
 from scipy import sparse
 from sklearn.cluster import HDBSCAN, MiniBatchKMeans
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.metrics import pairwise_distances_argmin_min
 
 from workbench.schema import Options
 
@@ -90,19 +91,12 @@ def cluster(x: np.ndarray, options: ClusterOptions, *, seed: int) -> Clusters:
             assigned = np.zeros(len(x), int)
     names = np.unique(assigned[assigned >= 0])
     centres = np.stack([x[assigned == name].mean(axis=0) for name in names])
-    of, distance = assign(x, centres)
+    of, distance = pairwise_distances_argmin_min(x, centres)
     order = np.argsort(-np.bincount(of, minlength=len(centres)), kind="stable")
     order = order[: len(np.unique(of))]  # moving posts to the nearest mean can empty a cluster
     place = np.zeros(len(centres), np.int64)
     place[order] = np.arange(len(order))
     return Clusters(place[of], distance, centres[order])
-
-
-def assign(x: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the nearest centre (n,) of each row of x (n, d), the first of equals, and the distance (n,) to it."""
-    squares = (x * x).sum(axis=1)[:, None] - 2 * x @ centres.T + (centres * centres).sum(axis=1)
-    of = squares.argmin(axis=1)
-    return of, np.sqrt(np.maximum(squares[np.arange(len(x)), of], 0))
 
 
 def telling_words(texts: Sequence[str | None], of: np.ndarray, *, n: int = 8) -> list[list[str]]:

@@ -55,28 +55,27 @@ def without_variants(classifier: Classifier) -> Classifier | None:
 
     The models that it is made of take the choice too. The model given is not changed.
     """
-    changed, chosen = copy.copy(classifier), getattr(classifier.options, "variants", False)
-    if chosen:
-        changed.options = classifier.options.model_copy(update={"variants": False})
-    for name, value in vars(classifier).items():
-        raw = _raw_members(value)
-        if raw is not None:
-            setattr(changed, name, raw)
-            chosen = True
-    return changed if chosen else None
+    raw = _raw(classifier)
+    return None if raw is classifier else raw
 
 
-def _raw_members(value: Any) -> Any:
-    """Return a model, a list or a dict of models in which those that have the choice took it; None where none has."""
-    if isinstance(value, Classifier):
-        return without_variants(value)
+def _raw(value: Any) -> Any:
+    """Return a model, or a list or dict of models, in which those that have the choice took it; else the very same."""
     if isinstance(value, dict):
-        raw = {name: _raw_members(member) for name, member in value.items()}
-        return {name: raw[name] or member for name, member in value.items()} if any(raw.values()) else None
+        raw = {name: _raw(member) for name, member in value.items()}
+        return raw if any(raw[name] is not member for name, member in value.items()) else value
     if isinstance(value, list):
-        raw = [_raw_members(member) for member in value]
-        return [other or member for other, member in zip(raw, value, strict=True)] if any(raw) else None
-    return None
+        raw = [_raw(member) for member in value]
+        return raw if any(other is not member for other, member in zip(raw, value, strict=True)) else value
+    if not isinstance(value, Classifier):
+        return value
+    changes = {name: raw for name, member in vars(value).items() if (raw := _raw(member)) is not member}
+    if getattr(value.options, "variants", False):
+        changes["options"] = value.options.model_copy(update={"variants": False})
+    changed = copy.copy(value)
+    for name, raw in changes.items():
+        setattr(changed, name, raw)
+    return changed if changes else value
 
 
 def survival(

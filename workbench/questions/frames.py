@@ -18,7 +18,7 @@ from PIL import Image
 
 from workbench.corpora.synthetic import clips
 from workbench.corpora.synthetic.causes import IMAGE_HARM, SCENES, VIEWS
-from workbench.features.encoders.open_clip import load_encoder
+from workbench.features.encoders import load_encoder
 from workbench.metrics.intervals import wilson
 from workbench.preprocessing.video import reader
 

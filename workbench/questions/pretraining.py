@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jinja2 import Template
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F  # noqa: N812, the field's name
@@ -202,19 +203,5 @@ def recognition_error(model: torch.nn.Module, pairs: Pairs, folder: Path, batch:
 def write_card(folder: Path, errors: dict[str, float], recipe: dict[str, int]) -> None:
     """Write the encoder's card: what it was trained on, how well it reads the world, what it must not be used for."""
     made = ", ".join(f"{name} {value}" for name, value in recipe.items())
-    lines = [
-        "# Tiny CLIP of the synthetic world",
-        "",
-        "A small ResNet and a small causal transformer (open_clip `local-dir:` layout, fp16 safetensors, own",
-        "byte-level BPE), trained contrastively and without any label by",
-        "`notebooks/00-can-a-tiny-clip-read-the-world.ipynb`.",
-        "",
-        f"- Recipe: {made}.",
-        f"- Error of a linear probe on fresh surfaces: pictures {errors['image']:.2%}, texts {errors['text']:.2%}.",
-        "- It has seen the world's causes: captions name what is drawn, paraphrases share what is meant. Its seeds are",
-        "  disjoint from every corpus, but a comparison in this world says nothing about an encoder on real posts.",
-        "- It knows 64-pixel drawings and the phrases of this world only. Name another encoder for anything else.",
-        "- Licence: that of this repository.",
-        "",
-    ]
-    (folder / "README.md").write_text("\n".join(lines), encoding="utf-8")
+    card = Template((Path(__file__).parent / "templates/encoder_card.md").read_text(encoding="utf-8"))
+    (folder / "README.md").write_text(card.render(recipe=made, errors=errors), encoding="utf-8")

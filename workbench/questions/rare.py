@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from workbench.comparison.options import MAIN
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics.classification import Confusion
 from workbench.metrics.intervals import (
@@ -62,29 +63,27 @@ def compare(
     AP, and recall and precision at the threshold of the best F1 on validation, are means over seeds on the same posts;
     95 % intervals by bootstrap over groups; `AP minus first` compares with the first recipe, resampled as pairs.
     """
-    y, known, k = _labels(material, "test", label)
+    y, known, k = _labels(material, MAIN, label)
     rows = known[:, k]
     truth = y[rows, k]
-    codes, groups = group_codes(np.array(material.sets["test"]["group"].to_pylist(), dtype=object)[rows].astype(str))
-    lines, draws = {}, {}
+    codes, groups = group_codes(np.array(material.sets[MAIN]["group"].to_pylist(), dtype=object)[rows].astype(str))
+    lines, first = {}, None
     for recipe, options in recipes.items():
-        ready = training.moderate(training.fit(name, options, material, seeds, store), material)
-        areas, shares = [], []
-        for trained in ready:
-            logits = trained.moderator.classifier.logits(inputs(material.sets["test"]))[rows]
+        drawn = []
+        for trained in training.moderate(training.fit(name, options, material, seeds, store), material):
+            logits = trained.moderator.classifier.logits(inputs(material.sets[MAIN]))[rows]
             score = np.where(np.isnan(logits[:, k]), trained.moderator.classifier.constants[k], logits[:, k])
-            areas.append(_areas(truth, score, codes, groups))
             cut, prob = trained.rules[label].review_at, trained.moderator.calibrated(logits)[:, k]
             flagged = np.nan_to_num(prob, nan=-1.0) >= (np.inf if cut is None else cut)
-            shares.append(_shares(truth, flagged, codes, groups))
-        draws[recipe] = np.mean(areas, axis=0)
-        recall, precision = np.mean(shares, axis=0)
+            drawn.append(_draws(truth, score, flagged, codes, groups))
+        area, recall, precision = np.mean(drawn, axis=0)
+        first = area if first is None else first
         lines[recipe] = {
-            **_interval("AP", draws[recipe]),
-            **_interval("recall", recall),
+            **_spanned("AP", area[0], value_interval(area)),
+            **_spanned("recall", recall[0], value_interval(recall)),
             "precision": precision[0],
-            **_gain("AP minus first", draws[recipe], next(iter(draws.values()))),
-            "seeds' sd of AP": float(np.std([area[0] for area in areas])),
+            **_spanned("AP minus first", area[0] - first[0], difference_interval(area, first)),
+            "seeds' sd of AP": float(np.std([draws[0, 0] for draws in drawn])),
             "positives": int(truth.sum()),
             "prevalence": float(truth.mean()),
         }
@@ -99,28 +98,17 @@ def _labels(material: Material, name: str, label: str) -> tuple[np.ndarray, np.n
     return y > 0.5, known, names.index(label)
 
 
-def _areas(truth: np.ndarray, score: np.ndarray, codes: np.ndarray, groups: int) -> np.ndarray:
-    """Return average precision (1 + RESAMPLES,), the sample's own first."""
+def _draws(truth: np.ndarray, score: np.ndarray, flagged: np.ndarray, codes: np.ndarray, groups: int) -> np.ndarray:
+    """Return average precision, recall and precision (3, 1 + RESAMPLES), the sample's own first."""
     ranking = Ranking.build(truth, score, codes, groups)
-    return bootstrap(ranking.average_precision, groups, RESAMPLES, seed=0, rows=ranking.rows)
-
-
-def _shares(truth: np.ndarray, flagged: np.ndarray, codes: np.ndarray, groups: int) -> np.ndarray:
-    """Return recall and precision (2, 1 + RESAMPLES)."""
     counts = group_confusions(truth, flagged, codes, groups)
 
     def statistic(W: np.ndarray) -> np.ndarray:
         confusion = Confusion(*(counts @ W))
-        return np.stack([confusion.recall, confusion.precision])
+        return np.stack([ranking.average_precision(W), confusion.recall, confusion.precision])
 
-    return bootstrap(statistic, groups, RESAMPLES, seed=0)
-
-
-def _interval(name: str, draws: np.ndarray) -> dict[str, float]:
-    low, high = value_interval(draws)
-    return {name: float(draws[0]), f"{name}, from": low, f"{name}, to": high}
+    return bootstrap(statistic, groups, RESAMPLES, seed=0, rows=ranking.rows)
 
 
-def _gain(name: str, draws: np.ndarray, first: np.ndarray) -> dict[str, float]:
-    low, high = difference_interval(draws, first)
-    return {name: float(draws[0] - first[0]), f"{name}, from": low, f"{name}, to": high}
+def _spanned(name: str, value: float, bounds: tuple[float, float]) -> dict[str, float]:
+    return {name: float(value), f"{name}, from": bounds[0], f"{name}, to": bounds[1]}

@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench import models
+from workbench.comparison.options import MAIN, VALIDATION
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals
 from workbench.metrics.plots.curves import Dot
@@ -129,13 +130,13 @@ def tokens(train: pa.Table, options: dict[str, Any]) -> dict[str, float]:
 def _trained(
     material: Material, options: dict[str, Any], label: str, seeds: Sequence[int]
 ) -> tuple[dict[str, float], np.ndarray]:
-    test, k = material.sets["test"], material.taxonomy.names.index(label)
+    test, k = material.sets[MAIN], material.taxonomy.names.index(label)
     y, known = (array[:, k] for array in label_matrix(test, material.taxonomy))
     codes, groups = intervals.group_codes(test["group"].to_pylist())
     rankings, fits, reads, cuts, memory = [], [], [], [], 0.0
     for seed in seeds:
         model = models.create(MODEL, options, taxonomy=material.taxonomy, store=None)
-        fits.append(_seconds(lambda: model.fit(material.sets["train"], material.sets["validation"], seed=seed)))  # noqa: B023
+        fits.append(_seconds(lambda: model.fit(material.sets["train"], material.sets[VALIDATION], seed=seed)))  # noqa: B023
         logits = model.logits(inputs(test))[:, k]
         usable = known & ~np.isnan(logits)
         rankings.append(intervals.Ranking.build(y > 0.5, logits, codes, groups, known=usable))

@@ -47,10 +47,9 @@ CREATE TABLE events (
     value TEXT NOT NULL, by TEXT NOT NULL, UNIQUE (post_id, kind, at, by, value));
 """
 _NEWEST = "(SELECT max(seq) FROM decisions WHERE entry = entries.seq)"
-_ENTRY = (
-    "SELECT entries.seq, identity, service, post_id, entries.at, features, assessment, decision, model_id, policy_id,"
-    f" deleted_at FROM entries JOIN decisions ON decisions.seq = {_NEWEST}"
-)
+_FIELDS = tuple(Entry.model_fields)
+_COLUMNS = ", ".join("entries.at" if name == "at" else name for name in ("entries.seq", *_FIELDS))
+_ENTRY = f"SELECT {_COLUMNS} FROM entries JOIN decisions ON decisions.seq = {_NEWEST}"
 
 
 class Records:
@@ -69,7 +68,6 @@ class Records:
             self._finish_removals()
 
     def close(self) -> None:
-        """Close the database; what was acknowledged is on disk already."""
         self._database.close()
 
     def __enter__(self) -> Self:
@@ -80,20 +78,20 @@ class Records:
 
     # ---------------------------------------------------------------------------------------------------------- blobs
 
-    def blob(self, blob: str) -> bytes | None:
+    def blob(self, blob_id: str) -> bytes | None:
         """Return the bytes of a blob, None where it was deleted or never was, or where its file is damaged."""
-        rows = self._database.read("SELECT data FROM texts WHERE content = ?", blob)
-        return rows[0][0] if rows else self._blobs.get(blob)
+        rows = self._database.read("SELECT data FROM texts WHERE content = ?", blob_id)
+        return rows[0][0] if rows else self._blobs.get(blob_id)
 
-    def blob_kinds(self, blob: str) -> tuple[str, ...]:
+    def blob_kinds(self, blob_id: str) -> tuple[str, ...]:
         """Return as what a blob is used by some entry, of text, image and video; nothing where none uses it."""
         query = "SELECT features FROM uses JOIN entries ON entries.seq = entry WHERE content = ? LIMIT 1"
-        cells = [json.loads(features) for (features,) in self._database.read(query, blob)]
-        return tuple(name for name in MODALITIES for cell in cells if (cell.get(name) or {}).get("id") == blob)
+        cells = [json.loads(features) for (features,) in self._database.read(query, blob_id)]
+        return tuple(name for name in MODALITIES for cell in cells if (cell.get(name) or {}).get("id") == blob_id)
 
-    def blob_path(self, blob: str) -> Path:
+    def blob_path(self, blob_id: str) -> Path:
         """Return where a picture or clip lies, whether or not it is there."""
-        return self._blobs.path(blob)
+        return self._blobs.path(blob_id)
 
     # -------------------------------------------------------------------------------------------------------- entries
 
@@ -120,7 +118,9 @@ class Records:
             number = done.lastrowid
             _keep_decision(database, number, entry.at, entry.policy_id, entry.decision)
             if text is not None:
-                _keep_text(database, text)
+                now = _time(datetime.now(UTC))
+                into = "INSERT INTO texts VALUES (?, ?, ?) ON CONFLICT (content) DO UPDATE SET at = excluded.at"
+                database.execute(into, (Blobs.id_of(text), text, now))
             for blob in _named(entry.features):
                 self._must_be_there(database, blob, media.get(blob))
                 database.execute("INSERT OR IGNORE INTO uses VALUES (?, ?)", (blob, number))
@@ -271,12 +271,6 @@ class Records:
 # -------------------------------------------------------------------------------------------------------------- rows
 
 
-def _keep_text(database: sqlite3.Connection, data: bytes) -> None:
-    now = _time(datetime.now(UTC))
-    into = "INSERT INTO texts VALUES (?, ?, ?) ON CONFLICT (content) DO UPDATE SET at = excluded.at"
-    database.execute(into, (Blobs.id_of(data), data, now))
-
-
 def _condemn(database: sqlite3.Connection, blob: str) -> bool:
     """Remove a blob that no entry uses, a file's only by name as yet, and say whether it is one."""
     if database.execute("SELECT 1 FROM uses WHERE content = ?", (blob,)).fetchone():
@@ -304,19 +298,8 @@ def _first(rows: list[tuple]) -> Entry | None:
 
 
 def _entry(row: tuple) -> Entry:
-    _, identity, service, post_id, at, features, assessment, decision, model_id, policy_id, deleted_at = row
-    return Entry(
-        identity=identity,
-        service=service,
-        post_id=post_id,
-        at=at,
-        features=json.loads(features),
-        assessment=json.loads(assessment),
-        decision=json.loads(decision),
-        model_id=model_id,
-        policy_id=policy_id,
-        deleted_at=deleted_at,
-    )
+    values = dict(zip(_FIELDS, row[1:], strict=True))
+    return Entry(**values | {name: json.loads(values[name]) for name in ("features", "assessment", "decision")})
 
 
 def _json(value: dict[str, Any]) -> str:

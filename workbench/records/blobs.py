@@ -58,11 +58,9 @@ class Blobs:
         return data if self.id_of(data) == blob else None
 
     def has(self, blob: str) -> bool:
-        """Say whether there is a file of a blob."""
         return self.path(blob).is_file()
 
     def remove(self, blob: str) -> None:
-        """Remove a blob's file, if there is one."""
         try:
             self.path(blob).unlink(missing_ok=True)
         except OSError as error:
@@ -72,7 +70,7 @@ class Blobs:
 
     def swept(self) -> Iterator[tuple[str, set[str]]]:
         """Yield the first two digits of ids with the ids kept under them, and remove drafts of interrupted writes."""
-        for folder in sorted(self.folder.glob("??")):
+        for folder in sorted(path for path in self.folder.glob("??") if path.is_dir()):
             names = set(os.listdir(folder))
             drafts = {name for name in names if name.endswith(".tmp") or name.startswith(".tmp-")}
             for name in drafts:
@@ -81,5 +79,4 @@ class Blobs:
             yield folder.name, {name for name in names - drafts if len(name) == 64}
 
     def path(self, blob: str) -> Path:
-        """Return where a blob's file is, if it is kept."""
         return self.folder / blob[:2] / blob

@@ -97,13 +97,11 @@ class Database:
                 time.sleep(0.02)
 
     def close(self) -> None:
-        """Close the file."""
         with self._turn, self._desk:
             self._reader.close()
             self._writer.close()
 
     def read(self, query: str, *values: Any) -> list[tuple]:
-        """Return the rows of a query."""
         with self._desk, self._plain():
             return self._reader.execute(query, values).fetchall()
 

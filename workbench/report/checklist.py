@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
-from workbench.comparison.rows import Comparison, ModelRow
+from workbench.comparison.rows import Comparison
+from workbench.report import wording
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "not recorded"
 
@@ -26,13 +27,6 @@ class StudyRecords(NamedTuple):
     def of(self, read: Callable[[Run], Any]) -> dict[str, Any]:
         """Return model -> what is read from its run."""
         return {alias: read(run) for alias, run in self.runs.items()}
-
-    def asked(self, metric: str | None = None, label: str | None = None) -> list[ModelRow]:
-        """Return the rows of every model for the study's view, and its metric and label unless others are given."""
-        wanted = self.comparison.compare
-        place = (MAIN, wanted.view, label or wanted.label, metric or wanted.metric)
-        rows = self.comparison.models
-        return [row for row in rows if (row.test, row.view, row.label, row.metric) == place]
 
 
 class Item(NamedTuple):
@@ -65,9 +59,12 @@ def _every(values: dict[str, Any], what: str) -> Answer:
 
 def _primary(records: StudyRecords) -> Answer:
     pairs = [row for row in records.comparison.differences if row.primary]
+    if pairs and records.comparison.planned:
+        return YES, f"pairs of models named in the study's plan: {len(pairs)}; section differences"
     if pairs:
-        return YES, f"pairs of models named in the study's file: {len(pairs)}; section differences"
-    return PARTLY, "a question is stated, but no pair of models was named: all differences are exploratory"
+        return PARTLY, f"pairs of models named in the study's file: {len(pairs)}; no plan says since when"
+    why = "the pairs it asks are not in its plan" if records.comparison.asked_later else "no pair of models was named"
+    return PARTLY, f"a question is stated, but {why}: all differences are exploratory"
 
 
 def _own_posts(records: StudyRecords) -> Answer:
@@ -92,7 +89,7 @@ def _person(records: StudyRecords) -> Answer:
 
 def _positives(records: StudyRecords) -> Answer:
     label = records.comparison.labels
-    rows = {name: rows[0] for name in label if (rows := records.asked("recall", name))}
+    rows = {name: rows[0] for name in label if (rows := records.comparison.rows(metric="recall", label=name))}
     if not rows:
         return UNKNOWN, "no label has known posts in this view"
     counts = ", ".join(f"{name} {row.positives}" for name, row in rows.items())
@@ -103,7 +100,7 @@ def _positives(records: StudyRecords) -> Answer:
 
 
 def _site(records: StudyRecords) -> Answer:
-    if records.asked("precision_site"):
+    if records.comparison.rows(metric="precision_site"):
         return YES, "posts carry weights and precision is given at the site's own mix: section values"
     return NO, "all test posts weigh the same, so precision holds at the test set's share of harm only"
 
@@ -174,7 +171,7 @@ def _all_shown(records: StudyRecords) -> Answer:
 
 
 def _uncertain(records: StudyRecords) -> Answer:
-    rows = records.asked()
+    rows = records.comparison.rows()
     bare = [row.model for row in rows if row.lo is None]
     if not rows or len(bare) == len(rows):
         return NO, "no value has an interval"
@@ -184,10 +181,11 @@ def _uncertain(records: StudyRecords) -> Answer:
 
 
 def _seeds(records: StudyRecords) -> Answer:
-    spread = [row.seed_sd for row in records.asked() if row.seed_sd is not None]
+    spread = [row.seed_sd for row in records.comparison.rows() if row.seed_sd is not None]
     if not spread:
         return NO, "each model was trained with one seed"
-    return YES, f"the largest standard deviation over seeds is {max(spread):.3f}: section values"
+    most = wording.value(records.comparison.compare.metric, max(spread))
+    return YES, f"the largest standard deviation over seeds is {most}: section values"
 
 
 def _corrected(records: StudyRecords) -> Answer:
@@ -195,12 +193,14 @@ def _corrected(records: StudyRecords) -> Answer:
     done = [row for row in rows if row.p_holm is not None]
     if not rows:
         return UNKNOWN, "nothing was tested"
-    answer = YES if len(done) == len(rows) else PARTLY if done else NO
-    return answer, f"Holm over {len(done)} of {len(rows)} primary comparisons: section differences"
+    evidence = f"Holm over {len(done)} of {len(rows)} primary comparisons: section differences"
+    if not records.comparison.planned:
+        return (PARTLY if done else NO), f"{evidence}; no plan says that there were to be no more"
+    return (YES if len(done) == len(rows) else PARTLY if done else NO), evidence
 
 
 def _elsewhere(records: StudyRecords) -> Answer:
-    names = [name for name in records.comparison.items if name != "test"]
+    names = [name for name in records.comparison.items if name != MAIN]
     return (YES, f"further test sets: {', '.join(names)}") if names else (NO, "the study has no further test set")
 
 
@@ -223,8 +223,8 @@ def _weights(records: StudyRecords) -> Answer:
 
 
 def _costs(records: StudyRecords) -> Answer:
-    time, memory = ({row.model: getattr(row, name) for row in records.asked()} for name in ("ms_per_post", "peak_mb"))
-    both = {model: value if memory[model] is not None else None for model, value in time.items()}
+    costs = {row.model: row for row in records.comparison.costs}
+    both = {model: None if row.peak_mb is None else row.ms_per_post for model, row in costs.items()}
     return _every(both, "time per post and peak memory") if both else (UNKNOWN, "no run recorded a cost")
 
 

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image, ImageFilter
 
+from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
 from workbench.preprocessing.media import clip, picture
 from workbench.preprocessing.video.reader import Clip
@@ -34,7 +35,7 @@ class Error(NamedTuple):
     prob: float
 
 
-def worst_errors(run: Run, test: str = "test", *, n: int = 4) -> tuple[list[Error], list[Error]]:
+def worst_errors(run: Run, test: str = MAIN, *, n: int = 4) -> tuple[list[Error], list[Error]]:
     """Return the n worst misses and the n worst false alarms of a run over all labels, mean confidence over seeds.
 
     A post counts as flagged when more than half of the seeds flag it at their thresholds. What the model could not see

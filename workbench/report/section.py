@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from workbench.comparison.options import MAIN
-from workbench.comparison.rows import Comparison, ModelRow
-from workbench.report import wording
+from workbench.comparison.predictions import Run
+from workbench.comparison.rows import Comparison
 
 
 @dataclass(frozen=True)
@@ -31,35 +31,28 @@ class Section:
     points: dict[str, list[str]] = field(default_factory=dict)
 
 
-def rows_of(comparison: Comparison, *, test: str = MAIN, **wanted: str) -> Iterator[ModelRow]:
-    """Yield a comparison's rows of one test set that have the wanted metric, label, view or model."""
-    for row in comparison.models:
-        if row.test == test and all(getattr(row, name) == value for name, value in wanted.items()):
-            yield row
-
-
-def models_of(comparison: Comparison) -> list[str]:
-    """Return the models of a comparison, in the order of the study."""
-    return list(dict.fromkeys(row.model for row in comparison.models))
-
-
-def winner(comparison: Comparison) -> str | None:
-    """The model with the best value of the compared metric."""
-    asked = comparison.compare
-    row = wording.best(list(rows_of(comparison, metric=asked.metric, label=asked.label, view=asked.view)))
-    return row.model if row else None
+def winning(comparison: Comparison, runs: Sequence[Run]) -> Run | None:
+    """Return the run of the model with the best value of the compared metric, None where there is none."""
+    return next((run for run in runs if run.alias == comparison.winner), None)
 
 
 def shown_models(comparison: Comparison) -> list[str]:
     """The models that per-label figures show: the best, the best unimodal, and those of the primary family."""
     family = [model for row in comparison.differences if row.primary for model in (row.a, row.b)]
-    return list(dict.fromkeys(name for name in (winner(comparison), comparison.best_unimodal, *family) if name))[:4]
+    return list(dict.fromkeys(name for name in (comparison.winner, comparison.best_unimodal, *family) if name))[:4]
 
 
-def addressed(frame: pd.DataFrame, rows: list[str], cells: dict[str, str]) -> pd.DataFrame:
-    """Return a table whose numbers can be followed by `workbench trace`.
+def table(
+    lines: Mapping[Any, Mapping[str, str]], rows: Sequence[str] = (), cells: Mapping[str, str] | None = None
+) -> pd.DataFrame:
+    """Return a table of lines by their name or names, its numbers such that `workbench trace` can follow them.
 
     rows: the address of each row up to the metric; cells: column -> the metric in it, "" where the row's is whole.
     """
-    frame.attrs |= {"rows": rows, "cells": cells}
+    return addressed(pd.DataFrame.from_dict(lines, orient="index"), rows, cells or {})
+
+
+def addressed(frame: pd.DataFrame, rows: Sequence[str], cells: Mapping[str, str]) -> pd.DataFrame:
+    """Return a table with the addresses of its numbers, as `table` has them."""
+    frame.attrs |= {"rows": rows, "cells": cells} if rows else {}
     return frame

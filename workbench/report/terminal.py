@@ -4,57 +4,40 @@ from __future__ import annotations
 
 import sys
 
-from workbench.comparison.options import MAIN
 from workbench.comparison.rows import Comparison, ModelRow
-from workbench.metrics.table import METRICS, headline
+from workbench.metrics.table import headline
 from workbench.report import wording
 
 
 def tables(comparison: Comparison, *, by_label: bool = False) -> list[dict[str, str]]:
     """Return a line per model for a terminal: the compared metric with its ceiling, the headline, the costs.
 
-    by_label: a line per label and model instead of those of the compared label.
+    by_label: a line per label and model instead of those of the compared label; a metric that is over all labels has no
+    value there and is left out.
     """
-    asked = comparison.compare
-    metric, lines = asked.metric, {}
-    wanted = comparison.labels if by_label else [asked.label]
-    for row in comparison.models:
-        if (row.test, row.view) == (MAIN, asked.view) and row.label in wanted:
-            lines.setdefault((wanted.index(row.label), row.model), {})[row.metric] = row
-    return [
-        ({"label": wanted[k]} if by_label else {}) | {"model": model} | _line(rows, metric)
-        for (k, model), rows in sorted(lines.items(), key=lambda item: item[0][0])
-    ]
+    metric, lines = comparison.compare.metric, []
+    for label in comparison.labels if by_label else [comparison.compare.label]:
+        for model in comparison.names:
+            rows = {row.metric: row for row in comparison.rows(metric=None, label=label, model=model)}
+            if rows:
+                lines.append(({"label": label} if by_label else {}) | {"model": model} | _line(rows, metric))
+    return lines
 
 
 def _line(rows: dict[str, ModelRow], metric: str) -> dict[str, str]:
-    main = rows[metric]
-    return (
-        {wording.column(metric): _interval(main), "ceiling": _number(main.ceiling, METRICS[metric].digits)}
-        | {wording.column(name): _number(rows[name].value) for name in headline() if name != metric}
-        | {"coverage": _number(main.coverage, 2), "ms/post": _number(main.ms_per_post, 1)}
-        | {"fit s": _number(main.fit_seconds, 1), "parameters": _count(main.parameters)}
-        | {"MB": _count(main.peak_mb)}
-    )
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _count(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
-
-
-def _interval(row: ModelRow) -> str:
-    if row.value is None:
-        return "-"
-    value, low, high = (_number(one, METRICS[row.metric].digits) for one in (row.value, row.lo, row.hi))
-    return f"{value} [{low}, {high}]{' few' if row.few else ''}"
+    line, some = {}, next(iter(rows.values()))
+    if metric in rows:
+        ceiling = wording.value(metric, rows[metric].ceiling)
+        line = {wording.column(metric): wording.interval(rows[metric]), "ceiling": ceiling}
+    others = [name for name in headline() if name in rows and name != metric]
+    line |= {wording.column(name): wording.value(name, rows[name].value) for name in others}
+    line |= {"coverage": wording.number(some.coverage, 2), "ms/post": wording.number(some.ms_per_post, 1)}
+    line |= {"fit s": wording.number(some.fit_seconds, 1), "parameters": wording.count(some.parameters)}
+    return line | {"MB": wording.count(some.peak_mb)}
 
 
 def show(comparison: Comparison, lines: list[dict[str, str]]) -> None:
-    """Print the primary comparison: a line per model, the differences asked for, and which models are missing."""
+    """Print the primary comparison: a line per model, the verdicts asked for, and which models are missing."""
     from rich.console import Console
     from rich.table import Table
 
@@ -66,14 +49,9 @@ def show(comparison: Comparison, lines: list[dict[str, str]]) -> None:
     console.print(f"\n{comparison.question}")
     console.print(table)
     for row in comparison.differences:
-        if row.p_holm is not None and row.delta is not None:
-            span = f"{row.delta:+.3f} [{_signed(row.lo)}, {_signed(row.hi)}]"
-            console.print(f"{row.a} minus {row.b}: {span}, p (Holm) {row.p_holm:.2g}")
+        if row.primary:
+            console.print(wording.verdict(row, comparison.compare.alpha), soft_wrap=True)
     for row in comparison.stale:
         console.print(f"out of date: {row.model} ({'; '.join(row.reasons)})", soft_wrap=True)
     for row in comparison.missing:
         console.print(f"missing: {row.model} ({row.state})")
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.3f}"

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench import corpora, fingerprint
-from workbench.comparison.compare import compare, costs
-from workbench.comparison.facts import NAME
+from workbench.comparison import facts
+from workbench.comparison.compare import compare
+from workbench.comparison.options import MAIN, VALIDATION
 from workbench.comparison.predictions import Run, load_runs
 from workbench.comparison.rows import Comparison, Interval, PlainRow, path
-from workbench.comparison.run_files import RunRecord
+from workbench.comparison.run_files import RunRecord, scored
 from workbench.decisions import bundle
 from workbench.errors import WorkbenchError
 from workbench.fingerprint.inputs import of_inputs
@@ -137,7 +138,6 @@ def _value(number: Located) -> str:
 
 
 def _load(folder: Path, comparison: Comparison) -> tuple[list[Run], str]:
-    """The runs that the comparison was made from, or why they cannot be read any more."""
     if comparison.made_from is None:
         return [], "the comparison does not say which runs it was made from"
     try:
@@ -153,12 +153,10 @@ def _recomputed(comparison: Comparison, runs: list[Run], lost: str, number: Loca
     settings = comparison.compare
     if number.table != "differences":
         settings = settings.model_copy(update={"pairs": ()})  # no other number needs the permutations
-    kept = {number.test or "test", "test", "validation"}
+    kept = {number.test, MAIN, VALIDATION}
     slim = [replace(run, sets={name: some for name, some in run.sets.items() if name in kept}) for run in runs]
-    planned = comparison.made_from and comparison.made_from.planned
-    again = compare(comparison.study, comparison.question, slim, settings, planned)
-    again = again.model_copy(update={"cost": comparison.cost})
-    again = again.model_copy(update={"costs": costs(again)})
+    family = comparison.made_from and comparison.made_from.family
+    again = compare(comparison.study, comparison.question, slim, settings, family, comparison.cost)
     now = next((value for value in located(again) if value.address == number.address), None)
     if now is None:
         return f"{DIFFERS}: computed again, it is not there"
@@ -198,11 +196,11 @@ def _facts(comparison: Comparison, runs: list[Run]) -> Iterator[Link]:
         yield Link(1, "facts of the posts", "no digest recorded", UNCHECKED)
         return
     check = UNCHECKED if not runs else AGREES if {run.facts for run in runs} == {stated} else DIFFERS
-    yield Link(1, "facts of the posts", f"{NAME}, sha256 {stated}", check)
+    files = {facts.place(run.folder.parent, scored(run.record.inputs)).name for run in runs} or {facts.NAME}
+    yield Link(1, "facts of the posts", f"{', '.join(sorted(files))}, sha256 {stated}", check)
 
 
 def _run(study: Path, corpus: dict[str, Any], comparison: Comparison, alias: str) -> Iterator[Link]:
-    """The chain of one run."""
     key = comparison.made_from.runs.get(alias) if comparison.made_from else None
     if key is None:
         yield Link(1, "run", f"{alias}, of which the comparison names no run", UNCHECKED)
@@ -216,9 +214,8 @@ def _run(study: Path, corpus: dict[str, Any], comparison: Comparison, alias: str
     digests = (of_inputs(inputs), fingerprint.of_json(inputs))  # the second is how keys were made before
     same = UNCHECKED if not inputs else AGREES if key in digests else DIFFERS
     yield Link(1, "run", f"{alias} {key}, {record.state}, ended {record.ended}; {folder}", same)
-    dirty = {True: "with uncommitted changes", False: "nothing uncommitted"}.get(record.dirty, "state unknown")
     patch = "; code.patch makes its code of that commit" if (folder / "code.patch").is_file() else ""
-    yield Link(2, "commit", f"{record.commit or 'not recorded'}, {dirty}{patch}")
+    yield Link(2, "commit", f"{record.commit or 'not recorded'}, {record.edited}{patch}")
     yield _predictions(comparison, alias, folder)
     yield _data(corpus, record)
     yield from _weights(record)

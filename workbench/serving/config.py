@@ -5,7 +5,7 @@ A bundle is named by its folder, or by a model of a study; `bundle_of` finds the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -140,11 +140,3 @@ def _finished(study: str) -> Iterator[tuple[Path, RunRecord]]:
 def needs(service: str) -> tuple[str, ...]:
     """Return the modalities of which a post must bring one: a service named for a modality needs that one."""
     return (service,) if service in MODALITIES else MODALITIES
-
-
-def check_labels(service: str, wanted: Iterable[str], have: Iterable[str]) -> None:
-    """Raise WorkbenchError for a label of a service that its bundle does not know."""
-    have = tuple(have)
-    for label in wanted:
-        if label not in have:
-            raise WorkbenchError(f"service {service!r}: {unknown('label', label, have)}")

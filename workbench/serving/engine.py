@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.decisions.policy import Assessment, Policy
 from workbench.errors import WorkbenchError, unknown
 from workbench.features.store import FeatureStore
+from workbench.preprocessing.text.cleaning import joined_surrogates
 from workbench.records import Entry, Records, by_value
 from workbench.schema import Post, Taxonomy
 from workbench.serving.batching import BatchingQueue
@@ -43,7 +44,6 @@ MEDIA = ("image", "video")
 MEDIA_BATCH = 8  # posts with media of one call: decoding takes so long that more would only wait for each other
 WRITERS = 8  # they share a commit
 CLOSING = "the service is being closed; send the post again"
-SURROGATES = dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
 
 
 class Refused(WorkbenchError):
@@ -100,16 +100,16 @@ class Engine:
         self._flights: dict[str, Future[Answer]] = {}
         self._guard, self._loading, self._closed = threading.Lock(), threading.Lock(), False
         waiting = max(service.limits.waiting for service in config.services.values())
-        self._lookup: BatchingQueue[_Job] = BatchingQueue("lookup", self._look_up, most=256, wait=0, limit=waiting)
+        self._lookup: BatchingQueue[_Job] = BatchingQueue("front", self._look_up, most=256, wait=0, limit=waiting)
         self._writers = ThreadPoolExecutor(WRITERS, "writer")
-        self._writers.submit(records.sweep)  # what a killed server kept and never recorded
+        sweep = self._writers.submit(records.sweep)  # what a killed server kept and never recorded
+        sweep.add_done_callback(_say_failure)
         self.gauges.watch(lambda: self.store.hits, lambda: {queue.name: len(queue) for queue in self._all_queues()})
 
     # ---------------------------------------------------------------------------------------------------- life
 
     @property
     def ready(self) -> bool:
-        """Whether every bundle is loaded and the engine is not closed."""
         return not self._closed and len(self._services) == len(self.config.services)
 
     def load(self) -> None:
@@ -174,7 +174,7 @@ class Engine:
         identity = served.identity(post, features)
         with self._guard:
             if (flying := self._flights.get(identity)) is not None:
-                self.gauges.shared(service)
+                self.gauges.shared.labels(service).inc()
                 return flying
             job = _Job(served, post, identity, features, blobs)
             job.future.set_running_or_notify_cancel()  # one who no longer waits must not cancel it for the others
@@ -189,7 +189,7 @@ class Engine:
     def lookup(self, service: str, post_id: str) -> Answer | None:
         """Return the answer that was recorded last for a post, as it was given; None where there is none."""
         served = self._service(service)
-        entry = self.records.latest(service, _plain(post_id))
+        entry = self.records.latest(service, joined_surrogates(post_id))
         if entry is None or entry.deleted_at is not None:
             return None
         answer = Answer.recorded(entry)
@@ -198,14 +198,12 @@ class Engine:
     def delete(self, service: str, post_id: str) -> bool:
         """Remove a post's content and features; what was decided stays on record. False where there is nothing."""
         self._known(service)
-        return self.records.delete(service, _plain(post_id))
+        return self.records.delete(service, joined_surrogates(post_id))
 
     def event(self, post_id: str, kind: str, at: datetime, value: dict[str, Any] | None, by: str | None) -> bool:
-        """Keep what happened to a post and say whether it is news."""
-        return self.records.event(_plain(post_id), kind, at, value, by)
+        return self.records.event(joined_surrogates(post_id), kind, at, value, by)
 
     def content(self, content: str) -> bytes | None:
-        """Return the content of an id, None where none is kept."""
         return self.records.blob(content)
 
     def about(self, content: str) -> dict[str, Any] | None:
@@ -228,7 +226,7 @@ class Engine:
                 author = job.post.author.id if job.post.author else None
                 seconds, news = job.service.rate_limit.admit(author)
                 if seconds:
-                    self.gauges.rate_limited(job.service.name)
+                    self.gauges.rate_limited.labels(job.service.name).inc()
                     if news:
                         log.warning("author %r is over the rate limit of service %s", author, job.service.name)
                     raise RateLimited("this author sends more new posts than are scored; wait, then go on", seconds)
@@ -291,7 +289,7 @@ class Engine:
     def _repeat(self, job: _Job, entry: Entry) -> None:
         try:
             answer = self._current(job, entry)
-            self.gauges.repeated(job.service.name)
+            self.gauges.repeated.labels(job.service.name).inc()
             self._resolve(job, answer)
         except Exception as error:
             self._fail(job, error)
@@ -352,9 +350,10 @@ class Engine:
                 self._flights.pop(job.identity, None)
 
 
-def _plain(text: str) -> str:
-    """Return a text without lone halves of surrogate pairs, which no file and no database takes."""
-    return text if text.isascii() else text.translate(SURROGATES)
+def _say_failure(sweep: Future[int]) -> None:
+    """Log why a sweep failed: posts are answered all the same, and the next start sweeps again."""
+    if (error := sweep.exception()) is not None:
+        log.error("what is kept and unused could not be removed: %s", error)
 
 
 def _clean(post: Post) -> Post:
@@ -364,10 +363,10 @@ def _clean(post: Post) -> Post:
         if media is not None and media.bytes is None and media.path:
             raise WorkbenchError(f"the {name} is given by a path; give its bytes")
     changed = {
-        name: _plain(value)
+        name: joined_surrogates(value)
         for name in ("post_id", "text", "community", "language", "region")
         if (value := getattr(post, name)) is not None and not value.isascii()
     }
     if post.author is not None and post.author.id is not None and not post.author.id.isascii():
-        changed["author"] = post.author.model_copy(update={"id": _plain(post.author.id)})
+        changed["author"] = post.author.model_copy(update={"id": joined_surrogates(post.author.id)})
     return post.model_copy(update=changed) if changed else post

@@ -24,52 +24,38 @@ class Requests:
         self._time = Histogram("request_seconds", "Time to answer a request.", labels, buckets=SECONDS, **named)
 
     def answered(self, operation: str, service: str, status: int, seconds: float) -> None:
-        """Count a request."""
         self._count.labels(operation, service, str(status)).inc()
         self._time.labels(operation, service).observe(seconds)
 
     def text(self) -> bytes:
-        """Return everything in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
 class Gauges:
-    """What the engine counts, and what is looked up when somebody asks: feature hits and queues."""
+    """What the engine counts, and what is looked up when somebody asks: feature hits and queues.
+
+    repeated, shared and rate_limited are counters by service.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         named = {"namespace": "workbench", "registry": self.registry}
         self._calls = Histogram("batch_posts", "Posts per call of a model.", ["model"], buckets=POSTS, **named)
         self._posts = Counter("scored_posts", "Posts that a model was run for.", ["model"], **named)
-        self._repeated = Counter("stored_answers", "Answers from the records, without a model.", ["service"], **named)
-        self._shared = Counter("shared_answers", "Requests that waited for an equal one.", ["service"], **named)
-        self._floods = Counter(
-            "floods", "New posts refused because of their author's rate limit.", ["service"], **named
-        )
+        self.repeated = Counter("stored_answers", "Answers from the records, without a model.", ["service"], **named)
+        self.shared = Counter("shared_answers", "Requests that waited for an equal one.", ["service"], **named)
+        limited = "New posts refused because of their author's rate limit."
+        self.rate_limited = Counter("floods", limited, ["service"], **named)
 
     def watch(self, hits: Callable[[], Mapping[str, int]], queues: Callable[[], Mapping[str, int]]) -> None:
         """Show contents by tier of the feature store, and posts that wait in each queue."""
         self.registry.register(_Looked(hits, queues))
 
     def scored(self, model_id: str, posts: int) -> None:
-        """Count a call of a model."""
         self._calls.labels(model_id).observe(posts)
         self._posts.labels(model_id).inc(posts)
 
-    def repeated(self, service: str) -> None:
-        """Count an answer from the records."""
-        self._repeated.labels(service).inc()
-
-    def shared(self, service: str) -> None:
-        """Count a request that was joined to one under way."""
-        self._shared.labels(service).inc()
-
-    def rate_limited(self, service: str) -> None:
-        """Count a post refused because of its author's rate limit."""
-        self._floods.labels(service).inc()
-
     def text(self) -> bytes:
-        """Return everything in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
@@ -81,6 +67,7 @@ class _Looked:
         tiers = CounterMetricFamily("workbench_features", "Contents by where features came from.", labels=["tier"])
         for tier, count in self._hits().items():
             tiers.add_metric([tier], count)
+        # label and name of a metric are what people's dashboards ask for: they stay as they were called first
         queues = GaugeMetricFamily("workbench_waiting_posts", "Posts that wait in a queue.", labels=["lane"])
         for queue, count in self._queues().items():
             queues.add_metric([queue], count)

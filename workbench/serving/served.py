@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.decisions.bundle import POLICY
 from workbench.decisions.policy import Assessment, Policy
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown
 from workbench.records import Entry
 from workbench.schema import MODALITIES, Decision, Post
-from workbench.serving.config import Limits, ServiceConfig, check_labels, needs
+from workbench.serving.config import Limits, ServiceConfig, needs
 from workbench.serving.rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ class Service:
     """A bundle with the labels, the policy and the limits of one service."""
 
     def __init__(self, name: str, config: ServiceConfig, moderator: Moderator, folder: Path) -> None:
-        check_labels(name, config.labels, moderator.labels)
+        for label in config.labels:
+            if label not in moderator.labels:
+                raise WorkbenchError(f"service {name!r}: {unknown('label', label, moderator.labels)}")
         self.name, self.config, self.moderator = name, config, moderator
         self.labels = tuple(label for label in moderator.labels if not config.labels or label in config.labels)
         self.rate_limit = RateLimit(config.limits.author_per_minute, config.limits.author_burst)
@@ -108,7 +110,6 @@ class Service:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def info(self) -> ServiceInfo:
-        """Return what the service is at present."""
         model, config = self.moderator, self.config
         modalities = tuple(model.classifier.modalities)
         ids = (model.model_id, self.policy()[1])

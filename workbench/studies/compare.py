@@ -14,12 +14,12 @@ from workbench.artifacts import write_json
 from workbench.comparison import facts
 from workbench.comparison.options import BEST, CostOptions
 from workbench.comparison.predictions import Run
-from workbench.comparison.rows import Comparison, MadeFrom, MissingModel, StaleModel
+from workbench.comparison.rows import OTHER_POSTS, Comparison, MadeFrom, MissingModel, StaleModel
 from workbench.comparison.run_files import scored
 from workbench.errors import WorkbenchError
 from workbench.fingerprint.inputs import of_inputs
 from workbench.schema import Taxonomy, expand
-from workbench.studies import DONE, PLANNED, keys
+from workbench.studies import DONE, keys
 from workbench.studies.config import StudyConfig
 from workbench.studies.plan import PlannedRun, finished_or_latest, latest_runs, standing
 from workbench.studies.steps.prepare import StudyPlan, refresh_posts
@@ -59,6 +59,7 @@ def compare_study(
         stale={run.alias: (*run.reasons, *run.upgraded) for run in done if run.reasons or run.upgraded},
         settings=fingerprint.of_json(asked),
         planned=None if plan is None else plan.family(study),
+        asked=study.compare.pairs,
         posts=fingerprint.of_file(posts) if posts.is_file() else None,
         code=of_inputs(keys.reach(_CODE).inputs),
     )
@@ -85,26 +86,27 @@ def _stored(folder: Path) -> Comparison | None:
 
 def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -> Comparison:
     from workbench.comparison import predictions
-    from workbench.comparison.compare import best_unimodal, compare, costs
+    from workbench.comparison.compare import best_unimodal, compare
     from workbench.report import cards, page
 
     asked = study.compare.pairs
-    family = asked if made_from.planned is None else made_from.planned
+    family = made_from.family
     loaded = predictions.load_runs({run.alias: run.folder for run in done})
     names = {run.alias for run in done} | {BEST}
     pairs = [pair for pair in dict.fromkeys([*family, *asked]) if names.issuperset(pair)]
-    if any(BEST in pair for pair in pairs) and best_unimodal(loaded, study.compare) is None:
-        pairs = [pair for pair in pairs if BEST not in pair or (pair in asked and not made_from.missing)]
+    if any(BEST in pair for pair in pairs):
+        predictions.check_same_items(loaded)
+        if best_unimodal(loaded, study.compare) is None:
+            pairs = [pair for pair in pairs if BEST not in pair or (pair in asked and not made_from.missing)]
     settings = study.compare.model_copy(update={"pairs": tuple(pairs)})  # the rest waits for its models
     about = {
         "missing": tuple(MissingModel(model=alias, state=state) for alias, state in made_from.missing.items()),
         "stale": tuple(StaleModel(model=alias, reasons=reasons) for alias, reasons in made_from.stale.items()),
         "made_from": made_from,
-        "cost": CostOptions.parse(study.cost, "cost") if study.cost else None,
         "sources": predictions.sources(loaded),
     }
-    comparison = compare(study.name, study.question, loaded, settings, family).model_copy(update=about)
-    comparison = comparison.model_copy(update={"costs": costs(comparison)})
+    cost = CostOptions.parse(study.cost, "cost") if study.cost else None
+    comparison = compare(study.name, study.question, loaded, settings, family, cost).model_copy(update=about)
     write_json(study.folder / "comparison.json", comparison.plain())
     cards.write(study.folder, comparison, loaded)
     page.write(study.folder, comparison, loaded, posts_of(study, loaded))
@@ -112,22 +114,23 @@ def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -
 
 
 def posts_of(study: StudyConfig, runs: Sequence[Run]) -> pa.Table | None:
-    """Return the posts that the runs scored, None where the corpus is not on this machine or has changed since."""
+    """Return the posts that the runs scored, None where the corpus is not here, or not as any of them read it."""
     from workbench import corpora
 
     try:
         corpus = corpora.load(expand(study.corpus, "the study"), Taxonomy.load())
     except WorkbenchError:
         return None
-    return corpus.table if {run.record.corpus_digest for run in runs} == {corpus.digest} else None
+    return corpus.table if corpus.digest in {run.record.corpus_digest for run in runs} else None
 
 
-def _of_same_posts(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+def _of_same_posts(folder: Path, runs: Sequence[PlannedRun]) -> list[PlannedRun]:
     """Return runs of which those count as finished that scored the same posts: the present ones, else the last ones."""
     done = [run for run in runs if run.state == DONE]
     newest = max(done, key=lambda run: (not run.reasons, run.record.ended or ""), default=None)
-    other = [run for run in done if scored(run.inputs) != scored(newest.inputs)]
-    return [replace(run, state=PLANNED) if run in other else run for run in runs]
+    same = facts.alike(folder, scored(newest.inputs)) if newest else []
+    other = [run for run in done if scored(run.inputs) not in same]
+    return [replace(run, state=OTHER_POSTS) if run in other else run for run in runs]
 
 
 def recompare(path: Path | str, *, by_label: bool = False) -> Comparison:
@@ -144,7 +147,7 @@ def recompare(path: Path | str, *, by_label: bool = False) -> Comparison:
     except WorkbenchError as error:
         present, reason = None, f"not checked: {error}"
         runs = [replace(latest[entry.alias], reasons=(reason,)) for entry in study.models if entry.alias in latest]
-    comparison = compare_study(study, _of_same_posts(runs), present, always=True, by_label=by_label)
+    comparison = compare_study(study, _of_same_posts(study.folder, runs), present, always=True, by_label=by_label)
     if comparison is None:
         raise WorkbenchError(
             f"study {study.name!r} has no finished run that is up to date; `workbench run {path}` makes them"

@@ -101,7 +101,7 @@ class StudyConfig(Options):
             raise WorkbenchError(f"study file {path.name!r} must be named with letters, digits, '.', '_' and '-' only")
         values = read_yaml(path)
         if old := old_names({name: values[name] for name in ("policy", "models") if name in values}):
-            raise WorkbenchError(f"study {path} uses names of an earlier edition: {'; '.join(old)}; rename them")
+            raise WorkbenchError(f"study {path} uses names of an earlier version: {'; '.join(old)}; rename them")
         study = cls.parse(values, f"study {path}")
         study._path = path
         study._check_names()

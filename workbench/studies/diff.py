@@ -90,5 +90,5 @@ def _numbers(folder: Path) -> pd.DataFrame:
 def made_by(folder: Path) -> str:
     """Return one line on a run: where it is, when it ended, and by which code."""
     record = RunRecord.read(folder) or RunRecord()
-    edited = f", with {PATCH}" if (folder / PATCH).is_file() else ", edited" if record.dirty else ""
+    edited = f", with {PATCH}" if (folder / PATCH).is_file() else f", {record.edited}"
     return f"{record.alias} in {folder}, ended {record.ended}, commit {record.commit}{edited}"

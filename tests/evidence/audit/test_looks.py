@@ -12,12 +12,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from code_tree import Tree
 from PIL import Image, ImageEnhance
 
 from workbench import corpora
 from workbench.corpora import splits
 from workbench.evidence import audit
-from workbench.evidence.audit import near_media, near_text, neighbours, shortcuts, times
+from workbench.evidence.audit import looking, near_media, near_text, neighbours, shortcuts, times
+from workbench.fingerprint import closure
 from workbench.schema import Taxonomy, corpus_schema
 
 TAXONOMY = Taxonomy.load()
@@ -159,6 +161,8 @@ def test_half_of_the_frames_make_two_clips_near():
     i, j, share = near_media.near_clips(rows, np.repeat([0, 1, 2], [4, 6, 5]))
     assert list(zip(i.tolist(), j.tolist(), share.tolist(), strict=True)) == [(0, 1, 0.5), (1, 2, 0.8)]
     assert len(near_media.near_clips(rows[:0], np.zeros(0, np.int64))[0]) == 0
+    i, j, share = near_media.near_clips(rows[:4], np.zeros(4, np.int64))  # one clip alone is near no other
+    assert (len(i), i.dtype, j.dtype, share.dtype) == (0, np.int64, np.int64, np.float64)
 
 
 @shared
@@ -262,7 +266,45 @@ def test_a_finding_is_kept_by_what_it_depends_on(tmp_path):
     assert first["near_text"]["overlap"] == 1
     empty = {name: posts() for name in sets}
     assert audit.look(empty, TAXONOMY, ["near_text"], key={"data": 1}, cache=tmp_path) == first
+    (file,) = tmp_path.iterdir()
+    file.write_text('{"near_te')  # torn: looked for again, and kept again
+    assert audit.look(sets, TAXONOMY, ["near_text"], key={"data": 1}, cache=tmp_path) == first
+    assert audit.look(empty, TAXONOMY, ["near_text"], key={"data": 1}, cache=tmp_path) == first
     assert audit.look(empty, TAXONOMY, ["near_text"], key={"data": 2}, cache=tmp_path)["near_text"]["overlap"] == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "anew"),
+    [
+        ("corpora.splits", "part == name", "part != name", ["near_image", "near_text"]),
+        ("corpora.synthetic.phrases", "import numpy as np", "import numpy as np\n\nBIG = 1", []),
+        ("corpora.synthetic.pictures", "rng.integers(45, 93)", "rng.integers(45, 99)", ["near_image", "near_text"]),
+        ("corpora.files.reading", "csv.reader(", "csv.DictReader(", ["near_image", "near_text"]),
+        ("preprocessing.image.decoding", "frames: int = Field(4", "frames: int = Field(5", ["near_image", "near_text"]),
+        ("evidence.audit.shingles", "JACCARD = 0.8", "JACCARD = 0.7", ["near_image", "near_text"]),
+        ("evidence.audit.hashes", "DISTANCE, LOOSE = 32, 64", "DISTANCE, LOOSE = 30, 64", ["near_image"]),
+    ],
+)
+def test_findings_are_as_old_as_the_code_that_made_and_divided_the_posts(monkeypatch, module, old, new, anew):
+    def keys():
+        key = audit.depends({"corpus": "d"}, {}, TAXONOMY)
+        return {name: {"key": key, **looking.made_by(name)} for name in ("near_image", "near_text")}
+
+    tree = Tree()
+    before = keys()
+    library = tree.edit(module, old, new).library()
+    monkeypatch.setattr(closure, "_here", lambda: library)
+    after = keys()
+    assert [name for name in before if before[name] != after[name]] == anew
+
+
+def test_findings_that_nobody_asks_for_any_more_are_trimmed(tmp_path, monkeypatch):
+    sets = {"train": posts({"text": LONG}), "test": posts({"text": LONG + " more"})}
+    monkeypatch.setattr(looking, "KEEP", 1000)
+    for number in range(9):
+        audit.look(sets, TAXONOMY, ["near_text"], key={"data": number}, cache=tmp_path)
+        audit.look(sets, TAXONOMY, ["near_text"], key={"data": 0}, cache=tmp_path)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
 
 
 def test_what_a_study_names_stops_it():

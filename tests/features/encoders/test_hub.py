@@ -86,6 +86,7 @@ def test_what_the_cache_lacks_is_one_sentence_while_the_hub_is_off(hub):
     ],
 )
 def test_every_failure_is_one_sentence(error, said):
-    with pytest.raises(WorkbenchError, match=said) as caught:
-        repositories.explain(NAME, "encoder", error)
+    explained = repositories.explained(f"encoder {NAME!r}", locate(NAME, "encoder"))
+    with pytest.raises(WorkbenchError, match=said) as caught, explained:
+        raise error
     assert "\n" not in str(caught.value)

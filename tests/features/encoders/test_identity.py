@@ -12,10 +12,10 @@ from PIL import Image
 from random_clip import write_encoder
 from random_transformer import write_transformer
 
-from workbench.features import FeatureStore
-from workbench.features.encoders import identity
-from workbench.features.encoders.open_clip import load_encoder
-from workbench.features.encoders.text import load_text_encoder
+from workbench.features import FeatureStore, encoders
+from workbench.features.encoders import identity, load_encoder
+from workbench.features.store import maintenance
+from workbench.features.store.adoption import adopt
 from workbench.fingerprint import closure
 
 MODALITIES = ("text", "image", "video")
@@ -49,7 +49,7 @@ TEXT, SIGHT, ALL = ["text"], ["image", "video"], ["text", "image", "video"]
         ("preprocessing.text.variants", "MOST = 8", "MOST = 7", TEXT),
         ("preprocessing.text.cleaning", "0x1C", "0x1D", TEXT),
         ("features.encoders.forward.windows", "room - room // 8", "room - room // 4", TEXT),
-        ("features.encoders.forward.towers", "x = tower.ln_final(x[", "x = 2 * tower.ln_final(x[", TEXT),
+        ("features.encoders.forward.towers", "x = tower.ln_final(x)", "x = 2 * tower.ln_final(x)", TEXT),
         ("features.encoders.forward.towers", "(pixels - self._mean)", "(pixels + self._mean)", SIGHT),
         ("features.encoders.forward.transform", "variants[0].shape[:2])", "variants[-1].shape[:2])", SIGHT),
         ("preprocessing.image.decoding", "_ORIENTATION = 0x0112", "_ORIENTATION = 0x0113", ["image"]),
@@ -59,6 +59,10 @@ TEXT, SIGHT, ALL = ["text"], ["image", "video"], ["text", "image", "video"]
         ("features.encoders.loading", "part.batch_first = False", "part.batch_first = True", ALL),
         ("features.encoders.forward.towers", "(embed(some).float(), dim=-1)", "(embed(some).float(), dim=1)", ALL),
         ("features.blocks", "values[filled] = vectors", "values[filled] = 0 * vectors", ALL),
+        ("features.items", "return self._column[row].as_py()", "return self._column[row].as_py().lower()", TEXT),
+        ("preprocessing.media", "return file.read(most)", "return file.read(100)", SIGHT),
+        ("features.items", "pc.not_equal(pc.utf8", "pc.equal(pc.utf8", TEXT),
+        ("preprocessing.image.decoding", "composites: bool = Field(True", "composites: bool = Field(False", ["image"]),
     ],
 )
 def test_code_between_content_and_vectors_counts_for_its_modality(encoder, tree, monkeypatch, module, old, new, which):
@@ -73,7 +77,6 @@ def edited(tree):
         tree.write(name, f"# a comment\n{tree.read(name)}\n\n# and one more\n")
     tree.edit("preprocessing.text.variants", '"""Return the words alone;', '"""Return nothing but the words;')
     tree.edit("features.encoders.loading", "save the model again", "save that model once more")
-    tree.edit("features.encoders.loading", "check the network, or", "look at the network, or")  # in `_explain`
     tree.edit("preprocessing.text.cleaning", "learn a Lexicon", "learn one")
     tree.edit("features.encoders.open_clip", "log.warning(warning)", 'log.warning("%s", warning)')
     tree.edit("preprocessing.text.variants", "seen", "known")  # a local variable
@@ -120,10 +123,7 @@ POSTS = pa.table({"text": ["free money", "fr33 money"], "image": pa.array([{"byt
 
 def computed(folder, name, modalities=("text", "image")):
     """How many contents of each modality a fresh process with that folder would encode."""
-    from workbench.features.encoders import open_clip, text
-
-    open_clip._load.cache_clear()
-    text._load.cache_clear()
+    encoders._load.cache_clear()
     store = FeatureStore(folder, "cpu")
     counts = {}
     for modality in modalities:
@@ -145,6 +145,19 @@ def test_the_store_encodes_again_after_a_rule_was_disabled_and_not_after_a_comme
     other = tree.library()
     monkeypatch.setattr(closure, "_here", lambda: other)
     assert computed(folder, name) == {"text": 2, "image": 0}
+
+
+def test_features_of_earlier_code_are_adopted_by_a_real_encoder(tmp_path, random_clip, monkeypatch):
+    name, folder = str(random_clip), tmp_path / "store"
+    earlier = Tree().edit("preprocessing.text.variants", "MOST = 8", "MOST = 9").library()
+    with monkeypatch.context() as patch:
+        patch.setattr(closure, "_here", lambda: earlier)
+        assert computed(folder, name, ["text"]) == {"text": 2}
+    encoders._load.cache_clear()
+    (space,) = maintenance.ls(folder)
+    (line,) = adopt(folder, space.fingerprint, [POSTS])
+    assert line.startswith(f"{name} text: 2 contents agree (at most 0 units")
+    assert computed(folder, name, ["text"]) == {"text": 0}
 
 
 @pytest.mark.parametrize(
@@ -181,7 +194,7 @@ def test_another_minor_version_of_transformers_encodes_the_texts_of_transformers
 
 
 def test_a_text_encoder_depends_on_its_own_pooling(tmp_path, monkeypatch):
-    encoder = load_text_encoder(f"transformer:mean:16:{write_transformer(tmp_path / 'bert')}")
+    encoder = load_encoder(f"transformer:mean:16:{write_transformer(tmp_path / 'bert')}")
     tree = Tree()
 
     def now():

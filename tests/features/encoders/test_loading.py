@@ -18,9 +18,8 @@ from random_clip import write_encoder, write_hub
 
 from workbench.errors import WorkbenchError
 from workbench.features import encoder_files
-from workbench.features.encoders import loading
+from workbench.features.encoders import load_encoder, loading
 from workbench.features.encoders.names import check
-from workbench.features.encoders.open_clip import load_encoder
 
 OLD, NEW, BARE = "a" * 40, "b" * 40, "c" * 40
 NAME = "hf-hub:an-organisation/a-clip"
@@ -41,7 +40,7 @@ def hub(random_clip, tmp_path, monkeypatch):
 @pytest.fixture(autouse=True)
 def _forget():
     """Load afresh: another test's repository has the same name."""
-    from workbench.features.encoders import open_clip as encoders
+    from workbench.features import encoders
 
     encoders._load.cache_clear()
 

@@ -15,10 +15,9 @@ from random_clip import CONFIG, WORDS, write_encoder
 from workbench import device
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore, TransientError, encoder_files
-from workbench.features.encoders import loading, names
+from workbench.features.encoders import load_encoder, loading, names
 from workbench.features.encoders import open_clip as encoders
 from workbench.features.encoders.forward import towers, windows
-from workbench.features.encoders.open_clip import load_encoder
 
 TEXTS = ["the quick brown fox", "cats", None, "1 2 3 4 5 6 7 8", "  ", WORDS, "rude words " * 40, "Cats!"]
 
@@ -319,7 +318,7 @@ def test_nothing_is_asked_of_the_network(folder, monkeypatch):
         ("ViT-B-32@opena", r"unknown weights or file for 'ViT-B-32': 'opena'; did you mean 'openai'"),
         ("ViT-B-32@", r"names no weights after its '@'"),
         ("", r"an encoder needs a name"),
-        ("no/such/folder", r"'no/such/folder' has no folder"),
+        ("no/such/folder", r"'no/such/folder' has no open_clip_config.json in"),
     ],
 )
 def test_a_wrong_name_is_one_sentence_with_the_choices(name, message):
@@ -334,7 +333,10 @@ def test_a_wrong_name_is_one_sentence_with_the_choices(name, message):
         (lambda folder: (folder / "open_clip_config.json").unlink(), r"has no open_clip_config.json in"),
         (lambda folder: (folder / "open_clip_config.json").write_text("{"), r"not valid JSON"),
         (lambda folder: (folder / "open_clip_config.json").write_text('{"model_cfg": {}}'), r"lacks 'embed_dim'"),
-        (lambda folder: (folder / "open_clip_model.safetensors").unlink(), r"cannot be loaded .*check .* the weights"),
+        (
+            lambda folder: (folder / "open_clip_model.safetensors").unlink(),
+            r"check .* open_clip's weights",
+        ),
         (lambda folder: (folder / "open_clip_model.safetensors").write_bytes(b"torn"), r"cannot be loaded .*header"),
         (lambda folder: (folder / "tokenizer.json").unlink(), r"cannot be loaded .*check .* the tokenizer files"),
     ],
@@ -385,3 +387,14 @@ def test_the_files_of_an_encoder_are_known_without_loading_it(folder, tmp_path):
     weights = folder / "open_clip_model.safetensors"
     assert encoder_files(f"ViT-B-32@{weights}") == [weights]
     assert encoder_files("ViT-B-32@openai") == []
+
+
+def test_frames_of_an_animation_are_no_variants_and_grounds_are(encoder):
+    frames = [Image.open(io.BytesIO(half_transparent())).convert("RGBA") for _ in range(2)]
+    frames[1] = frames[1].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    out = io.BytesIO()
+    frames[0].save(out, "PNG", save_all=True, append_images=frames[1:])
+    blocks = encoder.encode_image([animation(3), half_transparent(), out.getvalue()])
+    assert blocks.counts.tolist() == [3, 3, 6]
+    # three frames; raw, on white and on black; both frames raw, then on white, then on black
+    assert blocks.variants.tolist() == [0, 0, 0, 0, 1, 2, 0, 0, 1, 1, 2, 2]

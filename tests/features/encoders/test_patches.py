@@ -10,7 +10,7 @@ from random_clip import CONFIG, write_encoder
 
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore
-from workbench.features.encoders.open_clip import load_encoder
+from workbench.features.encoders import load_encoder
 from workbench.features.encoders.patches import EMBEDDINGS, _runs
 
 VIT = {**CONFIG["model_cfg"], "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16}}

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore, encoder_files
+from workbench.features.encoders import load_encoder
 from workbench.features.encoders.names import text_encoder
-from workbench.features.encoders.text import load_text_encoder, padded, pooled
+from workbench.features.encoders.text import padded, pooled
 
 REAL = os.environ.get("WORKBENCH_TEXT_ENCODER")
 
@@ -24,7 +25,7 @@ def folder(tmp_path_factory):
 
 
 def load(folder, pooling="mean", tokens=16):
-    return load_text_encoder(f"transformer:{pooling}:{tokens}:{folder}")
+    return load_encoder(f"transformer:{pooling}:{tokens}:{folder}")
 
 
 def test_a_vector_is_the_mean_of_the_last_layer_or_its_first_token(folder):
@@ -152,3 +153,12 @@ def test_a_real_encoder_tells_like_from_unlike():
     vectors = load(REAL, tokens=32).encode_text(texts).values
     like, unlike = vectors[0] @ vectors[1], vectors[0] @ vectors[2]
     assert like > unlike + 0.2
+
+
+def test_the_recipe_that_saved_bundles_hold_does_not_follow_the_name_of_a_function():
+    from tokenizers import Tokenizer, models
+
+    from workbench.features.encoders.text import tokens_of
+
+    backend = Tokenizer(models.WordLevel({"a": 0, "[PAD]": 1}, unk_token="a"))
+    assert tokens_of(backend.to_str(), 1, 8).recipe["cleaning"] == "as_it_is"

@@ -14,9 +14,10 @@ from random_clip import write_hub
 
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore, encoder_files
+from workbench.features.encoders import load_encoder
 from workbench.features.encoders import timm as backbones
 from workbench.features.encoders.names import check, clip_options
-from workbench.features.encoders.open_clip import load_encoder
+from workbench.features.encoders.open_clip import weights_digest
 
 COMMIT = "d" * 40
 
@@ -157,3 +158,13 @@ def test_all_real_photos_and_clips_end_in_vectors_or_a_reason(workbench_data, fo
         blocks = encoder.encode_image(media) if kind == "image" else encoder.encode_video(media)
         assert all(ok != (reason is not None) for ok, reason in zip(blocks.readable, blocks.reasons, strict=True))
         assert np.isfinite(blocks.values).all(axis=1).any()
+
+
+def test_the_digest_of_weights_that_saved_bundles_hold_does_not_follow_the_name_of_a_class():
+    linear = torch.nn.Linear(3, 2)
+    linear.load_state_dict({"weight": torch.arange(6.0).reshape(2, 3), "bias": torch.zeros(2)})
+    renamed = type("Renamed", (backbones.VisualAdapter,), {})
+    # sha256 over '["Sight", {"embed_dim": 2}]' and both tensors, as version 0.1 wrote it
+    golden = "2da5e14e2e1ed75ea10296754c59eb3e6c1a8ba18db9a21126efa738220f6480"
+    for kind in (backbones.VisualAdapter, renamed):
+        assert weights_digest(kind(linear), {"embed_dim": 2}) == golden

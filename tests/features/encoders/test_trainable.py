@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from random_clip import WORDS
 
-from workbench.features.encoders.open_clip import load_encoder
+from workbench.features.encoders import load_encoder
 from workbench.features.encoders.trainable import depths
 
 

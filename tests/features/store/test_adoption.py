@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from random_transformer import write_transformer
 from stub_store import Stub, images, make, texts
 
 from workbench.errors import WorkbenchError
 from workbench.features import Blocks
+from workbench.features.encoders import load_encoder
 from workbench.features.store import adoption, maintenance
 from workbench.features.store.adoption import adopt, compare
 
@@ -106,6 +108,52 @@ def test_adopting_again_and_beside_features_of_the_new_code_loses_nothing(folder
     features, encoder = make(folder, Moved())
     assert features.text("stub", texts("text 1", "of the new code", "text 2")).readable.all()
     assert encoder.seen == []
+
+
+def test_the_names_of_both_folders_stay_known_and_a_torn_write_leaves_the_old_ones(folder, monkeypatch):
+    class Alias(Moved):
+        name = "alias"
+
+    make(folder, Alias())[0].text("alias", texts("of the new code"))
+    about = folder / ("b" * 32) / "text" / "about.json"
+
+    def full(path, value):
+        raise OSError("no space")
+
+    before = about.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption.Path, "write_text", lambda path, *_, **__: path.write_bytes(b"{torn"))
+        patch.setattr("workbench.features.store.disk.write_json", full)
+        adopt(folder, "aaaa", [POSTS], lambda name: Moved(), items=10)
+    assert about.read_bytes() == before
+    make(folder, Moved(letter="a"))[0].text("stub", texts("again"))
+    adopt(folder, "aaaa", [texts("again")], lambda name: Moved())
+    assert json.loads(about.read_text())["encoders"] == ["alias", "stub"]
+
+
+def test_patches_and_tokens_are_adopted_as_such(folder):
+    class Whole(Moved):
+        dim = 2
+
+        @property
+        def unpooled(self):
+            return Moved()
+
+    adopt(folder, "aaaa", [POSTS], lambda name: Whole(), items=10)
+    assert names(folder) == ["bbbb"]
+
+
+def test_an_encoder_without_patches_says_so_in_a_sentence(tmp_path):
+    encoder = load_encoder(f"transformer:mean:16:{write_transformer(tmp_path / 'bert')}")
+    with pytest.raises(WorkbenchError, match="does not give patches and tokens"):
+        encoder.unpooled  # noqa: B018
+
+
+def test_a_folder_that_names_no_encoder_is_refused_without_advice_that_deletes(folder):
+    (maintenance.ls(folder)[0].folder / "about.json").unlink()
+    with pytest.raises(WorkbenchError, match="names the encoder") as refused:
+        adopt(folder, "aaaa", [POSTS])
+    assert "delete" not in str(refused.value)
 
 
 def test_a_kill_between_vectors_and_manifest_loses_nothing(folder, monkeypatch):

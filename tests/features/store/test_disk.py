@@ -158,7 +158,7 @@ def small_disk(tmp_path):
 def test_a_disk_that_is_really_full_leaves_what_was_there_and_loses_no_result(small_disk, caplog, monkeypatch):
     folder, _ = small_disk
     monkeypatch.setattr(store, "BLOCK_ITEMS", 50)
-    monkeypatch.setattr("workbench.features.store.items.TextItems.chunk", 50)
+    monkeypatch.setattr("workbench.features.items.TextItems.chunk", 50)
     table = texts(*(f"text {i}" for i in range(3000)))
     features, encoder = make(folder)
     expected = make()[0].text("stub", table)

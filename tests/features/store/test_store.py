@@ -18,8 +18,8 @@ from stub_store import Stub, forty, images, make, same, shards, texts
 
 from workbench.errors import WorkbenchError
 from workbench.features import store
+from workbench.features.items import key
 from workbench.features.store.disk import held
-from workbench.features.store.items import key
 
 TABLE = texts("one", None, "bad", "a long text", "one", " \u3000\n", "two")
 
@@ -138,7 +138,7 @@ def test_what_cannot_be_decoded_is_stored_with_its_reason_and_what_may_pass_is_n
 
 
 def test_progress_counts_the_contents_to_compute(monkeypatch):
-    monkeypatch.setattr("workbench.features.store.items.TextItems.chunk", 2)
+    monkeypatch.setattr("workbench.features.items.TextItems.chunk", 2)
     calls = []
     make(progress=lambda *call: calls.append(call))[0].text("stub", TABLE)
     assert calls == [(done, 4, "text by stub") for done in (1, 2, 3, 4)]
@@ -165,7 +165,7 @@ def test_pictures_are_read_from_their_paths_and_a_missing_one_is_tried_again(tmp
     features, encoder = make(tmp_path / "store")
     blocks = features.image("stub", table)
     assert blocks.reasons[1] == f"cannot read {paths[1]}: No such file or directory"
-    assert blocks.reasons[2] == f"{paths[2]} is not a file"
+    assert blocks.reasons[2] == f"cannot read {paths[2]}: it is not a file"
     assert blocks.reasons[3].startswith("cannot read")
     assert np.isnan(blocks.values[1:4]).all()
     assert encoder.seen == [b"picture"]  # one content, by path and by bytes
@@ -174,7 +174,7 @@ def test_pictures_are_read_from_their_paths_and_a_missing_one_is_tried_again(tmp
 
 
 def test_a_file_that_changes_between_hashing_and_reading_is_not_stored_under_the_old_key(tmp_path, monkeypatch):
-    from workbench.features.store import items
+    from workbench.features import items
 
     files = iter([b"before", b"after"])
     monkeypatch.setattr(items, "read_file", lambda path: next(files))
@@ -285,7 +285,7 @@ from workbench.features import store
 from workbench.features.store import disk
 
 store.BLOCK_ITEMS = 10
-from workbench.features.store.items import TextItems
+from workbench.features.items import TextItems
 TextItems.chunk = 5
 class Slow(stub_store.Stub):
     def encode_text(self, texts, report=None):

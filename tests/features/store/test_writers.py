@@ -24,7 +24,7 @@ from stub_store import MANY, text_key
 from workbench.features import store
 from workbench.features.store import maintenance
 from workbench.features.store.disk import Shards
-from workbench.features.store.items import TextItems
+from workbench.features.items import TextItems
 
 folder, seed, kills = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 store.BLOCK_ITEMS, TextItems.chunk, maintenance.MANY = 5, 5, 4
@@ -121,7 +121,7 @@ import stub_store
 from stub_store import MANY
 from workbench.features import store
 from workbench.features.store import maintenance
-from workbench.features.store.items import TextItems
+from workbench.features.items import TextItems
 store.BLOCK_ITEMS, TextItems.chunk, maintenance.MANY = 7, 7, 3
 expected = stub_store.make()[0].text("stub", MANY)
 role, folder, end = sys.argv[1], sys.argv[2], time.monotonic() + float(sys.argv[3])

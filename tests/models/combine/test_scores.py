@@ -41,6 +41,7 @@ EXPECTED = [[np.log(3), NAN], [0.0, np.log(1 / 3)], [NAN, NAN]]  # 0.75, 0.5, 0.
     [
         ("post_id,abuse,nudity\nb,0.5,0.25\n007,0.75,\nz,1,1\n", ".csv"),
         ("post_id\tabuse\tnudity\nb\t0.5\t0.25\n007\t0.75\tNA\n", ".tsv"),
+        ("post_id,abuse,nudity\nb, 0.5 ,0.25\n007,0.75 , \n", ".csv"),
         ('{"post_id": "b", "abuse": 0.5, "nudity": 0.25}\n{"post_id": "007", "abuse": 0.75}\n', ".jsonl"),
         (pa.table({"post_id": ["b", "007"], "abuse": [0.5, 0.75], "nudity": [0.25, None]}), ".parquet"),
     ],
@@ -80,14 +81,15 @@ def test_numbers_serve_as_ids(logits):
     [
         ("post_id,abuse\nb,1.2\n", ".csv", {}, "holds 1.2, which is no probability"),
         ("post_id,abuse\nb,high\n", ".csv", {}, "scores must be numbers"),
-        ("post_id,abuse\nb,true\n", ".csv", {}, "booleans are decisions"),
+        ("post_id,abuse\nb,true\n", ".csv", {}, "booleans are decisions, not scores; scores must be numbers"),
+        ("post_id,abuse\nb,TRUE\n", ".csv", {}, "booleans are decisions, not scores"),
         ("postid,abuse\nb,0.5\n", ".csv", {}, "unknown column 'post_id'; did you mean 'postid'"),
         ("post_id,toxic\nb,0.5\n", ".csv", {}, "no column for any of the labels abuse, nudity"),
         ("post_id,abuse\nb,0.5\n", ".csv", {"columns": {"abuse": "toxic"}}, "unknown column 'toxic'"),
         ("post_id,abuse\nb,0.5\n", ".csv", {"columns": {"abus": "abuse"}}, "unknown label 'abus'"),
-        ("post_id,abuse\nb,0.5,3\n", ".csv", {}, "no valid csv file"),
-        ("post_id", ".xlsx", {}, "formats are .csv, .tsv, .jsonl, .parquet"),
-        ("PAR1", ".parquet", {}, "no valid parquet file"),
+        ("post_id,abuse\nb,0.5,3\n", ".csv", {}, "cannot be read as CSV"),
+        ("post_id", ".xlsx", {}, "unknown file ending"),
+        ("PAR1", ".parquet", {}, "cannot be read as Parquet"),
         ('{"post_id": null, "abuse": 1}', ".jsonl", {}, "1 rows have no 'post_id'"),
     ],
 )
@@ -99,7 +101,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_sentence(logits, content, suff
 
 def test_a_missing_file_is_named(posts, taxonomy, tmp_path):
     model = models.create("scores", {"path": str(tmp_path / "no.csv")}, taxonomy=taxonomy, store=None)
-    with pytest.raises(WorkbenchError, match=r"cannot read scores from .*no\.csv"):
+    with pytest.raises(WorkbenchError, match=r"cannot read .*no\.csv"):
         model.fit(posts, posts, seed=0)
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from workbench.device import Room
 from workbench.errors import WorkbenchError
 from workbench.models.fit.loop import Progress, copied, decayed, gradient, train_epochs
-from workbench.models.fit.losses import masked_bce
+from workbench.models.fit.losses import cells, masked_bce, softmax
 
 
 class Counter(nn.Module):
@@ -113,3 +113,23 @@ def test_matrices_decay_and_vectors_do_not():
         ([1], 0.0, 0.5),
     ]
     assert len(decayed([nn.Parameter(torch.zeros(2))], 0.3)) == 1
+
+
+@pytest.mark.parametrize("sets", [(), ((0, 1),), ((0, 1), (2, 3))])
+def test_parts_weigh_by_the_cells_of_the_loss_where_a_set_of_labels_is_one_answer(sets):
+    draw = torch.Generator().manual_seed(1)
+    x, y = torch.randn(12, 3, generator=draw), torch.eye(5)[torch.randint(5, (12,), generator=draw)]
+    known = torch.rand(12, 5, generator=draw) < 0.5
+    known[:6] = True  # the first part knows more labels than the second, by another factor than it knows cells
+    batch, network = torch.arange(12), nn.Linear(3, 5)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+
+    def loss(rows):
+        return softmax(network(x[rows]), y[rows], known[rows], exclusive=sets)
+
+    gradient(Room("post", 6), optimizer, batch, cells(known, sets), loss)
+    in_parts = [p.grad.clone() for p in network.parameters()]
+    optimizer.zero_grad()
+    loss(batch).backward()
+    for mine, p in zip(in_parts, network.parameters(), strict=True):
+        torch.testing.assert_close(mine, p.grad)

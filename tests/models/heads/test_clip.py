@@ -16,7 +16,7 @@ KINDS = 24  # 0-7 the block of pairs, 8-15 harmful alone (two per label), 16-23 
 
 
 class FeatureWorld:
-    """Posts whose halves are noisy points around cluster centres; the clusters decide P(label) exactly.
+    """Posts whose sides are noisy points around cluster centres; the clusters decide P(label) exactly.
 
     Label k is pair-only harmful where the scene is (intent + 2 k) mod 8 within the block, and harmful by intents (or
     scenes) 8 + 2 k and 9 + 2 k. Directions of large variance say nothing. A text is the number of its vector.
@@ -31,8 +31,8 @@ class FeatureWorld:
         part = draw.choice(4, n, p=[0.56 * pair, 0.28 * text, 0.28 * image, 1 - 0.56 * pair - 0.28 * (text + image)])
         calm = draw.integers(16, 24, (2, n))
         kind = [
-            np.select([part == 0, part == own], [draw.integers(0, 8, n), draw.integers(8, 16, n)], calm[half])
-            for half, own in ((0, 1), (1, 2))
+            np.select([part == 0, part == own], [draw.integers(0, 8, n), draw.integers(8, 16, n)], calm[side])
+            for side, own in ((0, 1), (1, 2))
         ]
         block = (kind[0] < 8) & (kind[1] < 8)
         harm = np.stack(
@@ -54,9 +54,9 @@ class FeatureWorld:
         x = centres[kind] + draw.normal(size=(n, 24)) @ nuisance + draw.normal(size=(n, self.dim)) * 0.11
         return x / np.linalg.norm(x, axis=1, keepdims=True)
 
-    def _encode(self, half, items):
+    def _encode(self, side, items):
         rows = [int(item) for item in items if item is not None]
-        return Blocks.build(self.vectors[half][rows], [int(item is not None) for item in items], [None] * len(items))
+        return Blocks.build(self.vectors[side][rows], [int(item is not None) for item in items], [None] * len(items))
 
     def identity(self, modality):
         return self.fingerprint
@@ -129,33 +129,33 @@ def test_other_fusions_learn_pairs_too_and_late_fusion_does_not(trial):
 # ----------------------------------------------------------------------------------------------------------- variants
 
 
-def test_rows_that_are_no_numbers_or_of_posts_without_the_half_are_dropped():
+def test_rows_that_are_no_numbers_or_of_posts_without_the_side_are_dropped():
     values = np.array([[1.0], [np.nan], [3.0], [4.0], [np.nan]], dtype=np.float32)
     blocks = Blocks(values, np.array([0, 2, 2, 3, 4, 5]), [None, None, None, None, "broken"])
-    half = Vectors.of(blocks, np.array([True, True, True, False, True]))
-    assert half.values.ravel().tolist() == [1.0, 3.0]
-    assert half.count.tolist() == [1, 0, 1, 0, 0]
-    assert half.start[half.count > 0].tolist() == [0, 1]
+    side = Vectors.of(blocks, np.array([True, True, True, False, True]))
+    assert side.values.ravel().tolist() == [1.0, 3.0]
+    assert side.count.tolist() == [1, 0, 1, 0, 0]
+    assert side.start[side.count > 0].tolist() == [0, 1]
 
 
 def test_raw_rows_are_all_windows_and_frames_of_the_first_variant_that_can_be_read():
     # a long text with an obfuscated word; nothing; a clip; a text of which only two other variants could be read
     values, variants = np.arange(9.0)[:, None], np.array([0, 0, 1, 2, 0, 0, 1, 1, 3], np.uint8)
-    half = Vectors.of(Blocks(values, np.array([0, 4, 4, 6, 9]), [None] * 4, variants=variants), np.ones(4, bool))
-    raw = half.raw()
+    side = Vectors.of(Blocks(values, np.array([0, 4, 4, 6, 9]), [None] * 4, variants=variants), np.ones(4, bool))
+    raw = side.raw()
     assert raw.values.ravel().tolist() == [0, 1, 4, 5, 6, 7]
     assert raw.count.tolist() == [2, 0, 2, 2]
     assert raw.variant.tolist() == [0, 0, 0, 0, 1, 1]
-    assert half.first().values.ravel().tolist() == [0, 4, 6]
-    assert half.beside(raw).variant.tolist() == [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 1, 3, 1, 1]
+    assert side.first().values.ravel().tolist() == [0, 4, 6]
+    assert side.beside(raw).variant.tolist() == [0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 1, 1, 3, 1, 1]
 
 
 def test_every_combination_of_rows_stands_once_and_nothing_stands_for_nothing():
-    def half(*counts):
+    def side(*counts):
         count = np.array(counts)
         return Vectors.runs(np.zeros((count.sum(), 1)), count, np.zeros(count.sum(), np.uint8))
 
-    post, rows = combinations([half(2, 0, 1, 0), half(3, 2, 0, 0)])
+    post, rows = combinations([side(2, 0, 1, 0), side(3, 2, 0, 0)])
     found = list(zip(post.tolist(), *(row.tolist() for row in rows), strict=True))
     pairs = {(0, text, image) for text in (0, 1) for image in (0, 1, 2)}  # post 0: two texts by three pictures
     assert set(found) == pairs | {(1, -1, 3), (1, -1, 4), (2, 2, -1), (3, -1, -1)}
@@ -166,22 +166,22 @@ def test_every_combination_of_rows_stands_once_and_nothing_stands_for_nothing():
 @pytest.mark.parametrize(
     ("asked", "lacking", "expected"),
     [
-        (None, (0.0, 0.0), (0.1, 0.1)),  # every training post has both halves: absence must be shown
+        (None, (0.0, 0.0), (0.1, 0.1)),  # every training post has both sides: absence must be shown
         (None, (0.3, 0.01), (0.0, 0.1)),
         (None, (0.3, 0.3), (0.0, 0.0)),
         (0.0, (0.0, 0.0), (0.0, 0.0)),
         (0.25, (0.3, 0.3), (0.25, 0.25)),
     ],
 )
-def test_halves_are_hidden_in_training_where_too_few_posts_lack_them(asked, lacking, expected, taxonomy):
+def test_sides_are_hidden_in_training_where_too_few_posts_lack_them(asked, lacking, expected, taxonomy):
     model = ClipConcat("clip-concat", PairOptions(modality_dropout=asked), taxonomy=taxonomy, store=None)
     present = np.ones((1000, 2), dtype=bool)
-    for half, share in enumerate(lacking):
-        present[half * 500 : half * 500 + int(1000 * share), half] = False
+    for side, share in enumerate(lacking):
+        present[side * 500 : side * 500 + int(1000 * share), side] = False
     assert model._hide(present) == expected
 
 
-def test_a_model_of_pairs_only_still_scores_halves(table, rows, taxonomy, store):
+def test_a_model_of_pairs_only_still_scores_sides(table, rows, taxonomy, store):
     posts = [row for row in rows(400, taxonomy, 1) if row["text"] and row["image"]]
     chosen = {"encoder": "words", "epochs": 40, "batch_size": 32}
     model = models.create("clip-cross", chosen, taxonomy=taxonomy, store=store)

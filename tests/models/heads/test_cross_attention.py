@@ -22,17 +22,17 @@ def network(seed=0, dropout=0.0, **more):
     return made.eval()
 
 
-def halves(n, seed=0):
+def sides(n, seed=0):
     draw = torch.Generator().manual_seed(seed)
     return tuple(torch.randn(n, EMBEDDINGS * DIM, generator=draw) for _ in range(2))
 
 
-def test_slots_that_are_zero_and_halves_that_are_absent_do_not_count():
-    net, (left, right) = network(), halves(5)
+def test_slots_that_are_zero_and_sides_that_are_absent_do_not_count():
+    net, (left, right) = network(), sides(5)
     present = torch.tensor([[True, True], [True, False], [False, True], [True, True], [True, True]])
     before = net((left, right), present)
     strange = right.clone()
-    strange[1] = 100.0  # an absent half may hold anything
+    strange[1] = 100.0  # an absent side may hold anything
     torch.testing.assert_close(net((left, strange), present), before)
     short = right.clone()
     short[3, 2 * DIM :] = 0  # two of the four embeddings are not needed
@@ -43,7 +43,7 @@ def test_slots_that_are_zero_and_halves_that_are_absent_do_not_count():
 
 
 def test_the_order_of_pieces_does_not_count_and_that_of_posts_neither():
-    net, (left, right) = network(), halves(4)
+    net, (left, right) = network(), sides(4)
     present = torch.ones(4, 2, dtype=torch.bool)
     mixed = right.unflatten(1, (EMBEDDINGS, DIM))[:, [0, 3, 1, 2]].flatten(1)
     torch.testing.assert_close(net((left, mixed), present), net((left, right), present))
@@ -51,7 +51,7 @@ def test_the_order_of_pieces_does_not_count_and_that_of_posts_neither():
 
 
 def test_frames_of_a_post_drop_the_same_units():
-    net, (left, right) = network(dropout=0.5), halves(1)
+    net, (left, right) = network(dropout=0.5), sides(1)
     net.train()
     owner = torch.zeros(3, dtype=torch.long)
     out = net((left.repeat(3, 1), right.repeat(3, 1)), torch.ones(3, 2, dtype=torch.bool), owner)
@@ -75,7 +75,7 @@ def test_harm_of_pairs_of_words_is_learnt(taxonomy, store, table):
     test = posts(200, 3)
     y, _ = label_matrix(test, taxonomy)
     found = [average_precision_score(y[:, k], model.logits(test)[:, k]) for k in range(2)]
-    # neither half alone says anything: P(label | half) is 1/4 whatever it is, so a sum of halves stays near .25
+    # neither side alone says anything: P(label | side) is 1/4 whatever it is, so a sum of sides stays near .25
     assert min(found) > 0.8
 
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -117,8 +118,9 @@ def test_weights_are_as_old_as_the_code_that_trained_them(world, disk, monkeypat
     assert trained("models.heads.tuning", "diverged; lower it", "went wrong; lower it") == 0
     assert trained("models.heads.tuning", "watched", "seen") == 0
     assert trained("models.heads.frozen", "def _state(self)", "def _state(self, more=())") == 0
+    assert trained("models.heads.frozen", "scores.append(self._rows(*chunk))", "scores += [self._rows(*chunk)]") == 0
     assert trained("models.heads.tuning", 'group["lr"] = rate * share', 'group["lr"] = rate * share * 0.5') == 9
-    assert trained("models.fit.losses", "def masked_bce(", "BIG = 1\n\n\ndef masked_bce(") == 0
+    assert trained("models.fit.losses", "def _over_known(", "BIG = 1\n\n\ndef _over_known(") == 0
     assert trained("features.encoders.trainable", "sum(other > at", "1 + sum(other > at") == 9
 
 
@@ -140,6 +142,43 @@ def test_what_was_used_longest_ago_is_deleted_first(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "c"]
     assert Checkpoints(tmp_path, "a").done()[1] == {"n": 0}
     assert Checkpoints(tmp_path, "b").done() is None
+
+
+def test_training_that_was_given_up_is_trimmed_and_what_may_still_run_is_not(tmp_path, monkeypatch):
+    tensors = {"x": torch.zeros(1000)}
+    monkeypatch.setattr(checkpoints, "KEEP", 10_000)
+    for key in ("given-up", "running"):
+        Checkpoints(tmp_path, key).save(tensors, {})
+    week = time.time() - 8 * 86_400
+    for path in ((tmp_path / "given-up" / checkpoints.RUNNING), tmp_path / "given-up"):
+        os.utime(path, (week, week))
+    Checkpoints(tmp_path, "b").finish(tensors, {})
+    Checkpoints(tmp_path, "c").finish(tensors, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c", "running"]
+
+
+def test_the_draft_of_a_process_that_is_writing_stays_and_that_of_a_killed_one_goes(tmp_path):
+    (tmp_path / "a").mkdir()
+    living, killed = (tmp_path / "a" / f".running.safetensors.{number}-1.tmp" for number in (1, 2))
+    for path in (living, killed):
+        path.write_bytes(b"half")
+    os.utime(killed, (9, 9))
+    Checkpoints(tmp_path, "a").save({"x": torch.zeros(1)}, {})
+    assert living.exists()
+    assert not killed.exists()
+
+
+def test_a_checkpoint_that_another_process_deletes_meanwhile_is_no_error(tmp_path, monkeypatch):
+    Checkpoints(tmp_path, "a").finish({"x": torch.zeros(1)}, {})
+    original = Path.stat
+
+    def gone(path, **options):
+        if path.parent.name == "a" and path.name == checkpoints.DONE:
+            raise FileNotFoundError(path)
+        return original(path, **options)
+
+    monkeypatch.setattr(Path, "stat", gone)
+    Checkpoints(tmp_path, "b").finish({"x": torch.zeros(1)}, {})
 
 
 def test_a_disk_that_takes_no_checkpoint_is_one_sentence(tmp_path):

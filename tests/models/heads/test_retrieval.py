@@ -51,7 +51,7 @@ def test_votes_by_hand(taxonomy, store, table, posts):
     y = np.array([[True, False], [False, False], [True, True]])
     known = np.array([[True, True], [True, True], [True, False]])
     model.memory = TrainingPosts(np.eye(3, dtype=np.float16), np.arange(3, dtype=np.int32), y, known)
-    model.constants = np.zeros(2, np.float32)  # a prevalence of one half
+    model.constants = np.zeros(2, np.float32)  # a prevalence of one side
     logits = model._votes(np.array([[0, 1, 2]]), np.array([[0.9, 0.8, 0.4]]), 2, 0.5)
     # weights count from the third, which is left out: 1 - e^-1 and e^-0.2 - e^-1
     near, next_ = 1 - np.exp(-1.0), np.exp(-0.2) - np.exp(-1.0)

@@ -1,4 +1,4 @@
-"""Whitening, hiding halves, early stopping: each shown on numbers made for it."""
+"""Whitening, hiding sides, early stopping: each shown on numbers made for it."""
 
 import numpy as np
 import pytest
@@ -68,12 +68,12 @@ def test_without_known_validation_labels_the_training_loss_decides():
 
 def test_a_diverging_training_says_what_to_lower():
     train = examples(50)
-    train = train._replace(halves=(train.halves[0] * float("inf"),))
+    train = train._replace(sides=(train.sides[0] * float("inf"),))
     with pytest.raises(WorkbenchError, match=r"lr 0\.005 diverged; lower `lr`"):
         fit_head(head(), train, None, HeadOptions(), torch.Generator().manual_seed(0))
 
 
-def test_at_most_one_half_of_a_whole_post_is_hidden():
+def test_at_most_one_side_of_a_whole_post_is_hidden():
     present = torch.tensor([[True, True], [True, False], [False, True]]).repeat(10_000, 1)
     left = hidden(present, (0.1, 0.3), torch.Generator().manual_seed(0))
     assert (left[1::3] == present[1::3]).all()
@@ -85,7 +85,7 @@ def test_at_most_one_half_of_a_whole_post_is_hidden():
     assert hidden(present, (0.0, 0.0), torch.Generator()) is present
 
 
-def test_a_half_is_hidden_in_all_rows_of_a_post():
+def test_a_side_is_hidden_in_all_rows_of_a_post():
     count = torch.tensor([1, 3, 2]).repeat(1000)
     owner = torch.repeat_interleave(count)
     present = torch.ones(len(owner), 2, dtype=torch.bool)
@@ -104,7 +104,7 @@ def test_dropout_keeps_the_mean_and_rests_outside_training():
     assert drop.eval()(x) is x
 
 
-def test_an_absent_half_is_replaced_whatever_its_row_holds_and_is_no_zero():
+def test_an_absent_side_is_replaced_whatever_its_row_holds_and_is_no_zero():
     network = Head(
         (3, 3), 2, hidden=4, dropout=0.0, fusion=("cross", 4, "softmax"), generator=torch.Generator().manual_seed(0)
     ).eval()
@@ -139,15 +139,15 @@ def test_a_softmax_projection_is_a_scaled_distribution():
 
 def test_rows_and_posts_that_do_not_fit_are_worked_on_in_parts(monkeypatch, caplog):
     train, network = examples(50), head()
-    whole, plain = score(network, train.halves, train.present), network.forward
+    whole, plain = score(network, train.sides, train.present), network.forward
 
-    def forward(halves, present, owner=None):
+    def forward(sides, present, owner=None):
         if len(present) > 20:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return plain(halves, present, owner)
+        return plain(sides, present, owner)
 
     monkeypatch.setattr(network, "forward", forward)
-    torch.testing.assert_close(score(network, train.halves, train.present), whole)
+    torch.testing.assert_close(score(network, train.sides, train.present), whole)
     assert network.room.at_once == 12  # 50, 25, 12
     options = HeadOptions(epochs=1, batch_size=32)
     assert fit_head(network, train, None, options, torch.Generator().manual_seed(0))["at_once"] == 16

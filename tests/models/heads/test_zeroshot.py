@@ -80,7 +80,7 @@ def test_a_label_without_prompts_is_unknown_and_that_is_said(taxonomy, store, ta
     logits = model.logits(posts)
     assert np.isfinite(logits[0, 0])
     assert np.isnan(logits[0, 1])
-    assert model.untrained == ("nudity",)
+    assert np.isnan(model.constants).tolist() == [False, True]
 
 
 def test_what_harms_under_another_label_is_harmless_under_this_one():

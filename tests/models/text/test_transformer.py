@@ -115,6 +115,11 @@ def network(folder, at_once=8):
     return found.train()
 
 
+def settled(folder, **changed):
+    chosen = {**TUNED, "weight_decay": 0.0, "patience": 1, **changed}
+    return models.parse("text-transformer", {"encoder": str(folder), **chosen}).settled()
+
+
 def texts(n=12):
     rng = np.random.default_rng(0)
     rows = [[2, *rng.integers(4, 20, rng.integers(1, 9)).tolist(), 3] for _ in range(n)]
@@ -133,7 +138,7 @@ def test_a_piece_that_does_not_fit_is_halved_said_and_recorded(folder, monkeypat
 
     monkeypatch.setattr(tuning.Tuned, "forward", forward)
     # Adam divides by a gradient's own size, so rounding can move a weight that hardly has one by a step's lr at most
-    plan = tuning.Plan(epochs=1, lr=1e-4, weight_decay=0.0, batch_size=12, patience=1, warmup=0.0, at_once=0)
+    plan = settled(folder, epochs=1, lr=1e-4, batch_size=12, warmup=0.0)
     records = [tuning.tune(one, texts(), texts(), plan, 0) for one in (net, whole)]
     assert [record["at_once"] for record in records] == [2, 12]
     assert "8 texts at once do not fit into the memory; from here on 4" in caplog.text
@@ -179,7 +184,7 @@ def test_batches_hold_every_row_once_and_rows_of_like_length():
 def test_training_stops_when_validation_no_longer_gains_and_keeps_the_best(folder):
     net, some = network(folder), texts()
     losses = iter([0.5, 0.4, 0.45, 0.3])
-    plan = tuning.Plan(epochs=4, lr=0.01, weight_decay=0.0, batch_size=4, patience=1, warmup=0.1, at_once=4)
+    plan = settled(folder, epochs=4, lr=0.01, batch_size=4)
     seen, kept = [], []
 
     def loss(net, texts):
@@ -196,7 +201,7 @@ def test_training_stops_when_validation_no_longer_gains_and_keeps_the_best(folde
 
 def test_a_loss_that_is_no_number_is_one_sentence(folder):
     some = texts()
-    plan = tuning.Plan(epochs=1, lr=0.01, weight_decay=0.0, batch_size=4, patience=1, warmup=0.1, at_once=4)
+    plan = settled(folder, epochs=1, lr=0.01, batch_size=4)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning, "_loss", lambda *_: float("nan"))
         with pytest.raises(WorkbenchError, match="diverged; lower `lr`"):

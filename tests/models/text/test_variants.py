@@ -1,7 +1,9 @@
 """Variants of several posts as one list, and the highest score of each post."""
 
 import numpy as np
+import pytest
 
+from workbench import models
 from workbench.features.blocks import Truncated
 from workbench.models.text import variants
 from workbench.models.text.tfidf import TfidfOptions
@@ -42,3 +44,17 @@ def test_what_cleaning_leaves_out_of_a_long_text_is_told_as_a_part(table, taxono
 def test_words_are_learnt_only_where_spelling_is_repaired():
     assert variants.learn_words(["walnut"] * 3, TextOptions()) is None
     assert variants.learn_words(["Walnuuuut"] * 3, TextOptions(spelling=True, repeats=1)).words == ("walnut",)
+
+
+@pytest.mark.parametrize("name", ["text-tfidf", "text-vectors", "text-tokens", "text-hashing"])
+def test_texts_that_stand_for_none_teach_nothing(table, rows, taxonomy, name):
+    def fitted(posts):
+        options = {"text": {"missing": ["nan"], "lower": True}} | ({"epochs": 2} if name == "text-tokens" else {})
+        model = models.create(name, options, taxonomy=taxonomy, store=None)
+        return model.fit(table(posts, taxonomy), table(rows(20, taxonomy, 2), taxonomy), seed=0)
+
+    posts, labels = rows(60, taxonomy, 1), {"abuse": True, "nudity": False}
+    more = [{"text": text, "labels": labels, "post_id": f"m{n}"} for n, text in enumerate(["nan", None] * 10)]
+    first, second = (fitted([*posts, *some]) for some in (more, [{**row, "text": None} for row in more]))
+    test = table(rows(20, taxonomy, 3), taxonomy)
+    np.testing.assert_array_equal(first.logits(test), second.logits(test))

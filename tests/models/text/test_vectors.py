@@ -33,12 +33,12 @@ def test_a_text_is_the_mean_of_unit_vectors_weighted_by_idf(corpus, taxonomy, fi
     model = fit(taxonomy, corpus(TEXTS), path=str(file))
     assert model.words == ["walnut", "garden", "fell"]
     # All three words are in 12 of 24 texts: idf log(25 / 13) + 1 for each, which the length of 1 takes away again.
-    np.testing.assert_allclose(model._means(["walnut Fell", "garden", "none of them", "garden walnut walnut"]), [
+    np.testing.assert_allclose(model._features(["walnut Fell", "garden", "none of them", "garden walnut walnut"]), [
         [np.sqrt(0.5), np.sqrt(0.5)], [0, 1], [0, 0], [2 / np.sqrt(5), 1 / np.sqrt(5)],
     ], atol=1e-7)  # fmt: skip
     rare = fit(taxonomy, corpus([*TEXTS, "walnut", "walnut"]), path=str(file))
     weights = np.log(27 / np.array([15, 13])) + 1  # walnut is in 14 of 26 texts, fell in 12
-    np.testing.assert_allclose(rare._means(["walnut fell"])[0], weights / np.linalg.norm(weights), rtol=1e-6)
+    np.testing.assert_allclose(rare._features(["walnut fell"])[0], weights / np.linalg.norm(weights), rtol=1e-6)
     assert fit(taxonomy, corpus([*TEXTS, "walnut"]), path=str(file), idf=False).vectors.max() == 1
 
 

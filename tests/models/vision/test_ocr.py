@@ -58,7 +58,7 @@ def test_the_higher_of_text_and_words_counts(reader, table, rows, taxonomy, stor
     assert (logits[4] >= logits[2]).all()
     assert np.isnan(logits[5:7]).all()
     np.testing.assert_array_equal(logits[7], logits[1])
-    said = model.unread(given(table, taxonomy, posts))["image"]
+    said = model.predict(given(table, taxonomy, posts)).unread["image"]
     wordless = "there are no words in the picture, and the rest is not looked at"  # a person looks, whatever the text
     assert said == [None] * 5 + [wordless, "nothing in the image could be read", wordless]
     model.save(tmp_path / "model")
@@ -80,3 +80,10 @@ def test_without_the_extra_the_path_is_off_and_says_so(monkeypatch, table, rows,
 def test_a_model_of_more_than_texts_is_refused(taxonomy, store):
     with pytest.raises(WorkbenchError, match="needs a model of texts alone, not 'image-clip'"):
         models.create("picture-words", {"model": "image-clip"}, taxonomy=taxonomy, store=store)
+
+
+def test_words_that_the_model_of_texts_cannot_read_are_told(reader, table, rows, taxonomy, store, monkeypatch):
+    monkeypatch.setattr(ocr, "words", lambda data: "unreadable")
+    model = fit(table, rows, taxonomy, store, model="text-clip", options={"encoder": "words", "epochs": 1})
+    made = model.predict(given(table, taxonomy, [("word5", picture(10)), ("word5", None), ("unreadable", None)]))
+    assert made.unread == {"text": [None, None, "cannot be read"], "image": ["cannot be read", None, None]}

@@ -12,7 +12,7 @@ from random_backbone import write_backbone
 from workbench import models
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore
-from workbench.features.encoders.open_clip import load_encoder
+from workbench.features.encoders import load_encoder
 from workbench.models.vision.timm import ImageTimm, finetuning
 from workbench.preprocessing.image import augmentation
 
@@ -75,7 +75,7 @@ def test_the_contract_holds_on_pictures(way, folder, store, table, taxonomy, tmp
     assert (logits.dtype, logits.shape) == (np.float32, (20, 2))
     unread = np.arange(20) % 10 == 7
     assert (np.isnan(logits).all(axis=1) == (unread | (np.arange(20) % 10 == 3))).all()
-    reasons = model.unread(test)["image"]
+    reasons = model.predict(test).unread["image"]
     assert [reason is not None for reason in reasons] == unread.tolist()
     order = np.random.default_rng(0).permutation(20)
     np.testing.assert_allclose(model.logits(test.take(order)), logits[order], rtol=0, atol=1e-5)
@@ -99,6 +99,7 @@ def test_fine_tuning_learns_what_the_pictures_show(folder, store, table, taxonom
         high, low = logits[seen & y, k], logits[seen & ~y, k]
         assert np.mean(high[:, None] > low[None, :]) > 0.9  # an ROC AUC
     assert 1 <= model.record["best_epoch"] <= model.record["epochs"] <= 12
+    assert model.record["at_once"] == 16  # the size of a batch, which the memory held
 
 
 def test_an_unknown_label_and_another_s_pictures_teach_nothing(folder, store, table, taxonomy):
@@ -110,7 +111,7 @@ def test_an_unknown_label_and_another_s_pictures_teach_nothing(folder, store, ta
     logits = model.logits(posts(20, 3, table, taxonomy))
     assert np.isnan(logits[:, 0]).all()
     assert np.isfinite(logits[:, 1]).any()
-    assert model.untrained == ("abuse",)
+    assert np.isnan(model.constants).tolist() == [True, False]
 
 
 def test_the_highest_variant_counts(folder, store, table, taxonomy):

@@ -10,6 +10,7 @@ from PIL import Image
 
 from workbench import models
 from workbench.errors import WorkbenchError
+from workbench.features.blocks import Truncated
 from workbench.features.encoders.tiny_random import write_vlm
 from workbench.features.encoders.vlm import VisionLanguage, load_vision_language
 from workbench.models.vision.vlm import confidences
@@ -201,3 +202,21 @@ def test_long_texts_keep_both_ends_and_large_pictures_their_shape():
     assert _ends("abcdefgh", 4) == "ab\n[...]\ngh"
     assert _smaller(np.zeros((300, 600, 3), np.uint8), 100).shape == (50, 100, 3)
     assert _smaller(np.zeros((1, 600, 3), np.uint8), 100).shape == (1, 100, 3)
+
+
+def test_what_is_not_answered_of_a_text_with_variants_is_told(folder, taxonomy, posts, monkeypatch):
+    model, number = fitted(folder, taxonomy, answer="json"), '{"abuse": 0.5, "nudity": 0.5}'
+
+    def made(refused):
+        """The prediction of a model that refuses to answer a text with that word in it."""
+        refuse = lambda self, question, *_: "No." if refused in question else number  # noqa: E731
+        monkeypatch.setattr(VisionLanguage, "answer", refuse)
+        return model.predict(posts({"text": "1diot"}))
+
+    raw, variant, none = made("1diot"), made("idiot"), made("cats")
+    assert np.isnan(raw.logits).all()  # its raw text was not read, whatever is said of a variant
+    assert not raw.readable.any()
+    assert variant.logits.tolist() == none.logits.tolist() == [[0.0, 0.0]]
+    why = ["the model gave no JSON object but: No."]
+    assert (raw.unread["text"], variant.unread["text"], none.unread["text"]) == (why, why, [None])
+    assert isinstance(variant.unread["text"][0], Truncated)

@@ -1,5 +1,7 @@
 """Spelling repair: one edit towards a word that the training texts know."""
 
+import pickle
+
 import pytest
 
 from workbench.preprocessing.text.spelling import KNOWN, LONG, Lexicon
@@ -24,6 +26,11 @@ LEXICON = Lexicon(["walnut", "garden", "gardens", "kind", "kinds"])
 )
 def test_the_nearest_known_word_is_taken(word, repaired):
     assert LEXICON.repair(word) == repaired
+
+
+def test_a_lexicon_travels_to_another_process():
+    LEXICON.repair("walnt")
+    assert pickle.loads(pickle.dumps(LEXICON)).repair("walnt") == "walnut"
 
 
 def test_words_are_known_that_enough_texts_have_the_most_frequent_first():

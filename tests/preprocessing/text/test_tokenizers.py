@@ -1,6 +1,5 @@
 """Cutting texts: what each scheme makes of one sentence by hand, what is unknown, and hostile texts."""
 
-import doctest
 import functools
 import json
 
@@ -24,10 +23,6 @@ def made(scheme, texts=TEXTS, **options):
 @functools.cache
 def made_once(scheme):
     return made(scheme)
-
-
-def test_the_examples_in_the_module_hold():
-    assert doctest.testmod(tokenizers).failed == 0
 
 
 @pytest.mark.parametrize(

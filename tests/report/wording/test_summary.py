@@ -23,7 +23,7 @@ def row(metric: str, value: float | None, label: str = "abuse", **more) -> dict:
     return place | numbers | {"ms_per_post": 2.0, "peak_mb": 300.0, "fit_seconds": 1.0} | more
 
 
-def made(*rows: dict, **more) -> SimpleNamespace:
+def made(*rows: dict, **more) -> Comparison:
     asked = {"metric": "average_precision", "label": "macro", "view": "paired", "alpha": 0.05}
     best = row("average_precision", 0.8, "macro")
     tables = {
@@ -35,7 +35,8 @@ def made(*rows: dict, **more) -> SimpleNamespace:
         "costs": (),
     } | more
     found = {name: [Row(**one) for one in table] for name, table in tables.items() if name != "cost"}
-    return Row(compare=Row(**asked), labels=["abuse"], cost=Row(**more["cost"]) if "cost" in more else None, **found)
+    cost = Row(**more["cost"]) if "cost" in more else None
+    return Comparison.model_construct(compare=Row(**asked), labels=["abuse"], cost=cost, **found)
 
 
 def told(record: dict | None = None, **metrics) -> list[SimpleNamespace]:
@@ -79,13 +80,16 @@ def test_what_the_records_say_against_the_answer():
     overlap = {"text": {"overlap": 2, "of": 30, "allowed": "as published"}}
     records = told({"dirty": True, "inputs": {"parameter corpus.source": "synthetic"}}, overlap=overlap)
     leak = [{"model": "m", "tripped": True}]
-    said = summary.points(made(leak_test=leak, missing=[{"model": "x"}], stale=[{"model": "y"}]), records)[WRONG]
-    assert said[0] == "A leak is likely: m did better than the inputs allow."
+    said = summary.points(
+        made(leak_test=leak, missing=[{"model": "x", "state": "failed"}], stale=[{"model": "y"}]), records
+    )[WRONG]
+    assert said[0] == "Do not trust this yet: m scores better than its inputs allow, which points to a leak."
     assert "2 of 30 texts stand on both sides of the split; accepted because: as published." in said
-    assert {"Out of date: y.", "Not compared, for want of a finished run: x."} < set(said)
+    assert [any(one.startswith(start) for one in said) for start in ("Out of date", "Not compared")] == [True, True]
     assert any("generated" in one for one in said)
     assert any("not committed" in one for one in said)
-    unknown = summary.points(made(), told(overlap=None))[WRONG]
+    clean, unknown = (summary.points(made(), told(*record, overlap=None))[WRONG] for record in ([{"dirty": False}], []))
+    assert [any("committed" in one for one in said) for said in (clean, unknown)] == [False, True]
     assert "Whether the same post stands on both sides of the split is not recorded." in unknown
 
 
@@ -100,7 +104,7 @@ def test_how_sure_it_is_follows_from_p_and_seeds():
     spread.models[0].seed_sd = 0.0123
     said = summary.points(spread, told())[SURE]
     assert "possibly chance (p = 0.300" in said[1]
-    assert "0.012 at most" in said[2]
+    assert "its standard deviation over seeds is 0.012 or less" in said[2]
 
 
 def test_few_none_and_other_items_from_predictions_to_the_page(small, tmp_path):

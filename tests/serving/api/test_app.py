@@ -372,7 +372,7 @@ def test_metrics_count(client, stand_in):
     assert f'workbench_scored_posts_total{{model="{model}"}} 1.0' in text
     assert 'workbench_stored_answers_total{service="text"} 1.0' in text
     assert 'workbench_request_seconds_count{operation="put",service="text"} 3.0' in text
-    assert 'workbench_waiting_posts{lane="lookup"} 0.0' in text
+    assert 'workbench_waiting_posts{lane="front"} 0.0' in text
     assert 'workbench_features_total{tier="memory"} 0.0' in text
 
 

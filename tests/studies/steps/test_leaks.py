@@ -7,11 +7,13 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from code_tree import Tree
 from rich.console import Console
 
 from workbench.comparison.run_files import Metrics
 from workbench.errors import WorkbenchError
 from workbench.evidence import audit
+from workbench.fingerprint import closure
 from workbench.report.sections.leaks import overlaps
 from workbench.studies.steps import leaks
 
@@ -68,7 +70,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(file, change, said):
         leaks.command(given.pop("what"), **given)
 
 
-def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_posts_only(file, tmp_path):
+def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_posts_only(file, tmp_path, monkeypatch):
     _, _, material = leaks.look(leaks.asked(str(file), {"post_id": "id", "text": "body", "split": "part"}), [])
     study = SimpleNamespace(leaks={}, split={}, folder=tmp_path)
     leaks.record(study, material)
@@ -83,3 +85,16 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
     assert "in no set" not in section.prose
     assert "1,200 posts are in no set" in overlaps([run(dropped=1200)]).prose
     assert "near-duplicate texts" not in overlaps([run(digests={"corpus": "other"})]).tables[""].index
+
+    record = tmp_path / "leaks.json"
+    for module, old, new in (
+        ("corpora.splits", "part == name", "part != name"),
+        ("evidence.audit.shingles", "JACCARD = 0.8", "JACCARD = 0.7"),
+    ):
+        library = Tree().edit(module, old, new).library()
+        with monkeypatch.context() as patch:  # the code that divided the posts, or looked at them, is another now
+            patch.setattr(closure, "_here", lambda library=library: library)
+            assert "near-duplicate texts" not in overlaps([run()]).tables[""].index
+    written = json.loads(record.read_text())
+    record.write_text(json.dumps({name: written[name] for name in ("digests", "found")}))  # as earlier versions did
+    assert "near-duplicate texts" in overlaps([run()]).tables[""].index

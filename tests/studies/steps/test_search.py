@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, ClassVar, Literal
 
 import pytest
@@ -11,7 +12,6 @@ from checkpoints import checkpoint
 from pydantic import Field, model_validator
 
 from workbench import models
-from workbench.comparison.options import CompareOptions
 from workbench.comparison.run_files import Search
 from workbench.errors import WorkbenchError
 from workbench.report.sections.provenance import search_table
@@ -137,10 +137,10 @@ def test_a_post_that_is_not_seen_counts_with_the_prevalence_and_the_view_is_heed
 
 
 def test_a_study_asks_for_its_own_comparison():
-    compare = CompareOptions(metric="roc_auc", label="abuse", view="paired")
+    compare = SimpleNamespace(metric="roc_auc", label="abuse", view="paired")
     assert asked({}, compare) == {}
     assert asked({"trials": 3}, compare) == {"trials": 3, "metric": "roc_auc", "label": "abuse", "view": "paired"}
-    assert asked({"trials": 3}, CompareOptions(metric="f1"))["metric"] == "average_precision"
+    assert asked({"trials": 3}, SimpleNamespace(metric="f1"))["metric"] == "average_precision"
 
 
 def test_the_report_shows_budget_space_and_winner():

@@ -18,19 +18,16 @@ from workbench.preprocessing.video import reader
 
 MOST = 64
 _CLOCK = Fraction(1, 1000)
-Cut = Callable[[np.ndarray, np.ndarray, float, np.random.Generator], tuple[np.ndarray, np.ndarray]]
+Shown = tuple[np.ndarray, np.ndarray]  # frames and times
+Cut = Callable[[np.ndarray, np.ndarray, float, np.random.Generator], Shown]
 
 
-def speed(
-    frames: np.ndarray, times: np.ndarray, strength: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def speed(frames: np.ndarray, times: np.ndarray, strength: float, rng: np.random.Generator) -> Shown:
     """Play it up to four times as fast."""
     return frames, times / (1 + 3 * strength)
 
 
-def padding(
-    frames: np.ndarray, times: np.ndarray, strength: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def padding(frames: np.ndarray, times: np.ndarray, strength: float, rng: np.random.Generator) -> Shown:
     """Put black before and after it, up to 80 % of the whole."""
     share = 0.8 * strength
     more = times[-1] * share / (1 - share) / 2
@@ -38,9 +35,7 @@ def padding(
     return np.concatenate([black, frames, black]), np.concatenate([[0.0], times + more, [times[-1] + 2 * more]])
 
 
-def flash(
-    frames: np.ndarray, times: np.ndarray, strength: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
+def flash(frames: np.ndarray, times: np.ndarray, strength: float, rng: np.random.Generator) -> Shown:
     """Put one white frame somewhere, which lasts up to half as long as the clip; what follows comes later."""
     at, lasts = int(rng.integers(0, len(frames) + 1)), 0.5 * strength * times[-1]
     white = np.full_like(frames[:1], 255)
@@ -51,7 +46,7 @@ def flash(
 CUTS: dict[str, Cut] = {"speed": speed, "padding": padding, "flash": flash}
 
 
-def read(data: bytes) -> tuple[np.ndarray, np.ndarray] | None:
+def read(data: bytes) -> Shown | None:
     """Return the frames of a clip (n, h, w, 3) and their times with its end (n + 1,), None where it cannot be read.
 
     What file and reader do not say is how long the last frame lasts: as long as the others do in the mean.

@@ -84,8 +84,5 @@ REWRITES: dict[str, Rewrite] = {
     "joined": joined,
     "split": split,
     "praise": praise,
-    "leet": obfuscated("leet"),
-    "spaced": obfuscated("spaced"),
-    "homoglyph": obfuscated("homoglyph"),
-    "zero-width": obfuscated("zero-width"),
+    **{kind: obfuscated(kind) for kind in ("leet", "spaced", "homoglyph", "zero-width")},
 }

@@ -22,7 +22,7 @@ from workbench.preprocessing.text.cleaning import TextOptions, clean
 from workbench.preprocessing.text.obfuscation import visible
 from workbench.schema import MODALITIES, declared
 
-_READING = TextOptions(lower=True, max_chars=None)
+_CLEANING = TextOptions(lower=True, max_chars=None)
 
 
 def overlap(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
@@ -39,7 +39,6 @@ def overlap(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
 
 
 def _across(sets: Mapping[str, pa.Table], relation: str) -> dict[str, Any]:
-    """Return what crosses by one relation; see `overlap`."""
     parts, lost = [], 0
     for name, posts in sets.items():
         keys = pa.array(keys_of(posts, relation), pa.binary())
@@ -86,17 +85,15 @@ def keys_of(posts: pa.Table, relation: str) -> Iterator[bytes | None]:
         cells = posts["group"] if relation == "group" else pc.struct_field(posts["author"], "id")
         yield from (None if cell is None else cell.encode() for cell in cells.to_pylist())
         return
-    there = declared(posts)[relation]
-    at = 0
-    for batch in posts.select([relation]).to_batches(max_chunksize=1000):  # all pictures may not fit into memory
-        for cell in batch.column(0).to_pylist():
-            yield _digest(cell, relation) if there[at] else None
-            at += 1
+    batches = posts.select([relation]).to_batches(max_chunksize=1000)  # all pictures may not fit into memory
+    cells = (cell for batch in batches for cell in batch.column(0).to_pylist())
+    for cell, there in zip(cells, declared(posts)[relation], strict=True):
+        yield _digest(cell, relation) if there else None
 
 
 def _digest(cell: Any, relation: str) -> bytes | None:
     if relation == "text":
-        return hashlib.sha256(clean(visible(cell), _READING).encode()).digest()
+        return hashlib.sha256(clean(visible(cell), _CLEANING).encode()).digest()
     try:
         return hashlib.sha256(content(cell, relation)).digest()
     except OSError:

@@ -21,7 +21,9 @@ class ContentIndex:
     """The distinct contents of a study's sets.
 
     content, place, row: int (n_posts,), for each post that has a content which content it is, in which set and row;
-    first: the post, a position in these arrays, that each content was met in first, int (n_contents,).
+    first: the post, a position in these arrays, that each content was met in first, int (n_contents,);
+    kind: which combination of sets each content stands in, int (n_contents,);
+    crosses: between which combinations two contents cross the split, bool (k, k).
     """
 
     def __init__(self, sets: Mapping[str, pa.Table], keys: Mapping[str, Iterable[Hashable | None]]) -> None:
@@ -35,24 +37,16 @@ class ContentIndex:
         ]
         self.content, self.place, self.row = np.array(places, np.int64).reshape(-1, 3).T
         self.first = np.unique(self.content, return_index=True)[1]
-        self.kind, masks = self._kinds()
-        self.crosses = self._overlap(masks)
-
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def _kinds(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return which combination of sets each content stands in, int (n_contents,), and these, bool (k, n_sets)."""
         stands = np.zeros((len(self), len(self.names)), bool)
         stands[self.content, self.place] = True
         masks, kind = np.unique(stands, axis=0, return_inverse=True)
-        return kind.ravel(), masks
-
-    def _overlap(self, masks: np.ndarray) -> np.ndarray:
-        """Return between which combinations of sets two contents cross the split, bool (k, k)."""
+        self.kind = kind.ravel()
         fitted = np.array([name in FITTED for name in self.names], bool)
         between = (fitted[:, None] | fitted) & ~np.eye(len(fitted), dtype=bool)
-        return (masks.astype(np.int64) @ between @ masks.T) > 0
+        self.crosses = (masks.astype(np.int64) @ between @ masks.T) > 0
+
+    def __len__(self) -> int:
+        return len(self.first)
 
     def post(self, at: int) -> list[str]:
         """Return [set, post_id] of the post at a position."""

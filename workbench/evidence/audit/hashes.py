@@ -23,6 +23,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from scipy.fft import dctn
 
@@ -114,10 +115,8 @@ def near_pairs(views: ImageHashes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             a, b, apart = owner[a[near]], owner[b[near]], apart[near]
             parts.append(np.stack([np.minimum(a, b), np.maximum(a, b), apart]))
     pairs = np.concatenate(parts, axis=1) if parts else np.zeros((3, 0), np.int64)
-    pairs = pairs[:, np.lexsort((pairs[2], pairs[1], pairs[0]))]
-    new = np.ones(pairs.shape[1], bool)
-    new[1:] = (pairs[:2, 1:] != pairs[:2, :-1]).any(axis=0)
-    return tuple(pairs[:, new])
+    nearest = pd.DataFrame(pairs.T, columns=["i", "j", "apart"]).groupby(["i", "j"], as_index=False)["apart"].min()
+    return tuple(nearest[name].to_numpy() for name in ("i", "j", "apart"))
 
 
 def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -8,19 +8,32 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from workbench import fingerprint
-from workbench.artifacts import read_json, write_text
+from workbench.artifacts import read_json, trim, write_text
+from workbench.corpora import SOURCES
 from workbench.fingerprint import closure
 from workbench.schema import ROOT, Taxonomy
 
-LOOKS = ("near_text", "near_image", "template", "near_video", "time", "shortcut")
 FOLDER = ROOT / "data" / "cache" / "leaks"
+KEEP = 64 * 2**20  # bytes of findings; those that were asked for longest ago go first
+NAME = "leaks.json"
+_FINDERS = {
+    "near_text": "near_text:look",
+    "near_image": "near_media:look_images",
+    "template": "near_media:look_images",
+    "near_video": "near_media:look_videos",
+    "time": "times:look",
+    "shortcut": "shortcuts:look",
+}
+LOOKS = tuple(_FINDERS)
 
 
 def look(
@@ -45,44 +58,46 @@ def look(
         if relation not in LOOKS or relation in findings:
             continue
         relation = "near_image" if relation == "template" else relation
-        made_by = closure.of_code(_finder(relation))
-        depends = {"key": key, "relation": relation, "later_tests": later_tests, **made_by}
+        depends = {"key": key, "relation": relation, "later_tests": later_tests, **made_by(relation)}
         path = folder / f"{relation}-{fingerprint.of_json(depends)}.json"
-        kept = _read(path) if key is not None else None
-        if kept is None:
-            kept = _looked(sets, taxonomy, relation, later_tests, progress)
-            if key is not None:
-                _keep(path, kept)
-        findings |= kept
+        kept = read_json(path) if key is not None else None
+        found = kept
+        if found is None:
+            step = partial(progress, relation) if progress else None
+            found = _finder(relation, taxonomy, later_tests, step)(sets)
+        if key is not None:
+            _keep(path, found, used=kept is not None)
+        findings |= found
     return findings
 
 
 def depends(digests: Mapping[str, str], split: Any, taxonomy: Taxonomy) -> dict[str, Any]:
-    """Return what a study's sets depend on, as the `key` of `look`: data by content, how they are divided, labels."""
-    return {"digests": dict(digests), "split": split or {}, "taxonomy": taxonomy.fingerprint}
+    """Return what a study's sets depend on, as the `key` of `look`: data by content, how they are divided, labels.
+
+    And the code that builds and divides them.
+    """
+    return {
+        "digests": dict(digests),
+        "split": split or {},
+        "taxonomy": taxonomy.fingerprint,
+        "divided_by": divided_by(),
+    }
 
 
-def _looked(
-    sets: Mapping[str, pa.Table],
-    taxonomy: Taxonomy,
-    relation: str,
-    later_tests: bool,
-    progress: Callable[[str, int, int], None] | None,
-) -> dict[str, dict[str, Any]]:
-    def step(done: int, total: int) -> None:
-        if progress:
-            progress(relation, done, total)
-
-    find = _finder(relation)
-    if relation == "time":
-        return find(sets, later_tests=later_tests)
-    if relation == "shortcut":
-        return find(sets, taxonomy)
-    return find(sets) if relation == "near_text" else find(sets, step)
+def divided_by() -> dict[str, Any]:
+    """Return the code that makes sets of posts from their sources, and its libraries."""
+    return closure.of_code("workbench.corpora.splits:divide", *(f"{module}:build" for module in SOURCES.values()))
 
 
-def _finder(relation: str) -> Callable[..., dict[str, dict[str, Any]]]:
-    """Return the function that looks for a relation; each brings libraries that the others do not need."""
+def made_by(relation: str) -> dict[str, Any]:
+    """Return the code that looks for a relation, and its libraries."""
+    return closure.of_code(f"workbench.evidence.audit.{_FINDERS[relation]}")
+
+
+def _finder(
+    relation: str, taxonomy: Taxonomy, later_tests: bool, progress: Callable[[int, int], None] | None
+) -> Callable[[Mapping[str, pa.Table]], dict[str, dict[str, Any]]]:
+    """Return the function from sets to findings of a relation; each brings libraries that the others do not need."""
     if relation == "near_text":
         from workbench.evidence.audit import near_text
 
@@ -90,34 +105,46 @@ def _finder(relation: str) -> Callable[..., dict[str, dict[str, Any]]]:
     if relation == "time":
         from workbench.evidence.audit import times
 
-        return times.look
+        return partial(times.look, later_tests=later_tests)
     if relation == "shortcut":
         from workbench.evidence.audit import shortcuts
 
-        return shortcuts.look
+        return partial(shortcuts.look, taxonomy=taxonomy)
     from workbench.evidence.audit import near_media
 
-    return near_media.look_images if relation == "near_image" else near_media.look_videos
+    look_for = near_media.look_images if relation == "near_image" else near_media.look_videos
+    return partial(look_for, progress=progress)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _keep(path: Path, findings: dict[str, Any]) -> None:
-    """Write a finding; a full or read-only disk costs only the cache."""
+def _keep(path: Path, findings: dict[str, Any], used: bool) -> None:
+    """Keep a finding; one that was read counts as used now. A full or read-only disk costs only the cache."""
     with contextlib.suppress(OSError):
+        if used:
+            os.utime(path)
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(findings))
+        trim(path.parent.iterdir(), KEEP)
 
 
-NAME = "leaks.json"
+def record(folder: Path, digests: Mapping[str, str], findings: Mapping[str, Any]) -> None:
+    """Write what was found in a study's posts into its folder, with what that is owed to."""
+    made = {"divided_by": divided_by(), **{name: made_by(name) for name in findings}}
+    write_text(folder / NAME, json.dumps({"digests": digests, "made_by": made, "found": findings}, indent=1))
 
 
 def recorded(folder: Path, digests: dict[str, str] | None) -> dict[str, Any]:
-    """Return the findings that `record` wrote into a study's folder, none where its posts have changed since."""
+    """Return the findings that `record` wrote into a study's folder, without those that no longer hold.
+
+    None hold where the posts, or the code that builds and divides them, changed since; one does not where the code that
+    looked for it did. Records of earlier versions do not tell the code.
+    """
     written = read_json(folder / NAME) or {}
-    return written.get("found", {}) if digests and written.get("digests") == digests else {}
+    if not digests or written.get("digests") != digests:
+        return {}
+    found, made = written.get("found", {}), written.get("made_by")
+    if made is None:
+        return found
+    if made.get("divided_by") != divided_by():
+        return {}
+    return {name: finding for name, finding in found.items() if made.get(name) == made_by(name)}

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from workbench.evidence.audit import exact, hashes, shingles
@@ -28,7 +29,7 @@ def look_images(sets: Mapping[str, pa.Table], progress: Progress | None = None) 
     progress: called with how many pictures are hashed and how many there are.
     """
     pictures = _contents(sets, "image")
-    views = _views(pictures, lambda at: _variants(pictures.cell(at, "image")), progress)
+    views = _views(pictures, lambda at: media.picture(pictures.cell(at, "image")).variants, progress)
     i, j, apart = hashes.near_pairs(views)
     same = _same_words(pictures, i, j)
     findings = {}
@@ -60,23 +61,15 @@ def near_clips(frames: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.nd
         keep = owner[a] != owner[b]
         codes.append(np.unique(a[keep] * n + owner[b[keep]]))  # a frame counts once for each other clip
     frame, other = np.divmod(np.unique(np.concatenate(codes)), n)
-    pairs, counts = np.unique(owner[frame] * n + other, return_counts=True)
-    left, other = np.divmod(pairs, n)
-    share = counts / np.bincount(owner, minlength=n)[left]
-    shares = dict(zip(zip(left.tolist(), other.tolist(), strict=True), share.tolist(), strict=True))
-    highest = {pair: max(value, shares.get(pair[::-1], 0.0)) for pair, value in shares.items() if pair[0] < pair[1]}
-    near = [(*pair, value) for pair, value in highest.items() if value >= FRAMES]
-    i, j, values = zip(*near, strict=True) if near else ((), (), ())
-    return np.array(i, np.int64), np.array(j, np.int64), np.array(values, float)
+    shared = pd.DataFrame({"of": owner[frame], "by": other}).value_counts().reset_index(name="frames")
+    shared["share"] = shared["frames"] / np.bincount(owner, minlength=n)[shared["of"]]
+    shared["i"], shared["j"] = np.minimum(shared["of"], shared["by"]), np.maximum(shared["of"], shared["by"])
+    near = shared.groupby(["i", "j"], as_index=False)["share"].max().query(f"share >= {FRAMES}")
+    return near["i"].to_numpy(), near["j"].to_numpy(), near["share"].to_numpy()
 
 
 def _contents(sets: Mapping[str, pa.Table], kind: str) -> ContentIndex:
     return ContentIndex(sets, {name: list(exact.keys_of(posts, kind)) for name, posts in sets.items()})
-
-
-def _variants(cell: dict[str, Any]) -> tuple[np.ndarray, ...]:
-    picture = media.picture(cell)
-    return picture.variants if picture else ()
 
 
 def _views(

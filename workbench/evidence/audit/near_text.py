@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 
 from workbench.evidence.audit import exact, shingles
@@ -51,32 +52,17 @@ def near(texts: ContentIndex, words: list[list[str]]) -> shingles.NearPairs:
     pairs = shingles.near_pairs(spelled, kind.ravel(), allowed)
     every = np.flatnonzero(of >= 0)
     several = np.flatnonzero(np.bincount(of[every], minlength=len(spelled)) > 1)
-    one, other = np.concatenate([pairs.i, pairs.j, several]), np.concatenate([pairs.j, pairs.i, several])
-    similarity = np.concatenate([pairs.similarity, pairs.similarity, np.ones(len(several))])
-    i, j, which = _joined(_Members(every, of, len(spelled)), _Members(heads, of, len(spelled)), one, other)
+    classes = {"one": [pairs.i, pairs.j, several], "other": [pairs.j, pairs.i, several]}
+    classes["similarity"] = [pairs.similarity, pairs.similarity, np.ones(len(several))]
+    joined = pd.DataFrame({name: np.concatenate(parts) for name, parts in classes.items()})
+    joined = joined.merge(pd.DataFrame({"one": of[every], "i": every}), on="one")
+    joined = joined.merge(pd.DataFrame({"other": of[heads], "j": heads}), on="other")
+    i, j, similarity = (joined[name].to_numpy() for name in ("i", "j", "similarity"))
     keep = (i != j) & texts.crosses[texts.kind[i], texts.kind[j]]
     numbered = np.minimum(i, j)[keep] * max(len(texts), 1) + np.maximum(i, j)[keep]
     unique, first = np.unique(numbered, return_index=True)
     i, j = np.divmod(unique, max(len(texts), 1))
-    return shingles.NearPairs(i, j, similarity[which[keep][first]], pairs.left_out)
-
-
-class _Members:
-    """The texts of each class: `sorted[starts[c] : starts[c + 1]]`."""
-
-    def __init__(self, texts: np.ndarray, of: np.ndarray, n: int) -> None:
-        self.sorted = texts[np.argsort(of[texts], kind="stable")]
-        self.size = np.bincount(of[texts], minlength=n)
-        self.starts = np.concatenate([[0], np.cumsum(self.size)])
-
-
-def _joined(a: _Members, b: _Members, left: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return each text of class one[k] in `a` with each of class other[k] in `b`, and k."""
-    which = np.repeat(np.arange(len(left)), a.size[left])
-    i = a.sorted[shingles.ranges(a.starts[left], a.size[left])]
-    partners = b.size[other[which]]
-    j = b.sorted[shingles.ranges(b.starts[other[which]], partners)]
-    return np.repeat(i, partners), j, np.repeat(which, partners)
+    return shingles.NearPairs(i, j, similarity[keep][first], pairs.left_out)
 
 
 def _told(texts: ContentIndex, a: int, b: int, similarity: float) -> str:

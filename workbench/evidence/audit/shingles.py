@@ -33,7 +33,7 @@ ONE_WORD_FROM = 12
 MOST_PAIRS = 300_000_000
 """So many pairs are looked at; the largest heaps of texts with one shingle in common are left out beyond that."""
 
-_READING = TextOptions(lower=True, max_chars=None, mask_urls=True)
+_CLEANING = TextOptions(lower=True, max_chars=None, mask_urls=True)
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORDS = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
 _APOSTROPHES = re.compile("['\u2019\u02bc\u00b4`]")
@@ -66,7 +66,7 @@ def words_of(text: str | None) -> list[str]:
         for undo, _ in obfuscation.PLAIN:
             text = undo(text)
         text = obfuscation.look_alikes(text)
-    text = clean(text, _READING).replace(URL, " ").replace(URL.lower(), " ")
+    text = clean(text, _CLEANING).replace(URL, " ").replace(URL.lower(), " ")
     return _WORDS.findall(_APOSTROPHES.sub("", text))
 
 
@@ -145,7 +145,6 @@ class ShingledTexts:
         return powers[np.arange(len(self.numbers)) - np.repeat(self.starts[:-1], self.lengths)]
 
     def _shingles(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return `sets` and `heads`."""
         text = np.repeat(np.arange(len(self)), self.lengths)
         place = np.arange(len(text)) - self.starts[text]
         padded = np.concatenate([self.numbers, np.zeros(WIDTH, np.uint64)])

@@ -14,15 +14,14 @@ Statistics in Medicine 38:2074-2102.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from joblib import Parallel, delayed
 from rich.table import Table
 from scipy import stats
 
@@ -173,24 +172,19 @@ def shown(claims: Sequence[Claim]) -> list[dict[str, Any]]:
 def _done(trial: SimulatedTrial, numbers: range, jobs: int) -> Iterator[tuple[Counter, int]]:
     """Yield what was counted and in how many worlds, in no particular order."""
     chunks = [numbers[at : at + _CHUNK] for at in range(0, len(numbers), _CHUNK)]
-    if jobs == 1:
-        for chunk in chunks:
-            yield trial(chunk), len(chunk)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        waiting = {pool.submit(trial, chunk): len(chunk) for chunk in chunks}
-        for future in as_completed(waiting):
-            yield future.result(), waiting[future]
+    yield from Parallel(jobs, return_as="generator_unordered")(delayed(_tallied)(trial, chunk) for chunk in chunks)
+
+
+def _tallied(trial: SimulatedTrial, numbers: range) -> tuple[Counter, int]:
+    return trial(numbers), len(numbers)
 
 
 def _found(plant: planted.Plant) -> Claim:
-    """Return what is claimed of a kind of plants."""
     what = f"{plant.what}s named" if plant.edit == planted.CLEAN else f"{plant.what} found"
     return Claim(what, LEAKS, plant.edit, plant.found, plant.pairs, plant.pairs, FOUND.get(plant.edit, NEAR))
 
 
 def _claims(setting: str, families: int, judged: bool, counts: Counter, worlds: int) -> Iterable[Claim]:
-    """Yield the claims of one setting in the order of `trials`."""
     positives = counts["positives"] / worlds
     where = setting if judged else f"{setting}, {families} families"
     for key in (key for key in counts if isinstance(key, tuple)):

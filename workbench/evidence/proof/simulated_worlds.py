@@ -16,7 +16,7 @@ from scipy.special import logit
 
 from workbench.corpora.synthetic.exact import Exact
 from workbench.corpora.synthetic.world import Design, World
-from workbench.metrics.classification import average_precision, confusion
+from workbench.metrics.table import METRICS
 
 LABEL = 0  # the first of the world's labels is the one told apart
 FLAGGED = 0.06  # the share of all posts that a model flags: about as many as are harmful
@@ -104,10 +104,8 @@ class SimulatedWorlds:
         """(model, metric) -> its value over all posts of the world, measured on `population` families."""
         values = {}
         for name, score in self._everything.scores.items():
-            y, at = self._everything.y, self.thresholds[name]
-            values[name, "average_precision"] = average_precision(y, score)
-            counts = confusion(y, score, threshold=at)
-            values[name, "recall"], values[name, "precision"] = float(counts.recall), float(counts.precision)
+            for metric in ("average_precision", "recall", "precision"):
+                values[name, metric] = METRICS[metric](self._everything.y, score, threshold=self.thresholds[name])
         return values
 
 

@@ -9,13 +9,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 from pydantic import Field
 
+from workbench.comparison.options import LEAK_ALPHA
 from workbench.evidence.proof.simulated_worlds import Sample, SimulatedWorlds, SortedScores
 from workbench.metrics import intervals
 from workbench.metrics.classification import Confusion
 from workbench.metrics.ranking import Ranking
 from workbench.schema import Options
 
-ALPHA, LEAK_ALPHA = 0.05, 0.01
+ALPHA = 0.05
 METRICS = ("average_precision", "recall", "precision")
 SHARES = ("recall", "precision")  # of counted posts
 MODELS = ("words", "both")

@@ -13,7 +13,7 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
@@ -25,6 +25,7 @@ REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
 COMMIT = 40  # hex digits
 SUFFIXES = {".json", ".safetensors", ".txt", ".model", ".jinja"}  # a card's wording re-trains nothing
+NEEDS = (CONFIG, "the weights (.safetensors)", "the tokenizer files")
 FORMS = f"'organisation/repository@commit' or a folder with a {CONFIG}"
 
 
@@ -86,24 +87,32 @@ def obtain(name: str, what: str) -> Path:
         return repository.folder
     from huggingface_hub import snapshot_download
 
-    try:
+    with explained(f"{what} {name!r}", repository):
         folder, commit = pinned(what, name, repository.where, repository.revision, CONFIG)
         snapshot_download(repository.where, revision=commit, allow_patterns=list(PATTERNS), ignore_patterns="*/*")
-    except Exception as error:  # the hub, the network and the disk raise a dozen kinds
-        explain(name, what, error)
     return folder
 
 
-def explain(name: str, what: str, error: Exception) -> NoReturn:
-    """Raise WorkbenchError saying in one sentence why a model cannot be had or loaded."""
-    repository = locate(name, what)
-    cause = " ".join(str(error).split())[:300] or type(error).__name__
-    step = f"check {CONFIG}, the weights (.safetensors) and the tokenizer files in {repository.folder}"
-    if repository.folder is None:
-        cause, step = hub_cause(repository.where, repository.revision, error, f"it lacks {CONFIG} or safetensors")
-    if isinstance(error, json.JSONDecodeError):
-        cause = f"{CONFIG} is not valid JSON ({cause})"
-    raise WorkbenchError(f"{what} {name!r} cannot be loaded ({cause}); {step}") from error
+@contextlib.contextmanager
+def explained(subject: str, source: Repository, needs: tuple[str, ...] = NEEDS, step: str = "") -> Iterator[None]:
+    """Raise WorkbenchError saying in one sentence why a model cannot be had or loaded, whatever is raised within.
+
+    subject: such as "encoder 'NAME'"; needs: the files that a model is made of, its configuration first; step: what to
+    do where the source is neither a folder nor a repository.
+    """
+    try:
+        yield
+    except WorkbenchError:
+        raise
+    except Exception as error:  # open_clip, timm, transformers, safetensors, tokenizers and the hub raise a dozen kinds
+        cause = " ".join(str(error).split())[:300] or type(error).__name__
+        if source.folder is not None:
+            step = f"check {' and '.join(needs)} in {source.folder}"
+        elif not step:
+            cause, step = _hub_cause(source, error, cause, f"it lacks {' or '.join(needs)}")
+        if isinstance(error, json.JSONDecodeError):
+            cause = f"{needs[0]} is not valid JSON ({cause})"
+        raise WorkbenchError(f"{subject} cannot be loaded ({cause}); {step}") from error
 
 
 @contextlib.contextmanager
@@ -147,7 +156,7 @@ def pinned(what: str, name: str, where: str, revision: str | None, file: str) ->
     return folder, commit
 
 
-def hub_cause(where: str, revision: str | None, error: Exception, lacks: str) -> tuple[str, str]:
+def _hub_cause(source: Repository, error: Exception, cause: str, lacks: str) -> tuple[str, str]:
     """Return why a repository could not be had, and what to do."""
     from huggingface_hub import errors, is_offline_mode
 
@@ -156,12 +165,11 @@ def hub_cause(where: str, revision: str | None, error: Exception, lacks: str) ->
             return "it is not whole in the local cache, and HF_HUB_OFFLINE switches the hub off", "unset that"
         return "the hub cannot be reached and the local cache does not have it", "check the network"
     if isinstance(error, errors.GatedRepoError):
-        return "its owner lets only some people have it", f"ask for access on the hub's page of {where}"
+        return "its owner lets only some people have it", f"ask for access on the hub's page of {source.where}"
     if isinstance(error, errors.RevisionNotFoundError):
-        return f"the hub has no revision {revision!r} of it", "name a commit, a tag or a branch that is there"
+        return f"the hub has no revision {source.revision!r} of it", "name a commit, a tag or a branch that is there"
     if isinstance(error, errors.RepositoryNotFoundError):
-        return f"the hub has no repository {where!r}, or hides it", "check the spelling, or log in to the hub"
+        return f"the hub has no repository {source.where!r}, or hides it", "check the spelling, or log in to the hub"
     if isinstance(error, errors.EntryNotFoundError):
         return lacks, "name a repository that has them"
-    cause = " ".join(str(error).split())[:300] or type(error).__name__
     return cause, "check the network, or save the model in a folder and name that"

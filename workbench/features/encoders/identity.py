@@ -8,6 +8,7 @@ from typing import Any
 
 from workbench import fingerprint
 from workbench.errors import WorkbenchError
+from workbench.features.items import ITEMS
 from workbench.fingerprint import closure
 from workbench.schema import MODALITIES
 
@@ -27,7 +28,9 @@ def depends(encoder: Any, modality: str) -> dict[str, Any]:
     others = set(MODALITIES) - {modality}
     options = {key: value for key, value in encoder.recipe.items() if key not in others or key in READ_BY[modality]}
     elsewhere = [function for other in sorted(others) for function in encoder.alone(other)]
-    code = closure.of_code(*encoder.entries(modality), without=elsewhere)
+    fetched = ITEMS[modality]
+    entries = (*encoder.entries(modality), fetched, fetched.fetch)
+    code = closure.of_code(*entries, without=elsewhere)
     return {"weights": encoder.weights, "options": fingerprint.of_json(options), **code}
 
 

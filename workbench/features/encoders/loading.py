@@ -6,12 +6,11 @@ so that it can be pinned, which open_clip 3.3.0 itself cannot.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import open_clip
 import torch
@@ -31,16 +30,13 @@ TOKENIZER = ("*.json", "*.txt", "*.model")
 def load(name: str) -> tuple[nn.Module, Tokens, dict[str, Any]]:
     """Return the model on the CPU, its tokens and its configuration; raises WorkbenchError as `load_encoder` says."""
     source = check(name)
-    try:
+    needs = (CONFIG, "open_clip's weights (.safetensors)", "the tokenizer files")
+    with hub.explained(f"encoder {name!r}", source.repository, needs, source.step):
         local = _fetch(name, source) if source.kind == "hub" else source
         config = _config(local)
         model = network(local, config)
         tokenizer = open_clip.get_tokenizer(_tokenizer(source, local, config))
         return model, fast_tokens(tokenizer, int(config["text_cfg"].get("context_length", 77))), config
-    except WorkbenchError:
-        raise
-    except Exception as error:  # open_clip, safetensors, the hub and tokenizers raise a dozen kinds
-        _explain(name, source, error)
 
 
 def _fetch(name: str, source: Source) -> Source:
@@ -134,19 +130,3 @@ def random_on_purpose() -> Iterator[None]:
         yield
     finally:
         root.removeFilter(other)
-
-
-def _explain(name: str, source: Source, error: Exception) -> NoReturn:
-    cause = " ".join(str(error).split())[:300] or type(error).__name__
-    if source.kind == "folder":
-        step = f"check {CONFIG}, the weights (.safetensors) and the tokenizer files in {source.where}"
-    elif source.kind == "hub":
-        lacks = f"it lacks {CONFIG} or open_clip's weights"
-        cause, step = hub.hub_cause(source.where, source.weights, error, lacks)
-    elif source.weights and Path(source.weights).is_file():
-        step = f"check that {source.weights} holds the weights of {source.where}"
-    else:
-        step = "check the network, or save the model in a folder and name that"
-    if isinstance(error, json.JSONDecodeError):
-        cause = f"{CONFIG} is not valid JSON ({cause})"
-    raise WorkbenchError(f"encoder {name!r} cannot be loaded ({cause}); {step}") from error

@@ -28,7 +28,7 @@ from workbench.features.encoders import hub
 from workbench.features.encoders.hub import FORMS as TEXT_FORMS
 from workbench.features.encoders.hub import HUB, REPOSITORY
 from workbench.preprocessing.video import reader
-from workbench.schema import ROOT
+from workbench.schema import ROOT, located
 
 TINY = ROOT / "data" / "weights" / "tiny-clip"
 CONFIG = "open_clip_config.json"
@@ -47,6 +47,22 @@ class Source:
     kind: Literal["folder", "architecture", "hub", "timm-folder", "timm-architecture", "timm-hub"]
     where: str
     weights: str | None = None
+
+    @property
+    def repository(self) -> hub.Repository:
+        """The source as a folder, or as a repository of the hub."""
+        folder = Path(self.where) if self.kind.endswith("folder") else None
+        return hub.Repository(folder, self.where, self.weights)
+
+    @property
+    def step(self) -> str:
+        """What to do where an architecture cannot be loaded."""
+        if not self.kind.endswith("architecture"):
+            return ""
+        if self.weights and Path(self.weights).is_file():
+            return f"check that {self.weights} holds the weights of {self.where}"
+        timm = self.kind.startswith("timm")
+        return "`timm.list_models()` has every name" if timm else "check the network, or save the model in a folder"
 
 
 def clip_options(name: str) -> reader.VideoOptions:
@@ -71,58 +87,47 @@ def parse(name: str) -> Source:
     if not isinstance(name, str) or not name.strip() or "\0" in name:
         raise WorkbenchError(f"an encoder needs a name, not {name!r}; write {FORMS}")
     name = name.partition("?")[0]
-    if name.startswith(TIMM):
-        return _timm(name)
+    timm = name.startswith(TIMM)
+    prefix, rest = ("timm-", name.removeprefix(TIMM)) if timm else ("", name)
     if name == "tiny":
-        return Source("folder", str(_folder(TINY, "the encoder 'tiny' (notebooks/00 trains it)")))
-    if name.startswith(HUB):
-        if not REPOSITORY.fullmatch(name.removeprefix(HUB)):
-            raise WorkbenchError(f"encoder {name!r} names no repository; write '{HUB}organisation/repository@commit'")
-        repository, _, revision = name.removeprefix(HUB).partition("@")
-        return Source("hub", repository, revision or None)
-    path = name.removeprefix("local-dir:")
-    if path != name or Path(path).expanduser().is_dir() or ("@" not in name and ("/" in name or "\\" in name)):
-        return Source("folder", str(_folder(_locate(path), f"the encoder {name!r}")))
-    architecture, at, weights = name.partition("@")
-    if at and not weights:
-        raise WorkbenchError(f"encoder {name!r} names no weights after its '@'; write {FORMS}")
-    if weights and _locate(weights).is_file():
-        weights = str(_locate(weights))
-    return Source("architecture", architecture, weights or None)
-
-
-def _timm(name: str) -> Source:
-    """Return the source of a backbone of timm; a tag of timm's names a repository of the hub."""
-    rest = name.removeprefix(TIMM)
+        return Source("folder", str(_folder(TINY, "the encoder 'tiny' (notebooks/00 trains it)", CONFIG)))
     if rest.startswith(HUB):
         repository, _, revision = rest.removeprefix(HUB).partition("@")
         if not REPOSITORY.fullmatch(rest.removeprefix(HUB)):
-            raise WorkbenchError(f"encoder {name!r} names no repository; write '{TIMM}{HUB}timm/NAME@commit'")
-        return Source("timm-hub", repository, revision or None)
+            form = f"{name[: -len(rest)]}{HUB}{'timm/NAME' if timm else 'organisation/repository'}@commit"
+            raise WorkbenchError(f"encoder {name!r} names no repository; write '{form}'")
+        return Source(f"{prefix}hub", repository, revision or None)
     path = rest.removeprefix("local-dir:")
     if path != rest or Path(path).expanduser().is_dir() or ("@" not in rest and ("/" in rest or "\\" in rest)):
-        return Source("timm-folder", str(_timm_folder(_locate(path), name)))
+        files = (TIMM_CONFIG, TIMM_WEIGHTS) if timm else (CONFIG,)
+        return Source(f"{prefix}folder", str(_folder(located(path), f"the encoder {name!r}", *files)))
+    if timm:
+        return _timm(name, rest)
+    architecture, at, weights = name.partition("@")
+    if at and not weights:
+        raise WorkbenchError(f"encoder {name!r} names no weights after its '@'; write {FORMS}")
+    if weights and located(weights).is_file():
+        weights = str(located(weights))
+    return Source("architecture", architecture, weights or None)
+
+
+def _timm(name: str, rest: str) -> Source:
+    """Return the source of a backbone of timm with its weights; a tag of timm's names a repository of the hub."""
     architecture, _, weights = rest.partition("@")
     if not re.fullmatch(r"\w+", architecture) or not weights:
         raise WorkbenchError(
             f"encoder {name!r} names no backbone with weights; write '{TIMM}NAME@TAG' with a tag of timm's, a file "
             f"(.safetensors) or '{RANDOM}' if untrained weights are meant after the '@', or '{TIMM}' and a folder"
         )
-    if weights == RANDOM or weights.endswith(".safetensors"):
-        located = weights if weights == RANDOM else str(_locate(weights))
-        if weights != RANDOM and not Path(located).is_file():
-            raise WorkbenchError(f"encoder {name!r}: there is no file {located}; check the path")
-        return Source("timm-architecture", architecture, located)
+    if weights == RANDOM:
+        return Source("timm-architecture", architecture, weights)
+    if weights.endswith(".safetensors"):
+        if not located(weights).is_file():
+            raise WorkbenchError(f"encoder {name!r}: there is no file {located(weights)}; check the path")
+        return Source("timm-architecture", architecture, str(located(weights)))
     if not re.fullmatch(r"[\w.-]+", weights):
         raise WorkbenchError(f"encoder {name!r}: {weights!r} is no tag of timm's and no .safetensors file; name one")
     return Source("timm-hub", f"timm/{architecture}.{weights}")
-
-
-def _timm_folder(path: Path, name: str) -> Path:
-    for file in (TIMM_CONFIG, TIMM_WEIGHTS):
-        if not (path / file).is_file():
-            raise WorkbenchError(f"encoder {name!r} has no {file} in {path}; save the backbone there in timm's layout")
-    return path
 
 
 def text_encoder(name: str) -> tuple[str, int, str]:
@@ -236,15 +241,8 @@ def _entries(value: ast.expr) -> dict[str, ast.expr]:
     return {word.arg: word.value for word in value.keywords if word.arg} if isinstance(value, ast.Call) else {}
 
 
-def _locate(path: str) -> Path:
-    """A relative path is meant from the working directory, else from the repository."""
-    given = Path(path).expanduser()
-    return given.resolve() if given.exists() or given.is_absolute() else (ROOT / given).resolve()
-
-
-def _folder(path: Path, what: str) -> Path:
-    if not path.is_dir():
-        raise WorkbenchError(f"{what} has no folder {path}; write {FORMS}")
-    if not (path / CONFIG).is_file():
-        raise WorkbenchError(f"{what} has no {CONFIG} in {path}; save it there, or write {FORMS}")
+def _folder(path: Path, what: str, *files: str) -> Path:
+    for file in files:
+        if not (path / file).is_file():
+            raise WorkbenchError(f"{what} has no {file} in {path}; save it there, or write {FORMS}")
     return path

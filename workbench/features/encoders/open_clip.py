@@ -1,6 +1,6 @@
 """Encoders: texts, pictures and clips to vectors of one space, by any open_clip model.
 
-`load_encoder` gives one object that holds the model together with its preprocessing (they are one thing) and a
+`encoders.load_encoder` gives one object that holds the model together with its preprocessing (they are one thing) and a
 fingerprint over both. Vectors are the projected embeddings, L2-normalised as CLIP's training and everybody's cosine
 similarities have them, then rounded to float16: every entry point sees the same numbers, stored or fresh.
 
@@ -19,10 +19,9 @@ import copy
 import hashlib
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -37,7 +36,9 @@ from workbench.features.encoders.forward import threads
 from workbench.features.encoders.forward.towers import Towers
 from workbench.features.encoders.forward.transform import Transform, Transformed
 from workbench.features.encoders.forward.windows import Tokens, Windows
-from workbench.features.encoders.names import TIMM, clip_options, encoder_files
+from workbench.features.encoders.names import clip_options
+from workbench.preprocessing.image.decoding import ImageOptions
+from workbench.preprocessing.video.reader import VideoOptions
 
 if TYPE_CHECKING:
     from workbench.features.encoders.trainable import Tunable
@@ -49,7 +50,7 @@ Report = Callable[[int], None]
 
 
 class Encoder:
-    """One model with its preprocessing on one device; make it with `load_encoder`.
+    """One model with its preprocessing on one device; make it with `encoders.load_encoder`.
 
     Attributes:
         name: what it was asked for by.
@@ -72,17 +73,12 @@ class Encoder:
         self.fit = replace(self._fit(model, config), clips=clip_options(name))
         self.weights = weights_digest(model, config)
         self.model, self.config = model, config
-        self._settle()
+        self._depends: dict[str, dict[str, Any]] = {}
+        self.towers = Towers(self.model, self.tokens, self.fit, self.device, self.dtype)
 
     @staticmethod
     def _fit(model: nn.Module, config: dict[str, Any]) -> Transform:
-        """Return how pictures are made to fit the model."""
         return Transform.of(model.visual.preprocess_cfg)
-
-    def _settle(self) -> None:
-        """Bring the model to its device."""
-        self._depends: dict[str, dict[str, Any]] = {}
-        self.towers = Towers(self.model, self.tokens, self.fit, self.device, self.dtype)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -102,8 +98,8 @@ class Encoder:
 
     @classmethod
     def alone(cls, modality: str) -> tuple[Callable[..., Any], ...]:
-        """Return the functions that contents of no other modality go through."""
-        reads = {"image": [Transform.read], "video": [Transform.read_clip]}
+        """Return the functions and options that contents of no other modality go through."""
+        reads = {"image": [Transform.read, ImageOptions], "video": [Transform.read_clip, VideoOptions]}
         return (getattr(cls, f"encode_{modality}"), *reads.get(modality, []))
 
     def depends(self, modality: str) -> dict[str, Any]:
@@ -141,11 +137,11 @@ class Encoder:
 
     def encode_image(self, pictures: Sequence[bytes | None], report: Report | None = None) -> Blocks:
         """Return one row per variant of each picture file; k = 0 for None, NaN and a reason for the unreadable."""
-        return self._with_room(lambda encoder: encoder._sights("image", encoder.fit.read, pictures, report))
+        return self._with_room(lambda encoder: encoder._encode_pixels("image", encoder.fit.read, pictures, report))
 
     def encode_video(self, clips: Sequence[bytes | None], report: Report | None = None) -> Blocks:
         """Return one row per frame of each clip, in time order; k = 0 for None, NaN and a reason for the unreadable."""
-        return self._with_room(lambda encoder: encoder._sights("video", encoder.fit.read_clip, clips, report))
+        return self._with_room(lambda encoder: encoder._encode_pixels("video", encoder.fit.read_clip, clips, report))
 
     @cached_property
     def unpooled(self) -> UnpooledEncoder:
@@ -156,7 +152,6 @@ class Encoder:
         return UnpooledEncoder(self)
 
     def tunable(self) -> Tunable:
-        """Return a copy of the encoder whose weights can be trained."""
         from workbench.features.encoders.trainable import Tunable
 
         return Tunable(self)
@@ -175,11 +170,11 @@ class Encoder:
             values[np.concatenate(order)] = torch.cat(vectors).cpu().numpy()
         return _blocks(values, windows.counts, windows.reasons, windows.notes, windows.variants)
 
-    def _sights(
+    def _encode_pixels(
         self, modality: str, read: Callable[[bytes], Transformed], items: Sequence[bytes | None], report: Report | None
     ) -> Blocks:
         """Return the blocks of pictures or clips; threads decode ahead while the model works."""
-        counts, reasons, notes, vectors = [], [], [], []
+        counts, reasons, notes, numbers, vectors = [], [], [], [], []
 
         def variants() -> Iterator[torch.Tensor]:
             def transformed(data: bytes | None) -> Transformed:
@@ -189,6 +184,7 @@ class Encoder:
                 counts.append(0 if found.variants is None else len(found.variants))
                 reasons.append(found.reason)
                 notes.append(found.note)
+                numbers.extend(found.numbers)
                 yield from [] if found.variants is None else found.variants
 
         done = 0
@@ -200,8 +196,7 @@ class Encoder:
         if report is not None and items:
             report(len(items))
         values = torch.cat(vectors).cpu().numpy() if vectors else np.empty((0, self.dim), np.float16)
-        each = [range(count) if modality == "image" else [0] * count for count in counts]
-        return _blocks(values, counts, reasons, notes, [number for some in each for number in some])
+        return _blocks(values, counts, reasons, notes, numbers)
 
     def _with_room(self, encode: Callable[[Encoder], Blocks]) -> Blocks:
         """Encode here, or on the CPU where the device has no room for one item; then nothing of it is stored."""
@@ -220,7 +215,6 @@ class Encoder:
 
     @cached_property
     def _spare(self) -> Encoder:
-        """The same encoder on the CPU."""
         model = copy.deepcopy(self.model)
         return type(self)(self.name, model.to("cpu"), self.tokens, self.config, torch.device("cpu"), torch.float32)
 
@@ -233,12 +227,10 @@ class Backbone(Encoder):
 
     @staticmethod
     def _fit(model: nn.Module, config: dict[str, Any]) -> Transform:
-        """Return how pictures are made to fit the model."""
         return timm.fit(config["data"])
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What the vectors depend on beside the weights and the model's configuration."""
         vision = {"image": self.fit.recipe, "video": self.fit.clip_recipe}
         return {**vision, "dtype": str(self.dtype), "values": "L2-normalised, float16"}
 
@@ -264,11 +256,10 @@ class UnpooledEncoder(Encoder):
         self.__dict__.update({key: value for key, value in whole.__dict__.items() if key not in own})
         self.whole, self.width, self.dim = whole, whole.dim, whole.dim * patches.EMBEDDINGS
         self._depends = {}
-        self.towers = patches.PieceTowers(whole.model, whole.tokens, whole.fit, whole.device, whole.dtype)
+        self.towers = patches.UnpooledTowers(whole.model, whole.tokens, whole.fit, whole.device, whole.dtype)
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What the vectors depend on beside the weights and the model's configuration."""
         return {**self.whole.recipe, "pieces": f"pooled vector and {patches.TOKENS} pieces, 1"}
 
     @cached_property
@@ -276,42 +267,14 @@ class UnpooledEncoder(Encoder):
         return UnpooledEncoder(self.whole._spare)
 
 
-def load_encoder(name: str, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> Encoder:
-    """Return the encoder of that name on a device, loaded once in this process while its files stay as they are.
-
-    Names: `tiny`; a folder in open_clip's `local-dir:` layout; `ViT-B-32@openai` (a tag of open_clip's, fetched where
-    there is a network), `ViT-B-32@weights.safetensors` (a file) or `ViT-B-32@random`; `hf-hub:organisation/repository`
-    with or without `@revision`; `timm:` and a backbone (see `names`). A name without weights is refused: a result from
-    random weights must be asked for.
-
-    `dtype` is the number format, by default what `device.dtype` says. A GPU without room for the model leaves the CPU.
-    Raises WorkbenchError for an unknown name, missing or unusable weights, and a hub that cannot be reached.
-    """
-    where = torch.device(device)
-    files = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in encoder_files(name))
-    with _LOADING:
-        return _load(name, str(where), dtype or devices.dtype(where), files)
-
-
-_LOADING = threading.Lock()
-
-
-@lru_cache(maxsize=4)
-def _load(name: str, where: str, dtype: torch.dtype, _files: tuple) -> Encoder:
-    if name.startswith(TIMM):
-        kind, parts = Backbone, timm.load(name)
-    else:
-        kind, parts = Encoder, loading.load(name)
-    try:
-        return kind(name, *parts, torch.device(where), dtype)
-    except torch.OutOfMemoryError:
-        log.warning("encoder %r does not fit in the memory of %s; the CPU computes", name, where)
-        return kind(name, *parts, torch.device("cpu"))
-
-
 def weights_digest(model: nn.Module, config: dict[str, Any]) -> str:
-    """Return sha256 over the configuration and the weights by name, shape, type and content."""
-    digest = hashlib.sha256(json.dumps([type(model).__name__, config], sort_keys=True).encode())
+    """Return sha256 over the configuration and the weights by name, shape, type and content.
+
+    The kind of a model is told by the word that a class of ours has for it in the digests of saved bundles, and by the
+    name of its class where that is a library's.
+    """
+    kind = getattr(model, "word", type(model).__name__)
+    digest = hashlib.sha256(json.dumps([kind, config], sort_keys=True).encode())
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())

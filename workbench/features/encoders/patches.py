@@ -19,25 +19,20 @@ from torch import nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from workbench.errors import WorkbenchError
-from workbench.features.encoders.forward.towers import Towers
+from workbench.features.encoders.forward.towers import Towers, hidden, projected
 
 GRID = 4
 TOKENS = GRID * GRID
 EMBEDDINGS = 1 + TOKENS
 
 
-class PieceTowers(Towers):
+class UnpooledTowers(Towers):
     """Towers that give (n, EMBEDDINGS, d) where their parent gives (n, d)."""
 
     def embed_texts(self, rows: list[list[int]]) -> torch.Tensor:
         """Return the embeddings (n, EMBEDDINGS, d) of rows of token ids."""
         ids, last = self._ids(rows)
-        tower = self.causal
-        x = tower.token_embedding(ids) + tower.positional_embedding[: ids.shape[1]]  # (n, width, channels)
-        x = tower.ln_final(tower.transformer(x, attn_mask=tower.attn_mask[: ids.shape[1], : ids.shape[1]]))
-        if tower.text_projection is not None:
-            linear = isinstance(tower.text_projection, nn.Linear)
-            x = tower.text_projection(x) if linear else x @ tower.text_projection
+        x = projected(self.causal, hidden(self.causal, ids))  # (n, width, d)
         pooled = x[torch.arange(len(x), device=x.device), last]
         return torch.cat([pooled[:, None], _runs(normalize(x.float(), dim=-1), last + 1).to(x.dtype)], dim=1)
 
@@ -84,11 +79,11 @@ def _runs(x: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
 
 def check(name: str, towers: Towers) -> None:
     """Raise WorkbenchError for towers whose unpooled features are not known to lie in the joint space."""
-    visual = towers.model.visual
+    visual = getattr(towers.model, "visual", None)
     resnet = hasattr(visual, "attnpool") and hasattr(visual, "layer4")
     vit = all(hasattr(visual, part) for part in ("_embeds", "_pool", "grid_size", "proj"))
     pooled = getattr(visual, "attn_pool", None) is not None or getattr(visual, "pool_type", "tok") not in ("tok", "avg")
-    if towers.causal is None or not (resnet or (vit and not pooled)):
+    if getattr(towers, "causal", None) is None or not (resnet or (vit and not pooled)):
         raise WorkbenchError(
             f"encoder {name!r} does not give patches and tokens: that needs open_clip's own causal text tower "
             "and a ViT or ResNet of its own; take such an encoder, or a model that uses pooled vectors"

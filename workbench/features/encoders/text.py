@@ -12,15 +12,11 @@ Open doubt: encoder-decoders (T5) and decoders are refused, though their hidden 
 from __future__ import annotations
 
 import json
-import logging
-import threading
 from collections.abc import Callable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -28,12 +24,11 @@ from workbench import device as devices
 from workbench.errors import WorkbenchError
 from workbench.features.blocks import Blocks
 from workbench.features.encoders import hub
-from workbench.features.encoders.forward.towers import PER_TOKEN, SHARE, Towers
-from workbench.features.encoders.forward.windows import Tokens, windowing
-from workbench.features.encoders.names import encoder_files, text_encoder
+from workbench.features.encoders.forward.towers import Towers, padded, text_room
+from workbench.features.encoders.forward.windows import Tokens, specials, windowing
+from workbench.features.encoders.names import text_encoder
 from workbench.features.encoders.open_clip import Encoder, Report, weights_digest
 
-log = logging.getLogger(__name__)
 UNUSED = ("pooler.", "lm_head.", "cls.")  # parts of checkpoints that pooling never looks at
 
 
@@ -45,26 +40,13 @@ def pooled(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tens
     return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
 
 
-def padded(rows: Sequence[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask (n, longest row) int64 of rows of token ids."""
-    lengths = np.array([len(row) for row in rows])
-    mask = np.arange(lengths.max()) < lengths[:, None]
-    ids = np.full(mask.shape, pad, dtype=np.int64)
-    ids[mask] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
-    return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
-
-
 class TextTowers(Towers):
     """A transformer on one device; batching and halving are those of `Towers`."""
 
     def __init__(self, model: nn.Module, tokens: Tokens, pooling: str, where: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype, self.pooling, self._pad = where, dtype, pooling, tokens.pad
         self.model = model.to(where).eval().requires_grad_(False)
-        room = SHARE * devices.free_memory(where) / 4  # in float32 values
-        if where.type == "cpu":
-            room /= torch.get_num_threads()
-        most = 4096 if where.type == "cpu" else 262_144
-        self.texts_room = devices.Room("text", int(min(most, max(1, room // (PER_TOKEN * model.config.hidden_size)))))
+        self.texts_room = text_room(where, model.config.hidden_size)
 
     def _width(self, longest: int) -> int:
         return longest
@@ -76,7 +58,7 @@ class TextTowers(Towers):
 
 
 class TextEncoder(Encoder):
-    """A transformer with its tokenizer and pooling; make it with `load_text_encoder`. Pictures are refused."""
+    """A transformer with its tokenizer and pooling; make it with `encoders.load_encoder`. Pictures are refused."""
 
     def __init__(
         self,
@@ -96,7 +78,6 @@ class TextEncoder(Encoder):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What the vectors depend on beside the weights and the model's configuration."""
         return {
             "text": self.tokens.recipe,
             "pooling": self.pooling,
@@ -105,7 +86,6 @@ class TextEncoder(Encoder):
         }
 
     def entries(self, modality: str) -> tuple[Callable[..., Any], ...]:
-        """Return the functions that lie between a text and its vectors."""
         return (type(self), type(self).encode_text, load_transformer)
 
     def encode_image(self, pictures: Sequence[bytes | None], report: Report | None = None) -> Blocks:
@@ -122,29 +102,13 @@ class TextEncoder(Encoder):
         return TextEncoder(self.name, model, self.tokens, self.pooling, torch.device("cpu"), torch.float32)
 
 
-def load_text_encoder(name: str, device: torch.device | str = "cpu", dtype: torch.dtype | None = None) -> TextEncoder:
-    """Return the encoder of a name as `names.text_encoder` reads it, loaded once while its files stay as they are.
+def load(name: str) -> tuple[nn.Module, Tokens, str]:
+    """Return the transformer of a name as `names.text_encoder` reads it, its tokens and its pooling.
 
     Raises WorkbenchError, in one sentence, for a model that cannot be had or is of no use here.
     """
-    where = torch.device(device)
-    files = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in encoder_files(name))
-    with _LOADING:
-        return _load(name, str(where), dtype or devices.dtype(where), files)
-
-
-_LOADING = threading.Lock()
-
-
-@lru_cache(maxsize=2)
-def _load(name: str, where: str, dtype: torch.dtype, _files: tuple) -> TextEncoder:
     pooling, most, source = text_encoder(name)
-    model, tokens = load_transformer(source, most)
-    try:
-        return TextEncoder(name, model, tokens, pooling, torch.device(where), dtype)
-    except torch.OutOfMemoryError:
-        log.warning("encoder %r does not fit in the memory of %s; the CPU computes", name, where)
-        return TextEncoder(name, model.to("cpu"), tokens, pooling, torch.device("cpu"), torch.float32)
+    return (*load_transformer(source, most), pooling)
 
 
 def load_transformer(source: str, most: int) -> tuple[nn.Module, Tokens]:
@@ -154,13 +118,9 @@ def load_transformer(source: str, most: int) -> tuple[nn.Module, Tokens]:
     is no encoder.
     """
     folder = hub.obtain(source, "encoder")
-    try:
+    with hub.explained(f"encoder {source!r}", hub.locate(source, "encoder")):
         model = _model(source, folder)
         return model, _tokens(source, folder, model, most)
-    except WorkbenchError:
-        raise
-    except Exception as error:  # transformers, safetensors and tokenizers raise a dozen kinds
-        hub.explain(source, "encoder", error)
 
 
 def settings(model: nn.Module) -> dict[str, Any]:
@@ -212,14 +172,13 @@ def tokens_of(backend: str, pad: int, context: int) -> Tokens | None:
     """
     from tokenizers import Tokenizer
 
-    def as_it_is(text: str) -> str:
+    def as_it_is(text: str) -> str:  # its name stands in the recipes of saved bundles and never changes
         return text
 
     rust = Tokenizer.from_str(backend)
     rust.no_truncation()
     rust.no_padding()  # some files pad every text to 128 tokens
-    holder = SimpleNamespace(tokenizer=SimpleNamespace(pad_token_id=pad))
-    return windowing(holder, rust, as_it_is, context)
+    return windowing(rust, specials(rust, pad), as_it_is, context)
 
 
 def _limit(model: nn.Module) -> int:

@@ -10,22 +10,18 @@ scale the shorter side to the size over `crop_pct`, keep the centre). Open doubt
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import nn
 
-from workbench.errors import WorkbenchError
 from workbench.features.encoders import hub
 from workbench.features.encoders.forward.transform import Transform
 from workbench.features.encoders.names import RANDOM, TIMM_CONFIG, TIMM_WEIGHTS, Source, check
 
-log = logging.getLogger(__name__)
 _SAID = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 _MODES = {"center": "shortest", "squash": "squash", "border": "longest"}
 
@@ -47,6 +43,8 @@ class Cropped(Transform):
 
 class VisualAdapter(nn.Module):
     """A backbone as the towers expect a model: its `visual` part, (n, 3, height, width) to features (n, dim)."""
+
+    word = "Sight"  # stands in the digests of saved bundles and never changes, see `open_clip.weights_digest`
 
     def __init__(self, visual: nn.Module) -> None:
         super().__init__()
@@ -77,17 +75,13 @@ def load(name: str) -> tuple[nn.Module, None, dict[str, Any]]:
     import timm
 
     source = check(name)
-    try:
+    with hub.explained(f"encoder {name!r}", source.repository, (TIMM_CONFIG, TIMM_WEIGHTS), source.step):
         local = _fetch(name, source) if source.kind == "timm-hub" else source
         model = _model(local).eval()
         data = timm.data.resolve_data_config({}, model=model)
         config = {"architecture": model.pretrained_cfg.get("architecture"), "data": {key: data[key] for key in _SAID}}
         with torch.inference_mode():
             dim = model(torch.zeros(1, *data["input_size"])).shape[-1]
-    except WorkbenchError:
-        raise
-    except Exception as error:  # timm, safetensors, json and the hub raise a dozen kinds
-        _explain(name, source, error)
     config["data"] = json.loads(json.dumps(config["data"]))  # tuples as a saved configuration has them
     return VisualAdapter(model), None, {**config, "embed_dim": dim}
 
@@ -112,17 +106,3 @@ def _model(source: Source) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # weights are drawn even where a file replaces them
         torch.manual_seed(0)  # random, yet the same in every process
         return timm.create_model(where, **how)
-
-
-def _explain(name: str, source: Source, error: Exception) -> NoReturn:
-    cause = " ".join(str(error).split())[:300] or type(error).__name__
-    if source.kind == "timm-folder":
-        step = f"check {TIMM_CONFIG} and {TIMM_WEIGHTS} in {source.where}"
-    elif source.kind == "timm-hub":
-        lacks = f"it lacks {TIMM_CONFIG} or {TIMM_WEIGHTS}"
-        cause, step = hub.hub_cause(source.where, source.weights, error, lacks)
-    elif source.weights and Path(source.weights).is_file():
-        step = f"check that {source.weights} holds the weights of {source.where}"
-    else:
-        step = "`timm.list_models()` has every name"
-    raise WorkbenchError(f"encoder {name!r} cannot be loaded ({cause}); {step}") from error

@@ -71,7 +71,6 @@ class Tunable:
         return depths([name for name, _ in self.model.named_parameters()])
 
     def frozen(self) -> Any:
-        """Return an encoder with the weights as they are now."""
         model, whole = copy.deepcopy(self.model), self.whole
         return type(whole)(f"{whole.name}, tuned", model, whole.tokens, whole.config, whole.device, whole.dtype)
 

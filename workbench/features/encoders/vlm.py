@@ -7,10 +7,9 @@ are broken up first, so that a post cannot end its turn and speak as the system.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -21,6 +20,7 @@ from PIL import Image
 from workbench import device as devices
 from workbench.errors import WorkbenchError
 from workbench.features.encoders import hub
+from workbench.fingerprint import of_bytes, of_file
 
 log = logging.getLogger(__name__)
 YES, NO = (" yes", "yes", " Yes", "Yes", "YES"), (" no", "no", " No", "No", "NO")
@@ -47,26 +47,22 @@ class VisionLanguage:
     def odds(self, question: str, pictures: Sequence[np.ndarray]) -> float:
         """Return the log-odds that the next token is a yes rather than a no; raises WorkbenchError without memory."""
 
-        def ask(pictures: Sequence[np.ndarray]) -> float:
-            with torch.inference_mode():
-                inputs = self._inputs(question, pictures)
-                last = self.model(**inputs).logits[0, -1].float()
+        def odds(inputs: dict[str, torch.Tensor]) -> float:
+            last = self.model(**inputs).logits[0, -1].float()
             yes, no = (torch.logsumexp(last[ids], dim=0) for ids in (self.yes, self.no))
             return float(yes - no)
 
-        return self._with_room(ask, pictures)
+        return self._with_room(odds, question, pictures)
 
     def answer(self, question: str, pictures: Sequence[np.ndarray], most: int) -> str:
         """Return a greedy answer of at most `most` tokens; raises WorkbenchError without memory."""
 
-        def ask(pictures: Sequence[np.ndarray]) -> str:
-            with torch.inference_mode():
-                inputs = self._inputs(question, pictures)
-                pad = self.processor.tokenizer.pad_token_id
-                ids = self.model.generate(**inputs, max_new_tokens=most, do_sample=False, pad_token_id=pad)
+        def answer(inputs: dict[str, torch.Tensor]) -> str:
+            pad = self.processor.tokenizer.pad_token_id
+            ids = self.model.generate(**inputs, max_new_tokens=most, do_sample=False, pad_token_id=pad)
             return self.processor.tokenizer.decode(ids[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
-        return self._with_room(ask, pictures)
+        return self._with_room(answer, question, pictures)
 
     def plain(self, text: str) -> str:
         """Return a text in which the checkpoint's special tokens are only characters."""
@@ -85,14 +81,15 @@ class VisionLanguage:
         floats = self.model.dtype
         return {key: value.to(floats) if value.is_floating_point() else value for key, value in inputs.items()}
 
-    def _with_room(self, ask: Any, pictures: Sequence[np.ndarray]) -> Any:
+    def _with_room(self, ask: Callable[[dict[str, torch.Tensor]], Any], question: str, pictures: Sequence) -> Any:
         """Ask about the pictures; in half their size, and half again, where the memory does not suffice.
 
         The size that fitted is not kept: a post's score must not depend on the posts before it.
         """
         while True:
             try:
-                return ask(pictures)
+                with torch.inference_mode():
+                    return ask(self._inputs(question, pictures))
             except (RuntimeError, MemoryError) as error:  # torch.OutOfMemoryError is a RuntimeError
                 if not devices.out_of_memory(error):
                     raise
@@ -119,13 +116,9 @@ def load_vision_language(name: str, device: torch.device | str = "cpu") -> Visio
 def fingerprint(name: str) -> str:
     """Return 64 hex digits over the content of all files of a model, which is had for it; loads nothing."""
     folder = hub.obtain(name, "model")
-    digest = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.suffix in hub.SUFFIXES and path.is_file():
-            with path.open("rb") as file:
-                checksum = hashlib.file_digest(file, "sha256").hexdigest()
-            digest.update(f"{path.name} {checksum}\n".encode())
-    return digest.hexdigest()
+    paths = sorted(path for path in folder.iterdir() if path.suffix in hub.SUFFIXES and path.is_file())
+    lines = "".join(f"{path.name} {of_file(path)}\n" for path in paths)
+    return of_bytes(lines.encode())
 
 
 _LOADING = threading.Lock()
@@ -137,7 +130,7 @@ def _load(name: str, where: str, _files: tuple) -> VisionLanguage:
 
     folder, place = hub.obtain(name, "model"), torch.device(where)
     safe = {"local_files_only": True, "trust_remote_code": False}
-    try:
+    with hub.explained(f"model {name!r}", hub.locate(name, "model")):
         with torch.random.fork_rng(devices=[]), hub.quietly():
             processor = AutoProcessor.from_pretrained(folder, **safe)
             model, report = AutoModelForImageTextToText.from_pretrained(
@@ -149,10 +142,6 @@ def _load(name: str, where: str, _files: tuple) -> VisionLanguage:
         if not getattr(processor, "chat_template", None):
             raise WorkbenchError(f"model {name!r} has no chat template; name one that was trained to follow prompts")
         return VisionLanguage(name, model, processor, place)
-    except WorkbenchError:
-        raise
-    except Exception as error:  # transformers, safetensors and tokenizers raise a dozen kinds
-        hub.explain(name, "model", error)
 
 
 def _first_tokens(tokenizer: Any, words: Sequence[str]) -> list[int]:

@@ -26,9 +26,9 @@ import numpy as np
 
 from workbench import device as devices
 from workbench.features.blocks import Blocks, TransientError, collect
-from workbench.features.encoders.names import TRANSFORMER
+from workbench.features.encoders import load_encoder
+from workbench.features.items import Clips, Items, Pictures, TextItems, chunks, unique
 from workbench.features.store.disk import Shards
-from workbench.features.store.items import Clips, Items, Pictures, TextItems, chunks, unique
 from workbench.schema import ROOT
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class FeatureStore:
         folder: where the shards are; None keeps everything in memory.
         device: where encoders compute; None takes the best that is there.
         memory_mb: bound of the memory tier in MiB; what was used longest ago goes first.
-        load: `(name, device) -> Encoder`, for tests; the default is `load_by_name`.
+        load: `(name, device) -> Encoder`, for tests; the default is `load_encoder`.
         progress: called with (done, total, what) while an encoder works; for clips too, which take longest.
     """
 
@@ -68,7 +68,7 @@ class FeatureStore:
     ) -> None:
         self.folder = None if folder is None else Path(folder)
         self.progress = progress
-        self._device, self._load = device, load
+        self._device, self._load = device, load or load_encoder
         self._memory = MemoryTier(int(memory_mb * 2**20))
         self._shards: dict[str, Shards] = {}
         self._guard = threading.RLock()
@@ -83,15 +83,12 @@ class FeatureStore:
 
     @property
     def device(self) -> torch.device | str:
-        """Where encoders compute."""
         if self._device is None:
             self._device = devices.device("auto")
         return self._device
 
     def encoder(self, name: str) -> Encoder:
         """Return the encoder of that name on the store's device; raises WorkbenchError where there is none."""
-        if self._load is None:
-            self._load = load_by_name
         return self._load(name, self.device)
 
     def _named(self, encoder: str | Encoder) -> Encoder:
@@ -169,7 +166,6 @@ class FeatureStore:
         return Blocks.join(parts, encoder.dim)
 
     def _report(self, before: int, total: int, what: str, done: int) -> None:
-        """Pass on how far an encoder is, once for each number."""
         if (before + done, total, what) != self._reported:
             self._reported = (before + done, total, what)
             self.progress(*self._reported)
@@ -246,25 +242,14 @@ class _Request:
         return np.frombuffer(b"".join(self.names), dtype=np.uint8).reshape(-1, 32)
 
 
-def load_by_name(name: str, device: torch.device | str) -> Encoder:
-    """Return the encoder of a name: one of open_clip's, or a transformer for texts; torch is loaded here."""
-    if name.startswith(TRANSFORMER):
-        from workbench.features.encoders.text import load_text_encoder
-
-        return load_text_encoder(name, device)
-    from workbench.features.encoders.open_clip import load_encoder
-
-    return load_encoder(name, device)
-
-
 class MemoryTier:
     """The memory tier: vectors by (space, key), at most `limit` bytes of them, the least recently used going first."""
 
-    OVERHEAD = 400  # bytes of a key, an array's header and the dict's entry, about
+    OVERHEAD = 800  # bytes of a key, its arrays' headers, its lists and the dict's entry, about
 
     def __init__(self, limit: int) -> None:
         self.limit, self.size = limit, 0
-        self._entries: OrderedDict[tuple[str, bytes], tuple] = OrderedDict()  # -> rows, variants, reason, note
+        self._entries: OrderedDict[tuple[str, bytes], Blocks] = OrderedDict()  # one item each, with values in float16
 
     def look(self, space: str, names: list[bytes], dim: int) -> tuple[np.ndarray, Blocks]:
         """Return which of `names` are here, as indices (j,), and their j blocks."""
@@ -275,13 +260,7 @@ class MemoryTier:
                 self._entries.move_to_end((space, name))
                 hits.append(at)
                 entries.append(entry)
-        if not hits:
-            return np.empty(0, np.int64), Blocks.empty(0, dim)
-        vectors, variants, reasons, notes = zip(*entries, strict=True)
-        offsets = np.cumsum([0, *(len(rows) for rows in vectors)], dtype=np.int64)
-        values = np.concatenate(vectors).astype(np.float32)
-        blocks = Blocks(values, offsets, list(reasons), list(notes), np.concatenate(variants))
-        return np.array(hits, dtype=np.int64), blocks
+        return np.array(hits, dtype=np.int64), Blocks.join(entries, dim)
 
     def keep(self, space: str, names: list[bytes], blocks: Blocks) -> None:
         """Keep the blocks of `names`, except what may come out otherwise the next time."""
@@ -291,18 +270,17 @@ class MemoryTier:
                 continue
             mine = slice(offsets[i], offsets[i + 1])
             rows, variants = values[mine].copy(), blocks.variants[mine].copy()  # a slice would keep the whole array
-            self._entries[space, name] = (rows, variants, blocks.reasons[i], blocks.notes[i])
+            both = np.array([0, len(rows)])
+            self._entries[space, name] = Blocks(rows, both, [blocks.reasons[i]], [blocks.notes[i]], variants)
             self.size += rows.nbytes + self.OVERHEAD
         while self.size > self.limit:
-            _, (rows, *_) = self._entries.popitem(last=False)
-            self.size -= rows.nbytes + self.OVERHEAD
+            _, item = self._entries.popitem(last=False)
+            self.size -= item.values.nbytes + self.OVERHEAD
 
 
 def _encode(encoder: Encoder, modality: str, items: list, report: Callable[[int], None] | None) -> Blocks:
     """Return the blocks of contents, of which some may turn out to be lost (TransientError)."""
-    encode = getattr(encoder, f"encode_{modality}")
-    if report is not None:
-        encode = partial(encode, report=report)
+    encode = partial(getattr(encoder, f"encode_{modality}"), report=report)
     lost = [i for i, item in enumerate(items) if isinstance(item, TransientError)]
     if not lost:
         return encode(items)

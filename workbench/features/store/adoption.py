@@ -8,7 +8,6 @@ manifest, after its vectors have a name in both, so a kill in between loses noth
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,17 +16,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from workbench.artifacts import read_json
 from workbench.errors import WorkbenchError
 from workbench.features.blocks import Blocks
-from workbench.features.store import load_by_name
-from workbench.features.store.disk import ABOUT, MANIFEST, Shards, clear, held
-from workbench.features.store.items import Clips, Pictures, TextItems
+from workbench.features.encoders import load_encoder
+from workbench.features.items import ITEMS
+from workbench.features.store.disk import ABOUT, MANIFEST, Shards, clear, describe, held
 from workbench.features.store.maintenance import PATIENCE, Space, dim_of, ls
 
-ITEMS = 500  # contents per modality that are encoded again
+SAMPLE = 500  # contents per modality that are encoded again
 UNITS, COSINE = 2, 0.9999  # the most units in the last place that a value may move by; the least cosine of two rows
 SMALL = 2.0**-10  # float32 rounding moves the values of a unit vector by about 1e-7: smaller ones are told by its unit
-COLUMNS = {"text": TextItems, "image": Pictures, "video": Clips}
 
 
 class Agreement(NamedTuple):
@@ -42,8 +41,8 @@ def adopt(
     folder: Path | str,
     old: str,
     tables: Iterable[pa.Table],
-    load: Callable[[str], Any] = lambda name: load_by_name(name, "cpu"),
-    items: int = ITEMS,
+    load: Callable[[str], Any] = lambda name: load_encoder(name, "cpu"),
+    items: int = SAMPLE,
 ) -> list[str]:
     """Re-key the spaces whose fingerprint begins with `old` and say of each in a line how well it agrees.
 
@@ -83,15 +82,14 @@ def _adopt(space: Space, folder: Path, tables: list[pa.Table], load: Callable[[s
 def _encoder(space: Space, load: Callable[[str], Any]) -> Any:
     """Return the encoder that a space is of, as it is today; raises WorkbenchError where it is another one now."""
     if not space.encoders:
-        raise WorkbenchError(f"nothing in {space.folder} names its encoder; delete it with `workbench features gc`")
+        raise WorkbenchError(
+            f"no {ABOUT} in {space.folder} names the encoder of these features, so nothing can be compared; a study "
+            "that needs them encodes its contents again"
+        )
     encoder, dim = load(space.encoders[0]), dim_of(space.folder)
-    if encoder.dim != dim and encoder.dim < dim:
-        encoder = encoder.pieces
-    try:
-        then = json.loads((space.folder / ABOUT).read_bytes()).get("depends", {})
-    except (OSError, ValueError, AttributeError):
-        then = {}
-    now = encoder.depends(space.modality)
+    if encoder.dim < dim:
+        encoder = encoder.unpooled
+    then, now = (read_json(space.folder / ABOUT) or {}).get("depends", {}), encoder.depends(space.modality)
     changed = [part for part in ("weights", "options") if part in then and then[part] != now[part]]
     if changed or encoder.dim != dim:
         what = " and ".join(changed) or "vectors of another length"
@@ -103,7 +101,7 @@ def _contents(space: Space, stored: np.ndarray, tables: list[pa.Table], items: i
     """Return the keys (m, 32) and the contents of stored items, drawn at random from those that the tables have."""
     known, places = {key.tobytes() for key in stored}, {}
     for table in (table for table in tables if space.modality in table.column_names):
-        column = COLUMNS[space.modality](table)
+        column = ITEMS[space.modality](table)
         places |= {key: (column, row) for row, key in enumerate(column.keys) if key in known}
     wanted = min(items, len(known))
     if len(places) < wanted:
@@ -118,9 +116,8 @@ def _contents(space: Space, stored: np.ndarray, tables: list[pa.Table], items: i
 
 
 def _encoded(encoder: Any, modality: str, contents: list) -> Blocks:
-    """Return the blocks of contents, encoded in batches."""
     encode = getattr(encoder, f"encode_{modality}")
-    size = COLUMNS[modality].chunk
+    size = ITEMS[modality].chunk
     return Blocks.join([encode(contents[at : at + size]) for at in range(0, len(contents), size)], encoder.dim)
 
 
@@ -132,7 +129,8 @@ def compare(stored: Blocks, fresh: Blocks, name: str) -> Agreement:
     if (stored.counts != fresh.counts).any() or (stored.readable != fresh.readable).any():
         number = int(((stored.counts != fresh.counts) | (stored.readable != fresh.readable)).sum())
         raise WorkbenchError(
-            f"{name}: {number} of {len(stored)} contents are read otherwise now; keep none, run the study"
+            f"{name}: {number} of {len(stored)} contents are read otherwise now, so the old features stay apart; "
+            "run the study, which encodes anew"
         )
     there = np.isfinite(stored.values).all(axis=1)
     then, now = (blocks.values[there].astype(np.float64) for blocks in (stored, fresh))
@@ -143,7 +141,7 @@ def compare(stored: Blocks, fresh: Blocks, name: str) -> Agreement:
     if units > UNITS or cosine < COSINE:
         raise WorkbenchError(
             f"{name}: vectors moved by up to {units:.3g} units in the last place of float16 ({UNITS} are allowed), "
-            f"cosine {cosine:.6f} ({COSINE} is the least); they are others now, so run the study"
+            f"cosine {cosine:.6f} ({COSINE} is the least); they are others now, so run the study, which encodes anew"
         )
     return Agreement(len(stored), units, cosine)
 
@@ -160,9 +158,8 @@ def _move(source: Path, target: Path, about: dict[str, Any]) -> int:
                 with contextlib.suppress(FileExistsError):  # by a move that was killed
                     os.link(source / f"{name}.npy", target / f"{name}.npy")
                 (source / f"{name}{MANIFEST}").replace(target / f"{name}{MANIFEST}")
-            with contextlib.suppress(OSError, ValueError):  # it is for people
-                described = json.loads((source / ABOUT).read_bytes()) | about
-                (target / ABOUT).write_text(json.dumps(described), encoding="utf-8")
+            described = (read_json(source / ABOUT) or {}) | about
+            describe(target, described)
             clear(source)
             return len(names)
     except OSError as error:

@@ -28,6 +28,7 @@ import os
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ class Shards:
         np.savez(manifest, keys=keys, offsets=blocks.offsets, variants=blocks.variants, about=text)
         write_bytes(self.folder / f"{name}.npy", values.getbuffer())
         write_bytes(self.folder / f"{name}{MANIFEST}", manifest.getbuffer())
-        self._describe()
+        describe(self.folder, self.about)
         with self._guard:
             self._shards[name] = self._open(name)
             self._index()
@@ -167,8 +168,8 @@ class Shards:
         keys, offsets, variants, about = read_manifest(self.folder / f"{name}{MANIFEST}")
         if about.get("format", 1) > FORMAT:
             raise WorkbenchError(
-                f"features in {self.folder} have format {about['format']} and this version reads {FORMAT}; update it, "
-                f"or delete them with `workbench features gc --older-than 0`"
+                f"features in {self.folder} have format {about['format']} and this version reads {FORMAT}; update the "
+                "workbench, or move that one folder away and let the study encode anew"
             )
         if (
             keys.dtype != np.uint8
@@ -242,20 +243,21 @@ class Shards:
         at = np.minimum(np.searchsorted(self._heads, heads), len(self._heads) - 1)
         return np.where((self._keys[at] == keys).all(axis=1), at, -1)
 
-    def _describe(self) -> None:
-        """Write or complete `about.json`, which is for people: a failure to do so is no failure."""
-        names = {*encoders_of(self.folder), *map(str, self.about.get("encoders", []))}
-        about = self.about | {"encoders": sorted(names)}
-        if about != read_json(self.folder / ABOUT):
-            with contextlib.suppress(OSError):
-                write_json(self.folder / ABOUT, about)
-
     def _touch(self, hits: int) -> None:
         """Note that rows were used, now and then: `maintenance.gc` deletes what was not used for long."""
         if hits and time.monotonic() - self._touched >= TOUCH_SECONDS:
             self._touched = time.monotonic()
             with contextlib.suppress(OSError):
                 os.utime(self.folder / ABOUT)
+
+
+def describe(folder: Path, about: dict[str, Any]) -> None:
+    """Write or complete `about.json`, which is for people: a failure to do so is no failure."""
+    names = {*encoders_of(folder), *map(str, about.get("encoders", []))}
+    about = about | {"encoders": sorted(names)}
+    if about != read_json(folder / ABOUT):
+        with contextlib.suppress(OSError):
+            write_json(folder / ABOUT, about)
 
 
 @contextlib.contextmanager
@@ -300,20 +302,16 @@ def clear(folder: Path) -> None:
 
 def small(folder: Path) -> list[list[str]]:
     """Return groups of shards, each of which could be one, the smallest first."""
-    names = [path.name.removesuffix(MANIFEST) for path in folder.glob(f"*{MANIFEST}")]
-    files = [(name, folder / f"{name}.npy") for name in names]
-    sizes = {name: path.stat().st_size for name, path in files if path.exists()}
-    groups: list[list[str]] = []
-    total = MERGED
+    sizes = {}
+    for name in (path.name.removesuffix(MANIFEST) for path in folder.glob(f"*{MANIFEST}")):
+        with contextlib.suppress(OSError):  # merged or deleted meanwhile
+            sizes[name] = (folder / f"{name}.npy").stat().st_size
+    groups, total = defaultdict(list), 0
     for name, size in sorted(sizes.items(), key=lambda pair: pair[1]):
-        if size > MERGED // 2:
-            break
-        if total + size > MERGED:
-            groups.append([])
-            total = 0
-        groups[-1].append(name)
-        total += size
-    return [group for group in groups if len(group) > 1]
+        if size <= MERGED // 2:
+            groups[total // MERGED].append(name)
+            total += size
+    return [group for group in groups.values() if len(group) > 1]
 
 
 class Manifest(NamedTuple):

@@ -8,10 +8,13 @@ miss a shard look again, and what is gone is a miss. A space that is being writt
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import pandas as pd
 
 from workbench.errors import WorkbenchError
 from workbench.features.store.disk import LOCK, MANIFEST, Shards, clear, encoders_of, held, read_manifest, small, sweep
@@ -60,15 +63,14 @@ def ls(folder: Path | str) -> list[Space]:
 def gc(
     folder: Path | str,
     *,
-    keep: frozenset[str] | set[str] = frozenset(),
     older_than_days: float | None = None,
     max_gb: float | None = None,
     dry_run: bool = False,
 ) -> list[Change]:
     """Delete spaces that were not used for `older_than_days`, then the longest unused until `max_gb` hold the rest.
 
-    Spaces whose fingerprint starts with one of `keep` stay. What stays is cleaned: damaged files that were set aside
-    go, and many small shards become one. Returns what was done; with `dry_run` what would be.
+    What stays is cleaned: damaged files that were set aside go, and many small shards become one. Returns what was
+    done; with `dry_run` what would be.
     """
     if (older_than_days is not None and older_than_days < 0) or (max_gb is not None and max_gb < 0):
         raise WorkbenchError("an age in days and a size in GB cannot be negative; leave out what should not count")
@@ -76,54 +78,50 @@ def gc(
     total, now = sum(space.bytes for space in spaces), time.time()
     changes = []
     for space in reversed(spaces):
-        kept = any(space.fingerprint.startswith(name) for name in keep)
         old = older_than_days is not None and now - space.used > older_than_days * 86_400
         large = max_gb is not None and total > max_gb * 1e9
-        if (old or large) and not kept:
-            why = f"not used for {_age(now - space.used)}" if old else f"the longest unused of more than {max_gb:g} GB"
-            changes.append(_delete(space, why, dry_run))
-            total -= changes[-1].freed
-        else:
-            changes.append(_tidy(space, dry_run))
+        try:
+            if old or large:
+                why = (
+                    f"not used for {_age(now - space.used)}"
+                    if old
+                    else f"the longest unused of more than {max_gb:g} GB"
+                )
+                changes.append(_delete(space, why, dry_run))
+                total -= space.bytes
+            else:
+                changes.append(_tidy(space, dry_run))
+        except TimeoutError:
+            changes.append(Change(space, "left alone: it is being written to"))
+        except OSError as error:
+            changes.append(Change(space, f"left alone: {error.strerror or error}"))
     return [change for change in changes if change.done]
 
 
 def show(folder: Path | str) -> str:
-    """Return the spaces of a store's folder as a table in plain text."""
     spaces = ls(folder)
     if not spaces:
         return f"no features in {folder}"
-    heads = ("encoder", "modality", "contents", "rows", "MB", "shards", "last used", "last written", "fingerprint")
     now = time.time()
-    rows = [
-        (
-            ", ".join(space.encoders) or "(unknown)",
-            space.modality,
-            f"{space.contents:,}",
-            f"{space.rows:,}",
-            f"{space.bytes / 1e6:,.1f}",
-            f"{space.shards:,}" + (f" + {space.broken} damaged" if space.broken else ""),
-            f"{_age(now - space.used)} ago",
-            f"{_age(now - space.written)} ago",
-            space.fingerprint[:12],
-        )
+    table = pd.DataFrame(
+        {
+            "encoder": ", ".join(space.encoders) or "(unknown)",
+            "modality": space.modality,
+            "contents": f"{space.contents:,}",
+            "rows": f"{space.rows:,}",
+            "MB": f"{space.bytes / 1e6:,.1f}",
+            "shards": f"{space.shards:,}" + (f" + {space.broken} damaged" if space.broken else ""),
+            "last used": f"{_age(now - space.used)} ago",
+            "last written": f"{_age(now - space.written)} ago",
+            "fingerprint": space.fingerprint[:12],
+        }
         for space in spaces
-    ]
-    widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
-    numbers = {2, 3, 4}
-    lines = [
-        "  ".join(
-            f"{cell:>{w}}" if i in numbers else f"{cell:<{w}}"
-            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in [heads, *rows]
-    ]
+    )
     total = sum(space.bytes for space in spaces) / 1e6
-    return "\n".join([*(line.rstrip() for line in lines), f"{total:,.1f} MB in {folder}"])
+    return f"{table.to_string(index=False)}\n{total:,.1f} MB in {folder}"
 
 
 def collect(folder: Path | str, older_than_days: float | None, max_gb: float | None, dry_run: bool) -> str:
-    """Run `gc` and say in plain text what it did."""
     changes = gc(folder, older_than_days=older_than_days, max_gb=max_gb, dry_run=dry_run)
     lines = []
     for change in changes:
@@ -136,10 +134,9 @@ def collect(folder: Path | str, older_than_days: float | None, max_gb: float | N
 
 
 def _folders(folder: Path) -> Iterator[Path]:
-    """Yield the folders that look like spaces: 32 hex digits, then a modality."""
     for path in sorted(folder.glob("*/*")):
         name = path.parent.name
-        if path.name in MODALITIES and len(name) == 32 and not set(name) - set("0123456789abcdef") and path.is_dir():
+        if path.name in MODALITIES and re.fullmatch("[0-9a-f]{32}", name) and path.is_dir():
             yield path
 
 
@@ -158,19 +155,9 @@ def _space(path: Path) -> Space | None:
         broken += file.suffix == ".broken"
     if not size:
         return None
-    return Space(
-        path,
-        path.parent.name,
-        path.name,
-        tuple(encoders_of(path)),
-        contents,
-        rows,
-        shards,
-        size,
-        written or used,
-        used,
-        broken,
-    )
+    sizes = {"contents": contents, "rows": rows, "shards": shards, "bytes": size, "broken": broken}
+    names = tuple(encoders_of(path))
+    return Space(path, path.parent.name, path.name, names, written=written or used, used=used, **sizes)
 
 
 def _files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -200,38 +187,28 @@ def _count(manifest: Path) -> tuple[int, int, int]:
 def _delete(space: Space, why: str, dry_run: bool) -> Change:
     if dry_run:
         return Change(space, f"would be deleted, {why}", space.bytes)
-    try:
-        with held(space.folder, PATIENCE):
-            clear(space.folder)
-    except TimeoutError:
-        return Change(space, "left alone: it is being written to")
-    except OSError as error:
-        return Change(space, f"left alone: {error.strerror or error}")
+    with held(space.folder, PATIENCE):
+        clear(space.folder)
     return Change(space, f"deleted, {why}", space.bytes)
 
 
 def _tidy(space: Space, dry_run: bool) -> Change:
     """Merge the small shards of a space, and delete damaged files and what killed writers left."""
-    folder, changes, merged, before = space.folder, [], 0, _size(space.folder)
+    folder, changes, before = space.folder, [], _size(space.folder)
     if not dry_run:
         sweep(folder)
     leftover = [path for path, _ in _files(folder) if path.suffix == ".broken"]
     groups = [group for group in small(folder) if len(group) >= MANY]
     if not groups and not leftover:
         return Change(space, "")
-    try:
-        if dry_run:
-            merged = sum(len(group) for group in groups)
-        else:
-            shards = Shards(folder, dim_of(folder))
-            with shards.lock(PATIENCE):
-                for path in leftover:
-                    path.unlink(missing_ok=True)
-                merged = sum(shards.merge(group) for group in small(folder) if len(group) >= MANY)
-    except TimeoutError:
-        return Change(space, "left alone: it is being written to")
-    except OSError as error:
-        return Change(space, f"left alone: {error.strerror or error}")
+    if dry_run:
+        merged = sum(len(group) for group in groups)
+    else:
+        shards = Shards(folder, dim_of(folder))
+        with shards.lock(PATIENCE):
+            for path in leftover:
+                path.unlink(missing_ok=True)
+            merged = sum(shards.merge(group) for group in small(folder) if len(group) >= MANY)
     would = "would be " if dry_run else ""
     changes += [f"{merged} small shards {would}merged"] if merged else []
     changes += [f"{len(leftover)} damaged files {would}deleted"] if leftover else []
@@ -240,7 +217,6 @@ def _tidy(space: Space, dry_run: bool) -> Change:
 
 
 def _size(folder: Path, suffix: str | None = None) -> int:
-    """Return the bytes of a folder's files, or of those with an ending."""
     return sum(about.st_size for path, about in _files(folder) if suffix in (None, path.suffix))
 
 

@@ -17,8 +17,10 @@ _THEMES = {
 }
 
 
-def figure_of(height: float, theme: str, panels: int = 1) -> tuple[Figure, list[Axes], dict[str, str]]:
-    """Return an empty figure, its axes side by side, and the theme's colours."""
+def figure_of(
+    height: float, theme: str, panels: int = 1, grid: str = "both"
+) -> tuple[Figure, list[Axes], dict[str, str]]:
+    """Return an empty figure, its axes side by side with a faint grid ("both", "x" or ""), and the theme's colours."""
     if theme not in _THEMES:
         raise ValueError(f"unknown theme {theme!r}; the choices are: {', '.join(_THEMES)}")
     colours = _THEMES[theme]
@@ -27,6 +29,8 @@ def figure_of(height: float, theme: str, panels: int = 1) -> tuple[Figure, list[
     for axis in axes:
         axis.set_facecolor(colours["page"])
         axis.tick_params(colors=colours["ink"], labelsize=10)
+        if grid:
+            axis.grid(axis=grid, color=colours["faint"], linewidth=0.6)
         for side, spine in axis.spines.items():
             spine.set_visible(side in ("left", "bottom"))
             spine.set_color(colours["soft"])

@@ -34,7 +34,6 @@ def pr_curves(
     ceiling is such a pair for the best possible model; prevalence is what flagging at random would give.
     """
     figure, (axis,), colours = figure_of(4.6, theme)
-    axis.grid(color=colours["faint"], linewidth=0.6)
     if ceiling is not None:
         axis.plot(ceiling[1], ceiling[0], color=colours["ink"], linewidth=1.2, linestyle=":", label="best possible")
     for i, (name, (precision, recall)) in enumerate(curves.items()):
@@ -62,19 +61,19 @@ def in_words(counts: Mapping[str, float]) -> str:
     tn, fp, fn, tp = (or_nan(counts[name]) for name in ("tn", "fp", "fn", "tp"))
     if math.isnan(tn + fp + fn + tp):
         return "There is no threshold, so nothing can be said."
-    caught = f"of 100 harmful posts {_hundred(tp, tp + fn)} caught" if tp + fn else "there is no harmful post to catch"
-    wrong = f"of 100 flagged posts {_hundred(fp, tp + fp)} harmless" if tp + fp else "nothing is flagged"
+    caught = f"of 100 harmful posts {of_100(tp / (tp + fn))} caught" if tp + fn else "there is no harmful post to catch"
+    wrong = f"of 100 flagged posts {of_100(fp / (tp + fp))} harmless" if tp + fp else "nothing is flagged"
     return f"{caught[0].upper()}{caught[1:]}; {wrong}."
 
 
-def _hundred(part: float, whole: float) -> str:
-    """Return a share of 100 with its verb; never a round 0 or 100 that is not exact."""
-    share = 100 * part / whole
-    if 0 < share < 0.5:
-        return "fewer than 1 are"
-    if 99.5 <= share < 100:
-        return "more than 99 are"
-    return f"{share:.0f} {'is' if round(share) == 1 else 'are'}"
+def of_100(share: float, span: str = "") -> str:
+    """Return a share as a number of 100 with its verb, `span` between them; never a round 0 or 100 that is not exact.
+
+    >>> of_100(0.01), of_100(0.999, " [99 to 100]")
+    ('1 is', 'more than 99 [99 to 100] are')
+    """
+    number = "fewer than 1" if 0 < share < 0.005 else "more than 99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
+    return f"{number}{span} {'is' if number == '1' else 'are'}"
 
 
 def confusion_matrices(confusions: Mapping[str, Mapping[str, float]], *, label: str, theme: str = "light") -> Figure:
@@ -85,7 +84,7 @@ def confusion_matrices(confusions: Mapping[str, Mapping[str, float]], *, label: 
     if not confusions:
         raise ValueError("confusion_matrices needs at least one model")
     rows = math.ceil(len(confusions) / 3)
-    figure, (first,), colours = figure_of(3.3 * rows, theme)
+    figure, (first,), colours = figure_of(3.3 * rows, theme, grid="")
     first.remove()
     panels = figure.subplots(rows, min(len(confusions), 3), squeeze=False).ravel()
     for axis in panels:
@@ -126,9 +125,8 @@ def differences(rows: Sequence[Any], *, theme: str = "light") -> Figure:
 
     The primary family is filled, bold and named with its adjusted p; exploratory rows are open and pale.
     """
-    figure, (axis,), colours = figure_of(1.5 + 0.5 * max(len(rows), 1), theme)
+    figure, (axis,), colours = figure_of(1.5 + 0.5 * max(len(rows), 1), theme, grid="x")
     axis.axvline(0, color=colours["ink"], linewidth=1.2)
-    axis.grid(axis="x", color=colours["faint"], linewidth=0.6)
     for place, row in enumerate(rows):
         primary, delta = row.primary, or_nan(row.delta)
         colour = colours["fill"] if primary else colours["soft"]
@@ -175,8 +173,7 @@ def values(rows: Sequence[Any], *, theme: str = "light") -> Figure:
 
     rows: those of a comparison's `models` for one metric, label and view.
     """
-    figure, (axis,), colours = figure_of(1.5 + 0.42 * max(len(rows), 1), theme)
-    axis.grid(axis="x", color=colours["faint"], linewidth=0.6)
+    figure, (axis,), colours = figure_of(1.5 + 0.42 * max(len(rows), 1), theme, grid="x")
     name: str | None = "best possible with what it sees"  # the legend says it once
     for place, row in enumerate(rows):
         colour, value, best = colours["fill"], or_nan(row.value), or_nan(row.ceiling)
@@ -206,7 +203,6 @@ def charges(
     """
     figure, panels, colours = figure_of(4.6, theme, panels=2)
     for side, (axis, what) in enumerate(zip(panels, ("a harmful post", "a harmless post"), strict=True)):
-        axis.grid(color=colours["faint"], linewidth=0.6)
         axis.axvline(0, color=colours["soft"], linewidth=1)
         for i, (name, cost) in enumerate(costs.items()):
             style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
@@ -233,7 +229,6 @@ def bought(
     drawn as whiskers for the others, a little aside so that they can be told apart. limit: what all labels reach.
     """
     figure, (axis,), colours = figure_of(5.2, theme)
-    axis.grid(color=colours["faint"], linewidth=0.6)
     if limit is not None and not math.isnan(limit):
         axis.axhline(limit, color=colours["ink"], linewidth=1.2, linestyle=":", label="all labels")
     for i, (name, curve) in enumerate(curves.items()):

@@ -41,7 +41,6 @@ def reliability(sides: Mapping[str, Reliability], *, label: str, theme: str = "l
     """
     figure, panels, colours = figure_of(4.2, theme, panels=len(sides))
     for place, (axis, (side, curve)) in enumerate(zip(panels, sides.items(), strict=True)):
-        axis.grid(color=colours["faint"], linewidth=0.6)
         ends = _log_odds(np.array([0.0, 1.0]))
         axis.plot(ends, ends, color=colours["soft"], linewidth=1.2)
         x, y, low, high = (_log_odds(values) for values in curve[:4])
@@ -53,15 +52,15 @@ def reliability(sides: Mapping[str, Reliability], *, label: str, theme: str = "l
                 x[rows], y[rows], linestyle="", marker="o", markersize=7, color=COLOURS[place % 2], markerfacecolor=face
             )
         _share_axes(axis, ends)
-        posts = f"{_span(curve.count)} posts a group" if len(curve.count) else "no posts"
+        posts = f"{least_to_most(curve.count)} posts a group" if len(curve.count) else "no posts"
         name_axes(axis, colours, title=f"{side}: {posts}", x="probability", y="" if place else "share that is harmful")
     figure.suptitle(label, color=colours["ink"], fontsize=12, x=0.01, ha="left")
     return figure
 
 
-def _span(count: np.ndarray) -> str:
+def least_to_most(count: Sequence[int]) -> str:
     """Return the least and the greatest count, once where they are equal."""
-    return " to ".join(dict.fromkeys(f"{n:,}" for n in (count.min(), count.max())))
+    return " to ".join(dict.fromkeys(f"{n:,}" for n in (min(count), max(count))))
 
 
 def _log_odds(values: np.ndarray) -> np.ndarray:
@@ -89,7 +88,6 @@ def precision_against_prevalence(
     marks: name -> a prevalence to be named, such as the test's own.
     """
     figure, (axis,), colours = figure_of(4.8, theme)
-    axis.grid(color=colours["faint"], linewidth=0.6)
     for place, (name, (value, low, high)) in enumerate(curves.items()):
         colour = COLOURS[place % len(COLOURS)]
         axis.fill_between(prevalence, low, high, color=colour, alpha=0.15, linewidth=0)
@@ -113,8 +111,7 @@ def claims(rows: Sequence[Mapping[str, Any]], *, title: str = "", x: str = "shar
 
     rows: `name`, `share`, `lo`, `hi`, and `band` (low, high) or None.
     """
-    figure, (axis,), colours = figure_of(1.2 + 0.3 * max(len(rows), 1), theme)
-    axis.grid(axis="x", color=colours["faint"], linewidth=0.6)
+    figure, (axis,), colours = figure_of(1.2 + 0.3 * max(len(rows), 1), theme, grid="x")
     band: str | None = "where it must lie"
     for place, row in enumerate(rows):
         if row["band"] is not None:
@@ -138,7 +135,6 @@ def quality_against_cost(rows: Sequence[Any], *, theme: str = "light") -> Figure
     cheaper one matches; every mark is named at the right.
     """
     figure, (axis,), colours = figure_of(1.8 + 0.32 * max(len(rows), 6), theme)
-    axis.grid(color=colours["faint"], linewidth=0.6)
     metric = METRICS[rows[0].metric] if rows else None
     sign = metric.sign if metric else 1
     rows = [row for row in rows if row.value is not None]
@@ -186,7 +182,7 @@ def shades(
 
     italics (lines,): whose names are in italics, none where it is empty.
     """
-    figure, (axis,), colours = figure_of(1.6 + 0.24 * len(lines), theme)
+    figure, (axis,), colours = figure_of(1.6 + 0.24 * len(lines), theme, grid="")
     axis.imshow(values, cmap="cividis", vmin=0, vmax=1, aspect="auto")
     for (line, column), value in np.ndenumerate(values):
         text, ink = ("–", colours["ink"]) if np.isnan(value) else (f"{100 * value:.0f}", "#FFFFFF")

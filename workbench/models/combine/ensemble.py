@@ -5,8 +5,8 @@ picked one by one, again and again, each time the one whose addition ranks valid
 
 The stacker learns on *out-of-fold* scores: members fitted on the rest of train score each fold, no group crosses folds,
 so it sees scores as honest as those of new posts. Members are then fitted again on all of train. Per label the result
-is sum_m (w_m * logit_m + v_m * there_m) + bias: additive in the halves given which of them are there. It cannot know
-what only the pair says, and is the yardstick for models that should.
+is sum_m (w_m * logit_m + v_m * there_m) + bias: additive in the modalities given which are there. It cannot know what
+only the pair says, and is the yardstick for models that should.
 
 A member whose modality no training post has is left out of the fitted ensemble.
 
@@ -26,24 +26,18 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from scipy.optimize import minimize
 from scipy.special import expit
 
 from workbench.metrics.classification import average_precision
-from workbench.models import Classifier, Prediction, create, load, option_names, parse, two_classes
+from workbench.models import Classifier, Prediction, option_names, two_classes
 from workbench.models.fit.choose import enough
+from workbench.models.fit.options import MemberOptions
 from workbench.models.fit.out_of_fold import folds, held_out
 from workbench.schema import INPUTS, MODALITIES, Options, label_matrix
 
 ROUNDS = 20  # picks that make up chosen weights
-
-
-class MemberOptions(Options):
-    """One member of an ensemble."""
-
-    name: str = Field(description="A name of `workbench.models.MODELS`.")
-    options: dict[str, Any] = Field(default_factory=dict, description="That model's options.")
 
 
 class LateFusionOptions(Options):
@@ -57,13 +51,6 @@ class LateFusionOptions(Options):
     encoder: str = Field("tiny", description="The encoder of members that have one and do not name it.")
     folds: int = Field(3, ge=2, le=20, description="Parts of train for out-of-fold scores; no group crosses them.")
     C: float = Field(1.0, gt=0, description="Inverse strength of the stacker's L2 penalty.")
-
-    @field_validator("members", mode="before")
-    @classmethod
-    def _names_are_enough(cls, members: Any) -> Any:
-        if not isinstance(members, list | tuple):
-            return members
-        return [{"name": member} if isinstance(member, str) else member for member in members]
 
 
 class EnsembleOptions(LateFusionOptions):
@@ -100,6 +87,7 @@ class LateFusionClassifier(Classifier):
 
     options_class = LateFusionOptions
     options: LateFusionOptions
+    made_of = "members"
     search: ClassVar[dict[str, tuple]] = {"C": (0.01, 0.1, 1.0, 10.0), "folds": (3, 5)}
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
@@ -111,26 +99,10 @@ class LateFusionClassifier(Classifier):
 
     @classmethod
     def members(cls, options: LateFusionOptions) -> list[tuple[str, dict[str, Any]]]:
-        """Return name and options of each member, with the shared encoder where it has none of its own."""
-        return [(member.name, _with_encoder(member, options.encoder)) for member in options.members]
-
-    @classmethod
-    def check_options(cls, options: LateFusionOptions) -> None:
-        """Raise WorkbenchError for a member that is unknown or has unknown options."""
-        for name, values in cls.members(options):
-            parse(name, values)
-
-    @property
-    def parameters(self) -> int:
-        """Those of the members, and the stacker's."""
-        return super().parameters + sum(member.parameters for member in self.models)
-
-    def _new_members(self) -> list[Classifier]:
-        return [create(*member, taxonomy=self.taxonomy, store=self.store) for member in self.members(self.options)]
+        return [_with_encoder(*member, options.encoder) for member in super().members(options)]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """What any member's scores depend on."""
         return tuple(name for name in INPUTS.names if any(name in member.columns for member in self.models))
 
     def _looked_at(self) -> tuple[str, ...]:
@@ -184,16 +156,12 @@ class LateFusionClassifier(Classifier):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"members": len(self.models)}, {"weights": self.weights, "bias": self.bias}
 
-    def _save_parts(self, folder: Path) -> None:
-        for number, member in enumerate(self.models):
-            member.save(folder / "members" / str(number))
+    def _parts(self) -> dict[str, Classifier]:
+        return {f"members/{number}": member for number, member in enumerate(self.models)}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         self.weights, self.bias = arrays["weights"], arrays["bias"]
-        self.models = [
-            load(folder / "members" / str(number), taxonomy=self.taxonomy, store=self.store)
-            for number in range(state["members"])
-        ]
+        self.models = [self._load(folder / "members" / str(number)) for number in range(state["members"])]
 
 
 class Ensemble(LateFusionClassifier):
@@ -283,8 +251,8 @@ def stacker(x: np.ndarray, y: np.ndarray, strength: float, n_members: int) -> tu
     return optimum.x[:-1], float(optimum.x[-1])
 
 
-def _with_encoder(member: MemberOptions, encoder: str) -> dict[str, Any]:
-    """Return a member's options, with the shared encoder where its model has an option of that name and no value."""
-    if "encoder" in member.options or "encoder" not in option_names(member.name):
-        return member.options
-    return {**member.options, "encoder": encoder}
+def _with_encoder(name: str, options: dict[str, Any], encoder: str) -> tuple[str, dict[str, Any]]:
+    """Return a member, with the shared encoder where its model has an option of that name and no value."""
+    if "encoder" in options or "encoder" not in option_names(name):
+        return name, options
+    return name, {**options, "encoder": encoder}

@@ -18,22 +18,16 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, field_validator
 
-from workbench.models import Classifier, Prediction, create, load, parse, two_classes
+from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.choose import enough
+from workbench.models.fit.options import BaselineOptions
 from workbench.schema import INPUTS, Options, label_matrix
-
-
-class BaseModelOptions(Options):
-    """The kind of model of every group."""
-
-    name: str = Field("text-tfidf", description="A name of `workbench.models.MODELS`.")
-    options: dict[str, Any] = Field(default_factory=dict, description="That model's options.")
 
 
 class PerGroupOptions(Options):
     """What posts are grouped by, and which groups get a model of their own."""
 
-    base: BaseModelOptions = Field(BaseModelOptions(), description="The kind of model; a name alone is enough.")
+    base: BaselineOptions = Field(BaselineOptions(), description="The kind of model; a name alone is enough.")
     by: Literal["region", "language", "community"] = Field("region", description="The column that names the group.")
     min_posts: int = Field(200, ge=1, description="Fewest training posts of a group with a model of its own.")
     min_positives: int = Field(20, ge=1, description="Fewest positives of a label that a group's own model decides on.")
@@ -42,11 +36,6 @@ class PerGroupOptions(Options):
         min_length=1,
         description="How much of a logit the group's own model gives; of several, validation chooses per label.",
     )
-
-    @field_validator("base", mode="before")
-    @classmethod
-    def _a_name_is_enough(cls, value: Any) -> Any:
-        return {"name": value} if isinstance(value, str) else value
 
     @field_validator("share", mode="before")
     @classmethod
@@ -66,44 +55,25 @@ class PerGroup(Classifier):
 
     options_class = PerGroupOptions
     options: PerGroupOptions
+    made_of = "base"
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)
-        self.base = self._new()
+        self.base = self._new_members()[0]
         self.modalities = self.base.modalities
         self.by_group: dict[str, Classifier] = {}
         self.shares = np.zeros((0, len(self.taxonomy.names)))
 
     @property
-    def parameters(self) -> int:
-        """Those of the global model and of every group's own, and the shares."""
-        return super().parameters + sum(model.parameters for model in (self.base, *self.by_group.values()))
-
-    @classmethod
-    def members(cls, options: PerGroupOptions) -> list[tuple[str, dict[str, Any]]]:
-        """Return name and options of the kind of model."""
-        return [(options.base.name, options.base.options)]
-
-    @classmethod
-    def check_options(cls, options: PerGroupOptions) -> None:
-        """Raise WorkbenchError for a model that is unknown or has unknown options."""
-        parse(options.base.name, options.base.options)
-
-    @property
     def seeded(self) -> bool:
-        """Whether the seed changes the kind of model."""
         return self.base.seeded
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The base model's, and the column that names the group."""
         return tuple(name for name in INPUTS.names if name in (*self.base.columns, self.options.by))
 
-    def _new(self) -> Classifier:
-        return create(*self.members(self.options)[0], taxonomy=self.taxonomy, store=self.store)
-
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        self.base = self._new().fit(train, validation, seed=seed)
+        self.base = self._new_members()[0].fit(train, validation, seed=seed)
         self.modalities = self.base.modalities
         self.trained &= self.base.trained
         self.by_group, shares = {}, []
@@ -115,7 +85,7 @@ class PerGroup(Classifier):
             if rows.sum() < self.options.min_posts or not trained.any():
                 continue
             held = validation.filter(pa.array(theirs == name))
-            own = self._new().fit(train.filter(pa.array(rows)), held, seed=seed)
+            own = self._new_members()[0].fit(train.filter(pa.array(rows)), held, seed=seed)
             share = np.where(trained & own.trained, self._share(own, held), 0.0)
             if share.any():
                 self.by_group[name] = own
@@ -160,18 +130,13 @@ class PerGroup(Classifier):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"groups": list(self.by_group)}, {"shares": self.shares}
 
-    def _save_parts(self, folder: Path) -> None:
-        self.base.save(folder / "global")
-        for number, own in enumerate(self.by_group.values()):
-            own.save(folder / "groups" / str(number))
+    def _parts(self) -> dict[str, Classifier]:
+        return {"global": self.base, **{f"groups/{number}": own for number, own in enumerate(self.by_group.values())}}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         self.shares = arrays["shares"]
-        self.base = load(folder / "global", taxonomy=self.taxonomy, store=self.store)
-        self.by_group = {
-            name: load(folder / "groups" / str(number), taxonomy=self.taxonomy, store=self.store)
-            for number, name in enumerate(state["groups"])
-        }
+        self.base = self._load(folder / "global")
+        self.by_group = {name: self._load(folder / "groups" / str(n)) for n, name in enumerate(state["groups"])}
 
 
 def groups(posts: pa.Table, by: str) -> np.ndarray:

@@ -13,15 +13,17 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
+from workbench.corpora.files import reading
 from workbench.errors import WorkbenchError, unknown
 from workbench.models import Classifier, Prediction
-from workbench.schema import MODALITIES, ROOT, Options
+from workbench.schema import MODALITIES, Options, located
 
 EDGE = 1e-12  # probabilities are kept this far from 0 and 1: log-odds of at most 27.6
 LARGEST = 80.0  # log-odds beyond it are cut: exp() of more overflows float32
-FORMATS = (".csv", ".tsv", ".jsonl", ".parquet")
+NONE = ("", "NA", "nan", "NaN", "null")  # what stands for no score in a file of text
 
 
 class ScoresOptions(Options):
@@ -66,25 +68,19 @@ class ScoresClassifier(Classifier):
 
     @property
     def decided(self) -> bool:
-        """Whether the file holds decisions."""
         return bool(self.options.decisions)
 
     @classmethod
     def files(cls, options: ScoresOptions) -> list[Path]:
-        """Return the file of scores."""
-        return [_locate(options.path)]
+        return [located(options.path)]
 
-    def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> ScoresClassifier:
-        """Read the file; neither table is looked at, so that a published score stays what it is."""
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        """Read the file, whatever the tables hold, so that a published score stays what it is."""
         self.ids, self.table = read(self.options, self.taxonomy.names)
         scored = ~np.isnan(self.table).all(axis=0)
         self.constants = np.where(scored, 0.0, np.nan).astype(np.float32)
         self.trained = scored
         self.record = {"posts": len(self.ids)}
-        return self
-
-    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        raise NotImplementedError
 
     def _predict(self, posts: pa.Table) -> Prediction:
         row = {name: number for number, name in enumerate(self.ids)}
@@ -108,16 +104,16 @@ def read(options: ScoresOptions, labels: tuple[str, ...]) -> tuple[list[str], np
     Raises WorkbenchError for a file that cannot be read, missing columns, no label at all, scores that are no numbers
     or outside [0, 1], and one post with two different scores.
     """
-    path = _locate(options.path)
-    table = _table(path, options.id)
+    path = located(options.path)
+    table, names = reading.read(path, (options.id, *labels, *options.columns.values()))
     for column in (options.id, *options.columns.values()):
-        if column not in table.column_names:
-            raise WorkbenchError(f"{path}: {unknown('column', column, table.column_names)}")
+        if column not in names:
+            raise WorkbenchError(f"{path}: {unknown('column', column, names)}")
     columns = {label: options.columns.get(label, label) for label in labels}
-    columns = {label: column for label, column in columns.items() if column in table.column_names}
+    columns = {label: column for label, column in columns.items() if column in names}
     if not columns:
         raise WorkbenchError(
-            f"{path} has no column for any of the labels {', '.join(labels)} (it has {', '.join(table.column_names)}); "
+            f"{path} has no column for any of the labels {', '.join(labels)} (it has {', '.join(names)}); "
             "name them in `columns`"
         )
     if table[options.id].null_count:
@@ -142,8 +138,8 @@ def _column(column: pa.ChunkedArray, path: Path, name: str, options: ScoresOptio
     """Return one column as finite log-odds (n_rows,) float64, NaN where it is empty."""
     if not options.decisions:
         return _numbers(column, path, name, options.scale)
-    words = ["true" if word is True else "false" if word is False else word for word in column.to_pylist()]
-    words = [None if word is None else str(word) for word in words]
+    words = [None if word is None else str(word) for word in column.to_pylist()]
+    words = [word.lower() if word in ("True", "False", "TRUE", "FALSE") else word for word in words]
     strange = next((word for word in words if word is not None and word not in options.decisions), None)
     if strange is not None:
         raise WorkbenchError(f"{path}, column {name!r}: {unknown('decision', strange, options.decisions)}")
@@ -154,7 +150,12 @@ def _column(column: pa.ChunkedArray, path: Path, name: str, options: ScoresOptio
 def _numbers(column: pa.ChunkedArray, path: Path, name: str, scale: str) -> np.ndarray:
     """Return one column as finite log-odds (n_rows,) float64, NaN where it is empty."""
     try:
-        if pa.types.is_boolean(column.type):
+        truths = pa.types.is_boolean(column.type)
+        if pa.types.is_string(column.type):  # as text formats are read
+            column = pc.utf8_trim_whitespace(column)
+            column = pc.if_else(pc.is_in(column, pa.array(NONE)), None, column)
+            truths = pc.all(pc.is_in(pc.utf8_lower(column.drop_null()), pa.array(["true", "false"]))).as_py()
+        if truths and column.null_count < len(column):
             raise pa.ArrowInvalid("booleans are decisions, not scores")
         values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
@@ -170,32 +171,3 @@ def _numbers(column: pa.ChunkedArray, path: Path, name: str, scale: str) -> np.n
         )
     values = np.clip(values, EDGE, 1 - EDGE)
     return np.log(values) - np.log1p(-values)
-
-
-def _table(path: Path, id_column: str) -> pa.Table:
-    """Return the file as a table; the ids of text formats are read as text, so that 007 stays 007."""
-    from pyarrow import csv, json, parquet
-
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise WorkbenchError(f"{path} is no file of scores that can be read; the formats are {', '.join(FORMATS)}")
-    try:
-        if suffix == ".parquet":
-            return parquet.read_table(path)
-        if suffix == ".jsonl":
-            return json.read_json(path)
-        convert = csv.ConvertOptions(
-            column_types={id_column: pa.string()}, null_values=["", "NA", "nan", "NaN", "null"]
-        )
-        delimiter = "\t" if suffix == ".tsv" else ","
-        return csv.read_csv(path, parse_options=csv.ParseOptions(delimiter=delimiter), convert_options=convert)
-    except OSError as error:
-        raise WorkbenchError(f"cannot read scores from {path}: {error.strerror or error}; check the path") from None
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise WorkbenchError(f"{path} is no valid {suffix[1:]} file: {str(error).splitlines()[0]}") from None
-
-
-def _locate(path: str) -> Path:
-    """A relative path is meant from the working directory, else from the repository."""
-    given = Path(path).expanduser()
-    return given.resolve() if given.exists() or given.is_absolute() else (ROOT / given).resolve()

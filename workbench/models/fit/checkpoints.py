@@ -2,7 +2,8 @@
 
 A checkpoint is a safetensors file with a line of JSON in its header; nothing pickled. While training runs there is
 `<key>/running.safetensors`; when it is done, `<key>/done.safetensors` takes its place and is found by the next fit of
-the same key. Of what is done, what was used longest ago is deleted once all take more than `KEEP` bytes.
+the same key. Of what is done, or was left unfinished for a week, what was used longest ago is deleted once all take
+more than `KEEP` bytes.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from workbench.artifacts import writing
+from workbench.artifacts import sweep_drafts, trim, writing
 from workbench.errors import WorkbenchError
 
-KEEP = 4 * 2**30  # bytes of finished training
+KEEP = 4 * 2**30  # bytes of finished and abandoned training
+ABANDONED = 7 * 86_400  # seconds after which training that wrote no checkpoint is taken for given up
 RUNNING, DONE = "running.safetensors", "done.safetensors"
 Tensors = dict[str, torch.Tensor]
 
@@ -54,20 +56,14 @@ class Checkpoints:
             return
         self._write(DONE, tensors, state)
         (self.folder / RUNNING).unlink(missing_ok=True)
-        files = sorted(self.root.glob(f"*/{DONE}"), key=lambda path: path.stat().st_mtime, reverse=True)
-        total = 0
-        for path in files:
-            total += path.stat().st_size
-            if total > KEEP and path.parent != self.folder:
-                shutil.rmtree(path.parent, ignore_errors=True)
+        trim((folder for folder in self.root.iterdir() if not _may_run(folder)), KEEP, spare=self.folder)
 
     def _write(self, name: str, tensors: Tensors, state: dict[str, Any]) -> None:
         if self.folder is None:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for stale in self.folder.glob(".*.safetensors.*"):  # of a process that was killed while it wrote
-                stale.unlink(missing_ok=True)
+            sweep_drafts(self.folder)
             tidy = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
             with writing(self.folder / name) as draft:
                 save_file(tidy, draft, metadata={"state": json.dumps(state)})
@@ -84,3 +80,11 @@ class Checkpoints:
                 return {key: file.get_tensor(key) for key in file.keys()}, state  # noqa: SIM118
         except (OSError, SafetensorError, ValueError, KeyError, TypeError):
             return None
+
+
+def _may_run(folder: Path) -> bool:
+    """Say whether training may go on in a folder: it is not done, and wrote something within a week."""
+    try:
+        return not (folder / DONE).exists() and time.time() - folder.stat().st_mtime < ABANDONED
+    except OSError:
+        return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -73,14 +73,25 @@ def copied(network: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().to("cpu", copy=True) for name, value in network.state_dict().items()}
 
 
+def weights_of(network: nn.Module, prefix: str) -> dict[str, np.ndarray]:
+    """Return all weights as arrays by their names, each behind a prefix, as a model saves them."""
+    return {f"{prefix}{name}": value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+
+
+def take_weights(network: nn.Module, arrays: Mapping[str, Any], prefix: str) -> None:
+    """Take back what `weights_of` returned, of arrays or tensors that may hold others too."""
+    mine = {name.removeprefix(prefix): a for name, a in arrays.items() if name.startswith(prefix)}
+    network.load_state_dict({name: torch.as_tensor(value) for name, value in mine.items()})
+
+
 def gradient(
-    room: Room, optimizer: torch.optim.Optimizer, batch: Rows, known: Rows, loss: Callable[[Rows], torch.Tensor]
+    room: Room, optimizer: torch.optim.Optimizer, batch: Rows, cells: Rows, loss: Callable[[Rows], torch.Tensor]
 ) -> None:
     """Leave the gradient of a batch in the parameters, gathered in as many parts as the memory asks for.
 
-    batch (n,): rows of `known (n_posts, n_labels)`; loss: some of them -> the mean over their known cells. Each known
-    cell of the batch weighs alike, whatever the parts. Where a part does not fit, all is begun anew: a broken one may
-    be in the gradient.
+    batch (n,): rows of `cells`, of which each row (n_posts,) or (n_posts, n_labels) adds up to how many cells of the
+    loss a post has; loss: some rows -> the mean over their cells. Each cell of the batch weighs alike, whatever the
+    parts. Where a part does not fit, all is begun anew: a broken one may be in the gradient.
     """
 
     def gathered(first: Rows) -> None:
@@ -88,16 +99,16 @@ def gradient(
         if len(first) == len(batch):
             loss(batch).backward()
             return
-        total = max(1, int(known[batch].sum()))
+        total = max(1, int(cells[batch].sum()))
         for start in range(0, len(batch), len(first)):
             part = batch[start : start + len(first)]
-            (loss(part) * (int(known[part].sum()) / total)).backward()
+            (loss(part) * (int(cells[part].sum()) / total)).backward()
 
     room.fit(gathered, batch)
 
 
 def adamw(network: nn.Module, options: Schedule) -> torch.optim.Optimizer:
-    """Return AdamW that draws weights to zero, but neither biases nor the vectors of absent halves."""
+    """Return AdamW that draws weights to zero, but neither biases nor the vectors of absent sides."""
     fused = next(network.parameters()).device.type in ("cpu", "cuda")
     return torch.optim.AdamW(decayed(network.parameters(), options.weight_decay), lr=options.lr, fused=fused)
 

@@ -1,9 +1,9 @@
 """What a wrong answer costs while a network is trained; an unknown label never costs anything.
 
 Every loss in LOSSES takes logits, y and known, each (n_posts, n_labels), and returns the mean over the known cells, 0
-where nothing is known. Being a mean of cells, the loss of a whole is that of its parts weighted by how many cells each
-knows: it depends neither on how large a batch is nor on how many labels happen to be known. `y` is not looked at where
-`known` is False. `weight` (n_posts, n_labels) multiplies cells and does not change what the sum is divided by.
+where nothing is known. Being a mean of cells, the loss of a whole is that of its parts weighted by their `cells`: it
+depends neither on how large a batch is nor on how many labels happen to be known. `y` is not looked at where `known` is
+False. `weight` (n_posts, n_labels) multiplies cells and does not change what the sum is divided by.
 
 Sources: focal, Lin et al. 2017 (Focal loss for dense object detection, eq. 5); asymmetric, Ridnik et al. 2021
 (Asymmetric loss for multi-label classification, eq. 4 to 7); hinge, Cortes and Vapnik 1995; exclusive sets where only
@@ -17,8 +17,7 @@ calibration that every model gets here, and hold nowhere without it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
-from typing import Any
+from functools import partial, wraps
 
 import numpy as np
 import torch
@@ -27,86 +26,78 @@ from torch.nn import functional
 from workbench.errors import WorkbenchError
 from workbench.models.fit.options import LOSS_NUMBERS, LossOptions
 
+Loss = Callable[..., torch.Tensor]
 Sets = Sequence[Sequence[int]]  # columns of y of which at most one holds
 
 
 # --------------------------------------------------------------------------------------------------- one cell at a time
 
 
-def masked_bce(
-    logits: torch.Tensor,
-    y: torch.Tensor,
-    known: torch.Tensor,
-    *,
-    weight: torch.Tensor | None = None,
-    smoothing: float = 0.0,
-) -> torch.Tensor:
+def _over_known(cells: Callable[..., torch.Tensor]) -> Loss:
+    """Return the loss (logits, y, known, weight=None, its numbers) of what each cell costs, y being 0 where unknown."""
+
+    @wraps(cells)
+    def loss(
+        logits: torch.Tensor,
+        y: torch.Tensor,
+        known: torch.Tensor,
+        *,
+        weight: torch.Tensor | None = None,
+        **numbers: float | None,
+    ) -> torch.Tensor:
+        costs = cells(logits, y.where(known, 0.0), **numbers)
+        costs = costs if weight is None else costs * weight
+        return costs.where(known, 0.0).sum() / known.sum().clamp(min=1)
+
+    return loss
+
+
+def _smoothed(y: torch.Tensor, smoothing: float) -> torch.Tensor:
+    return y * (1 - smoothing) + smoothing / 2 if smoothing else y
+
+
+@_over_known
+def masked_bce(logits: torch.Tensor, y: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """Return binary cross-entropy in nats; y in [0, 1].
 
     smoothing: y is drawn so far towards a half: 1 becomes 1 - smoothing / 2 (Szegedy et al. 2016).
     """
-    y = _target(y, known, smoothing)
-    return _mean(functional.binary_cross_entropy_with_logits(logits, y, reduction="none"), known, weight)
+    return functional.binary_cross_entropy_with_logits(logits, _smoothed(y, smoothing), reduction="none")
 
 
-def kl(
-    logits: torch.Tensor,
-    y: torch.Tensor,
-    known: torch.Tensor,
-    *,
-    weight: torch.Tensor | None = None,
-    smoothing: float = 0.0,
-) -> torch.Tensor:
+@_over_known
+def kl(logits: torch.Tensor, y: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """Return KL(y || sigmoid(logit)) in nats for soft labels y in [0, 1], such as shares of votes.
 
     It has the gradient of binary cross-entropy, and is 0 where the probability is y; for y of 0 and 1 they are equal.
     """
-    y = _target(y, known, smoothing)
+    y = _smoothed(y, smoothing)
     entropy = -(y.xlogy(y) + (1 - y).xlogy(1 - y))
-    cells = functional.binary_cross_entropy_with_logits(logits, y, reduction="none") - entropy
-    return _mean(cells, known, weight)
+    return functional.binary_cross_entropy_with_logits(logits, y, reduction="none") - entropy
 
 
-def squared(
-    logits: torch.Tensor,
-    y: torch.Tensor,
-    known: torch.Tensor,
-    *,
-    weight: torch.Tensor | None = None,
-    smoothing: float = 0.0,
-) -> torch.Tensor:
+@_over_known
+def squared(logits: torch.Tensor, y: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
     """Return the squared error of the probability, (sigmoid(logit) - y)^2; y in [0, 1]."""
-    return _mean((logits.sigmoid() - _target(y, known, smoothing)) ** 2, known, weight)
+    return (logits.sigmoid() - _smoothed(y, smoothing)) ** 2
 
 
-def focal(
-    logits: torch.Tensor,
-    y: torch.Tensor,
-    known: torch.Tensor,
-    *,
-    weight: torch.Tensor | None = None,
-    gamma: float = 2.0,
-    alpha: float | None = None,
-) -> torch.Tensor:
+@_over_known
+def focal(logits: torch.Tensor, y: torch.Tensor, gamma: float = 2.0, alpha: float | None = None) -> torch.Tensor:
     """Return focal loss, -(1 - p_t)^gamma log p_t, where p_t is the probability of what is true; y of 0 and 1.
 
     gamma: how strongly what is already right is discounted; 0 is cross-entropy. alpha: weight of positives, 1 - alpha
     that of negatives (0.25 in the paper); None weighs both by 1.
     """
-    y = y.where(known, 0.0)
     right = logits * (2 * y - 1)  # the logit of what is true
     cells = (-right).sigmoid() ** gamma * functional.softplus(-right)
-    if alpha is not None:
-        cells = cells * (alpha * y + (1 - alpha) * (1 - y))
-    return _mean(cells, known, weight)
+    return cells if alpha is None else cells * (alpha * y + (1 - alpha) * (1 - y))
 
 
+@_over_known
 def asymmetric(
     logits: torch.Tensor,
     y: torch.Tensor,
-    known: torch.Tensor,
-    *,
-    weight: torch.Tensor | None = None,
     gamma_positive: float = 0.0,
     gamma_negative: float = 4.0,
     shift: float = 0.05,
@@ -116,39 +107,21 @@ def asymmetric(
     A positive costs -(1 - p)^gamma_positive log p. A negative costs -q^gamma_negative log(1 - q) with q = max(p -
     shift, 0): easy negatives weigh little, those below the shift nothing.
     """
-    y = y.where(known, 0.0)
     p = logits.sigmoid()
     positive = (1 - p) ** gamma_positive * functional.softplus(-logits)
     q = (p - shift).clamp(min=0)
     # log(1 - q) from p loses digits where p is near 1 and there is no shift: there it is -softplus(logit).
     far = -(1 - q).clamp(min=1e-8).log() if shift else functional.softplus(logits)
-    negative = q**gamma_negative * far if gamma_negative else far
-    return _mean(positive.where(y > 0.5, negative), known, weight)
+    return positive.where(y > 0.5, q**gamma_negative * far if gamma_negative else far)
 
 
-def hinge(
-    logits: torch.Tensor,
-    y: torch.Tensor,
-    known: torch.Tensor,
-    *,
-    weight: torch.Tensor | None = None,
-    margin: float = 1.0,
-) -> torch.Tensor:
+@_over_known
+def hinge(logits: torch.Tensor, y: torch.Tensor, margin: float = 1.0) -> torch.Tensor:
     """Return max(0, margin - s * logit), s = 1 for a positive and -1 for a negative (a linear SVM's); y of 0 and 1.
 
     What is right by the margin costs nothing. The logit is a score here: calibration makes a probability of it.
     """
-    return _mean((margin - (2 * y.where(known, 0.0) - 1) * logits).clamp(min=0), known, weight)
-
-
-def _target(y: torch.Tensor, known: torch.Tensor, smoothing: float) -> torch.Tensor:
-    y = y.where(known, 0.0)
-    return y * (1 - smoothing) + smoothing / 2 if smoothing else y
-
-
-def _mean(cells: torch.Tensor, known: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
-    cells = cells if weight is None else cells * weight
-    return cells.where(known, 0.0).sum() / known.sum().clamp(min=1)
+    return (margin - (2 * y - 1) * logits).clamp(min=0)
 
 
 # ------------------------------------------------------------------------------------------- labels that exclude others
@@ -171,23 +144,26 @@ def softmax(
     """
     if weight is not None:
         raise ValueError("labels of an exclusive set cannot be weighed one by one")
-    cells, counted = [], []
     inside = {k for group in exclusive for k in group}
     outside = [k for k in range(logits.shape[1]) if k not in inside]
-    if outside:
-        truth = y[:, outside].where(known[:, outside], 0.0)
-        cells.append(functional.binary_cross_entropy_with_logits(logits[:, outside], truth, reduction="none"))
-        counted.append(known[:, outside])
+    truth = y[:, outside].where(known[:, outside], 0.0)
+    total = functional.binary_cross_entropy_with_logits(logits[:, outside], truth, reduction="none")
+    total = total.where(known[:, outside], 0.0).sum()
     for group in exclusive:
         z, mine = _with_none(logits[:, list(group)]), known[:, list(group)]
         holds = mine & (y[:, list(group)] > 0.5)
         some = holds.any(dim=1, keepdim=True)
         possible = _with_none(holds.where(some, ~mine), first=~some[:, 0])
         cost = z.logsumexp(dim=1) - z.masked_fill(~possible, -float("inf")).logsumexp(dim=1)
-        cells.append(cost[:, None])
-        counted.append(mine.any(dim=1, keepdim=True))
-    total = sum(cell.where(there, 0.0).sum() for cell, there in zip(cells, counted, strict=True))
-    return total / sum(there.sum() for there in counted).clamp(min=1)
+        total = total + cost.where(mine.any(dim=1), 0.0).sum()
+    return total / cells(known, exclusive).sum().clamp(min=1)
+
+
+def cells(known: torch.Tensor, exclusive: Sets) -> torch.Tensor:
+    """Return of how many cells the loss of each post (n_posts,) is a mean; a set counts as one, as in `softmax`."""
+    inside = {k for group in exclusive for k in group}
+    outside = [k for k in range(known.shape[1]) if k not in inside]
+    return known[:, outside].sum(dim=1) + sum(known[:, list(group)].any(dim=1) for group in exclusive)
 
 
 def log_odds(logits: torch.Tensor, exclusive: Sets) -> torch.Tensor:
@@ -210,7 +186,7 @@ def _with_none(columns: torch.Tensor, first: torch.Tensor | None = None) -> torc
 
 # ------------------------------------------------------------------------------------------------------------- by name
 
-LOSSES: dict[str, Callable[..., Any]] = {
+LOSSES: dict[str, Loss] = {
     "bce": masked_bce,
     "kl": kl,
     "squared": squared,
@@ -221,7 +197,7 @@ LOSSES: dict[str, Callable[..., Any]] = {
 }
 
 
-def of(options: LossOptions, exclusive: Sets = ()) -> Callable[..., torch.Tensor]:
+def of(options: LossOptions, exclusive: Sets = ()) -> Loss:
     """Return the loss of some options, (logits, y, known, weight=None) -> scalar.
 
     exclusive: the taxonomy's sets, as columns; raises WorkbenchError where `softmax` has none to work on.

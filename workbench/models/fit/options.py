@@ -1,4 +1,4 @@
-"""Options that several models share: the strengths of a penalty, what a class weighs, and which n-grams are counted."""
+"""Options that several models share: members, strengths of a penalty, class weights, and which n-grams are counted."""
 
 from __future__ import annotations
 
@@ -81,6 +81,24 @@ def check_ngrams(words: Sequence[int] | None, characters: Sequence[int] | None) 
             raise ValueError(f"{name} must be two numbers from 1 to {LONGEST}, the shorter first, not {list(span)}")
     if not (words or characters):
         raise ValueError("ngrams and char_ngrams cannot both be null")
+
+
+class MemberOptions(Options):
+    """A model that another one is made of; in a study its name alone is enough."""
+
+    name: str = Field(description="A name of `workbench.models.MODELS`.")
+    options: dict[str, Any] = Field(default_factory=dict, description="That model's options.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_name_is_enough(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class BaselineOptions(MemberOptions):
+    """A model that another one is made of, the baseline of texts if none is named."""
+
+    name: str = Field("text-tfidf", description="A name of `workbench.models.MODELS`.")
 
 
 # The losses by name, and the numbers that each reads; `losses.LOSSES` has the functions.

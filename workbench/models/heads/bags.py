@@ -1,6 +1,6 @@
-"""The vectors of one half of a post, and the combinations of two halves of which a post's score is the maximum.
+"""The vectors of one side of a post, and the combinations of two sides of which a post's score is the maximum.
 
-A half is a *bag*: the windows of a text in several variants, a picture in several variants, the frames of a clip. Each
+A side is a *bag*: the windows of a text in several variants, a picture in several variants, the frames of a clip. Each
 bag is a run of rows in one array, so that everything here is arithmetic on row numbers.
 """
 
@@ -15,7 +15,7 @@ from workbench.features import Blocks
 
 
 class Vectors(NamedTuple):
-    """The readable vectors of one half: values (n_rows, dim); post i has rows `start[i]` to `start[i] + count[i]`.
+    """The readable vectors of one side: values (n_rows, dim); post i has rows `start[i]` to `start[i] + count[i]`.
 
     variant (n_rows,): which variant of its content each row is of, as `Blocks.variants`.
     """
@@ -94,14 +94,15 @@ class Bags(NamedTuple):
     post: np.ndarray
 
 
-def bags(halves: list[Vectors], pictures: np.ndarray) -> Bags:
-    """Return the bags that a pooling over frames sees, from the halves that `combinations` gets, the last the vision.
+def bags(sides: list[Vectors], pictures: np.ndarray) -> Bags:
+    """Return the bags that a pooling over frames sees, from the sides that `combinations` gets, the last the vision.
 
     pictures (n_posts,): how many of a post's rows of vision are variants of its picture; they come first, the others
     are frames. A bag holds one row of the text, one of the picture and all frames, so that a post's score is a maximum
     over variants and windows whatever becomes of frames. In training there is one row of each, and a bag is a post.
     """
-    texts, images = (np.maximum(half.count, 1) for half in (halves if len(halves) == 2 else [_one(halves[0]), *halves]))
+    both = sides if len(sides) == 2 else [Vectors.none(len(pictures), 0), *sides]
+    texts, images = (np.maximum(side.count, 1) for side in both)
     ways = np.maximum(pictures, 1)  # combinations of a post: text t and vision s at t + texts * s
     post = np.repeat(np.arange(len(texts)), texts * images)
     first = np.cumsum(texts * images) - texts * images
@@ -116,23 +117,18 @@ def bags(halves: list[Vectors], pictures: np.ndarray) -> Bags:
     return Bags(row[order], bag[order], np.repeat(np.arange(len(texts)), texts * ways))
 
 
-def _one(half: Vectors) -> Vectors:
-    """Return bags without anything, which count as one way each."""
-    return Vectors.none(len(half.count), 0)
+def combinations(sides: list[Vectors]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return, for every combination of rows of one post, its post and for each side its row in `values`, or -1.
 
-
-def combinations(halves: list[Vectors]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return, for every combination of rows of one post, its post and for each half its row in `values`, or -1.
-
-    Arrays (n_combinations,), posts in order; a post without any readable half has one combination of nothing.
+    Arrays (n_combinations,), posts in order; a post without any readable side has one combination of nothing.
     """
-    ways = np.stack([np.maximum(half.count, 1) for half in halves])  # (n_halves, n_posts)
+    ways = np.stack([np.maximum(side.count, 1) for side in sides])  # (n_sides, n_posts)
     total = ways.prod(axis=0)
     post = np.repeat(np.arange(ways.shape[1]), total)
     rest = np.arange(len(post)) - np.repeat(np.cumsum(total) - total, total)
     rows = []
-    for half, way in zip(halves, ways, strict=True):
-        rows.append(np.where(half.count[post] > 0, half.start[post] + rest % way[post], -1))
+    for side, way in zip(sides, ways, strict=True):
+        rows.append(np.where(side.count[post] > 0, side.start[post] + rest % way[post], -1))
         rest = rest // way[post]
     return post, rows
 

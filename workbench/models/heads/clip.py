@@ -31,14 +31,14 @@ class VideoClip(ClipClassifier):
 
 
 class ClipConcat(ClipClassifier):
-    """An MLP over both halves side by side."""
+    """An MLP over both sides, joined."""
 
     options_class = ConcatOptions
     modalities = ("text", "image", "video")
 
 
 class ClipCross(ClipClassifier):
-    """Both halves and the outer product of their projections (Hate-CLIPper's cross fusion)."""
+    """Both sides and the outer product of their projections (Hate-CLIPper's cross fusion)."""
 
     options_class = CrossOptions
     modalities = ("text", "image", "video")
@@ -47,7 +47,7 @@ class ClipCross(ClipClassifier):
 
 
 class ClipAlign(ClipClassifier):
-    """Both halves and the element-wise product of their projections (Hate-CLIPper's align fusion)."""
+    """Both sides and the element-wise product of their projections (Hate-CLIPper's align fusion)."""
 
     options_class = AlignOptions
     modalities = ("text", "image", "video")

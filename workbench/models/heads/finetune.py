@@ -26,8 +26,8 @@ from pydantic import Field, model_validator
 from workbench import fingerprint
 from workbench.features.encoders import identity
 from workbench.fingerprint import closure
-from workbench.models.heads.bags import combinations
-from workbench.models.heads.frozen import ClipClassifier
+from workbench.models.heads.bags import Vectors, combinations
+from workbench.models.heads.frozen import ClipClassifier, Posts
 from workbench.models.heads.options import CrossOptions
 from workbench.schema import label_matrix
 
@@ -84,31 +84,27 @@ class ClipFinetune(ClipClassifier):
 
     def _encoder_digest(self) -> str:
         """Return a digest of the preprocessing and the architecture; the weights are the model's own."""
-        encoder = ClipClassifier._encoder(self) if self.store is not None else None
-        if encoder is None:
-            return super()._encoder_digest()
+        encoder = ClipClassifier._encoder(self)
         return identity.encoder_digest(encoder, config=encoder.config)
 
     # ---------------------------------------------------------------------------------------------------------- fit
 
-    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+    def _prepare(self, train: pa.Table) -> list[Vectors]:
+        self.tuned = None
+        return super()._prepare(train)
+
+    def _learn(self, train: Posts, validation: Posts, seed: int) -> None:
         from workbench.models.fit.checkpoints import Checkpoints
 
-        self.tuned = None
-        halves = self._prepare(train)
-        self.record = {"epochs": 0}
-        if not self.trained.any():
-            return
-        watched = self._halves(self._read(validation), len(validation), first=True)
-        examples, seen = self._examples(train, halves), self._examples(validation, watched)
+        examples, seen = self._examples(*train), self._examples(*validation)
         root = None if self.store.folder is None else self.store.folder.parent / "finetune"
         checkpoints = Checkpoints(root, self._key(seed, examples, seen))
         done = checkpoints.done()
         if done is not None:
             self._take(*done)
             return
-        frozen = self._fit_network(halves, examples, seen, seed)
-        self._tune(train, validation, seed, frozen, checkpoints)
+        frozen = self._fit_network(train[1], examples, seen, seed)
+        self._tune(train[0], validation[0], seed, frozen, checkpoints)
 
     def _key(self, seed: int, *sets: Examples | None) -> str:
         """Return 32 hex digits over everything that the tuned weights depend on."""
@@ -116,7 +112,7 @@ class ClipFinetune(ClipClassifier):
 
         digest = hashlib.sha256()
         for examples in sets:
-            for tensor in [] if examples is None else [*examples.halves, examples.present, examples.y, examples.known]:
+            for tensor in [] if examples is None else [*examples.sides, examples.present, examples.y, examples.known]:
                 digest.update(tensor.cpu().numpy().tobytes())
             if examples is not None and examples.count is not None:
                 digest.update(examples.count.cpu().numpy().tobytes())
@@ -137,8 +133,9 @@ class ClipFinetune(ClipClassifier):
         from workbench.features.encoders.trainable import Tunable
         from workbench.models.heads.tuning import Tuning
 
-        kind, after = type(self), ("_look", "_score", "_state", "_restore", "files")
-        scoring = [vars(base)[name] for base in kind.__mro__ for name in after if name in vars(base)]
+        kind = type(self)
+        after = {method.__name__ for method in (kind._predict, kind._state, kind._restore, kind.files)}
+        scoring = [vars(base)[name] for base in kind.__mro__ for name in sorted(after & vars(base).keys())]
         return closure.of_code(kind._prepare, kind._fit_network, kind._tune, Tuning, Tunable, without=scoring)
 
     def _tune(self, train: pa.Table, validation: pa.Table, seed: int, frozen: dict[str, Any], checkpoints: Any) -> None:
@@ -154,22 +151,29 @@ class ClipFinetune(ClipClassifier):
         self._take(tensors, record)
 
     def _take(self, tensors: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
-        """Take tuned weights: `head.*` and `tower.*`."""
         import torch
 
+        from workbench.models.fit.loop import take_weights
+
         self.network = self._build(torch.Generator())  # weights that are replaced at once, not drawn from global chance
-        self.network.load_state_dict(_part(tensors, "head."))
+        take_weights(self.network, tensors, "head.")
+        self.tuned, self.record = self._towers(tensors), record
+
+    def _towers(self, arrays: dict[str, Any]) -> Encoder:
+        """Return the encoder with the weights of the towers that are among `arrays`."""
+        from workbench.models.fit.loop import take_weights
+
         tunable = ClipClassifier._encoder(self).tunable()
-        tunable.model.load_state_dict(_part(tensors, "tower."))
-        self.tuned, self.record = tunable.frozen(), record
+        take_weights(tunable.model, arrays, "tower.")
+        return tunable.frozen()
 
     def _posts(self, table: pa.Table, tunable: Any) -> TuningPosts:
-        """Return the posts with a readable half, what their texts and pictures are, and which frames count."""
+        """Return the posts with a readable side, what their texts and pictures are, and which frames count."""
         from workbench.models.heads.tuning import DecodeCache, TuningPosts
 
         read = self._read(table)
-        halves = self._halves(read, len(table), first=True)
-        usable = np.flatnonzero(np.any([half.count > 0 for half in halves], axis=0))
+        sides = self._sides(read, len(table), first=True)
+        usable = np.flatnonzero(np.any([side.count > 0 for side in sides], axis=0))
         y, known = label_matrix(table, self.taxonomy)
         texts: list[Any] = [None] * len(table)
         if "text" in read:
@@ -181,7 +185,7 @@ class ClipFinetune(ClipClassifier):
             chosen = self._frames(read, name)
             for row, places in enumerate(chosen):
                 images[row] += [(name, row, place) for place in places]
-        present = np.stack([half.count[usable] > 0 for half in halves], axis=1)
+        present = np.stack([side.count[usable] > 0 for side in sides], axis=1)
         return TuningPosts(
             [texts[i] for i in usable],
             [images[i] for i in usable],
@@ -197,12 +201,12 @@ class ClipFinetune(ClipClassifier):
         if name == "image":
             return [[0] if count else [] for count in bag.count]
         n, most = len(bag.count), self.options.frames
-        halves = [read["text"][1].first() if "text" in read else bag.none(n, bag.values.shape[1]), bag]
-        post, rows = combinations(halves)
+        sides = [read["text"][1].first() if "text" in read else bag.none(n, bag.values.shape[1]), bag]
+        post, rows = combinations(sides)
         scores = np.full(len(post), -np.inf, np.float32)
         some = rows[1] >= 0
         if some.any():
-            scores[some] = self._rows(*self._tensors(halves, [row[some] for row in rows])).max(axis=1)
+            scores[some] = self._rows(*self._tensors(sides, [row[some] for row in rows])).max(axis=1)
         chosen: list[list[int]] = [[] for _ in range(n)]
         for number in np.flatnonzero(bag.count):
             mine = scores[np.searchsorted(post, number) :][: bag.count[number]]
@@ -214,21 +218,13 @@ class ClipFinetune(ClipClassifier):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         state, arrays = super()._state()
         if self.tuned is not None:
-            weights = self.tuned.model.state_dict().items()
-            arrays |= {f"tower.{name}": value.detach().cpu().numpy() for name, value in weights}
+            from workbench.models.fit.loop import weights_of
+
+            arrays |= weights_of(self.tuned.model, "tower.")
         return state, arrays
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        import torch
-
         self.tuned = None
         super()._restore(state, arrays, folder)
-        towers = _part(arrays, "tower.")
-        if towers:
-            tunable = ClipClassifier._encoder(self).tunable()
-            tunable.model.load_state_dict({name: torch.from_numpy(array) for name, array in towers.items()})
-            self.tuned = tunable.frozen()
-
-
-def _part(tensors: dict[str, Any], prefix: str) -> dict[str, Any]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        if any(name.startswith("tower.") for name in arrays):
+            self.tuned = self._towers(arrays)

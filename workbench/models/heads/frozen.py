@@ -1,9 +1,9 @@
-"""A head on frozen embeddings of a post's halves: what all models of this kind share.
+"""A head on frozen embeddings of a post's sides: what all models of this kind share.
 
 The encoder is frozen and its vectors come from the feature store; what is trained is the small network of `networks`.
-A post has two *halves*: its text, and its vision, which is a bag of the picture and the frames of the clip. By default
+A post has two *sides*: text, and vision, which is a bag of the picture and the frames of the clip. By default
 the highest frame decides, in training too (multiple-instance learning), so a few frames of harm are enough, and nobody
-has to say which. A post that lacks a half, or whose half cannot be read, is used in training and scored from the other.
+has to say which. A post that lacks a side, or whose side cannot be read, is used in training and scored from the other.
 
 Open doubts: a frame is read by itself, so what only their order tells is not seen; fine-tuning the encoder would need
 its gradients, which the store cannot give.
@@ -17,9 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from workbench.errors import WorkbenchError
 from workbench.features import Blocks, TransientError, Truncated, encoder_files
-from workbench.features.encoders import identity
 from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.options import positive_weights
 from workbench.models.heads.bags import Vectors, bags, combinations, highest_rows, undone
@@ -29,10 +27,10 @@ from workbench.schema import Options, declared, label_matrix
 if TYPE_CHECKING:
     import torch
 
-    from workbench.features.encoders.open_clip import Encoder
     from workbench.models.heads.training import Examples
 
-HALVES = {"text": ("text",), "vision": ("image", "video")}
+Posts = tuple[pa.Table, list[Vectors]]  # a table, and the rows of its sides
+SIDES = {"text": ("text",), "vision": ("image", "video")}
 
 
 class ClipClassifier(Classifier):
@@ -47,7 +45,6 @@ class ClipClassifier(Classifier):
     fusion: ClassVar[Literal["cross", "align"] | None] = None
     network: Any = None
     whitenings: list[tuple[np.ndarray, np.ndarray]]
-    encoder_digest: str = ""
     search: ClassVar[dict[str, tuple]] = {
         "lr": (0.001, 0.003, 0.01),
         "weight_decay": (0.1, 0.5, 1.0),
@@ -64,7 +61,6 @@ class ClipClassifier(Classifier):
 
     @classmethod
     def files(cls, options: HeadOptions) -> list[Path]:
-        """Return the encoder's files."""
         return encoder_files(options.encoder)
 
     # ------------------------------------------------------------------------------------------------ fit and score
@@ -76,38 +72,39 @@ class ClipClassifier(Classifier):
         return 0 if self.network is None else sum(weights.numel() for weights in self.network.parameters())
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        halves = self._prepare(train)
-        if not self.trained.any():
-            self.record = {"epochs": 0}
-            return
-        watched = self._halves(self._read(validation), len(validation), first=True)
-        self.record = self._fit_network(
-            halves, self._examples(train, halves), self._examples(validation, watched), seed
-        )
+        sides = self._prepare(train)
+        self.record = {"epochs": 0}
+        if self.trained.any():
+            watched = self._sides(self._read(validation), len(validation), first=True)
+            self._learn((train, sides), (validation, watched), seed)
+
+    def _learn(self, train: Posts, validation: Posts, seed: int) -> None:
+        """Learn from posts with their first rows, at least one label of which can be learnt."""
+        self.record = self._fit_network(train[1], self._examples(*train), self._examples(*validation), seed)
 
     def _prepare(self, train: pa.Table) -> list[Vectors]:
-        """Return the first rows of train's halves, after finding what is there to look at and to learn."""
+        """Return the first rows of train's sides, after finding what is there to look at and to learn."""
         self.network, self.encoder_digest = None, self._encoder_digest()
         self.modalities = type(self).modalities
         read = self._read(train)
         self.modalities = tuple(name for name, (_, vectors) in read.items() if len(vectors.values))
-        halves = self._halves(read, len(train), first=True)
-        usable = np.any([half.count > 0 for half in halves], axis=0)
+        sides = self._sides(read, len(train), first=True)
+        usable = np.any([side.count > 0 for side in sides], axis=0)
         self.trained &= two_classes(*self._labels(train, usable))
-        self.whitenings = [self._whitening(half) for half in halves]
-        return halves
+        self.whitenings = [self._whitening(side) for side in sides]
+        return sides
 
     def _fit_network(
-        self, halves: list[Vectors], examples: Examples, watched: Examples | None, seed: int
+        self, sides: list[Vectors], examples: Examples, watched: Examples | None, seed: int
     ) -> dict[str, Any]:
-        """Build and train the network on examples, those of `halves`; return what happened."""
+        """Build and train the network on examples, those of `sides`; return what happened."""
         import torch
 
         from workbench.models.heads import training
 
         generator = torch.Generator().manual_seed(seed)
         self.network = self._build(generator)
-        present = np.stack([half.count > 0 for half in halves], axis=1)  # (n_posts, n_halves)
+        present = np.stack([side.count > 0 for side in sides], axis=1)  # (n_posts, n_sides)
         hide = self._hide(present[present.any(axis=1)])
         weight = positive_weights(self.options.class_weight, self.taxonomy.names)
         return training.fit_head(self.network, examples, watched, self.options, generator, hide, weight)
@@ -119,62 +116,60 @@ class ClipClassifier(Classifier):
         from workbench.models.heads import training
 
         read = self._read(posts)
-        unread = {name: reasons(posts, name, *parts) for name, parts in read.items()}
-        halves = self._halves(read, len(posts))
-        readable = np.any([half.count > 0 for half in halves], axis=0)
+        unread = {name: reasons(posts, name, *parts, self.options.variants) for name, parts in read.items()}
+        sides = self._sides(read, len(posts))
+        readable = np.any([side.count > 0 for side in sides], axis=0)
         if not self._trained:
             return Prediction(np.zeros((len(posts), len(self.constants)), np.float32), readable, unread)
-        post, rows = combinations(halves)
+        post, rows = combinations(sides)
         scores = []
         for start in range(0, len(post), training.CHUNK):
-            chunk = self._tensors(halves, [row[start : start + training.CHUNK] for row in rows])
+            chunk = self._tensors(sides, [row[start : start + training.CHUNK] for row in rows])
             scores.append(self._rows(*chunk))
         scores = np.concatenate(scores)
         starts = np.flatnonzero(np.diff(post, prepend=-1))  # where each post's combinations begin
         best = highest_rows(scores[:, : len(self.constants)], starts)
-        variants, alike = self._variants(posts, best, halves, rows), self._alike(best, halves, rows)
-        post, scores = self._over_frames(read, halves, post, scores)
+        variants, alike = self._variants(posts, best, sides, rows), self._alike(best, sides, rows)
+        post, scores = self._over_frames(read, sides, post, scores)
         if self._exclusive():
             scores = losses.log_odds(torch.from_numpy(scores), self._exclusive()).numpy()
         starts = np.flatnonzero(np.diff(post, prepend=-1))  # and where its bags do
         return Prediction(np.maximum.reduceat(scores, starts, axis=0), readable, unread, variants, alike)
 
     def _variants(
-        self, posts: pa.Table, best: np.ndarray, halves: list[Vectors], rows: list[np.ndarray]
+        self, posts: pa.Table, best: np.ndarray, sides: list[Vectors], rows: list[np.ndarray]
     ) -> np.ndarray | None:
-        """Return `Prediction.variants` from each score's combination (n_posts, n_labels) and the rows of halves."""
-        if "text" not in self._groups() or not len(halves[0].values):
+        """Return `Prediction.variants` from each score's combination (n_posts, n_labels) and the rows of sides."""
+        if "text" not in self._groups() or not len(sides[0].values):
             return None
-        row = rows[0][best]  # of the text, which is the first half; -1 where there is none
-        numbers = np.where(row >= 0, halves[0].variant[row], 0)
+        row = rows[0][best]  # of the text, which is the first side; -1 where there is none
+        numbers = np.where(row >= 0, sides[0].variant[row], 0)
         if not numbers.any():
             return None
         return undone(numbers, posts["text"].to_pylist(), self.store.encoder(self.options.encoder).text_kinds)
 
-    def _alike(self, best: np.ndarray, halves: list[Vectors], rows: list[np.ndarray]) -> np.ndarray | None:
-        """Return `Prediction.alike` from each score's combination (n_posts, n_labels) and each half's rows in them."""
+    def _alike(self, best: np.ndarray, sides: list[Vectors], rows: list[np.ndarray]) -> np.ndarray | None:
         return None
 
     @property
     def _trained(self) -> bool:
         return self.network is not None
 
-    def _rows(self, halves: tuple[torch.Tensor, ...], present: torch.Tensor) -> np.ndarray:
-        """Return what the network gives for rows (n_rows, n_labels), each one combination of variants."""
+    def _rows(self, sides: tuple[torch.Tensor, ...], present: torch.Tensor) -> np.ndarray:
         from workbench.models.heads import training
 
-        return training.score(self.network, halves, present).cpu().numpy()
+        return training.score(self.network, sides, present).cpu().numpy()
 
     def _over_frames(
-        self, read: dict[str, tuple[Blocks, Vectors]], halves: list[Vectors], post: np.ndarray, rows: np.ndarray
+        self, read: dict[str, tuple[Blocks, Vectors]], sides: list[Vectors], post: np.ndarray, rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return posts and logits of the bags of combinations, where frames are pooled otherwise than by maximum."""
         if getattr(self.options, "pooling", "max") in ("max", "mean"):
             return post, rows
         import torch
 
-        pictures = read["image"][1].count if "image" in read else np.zeros_like(halves[-1].count)
-        bagged = bags(halves, pictures)
+        pictures = read["image"][1].count if "image" in read else np.zeros_like(sides[-1].count)
+        bagged = bags(sides, pictures)
         logits = self.network.pool(torch.from_numpy(rows[bagged.row]), torch.from_numpy(bagged.bag))
         return bagged.post, logits.numpy()
 
@@ -197,7 +192,7 @@ class ClipClassifier(Classifier):
         ).to(self.store.device)
 
     def _hide(self, present: np.ndarray) -> tuple[float, ...]:
-        """Return how often each half is hidden in training, from `present (n_posts, n_halves)` of train."""
+        """Return how often each side is hidden in training, from `present (n_posts, n_sides)` of train."""
         if not isinstance(self.options, PairOptions):
             return ()
         if self.options.modality_dropout is not None:
@@ -206,65 +201,61 @@ class ClipClassifier(Classifier):
 
     # ------------------------------------------------------------------------------------------------------ features
 
-    def _encoder(self) -> Encoder:
-        """Return what makes vectors of posts; a subclass may use another form of the encoder."""
-        return self.store.encoder(self.options.encoder)
-
-    def _whitening(self, half: Vectors) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean and the matrix that bring a half's vectors to unit variance."""
+    def _whitening(self, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and the matrix that bring a side's vectors to unit variance."""
         from workbench.models.heads import training
 
-        return training.whitening(half.values, half.weight)
+        return training.whitening(side.values, side.weight)
 
     def _read(self, table: pa.Table) -> dict[str, tuple[Blocks, Vectors]]:
         """Return, per modality, what the store says of a table and its readable vectors, all variants or the raw.
 
         What is blank counts as absent, whatever an encoder makes of it.
         """
-        there, halves = declared(table), {}
+        there, sides = declared(table), {}
         for name in self.modalities:
             blocks = getattr(self.store, name)(self._encoder(), table)
             vectors = Vectors.of(blocks, there[name])
-            halves[name] = blocks, vectors if self.options.variants else vectors.raw()
-        return halves
+            sides[name] = blocks, vectors if self.options.variants else vectors.raw()
+        return sides
 
-    def _halves(self, read: dict[str, tuple[Blocks, Vectors]], n: int, first: bool = False) -> list[Vectors]:
-        """Return the bags of n posts, one per half; first: of a text and of a picture keep the first row only."""
-        halves = []
+    def _sides(self, read: dict[str, tuple[Blocks, Vectors]], n: int, first: bool = False) -> list[Vectors]:
+        """Return the bags of n posts, one per side; first: of a text and of a picture keep the first row only."""
+        sides = []
         for names in self._groups().values():
-            half = Vectors.none(n, self._encoder().dim)
+            side = Vectors.none(n, self._encoder().dim)
             for name in (name for name in names if name in read):
                 vectors = read[name][1]
                 if name == "video":
                     vectors = vectors.mean() if self.options.pooling == "mean" else vectors
                 elif first:
                     vectors = vectors.first()
-                half = half.beside(vectors)
-            halves.append(half)
-        return halves
+                side = side.beside(vectors)
+            sides.append(side)
+        return sides
 
     def _groups(self) -> dict[str, tuple[str, ...]]:
-        """Return the halves that this kind of model has, with the modalities that fill each."""
-        mine = {half: tuple(n for n in names if n in type(self).modalities) for half, names in HALVES.items()}
-        return {half: names for half, names in mine.items() if names}
+        """Return the sides that this kind of model has, with the modalities that fill each."""
+        mine = {side: tuple(n for n in names if n in type(self).modalities) for side, names in SIDES.items()}
+        return {side: names for side, names in mine.items() if names}
 
     def _labels(self, table: pa.Table, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y, known = label_matrix(table, self.taxonomy)
         return y[usable], known[usable]
 
-    def _examples(self, table: pa.Table, halves: list[Vectors]) -> Examples | None:
-        """Return the posts with a readable half, and all their rows, on the device; None where there is none."""
+    def _examples(self, table: pa.Table, sides: list[Vectors]) -> Examples | None:
+        """Return the posts with a readable side, and all their rows, on the device; None where there is none."""
         import torch
 
         from workbench.models.heads.training import Examples
 
-        usable = np.any([half.count > 0 for half in halves], axis=0)
+        usable = np.any([side.count > 0 for side in sides], axis=0)
         if not usable.any():
             return None
         y, known = self._labels(table, usable)
-        post, rows = combinations(halves)
+        post, rows = combinations(sides)
         count = np.bincount(post)[usable]
-        tensors = self._tensors(halves, [row[usable[post]] for row in rows])
+        tensors = self._tensors(sides, [row[usable[post]] for row in rows])
         labels = (torch.from_numpy(array).to(self.store.device) for array in (y, known & self.trained))
         count = torch.from_numpy(count).to(self.store.device) if count.max() > 1 else None
         return Examples(*tensors, *labels, count, self._exclusive())
@@ -275,14 +266,14 @@ class ClipClassifier(Classifier):
             return ()
         return tuple(tuple(map(self.taxonomy.names.index, group)) for group in self.taxonomy.exclusive)
 
-    def _tensors(self, halves: list[Vectors], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        """Return whitened halves, each (n, dim), and present (n, n_halves), on the device; row -1 is an absent half."""
+    def _tensors(self, sides: list[Vectors], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Return whitened sides, each (n, dim), and present (n, n_sides), on the device; row -1 is an absent side."""
         import torch
 
         filled = []
-        for half, row, (mean, matrix) in zip(halves, rows, self.whitenings, strict=True):
+        for side, row, (mean, matrix) in zip(sides, rows, self.whitenings, strict=True):
             values = np.zeros((len(row), len(mean)), dtype=np.float32)
-            values[row >= 0] = half.values[row[row >= 0]]
+            values[row >= 0] = side.values[row[row >= 0]]
             mean, matrix = (torch.from_numpy(array).to(self.store.device) for array in (mean, matrix))
             filled.append((torch.from_numpy(values).to(self.store.device) - mean) @ matrix)
         present = torch.from_numpy(np.stack(rows, axis=1) >= 0)
@@ -292,41 +283,32 @@ class ClipClassifier(Classifier):
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         arrays = {}
-        for half, (mean, matrix) in zip(self._groups(), self.whitenings, strict=True):
-            arrays |= {f"whitening.{half}.mean": mean, f"whitening.{half}.matrix": matrix}
+        for side, (mean, matrix) in zip(self._groups(), self.whitenings, strict=True):
+            arrays |= {f"whitening.{side}.mean": mean, f"whitening.{side}.matrix": matrix}
         if self.network is not None:
-            weights = self.network.state_dict().items()
-            arrays |= {f"network.{name}": value.detach().cpu().numpy() for name, value in weights}
+            from workbench.models.fit.loop import weights_of
+
+            arrays |= weights_of(self.network, "network.")
         return {"encoder": self.encoder_digest, "trained": self.network is not None}, arrays
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        self.encoder_digest = state["encoder"]
-        identity.same_encoder(
-            f"the model in {folder}", self.encoder_digest, self._encoder_digest(), self.options.encoder
-        )
+        self._take_encoder(state["encoder"], folder)
         self.whitenings = [
-            (arrays[f"whitening.{half}.mean"], arrays[f"whitening.{half}.matrix"]) for half in self._groups()
+            (arrays[f"whitening.{side}.mean"], arrays[f"whitening.{side}.matrix"]) for side in self._groups()
         ]
         if state["trained"]:
-            import torch
+            from workbench.models.fit.loop import take_weights
 
             self.network = self._build(None)
-            weights = {name.removeprefix("network."): a for name, a in arrays.items() if name.startswith("network.")}
-            self.network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
-
-    def _encoder_digest(self) -> str:
-        """Return `identity.encoder_digest` of the encoder; raises WorkbenchError without a store to have it from."""
-        if self.store is None:
-            raise WorkbenchError(f"model {self.name!r} needs a feature store; pass one to create or load")
-        return identity.encoder_digest(self._encoder())
+            take_weights(self.network, arrays, "network.")
 
 
-def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Vectors) -> list[str | None]:
+def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Vectors, variants: bool) -> list[str | None]:
     """Return, for each post whose declared content gave no vector, why; and what was left out of a long text."""
     lost = declared(posts)[modality] & (vectors.count == 0)
     default = f"nothing in the {modality} could be read"
     whys = [(why or default) if gone else None for why, gone in zip(blocks.reasons, lost.tolist(), strict=True)]
     if modality == "text":
-        notes = [None if note is None or isinstance(note, TransientError) else Truncated(note) for note in blocks.notes]
+        notes = [None if isinstance(note, TransientError) else Truncated.of(note, variants) for note in blocks.notes]
         whys = [why or note for why, note in zip(whys, notes, strict=True)]
     return whys

@@ -1,17 +1,17 @@
-"""The small network that turns encoder embeddings of a post's halves into one logit per label.
+"""The small network that turns encoder embeddings of a post's sides into one logit per label.
 
-A *half* is what is read, or what is seen, of a post: `halves` is a tuple of (n_rows, dim) tensors, `present` (n_rows,
-n_halves) says which row has which half. An absent half is replaced by a learned vector and announced by a flag, so that
+A *side* is what is read, or what is seen, of a post: `sides` is a tuple of (n_rows, dim) tensors, `present` (n_rows,
+n_sides) says which row has which side. An absent side is replaced by a learned vector and announced by a flag, so that
 it is never mistaken for content. A post is one row, or several (the frames of a clip): then its logit is the maximum
 over its rows, label by label (multiple-instance learning in its standard form; Maron and Lozano-Perez 1997), or what
 another of POOLS makes of them.
 
-One network serves all models: a hidden layer over [the halves, the flags, their fusion]. Without a fusion it is an MLP
-over the concatenation; `cross` adds the outer product of the projected halves, `align` their element-wise product. Both
+One network serves all models: a hidden layer over [the sides, the flags, their fusion]. Without a fusion it is an MLP
+over the concatenation; `cross` adds the outer product of the projected sides, `align` their element-wise product. Both
 fusions are those of Hate-CLIPper (Kumar and Nandakumar 2022, https://aclanthology.org/2022.nlp4pi-1.20), written anew,
-with two differences that the noise of real embeddings asked for: the halves themselves reach the output too, so harm
-that one half tells alone needs no product; and a projection ends in a softmax, so that it says *which* of `rank`
-learned prototypes a half resembles. A product of linear projections multiplies their noise, a product of prototypes is
+with two differences that the noise of real embeddings asked for: the sides themselves reach the output too, so harm
+that one side tells alone needs no product; and a projection ends in a softmax, so that it says *which* of `rank`
+learned prototypes a side resembles. A product of linear projections multiplies their noise, a product of prototypes is
 a soft table of cells (`projection: linear` gives the published form).
 Open doubt: `cross` grows with the square of `rank`; above 64 a low-rank product would be cheaper.
 """
@@ -25,7 +25,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-Halves = tuple[torch.Tensor, ...]
+SideVectors = tuple[torch.Tensor, ...]
 ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu, "tanh": torch.tanh, "silu": functional.silu}
 
 
@@ -107,7 +107,7 @@ class Dropout(nn.Module):
 
 
 class Projection(nn.Module):
-    """A half as its resemblance to `rank` prototypes: (n_rows, dim) -> (n_rows, rank)."""
+    """A side as its resemblance to `rank` prototypes: (n_rows, dim) -> (n_rows, rank)."""
 
     def __init__(self, dim: int, rank: int, kind: Literal["softmax", "linear"], generator: torch.Generator | None):
         super().__init__()
@@ -138,12 +138,12 @@ class RowAttention(nn.Module):
 
 
 class Head(nn.Module):
-    """Logits (n_rows, n_labels) from whitened halves, with or without a fusion of two of them.
+    """Logits (n_rows, n_labels) from whitened sides, with or without a fusion of two of them.
 
     Args:
-        dims: length of each half's vectors; n_labels: outputs.
+        dims: length of each side's vectors; n_labels: outputs.
         hidden: units of the hidden layer, 0 for none; dropout: share of inputs and hidden units dropped in training.
-        fusion: None, "cross" or "align" (these need two halves), with `rank` and `projection`.
+        fusion: None, "cross" or "align" (these need two sides), with `rank` and `projection`.
         activation: of the hidden layer, a name of ACTIVATIONS.
         generator: of the first weights and the dropout masks, on the CPU; None for a network about to be loaded.
         pooling: a name of POOLS, by which `pool` makes a post's logits from those of its rows.
@@ -174,27 +174,27 @@ class Head(nn.Module):
         if pooling == "attention":
             self.attention = RowAttention(hidden or inputs, generator)
 
-    def forward(self, halves: Halves, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
-        """Return logits (n_rows, n_labels); entries of `halves` where `present` is False are not looked at.
+    def forward(self, sides: SideVectors, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
+        """Return logits (n_rows, n_labels); entries of `sides` where `present` is False are not looked at.
 
         With attention there is one more column, the attention's score, for `pool`.
 
         owner (n_rows,): the post of each row where posts have several, for `Dropout`.
         """
-        x = self.inner(halves, present, owner)
+        x = self.inner(sides, present, owner)
         return self.output(x) if self.attention is None else torch.cat([self.output(x), self.attention(x)], dim=1)
 
-    def inner(self, halves: Halves, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
-        """Return what the output layer sees (n_rows, hidden): the hidden layer, or the halves and their fusion."""
-        filled = [torch.where(present[:, [h]], x, self.absent[h]) for h, x in enumerate(halves)]
+    def inner(self, sides: SideVectors, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what the output layer sees (n_rows, hidden): the hidden layer, or the sides and their fusion."""
+        filled = [torch.where(present[:, [h]], x, self.absent[h]) for h, x in enumerate(sides)]
         filled = [self.drop(x, owner) for x in filled]
         x = torch.cat([*filled, present.to(filled[0].dtype), *self._fused(filled)], dim=1)
         return x if self.hidden is None else self.drop(ACTIVATIONS[self.activation](self.hidden(x)), owner)
 
-    def _fused(self, halves: list[torch.Tensor]) -> list[torch.Tensor]:
+    def _fused(self, sides: list[torch.Tensor]) -> list[torch.Tensor]:
         if self.fusion is None:
             return []
-        left, right = (project(x) for project, x in zip(self.projections, halves, strict=True))
+        left, right = (project(x) for project, x in zip(self.projections, sides, strict=True))
         if self.fusion == "align":
             return [left * right]
         return [(left[:, :, None] * right[:, None, :]).flatten(1)]  # (n_rows, rank, rank) -> (n_rows, rank * rank)

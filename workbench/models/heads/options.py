@@ -8,7 +8,7 @@ from pydantic import Field
 
 from workbench.models.fit.options import VARIANTS, LearningOptions
 
-RARE = 0.02  # of the training posts: a half that fewer lack has too few examples to learn its absence from
+RARE = 0.02  # of the training posts: a side that fewer lack has too few examples to learn its absence from
 HIDDEN_BY_DEFAULT = 0.1
 Pooling = Literal["max", "mean", "noisy-or", "attention"]
 POOLING = Field(
@@ -37,37 +37,37 @@ class FrameOptions(HeadOptions):
 
 
 class PairOptions(HeadOptions):
-    """A head on two halves."""
+    """A head on two sides."""
 
     pooling: Pooling = POOLING
     modality_dropout: float | None = Field(
         None,
         ge=0,
         le=0.5,
-        description="Share of the posts with both halves whose one half is hidden in training, for each half; null: "
-        f"{HIDDEN_BY_DEFAULT} for a half that under {RARE:.0%} of the training posts lack, else 0.",
+        description="Share of the posts with both sides whose one side is hidden in training, for each side; null: "
+        f"{HIDDEN_BY_DEFAULT} for a side that under {RARE:.0%} of the training posts lack, else 0.",
     )
 
 
 class ConcatOptions(PairOptions):
-    """A head on both halves side by side; it needs more units than a fusion to tell pairs apart."""
+    """A head on both sides, joined; it needs more units than a fusion to tell pairs apart."""
 
     hidden: int = Field(128, ge=1, le=8192, description="Units of the hidden layer.")
 
 
 class CrossOptions(PairOptions):
-    """A head on the outer product of projected halves; it fits pairs within a few epochs and is held back more."""
+    """A head on the outer product of projected sides; it fits pairs within a few epochs and is held back more."""
 
     dropout: float = Field(0.3, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
     lr: float = Field(0.003, gt=0, le=1, description="Learning rate of AdamW.")
     weight_decay: float = Field(1.0, ge=0, description="Weight decay of AdamW (per step it is multiplied by lr).")
-    rank: int = Field(32, ge=1, le=128, description="Length of a projected half; the product has its square.")
+    rank: int = Field(32, ge=1, le=128, description="Length of a projected side; the product has its square.")
     projection: Literal["softmax", "linear"] = Field("softmax", description="Soft prototypes, or plain projections.")
 
 
 class AlignOptions(PairOptions):
-    """A head on the element-wise product of projected halves."""
+    """A head on the element-wise product of projected sides."""
 
     hidden: int = Field(128, ge=1, le=8192, description="Units of the hidden layer.")
-    rank: int = Field(128, ge=1, le=4096, description="Length of a projected half, and of the product.")
+    rank: int = Field(128, ge=1, le=4096, description="Length of a projected side, and of the product.")
     projection: Literal["softmax", "linear"] = Field("softmax", description="Soft prototypes, or plain projections.")

@@ -1,6 +1,6 @@
 """Nearest labelled neighbours: a post is judged by the training posts that it is most like, and can name them.
 
-A post is a point in the fused space of its halves; the k nearest training posts vote on each label, the more the nearer
+A post is a point in the fused space of its sides; the k nearest training posts vote on each label, the more the nearer
 they are, beside a small vote of the label's prevalence. That is the last step of RGCL (Mei et al. 2024,
 https://aclanthology.org/2024.acl-long.291) at its simplest. Where that paper learns the space by a contrastive loss on
 the posts retrieved, `space: learned` takes the hidden layer of a `clip-cross` head, and `whitened` learns nothing.
@@ -21,7 +21,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from workbench.models.heads.bags import Vectors, combinations
-from workbench.models.heads.frozen import ClipClassifier
+from workbench.models.heads.frozen import ClipClassifier, Posts
 from workbench.models.heads.options import CrossOptions
 from workbench.schema import label_matrix
 
@@ -39,7 +39,7 @@ class RetrievalOptions(CrossOptions):
     """The space, and how neighbours vote; the options of a head are those of the learned space."""
 
     space: Literal["learned", "whitened"] = Field(
-        "learned", description="The hidden layer of a head trained on the labels, or the whitened halves side by side."
+        "learned", description="The hidden layer of a head trained on the labels, or the whitened sides, joined."
     )
     k: int | None = Field(None, ge=1, le=1000, description="Neighbours that vote; null: chosen on validation.")
     temperature: float | None = Field(
@@ -47,7 +47,7 @@ class RetrievalOptions(CrossOptions):
     )
     smoothing: float = Field(0.5, gt=0, le=100, description="How many votes the label's prevalence has.")
     max_posts: int = Field(100_000, ge=1, description="Training posts kept, evenly spaced; all if there are fewer.")
-    rank: int = Field(32, ge=1, le=128, description="Length of a projected half of the learned space's head.")
+    rank: int = Field(32, ge=1, le=128, description="Length of a projected side of the learned space's head.")
 
 
 class TrainingPosts(NamedTuple):
@@ -103,44 +103,42 @@ class ClipRetrieval(ClipClassifier):
 
     # -------------------------------------------------------------------------------------------------- fit and score
 
-    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+    def _prepare(self, train: pa.Table) -> list[Vectors]:
         self.memory, self.post_ids = None, []
-        halves = self._prepare(train)
-        self.record = {"posts": 0}
-        if not self.trained.any():
-            return
-        watched = self._halves(self._read(validation), len(validation), first=True)
-        if self.options.space == "learned":
-            examples, seen = self._examples(train, halves), self._examples(validation, watched)
-            self.record |= self._fit_network(halves, examples, seen, seed)
-        self._remember(train, halves)
-        self.record |= {"posts": len(self.post_ids), **self._choose(validation, watched)}
+        return super()._prepare(train)
 
-    def _remember(self, train: pa.Table, halves: list[Vectors]) -> None:
-        usable = np.flatnonzero(np.any([half.count > 0 for half in halves], axis=0))
+    def _learn(self, train: Posts, validation: Posts, seed: int) -> None:
+        made = {}
+        if self.options.space == "learned":
+            made = self._fit_network(train[1], self._examples(*train), self._examples(*validation), seed)
+        self._remember(*train)
+        self.record = {**made, "posts": len(self.post_ids), **self._choose(*validation)}
+
+    def _remember(self, train: pa.Table, sides: list[Vectors]) -> None:
+        usable = np.flatnonzero(np.any([side.count > 0 for side in sides], axis=0))
         kept = usable[:: -(-len(usable) // self.options.max_posts)]
-        post, rows = combinations(halves)
+        post, rows = combinations(sides)
         place = np.arange(len(post)) - np.searchsorted(post, post)  # which of its post's rows each is
         count = np.bincount(post)[post]
         few = (place * FRAMES // count != (place - 1) * FRAMES // count) | (count <= FRAMES)  # evenly spaced
         chosen = np.isin(post, kept) & few
         y, known = label_matrix(train, self.taxonomy)
-        vectors = self._vectors(halves, [row[chosen] for row in rows]).astype(np.float16)
+        vectors = self._vectors(sides, [row[chosen] for row in rows]).astype(np.float16)
         at = np.searchsorted(kept, post[chosen]).astype(np.int32)
         self.memory = TrainingPosts(vectors, at, y[kept] > 0.5, known[kept])
         ids = train["post_id"].to_pylist()
         self.post_ids = [ids[i] for i in kept]
 
-    def _choose(self, validation: pa.Table, halves: list[Vectors]) -> dict[str, Any]:
+    def _choose(self, validation: pa.Table, sides: list[Vectors]) -> dict[str, Any]:
         """Return k and temperature: those given, else those that lose least on validation, else the middle ones."""
         ks = [self.options.k] if self.options.k else [k for k in KS if k < len(self.memory.vectors)] or [KS[0]]
         heats = [self.options.temperature] if self.options.temperature else list(TEMPERATURES)
         y, known = label_matrix(validation, self.taxonomy)
-        known &= self.trained & np.any([half.count > 0 for half in halves], axis=0)[:, None]
+        known &= self.trained & np.any([side.count > 0 for side in sides], axis=0)[:, None]
         if not known.any():
             return {"k": ks[len(ks) // 2], "temperature": heats[len(heats) // 2]}
-        post, rows = combinations(halves)
-        nearest = self.memory.search(self._vectors(halves, rows), max(ks) + 1)
+        post, rows = combinations(sides)
+        nearest = self.memory.search(self._vectors(sides, rows), max(ks) + 1)
         starts, losses = np.flatnonzero(np.diff(post, prepend=-1)), {}
         for k in ks:
             for heat in heats:
@@ -154,9 +152,9 @@ class ClipRetrieval(ClipClassifier):
     def _trained(self) -> bool:
         return self.memory is not None
 
-    def _rows(self, halves: tuple[torch.Tensor, ...], present: torch.Tensor) -> np.ndarray:
+    def _rows(self, sides: tuple[torch.Tensor, ...], present: torch.Tensor) -> np.ndarray:
         k, heat = self.record["k"], self.record["temperature"]
-        return self._votes(*self.memory.search(self._embed(halves, present), k + 1), k, heat).astype(np.float32)
+        return self._votes(*self.memory.search(self._embed(sides, present), k + 1), k, heat).astype(np.float32)
 
     def _votes(self, rows: np.ndarray, cosines: np.ndarray, k: int, heat: float) -> np.ndarray:
         """Return logits (n, n_labels) from the rows (n, >= k + 1) of the memory that are nearest, and their cosines."""
@@ -176,31 +174,31 @@ class ClipRetrieval(ClipClassifier):
 
     # --------------------------------------------------------------------------------------------------- the space
 
-    def _vectors(self, halves: list[Vectors], rows: list[np.ndarray]) -> np.ndarray:
+    def _vectors(self, sides: list[Vectors], rows: list[np.ndarray]) -> np.ndarray:
         """Return the unit vectors (n_rows, dim) of combinations of variants."""
         edges = [*range(0, len(rows[0]), CHUNK), len(rows[0])]
-        parts = [self._embed(*self._tensors(halves, [row[a:b] for row in rows])) for a, b in pairwise(edges)]
+        parts = [self._embed(*self._tensors(sides, [row[a:b] for row in rows])) for a, b in pairwise(edges)]
         return np.concatenate(parts)
 
-    def _embed(self, halves: tuple[torch.Tensor, ...], present: torch.Tensor) -> np.ndarray:
-        """Return rows as unit vectors; an absent half adds nothing to a similarity in the whitened space."""
+    def _embed(self, sides: tuple[torch.Tensor, ...], present: torch.Tensor) -> np.ndarray:
+        """Return rows as unit vectors; an absent side adds nothing to a similarity in the whitened space."""
         import torch
         from torch.nn.functional import normalize
 
         with torch.inference_mode():
             if self.options.space == "learned":
                 self.network.eval()
-                return normalize(self.network.inner(halves, present), dim=1).cpu().numpy()
-            parts = [normalize(x, dim=1) * present[:, [h]] for h, x in enumerate(halves)]
+                return normalize(self.network.inner(sides, present), dim=1).cpu().numpy()
+            parts = [normalize(x, dim=1) * present[:, [h]] for h, x in enumerate(sides)]
             return normalize(torch.cat(parts, dim=1), dim=1).cpu().numpy()
 
-    def _alike(self, best: np.ndarray, halves: list[Vectors], rows: list[np.ndarray]) -> np.ndarray:
+    def _alike(self, best: np.ndarray, sides: list[Vectors], rows: list[np.ndarray]) -> np.ndarray:
         alike = np.full(best.shape, None, dtype=object)
         used, place = np.unique(best, return_inverse=True)
-        nearest = self.memory.search(self._vectors(halves, [row[used] for row in rows]), self.record["k"])[0]
+        nearest = self.memory.search(self._vectors(sides, [row[used] for row in rows]), self.record["k"])[0]
         nearest = self.memory.post[nearest]  # (n_used, k), the nearest first
         place, voted = place.reshape(best.shape), (self.memory.known & self.memory.y)[nearest]  # (n_used, k, n_labels)
-        readable = np.any([half.count > 0 for half in halves], axis=0)
+        readable = np.any([side.count > 0 for side in sides], axis=0)
         for post, label in np.argwhere(readable[:, None] & self.trained):
             row = place[post, label]
             named = dict.fromkeys(nearest[row][voted[row, :, label]].tolist())

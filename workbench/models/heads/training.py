@@ -24,7 +24,7 @@ from torch import nn
 from workbench.device import Room
 from workbench.models.fit import losses
 from workbench.models.fit.loop import Schedule, adamw, gradient, train_epochs
-from workbench.models.heads.networks import Halves, highest
+from workbench.models.heads.networks import SideVectors, highest
 
 CHUNK = 16_384  # rows scored at once
 FLOOR = 0.1  # of the mean variance: no direction is stretched by more than sqrt(10) against the average one
@@ -33,12 +33,12 @@ FLOOR = 0.1  # of the mean variance: no direction is stretched by more than sqrt
 class Examples(NamedTuple):
     """What is learnt from: posts with y and known (n_posts, n_labels), and their rows, of which the highest counts.
 
-    halves (each n_rows, dim), present (n_rows, n_halves): the rows of all posts, in the order of posts; `count`
+    sides (each n_rows, dim), present (n_rows, n_sides): the rows of all posts, in the order of posts; `count`
     (n_posts,) says how many each has, None that each has one. exclusive: sets of columns of `y` of which at most one
     holds.
     """
 
-    halves: Halves
+    sides: SideVectors
     present: torch.Tensor
     y: torch.Tensor
     known: torch.Tensor
@@ -85,7 +85,7 @@ def fit_head(
     """Train a network by AdamW; it ends with the weights of the epoch that lost least on validation.
 
     Without a known label in validation the loss on train decides (then more epochs only help, and all are run).
-    hide: for each half, the share of the posts that have both halves whose half is hidden in a batch.
+    hide: for each side, the share of the posts that have both sides whose side is hidden in a batch.
     class_weight: as `options.positive_weights` returns it.
 
     Returns what happened: epochs run, best epoch, its loss per known cell (in nats, where the loss is), and the posts
@@ -96,20 +96,21 @@ def fit_head(
     order, shares = _repeated(train, getattr(options, "upsample", None), generator)
     weigh = _weights(train, class_weight, shares)
     optimizer, room = adamw(network, options), Room("post", options.batch_size)
+    cells = losses.cells(train.known, train.exclusive)
 
     def loss(posts: torch.Tensor) -> torch.Tensor:
         batch = take(train, posts)
         present = hidden(batch.present, hide, generator, batch.owner)
-        logits = pooled(network, network(batch.halves, present, batch.owner), batch.owner)
+        logits = pooled(network, network(batch.sides, present, batch.owner), batch.owner)
         return cost(logits, batch.y, batch.known, weight=weigh(batch, True))
 
     def learn(epoch: int) -> None:
         for posts in order[torch.randperm(len(order), generator=generator)].split(options.batch_size):
-            gradient(room, optimizer, posts.to(train.y.device), train.known, loss)
+            gradient(room, optimizer, posts.to(train.y.device), cells, loss)
             optimizer.step()
 
     def lost() -> float:
-        scores = pooled(network, score(network, watched.halves, watched.present), watched.owner)
+        scores = pooled(network, score(network, watched.sides, watched.present), watched.owner)
         return float(cost(scores, watched.y, watched.known, weight=weigh(watched, False)))
 
     return {**train_epochs(network, options, learn, lost), "at_once": room.at_once}
@@ -128,9 +129,9 @@ def take(examples: Examples, posts: torch.Tensor) -> Examples:
         start = (examples.count.cumsum(0) - examples.count)[posts]
         within = torch.arange(int(count.sum()), device=posts.device)
         rows = within + torch.repeat_interleave(start - (count.cumsum(0) - count), count)
-    halves = tuple(x[rows] for x in examples.halves)
+    sides = tuple(x[rows] for x in examples.sides)
     y, known = examples.y[posts], examples.known[posts]
-    return Examples(halves, examples.present[rows], y, known, count, examples.exclusive)
+    return Examples(sides, examples.present[rows], y, known, count, examples.exclusive)
 
 
 def upsampled(y: torch.Tensor, known: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
@@ -193,13 +194,13 @@ def _weights(
     return weigh
 
 
-def score(network: nn.Module, halves: Halves, present: torch.Tensor) -> torch.Tensor:
+def score(network: nn.Module, sides: SideVectors, present: torch.Tensor) -> torch.Tensor:
     """Return logits (n_rows, n_labels), chunk by chunk and without gradients."""
     room = vars(network).setdefault("room", Room("row", CHUNK))  # with the network, so that what fits is found once
 
     def scored(rows: range) -> torch.Tensor:
         part = slice(rows.start, rows.stop)
-        return network(tuple(x[part] for x in halves), present[part])
+        return network(tuple(x[part] for x in sides), present[part])
 
     network.eval()
     with torch.inference_mode():
@@ -209,9 +210,9 @@ def score(network: nn.Module, halves: Halves, present: torch.Tensor) -> torch.Te
 def hidden(
     present: torch.Tensor, hide: tuple[float, ...], generator: torch.Generator, owner: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Return `present (n_rows, n_halves)` with halves hidden at random in posts that have all; at most one of a post.
+    """Return `present (n_rows, n_sides)` with sides hidden at random in posts that have all; at most one of a post.
 
-    owner (n_rows,): the post of each row, as a half is hidden in all rows of a post; None: a row is a post.
+    owner (n_rows,): the post of each row, as a side is hidden in all rows of a post; None: a row is a post.
     """
     if not any(hide):
         return present

@@ -1,7 +1,7 @@
 """The loop of `clip-finetune`: posts through both towers and the head, with gradients, in whatever memory there is.
 
 A step is a batch of posts, worked through in parts whose gradients add up to the batch's (`loop.gradient`).
-Chance (the order of posts, masks, hidden halves) depends on seed, epoch and step alone, so that training which goes on
+Chance (the order of posts, masks, hidden sides) depends on seed, epoch and step alone, so that training which goes on
 from a checkpoint draws what it would have drawn.
 """
 
@@ -19,7 +19,7 @@ from torch import nn
 
 from workbench import device as devices
 from workbench.errors import WorkbenchError
-from workbench.features.store.items import Clips, Pictures
+from workbench.features.items import Clips, Pictures
 from workbench.models.fit import losses
 from workbench.models.fit.loop import Progress, copied, gradient, train_epochs
 from workbench.models.heads.networks import highest
@@ -65,7 +65,7 @@ class DecodeCache:
 class TuningPosts:
     """What is tuned on: per post its text (ids or None), its images, and arrays over posts.
 
-    present (n, n_halves), y, known (n, n_labels).
+    present (n, n_sides), y, known (n, n_labels).
     """
 
     texts: list[Any]
@@ -83,7 +83,7 @@ class Tuning(nn.Module):
     """Towers and head in training.
 
     Args:
-        tunable: the towers; head: as its first phase left it; whitenings: of its halves.
+        tunable: the towers; head: as its first phase left it; whitenings: of its sides.
         options: `FinetuneOptions`; seed: where chance starts.
     """
 
@@ -210,15 +210,15 @@ class Tuning(nn.Module):
             rows += [(n, numbers.get(i, -1), at + j if count else -1) for j in range(max(1, count))]
             at += count
         owner, *picks = (torch.tensor(column, device=self.device) for column in zip(*rows, strict=True))
-        halves = []
+        sides = []
         for (mean, matrix), vectors, pick in zip(self.whitenings, (read, seen), picks, strict=True):
             if vectors is None:
-                halves.append(mean.new_zeros(len(pick), len(mean)))
+                sides.append(mean.new_zeros(len(pick), len(mean)))
             else:
-                halves.append((vectors[pick.clamp(min=0)] - mean) @ matrix)
+                sides.append((vectors[pick.clamp(min=0)] - mean) @ matrix)
         there = present.to(self.device)[owner] & torch.stack([pick >= 0 for pick in picks], dim=1)
         several = len(rows) > len(part)
-        return highest(self.head(tuple(halves), there, owner if several else None), owner if several else None)
+        return highest(self.head(tuple(sides), there, owner if several else None), owner if several else None)
 
     # -------------------------------------------------------------------------------------------------- checkpoints
 

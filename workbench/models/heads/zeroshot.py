@@ -24,12 +24,11 @@ from pydantic import Field
 
 from workbench.errors import WorkbenchError
 from workbench.features import encoder_files
-from workbench.features.encoders import identity
 from workbench.models import Classifier, Prediction
 from workbench.models.fit.options import VARIANTS
 from workbench.models.heads.bags import Vectors
 from workbench.models.heads.frozen import reasons
-from workbench.schema import MODALITIES, ROOT, Options, Taxonomy, declared, read_yaml
+from workbench.schema import MODALITIES, Options, Taxonomy, declared, located, read_yaml
 
 log = logging.getLogger(__name__)
 
@@ -85,15 +84,13 @@ class ClipZeroShot(Classifier):
         self.modalities = tuple(name for name in MODALITIES if name in self.options.modalities)
         self.vectors = np.zeros((0, 0), np.float32)  # (n_prompts, dim)
         self.sides: list[dict[str, list[int]]] = []  # per label, its prompts' rows in `vectors`
-        self.encoder_digest = ""
 
     @classmethod
     def files(cls, options: ZeroShotOptions) -> list[Path]:
-        """Return the prompts and the encoder's files."""
-        return [_locate(options.prompts), *encoder_files(options.encoder)]
+        return [located(options.prompts), *encoder_files(options.encoder)]
 
-    def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> ClipZeroShot:
-        """Embed the prompts; neither table is looked at."""
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        """Embed the prompts, whatever the tables hold."""
         prompts = read(self.options.prompts, self.taxonomy)
         self.encoder_digest = self._encoder_digest()
         index: dict[str, int] = {}
@@ -108,10 +105,6 @@ class ClipZeroShot(Classifier):
         if without:
             log.warning("%s has no prompts for %s; posts get no score there", self.options.prompts, ", ".join(without))
         self.record = {"prompts": len(index), "templates": len(prompts.templates)}
-        return self
-
-    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        raise NotImplementedError
 
     def _embed(self, prompts: list[str], templates: tuple[str, ...]) -> np.ndarray:
         """Return the prompts' vectors (n_prompts, dim), each the mean over its templates, of length 1."""
@@ -132,7 +125,7 @@ class ClipZeroShot(Classifier):
             vectors = Vectors.of(blocks, there[name])
             vectors = vectors if self.options.variants else vectors.raw()
             some = vectors.count > 0
-            unread[name] = reasons(posts, name, blocks, vectors)
+            unread[name] = reasons(posts, name, blocks, vectors, self.options.variants)
             if some.any():
                 highest = np.maximum.reduceat(self._rows(vectors.values), vectors.start[some], axis=0)
                 scores[some] = np.maximum(scores[some], highest)
@@ -153,16 +146,8 @@ class ClipZeroShot(Classifier):
         return {"sides": self.sides, "encoder": self.encoder_digest}, {"vectors": self.vectors}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        self.sides, self.vectors, self.encoder_digest = state["sides"], arrays["vectors"], state["encoder"]
-        identity.same_encoder(
-            f"the model in {folder}", self.encoder_digest, self._encoder_digest(), self.options.encoder
-        )
-
-    def _encoder_digest(self) -> str:
-        """Return `identity.encoder_digest` of the encoder; raises WorkbenchError without a store to have it from."""
-        if self.store is None:
-            raise WorkbenchError(f"model {self.name!r} needs a feature store; pass one to create or load")
-        return identity.encoder_digest(self.store.encoder(self.options.encoder))
+        self.sides, self.vectors = state["sides"], arrays["vectors"]
+        self._take_encoder(state["encoder"], folder)
 
 
 def read(path: str, taxonomy: Taxonomy) -> Prompts:
@@ -170,7 +155,7 @@ def read(path: str, taxonomy: Taxonomy) -> Prompts:
 
     Labels that the taxonomy does not have are left alone: one file may serve several.
     """
-    prompts = Prompts.parse(read_yaml(_locate(path)), f"prompts {path}")
+    prompts = Prompts.parse(read_yaml(located(path)), f"prompts {path}")
     wrong = [template for template in prompts.templates if "{}" not in template]
     if wrong:
         raise WorkbenchError(f"prompts {path}: template {wrong[0]!r} has no {{}} for the description; add it")
@@ -189,9 +174,3 @@ def read(path: str, taxonomy: Taxonomy) -> Prompts:
 
 def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
-def _locate(path: str) -> Path:
-    """A relative path is meant from the working directory, else from the repository."""
-    given = Path(path).expanduser()
-    return given.resolve() if given.exists() or given.is_absolute() else (ROOT / given).resolve()

@@ -44,22 +44,21 @@ class AuthorProfile(Classifier):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The columns that its numbers come from."""
         return tuple(name for name in INPUTS.names if name in self.options.context.columns)
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        values, (y, known) = context.numbers(train, self.options.context), label_matrix(train, self.taxonomy)
-        rows = ~np.isnan(values).all(axis=1)
-        y, known = y[rows], known[rows]
+        values, y, known = self._numbers(train)
         self.trained &= two_classes(y, known)
-        self.scaling = Scaling.fit(values[rows], self.options.context)
-        chosen = self.learner.fit(self.scaling(values[rows]), y, known, self.trained, self._held_out(validation))
+        self.scaling = Scaling.fit(values, self.options.context)
+        held, *labels = self._numbers(validation)
+        chosen = self.learner.fit(self.scaling(values), y, known, self.trained, (self.scaling(held), *labels))
         self.record = {"chosen": dict(zip(self.taxonomy.names, chosen, strict=True))}
 
-    def _held_out(self, validation: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        values, (y, known) = context.numbers(validation, self.options.context), label_matrix(validation, self.taxonomy)
+    def _numbers(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the numbers of the posts that have any, with their y and known."""
+        values, (y, known) = context.numbers(table, self.options.context), label_matrix(table, self.taxonomy)
         rows = ~np.isnan(values).all(axis=1)
-        return self.scaling(values[rows]), y[rows], known[rows]
+        return values[rows], y[rows], known[rows]
 
     def _predict(self, posts: pa.Table) -> Prediction:
         values = context.numbers(posts, self.options.context)

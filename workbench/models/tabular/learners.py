@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
+from scipy.special import logit
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -105,9 +106,8 @@ class Tabular:
         if enough(truth):
             staged = [log_loss(truth, p[:, 1], labels=[False, True]) for p in made.staged_predict_proba(z)]
             count = int(np.argmin(staged)) + 1
-        trees = [_arrays(stage[0].tree_, options.rate) for stage in made.estimators_]
-        first = made.decision_function(x[:1])[0] - sum(_walk(tree, x[:1])[0] for tree in trees)
-        return trees[:count], float(first)
+        trees = [_arrays(stage[0].tree_, options.rate) for stage in made.estimators_[:count]]
+        return trees, float(logit(made.init_.class_prior_[1]))
 
     def _pack(self, grown: list[tuple[int, list]]) -> None:
         """Lay the trees of all labels into arrays of one width."""
@@ -143,7 +143,6 @@ class Tabular:
         return {f"tabular.{name}": getattr(self, name) for name in self.NAMES}
 
     def restore(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take back what `arrays` returned."""
         for name in self.NAMES:
             setattr(self, name, arrays[f"tabular.{name}"])
 
@@ -156,14 +155,3 @@ def _arrays(tree: Any, rate: float) -> tuple[np.ndarray, ...]:
     near = tree.threshold.astype(np.float32)
     below = np.where(near > tree.threshold, np.nextafter(near, np.float32(-np.inf)), near).astype(np.float32)
     return left, right, np.where(leaf, 0, tree.feature), np.where(leaf, 0, below), rate * tree.value[:, 0, 0]
-
-
-def _walk(tree: tuple[np.ndarray, ...], x: np.ndarray) -> np.ndarray:
-    left, right, feature, threshold, value = tree
-    at, x = np.zeros(len(x), dtype=np.int64), x.astype(np.float32)
-    for _ in range(len(left)):
-        ahead = np.where(x[np.arange(len(x)), feature[at]] <= threshold[at], left[at], right[at])
-        if (ahead == at).all():
-            break
-        at = ahead
-    return value[at]

@@ -16,7 +16,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workbench.models import Classifier, Prediction, create, load, parse, two_classes
+from workbench.models import Classifier, Prediction, two_classes
+from workbench.models.fit.options import BaselineOptions
 from workbench.models.fit.out_of_fold import folds, held_out
 from workbench.models.tabular.learners import Tabular, TabularOptions
 from workbench.preprocessing import context
@@ -25,20 +26,13 @@ from workbench.preprocessing.links import extraction
 from workbench.schema import INPUTS, Options, label_matrix
 
 
-class TextModel(Options):
-    """The model that reads the text."""
-
-    name: str = Field("text-tfidf", description="A name of `workbench.models.MODELS`.")
-    options: dict[str, Any] = Field(default_factory=dict, description="That model's options.")
-
-
 class MisinformationOptions(TabularOptions):
     """What is looked at beside the text, and how a label is learnt from all of it."""
 
     learner: Literal["boosting", "linear"] = Field(
         "linear", description="Logistic regression, since evidence adds up; or boosted trees."
     )
-    text: TextModel = Field(TextModel(), description="Which model scores the text.")
+    text: BaselineOptions = Field(BaselineOptions(), description="Which model scores the text.")
     context: ContextOptions | None = Field(
         ContextOptions(), description="Which numbers around a post; null: none, text and links only."
     )
@@ -52,34 +46,23 @@ class Misinformation(Classifier):
     options_class = MisinformationOptions
     options: MisinformationOptions
     modalities = ("text",)
+    made_of = "text"
     search: ClassVar[dict[str, tuple]] = {"learner": ("linear", "boosting"), "depth": (2, 3), "rate": (0.05, 0.1)}
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)
-        self.text = self._new_text()
+        self.text = self._new_members()[0]
         self.modalities = self.text.modalities
         self.lists = extraction.LinkLists()
         self.scaling = Scaling.fit(np.zeros((0, self._width)), self._form)
         self.learner = Tabular(self.options, self.taxonomy.names)
 
     @classmethod
-    def members(cls, options: MisinformationOptions) -> list[tuple[str, dict[str, Any]]]:
-        """Return name and options of the text model."""
-        return [(options.text.name, options.text.options)]
-
-    @classmethod
-    def check_options(cls, options: MisinformationOptions) -> None:
-        """Raise WorkbenchError for a text model that is unknown or has unknown options."""
-        parse(options.text.name, options.text.options)
-
-    @classmethod
     def files(cls, options: MisinformationOptions) -> list[Path]:
-        """Return the lists of hosts: the model is trained again when they change."""
         return [] if options.links is None else [extraction.place(options.links)]
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The text model's, and those that the numbers come from."""
         around = self.options.context.columns if self.options.context else ()
         return tuple(name for name in INPUTS.names if name in (*self.text.columns, *around))
 
@@ -91,20 +74,12 @@ class Misinformation(Classifier):
     def _width(self) -> int:
         return len(context.names(self.options.context)) if self.options.context else 0
 
-    @property
-    def parameters(self) -> int:
-        """Those of the text model and of what is learnt on its scores."""
-        return super().parameters + self.text.parameters
-
-    def _new_text(self) -> Classifier:
-        return create(*self.members(self.options)[0], taxonomy=self.taxonomy, store=self.store)
-
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         if self.options.links is not None:
             self.lists = extraction.LinkLists.load(extraction.place(self.options.links))
         fold = folds(train, self.options.folds, seed)
-        scores = held_out(lambda: [self._new_text()], train, validation, fold, seed)[0]
-        self.text = self._new_text().fit(train, validation, seed=seed)
+        scores = held_out(self._new_members, train, validation, fold, seed)[0]
+        self.text = self._new_members()[0].fit(train, validation, seed=seed)
         self.modalities = self.text.modalities
         around = self._around(train)
         rows = self._readable(scores, around)
@@ -145,12 +120,12 @@ class Misinformation(Classifier):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"lists": self.lists.model_dump(mode="json")}, {**self.scaling.arrays(), **self.learner.arrays()}
 
-    def _save_parts(self, folder: Path) -> None:
-        self.text.save(folder / "text")
+    def _parts(self) -> dict[str, Classifier]:
+        return {"text": self.text}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         self.lists = extraction.LinkLists.parse(state["lists"], f"lists of the model in {folder}")
-        self.text = load(folder / "text", taxonomy=self.taxonomy, store=self.store)
+        self.text = self._load(folder / "text")
         kept = (arrays[name] for name in ("center", "scale", "fill"))
         self.scaling = Scaling(*kept, self._form.scaling == "log", self._form.nulls)
         self.learner.restore(arrays)

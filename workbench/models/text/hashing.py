@@ -25,12 +25,12 @@ from pydantic import Field, model_validator
 from scipy import sparse
 from scipy.special import expit
 
-from workbench.models import Classifier, Prediction, two_classes
+from workbench.models import two_classes
 from workbench.models.fit.choose import best_strength
 from workbench.models.fit.options import VARIANTS, check_ngrams
-from workbench.models.text.variants import predict
-from workbench.preprocessing.text.cleaning import TextOptions, clean
-from workbench.schema import Options, declared, label_matrix
+from workbench.models.text.variants import WordModel, said
+from workbench.preprocessing.text.cleaning import TextOptions
+from workbench.schema import Options, label_matrix
 
 BASE = np.uint64(0x9E3779B97F4A7C15 | 1)  # odd, so that it has an inverse modulo 2**64
 STRETCH_CHARACTERS = 2_000_000  # hashed at once; takes about 100 bytes each
@@ -63,12 +63,11 @@ class HashingOptions(Options):
         return self
 
 
-class HashingClassifier(Classifier):
+class HashingClassifier(WordModel):
     """Logistic regression on hashed n-grams, in bounded memory."""
 
     options_class = HashingOptions
     options: HashingOptions
-    modalities = ("text",)
     search: ClassVar[dict[str, tuple]] = {"lr": (0.5, 1.0, 2.0), "char_ngrams": ((2, 4), (3, 5), None)}
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
@@ -78,7 +77,7 @@ class HashingClassifier(Classifier):
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         y, known = label_matrix(train, self.taxonomy)
-        there = declared(train)["text"]
+        there = said(train, self.options.text)
         self.trained &= two_classes(y[there], known[there])
         options, rng = self.options, np.random.default_rng(seed)
         learner = Adagrad(1 << options.bits, options.penalties, y.shape[1], options.lr)
@@ -86,7 +85,7 @@ class HashingClassifier(Classifier):
         for _ in range(options.epochs if self.trained.any() else 0):
             for start in rng.permutation(starts):
                 rows = start + np.flatnonzero(there[start : start + options.stretch])
-                x = self._hashed(train.slice(start, options.stretch), rows - start)
+                x = self._some(train.slice(start, options.stretch), rows - start)
                 for batch in _split(rng.permutation(len(rows)), options.batch_size):
                     posts = rows[batch]
                     learner.step(x[batch], y[posts], known[posts] & self.trained)
@@ -95,7 +94,7 @@ class HashingClassifier(Classifier):
     def _choose(self, learner: Adagrad, validation: pa.Table) -> None:
         """Keep each label's weights under the penalty that ranks validation best, else the middle one."""
         y, known = label_matrix(validation, self.taxonomy)
-        known &= declared(validation)["text"][:, None]
+        known &= said(validation, self.options.text)[:, None]
         scores = self._scores(validation, learner.weights.reshape(len(learner.weights), -1), learner.bias.reshape(-1))
         scores = scores.reshape(len(validation), *learner.bias.shape)  # (n_posts, n_penalties, n_labels)
         chosen, record = np.zeros(y.shape[1], np.int64), {}
@@ -110,35 +109,28 @@ class HashingClassifier(Classifier):
         self.weights = np.ascontiguousarray(learner.weights[:, chosen, labels])
         self.bias, self.record = learner.bias[chosen, labels], {"penalty": record}
 
-    def _predict(self, posts: pa.Table) -> Prediction:
-        return predict(posts, self.options, None, self._scored, len(self.bias))
-
     def _scored(self, texts: list[str]) -> np.ndarray:
-        """Return logits (n_texts, n_labels) of cleaned texts."""
-        return (
-            hashed(texts, self.options.ngrams, self.options.char_ngrams, self.options.bits) @ self.weights + self.bias
-        )
+        return self._features(texts) @ self.weights + self.bias
+
+    def _features(self, texts: list[str]) -> sparse.csr_array:
+        return hashed(texts, self.options.ngrams, self.options.char_ngrams, self.options.bits)
 
     def _scores(self, posts: pa.Table, weights: np.ndarray, bias: np.ndarray) -> np.ndarray:
         """Return scores (n_posts, n_columns), 0 where there is no text; a stretch of posts at a time."""
-        there = declared(posts)["text"]
+        there = said(posts, self.options.text)
         scores = np.zeros((len(posts), weights.shape[1]), np.float32)
         for start in range(0, len(posts) if len(weights) else 0, self.options.stretch):
             rows = np.flatnonzero(there[start : start + self.options.stretch])
-            x = self._hashed(posts.slice(start, self.options.stretch), rows)
+            x = self._some(posts.slice(start, self.options.stretch), rows)
             scores[start + rows] = x @ weights + bias
         return scores
 
-    def _hashed(self, part: pa.Table, rows: np.ndarray) -> sparse.csr_array:
-        texts = part["text"].take(pa.array(rows)).to_pylist()
-        texts = [clean(text, self.options.text) for text in texts]
-        return hashed(texts, self.options.ngrams, self.options.char_ngrams, self.options.bits)
+    def _some(self, part: pa.Table, rows: np.ndarray) -> sparse.csr_array:
+        """Return the features of some rows of a stretch of posts."""
+        return self._features(self._cleaned(part["text"].take(pa.array(rows)).to_pylist()))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {"weights": self.weights, "bias": self.bias}
-
-    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Any) -> None:
-        self.weights, self.bias = arrays["weights"], arrays["bias"]
 
 
 class Adagrad:
@@ -186,13 +178,13 @@ def hashed(
     Words are what lies between spaces, characters are runs inside a word with a space at its edges. Every occurrence
     adds +1 or -1, a bit of its hash, at the number of its hash; all is divided by the root of the text's n-grams.
     """
-    parts = [_hashed(some, words, characters, bits) for some in _by_characters(texts)]
+    parts = [_ngrams(some, words, characters, bits) for some in _by_characters(texts)]
     if not parts:
         return sparse.csr_array((0, 1 << bits), dtype=np.float32)
     return parts[0] if len(parts) == 1 else sparse.csr_array(sparse.vstack(parts, format="csr"))
 
 
-def _hashed(
+def _ngrams(
     texts: list[str], words: tuple[int, int] | None, characters: tuple[int, int] | None, bits: int
 ) -> sparse.csr_array:
     line = "".join(f" {' '.join(text.split())} " for text in texts)

@@ -12,7 +12,6 @@ Open doubt: liblinear's intercept is penalised like a weight; with unit rows tha
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -24,15 +23,12 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from workbench.models import Classifier, Prediction, two_classes
-from workbench.models.fit.choose import best_strength
 from workbench.models.fit.options import CLASS_WEIGHT, VARIANTS, ClassWeight, Strengths, by_class, check_ngrams
-from workbench.models.text.variants import learn_words, predict, said, texts
-from workbench.preprocessing.text.cleaning import TextOptions, clean
-from workbench.preprocessing.text.spelling import Lexicon
-from workbench.schema import Options, label_matrix
+from workbench.models.text.variants import WordModel, read_words, write_words
+from workbench.preprocessing.text.cleaning import TextOptions
+from workbench.schema import Options
 
-VOCABULARY, LEXICON = "vocabulary.json", "lexicon.json"
+VOCABULARY = "vocabulary.json"
 WORD = r"(?u)\b\w+\b"  # one-letter words too: "u", "I"
 
 
@@ -94,12 +90,11 @@ class Ngrams:
         return self._fixed.transform(texts)
 
 
-class TfidfClassifier(Classifier):
+class TfidfClassifier(WordModel):
     """Logistic regression on tf-idf of word and character n-grams."""
 
     options_class = TfidfOptions
     options: TfidfOptions
-    modalities = ("text",)
     seeded = False
     search: ClassVar[dict[str, tuple]] = {
         "ngrams": ((1, 1), (1, 2), (1, 3)),
@@ -113,7 +108,6 @@ class TfidfClassifier(Classifier):
         super().__init__(name, options, **built)
         spans = {"word": self.options.ngrams, "char_wb": self.options.char_ngrams}
         self.kinds = [Ngrams(analyzer, span) for analyzer, span in spans.items() if span]
-        self.lexicon: Lexicon | None = None
         self.idf = np.zeros(0)
         self.ratios = self.weights = np.zeros((0, len(self.taxonomy.names)))  # (n_ngrams, n_labels) both
         self.bias = np.zeros(len(self.taxonomy.names))
@@ -125,76 +119,38 @@ class TfidfClassifier(Classifier):
 
     @property
     def parameters(self) -> int:
-        """The weights and biases of all labels."""
         self._require_fitted()
         return self.weights.size + self.bias.size
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        rows = said(train, self.options.text)
-        y, known = (array[rows] for array in label_matrix(train, self.taxonomy))
-        self.trained &= two_classes(y, known)
-        self.lexicon = learn_words(texts(train, rows), self.options.text)
-        cleaned = self._texts(train, rows)
+        texts, y, known = self._learn_from(train)
         least = self.options.min_df
-        counts = sparse.csr_array(sparse.hstack([kind.learn(cleaned, least) for kind in self.kinds]))
+        counts = sparse.csr_array(sparse.hstack([kind.learn(texts, least) for kind in self.kinds]))
         # Smoothed as if one more post had every n-gram: log((1 + n) / (1 + df)) + 1.
-        self.idf = np.log((1 + len(cleaned)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
+        self.idf = np.log((1 + len(texts)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
         if counts.shape[1] == 0:
             self.trained[:] = False
-        x = self._weighted(counts)
-        held_out = self._held_out(validation)
-        self.weights, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
-        self.ratios = np.ones_like(self.weights)
-        self.record = {"ngrams": x.shape[1], "C": {}}
-        for k in np.flatnonzero(self.trained):
-            some = known[:, k]
-            self.record["C"][self.taxonomy.names[k]] = self._fit_label(k, x[some], y[some, k] > 0.5, held_out)
+        self.ratios = np.ones((counts.shape[1], y.shape[1]))
+        chosen = self._fit_linear(self._weighted(counts), y, known, validation)
+        self.record = {"ngrams": counts.shape[1], "C": chosen}
 
-    def _fit_label(self, k: int, x: sparse.csr_array, y: np.ndarray, held_out: tuple) -> float:
-        """Fit ratios, weights and bias of label k; return the C that ranks validation best (else the middle one)."""
+    def _label_features(
+        self, k: int, x: sparse.csr_array, y: np.ndarray, held: sparse.csr_array
+    ) -> tuple[sparse.csr_array, sparse.csr_array]:
         if self.options.ratios:
             self.ratios[:, k] = log_count_ratios(x, y)
-        x, z = (_unit_rows(part @ sparse.diags_array(self.ratios[:, k])) for part in (x, held_out[0]))
-        truth, known = held_out[1][:, k] > 0.5, held_out[2][:, k]
-        fixed = {
-            "class_weight": by_class(self.options.class_weight, self.taxonomy.names, k),
-            "solver": "liblinear",
-            "max_iter": 10_000,
-            "random_state": 0,
-        }
-        strength, best = best_strength(
-            self.options.C,
-            lambda c: LogisticRegression(C=c, **fixed).fit(x, y),
-            truth[known],
-            lambda model: model.decision_function(z[known]),
-        )
-        self.weights[:, k], self.bias[k] = best.coef_[0], best.intercept_[0]
-        return strength
+        return tuple(_unit_rows(part @ sparse.diags_array(self.ratios[:, k])) for part in (x, held))
 
-    def _held_out(self, validation: pa.Table) -> tuple[sparse.csr_array, np.ndarray, np.ndarray]:
-        """Return features, y and known of the validation posts that have a text."""
-        rows = said(validation, self.options.text)
-        y, known = label_matrix(validation, self.taxonomy)
-        return self._features(self._texts(validation, rows)), y[rows], known[rows]
-
-    def _predict(self, posts: pa.Table) -> Prediction:
-        return predict(posts, self.options, self.lexicon, self._scored, len(self.bias))
+    def _regression(self, k: int, strength: float, n: int) -> LogisticRegression:
+        weight = by_class(self.options.class_weight, self.taxonomy.names, k)
+        return LogisticRegression(C=strength, class_weight=weight, solver="liblinear", max_iter=10_000, random_state=0)
 
     def _scored(self, texts: list[str]) -> np.ndarray:
-        """Return logits (n_texts, n_labels) of cleaned texts."""
-        return self._linear(self._features(texts))
-
-    def _linear(self, x: sparse.csr_array) -> np.ndarray:
-        """Return scores (n_texts, n_labels) of weighted n-grams."""
+        x = self._features(texts)
         length = np.sqrt((x * x) @ self.ratios**2)  # of each row once the ratios have scaled it
         return x @ (self.ratios * self.weights) / np.where(length > 0, length, 1.0) + self.bias
 
-    def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
-        """Return the raw texts of some posts, cleaned."""
-        return [clean(text, self.options.text, self.lexicon) for text in texts(table, rows)]
-
     def _features(self, texts: list[str]) -> sparse.csr_array:
-        """Return the weighted n-grams (n_texts, n_ngrams) of cleaned texts."""
         return self._weighted(sparse.csr_array(sparse.hstack([kind.count(texts) for kind in self.kinds])))
 
     def _weighted(self, counts: sparse.csr_array) -> sparse.csr_array:
@@ -205,19 +161,14 @@ class TfidfClassifier(Classifier):
         return {}, {"idf": self.idf, "ratios": self.ratios, "weights": self.weights, "bias": self.bias}
 
     def _save_parts(self, folder: Path) -> None:
-        vocabularies = {kind.analyzer: kind.vocabulary for kind in self.kinds}
-        (folder / VOCABULARY).write_text(json.dumps(vocabularies, indent=0), encoding="utf-8")
-        if self.lexicon is not None:
-            (folder / LEXICON).write_text(json.dumps(self.lexicon.words, indent=0), encoding="utf-8")
+        super()._save_parts(folder)
+        write_words(folder / VOCABULARY, {kind.analyzer: kind.vocabulary for kind in self.kinds})
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        vocabularies = json.loads((folder / VOCABULARY).read_text(encoding="utf-8"))
+        super()._restore(state, arrays, folder)
+        vocabularies = read_words(folder / VOCABULARY)
         for kind in self.kinds:
             kind.vocabulary = vocabularies[kind.analyzer]
-        if self.options.text.spelling:
-            self.lexicon = Lexicon(json.loads((folder / LEXICON).read_text(encoding="utf-8")))
-        self.idf, self.ratios = arrays["idf"], arrays["ratios"]
-        self.weights, self.bias = arrays["weights"], arrays["bias"]
 
 
 def log_count_ratios(x: sparse.csr_array, y: np.ndarray) -> np.ndarray:

@@ -6,23 +6,27 @@ counts or reads a text to its end, or to where the option `text` cuts it, which 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from sklearn.linear_model import LogisticRegression
 
 from workbench.features.blocks import Truncated
-from workbench.models import Prediction
+from workbench.models import Classifier, Prediction, two_classes
+from workbench.models.fit.choose import best_strength
 from workbench.models.heads.bags import highest_rows
 from workbench.preprocessing.text.cleaning import TextOptions, clean, left_out, stands_for_none
 from workbench.preprocessing.text.spelling import Lexicon
 from workbench.preprocessing.text.variants import variants
-from workbench.schema import declared
+from workbench.schema import declared, label_matrix
 
-Scorer = Callable[[list[str]], np.ndarray]
+LEXICON = "lexicon.json"
 CHUNK = 4096  # posts whose variants are in memory together
 
 
@@ -53,13 +57,8 @@ def said(posts: pa.Table, options: TextOptions) -> np.ndarray:
     """Return which posts (n_posts,) have a text that stands for something."""
     there = declared(posts)["text"]
     if options.missing and there.any():
-        there = there & [not stands_for_none(text, options) for text in posts["text"].to_pylist()]
+        there = there & [not stands_for_none(text.as_py(), options) for text in posts["text"]]
     return there
-
-
-def texts(posts: pa.Table, rows: np.ndarray) -> list[str]:
-    """Return the texts of the posts that `rows (n_posts,)` is True for."""
-    return posts["text"].filter(pa.array(rows)).to_pylist()
 
 
 def parts(texts: Sequence[str], options: HasText, lexicon: Lexicon | None) -> Iterator[TextVariants]:
@@ -74,21 +73,6 @@ def parts(texts: Sequence[str], options: HasText, lexicon: Lexicon | None) -> It
         start = np.cumsum([0, *map(len, ways_of[:-1])])
         kinds = [None if n == 0 else variant.kind for ways in ways_of for n, variant in enumerate(ways)]
         yield TextVariants([variant.text for ways in ways_of for variant in ways], kinds, start)
-
-
-def predict(posts: pa.Table, options: HasText, lexicon: Lexicon | None, score: Scorer, labels: int) -> Prediction:
-    """Return the scores (n_posts, labels) of the best variant of each text, and what cleaning leaves out of long ones.
-
-    score: cleaned texts -> (n_texts, labels), each read to its end.
-    """
-    readable = said(posts, options.text)
-    scores = np.zeros((len(posts), labels))
-    kinds = np.full(scores.shape, None, dtype=object)
-    at = np.flatnonzero(readable)
-    for part in parts(texts(posts, readable), options, lexicon):
-        rows, at = at[: len(part.start)], at[len(part.start) :]
-        scores[rows], kinds[rows] = part.highest(score(part.texts))
-    return Prediction(scores, readable, {"text": shortened(posts, options.text)}, kinds)
 
 
 def shortened(posts: pa.Table, options: TextOptions) -> list[str | None]:
@@ -107,3 +91,105 @@ def learn_words(texts: Sequence[str], options: TextOptions) -> Lexicon | None:
     if not options.spelling:
         return None
     return Lexicon.learn(clean(text, options.before_spelling()) for text in texts)
+
+
+class WordModel(Classifier):
+    """A model of the words of a text, which it reads to its end.
+
+    Subclasses write `_scored`, and `_features` with `_label_features` where they are linear in features of a text.
+
+    Attributes:
+        lexicon: the words of the training texts, where cleaning repairs their spelling.
+        weights (n_features, n_labels), bias (n_labels,): of a linear model.
+    """
+
+    options: HasText
+    modalities = ("text",)
+    lexicon: Lexicon | None = None
+    weights: np.ndarray
+    bias: np.ndarray
+
+    def _said(self, table: pa.Table) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Return the raw texts of the posts that say something, with their y and known (n_texts, n_labels)."""
+        rows = said(table, self.options.text)
+        y, known = (array[rows] for array in label_matrix(table, self.taxonomy))
+        return table["text"].filter(pa.array(rows)).to_pylist(), y, known
+
+    def _learn_from(self, train: pa.Table) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Return cleaned training texts, y and known, after finding which labels can be learnt, and the lexicon."""
+        raw, y, known = self._said(train)
+        self.trained &= two_classes(y, known)
+        self.lexicon = learn_words(raw, self.options.text)
+        return self._cleaned(raw), y, known
+
+    def _cleaned(self, raw: Sequence[str]) -> list[str]:
+        return [clean(text, self.options.text, self.lexicon) for text in raw]
+
+    def _fit_linear(self, x: Any, y: np.ndarray, known: np.ndarray, validation: pa.Table) -> dict[str, float]:
+        """Fit weights and bias on features x (n_texts, n_features).
+
+        Returns of each trained label the C that ranks validation best, else the middle one.
+        """
+        raw, held_y, held_known = self._said(validation)
+        held = self._features(self._cleaned(raw))
+        self.weights, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
+        strengths = {}
+        for k in np.flatnonzero(self.trained):
+            some, there = known[:, k], held_known[:, k]
+            truth = y[some, k] > 0.5
+            own, other = self._label_features(k, x[some], truth, held)
+            strengths[self.taxonomy.names[k]], best = best_strength(
+                self.options.C,
+                lambda c, k=k, own=own, truth=truth: self._regression(k, c, len(truth)).fit(own, truth),
+                held_y[there, k] > 0.5,
+                lambda model, other=other, there=there: model.decision_function(other[there]),
+            )
+            self.weights[:, k], self.bias[k] = best.coef_[0], best.intercept_[0]
+        return strengths
+
+    def _features(self, texts: list[str]) -> Any:
+        """Return the features (n_texts, n_features) of cleaned texts."""
+        raise NotImplementedError
+
+    def _label_features(self, k: int, x: Any, y: np.ndarray, held: Any) -> tuple[Any, Any]:
+        """Return what label k is learnt from, and chosen on, after learning it from x and y (n_texts,) bool."""
+        raise NotImplementedError
+
+    def _regression(self, k: int, strength: float, n: int) -> LogisticRegression:
+        """Return the untrained regression of label k for an inverse strength of its penalty and n posts."""
+        raise NotImplementedError
+
+    def _scored(self, texts: list[str]) -> np.ndarray:
+        """Return logits (n_texts, n_labels) of cleaned texts."""
+        raise NotImplementedError
+
+    def _predict(self, posts: pa.Table) -> Prediction:
+        """Return the scores of the best variant of each text, and what cleaning leaves out of long ones."""
+        readable = said(posts, self.options.text)
+        scores = np.zeros((len(posts), len(self.bias)))
+        kinds = np.full(scores.shape, None, dtype=object)
+        at = np.flatnonzero(readable)
+        for part in parts(posts["text"].filter(pa.array(readable)).to_pylist(), self.options, self.lexicon):
+            rows, at = at[: len(part.start)], at[len(part.start) :]
+            scores[rows], kinds[rows] = part.highest(self._scored(part.texts))
+        return Prediction(scores, readable, {"text": shortened(posts, self.options.text)}, kinds)
+
+    def _save_parts(self, folder: Path) -> None:
+        if self.lexicon is not None:
+            write_words(folder / LEXICON, self.lexicon.words)
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        if self.options.text.spelling:
+            self.lexicon = Lexicon(read_words(folder / LEXICON))
+        for name in self._state()[1]:
+            setattr(self, name, arrays[name])
+
+
+def write_words(path: Path, words: Any) -> None:
+    """Write words, in whatever lists or mappings, as JSON with one on each line."""
+    path.write_text(json.dumps(words, indent=0), encoding="utf-8")
+
+
+def read_words(path: Path) -> Any:
+    """Return what `write_words` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -12,7 +12,6 @@ text has are not used, though they could be; a saved model would be as large as 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,17 +21,14 @@ import pyarrow as pa
 from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 
-from workbench.models import Classifier, Prediction, two_classes
-from workbench.models.fit.choose import best_strength
 from workbench.models.fit.options import VARIANTS, Strengths
 from workbench.models.text import word_vectors
-from workbench.models.text.variants import learn_words, predict, said, texts
+from workbench.models.text.variants import WordModel, read_words, write_words
 from workbench.models.text.word_vectors import WORD
-from workbench.preprocessing.text.cleaning import TextOptions, clean
-from workbench.preprocessing.text.spelling import Lexicon
-from workbench.schema import ROOT, Options, label_matrix
+from workbench.preprocessing.text.cleaning import TextOptions
+from workbench.schema import ROOT, Options
 
-WORDS, LEXICON = "words.json", "lexicon.json"
+WORDS = "words.json"
 
 
 class VectorOptions(Options):
@@ -54,18 +50,16 @@ class VectorOptions(Options):
     variants: bool = VARIANTS
 
 
-class VectorClassifier(Classifier):
+class VectorClassifier(WordModel):
     """Logistic regression on the mean of a text's word vectors."""
 
     options_class = VectorOptions
     options: VectorOptions
-    modalities = ("text",)
     seeded = False  # the decomposition starts anywhere and ends in the same directions
     search: ClassVar[dict[str, tuple]] = {"dim": (50, 100, 200), "window": (2, 5, 10), "idf": (True, False)}
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)
-        self.lexicon: Lexicon | None = None
         self._take([], np.zeros((0, self.options.dim), np.float32))
         self.mean, self.scale = np.zeros(self.options.dim), np.ones(self.options.dim)
         self.weights = np.zeros((self.options.dim, len(self.taxonomy.names)))
@@ -73,7 +67,6 @@ class VectorClassifier(Classifier):
 
     @classmethod
     def files(cls, options: VectorOptions) -> list[Path]:
-        """Return the file of word vectors."""
         return [] if options.path is None else [ROOT / Path(options.path).expanduser()]
 
     def _take(self, words: list[str], vectors: np.ndarray) -> None:
@@ -82,26 +75,16 @@ class VectorClassifier(Classifier):
         self._place = {word: at for at, word in enumerate(words)}
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        rows = said(train, self.options.text)
-        y, known = (array[rows] for array in label_matrix(train, self.taxonomy))
-        self.trained &= two_classes(y, known)
-        self.lexicon = learn_words(texts(train, rows), self.options.text)
-        self._learn_vectors(self._texts(train, rows))
+        texts, y, known = self._learn_from(train)
+        self._learn_vectors(texts)
         if not self.words:
             self.trained[:] = False
-        x = self._means(self._texts(train, rows))
+        x = self._features(texts)
         self.mean, self.scale = (x.mean(axis=0), x.std(axis=0)) if len(x) else (x.sum(axis=0), np.ones(x.shape[1]))
         # A direction in which texts hardly differ is not blown up: its differences are rounding.
         self.scale = np.maximum(self.scale, 0.01 * self.scale.max()) if self.scale.any() else np.ones_like(self.scale)
-        rows = said(validation, self.options.text)
-        held_out = (self._scaled(self._means(self._texts(validation, rows))), *label_matrix(validation, self.taxonomy))
-        held_out = held_out[0], held_out[1][rows], held_out[2][rows]
-        self.weights, self.bias = np.zeros((x.shape[1], y.shape[1])), np.zeros(y.shape[1])
-        self.record = {"words": len(self.words), "dim": x.shape[1], "C": {}}
-        for k in np.flatnonzero(self.trained):
-            some = known[:, k]
-            chosen = self._fit_label(k, self._scaled(x[some]), y[some, k] > 0.5, held_out)
-            self.record["C"][self.taxonomy.names[k]] = chosen
+        chosen = self._fit_linear(x, y, known, validation)
+        self.record = {"words": len(self.words), "dim": x.shape[1], "C": chosen}
 
     def _learn_vectors(self, cleaned: list[str]) -> None:
         """Learn or read the vectors, and scale them by idf: log((1 + n) / (1 + df)) + 1."""
@@ -120,34 +103,19 @@ class VectorClassifier(Classifier):
             vectors = vectors * (np.log((1 + len(cleaned)) / (1 + np.array([counts[w] for w in words]))) + 1)[:, None]
         self._take(words, vectors.astype(np.float32))
 
-    def _fit_label(self, k: int, x: np.ndarray, y: np.ndarray, held_out: tuple) -> float:
-        """Fit weights and bias of label k; return the C that ranks validation best (else the middle one)."""
-        z, truth, known = held_out[0], held_out[1][:, k] > 0.5, held_out[2][:, k]
-        strength, best = best_strength(
-            self.options.C,
-            # The penalty of C is on the sum over posts; that of the mean needs no tuning with the number of posts.
-            lambda c: LogisticRegression(C=100 * c / len(y), max_iter=2000).fit(x, y),
-            truth[known],
-            lambda model: model.decision_function(z[known]),
-        )
-        self.weights[:, k], self.bias[k] = best.coef_[0], best.intercept_[0]
-        return strength
+    def _label_features(self, k: int, x: np.ndarray, y: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self._scaled(x), self._scaled(held)
 
-    def _predict(self, posts: pa.Table) -> Prediction:
-        return predict(posts, self.options, self.lexicon, self._scored, len(self.bias))
+    def _regression(self, k: int, strength: float, n: int) -> LogisticRegression:
+        # The penalty of C is on the sum over posts; that of the mean needs no tuning with the number of posts.
+        return LogisticRegression(C=100 * strength / n, max_iter=2000)
 
     def _scored(self, texts: list[str]) -> np.ndarray:
-        """Return logits (n_texts, n_labels) of cleaned texts."""
-        return self._scaled(self._means(texts)) @ self.weights + self.bias
+        return self._scaled(self._features(texts)) @ self.weights + self.bias
 
-    def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
-        """Return the raw texts of some posts, cleaned."""
-        return [clean(text, self.options.text, self.lexicon) for text in texts(table, rows)]
-
-    def _means(self, cleaned: list[str]) -> np.ndarray:
-        """Return the mean word vector of each text (n_texts, dim), of length 1; zeros where no word has one."""
-        out = np.zeros((len(cleaned), self.vectors.shape[1]))
-        for row, text in enumerate(cleaned):
+    def _features(self, texts: list[str]) -> np.ndarray:
+        out = np.zeros((len(texts), self.vectors.shape[1]))
+        for row, text in enumerate(texts):
             places = [at for word in WORD.findall(text.lower()) if (at := self._place.get(word)) is not None]
             if places:
                 out[row] = self.vectors[places].sum(axis=0, dtype=np.float64)
@@ -162,13 +130,9 @@ class VectorClassifier(Classifier):
         return {}, {name: getattr(self, name) for name in names}
 
     def _save_parts(self, folder: Path) -> None:
-        (folder / WORDS).write_text(json.dumps(self.words, indent=0), encoding="utf-8")
-        if self.lexicon is not None:
-            (folder / LEXICON).write_text(json.dumps(self.lexicon.words, indent=0), encoding="utf-8")
+        super()._save_parts(folder)
+        write_words(folder / WORDS, self.words)
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        self._take(json.loads((folder / WORDS).read_text(encoding="utf-8")), arrays["vectors"])
-        if self.options.text.spelling:
-            self.lexicon = Lexicon(json.loads((folder / LEXICON).read_text(encoding="utf-8")))
-        self.mean, self.scale = arrays["mean"], arrays["scale"]
-        self.weights, self.bias = arrays["weights"], arrays["bias"]
+        super()._restore(state, arrays, folder)
+        self._take(read_words(folder / WORDS), arrays["vectors"])

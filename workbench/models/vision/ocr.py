@@ -20,7 +20,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from workbench.errors import WorkbenchError
-from workbench.models import Classifier, Prediction, create, load, parse
+from workbench.models import Classifier, Prediction, of_earlier
 from workbench.preprocessing.image import ocr
 from workbench.schema import Options, declared
 
@@ -49,22 +49,15 @@ class PictureWords(Classifier):
 
     @classmethod
     def members(cls, options: WordsOptions) -> list[tuple[str, dict[str, Any]]]:
-        """Return the text model."""
         return [(options.model, options.options)]
 
     @classmethod
-    def check_options(cls, options: WordsOptions) -> None:
-        """Raise WorkbenchError for a text model that is unknown or has unknown options."""
-        parse(options.model, options.options)
-
-    @property
-    def parameters(self) -> int:
-        """Those of the text model."""
-        self._require_fitted()
-        return self.member.parameters
+    def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return saved options with those of the text model as they are now."""
+        return {**options, "options": of_earlier(options["model"], options["options"])}
 
     def _new_member(self) -> Classifier:
-        member = create(*self.members(self.options)[0], taxonomy=self.taxonomy, store=self.store)
+        member = self._new_members()[0]
         if member.modalities != ("text",):
             raise WorkbenchError(f"model {self.name!r} needs a model of texts alone, not {self.options.model!r}")
         return member
@@ -87,16 +80,18 @@ class PictureWords(Classifier):
         scores = np.maximum(*(np.where(part.readable[:, None], part.logits, -np.inf) for part in (own, words)))
         readable = own.readable | words.readable
         there = declared(posts)["image"]
+        lost = words.unread.get("text", [None] * len(posts))  # of the words, wholly or in part
+        wordless = "there are no words in the picture, and the rest is not looked at"
         reasons = [
-            why or ("there are no words in the picture, and the rest is not looked at" if here and not words else None)
-            for why, here, words in zip(reasons, there.tolist(), texts, strict=True)
+            why or unsure or (wordless if here and not text else None)
+            for why, unsure, here, text in zip(reasons, lost, there.tolist(), texts, strict=True)
         ]
         return Prediction(np.where(readable[:, None], scores, 0.0), readable, {**own.unread, "image": reasons})
 
     def _words(self, posts: pa.Table) -> tuple[list[str | None], list[str | None]]:
         """Return the words in each post's picture, None without any, and why a picture could not be read."""
         from workbench.features import TransientError
-        from workbench.features.store.items import Pictures
+        from workbench.features.items import Pictures
 
         pictures, texts, reasons = Pictures(posts), [], []
         for row, there in enumerate(declared(posts)["image"].tolist()):
@@ -109,10 +104,10 @@ class PictureWords(Classifier):
             reasons.append((why or "nothing in the image could be read") if failed else None)
         return texts, reasons
 
-    def _save_parts(self, folder: Path) -> None:
-        self.member.save(folder / "member")
+    def _parts(self) -> dict[str, Classifier]:
+        return {"member": self.member}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         if "image" in self.modalities and not ocr.available():
             raise WorkbenchError(f"the model in {folder} reads words in pictures, and {ocr.OFF}")
-        self.member = load(folder / "member", taxonomy=self.taxonomy, store=self.store)
+        self.member = self._load(folder / "member")

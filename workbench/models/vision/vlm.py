@@ -9,7 +9,8 @@ to a number (`answer`):
   filled in. Few models give fine-grained or honest numbers so.
 
 A post is asked about by itself, so its neighbours cannot matter; one whose text has several variants (obfuscation
-undone) is asked about with each, and the highest confidence counts. What of it cannot be read is left out and said; the
+undone) is asked about with each, and the highest confidence counts; without an answer to its raw text it is unread, and
+without one to another variant it is read in part. What of it cannot be read is left out and said; the
 variants of a picture (an alpha channel over white and over black) are all shown together.
 
 Source: yes and no as in Lin et al. 2024, VQAScore, https://arxiv.org/abs/2404.01291. Open doubts: a post can argue with
@@ -27,7 +28,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from workbench import device as devices
 from workbench.errors import WorkbenchError
+from workbench.features.blocks import Truncated
 from workbench.features.encoders import hub
 from workbench.models import Classifier, Prediction
 from workbench.models.fit.options import VARIANTS
@@ -66,25 +69,21 @@ class VlmPrompt(Classifier):
 
     @classmethod
     def files(cls, options: VlmOptions) -> list[Path]:
-        """Return the model's files."""
         return hub.files(options.model, "model")
 
-    def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> VlmPrompt:
-        """Take the labels' definitions; neither table is looked at."""
+    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
+        """Take the labels' definitions, whatever the tables hold."""
         self.wording = [[label.title, label.definition] for label in self.taxonomy.labels]
         self.weights = self._fingerprint()
         self.trained = np.ones(len(self.wording), bool)
         self.constants = np.zeros(len(self.wording), np.float32)
         self.record = {"answer": self.options.answer}
-        return self
-
-    def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        raise NotImplementedError
 
     def _predict(self, posts: pa.Table) -> Prediction:
         from workbench.features.encoders.vlm import load_vision_language
 
-        model = load_vision_language(self.options.model, self._device())
+        device = self.store.device if self.store is not None else devices.device("auto")
+        model = load_vision_language(self.options.model, device)
         there = declared(posts)
         scores = np.zeros((len(posts), len(self.wording)), np.float32)
         unread: dict[str, list[str | None]] = {name: [None] * len(posts) for name in self.modalities}
@@ -94,19 +93,21 @@ class VlmPrompt(Classifier):
             brought = [name for name in self.modalities if there[name][row]]
             texts, pictures, lost = self._content(shown.slice(row, 1).to_pylist()[0], brought)
             if texts or pictures:
-                answer = _highest([self._ask(model, text, pictures) for text in texts or [None]])
-                readable[row] = not isinstance(answer, str)
+                answers = [self._ask(model, text, pictures) for text in texts or [None]]
+                failed = [answer for answer in answers if isinstance(answer, str)]
+                readable[row] = not isinstance(answers[0], str)
                 if readable[row]:
-                    scores[row] = answer
+                    scores[row] = np.max([answer for answer in answers if not isinstance(answer, str)], axis=0)
+                    lost = {**({"text": Truncated(failed[0])} if failed else {}), **lost}
                 else:
-                    lost = dict.fromkeys(brought, answer)
+                    lost = dict.fromkeys(brought, answers[0])
             for name, why in lost.items():
                 unread[name][row] = why
         return Prediction(scores, readable, unread)
 
     def _content(self, post: dict[str, Any], brought: list[str]) -> tuple[list[str], list[np.ndarray], dict[str, str]]:
         """Return a post's text in its variants, its pictures (h, w, 3) uint8, and why what cannot be read could not."""
-        from workbench.features.store.items import read_file
+        from workbench.features.items import read_file
         from workbench.preprocessing.image import decoding
         from workbench.preprocessing.text import cleaning, variants
         from workbench.preprocessing.video import reader
@@ -158,11 +159,6 @@ class VlmPrompt(Classifier):
 
         return fingerprint(self.options.model)
 
-    def _device(self) -> Any:
-        from workbench import device
-
-        return self.store.device if self.store is not None else device.device("auto")
-
 
 # ------------------------------------------------------------------------------------------------- question and answer
 
@@ -189,12 +185,6 @@ def confidences(reply: str, labels: tuple[str, ...]) -> list[float] | str:
         value = min(max(float(value), EDGE), 1 - EDGE)
         odds.append(math.log(value) - math.log1p(-value))
     return odds
-
-
-def _highest(answers: list[list[float] | str]) -> list[float] | str:
-    """Return the highest log-odds per label over the answers that have any; why the first has none where none has."""
-    numbers = [answer for answer in answers if not isinstance(answer, str)]
-    return [max(column) for column in zip(*numbers, strict=True)] if numbers else answers[0]
 
 
 def _first_object(reply: str) -> dict[str, Any] | None:

@@ -64,21 +64,22 @@ class Picture:
     """What one encoded picture shows: its variants, or the reason why there are none.
 
     `variants`: uint8 arrays (h, w, 3), rows from the top, RGB; the first is the raw one, which training uses.
+    `numbers`: for each, 0 for the colours as they are stored, in all frames of an animation, else another ground.
     `reason`: one sentence for staff, set exactly when there is no variant. `notes`: what was done to the picture.
     """
 
     variants: tuple[np.ndarray, ...]
     reason: str | None = None
     notes: tuple[str, ...] = ()
+    numbers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Hold that no variants and a reason come together."""
         if bool(self.variants) == bool(self.reason):
             raise ValueError("a picture has either variants or a reason")
 
 
-class _UnreadPicture(Exception):
-    """Carries the sentence that says why a picture is not read."""
+class Unreadable(Exception):
+    """Carries the sentence that says why a picture or a clip is not read."""
 
 
 def decode(data: bytes, options: ImageOptions = DEFAULT) -> Picture:
@@ -92,7 +93,7 @@ def decode(data: bytes, options: ImageOptions = DEFAULT) -> Picture:
         kind = _accepted(data, options)
         with _pillow.guarded():
             return _read(data, kind, options)
-    except _UnreadPicture as unread:
+    except Unreadable as unread:
         return Picture((), str(unread))
     except Image.DecompressionBombError:
         return Picture((), f"The {kind} file claims far more pixels than the {options.max_pixels:,} that are read.")
@@ -108,17 +109,17 @@ def decode(data: bytes, options: ImageOptions = DEFAULT) -> Picture:
 
 
 def _accepted(data: bytes, options: ImageOptions) -> str:
-    """Return the format of an acceptable file; raise _UnreadPicture with the reason for any other."""
+    """Return the format of an acceptable file; raise Unreadable with the reason for any other."""
     if not data:
-        raise _UnreadPicture("The file is empty.")
+        raise Unreadable("The file is empty.")
     if len(data) > options.max_bytes:
-        raise _UnreadPicture(f"The file has {len(data):,} bytes; at most {options.max_bytes:,} are read.")
+        raise Unreadable(f"The file has {len(data):,} bytes; at most {options.max_bytes:,} are read.")
     kind = sniff(data)
     if kind in options.formats:
         return kind
     if kind is None:
-        raise _UnreadPicture(f"This is no picture in a known format; {', '.join(options.formats)} are read.")
-    raise _UnreadPicture(f"This is {kind}, which is not read; please send it as {' or '.join(options.formats[:2])}.")
+        raise Unreadable(f"This is no picture in a known format; {', '.join(options.formats)} are read.")
+    raise Unreadable(f"This is {kind}, which is not read; please send it as {' or '.join(options.formats[:2])}.")
 
 
 def sniff(data: bytes) -> str | None:
@@ -169,20 +170,19 @@ def _as_text(head: bytes) -> str | None:
 
 
 def _check_size(size: tuple[int, int], options: ImageOptions) -> None:
-    """Raise _UnreadPicture when a picture's claimed size (width, height) is beyond the limits."""
+    """Raise Unreadable when a picture's claimed size (width, height) is beyond the limits."""
     width, height = size
     if width * height > options.max_pixels:
-        raise _UnreadPicture(f"The picture claims {width} x {height} pixels; at most {options.max_pixels:,} are read.")
+        raise Unreadable(f"The picture claims {width} x {height} pixels; at most {options.max_pixels:,} are read.")
     if max(size) > options.max_ratio * min(size):
         limit = f"a side over {options.max_ratio:g} times the other is refused"
-        raise _UnreadPicture(f"The picture is {width} x {height} pixels; {limit}.")
+        raise Unreadable(f"The picture is {width} x {height} pixels; {limit}.")
 
 
 # ----------------------------------------------------------------------------------------------------------- decoding
 
 
 def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
-    """Decode a file of an accepted format."""
     image = Image.open(io.BytesIO(data), formats=["JPEG", "MPO"] if kind == "JPEG" else [kind])
     _check_size(image.size, options)
     notes = []
@@ -190,7 +190,7 @@ def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
     if kind == "JPEG" and options.reduce_side:
         image.draft(None, (options.reduce_side, options.reduce_side))
     chosen, total = _chosen_frames(image, data, kind, options)
-    variants: list[np.ndarray] = []
+    views: list[tuple[int, np.ndarray]] = []
     for number in range(chosen[-1] + 1):  # one by one: a GIF frame may enlarge the canvas, which is checked at once
         if number:
             image.seek(number)
@@ -198,17 +198,19 @@ def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
         if number in chosen:
             image.load()
             if number == 0 and _padded(data, kind, image):
-                raise _UnreadPicture(f"The {kind} file is cut short, so it was not read.")
-            for view in _views(image, notes, options):
-                if not any(np.array_equal(view, variant) for variant in variants):
-                    variants.append(view)
+                raise Unreadable(f"The {kind} file is cut short, so it was not read.")
+            views += enumerate(_views(image, notes, options))
+    numbers, variants = [], []
+    for number, view in sorted(views, key=lambda pair: pair[0]):  # those on other grounds behind all frames
+        if not any(np.array_equal(view, variant) for variant in variants):
+            numbers.append(number)
+            variants.append(view)
     notes += [f"{len(chosen)} of {total} frames read"] if total > 1 else []
     scale = round(full[0] / variants[0].shape[1])
     notes += [f"read at 1/{scale} of its size"] if scale > 1 else []
     turn = _turn(image, notes)
-    return Picture(
-        tuple(np.ascontiguousarray(turn(variant)) for variant in variants), None, tuple(dict.fromkeys(notes))
-    )
+    upright = tuple(np.ascontiguousarray(turn(variant)) for variant in variants)
+    return Picture(upright, None, tuple(dict.fromkeys(notes)), tuple(numbers))
 
 
 def _chosen_frames(image: Image.Image, data: bytes, kind: str, options: ImageOptions) -> tuple[list[int], int]:
@@ -221,7 +223,7 @@ def _chosen_frames(image: Image.Image, data: bytes, kind: str, options: ImageOpt
         total = getattr(image, "n_frames", 1)
     pixels = total * image.size[0] * image.size[1]
     if total > 1 and (total > options.max_animation_frames or pixels > options.max_animation_pixels):
-        raise _UnreadPicture("The animation has too many or too large frames to be read; please send it as a clip.")
+        raise Unreadable("The animation has too many or too large frames to be read; please send it as a clip.")
     return sorted({round(at) for at in np.linspace(0, total - 1, min(options.frames, total))}), total
 
 
@@ -372,7 +374,6 @@ class _Guard:
 
     @contextmanager
     def guarded(self) -> Iterator[None]:
-        """Decode within this."""
         with self._lock:
             self._inside += 1
             if self._inside == 1:

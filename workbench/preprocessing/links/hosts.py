@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import socket
 import unicodedata
 from functools import cache
 from typing import Any
@@ -75,27 +76,15 @@ def _letters(label: str) -> str:
 
 
 def _ipv4(host: str) -> str | None:
-    """Return the address that a browser makes of a host of numbers (one to four; decimal, octal or hexadecimal)."""
-    parts = host.split(".")
-    if not 1 <= len(parts) <= 4 or not all(_NUMBER.fullmatch(part) for part in parts):
-        return None
+    """Return the address that a browser makes of a host of numbers (one to four; decimal, octal or hexadecimal).
+
+    The C library reads them alike, but for "0x", which browsers take for 0.
+    """
+    parts = ["0" if part == "0x" else part for part in host.split(".")]
     try:
-        values = [_value(part) for part in parts]
-    except ValueError:
+        return socket.inet_ntoa(socket.inet_aton(".".join(parts))) if all(map(_NUMBER.fullmatch, parts)) else None
+    except OSError:
         return None
-    *first, last = values
-    if any(value > 255 for value in first) or last >= 256 ** (5 - len(values)):
-        return None
-    return str(ipaddress.IPv4Address(sum(value << (24 - 8 * n) for n, value in enumerate(first)) + last))
-
-
-def _value(part: str) -> int:
-    """Return a number as hosts write it; more digits than an address has mean none."""
-    if len(part) > 20:
-        raise ValueError
-    if part.startswith("0x"):
-        return int(part[2:] or "0", 16)
-    return int(part, 8) if len(part) > 1 and part.startswith("0") else int(part)
 
 
 def registered(host: str) -> tuple[str, int]:

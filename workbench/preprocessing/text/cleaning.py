@@ -66,13 +66,12 @@ class TextOptions(Options):
 
 DEFAULT = TextOptions()
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _LEADING_ZEROS = re.compile(r"&#([xX]?)0+(?=[0-9a-fA-F])")
 _HUGE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
 _CONTROLS = dict.fromkeys([*range(9), 0x0E, 0x0F, *range(0x10, 0x1C), 0x7F, *range(0x80, 0x85), *range(0x86, 0xA0)])
 # ASCII never composes with what stands before it, so a text may be cut in front of it.
 _PIECES = re.compile(r"[\x00-\x7f]*[^\x00-\x7f]{1,512}|[\x00-\x7f]+")
-_URL = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
+ADDRESS = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
 _HANDLE = re.compile(r"(?<![\w@/.])(?:@\w{1,50}|/?u/[\w-]{3,20})(?![\w@])")
 
 
@@ -94,8 +93,7 @@ def clean(text: str | None, options: TextOptions = DEFAULT, lexicon: Lexicon | N
         text = _collapsed(text, options)[: options.max_chars]
     if options.unescape and "&" in text:
         text = _unescape(text)
-    if _SURROGATE.search(text):
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    text = joined_surrogates(text)
     if options.controls:
         text = text.translate(_CONTROLS)
     if options.normalize and not text.isascii():
@@ -107,7 +105,7 @@ def clean(text: str | None, options: TextOptions = DEFAULT, lexicon: Lexicon | N
     if options.lower:
         text = text.lower()
     if options.mask_urls:
-        text = _URL.sub(URL, text)
+        text = ADDRESS.sub(URL, text)
     if options.mask_handles:
         text = _HANDLE.sub(HANDLE, text)
     return _reworded(text, options, lexicon)
@@ -130,7 +128,6 @@ def _collapsed(text: str, options: TextOptions) -> str:
 
 
 def _reworded(text: str, options: TextOptions, lexicon: Lexicon | None) -> str:
-    """Return a text after the steps that change its words."""
     before = text
     if options.emoji != "keep":
         text = normalization.without_emoji(text, named=options.emoji == "name")
@@ -145,6 +142,15 @@ def _reworded(text: str, options: TextOptions, lexicon: Lexicon | None) -> str:
     if options.stem is not None:
         text = normalization.stems(text, options.stem)
     return " ".join(text.split()) if options.whitespace and text is not before else text
+
+
+def joined_surrogates(text: str) -> str:
+    """Return a text whose halves of surrogate pairs are joined; lone ones become U+FFFD."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def compose(text: str, form: str) -> str:

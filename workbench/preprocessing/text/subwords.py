@@ -41,10 +41,31 @@ _CLIP_PAIRS = 48_894  # merges that CLIP uses of the file's 262,145 lines: 49,40
 _CLIP_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
-class Trained:
-    """Byte pairs learnt from the training texts; pieces are their ids."""
+class Scheme:
+    """How a text becomes pieces; what is said here is that of a scheme which learns nothing.
 
-    published = None
+    published: the size of a vocabulary made elsewhere, None where there is none.
+    """
+
+    published: int | None = None
+
+    def learn(self, texts: Sequence[str]) -> None:
+        """Learn from training texts."""
+
+    def cut(self, texts: Sequence[str]) -> Iterable[Sequence[int | str]]:
+        """Return the pieces of each text."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Any]:
+        """Return what was learnt as plain JSON."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take back what `state` returned; raises WorkbenchError for that of another published file."""
+
+
+class Trained(Scheme):
+    """Byte pairs learnt from the training texts; pieces are their ids."""
 
     def __init__(self, size: int) -> None:
         self.size, self.backend = size, None
@@ -65,21 +86,18 @@ class Trained:
         self.backend.train_from_iterator(texts, trainer)
 
     def cut(self, texts: Sequence[str]) -> Iterable[Sequence[int]]:
-        """Return the ids of each text's pairs."""
         return _ids(self.backend, texts)
 
     def state(self) -> dict[str, Any]:
-        """Return the merges, in Hugging Face's format."""
         return {"tokenizer": json.loads(self.backend.to_str())}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take them back."""
         from tokenizers import Tokenizer
 
         self.backend = Tokenizer.from_str(json.dumps(state["tokenizer"]))
 
 
-class Published:
+class Published(Scheme):
     """Byte pairs from a file of this machine, known again by its digest; pieces are their ids."""
 
     def __init__(self, name: str, encoding: str) -> None:
@@ -92,15 +110,10 @@ class Published:
         backend.encode_special_tokens = True
         self.published, self.cut = backend.get_vocab_size(), lambda texts: _ids(backend, texts)
 
-    def learn(self, texts: Sequence[str]) -> None:
-        """Do nothing."""
-
     def state(self) -> dict[str, Any]:
-        """Return the digest of the file."""
         return {"file": self.digest}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Raise WorkbenchError where the file is another than it was."""
         if state["file"] != self.digest:
             raise WorkbenchError(f"the vocabulary of {self.name!r} is another than in training; train again")
 
@@ -157,18 +170,26 @@ def _from_file(path: Path) -> Any:
 
 def _clip(path: Path) -> Any:
     """Return CLIP's byte pairs; the ids are not CLIP's own, as nothing here is looked up in CLIP's table."""
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+    from tokenizers import normalizers, pre_tokenizers
 
     lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
     pairs = [tuple(line.split()) for line in lines[1 : 1 + _CLIP_PAIRS]]
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     pieces = [*letters, *(f"{letter}</w>" for letter in letters), *map("".join, pairs)]
     vocabulary = {piece: number for number, piece in enumerate([*pieces, "<start_of_text>", "<end_of_text>"])}
-    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=pairs, end_of_word_suffix="</w>"))
+    backend = clip_backend(vocabulary, pairs)
     backend.normalizer = normalizers.Lowercase()
+    return backend
+
+
+def clip_backend(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> Any:
+    """Return byte pairs as CLIP cuts texts into them, without any cleaning."""
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+
+    backend = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>"))
     split = pre_tokenizers.Split(Regex(_CLIP_SPLIT), behavior="removed", invert=True)
-    as_letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    backend.pre_tokenizer = pre_tokenizers.Sequence([split, as_letters])
+    letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([split, letters])
     return backend
 
 

@@ -17,7 +17,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -25,6 +25,7 @@ from scipy import sparse
 
 from workbench.errors import WorkbenchError
 from workbench.preprocessing.text import subwords
+from workbench.preprocessing.text.cleaning import joined_surrogates
 from workbench.schema import Options
 
 PADDING, UNKNOWN = 0, 1
@@ -54,41 +55,17 @@ class TokenOptions(Options):
     encoding: str = Field("cl100k_base", description="Which of tiktoken's vocabularies; only `tiktoken` looks at it.")
 
 
-class Scheme(Protocol):
-    """How a text becomes pieces; `published` is the size of a vocabulary made elsewhere, None where there is none."""
-
-    published: int | None
-
-    def learn(self, texts: Sequence[str]) -> None: ...
-    def cut(self, texts: Sequence[str]) -> Iterable[Sequence[Piece]]: ...
-    def state(self) -> dict[str, Any]: ...
-    def restore(self, state: dict[str, Any]) -> None: ...
-
-
-class Plain:
+class Plain(subwords.Scheme):
     """A scheme that is a function of the text and learns nothing."""
-
-    published = None
 
     def __init__(self, pieces: Callable[[str], Sequence[Piece]]) -> None:
         self.pieces = pieces
 
-    def learn(self, texts: Sequence[str]) -> None:
-        """Do nothing."""
-
     def cut(self, texts: Sequence[str]) -> Iterable[Sequence[Piece]]:
-        """Yield the pieces of each text."""
         return map(self.pieces, texts)
 
-    def state(self) -> dict[str, Any]:
-        """Return nothing."""
-        return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Do nothing."""
-
-
-class Phrases:
+class Phrases(subwords.Scheme):
     """Runs of 2 to 4 words that enough training posts have; a text is cut from the left, the longest known run first.
 
     >>> scheme = Phrases(None, 2)
@@ -96,8 +73,6 @@ class Phrases:
     >>> list(scheme.cut(["you are rude and you are tall"]))
     [['you are rude', 'and', 'you are', 'tall']]
     """
-
-    published = None
 
     def __init__(self, size: int | None, min_count: int) -> None:
         self.size, self.min_count, self.known = size, min_count, frozenset()
@@ -112,7 +87,6 @@ class Phrases:
         self.known = frozenset(_frequent(counts, self.min_count, self.size))
 
     def cut(self, texts: Sequence[str]) -> Iterable[Sequence[Piece]]:
-        """Yield the pieces of each text."""
         return map(self._pieces, texts)
 
     def _pieces(self, text: str) -> list[str]:
@@ -127,11 +101,9 @@ class Phrases:
         return pieces
 
     def state(self) -> dict[str, Any]:
-        """Return the known runs."""
         return {"known": sorted(self.known)}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take them back."""
         self.known = frozenset(state["known"])
 
 
@@ -162,7 +134,7 @@ def chunks(text: str) -> list[str]:
     return [text[i : i + CHUNK] for i in range(0, len(text), CHUNK)]
 
 
-def _scheme(options: TokenOptions) -> Scheme:
+def _scheme(options: TokenOptions) -> subwords.Scheme:
     plain = {"bytes": str.encode, "characters": characters, "chunks": chunks, "words": words}
     if options.scheme in plain:
         return Plain(plain[options.scheme])
@@ -193,17 +165,15 @@ class Tokenizer:
 
     @property
     def size(self) -> int:
-        """The number of ids."""
         return len(self.pieces) + FIRST
 
     @property
     def published(self) -> int | None:
-        """The size of the vocabulary that the scheme came with."""
         return self.scheme.published
 
     def fit(self, texts: Sequence[str]) -> Self:
         """Learn the scheme and its vocabulary from training texts."""
-        texts = [_sound(text) for text in texts]
+        texts = [joined_surrogates(text) for text in texts]
         self.scheme.learn(texts)
         counts: Counter[Piece] = Counter()
         for pieces in self.scheme.cut(texts):
@@ -216,11 +186,10 @@ class Tokenizer:
         ids = self._ids
         return [
             np.fromiter((ids.get(piece, UNKNOWN) for piece in pieces), np.int32, len(pieces))
-            for pieces in self.scheme.cut([_sound(text) for text in texts])
+            for pieces in self.scheme.cut([joined_surrogates(text) for text in texts])
         ]
 
     def state(self) -> dict[str, Any]:
-        """Return what was learnt as plain JSON."""
         return {"scheme": self.options.scheme, "pieces": self.pieces, **self.scheme.state()}
 
     def restore(self, state: dict[str, Any]) -> Self:
@@ -253,12 +222,3 @@ def _frequent(counts: Counter, least: int, most: int | None) -> list[Piece]:
     """Return the pieces with a count of `least` or more, the most frequent first, ties in the order of their names."""
     kept = [piece for piece, count in counts.items() if count >= least]
     return sorted(kept, key=lambda piece: (-counts[piece], piece))[:most]
-
-
-def _sound(text: str) -> str:
-    """Return a text that can be encoded: paired surrogates are joined, lone ones become U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text

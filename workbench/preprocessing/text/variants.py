@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from workbench.preprocessing.text import obfuscation
-from workbench.preprocessing.text.cleaning import clean
+from workbench.preprocessing.text.cleaning import clean, joined_surrogates
 
 RAW = "as it stands"
 MOST = 8  # variants of a text
@@ -92,13 +92,12 @@ def _undone(text: str) -> list[tuple[str, list[str]]]:
     steps: list[tuple[str, list[str]]] = []
 
     def step(made: str, undo: Callable[[str], str], kind: str) -> str:
-        """Undo one thing, and note it where the words change."""
         after = undo(made)
         if after != made and _key(after) != _key(made):
             kinds.append(kind)
         return after
 
-    text = obfuscation.joined_surrogates(text)
+    text = joined_surrogates(text)
     made = text
     for undo, kind in obfuscation.PLAIN:
         made = step(made, undo, kind)

@@ -105,7 +105,6 @@ class _File:
 
 
 def _track(container: Any, limits: dict[str, Any]) -> Any:
-    """Return the one video track, if it may be decoded."""
     from av.stream import Disposition
 
     tracks = [track for track in container.streams.video if not track.disposition & Disposition.attached_pic]
@@ -145,12 +144,9 @@ class _Reading:
         self.codec.options = {"max_pixels": str(limits["max_pixels"])}
         self.codec.thread_type = "AUTO"
         self.codec.thread_count = limits["threads"] if min(self.codec.width, self.codec.height) >= HD else 1
-        self.scaler, self.thumber, self.exact = (
-            VideoReformatter(),
-            VideoReformatter(),
-            Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
-        )
-        self.ways = {True: Interpolation.AREA | self.exact, False: Interpolation.BILINEAR | self.exact}
+        self.scaler, self.thumber = VideoReformatter(), VideoReformatter()
+        exact = Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+        self.ways = {True: Interpolation.AREA | exact, False: Interpolation.BILINEAR | exact}
         self.skips = name in ("h264", "hevc")  # the decoders that can be told frame by frame
         self.bad: set[int] = set()  # the damaged packets
         self.cut = False  # whether the file ends in damage
@@ -268,7 +264,6 @@ class _Reading:
         return stretches([self.order[place] for place in places], self.keys, self.place)
 
     def _work(self, spans: list[tuple[int, int]]) -> int:
-        """Return how many pixels are decoded in stretches of packets."""
         return sum(last - first + 1 for first, last in spans) * max(1, self.codec.width * self.codec.height)
 
     def _affordable(self, chosen: list[int]) -> list[int]:
@@ -344,7 +339,6 @@ class _Reading:
         raise Unread(DAMAGED)
 
     def _keep(self, place: int, frame: Any) -> None:
-        """Keep a frame for a place that has none."""
         if place in self.frames:
             return
         self.frames[place] = self._shrunk(frame)
@@ -355,7 +349,6 @@ class _Reading:
             self.thumbs[place] = b"".join(pixels[at : at + 3 * THUMB] for at in range(0, step * THUMB, step))
 
     def _size(self, width: int, height: int) -> tuple[int, int]:
-        """Return the size that a frame is kept at, from its own."""
         side = self.limits["reduce_side"]
         scale = min(1.0, side / min(width, height), 4 * side / max(width, height)) if side else 1.0
         return max(1, round(width * scale)), max(1, round(height * scale))

@@ -106,11 +106,9 @@ class DecodingWorker:
         return answer
 
     def lives(self) -> bool:
-        """Say whether the process still runs."""
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """End the process at once."""
         self._link.close()
         self._process.kill()
         self._process.wait()
@@ -122,8 +120,6 @@ class DecodingWorker:
 
 
 class WorkerPool:
-    """Workers that wait to be borrowed."""
-
     def __init__(self, size: int) -> None:
         self.size = size
         self.workers: set[DecodingWorker] = set()
@@ -174,22 +170,19 @@ class WorkerPool:
         worker.kill()
 
     def close(self) -> None:
-        """End all workers."""
         with _lock:
             workers, self.workers, self._idle = self.workers, set(), []
         for worker in workers:
             worker.kill()
 
 
-_lock = (
-    threading.Lock()
-)  # held while a worker starts, and by a fork: no child inherits the ends of a worker unknown to it
+# Held while a worker starts, and by a fork: no child inherits the ends of a worker unknown to it.
+_lock = threading.Lock()
 _pool: WorkerPool | None = None
 _owner = os.getpid()
 
 
 def pool() -> WorkerPool:
-    """Return this process's pool."""
     global _pool, _owner
     if _owner != os.getpid():  # forked by something else than Python
         _forked()

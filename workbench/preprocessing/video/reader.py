@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import Field
 
-from workbench.preprocessing.image.decoding import sniff
+from workbench.preprocessing.image.decoding import Unreadable, sniff
 from workbench.preprocessing.video import pool
 from workbench.schema import Options
 
@@ -90,13 +90,8 @@ class Clip:
     transient: bool = False
 
     def __post_init__(self) -> None:
-        """Hold that no frames and a reason come together, and that each frame has its time."""
         if bool(self.frames) == bool(self.reason) or len(self.frames) != len(self.times):
             raise ValueError("a clip has either frames, each with its time, or a reason")
-
-
-class _UnreadClip(Exception):
-    """Carries the sentence that says why a clip is not read."""
 
 
 def decode(data: bytes, options: VideoOptions = DEFAULT) -> Clip:
@@ -107,7 +102,7 @@ def decode(data: bytes, options: VideoOptions = DEFAULT) -> Clip:
     """
     try:
         demuxer = _accepted(data, options)
-    except _UnreadClip as unread:
+    except Unreadable as unread:
         return Clip((), (), str(unread))
     reason = ""
     for _ in range(2):  # a crash may be owed to the clip before, and so may a lack of memory: a fresh worker decides
@@ -127,7 +122,6 @@ def decode(data: bytes, options: VideoOptions = DEFAULT) -> Clip:
 
 
 def _asked(data: bytes, demuxer: str, options: VideoOptions) -> Clip:
-    """Have a worker read an accepted file."""
     limits = dict(options) | {"demuxer": demuxer, "seconds": options.timeout_seconds}
     largest = 4 * options.reduce_side**2 if options.reduce_side else options.max_pixels
     with pool.pool().borrowed() as (worker, threads):
@@ -143,7 +137,6 @@ def _asked(data: bytes, demuxer: str, options: VideoOptions) -> Clip:
 
 
 def _clip(reply: dict[str, Any], pixels: bytearray) -> Clip:
-    """Return the clip a worker tells of."""
     frames, notes, at = [], list(reply["notes"]), 0
     for about in reply["frames"]:
         width, height = about["size"]
@@ -192,23 +185,23 @@ _MOV_STARTS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 
 
 def _accepted(data: bytes, options: VideoOptions) -> str:
-    """Return the demuxer for an acceptable file; raise _UnreadClip with the reason for any other."""
+    """Return the demuxer for an acceptable file; raise Unreadable with the reason for any other."""
     if not data:
-        raise _UnreadClip("The file is empty.")
+        raise Unreadable("The file is empty.")
     if len(data) > options.max_bytes:
-        raise _UnreadClip(f"The file has {len(data):,} bytes; at most {options.max_bytes:,} are read.")
+        raise Unreadable(f"The file has {len(data):,} bytes; at most {options.max_bytes:,} are read.")
     kind = _kind(data)
     if kind in _PICTURES:
-        raise _UnreadClip(f"This is a {kind} picture; please send it as a picture.")
+        raise Unreadable(f"This is a {kind} picture; please send it as a picture.")
     if kind not in options.demuxers:
         named = {"mov": "an MP4 or QuickTime file", "matroska": "a WebM or Matroska file"}.get(kind, kind)
-        raise _UnreadClip(
+        raise Unreadable(
             f"This is {named}, which is not read; please send it as MP4 or WebM."
             if named
             else "This is no clip in a known format; please send it as MP4 or WebM."
         )
     if kind == "mov" and b"moov" not in data:
-        raise _UnreadClip("The clip file is cut short or was never finished: it has no index; please send it again.")
+        raise Unreadable("The clip file is cut short or was never finished: it has no index; please send it again.")
     return kind
 
 

@@ -51,7 +51,6 @@ def _receive(link: socket.socket, length: int, deadline: float | None) -> bytear
 
 
 def give(link: socket.socket, header: dict[str, Any], contents: list[bytes]) -> None:
-    """Send one message."""
     packed = json.dumps(header).encode()
     link.sendall(_HEAD.pack(len(packed), sum(map(len, contents))) + packed)
     for content in contents:
@@ -88,7 +87,6 @@ def _answer(limits: dict[str, Any], data: bytearray) -> tuple[dict[str, Any], li
 
 
 def main() -> None:
-    """Answer until the other end is gone."""
     import av  # noqa: F401, loaded before any limit is set
 
     for kind in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 import pandas as pd
 import pyarrow as pa
 
+from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
 from workbench.metrics.plots import curves
 from workbench.metrics.table import METRICS, SITE, headline
 from workbench.report import gallery, wording
-from workbench.report.section import MAIN, Section, addressed, models_of, rows_of, winner
+from workbench.report.section import Section, table, winning
 from workbench.report.sections.bias import bias
 from workbench.report.sections.calibration import calibration
 from workbench.report.sections.cost import cost
@@ -72,7 +73,7 @@ def _answer(comparison: Comparison, runs: Sequence[Run]) -> Section:
 
 def _values(comparison: Comparison) -> Section:
     asked = comparison.compare
-    rows = list(rows_of(comparison, metric=asked.metric, label=asked.label, view=asked.view))
+    rows = comparison.rows()
     what = f"{wording.metric(asked.metric)}, {wording.label(asked.label)}, {wording.view(asked.view)}"
     prose = (
         f"{what[0].upper()}{what[1:]}. "
@@ -90,20 +91,16 @@ def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
     asked, lines = comparison.compare, {}
     site = [name for name, metric in METRICS.items() if metric.kind is SITE]
     others = [name for name in (*headline(), *site) if name != asked.metric]
-    for model in models_of(comparison):
-        metrics = {row.metric: row for row in rows_of(comparison, model=model, label=asked.label, view=view)}
+    for model in comparison.names:
+        metrics = {row.metric: row for row in comparison.rows(model=model, metric=None, view=view)}
         main = metrics.get(asked.metric)  # precision at the site is one of several only where weights differ
         if main is None:
             continue
         lines[model] = {
             wording.metric(asked.metric): wording.interval(main),
             **_of_the_best(main),
-            "seeds' sd": wording.number(main.seed_sd),
-            **{
-                wording.column(name): wording.number(metrics[name].value, METRICS[name].digits)
-                for name in others
-                if name in metrics
-            },
+            "seeds' sd": wording.value(asked.metric, main.seed_sd),
+            **{wording.column(name): wording.value(name, metrics[name].value) for name in others if name in metrics},
             "coverage": wording.percent(main.coverage),
             "ms per post": wording.number(main.ms_per_post, 2),
             "peak MB": wording.number(main.peak_mb, 0),
@@ -112,27 +109,27 @@ def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
         }
     places = [path(MAIN, view, asked.label, model) for model in lines]
     cells = {wording.column(name): name for name in others} | {wording.metric(asked.metric): asked.metric}
-    return addressed(pd.DataFrame.from_dict(lines, orient="index"), places, cells)
+    return table(lines, places, cells)
 
 
 def _of_the_best(row: ModelRow) -> dict[str, str]:
     """Return the column on the ceiling: the share of it that is reached, or, where less is better, the ceiling."""
     if METRICS[row.metric].sign < 0:
-        return {"best possible": wording.number(row.ceiling, METRICS[row.metric].digits)}
+        return {"best possible": wording.value(row.metric, row.ceiling)}
     share = row.value / row.ceiling if row.ceiling and row.value is not None else None
     return {"of the best possible": wording.percent(share)}
 
 
 def _everything(comparison: Comparison) -> Section | None:
     other = "all" if comparison.compare.view == "paired" else "paired"
-    table = _value_table(comparison, other)
-    if table.empty:
+    values = _value_table(comparison, other)
+    if values.empty:
         return None
     prose = (
         f"The same numbers on {wording.view(other)}. A post that a model cannot see counts with the model's training "
         "prevalence when posts are ranked and as not flagged in precision and recall; coverage says how many it sees."
     )
-    return Section("all", f"And on {wording.view(other)}?", prose, {}, {"": table})
+    return Section("all", f"And on {wording.view(other)}?", prose, {}, {"": values})
 
 
 _FURTHER = ("recall", "true_negative_rate", "f1_macro", "roc_auc")  # the metrics of its columns
@@ -143,10 +140,9 @@ def _further_tests(comparison: Comparison) -> Iterator[Section]:
     for test in (name for name in comparison.items if name != MAIN):
         lines: dict[tuple[str, str], dict[str, str]] = {}
         for label in comparison.labels:
-            for model in models_of(comparison):
-                metrics = {
-                    row.metric: row for row in rows_of(comparison, model=model, label=label, view="all", test=test)
-                }
+            for model in comparison.names:
+                rows = comparison.rows(model=model, label=label, view="all", test=test, metric=None)
+                metrics = {row.metric: row for row in rows}
                 if not metrics or not metrics["recall"].n:
                     continue
                 lines[label, model] = {
@@ -157,14 +153,12 @@ def _further_tests(comparison: Comparison) -> Iterator[Section]:
                     "posts": f"{metrics['recall'].n} ({metrics['recall'].positives} harmful)",
                 }
         if lines:
-            table = pd.DataFrame.from_dict(lines, orient="index")
             places = [path(test, "all", *place) for place in lines]
-            addressed(table, places, dict(zip(table.columns, _FURTHER, strict=False)))
-            table.index = pd.MultiIndex.from_tuples(table.index)
+            cells = dict(zip(next(iter(lines.values())), _FURTHER, strict=False))
             prose = (
                 "The two halves stand apart: one number over both would depend on how many harmful posts the set holds."
             )
-            yield Section(f"test-{test}", f"On {test}", prose, {}, {"": table})
+            yield Section(f"test-{test}", f"On {test}", prose, {}, {"": table(lines, places, cells)})
 
 
 def _searches(runs: Sequence[Run]) -> Section | None:
@@ -172,13 +166,12 @@ def _searches(runs: Sequence[Run]) -> Section | None:
     records = {run.alias: run.metrics.search for run in runs if run.metrics.search}
     if not records:
         return None
-    prose, table = search_table(records)
-    return Section("search", "How were hyperparameters chosen?", prose, {}, {"": table})
+    prose, trials = search_table(records)
+    return Section("search", "How were hyperparameters chosen?", prose, {}, {"": trials})
 
 
 def _errors(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None) -> Section | None:
-    best = winner(comparison)
-    run = next((run for run in runs if run.alias == best), None)
+    run = winning(comparison, runs)
     if run is None:
         return None
     if posts is None:
@@ -190,5 +183,5 @@ def _errors(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None)
         f"<h3>{title}</h3>{gallery.gallery(posts, errors) if errors else '<p>None.</p>'}"
         for title, errors in sides.items()
     )
-    prose = f"What {best} got most wrong on the test set. Pictures are blurred for good; texts open on a click."
+    prose = f"What {run.alias} got most wrong on the test set. Pictures are blurred for good; texts open on a click."
     return Section("errors", "Where does the best model fail?", prose, fragment=fragment)

@@ -10,14 +10,14 @@ from workbench.comparison.predictions import Run
 from workbench.comparison.rows import BiasSummary, Comparison, IdentityRow
 from workbench.metrics.bias import KINDS
 from workbench.report import wording
-from workbench.report.section import Section, addressed, shown_models, winner
+from workbench.report.section import Section, shown_models, table
 
 _COLUMNS = {"subgroup_auc": "subgroup AUC", "bpsn_auc": "BPSN AUC", "bnsp_auc": "BNSP AUC"}
 
 
 def bias(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return the AUCs of Borkan et al. 2019 by identity and Jigsaw's summary; None where no identity is mentioned."""
-    record, best = comparison.bias, winner(comparison)
+    record, best = comparison.bias, comparison.winner
     rows = [row for row in record.identities if row.model == best]
     if not rows:
         return None
@@ -45,7 +45,6 @@ def bias(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
 
 
 def _worst(best: str, rows: Sequence[IdentityRow]) -> str:
-    """Which identity fares worst, in a sentence."""
     sure = [row for row in rows if not row.few and row.bpsn_auc.value is not None]
     if not sure:
         return "No identity is mentioned by enough harmful and harmless posts, so the numbers below say little."
@@ -56,32 +55,25 @@ def _worst(best: str, rows: Sequence[IdentityRow]) -> str:
 
 def _table(rows: Sequence[IdentityRow], test: str) -> pd.DataFrame:
     rows = [row for row in rows if row.test == test]
-    lines = [
-        {
-            "model": row.model,
-            "label": wording.label(row.label),
-            "identity": row.identity.replace("_", " "),
+    lines = {
+        (row.model, wording.label(row.label), row.identity.replace("_", " ")): {
             "posts": wording.count(row.n),
             "positives": f"{row.positives:,}{' few' if row.few else ''}",
             **{_COLUMNS[kind]: wording.interval(getattr(row, kind)) for kind in KINDS},
         }
         for row in rows
-    ]
-    frame = pd.DataFrame(lines).set_index(["model", "label", "identity"]).rename_axis([None] * 3)
-    return addressed(frame, [row.address for row in rows], {_COLUMNS[kind]: kind for kind in KINDS})
+    }
+    return table(lines, [row.address for row in rows], {_COLUMNS[kind]: kind for kind in KINDS})
 
 
 def _summaries(rows: Sequence[BiasSummary]) -> pd.DataFrame:
-    lines = [
-        {
-            "test set": row.test,
-            "model": row.model,
-            "label": wording.label(row.label),
+    lines = {
+        (row.test, row.model, wording.label(row.label)): {
             "summary": wording.interval(row.summary),
             "AUC of all posts": wording.number(row.overall),
             **{f"{_COLUMNS[kind]}, mean": wording.number(getattr(row, kind)) for kind in KINDS},
             "identities": wording.count(row.identities),
         }
         for row in rows
-    ]
-    return pd.DataFrame(lines).set_index(["test set", "model", "label"]).rename_axis([None] * 3)
+    }
+    return table(lines)

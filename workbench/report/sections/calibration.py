@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
-from workbench.metrics.calibration import reliability_curve, reliability_intervals
-from workbench.metrics.plots.diagrams import Reliability, reliability
+from workbench.metrics.calibration import reliability_curve
+from workbench.metrics.intervals import wilson
+from workbench.metrics.plots.diagrams import Reliability, least_to_most, reliability
 from workbench.metrics.reliability import BINS, worth
 from workbench.report import wording
-from workbench.report.section import MAIN, Section, winner
+from workbench.report.section import Section, table, winning
 
 _WORDS = {"calibration_error": "ECE", "brier": "Brier", "log_loss": "log loss"}
 
@@ -22,10 +24,10 @@ _WORDS = {"calibration_error": "ECE", "brier": "Brier", "log_loss": "log loss"}
 def calibration(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return the section: the winner's diagrams, and a table of all models by label; None without any probability."""
     labels = comparison.labels
-    tables = {label: table for label in labels if not (table := _table(runs, label)).empty}
+    tables = {label: worths for label in labels if not (worths := _table(runs, label)).empty}
     if not tables:
         return None
-    best = next((run for run in runs if run.alias == winner(comparison)), None)
+    best = winning(comparison, runs)
     figures = {}
     for label in labels if best is not None else ():
         sides = _sides(best, label)
@@ -58,7 +60,8 @@ def _sides(run: Run, label: str) -> dict[str, Reliability]:
     use, sides = known & ~np.isnan(logit) & ~np.isnan(prob), {}
     for side, values in {"before": expit(logit[use]), "after": prob[use]}.items():
         predicted, observed, count = reliability_curve(y[use], values, bins=BINS)
-        sides[side] = Reliability(predicted, observed, *reliability_intervals(observed, count).T, count)
+        spans = np.array([wilson(share * n, n) for share, n in zip(observed, count, strict=True)]).reshape(-1, 2)
+        sides[side] = Reliability(predicted, observed, *spans.T, count)
     return sides
 
 
@@ -75,14 +78,9 @@ def _table(runs: Sequence[Run], label: str) -> pd.DataFrame:
                 line[f"{words} {side}"] = wording.number(float(np.mean([worth[side][name] for worth in worths])), 4)
         counts = worths[0]["after"]["bins"]
         line["posts"] = f"{worths[0]['n']:,} ({worths[0]['positives']:,} harmful)"
-        line["groups"] = f"{len(counts)} of {_span(counts)}"
+        line["groups"] = f"{len(counts)} of {least_to_most(counts)}"
         lines[run.alias] = line
-    return pd.DataFrame.from_dict(lines, orient="index")
-
-
-def _span(counts: Sequence[int]) -> str:
-    """Return the least and the greatest count, once where they are equal."""
-    return " to ".join(dict.fromkeys(f"{n:,}" for n in (min(counts), max(counts))))
+    return table(lines)
 
 
 def _methods(run: Run, label: str) -> str:

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
-from workbench.comparison.compare import costs
 from workbench.comparison.options import CostOptions
 from workbench.comparison.rows import Comparison, CostRow, ModelRow
 from workbench.metrics.plots import diagrams
 from workbench.report import wording
-from workbench.report.section import Section, addressed, rows_of
+from workbench.report.section import Section, table
 
 
 def cost(comparison: Comparison) -> Section | None:
     """Time, memory and, at the price that the study states, money; None where no run recorded its time."""
-    rows = comparison.costs or costs(comparison)
+    rows = comparison.costs
     if all(row.ms_per_post is None for row in rows):
         return None
-    asked, stated = comparison.compare, comparison.cost
-    values = {row.model: row for row in rows_of(comparison, metric=asked.metric, label=asked.label, view=asked.view)}
+    stated, values = comparison.cost, {row.model: row for row in comparison.rows()}
     shown = [values[row.model] for row in rows if row.model in values and values[row.model].ms_per_post]
     prose = "Times are of one process that scores unseen posts from their raw content. " + _priced(stated)
     figures = {}
@@ -26,9 +22,10 @@ def cost(comparison: Comparison) -> Section | None:
         figures["quality against milliseconds per post"] = lambda theme: diagrams.quality_against_cost(
             shown, theme=theme
         )
-    table = pd.DataFrame.from_dict({row.model: _line(row, values.get(row.model), stated) for row in rows}, "index")
-    addressed(table, [row.id for row in rows], dict.fromkeys(table.columns[1:], ""))
-    return Section("cost", "What does it cost?", prose, figures, {"": table})
+    lines = {row.model: _line(row, values.get(row.model), stated) for row in rows}
+    cells = dict.fromkeys([*lines[rows[0].model]][1:], "")
+    shown_costs = table(lines, [row.id for row in rows], cells)
+    return Section("cost", "What does it cost?", prose, figures, {"": shown_costs})
 
 
 def _priced(stated: CostOptions | None) -> str:
@@ -45,7 +42,6 @@ def _priced(stated: CostOptions | None) -> str:
 
 
 def _line(row: CostRow, value: ModelRow | None, stated: CostOptions | None) -> dict[str, str]:
-    """The compared value, then what it takes."""
     line = {
         wording.metric(value.metric) if value else "value": wording.interval(value) if value else "–",
         "ms per post": wording.quantity(row.ms_per_post),

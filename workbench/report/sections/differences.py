@@ -8,8 +8,9 @@ import pandas as pd
 
 from workbench.comparison.rows import Comparison, Difference
 from workbench.metrics.plots import curves
+from workbench.metrics.table import METRICS
 from workbench.report import wording
-from workbench.report.section import Section, addressed
+from workbench.report.section import Section, addressed, table
 
 
 def differences(comparison: Comparison) -> Section | None:
@@ -18,29 +19,30 @@ def differences(comparison: Comparison) -> Section | None:
     if not rows:
         return None
     asked = comparison.compare
+    sure, found = f"{100 * (1 - asked.alpha):g} %", f"{100 * asked.power:g} %"
     prose = (
-        f"{_family(comparison)} An interval that holds zero is no proof that two models are equal: “at most” says how "
-        f"large the difference is with {100 * (1 - asked.alpha):g} % confidence, “equivalent” and “no worse” that "
-        f"it is below {asked.margin:g}. A test set like this one finds differences from “found from” on with "
-        f"{100 * asked.power:g} % probability; to find {asked.margin:g} as surely it would have to hold as many "
-        "independent harmful posts as “needed” says."
+        f"{_family(comparison)} {_direction(asked.metric)}An interval that holds zero is no proof that two models are "
+        f"equal: “at most” says how large the difference is with {sure} confidence, “equivalent” and “no worse” that "
+        f"it is below {asked.margin:g}. A test set like this one finds differences from “found from” on with {found} "
+        f"probability; to find {asked.margin:g} as surely it would have to hold as many independent harmful posts as "
+        "“needed” says."
     )
-    table = pd.DataFrame(
+    lines = [
         {
             "difference": wording.difference(row),
             "p (Holm)": wording.p(row.p_holm) if row.primary else "exploratory",
             "shows": row.verdict,
-            "at most": wording.number(row.equivalent_within),
-            "found from": wording.number(row.detectable),
+            "at most": wording.value(row.metric, row.equivalent_within),
+            "found from": wording.value(row.metric, row.detectable),
             "needed": wording.count(row.groups_for_margin),
         }
         for row in rows
-    )
-    table.index = [" − ".join(wording.sides(row)) for row in rows]
-    addressed(table, [row.id for row in rows], {"difference": ""})
+    ]
+    frame = pd.DataFrame(lines, index=[" − ".join(wording.sides(row)) for row in rows])
+    addressed(frame, [row.id for row in rows], {"difference": ""})
     figure = {"differences with intervals": lambda theme: curves.differences(rows, theme=theme)}
     apart = _apart(rows)
-    tables = {"": table} | ({"posts that only one of two models decides rightly": apart} if len(apart) else {})
+    tables = {"": frame} | ({"posts that only one of two models decides rightly": apart} if len(apart) else {})
     return Section("differences", "Which differences are real?", prose, figure, tables)
 
 
@@ -55,17 +57,27 @@ def _apart(rows: Sequence[Difference]) -> pd.DataFrame:
         for row in rows
         for part in row.disagreements
     }
-    frame = pd.DataFrame.from_dict(lines, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(frame.index) if lines else frame.index
-    return frame
+    return table(lines)
+
+
+def _direction(metric: str) -> str:
+    if METRICS[metric].sign > 0:
+        return ""
+    return f"Of {wording.metric(metric)} less is better: a difference below 0 is in favour of the first model. "
 
 
 def _family(comparison: Comparison) -> str:
-    """What was asked beforehand and what is exploratory."""
     if any(row.primary for row in comparison.differences):
-        return (
-            "What has a p was chosen before anything was scored and is corrected for how many there are (Holm); p "
-            "comes from swapping both models' scores of whole groups of posts at random. The rest is exploratory."
+        chosen = (
+            "was chosen before anything was scored"
+            if comparison.planned
+            else "is what the study's file asks, of which no plan says that it stood there before anything was scored,"
         )
-    waits = "What the study asked waits for models that are not finished, and what is here is exploratory."
+        return (
+            f"What has a p {chosen} and is corrected for how many there are (Holm); p comes from swapping both models' "
+            "scores of whole groups of posts at random. The rest is exploratory."
+        )
+    if comparison.asked_later:
+        return "What the study asks was not in the plan made before anything was scored, so all of this is exploratory."
+    waits = "What the study asked waits for models without a run on these posts, and what is here is exploratory."
     return waits if comparison.missing else "The study asked for no comparison, so all of this is exploratory."

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
 from workbench.report import wording
-from workbench.report.section import Section, shown_models
+from workbench.report.section import Section, shown_models, table
 
 _COLUMNS = {
-    "unanimous": "right where all agree",
-    "disputed": "right where they do not",
-    "log_loss": "log loss",
-    "soft_log_loss": "log loss against shares of votes",
-    "average_precision": "average precision",
-    "soft_average_precision": "average precision against shares of votes",
+    "unanimous": ("right where all agree", "accuracy"),
+    "disputed": ("right where they do not", "accuracy"),
+    "log_loss": ("log loss", "log_loss"),
+    "soft_log_loss": ("log loss against shares of votes", "log_loss"),
+    "average_precision": ("average precision", "average_precision"),
+    "soft_average_precision": ("average precision against shares of votes", "average_precision"),
 }
 
 
@@ -37,10 +35,10 @@ def disagreement(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
         f"than they are sure. {'; '.join(clauses.values())}. Shares of votes as labels count a post that one of three "
         "calls harmful as a third harmful."
     )
-    lines = [
-        {"model": row.model, "label": wording.label(row.label)}
-        | {words: wording.interval(getattr(row, name)) for name, words in _COLUMNS.items()}
+    lines = {
+        (row.model, wording.label(row.label)): {
+            words: wording.interval(getattr(row, name), metric) for name, (words, metric) in _COLUMNS.items()
+        }
         for row in rows
-    ]
-    table = pd.DataFrame(lines).set_index(["model", "label"]).rename_axis([None, None])
-    return Section("disagreement", "And where annotators disagree?", prose, {}, {"": table})
+    }
+    return Section("disagreement", "And where annotators disagree?", prose, {}, {"": table(lines)})

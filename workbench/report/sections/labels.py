@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
+from workbench.comparison.resampled import Cell, Seen
 from workbench.comparison.rows import Comparison, path
-from workbench.metrics import classification
+from workbench.metrics.classification import precision_recall_curve
 from workbench.metrics.plots import curves as plots
 from workbench.metrics.table import METRICS, RANKING, headline
 from workbench.report import wording
-from workbench.report.section import MAIN, Section, addressed, models_of, rows_of, shown_models
+from workbench.report.section import Section, shown_models, table
 
 
 def labels(comparison: Comparison, runs: Sequence[Run]) -> Iterator[Section]:
     """Per label: confusion in numbers and words, headline, precision against recall."""
-    asked, shown = comparison.compare, shown_models(comparison)
+    shown = shown_models(comparison)
+    cell = Cell.of(runs, MAIN, comparison.compare.view, 0) if runs else None
+    seen = [Seen(run, cell) for run in runs if run.alias in shown]
     operating = [name for name, metric in METRICS.items() if metric.kind is RANKING and not metric.headline]
-    for label in comparison.labels:
-        rows = list(rows_of(comparison, label=label, view=asked.view, metric="recall"))
+    for k, label in enumerate(comparison.labels):
+        rows = comparison.rows(label=label, metric="recall")
         if not rows or not rows[0].positives:
             continue
-        counts = {row.model: dict(row.confusion) for row in rows if row.model in shown and row.value is not None}
+        counts = {row.model: row.confusion for row in rows if row.model in shown and row.value is not None}
         first = rows[0]
         few = " Few positives: read with care." if first.few else ""
         prose = (
@@ -40,9 +45,9 @@ def labels(comparison: Comparison, runs: Sequence[Run]) -> Iterator[Section]:
             figures["confusion matrices"] = lambda theme, c=counts, n=label: plots.confusion_matrices(
                 c, label=n, theme=theme
             )
-        curves, best = _curves(runs, shown, label, asked.view)
-        if curves:
-            drawing = {"label": label, "prevalence": first.prevalence, "ceiling": best}
+        if curves := _curves(seen, k):
+            ceiling = _best(cell, k, seen)
+            drawing = {"label": label, "prevalence": first.prevalence, "ceiling": ceiling}
             figures["precision against recall"] = lambda theme, c=curves, d=drawing: plots.pr_curves(
                 c, **d, theme=theme
             )
@@ -61,31 +66,33 @@ def labels(comparison: Comparison, runs: Sequence[Run]) -> Iterator[Section]:
 def _label_table(
     comparison: Comparison, label: str, names: Sequence[str], ceilings: Sequence[str] = ()
 ) -> pd.DataFrame:
-    asked, lines = comparison.compare, {}
-    for model in models_of(comparison):
-        metrics = {row.metric: row for row in rows_of(comparison, model=model, label=label, view=asked.view)}
+    lines = {}
+    for model in comparison.names:
+        metrics = {row.metric: row for row in comparison.rows(model=model, label=label, metric=None)}
         lines[model] = {wording.column(name): wording.interval(metrics[name]) for name in names if name in metrics}
-        best = {f"ceiling of {wording.column(name)}": wording.number(metrics[name].ceiling) for name in ceilings}
-        lines[model] |= best
-    places = [path(MAIN, asked.view, label, model) for model in lines]
-    frame = pd.DataFrame.from_dict(lines, orient="index")
-    return addressed(frame, places, {wording.column(name): name for name in names})
+        lines[model] |= {
+            f"ceiling of {wording.column(name)}": wording.value(name, metrics[name].ceiling) for name in ceilings
+        }
+    places = [path(MAIN, comparison.compare.view, label, model) for model in lines]
+    return table(lines, places, {wording.column(name): name for name in names})
 
 
-def _curves(runs: Sequence[Run], shown: Sequence[str], label: str, view: str) -> tuple[dict, tuple | None]:
-    """Precision against recall of the first seed of each shown model, and of the best possible with text and media."""
-    curves, best = {}, None
-    for run in (run for run in runs if run.alias in shown):
-        scores, k = run.sets[MAIN], run.labels.index(label)
-        rows = scores.known[:, k] & (scores.paired if view == "paired" else True)
-        with np.errstate(divide="ignore"):
-            unseen = np.log(run.prevalence[k]) - np.log1p(-run.prevalence[k])
-        # logits, as probabilities of float32 tie near 1
-        score = np.where(np.isnan(scores.logit[0, :, k]), unseen, scores.logit[0, :, k])
-        if np.isnan(score[rows]).any() or not scores.y[rows, k].any():
-            continue
-        curves[run.alias] = classification.precision_recall_curve(scores.y[rows, k], score[rows])[:2]
-        exact = scores.exact.get("text+image")
-        if exact is not None and not np.isnan(exact[rows, k]).any():
-            best = classification.precision_recall_curve(scores.y[rows, k], exact[rows, k])[:2]
-    return curves, best
+def _curves(seen: Sequence[Seen], k: int) -> dict[str, tuple]:
+    """Return precision against recall of the first seed of each model that ranks all posts of a label."""
+    return {
+        model.run.alias: precision_recall_curve(model.cell.y[:, k], model.ranks[0, :, k], known=model.cell.known[:, k])[
+            :2
+        ]
+        for model in seen
+        if model.ranked[k]
+    }
+
+
+def _best(cell: Cell, k: int, seen: Sequence[Seen]) -> tuple | None:
+    """Return the best curve of a label with all that the models see together, None where the world does not tell it."""
+    fields = ("modalities", "columns")
+    every = {name: tuple({part for model in seen for part in getattr(model.run, name)}) for name in fields}
+    exact, known = cell.exact.get(replace(seen[0].run, **every).information), cell.known[:, k]
+    if exact is None or np.isnan(exact[known, k]).any():
+        return None
+    return precision_recall_curve(cell.y[:, k], exact[:, k], known=known)[:2]

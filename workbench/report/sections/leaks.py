@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from workbench.comparison.options import LEAK_ALPHA, MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, LeakTest
 from workbench.comparison.run_files import Overlap
 from workbench.evidence.audit import looking
 from workbench.evidence.audit.looking import LOOKS
-from workbench.evidence.audit.relations import NAMES, counted
-from workbench.metrics.table import METRICS
+from workbench.evidence.audit.relations import NAMES
 from workbench.report import wording
-from workbench.report.section import Section, addressed
+from workbench.report.section import Section, table
 
 _TABLES = {"examples": "what was found, by example", "shortcuts": "what a label can be told from without its post"}
 
@@ -27,11 +27,7 @@ def overlaps(runs: Sequence[Run]) -> Section | None:
     beyond = looking.recorded(runs[0].folder.parent, metrics.digests)
     findings = {name: Overlap.model_validate(finding) for name, finding in beyond.items()} | metrics.overlap
     findings = {name: findings[name] for name in NAMES if name in findings}
-    tables = {
-        "": pd.DataFrame.from_dict(
-            {counted(n, 2)[2:]: _row(finding) for n, finding in findings.items()}, orient="index"
-        )
-    }
+    tables = {"": table({NAMES[name][1]: _row(finding) for name, finding in findings.items()})}
     tables |= {_TABLES["examples"]: shown} if len(shown := _examples(findings)) else {}
     tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(findings.get("shortcut", Overlap()))) else {}
     prose = (
@@ -39,7 +35,7 @@ def overlaps(runs: Sequence[Run]) -> Section | None:
         "study stops there, or where a relation that it names is found, unless it says why it accepts it; the rest is "
         "only counted."
     )
-    left = [counted(name, 2)[2:] for name in LOOKS if name not in findings]
+    left = [NAMES[name][1] for name in LOOKS if name not in findings]
     if left:
         prose += f" Not looked for before these runs: {', '.join(left)}; `workbench audit` does."
     if any(finding.not_compared for finding in findings.values()):
@@ -65,9 +61,9 @@ def _examples(leaks: Mapping[str, Overlap]) -> pd.DataFrame:
     """The first examples of each relation that has some: where it stands and what it is."""
     rows = [
         {
-            "what": counted(name, 1)[2:],
-            "where": ", ".join(f"{split} {post_id}" for split, post_id in example["posts"]) or "test",
-            "content": example["content"],
+            "what": NAMES[name][0],
+            "where": ", ".join(f"{split} {post_id}" for split, post_id in example.posts) or MAIN,
+            "content": example.content,
         }
         for name, leak in leaks.items()
         if name != "author"
@@ -80,39 +76,40 @@ def _shortcuts(record: Overlap) -> pd.DataFrame:
     """Average precision of each set of fields for each label, with a mark at what is too good."""
     cells: dict[str, dict[str, str]] = {}
     for row in record.scores:
-        mark = " (a shortcut)" if row["shortcut"] else ""
-        cells.setdefault(row["fields"], {})[row["label"]] = f"{wording.number(row['average_precision'])}{mark}"
-        cells.setdefault("a random order", {})[row["label"]] = wording.number(row["prevalence"])
-    return pd.DataFrame.from_dict(cells, orient="index")
+        mark = " (a shortcut)" if row.shortcut else ""
+        cells.setdefault(row.fields, {})[row.label] = (
+            f"{wording.value('average_precision', row.average_precision)}{mark}"
+        )
+        cells.setdefault("a random order", {})[row.label] = wording.value("average_precision", row.prevalence)
+    return table(cells)
 
 
 def ceilings(comparison: Comparison) -> Section | None:
     leaks, limits = comparison.leak_test, comparison.late_fusion_limit
     if not leaks:
         return None
-    prose = f"Here the best possible score is known exactly. The leak test asks if any model beats it. {_beaten(leaks)}"
-    table = pd.DataFrame(
-        {
-            "model": row.model,
-            "label": wording.label(row.label),
-            "value": wording.number(row.value, METRICS[row.metric].digits),
-            "best possible": wording.number(row.ceiling, METRICS[row.metric].digits),
+    name, metric = leaks[0].metric, wording.metric(leaks[0].metric)
+    prose = (
+        f"Here the best possible {metric} with what a model sees is known exactly. The leak test asks of each label "
+        f"whether a model beats it (one-sided, Holm, below {LEAK_ALPHA:g}). {_beaten(leaks)}"
+    )
+    lines = {
+        (row.model, wording.label(row.label)): {
+            wording.column(name): wording.value(name, row.value),
+            "best possible": wording.value(name, row.ceiling),
             "difference": wording.difference(row),
             "p (Holm)": wording.p(row.p_holm),
         }
         for row in leaks
-    )
-    addressed(table, [row.id for row in leaks], {"difference": ""})
-    tables = {"against the best possible": table.set_index(["model", "label"]).rename_axis([None, None])}
+    }
+    tables = {"against the best possible": table(lines, [row.id for row in leaks], {"difference": ""})}
     if limits:
-        names = [wording.label(row.label) for row in limits]
-        limit = pd.DataFrame({"limit of late fusion": map(wording.interval, limits)}, index=names)
-        tables["what fusing one text score and one picture score can reach"] = limit
+        reach = {wording.label(row.label): {f"limit of late fusion, {metric}": wording.interval(row)} for row in limits}
+        tables["what fusing one text score and one picture score can reach"] = table(reach)
     return Section("ceilings", "Is it too good to be true?", prose, {}, tables)
 
 
 def _beaten(rows: Sequence[LeakTest]) -> str:
-    """What the leak test found, in a sentence or two."""
     tripped = [f"{row.model} ({wording.label(row.label)})" for row in rows if row.tripped]
     few = sorted({wording.label(row.label) for row in rows if row.tripped is None})
     rest = f" Not tested, for lack of positives: {', '.join(few)}." if few else ""
@@ -121,4 +118,7 @@ def _beaten(rows: Sequence[LeakTest]) -> str:
         return f"It is tripped by {who}: what is better than its inputs allow has seen something it should not.{rest}"
     if all(row.tripped is None for row in rows):
         return f"It says nothing here.{rest}"
-    return f"No model is provably better than what its inputs allow, so nothing points to a leak.{rest}"
+    return (
+        "No model is provably better than its inputs allow. That finds what lifts a model above the best possible, and "
+        f"nothing else: a leak that leaves it below does not show here.{rest}"
+    )

@@ -8,15 +8,16 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from workbench.comparison.options import CompareOptions
+from workbench.comparison.options import MAIN, CompareOptions
 from workbench.comparison.predictions import Run
+from workbench.comparison.resampled import Cell, Seen
 from workbench.comparison.rows import Comparison
-from workbench.metrics import intervals
 from workbench.metrics import prevalence as rates
 from workbench.metrics.plots.diagrams import precision_against_prevalence
 from workbench.metrics.prevalence import Estimate
+from workbench.metrics.table import METRICS
 from workbench.report import wording
-from workbench.report.section import MAIN, Section, winner
+from workbench.report.section import Section, table, winning
 
 POSTS_A_DAY = 1_000_000
 _CURVE = np.geomspace(0.0001, 0.5, 60)
@@ -36,11 +37,12 @@ class _Rates(NamedTuple):
 
 def prevalence(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return the section on the best model; None where it has no threshold or no label has both classes."""
-    run = next((run for run in runs if run.alias == winner(comparison)), None)
+    run = winning(comparison, runs)
     if run is None:
         return None
     asked = comparison.compare
-    values = {label: rate for label in comparison.labels if (rate := _rates(run, label, asked.alpha)) is not None}
+    seen = Seen(run, Cell.of([run], MAIN, "all", asked.seed))
+    values = {name: rate for k, name in enumerate(run.labels) if (rate := _rates(seen, k, asked.alpha)) is not None}
     if not values:
         return None
     weighted = any(rate.site is not None for rate in values.values())
@@ -77,30 +79,20 @@ def _prose(alias: str, weighted: bool, asked: CompareOptions) -> str:
     )
 
 
-def _rates(run: Run, label: str, alpha: float) -> _Rates | None:
+def _rates(seen: Seen, k: int, alpha: float) -> _Rates | None:
     """Return a label's recall and FPR on all test posts, seeds together; a post that is not seen is not flagged."""
-    scores, k = run.sets[MAIN], run.labels.index(label)
-    known, y = scores.known[:, k], scores.y[:, k]
-    cuts = run.thresholds[:, k]
-    if np.isnan(cuts).any() or not (y & known).any() or not (~y & known).any():
+    cell, known = seen.cell, seen.cell.known[:, k]
+    if np.isnan(seen.run.thresholds[:, k]).any() or not cell.defined[k]:
         return None
-    codes, groups = intervals.group_codes(scores.group)
-    sides = {}
-    for name, weight in (("sample", np.ones(len(y))), ("site", scores.weight)):
-        counts = sum(
-            intervals.group_confusions(y, ~np.isnan(prob) & (prob >= cut), codes, groups, weight=weight, known=known)
-            for prob, cut in zip(scores.prob[:, :, k], cuts, strict=True)
-        )
-        tn, fp, fn, tp = counts
-        sides[name] = rates.share(tp, tp + fn, alpha), rates.share(fp, fp + tn, alpha), _prevalence(counts)
-    differs = bool((scores.weight[known] != scores.weight[known][0]).any())
-    site = sides["site"] if differs else sides["sample"]
-    harmless = int((~y & known).sum())
-    return _Rates(*sides["sample"], site[0], site[1], site[2] if differs else None, harmless)
-
-
-def _prevalence(counts: np.ndarray) -> float:
-    return float(counts[2:].sum() / counts.sum())
+    sides = []
+    for pieces in (seen.counts, seen.pieces(METRICS["precision_site"], cell.defined)):
+        tn, fp, fn, tp = pieces[:, k].sum(axis=1)
+        prevalence = float((fn + tp).sum() / (tn + fp + fn + tp).sum())
+        sides.append((rates.share(tp, tp + fn, alpha), rates.share(fp, fp + tn, alpha), prevalence))
+    sample, site = sides
+    differs = bool((cell.weight[known] != cell.weight[known][0]).any())
+    harmless = int((~cell.y[:, k] & known).sum())
+    return _Rates(*sample, *(site if differs else (*sample[:2], None)), harmless)
 
 
 def _curve(rate: _Rates) -> np.ndarray:
@@ -123,7 +115,7 @@ def _table(rate: _Rates, chosen: Sequence[float]) -> pd.DataFrame:
             "harmful a day": f"{POSTS_A_DAY * share:,.0f}",
             "of 100 harmful posts are caught": _hundred(recall),
         }
-    return pd.DataFrame.from_dict(rows, orient="index")
+    return table(rows)
 
 
 def _needs(values: dict[str, _Rates], chosen: Sequence[float]) -> pd.DataFrame:
@@ -142,9 +134,7 @@ def _needs(values: dict[str, _Rates], chosen: Sequence[float]) -> pd.DataFrame:
                 "harmless posts that prove it": proof,
                 "harmless posts here": wording.count(rate.harmless),
             }
-    frame = pd.DataFrame.from_dict(rows, orient="index")
-    frame.index = pd.MultiIndex.from_tuples(frame.index) if rows else frame.index
-    return frame
+    return table(rows)
 
 
 def _hundred(estimate: Estimate) -> str:

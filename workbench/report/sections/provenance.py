@@ -12,7 +12,7 @@ from workbench.comparison.rows import Comparison
 from workbench.comparison.run_files import Metrics, Search
 from workbench.report import checklist as questions
 from workbench.report import wording
-from workbench.report.section import Section
+from workbench.report.section import Section, table
 from workbench.schema import options_text
 
 
@@ -21,7 +21,6 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
     lines = {}
     for run in runs:
         record = run.record
-        commit = (record.commit or "unknown")[:10] + (" (changed)" if record.dirty else "")
         lines[run.alias] = {
             "model": wording.plain(record.model),
             "run": run.key,
@@ -29,7 +28,7 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
             "seconds": wording.number(record.seconds, 1),
             "trained on": wording.plain(record.n_train),
             "seeds": ", ".join(map(str, run.seeds)),
-            "commit": commit,
+            "commit": f"{(record.commit or 'unknown')[:10]}, {record.edited}",
             "data": wording.plain(record.corpus_digest)[:16],
         }
     items = {
@@ -40,8 +39,8 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
     if comparison.missing:
         prose += f" Missing: {', '.join(f'{row.model} ({row.state})' for row in comparison.missing)}."
     tables = {
-        "runs": pd.DataFrame.from_dict(lines, orient="index"),
-        "test sets": pd.DataFrame.from_dict(items, orient="index"),
+        "runs": table(lines),
+        "test sets": table(items),
     }
     return Section("provenance", "Where do the numbers come from?", prose, {}, tables)
 
@@ -71,7 +70,6 @@ def search_table(records: dict[str, Search]) -> tuple[str, pd.DataFrame]:
     rows = {}
     for alias, record in records.items():
         best = record.trials[record.winner]
-        own, score = record.trials[0].score, best.score
         space = "; ".join(f"{name}: {', '.join(map(str, values))}" for name, values in record.space.items())
         rows[alias] = {
             "space": space or "nothing to search",
@@ -79,10 +77,10 @@ def search_table(records: dict[str, Search]) -> tuple[str, pd.DataFrame]:
             "trials run": len(record.trials),
             "seconds": f"{record.seconds:.1f}",
             "winner": "its own options" if record.winner == 0 else options_text(best.options),
-            "own options": "–" if own is None else f"{own:.3f}",
-            "winner's score": "–" if score is None else f"{score:.3f}",
+            "own options": wording.number(record.trials[0].score),
+            "winner's score": wording.number(best.score),
         }
-    return prose, pd.DataFrame.from_dict(rows, orient="index")
+    return prose, table(rows)
 
 
 def checklist(comparison: Comparison, runs: Sequence[Run]) -> Section:
@@ -98,8 +96,5 @@ def checklist(comparison: Comparison, runs: Sequence[Run]) -> Section:
         f"What reviewers of such studies ask (after REFORMS and the NeurIPS checklist), answered from the records "
         f"alone: {answers}. What no record can show is for a person to answer."
     )
-    table = pd.DataFrame(
-        {"answer": [item.answer for item in items], "what shows it": [item.evidence for item in items]},
-        index=[item.question for item in items],
-    )
-    return Section("checklist", "Would a reviewer be content?", prose, {}, {"": table})
+    lines = {item.question: {"answer": item.answer, "what shows it": item.evidence} for item in items}
+    return Section("checklist", "Would a reviewer be content?", prose, {}, {"": table(lines)})

@@ -9,12 +9,12 @@ import pandas as pd
 
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, RateTest, SliceRow
+from workbench.comparison.slices import TESTED, loss
 from workbench.metrics.table import METRICS
 from workbench.report import wording
-from workbench.report.section import Section, addressed, shown_models, winner
+from workbench.report.section import Section, addressed, shown_models, table
 
 SHOWN = 15
-_TESTED = ("recall", "false_positive_rate")
 _WORDS = {"author_age": "author's account age, days", "length": "length, characters", "identity": "mentions"}
 
 
@@ -29,7 +29,7 @@ class _Finding(NamedTuple):
 
 def slices(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return where the best model does worse than on the rest of the test posts; None without slices."""
-    rows, best = comparison.slices, winner(comparison)
+    rows, best = comparison.slices, comparison.winner
     mine = [row for row in rows if row.model == best]
     if not mine:
         return None
@@ -44,15 +44,14 @@ def slices(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
 def _findings(rows: Sequence[SliceRow]) -> Iterator[_Finding]:
     """Yield each slice's tested rates that differ for the worse."""
     for row in rows:
-        for rate in _TESTED:
-            test, sign = getattr(row, rate), METRICS[rate].sign
-            if test.p is not None and sign * test.delta < 0:
-                yield _Finding(row, rate, test, test.delta_lo if sign < 0 else -test.delta_hi)
+        for rate in TESTED:
+            test = getattr(row, rate)
+            if test.p is not None and METRICS[rate].sign * test.delta < 0:
+                yield _Finding(row, rate, test, loss(test, rate))
 
 
 def _prose(best: str, findings: Sequence[_Finding], rows: Sequence[SliceRow], alpha: float) -> str:
-    """What was looked at and found, in a few sentences."""
-    tests = sum(getattr(row, rate).p is not None for row in rows for rate in _TESTED)
+    tests = sum(getattr(row, rate).p is not None for row in rows for rate in TESTED)
     sure = [entry for entry in findings if entry.test.p_holm is not None and entry.test.p_holm < alpha]
     few = len({(row.column, row.slice, row.label) for row in rows if row.few})
     prose = (
@@ -63,7 +62,8 @@ def _prose(best: str, findings: Sequence[_Finding], rows: Sequence[SliceRow], al
         most = sure[0]
         prose += (
             f" {len(sure)} {'is' if len(sure) == 1 else 'are'} worse beyond chance; most of all {_name(most.row)}: "
-            f"{wording.metric(most.rate)} {wording.number(most.test.value)} against {wording.number(most.test.rest)} "
+            f"{wording.metric(most.rate)} {wording.value(most.rate, most.test.value)} against "
+            f"{wording.value(most.rate, most.test.rest)} "
             f"({wording.label(most.row.label)})."
         )
     else:
@@ -73,59 +73,45 @@ def _prose(best: str, findings: Sequence[_Finding], rows: Sequence[SliceRow], al
 
 
 def _worst(findings: Sequence[_Finding]) -> pd.DataFrame:
-    frame = _frame(
-        [
-            {
-                "slice": _name(entry.row),
-                "label": wording.label(entry.row.label),
-                "rate": wording.column(entry.rate),
-                "there": wording.number(entry.test.value),
-                "elsewhere": wording.number(entry.test.rest),
-                "difference": _difference(entry.test),
-                "p (Holm)": wording.p(entry.test.p_holm),
-                "posts": wording.count(entry.row.n),
-                "positives": wording.count(entry.row.positives),
-            }
-            for entry in findings
-        ],
-        ["slice"],
-    )
+    lines = [
+        {
+            "label": wording.label(entry.row.label),
+            "rate": wording.column(entry.rate),
+            "there": wording.value(entry.rate, entry.test.value),
+            "elsewhere": wording.value(entry.rate, entry.test.rest),
+            "difference": _difference(entry.test),
+            "p (Holm)": wording.p(entry.test.p_holm),
+            "posts": wording.count(entry.row.n),
+            "positives": wording.count(entry.row.positives),
+        }
+        for entry in findings
+    ]
+    frame = pd.DataFrame(lines, index=[_name(entry.row) for entry in findings])
     return addressed(frame, [f"{entry.row.address}/{entry.rate}" for entry in findings], {"there": ""})
 
 
 def _full(rows: Sequence[SliceRow], column: str, shown: Sequence[str]) -> pd.DataFrame:
-    """Every slice of one column, of the shown models."""
     chosen = [row for row in rows if row.column == column and row.model in shown]
     chosen.sort(key=lambda row: (row.label, row.slice, shown.index(row.model)))
-    frame = _frame(
-        [
-            {
-                "label": wording.label(row.label),
-                "slice": row.slice,
-                "model": row.model,
-                "posts": wording.count(row.n),
-                "positives": f"{row.positives:,}{' few' if row.few else ''}",
-                **{wording.column(name): wording.interval(getattr(row, name)) for name in ("precision", "recall")},
-                "recall, difference": _difference(row.recall),
-                "p (Holm)": wording.p(row.recall.p_holm),
-                wording.column("false_positive_rate"): wording.interval(row.false_positive_rate),
-                "its difference": _difference(row.false_positive_rate),
-                "its p (Holm)": wording.p(row.false_positive_rate.p_holm),
-                **{
-                    wording.column(name): wording.interval(getattr(row, name))
-                    for name in ("average_precision", "roc_auc")
-                },
-            }
-            for row in chosen
-        ],
-        ["label", "slice", "model"],
-    )
-    cells = {wording.column(name): name for name in ("precision", *_TESTED, "average_precision", "roc_auc")}
-    return addressed(frame, [row.address for row in chosen], cells)
-
-
-def _frame(lines: list[dict], index: list[str]) -> pd.DataFrame:
-    return pd.DataFrame(lines).set_index(index).rename_axis([None] * len(index))
+    lines = {
+        (wording.label(row.label), row.slice, row.model): {
+            "posts": wording.count(row.n),
+            "positives": f"{row.positives:,}{' few' if row.few else ''}",
+            **{wording.column(name): wording.interval(getattr(row, name), name) for name in ("precision", "recall")},
+            "recall, difference": _difference(row.recall),
+            "p (Holm)": wording.p(row.recall.p_holm),
+            wording.column("false_positive_rate"): wording.interval(row.false_positive_rate, "false_positive_rate"),
+            "its difference": _difference(row.false_positive_rate),
+            "its p (Holm)": wording.p(row.false_positive_rate.p_holm),
+            **{
+                wording.column(name): wording.interval(getattr(row, name), name)
+                for name in ("average_precision", "roc_auc")
+            },
+        }
+        for row in chosen
+    }
+    cells = {wording.column(name): name for name in ("precision", *TESTED, "average_precision", "roc_auc")}
+    return table(lines, [row.address for row in chosen], cells)
 
 
 def _difference(entry: RateTest) -> str:

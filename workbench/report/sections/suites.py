@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from workbench.comparison.rows import Comparison, SuitePart, SuiteRow, path
 from workbench.metrics.plots import diagrams
 from workbench.report import wording
-from workbench.report.section import Section, addressed
+from workbench.report.section import Section, table
 
 _HALVES = {"harmful": "harmful cases caught", "harmless": "harmless cases passed", "all": "right in all"}
 _SAYS = {"harmful": "to catch", "harmless": "to pass"}
@@ -51,11 +51,10 @@ def _halves(rows: list[SuiteRow]) -> pd.DataFrame:
         if row.contrast:
             line[f"contrast sets right as a whole ({row.contrast.n:,})"] = _share(row.contrast)
         lines[row.model] = line
-    return pd.DataFrame.from_dict(lines, orient="index")
+    return table(lines)
 
 
 def _parts(rows: list[SuiteRow], what: str) -> pd.DataFrame:
-    """One line per functionality or target and half, one column per model."""
     lines: dict[tuple[str, str], dict[str, str]] = {}
     places: dict[tuple[str, str], str] = {}
     for row in rows:
@@ -66,14 +65,10 @@ def _parts(rows: list[SuiteRow], what: str) -> pd.DataFrame:
             if part.note:
                 line["note"] = part.note
             line[row.model] = _share(part)
-    table = pd.DataFrame.from_dict(lines, orient="index")
-    table.index = pd.MultiIndex.from_tuples(table.index)
-    models = [row.model for row in rows]
-    return addressed(table.fillna(""), list(places.values()), {model: path(model) for model in models})
+    return table(lines, list(places.values()), {row.model: path(row.model) for row in rows}).fillna("")
 
 
 def _drawn(rows: list[SuiteRow], theme: str) -> Figure:
-    """A line per functionality, a column per model."""
     parts = [row.functionalities for row in rows]
     values = np.array([[np.nan if part.value is None else part.value for part in line] for line in parts]).T
     return diagrams.shades(
@@ -87,7 +82,6 @@ def _drawn(rows: list[SuiteRow], theme: str) -> Figure:
 
 
 def _share(row: SuitePart) -> str:
-    """A share in percent with its interval."""
     if row.value is None:
         return wording.number(None)
     return f"{100 * row.value:.1f} % [{100 * row.lo:.0f}, {100 * row.hi:.0f}]"

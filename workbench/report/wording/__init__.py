@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from workbench.comparison.options import BEST, CompareOptions
-from workbench.comparison.rows import Comparison, Difference, ModelRow
+from workbench.comparison.options import BEST, MACRO
+from workbench.comparison.rows import OTHER_POSTS, Comparison, Difference, ModelRow
 from workbench.metrics.table import METRICS
-
-
-def best(rows: Sequence[ModelRow]) -> ModelRow | None:
-    """Return the row with the best value, the first of equal ones; None where no value is defined."""
-    scored = [row for row in rows if row.value is not None]
-    return max(scored, key=lambda row: METRICS[row.metric].sign * row.value, default=None)
 
 
 def metric(name: str) -> str:
@@ -29,7 +23,7 @@ def column(name: str) -> str:
 
 def label(name: str) -> str:
     """Return what a label, or the mean over labels, is called in prose."""
-    return "mean over labels" if name == "macro" else name
+    return "mean over labels" if name == MACRO else name
 
 
 def view(name: str) -> str:
@@ -61,6 +55,11 @@ def number(value: float | None, digits: int = 3) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def value(name: str, number_: float | None) -> str:
+    """Return a value of a metric with the digits that the metric has, or a dash where it is undefined."""
+    return number(number_, METRICS[name].digits)
+
+
 def quantity(value: float | None) -> str:
     """Return a positive quantity with three digits that count, or a dash where it is not known.
 
@@ -83,15 +82,27 @@ def p(value: float | None) -> str:
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def interval(row: Any) -> str:
-    """Return `value [lo, hi]` of a row or a part of one, marked `few` where few positives carry it."""
-    digits = METRICS[row.metric].digits if hasattr(row, "metric") else 3
-    return span(row.value, row.lo, row.hi, few=getattr(row, "few", False), digits=digits)
+def interval(row: Any, name: str | None = None) -> str:
+    """Return `value [lo, hi]` of a row or a part of one, marked `few` where few positives carry it.
+
+    name: of its metric, where the row does not tell; without one it has three digits.
+    """
+    name = name or getattr(row, "metric", None)
+    few, digits = getattr(row, "few", False), METRICS[name].digits if name else 3
+    return span(row.value, row.lo, row.hi, few=few, digits=digits)
 
 
 def difference(row: Any) -> str:
     """Return `+delta [lo, hi]` of a row that compares two values of a metric."""
     return span(row.delta, row.lo, row.hi, few=row.few, digits=METRICS[row.metric].digits, sign="+")
+
+
+def amount(row: Any) -> str:
+    """Return `delta [lo, hi]` of a difference without its sign, for words that say which side is ahead."""
+    bounds = None, None
+    if row.lo is not None and row.hi is not None:
+        bounds = (row.lo, row.hi) if row.delta > 0 else (-row.hi, -row.lo)
+    return span(abs(row.delta), *bounds, few=row.few, digits=METRICS[row.metric].digits)
 
 
 def span(
@@ -119,14 +130,25 @@ def sides(row: Difference) -> tuple[str, str]:
 
 def answer(comparison: Comparison) -> Iterator[str]:
     """Yield the sentences that answer a study's question; each follows from one row of the comparison."""
-    asked = comparison.compare
-    place = ("test", asked.view, asked.label, asked.metric)
-    rows = [row for row in comparison.models if (row.test, row.view, row.label, row.metric) == place]
-    yield from _winner(best(rows), asked)
+    asked, rows = comparison.compare, comparison.rows()
+    row = next((row for row in rows if row.model == comparison.winner), None)
+    yield from (
+        _winner(row)
+        if row
+        else [
+            f"No model has a value of {metric(asked.metric)} on {view(asked.view)}: "
+            "there are too few labelled posts, or no threshold."
+        ]
+    )
     for row in (row for row in comparison.differences if row.primary):
-        yield _verdict(row, asked.alpha)
+        yield verdict(row, asked.alpha)
     if any(row.few for row in rows if row.value is not None):
         yield "Some label has few positives in the test set, so these numbers are uncertain beyond their intervals."
+    yield from doubts(comparison)
+
+
+def doubts(comparison: Comparison) -> Iterator[str]:
+    """Yield what speaks against the numbers of some models, or is missing beside them."""
     tripped = sorted({row.model for row in comparison.leak_test if row.tripped})
     if tripped:
         scores = "scores better than its inputs" if len(tripped) == 1 else "score better than their inputs"
@@ -135,41 +157,37 @@ def answer(comparison: Comparison) -> Iterator[str]:
         names = ", ".join(run.model for run in comparison.stale)
         again = "run the study again, with --stale-libraries where only those have"
         yield f"Out of date, since code, options, data or libraries have changed: {names}; {again}."
-    if comparison.missing:
-        names = ", ".join(run.model for run in comparison.missing)
-        yield f"Not compared, because their runs are not finished: {names}."
+    for why, other in (("are not finished", False), ("scored other posts", True)):
+        if names := ", ".join(run.model for run in comparison.missing if (run.state == OTHER_POSTS) is other):
+            yield f"Not compared, because their runs {why}: {names}."
 
 
-def _winner(row: ModelRow | None, asked: CompareOptions) -> Iterator[str]:
-    """Sentences on the model with the best value."""
-    what, where = metric(asked.metric), view(asked.view)
-    if row is None:
-        yield f"No model has a value of {what} on {where}: there are too few labelled posts, or no threshold."
-        return
-    sign = METRICS[asked.metric].sign
+def _winner(row: ModelRow) -> Iterator[str]:
+    sign, what = METRICS[row.metric].sign, f"{metric(row.metric)} {interval(row)}"
     less = ", of which less is better" if sign < 0 else ""
-    yield f"On {where}, {row.model} is best: {what} {interval(row)} ({label(asked.label)}{less})."
-    if row.ceiling and sign > 0:
-        yield f"That is {percent(row.value / row.ceiling)} of the best its inputs allow ({row.ceiling:.3f})."
-    elif row.ceiling:
-        yield f"The best that its inputs allow is {number(row.ceiling, METRICS[asked.metric].digits)}."
+    yield f"On {view(row.view)}, {row.model} has the best value: {what} ({label(row.label)}{less})."
+    if row.ceiling:
+        best = value(row.metric, row.ceiling)
+        share = f"That is {percent(row.value / row.ceiling)} of the best its inputs allow ({best})."
+        yield share if sign > 0 else f"The best that its inputs allow is {best}."
 
 
-def _verdict(row: Difference, alpha: float) -> str:
-    """One sentence on one primary difference."""
+def verdict(row: Difference, alpha: float) -> str:
+    """Return one sentence on one primary difference."""
     a, b = sides(row)
     if row.a == row.b:
         return f"{row.a} is itself the best unimodal model, so it is not compared with it."
     if row.delta is None:
         return f"Between {a} and {b} nothing can be said: a value is undefined."
-    size, p_holm = difference(row), row.p_holm
+    sign, p_holm = METRICS[row.metric].sign, row.p_holm
     if p_holm is not None and p_holm < alpha:
-        how = "beats" if METRICS[row.metric].sign * row.delta > 0 else "is worse than"
-        return f"{a} {how} {b} by {size}, p {equals(p_holm)} after correction."
+        how = "beats" if sign * row.delta > 0 else "is worse than"
+        return f"{a} {how} {b} by {amount(row)}, p {equals(p_holm)} after correction."
     tested = f"no difference is shown (p {equals(p_holm)})" if p_holm is not None else "which could not be tested"
-    within = row.equivalent_within
-    sure = "" if within is None else f"; with {100 * (1 - alpha):g} % confidence it is at most {within:.3f}"
-    return f"{a} against {b}: {size}, {tested}{sure}."
+    within, less = row.equivalent_within, " (less is better)" if sign < 0 else ""
+    most = value(row.metric, within)
+    sure = "" if within is None else f"; with {100 * (1 - alpha):g} % confidence it is at most {most}"
+    return f"{a} against {b}: {difference(row)}{less}, {tested}{sure}."
 
 
 def equals(value: float) -> str:

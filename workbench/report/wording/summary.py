@@ -7,41 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow
+from workbench.evidence.audit import HELD
+from workbench.evidence.audit.relations import counted
+from workbench.metrics.plots.curves import of_100
 from workbench.report import wording
-
-_KINDS = {"group": "groups", "text": "texts", "image": "pictures", "video": "clips"}
 
 
 def points(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return heading -> sentences; headings with nothing to say are left out."""
-    asked = comparison.compare
-    best = wording.best(_rows(comparison, asked.label, asked.metric))
+    best = comparison.winner
     answers = {
         "What was asked": list(_asked(comparison)),
-        "What people would notice": list(_noticed(comparison, best.model)) if best else [],
+        "What people would notice": list(_noticed(comparison, best)) if best else [],
         "How sure is this?": list(_sure(comparison)),
         "What could be wrong?": list(_wrong(comparison, runs)),
-        "What does it cost?": list(_cost(comparison, best.model)) if best else [],
+        "What does it cost?": list(_cost(comparison, best)) if best else [],
     }
     return {heading: sentences for heading, sentences in answers.items() if sentences}
 
 
-def _rows(comparison: Comparison, label: str, metric: str) -> list[ModelRow]:
-    """The rows of every model for one label and metric, on the test set and view that the study asks about."""
-    place = (MAIN, comparison.compare.view, label, metric)
-    return [row for row in comparison.models if (row.test, row.view, row.label, row.metric) == place]
-
-
-def _row(comparison: Comparison, model: str, label: str, metric: str) -> ModelRow | None:
-    return next((row for row in _rows(comparison, label, metric) if row.model == model), None)
-
-
 def _asked(comparison: Comparison) -> Iterator[str]:
     asked = comparison.compare
-    models = list(dict.fromkeys(row.model for row in comparison.models))
+    models = comparison.names
     what = f"{wording.metric(asked.metric)} ({wording.label(asked.label)})"
     yield (
         f"{_counted(len(models), 'model')} ({', '.join(models)}) scored the same {wording.view(asked.view)}; "
@@ -53,12 +42,12 @@ def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
     """Per label: what of 100 harmful posts is caught and what of 100 flagged ones is harmless, with intervals."""
     noticed = False
     for label in comparison.labels:
-        recall = _row(comparison, model, label, "recall")
+        rows = {row.metric: row for row in comparison.rows(model=model, label=label, metric=None)}
+        recall, site = rows.get("recall"), rows.get("precision_site")
         if recall is None or recall.value is None:
             continue
         noticed = True
-        site = _row(comparison, model, label, "precision_site")
-        precision = site or _row(comparison, model, label, "precision")
+        precision = site or rows["precision"]
         few = f" Only {_counted(recall.positives, 'harmful post')} to judge by." if recall.few else ""
         yield f"{label.capitalize()}: of 100 harmful posts {_of_100(recall)} caught; {_flagged(precision, site)}.{few}"
     if noticed:
@@ -67,23 +56,16 @@ def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
 
 def _of_100(row: ModelRow, *, rest: bool = False) -> str:
     """`87 [80 to 92] are` of a share, or of what it leaves of 1."""
-    ends = [None if end is None else 1 - end if rest else end for end in (row.value, row.lo, row.hi)]
-    value, low, high = ends if not rest else (ends[0], ends[2], ends[1])
-    span = "" if low is None else f" [{100 * low:.0f} to {100 * high:.0f}]"
-    verb = "is" if round(100 * value) == 1 else "are"
-    return f"{_hundredths(value)}{span} {verb}"
+    value, low, high = (row.value, row.lo, row.hi) if not rest else (1 - row.value, row.hi, row.lo)
+    if low is None:
+        return of_100(value)
+    low, high = (1 - end if rest else end for end in (low, high))
+    return of_100(value, f" [{100 * low:.0f} to {100 * high:.0f}]")
 
 
-def _hundredths(share: float) -> str:
-    """A share as a number of 100, never a round 0 or 100 that is not exact."""
-    if 0 < share < 0.005:
-        return "fewer than 1"
-    return "more than 99" if 0.995 <= share < 1 else f"{100 * share:.0f}"
-
-
-def _flagged(precision: ModelRow | None, site: ModelRow | None) -> str:
+def _flagged(precision: ModelRow, site: ModelRow | None) -> str:
     """What is harmless among 100 flagged posts, and at which share of harmful posts that holds."""
-    if precision is None or precision.value is None:
+    if precision.value is None:
         return "nothing is flagged"
     share = wording.percent(precision.prevalence)
     where = f"at the site's own mix ({share} harmful)" if site else f"where {share} of posts are harmful, as here"
@@ -91,8 +73,8 @@ def _flagged(precision: ModelRow | None, site: ModelRow | None) -> str:
 
 
 def _sure(comparison: Comparison) -> Iterator[str]:
-    asked = comparison.compare
-    row = next(iter(_rows(comparison, asked.label, asked.metric)), None)
+    asked, rows = comparison.compare, comparison.rows()
+    row = next(iter(rows), None)
     if row is not None:
         yield (
             f"The numbers rest on {_counted(row.n, 'test post')} with {_counted(row.positives, 'positive')}; "
@@ -103,21 +85,19 @@ def _sure(comparison: Comparison) -> Iterator[str]:
             p, names = wording.equals(entry.p_holm), " and ".join(wording.sides(entry))
             chance = "hardly chance" if entry.p_holm < asked.alpha else "possibly chance"
             yield f"The difference between {names} is {chance} (p {p} after correction for all that was asked)."
-    spread = [entry.seed_sd for entry in _rows(comparison, asked.label, asked.metric) if entry.seed_sd is not None]
+    spread = [entry.seed_sd for entry in rows if entry.seed_sd is not None]
     if spread:
-        yield f"Training with another seed moved a model's value by {max(spread):.3f} at most (standard deviation)."
+        most = wording.value(asked.metric, max(spread))
+        yield f"Training again moves a model's value too: its standard deviation over seeds is {most} or less."
     elif row is not None:
         yield "Each model was trained once, so nothing is known of how far training again would move it."
 
 
 def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
-    """What limits the answer, worst first."""
-    tripped = sorted({row.model for row in comparison.leak_test if row.tripped})
-    if tripped:
-        yield f"A leak is likely: {', '.join(tripped)} did better than the inputs allow."
+    yield from wording.doubts(comparison)
     yield from _overlaps(runs)
     for label in comparison.labels:
-        rows = _rows(comparison, label, "recall")
+        rows = comparison.rows(label=label, metric="recall")
         if rows and not rows[0].positives:
             yield f"{label.capitalize()}: none of {rows[0].n:,} posts is harmful, so nothing can be said of it."
         elif rows and rows[0].few:
@@ -125,10 +105,6 @@ def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
         never = [row.model for row in rows if row.value is None] if rows and rows[0].positives else []
         if never:
             yield f"{label.capitalize()}: no threshold for {', '.join(never)}."
-    if comparison.missing:
-        yield f"Not compared, for want of a finished run: {', '.join(run.model for run in comparison.missing)}."
-    if comparison.stale:
-        yield f"Out of date: {', '.join(run.model for run in comparison.stale)}."
     yield from _recorded(runs)
 
 
@@ -138,15 +114,14 @@ def _overlaps(runs: Sequence[Run]) -> Iterator[str]:
     if overlaps is None:
         yield "Whether the same post stands on both sides of the split is not recorded."
         return
-    for name, kind in _KINDS.items():
+    for name in HELD:
         overlap = overlaps.get(name)
         if overlap and overlap.overlap:
             why = f"; accepted because: {overlap.allowed}." if overlap.allowed else "."
-            yield f"{overlap.overlap:,} of {overlap.of:,} {kind} stand on both sides of the split{why}"
+            yield f"{overlap.overlap:,} of {counted(name, overlap.of)} stand on both sides of the split{why}"
 
 
 def _recorded(runs: Sequence[Run]) -> Iterator[str]:
-    """What the runs' records say against taking the answer to another place."""
     if any(run.record.source == "synthetic" for run in runs):
         yield "The posts are generated: this validates the workbench and says nothing about a real site."
     calibrated = [
@@ -155,18 +130,20 @@ def _recorded(runs: Sequence[Run]) -> Iterator[str]:
     notes = sorted({label for label, record in calibrated if record.note})
     if notes:
         yield f"Some model's probabilities are not calibrated for {', '.join(notes)}."
-    if any(run.record.dirty for run in runs):
+    dirty = {run.record.dirty for run in runs}
+    if True in dirty:
         yield "Some run was made from code with changes that were not committed."
+    elif None in dirty:
+        yield "Of some run it is not recorded whether its code was committed."
 
 
 def _cost(comparison: Comparison, model: str) -> Iterator[str]:
-    row = next((row for row in comparison.models if row.model == model), None)
-    if row is None or row.ms_per_post is None:
-        return
-    memory = "" if row.peak_mb is None else f" and {row.peak_mb:,.0f} MB of memory in training"
-    yield f"{model} takes {wording.quantity(row.ms_per_post)} ms per post{memory}."
     priced = next((cost for cost in comparison.costs if cost.model == model), None)
-    if priced is None or priced.per_million is None:
+    if priced is None or priced.ms_per_post is None:
+        return
+    memory = "" if priced.peak_mb is None else f" and {priced.peak_mb:,.0f} MB of memory in training"
+    yield f"{model} takes {wording.quantity(priced.ms_per_post)} ms per post{memory}."
+    if priced.per_million is None:
         yield "The study states no price of a machine, so nothing is given in money."
         return
     stated = comparison.cost

@@ -63,7 +63,6 @@ class Application(FastAPI):
         self.add_exception_handler(HTTPException, _outside)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
         own = scope["type"] == "http" and scope["path"].startswith(OWN)
         await (self.guard if own else super().__call__)(scope, receive, send)
 
@@ -141,7 +140,6 @@ class Api:
     # ------------------------------------------------------------------------------------------------ the others
 
     async def event(self, request: Request) -> Response:
-        """Keep what happened to a post."""
         request.state.operation = "event"
         post_id = post_id_of(request)
         async with body_of(request, EVENT_BYTES, EVENT_SECONDS, self.budget) as body:
@@ -169,15 +167,12 @@ class Api:
         return JSONResponse({"services": [openapi.described(info) for info in services.values()]})
 
     def document(self) -> dict[str, Any]:
-        """Return the OpenAPI document."""
         return openapi.document(self.labels)
 
     async def openapi(self, request: Request) -> Response:
-        """Return the OpenAPI document."""
         return JSONResponse(self.document())
 
     async def healthz(self, request: Request) -> Response:
-        """Say that the process answers."""
         request.state.operation = "health"
         return JSONResponse({"alive": True})
 
@@ -188,7 +183,6 @@ class Api:
         return JSONResponse({"ready": ready}, 200 if ready else 503, {} if ready else later(2))
 
     async def metrics(self, request: Request) -> Response:
-        """Return the counts, in Prometheus's text format."""
         request.state.operation = "metrics"
         counted = self.requests.text()
         if self.engine.ready:

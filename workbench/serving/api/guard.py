@@ -42,7 +42,6 @@ class Guard:
         self.app, self.requests = app, requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
         state = scope.setdefault("state", {})
         state |= {"id": uuid.uuid4().hex[:16], "operation": "other", "service": ""}
         began, status = time.perf_counter(), 0

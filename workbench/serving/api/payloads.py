@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
 
-from workbench.schema import MODALITIES, Author, Engagement, Media, Post, visible
+from workbench.schema import MODALITIES, Media, Post, visible
 from workbench.serving.api.problems import ProblemError, sentence
 
 MOST = 2**53  # of any count: what every JSON reader takes exactly
@@ -146,18 +146,8 @@ def to_post(post_id: str, body: Put, needs: tuple[str, ...], fetch: Callable[[st
     if not any(brought[name] for name in needs):
         listed = " or ".join(f"features.{name}" for name in needs)
         raise ProblemError(422, f"the service needs {listed}; a text needs a visible character")
-    return Post(
-        post_id=post_id,
-        text=text,
-        image=None if image is None else Media(bytes=image),
-        video=None if video is None else Media(bytes=video),
-        author=features.author and Author(**features.author.model_dump()),
-        engagement=features.engagement and Engagement(**features.engagement.model_dump()),
-        community=features.community,
-        language=features.language,
-        region=features.region,
-        created_at=features.created_at,
-    )
+    media = {name: Media(bytes=data) for name, data in (("image", image), ("video", video)) if data is not None}
+    return Post(post_id=post_id, text=text, **media, **features.model_dump(exclude=set(MODALITIES)))
 
 
 def _content(name: str, given: str | ContentId | None, fetch: Callable[[str], bytes | None]) -> str | bytes | None:

@@ -55,16 +55,12 @@ def _inside(inner: tuple, outer: tuple) -> bool:
 @cache
 def _names(model: type[BaseModel]) -> set[str]:
     """Return the names of fields at any depth: all that may be repeated of where a fault is."""
-    names: set[str] = set()
-    for part in _properties(model.model_json_schema()):
-        names |= set(part)
+    names, pending = set(), [model.model_json_schema()]
+    while pending:
+        schema = pending.pop()
+        if isinstance(schema, dict):
+            names |= set(schema.get("properties", ()))
+            pending += schema.values()
+        elif isinstance(schema, list):
+            pending += schema
     return names
-
-
-def _properties(schema: object) -> list[dict]:
-    if isinstance(schema, list):
-        return [properties for item in schema for properties in _properties(item)]
-    if not isinstance(schema, dict):
-        return []
-    own = [schema["properties"]] if isinstance(schema.get("properties"), dict) else []
-    return own + [properties for item in schema.values() for properties in _properties(item)]

@@ -10,11 +10,10 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from workbench.decisions.policy import Policy
 from workbench.errors import WorkbenchError
 from workbench.preprocessing.image import decoding
 from workbench.preprocessing.video import reader
@@ -22,7 +21,9 @@ from workbench.schema import MODALITIES, ROOT, Media, Post, Taxonomy, visible
 from workbench.serving.demo import preview, verdict
 from workbench.serving.demo.examples import Example
 from workbench.serving.demo.startup import Standing
-from workbench.serving.served import Answer, ServiceInfo
+
+if TYPE_CHECKING:
+    from workbench.serving.engine import Engine
 
 log = logging.getLogger(__name__)
 CSS = Path(__file__).with_name("page.css")
@@ -48,16 +49,6 @@ folder of the server's machine for about {KEPT_HOURS} hour, or until the server 
 WAITING = '<div class="verdict told"><h2>The verdict appears here.</h2></div>'
 
 
-class EngineProtocol(Protocol):
-    """What the page asks of an engine."""
-
-    def services(self) -> Mapping[str, ServiceInfo]: ...
-
-    def policy(self, service: str) -> Policy: ...
-
-    def probe(self, service: str, post: Post) -> Answer: ...
-
-
 class Gone:
     """Stands for an uploaded file that has been deleted meanwhile."""
 
@@ -80,7 +71,7 @@ def _upload(label: str) -> gr.File:
 
 
 def build(
-    engine: EngineProtocol,
+    engine: Engine,
     taxonomy: Taxonomy,
     services: Sequence[str],
     standing: Callable[[], Standing],
@@ -203,7 +194,7 @@ def _looking(standing: Callable[[], Standing], buttons: int) -> Callable[[], lis
 # ----------------------------------------------------------------------------------------------------------- answering
 
 
-def _answering(engine: EngineProtocol, taxonomy: Taxonomy) -> Callable[..., tuple[str, str, str]]:
+def _answering(engine: Engine, taxonomy: Taxonomy) -> Callable[..., tuple[str, str, str]]:
     """Return what turns the form's fields into verdict, details and preview, and every fault into one sentence."""
 
     def answer(
@@ -249,7 +240,7 @@ def _post(
     return Post(post_id=f"demo-{secrets.token_hex(8)}", text=text or None, **media, **known)
 
 
-def _answer(engine: EngineProtocol, taxonomy: Taxonomy, service: str, post: Post) -> tuple[str, str, str]:
+def _answer(engine: Engine, taxonomy: Taxonomy, service: str, post: Post) -> tuple[str, str, str]:
     info = engine.services()[service]
     given = [name for name in MODALITIES if (visible(post.text) if name == "text" else getattr(post, name) is not None)]
     if not set(given) & set(info.needs):

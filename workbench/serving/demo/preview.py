@@ -39,9 +39,8 @@ def _of_picture(data: bytes | None) -> str:
     if decoded.reason:
         return ""
     shown = decoded.variants[:VARIANTS]
-    captions = (
-        ["Picture"] if len(shown) == 1 else [f"Picture, view {n} of {len(decoded.variants)}" for n in _count(shown)]
-    )
+    views = [f"Picture, view {n} of {len(decoded.variants)}" for n, _ in enumerate(shown, 1)]
+    captions = ["Picture"] if len(shown) == 1 else views
     return _figures(shown, captions, decoded.notes)
 
 
@@ -53,10 +52,6 @@ def _of_clip(data: bytes | None) -> str:
         return ""
     captions = [f"Clip at {at:.1f} s" for at in clip.times]
     return _figures(clip.frames, captions, clip.notes)
-
-
-def _count(items: Sequence[object]) -> range:
-    return range(1, len(items) + 1)
 
 
 def _figures(pixels: Sequence[np.ndarray], captions: Sequence[str], notes: Sequence[str]) -> str:

@@ -80,7 +80,6 @@ class Shield:
         self.app, self.users, self.hosts = app, users, hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -167,7 +166,6 @@ class Gate:
         self.app, self.folder = app, folder.resolve()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request, or say that there is nothing."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

@@ -64,7 +64,6 @@ class Startup:
         self._thread = threading.Thread(target=self._begin, name="startup", daemon=True)
 
     def start(self) -> None:
-        """Begin to get ready."""
         self._thread.start()
 
     def standing(self) -> Standing:
@@ -77,7 +76,6 @@ class Startup:
 
     @property
     def ready(self) -> bool:
-        """Whether the engine is there and can answer."""
         return self._engine is not None and self._engine.ready
 
     def __getattr__(self, name: str) -> Any:
@@ -91,7 +89,6 @@ class Startup:
         return getattr(self._engine, name)
 
     def close(self) -> None:
-        """Stop a study that is running, and close the engine."""
         self._closed.set()
         process = self._process
         if process is not None and process.poll() is None:

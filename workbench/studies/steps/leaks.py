@@ -19,7 +19,7 @@ from workbench.artifacts import write_json
 from workbench.corpora.files.mapping import named
 from workbench.errors import WorkbenchError, unknown
 from workbench.evidence import audit
-from workbench.evidence.audit.looking import NAME
+from workbench.evidence.audit import looking
 from workbench.schema import ROOT, Taxonomy, expand, read_yaml
 from workbench.studies.config import StudyConfig
 
@@ -61,7 +61,7 @@ def record(study: StudyConfig, material: Material) -> None:
     options = audit.LeakOptions.parse(study.leaks, "leaks")
     wanted = [name for name in audit.LOOKS if name != "near_video" or name in options.fail_on]
     findings = _beyond(material, wanted, options, expand(study.split, "the study"))
-    write_json(study.folder / NAME, {"digests": material.digests, "found": findings})
+    looking.record(study.folder, material.digests, findings)
 
 
 def asked(what: str, columns: dict[str, str]) -> Asked:

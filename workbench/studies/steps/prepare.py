@@ -61,7 +61,8 @@ class StudyPlan(RunFile):
     @classmethod
     def of(cls, folder: Path, inputs: dict[str, Any]) -> StudyPlan | None:
         """Return a study's plan for the posts that a run with these inputs scores, None where there is none."""
-        return next((plan for plan in cls.every(folder) if plan.posts == _posts(inputs)), None)
+        same = _same_posts(folder, inputs)
+        return next((plan for plan in cls.every(folder) if plan.posts in same), None)
 
     @classmethod
     def every(cls, folder: Path) -> list[StudyPlan]:
@@ -84,13 +85,13 @@ def prepare_study(study: StudyConfig, inputs: dict[str, Any], sets: Mapping[str,
     made_from, path = _made_from(inputs), study.folder / facts.NAME
     if facts.made_from(path) != made_from:
         facts.write(path, sets, Taxonomy.load(), made_from)
-    posts, before = _posts(inputs), StudyPlan.of(study.folder, inputs)
-    scored = any(run.state == DONE and _posts(run.inputs) == posts for run in ended_runs(study.folder))
+    same, before = _same_posts(study.folder, inputs), StudyPlan.of(study.folder, inputs)
+    scored = any(run.state == DONE and _posts(run.inputs) in same for run in ended_runs(study.folder))
     if not scored:
         asked = study.compare.model_dump(include={"metric", "label", "view", "pairs"}, mode="json")
-        before = StudyPlan(written=datetime.now(UTC).isoformat(timespec="seconds"), posts=posts, **asked)
+        before = StudyPlan(written=datetime.now(UTC).isoformat(timespec="seconds"), posts=same[0], **asked)
     if before is not None:
-        plans = [before, *(plan for plan in StudyPlan.every(study.folder) if plan.posts != posts)]
+        plans = [before, *(plan for plan in StudyPlan.every(study.folder) if plan.posts not in same)]
         now, *others = (plan.model_dump(mode="json", exclude={"others"}) for plan in plans)
         write_json(study.folder / StudyPlan.FILE, {**now, "others": others})
 
@@ -98,6 +99,11 @@ def prepare_study(study: StudyConfig, inputs: dict[str, Any], sets: Mapping[str,
 def _posts(inputs: dict[str, Any]) -> dict[str, Any]:
     """Return which posts a run scores, whatever code reads them: another reader is no reason for another plan."""
     return {name: value for name, value in run_files.scored(inputs).items() if not name.startswith("source ")}
+
+
+def _same_posts(folder: Path, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return which posts a run scores, and by what else a study has known the very same ones."""
+    return [_posts(data) for data in facts.alike(folder, run_files.scored(inputs))]
 
 
 def _made_from(inputs: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,6 @@ from workbench.metrics.table import METRICS
 from workbench.schema import Options, declared, inputs, label_matrix, options_text
 
 if TYPE_CHECKING:
-    from workbench.comparison.options import CompareOptions
     from workbench.features.store import FeatureStore
     from workbench.models import Classifier
     from workbench.studies.steps.training import Material
@@ -79,15 +78,17 @@ class Found(NamedTuple):
         return pd.DataFrame(rows).assign(taken=taken)
 
 
-def asked(budget: dict[str, Any], compare: CompareOptions) -> dict[str, Any]:
+def asked(budget: dict[str, Any], compare: Any) -> dict[str, Any]:
     """Return the notebook's `search` parameter for a study's `search` and `compare` blocks; empty stays empty.
 
-    A metric that needs a threshold (precision, recall, F1) is replaced by average precision.
+    A metric that is none of RANKINGS is replaced by average precision.
     """
     if not budget:
         return {}
-    metric = compare.metric if compare.metric in RANKINGS else RANKINGS[0]
-    return {**budget, "metric": metric, "label": compare.label, "view": compare.view}
+    metric = getattr(compare, "metric", None)
+    judged = {"metric": metric if metric in RANKINGS else RANKINGS[0]}
+    judged |= {name: getattr(compare, name) for name in ("label", "view") if hasattr(compare, name)}
+    return {**budget, **judged}
 
 
 def search(
@@ -150,15 +151,12 @@ def candidates(
     if not space:
         return
     rng = np.random.default_rng(seed)
-    sizes = [len(values) for values in space.values()]
-    size = math.prod(sizes)
+    size = math.prod(map(len, space.values()))
     order = rng.permutation(size) if size <= 100_000 else (int(rng.integers(size)) for _ in range(DRAWS * trials))
     for number in order:
         if len(seen) >= trials:
             return
-        digits = np.unravel_index(int(number), sizes, order="F")
-        point = {name: values[digit] for (name, values), digit in zip(space.items(), digits, strict=True)}
-        tried = options | {name: list(item) if isinstance(item, tuple) else item for name, item in point.items()}
+        tried = {**options, **_point(space, int(number))}
         try:
             parsed = models.parse(name, tried)
         except WorkbenchError:
@@ -166,6 +164,15 @@ def candidates(
         if parsed not in seen:
             seen.append(parsed)
             yield tried
+
+
+def _point(space: dict[str, Sequence], number: int) -> dict[str, Any]:
+    """Return the point of a space with a number: its digits, each in the base of how many values an option has."""
+    point = {}
+    for name, values in space.items():
+        number, digit = divmod(number, len(values))
+        point[name] = list(values[digit]) if isinstance(values[digit], tuple) else values[digit]
+    return point
 
 
 def judge(model: Classifier, material: Material, wanted: SearchOptions) -> float | None:

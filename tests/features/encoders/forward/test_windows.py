@@ -1,6 +1,6 @@
 """Tokens: open_clip's ids, faster; windows over long texts; hostile texts."""
 
-import doctest
+import re
 import time
 
 import numpy as np
@@ -8,6 +8,7 @@ import open_clip
 import pytest
 from random_clip import WORDS
 
+from workbench.features.blocks import VARIANTS
 from workbench.features.encoders.forward import windows as tokens
 
 ORDINARY = [
@@ -159,7 +160,6 @@ def test_a_tokenizer_that_our_copy_does_not_match_is_used_as_it_is(random_clip, 
 
 
 def test_windows_cover_a_text_from_end_to_end_and_are_not_too_many():
-    assert doctest.testmod(tokens).failed == 0
     assert tokens.starts(7, 16) == ([0], 1)  # shorter than a window
     for n in (16, 17, 40, 300, 5000):
         begins, total = tokens.starts(n, 16)
@@ -190,3 +190,14 @@ def test_other_variants_take_a_bounded_number_of_windows(own):
     assert windows.variants == sorted(windows.variants)
     assert tokens.WINDOWS < windows.counts[0] <= 2 * tokens.WINDOWS
     assert windows.notes[0].startswith("long text: read 16 of its")
+
+
+def test_windows_of_a_variant_that_are_not_read_are_told(own):
+    _, fast = own
+    (note,) = fast.windows(["1d10t " * 50]).notes
+    assert re.fullmatch(f"{VARIANTS}16 of [0-9]+ are read", note)
+    assert fast.windows(["1d10t"]).notes == [None]
+    # of a text that variants change at its end alone, only that end is read again
+    windows = fast.windows([WORDS * 20 + " 1d10t"])
+    assert windows.counts[0] - windows.variants.count(0) < 4
+    assert VARIANTS not in str(windows.notes[0])

@@ -9,7 +9,7 @@ the ViTs and ResNets of open_clip 3.3.0; for another kind of tower the halving d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -49,13 +49,10 @@ class Towers:
         self._mean, self._scale = (
             torch.tensor(values, device=where).view(1, 3, 1, 1) * 255 for values in (fit.mean, fit.std)
         )
-        most_tokens, most_variants = (4096, 16) if where.type == "cpu" else (262_144, 256)
-        room = SHARE * free_memory(where) / 4  # in float32 values
-        if where.type == "cpu":
-            room /= torch.get_num_threads()  # so many batches are worked on at once
         width = getattr(getattr(model, "ln_final", None), "normalized_shape", (1024,))[0]
-        self.texts_room = Room("text", int(min(most_tokens, max(1, room // (PER_TOKEN * width)))))
-        variants = int(min(most_variants, max(1, room // (PER_PIXEL * 3 * fit.size[0] * fit.size[1]))))
+        self.texts_room = text_room(where, width)
+        most = 16 if where.type == "cpu" else 256
+        variants = int(min(most, max(1, room_for(where) // (PER_PIXEL * 3 * fit.size[0] * fit.size[1]))))
         self.pictures_room = Room("picture", variants)
 
     def texts(self, rows: list[list[int]]) -> Iterator[tuple[np.ndarray, torch.Tensor]]:
@@ -113,12 +110,9 @@ class Towers:
 
     def _ids(self, rows: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """Return rows of token ids as padded ids (n, width), and the place (n,) of each row's last token."""
-        lengths = np.array([len(row) for row in rows])
-        width = self._width(int(lengths.max()))
-        ids = np.full((len(rows), width), self._pad, dtype=np.int64)
-        ids[np.arange(width) < lengths[:, None]] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
-        ids = torch.from_numpy(ids).to(self.device, non_blocking=True)
-        return ids, torch.from_numpy(lengths - 1).to(self.device)
+        longest = max(map(len, rows))
+        ids, mask = (part.to(self.device, non_blocking=True) for part in padded(rows, self._pad, self._width(longest)))
+        return ids, mask.sum(dim=1) - 1
 
     def embed_pictures(self, variants: list[torch.Tensor]) -> torch.Tensor:
         """Return the embeddings (n, d) of variants (3, height, width) uint8."""
@@ -133,16 +127,47 @@ class Towers:
         return (pixels - self._mean) / self._scale
 
 
+def padded(rows: Sequence[list[int]], pad: int, width: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask (n, width) int64 of rows of token ids; the width is by default that of the longest row."""
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(width or lengths.max()) < lengths[:, None]
+    ids = np.full(mask.shape, pad, dtype=np.int64)
+    ids[mask] = np.concatenate([np.asarray(row, dtype=np.int64) for row in rows])
+    return torch.from_numpy(ids), torch.from_numpy(mask.astype(np.int64))
+
+
+def room_for(where: torch.device) -> int:
+    """Return how many float32 values a batch may take on a device."""
+    room = SHARE * free_memory(where) // 4
+    return room // torch.get_num_threads() if where.type == "cpu" else room  # so many batches are worked on at once
+
+
+def text_room(where: torch.device, width: int) -> Room:
+    """Return how many tokens of so many channels are worked on at once."""
+    most = 4096 if where.type == "cpu" else 262_144
+    return Room("text", int(min(most, max(1, room_for(where) // (PER_TOKEN * width)))))
+
+
 def short_forward(tower: nn.Module, ids: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
     """Return the embeddings (n, d) of a native causal CLIP text tower, read at `last (n,)`.
 
     `ids (n, width)` may be narrower than the context: with a causal mask, position t depends on positions up to t only,
     so the padding behind the end-of-text token need not be computed.
     """
+    x = hidden(tower, ids)
+    return projected(tower, x[torch.arange(len(x), device=x.device), last])  # the norm is per position
+
+
+def hidden(tower: nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    """Return what the layers of such a tower make of `ids (n, width)`: (n, width, channels)."""
     width = ids.shape[1]
-    x = tower.token_embedding(ids) + tower.positional_embedding[:width]  # (n, width, channels)
-    x = tower.transformer(x, attn_mask=tower.attn_mask[:width, :width])
-    x = tower.ln_final(x[torch.arange(len(x), device=x.device), last])  # (n, channels); the norm is per position
+    x = tower.token_embedding(ids) + tower.positional_embedding[:width]
+    return tower.transformer(x, attn_mask=tower.attn_mask[:width, :width])
+
+
+def projected(tower: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """Return positions (..., channels) in the joint space (..., d)."""
+    x = tower.ln_final(x)
     if tower.text_projection is None:
         return x
     return tower.text_projection(x) if isinstance(tower.text_projection, nn.Linear) else x @ tower.text_projection

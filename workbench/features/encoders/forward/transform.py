@@ -12,8 +12,9 @@ small because decoding refuses pictures that are much longer than wide (`ImageOp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,15 @@ from workbench.preprocessing.video.reader import VideoOptions
 
 @dataclass(frozen=True)
 class Transformed:
-    """The variants of a picture or the frames of a clip `(k, 3, height, width)` uint8, or none and the reason."""
+    """The variants of a picture or the frames of a clip `(k, 3, height, width)` uint8, or none and the reason.
+
+    numbers (k,): which variant each is; all frames of a clip, or of an animation, are of one.
+    """
 
     variants: torch.Tensor | None
     reason: str | None = None
     note: str | None = None
+    numbers: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -76,43 +81,34 @@ class Transform:
 
     def read(self, data: bytes) -> Transformed:
         """Decode one picture file and fit each of its variants; what cannot be read has its reason."""
-        try:
-            picture = image.decode(data, self.options)
-        except MemoryError:
-            return Transformed(None, TransientError("not enough memory to decode the picture"))
-        except Exception as error:  # one picture must not end a run over a million
-            return Transformed(None, TransientError(f"decoding the picture failed: {type(error).__name__}"))
-        if not picture.variants:
-            return Transformed(None, picture.reason or "the picture has nothing to read")
-        return self._transformed("picture", picture.variants, picture.notes)
+        return self._read("picture", partial(image.decode, data, self.options))
 
     def read_clip(self, data: bytes) -> Transformed:
         """Decode one clip and fit each of its frames; what cannot be read has its reason."""
+        return self._read("clip", partial(reader.decode, data, self.clips))
+
+    def _read(self, what: str, decode: Callable[[], Any]) -> Transformed:
+        """Decode and fit; a note that may pass keeps the item out of the store."""
         try:
-            clip = reader.decode(data, self.clips)
+            decoded = decode()
         except MemoryError:
-            return Transformed(None, TransientError("not enough memory to decode the clip"))
+            return Transformed(None, TransientError(f"not enough memory to decode the {what}"))
         except WorkbenchError:  # no decoder is installed: that is not the clip's fault
             raise
-        except Exception as error:  # likewise
-            return Transformed(None, TransientError(f"decoding the clip failed: {type(error).__name__}"))
-        if not clip.frames:
-            reason = clip.reason or "the clip has nothing to read"
-            return Transformed(None, TransientError(reason) if clip.transient else reason)
-        return self._transformed("clip", clip.frames, clip.notes, clip.transient)
-
-    def _transformed(
-        self, what: str, variants: Sequence[np.ndarray], notes: Sequence[str], transient: bool = False
-    ) -> Transformed:
-        """Fit what was decoded; a note that may pass keeps the item out of the store."""
-        remarks = list(notes)
-        seen = self.seen(*variants[0].shape[:2])
+        except Exception as error:  # one file must not end a run over a million
+            return Transformed(None, TransientError(f"decoding the {what} failed: {type(error).__name__}"))
+        transient = getattr(decoded, "transient", False)
+        if decoded.reason:
+            return Transformed(None, TransientError(decoded.reason) if transient else decoded.reason)
+        variants = decoded.variants if what == "picture" else decoded.frames
+        numbers = decoded.numbers if what == "picture" else [0] * len(variants)
+        remarks, seen = list(decoded.notes), self.seen(*variants[0].shape[:2])
         if seen < 0.5:
             remarks.append(f"the encoder saw the middle {seen:.0%} of the {what}")
         note = "; ".join(remarks) or None
         if transient:
             note = TransientError(note or f"part of the {what} may be missing")
-        return Transformed(torch.stack([self(variant) for variant in variants]), None, note)
+        return Transformed(torch.stack([self(variant) for variant in variants]), None, note, numbers)
 
     def seen(self, height: int, width: int) -> float:
         """Return the share of a picture's area that reaches the encoder, 0 to 1."""

@@ -8,7 +8,8 @@ were left out. Before anything else a text is cut to its first and last `CHARACT
 too): cleaning and tokenizing a megabyte takes seconds, and the longest post of the large sites has 40,000.
 
 Behind the windows of the raw text come those of its other variants (`preprocessing.text.variants`), which undo
-obfuscation: all of them together at most `WINDOWS`, and none twice. Each row says which variant it is a window of.
+obfuscation: all of them together at most `WINDOWS`, and none twice; a note says where that left some out. Each row says
+which variant it is a window of.
 
 Special tokens spelled out in a text stay plain characters. open_clip's tokenizers turn `<end_of_text>` in a post into
 the token that ends it, and everything behind would never be read.
@@ -28,7 +29,10 @@ from typing import Any
 import numpy as np
 import regex
 
+from workbench.features.blocks import VARIANTS
 from workbench.preprocessing.text import variants
+from workbench.preprocessing.text.cleaning import joined_surrogates
+from workbench.preprocessing.text.subwords import clip_backend
 
 CHARACTERS = 40_000
 WINDOWS = 16
@@ -37,8 +41,8 @@ PROBES = (
     "Don't!! <b>1,234</b> &amp; caf\u00e9 \u65e5\u672c \U0001f600",
     "all work and no play " * 400,
 )
+Specials = tuple[tuple[int, ...], tuple[int, ...], int]
 _MARKS = regex.compile(r"\p{M}{30}(?=\p{M})")
-_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
 @dataclass(frozen=True)
@@ -88,17 +92,24 @@ class Tokens:
             if not (ids or any(others)):
                 out.reasons[i] = "the encoder's tokenizer leaves nothing of this text"
                 continue
-            rows, total = self._cut(ids, WINDOWS) if ids else ([], 0)
+            every = self._every(ids)
+            rows, known = [every[at] for at in _spread(len(every), WINDOWS)], set(map(tuple, every))
+            notes = [out.notes[i]] if out.notes[i] else []
+            notes += [f"long text: read {WINDOWS} of its {len(every)} windows"] if len(every) > WINDOWS else []
             out.variants.extend([0] * len(rows))
+            unlike, read = 0, 0  # windows that variants change, and those of them that are read
             for number, other in enumerate(others, start=1):
-                fresh = [row for row in self._cut(other, WINDOWS // len(others))[0] if row not in rows] if other else []
-                rows = rows + fresh
-                out.variants.extend([number] * len(fresh))
+                fresh = [row for row in self._every(other) if tuple(row) not in known]
+                most = (WINDOWS - read) // (len(others) - number + 1)
+                chosen = [fresh[at] for at in _spread(len(fresh), most)]
+                unlike, read = unlike + len(fresh), read + len(chosen)
+                rows = rows + chosen
+                known.update(map(tuple, fresh))
+                out.variants.extend([number] * len(chosen))
+            notes += [f"{VARIANTS}{read} of {unlike} are read"] if read < unlike else []
             out.rows.extend(rows)
             out.counts[i] = len(rows)
-            if total > WINDOWS:
-                cut = f"read {WINDOWS} of its {total} windows"
-                out.notes[i] = f"{out.notes[i]}; {cut}" if out.notes[i] else f"long text: {cut}"
+            out.notes[i] = "; ".join(notes) or None
         return out
 
     @staticmethod
@@ -106,13 +117,13 @@ class Tokens:
         """Return what was undone in each variant of a text, by its number in `Windows.variants`; None for the raw."""
         return [None, *(other.kind for other in variants.variants(shorten(text)[0])[1:])]
 
-    def _cut(self, ids: list[int], most: int) -> tuple[list[list[int]], int]:
-        """Return at most `most` rows of one text, and how many there would be without the cap."""
-        if not self.windowed:
-            return [ids], 1
+    def _every(self, ids: list[int]) -> list[list[int]]:
+        """Return all rows of one text, none without ids."""
+        if not (ids and self.windowed):
+            return [ids] if ids else []
         room = self.context - len(self.prefix) - len(self.suffix)
-        begins, total = starts(len(ids), room, most)
-        return [[*self.prefix, *ids[start : start + room], *self.suffix] for start in begins], total
+        begins = starts(len(ids), room, len(ids))[0]
+        return [[*self.prefix, *ids[start : start + room], *self.suffix] for start in begins]
 
 
 def starts(length: int, room: int, most: int = WINDOWS) -> tuple[list[int], int]:
@@ -123,9 +134,13 @@ def starts(length: int, room: int, most: int = WINDOWS) -> tuple[list[int], int]
     """
     step = room - room // 8
     total = 1 + max(0, -(-(length - room) // step))
-    picked = np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int))
     # the last window ends with the text and is as long as the others, rather than a stump
-    return [min(int(i) * step, max(0, length - room)) for i in picked], total
+    return [min(at * step, max(0, length - room)) for at in _spread(total, most)], total
+
+
+def _spread(total: int, most: int) -> list[int]:
+    """Return at most `most` of `total` numbers from 0 on, evenly apart, the first and the last among them."""
+    return np.unique(np.linspace(0, total - 1, min(total, most)).round().astype(int)).tolist()
 
 
 def shorten(text: str) -> tuple[str, str | None]:
@@ -149,11 +164,7 @@ def mend(text: str) -> str:
     """
     if text.isascii():
         return text
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return _MARKS.sub(lambda marks: marks[0] + "\u034f", text)
+    return _MARKS.sub(lambda marks: marks[0] + "\u034f", joined_surrogates(text))
 
 
 def _calmly(clean: Callable[[str], Any], text: str) -> Any:
@@ -171,7 +182,7 @@ def fast_tokens(tokenizer: Any, context: int) -> Tokens:
     """
     backend, clean = _fast_backend(tokenizer), _cleaning(tokenizer)
     if backend is not None:
-        tokens = windowing(tokenizer, backend, clean, context)
+        tokens = windowing(backend, _specials(tokenizer, backend), clean, context)
         if tokens is not None and _agrees(tokens, tokenizer):
             return tokens
 
@@ -185,9 +196,8 @@ def fast_tokens(tokenizer: Any, context: int) -> Tokens:
     return Tokens(encode, lambda text: text, context, (), (), 0, False, recipe)
 
 
-def windowing(tokenizer: Any, backend: Any, clean: Callable[[str], str], context: int) -> Tokens | None:
+def windowing(backend: Any, specials: Specials | None, clean: Callable[[str], str], context: int) -> Tokens | None:
     """Return tokens in windows from a Rust tokenizer; None where its special ids are unclear or leave no room."""
-    specials = _specials(tokenizer, backend)
     if specials is None or context <= len(specials[0]) + len(specials[1]):
         return None
     backend.no_truncation()
@@ -211,18 +221,13 @@ def windowing(tokenizer: Any, backend: Any, clean: Callable[[str], str], context
 
 def _fast_backend(tokenizer: Any) -> Any | None:
     """Return a private copy of the Rust tokenizer, built from the merges where open_clip's own is in Python."""
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers
+    from tokenizers import Tokenizer
 
     if hasattr(tokenizer, "bpe_ranks"):
         if tokenizer.reduction_fn is not None:
             return None
         merges = sorted(tokenizer.bpe_ranks, key=tokenizer.bpe_ranks.get)
-        model = models.BPE(vocab=tokenizer.encoder, merges=merges, end_of_word_suffix="</w>")
-        backend = Tokenizer(model)
-        pieces = pre_tokenizers.Split(Regex(_SPLIT), behavior="removed", invert=True)
-        letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-        backend.pre_tokenizer = pre_tokenizers.Sequence([pieces, letters])
-        return backend
+        return clip_backend(tokenizer.encoder, merges)
     inner = getattr(tokenizer, "tokenizer", None)
     if getattr(tokenizer, "tokenizer_mode", "") or getattr(tokenizer, "strip_sep_token", False):
         return None
@@ -250,16 +255,19 @@ def _cleaning(tokenizer: Any) -> Callable[[str], str]:
     return clean
 
 
-def _specials(tokenizer: Any, backend: Any) -> tuple[tuple[int, ...], tuple[int, ...], int] | None:
-    """Return the ids before and after a text and the one for padding, read off an encoded word."""
+def _specials(tokenizer: Any, backend: Any) -> Specials | None:
     if hasattr(tokenizer, "sot_token_id"):
         return (tokenizer.sot_token_id,), (tokenizer.eot_token_id,), 0
+    return specials(backend, tokenizer.tokenizer.pad_token_id)
+
+
+def specials(backend: Any, pad: int | None) -> Specials | None:
+    """Return the ids before and after a text, read off an encoded word, and the one for padding."""
     bare, full = backend.encode("a", add_special_tokens=False).ids, backend.encode("a").ids
-    pad = tokenizer.tokenizer.pad_token_id
-    starts = [i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare]
-    if not bare or not starts or pad is None:
+    begins = [i for i in range(len(full) - len(bare) + 1) if full[i : i + len(bare)] == bare]
+    if not bare or not begins or pad is None:
         return None
-    return tuple(full[: starts[0]]), tuple(full[starts[0] + len(bare) :]), pad
+    return tuple(full[: begins[0]]), tuple(full[begins[0] + len(bare) :]), pad
 
 
 def _agrees(tokens: Tokens, tokenizer: Any) -> bool:

@@ -1,7 +1,7 @@
 """Cross-attention over the patches of a picture and the tokens of a text, on a frozen encoder's unpooled features.
 
 What is between a pooled vector of the text and one of the picture is decided before either is known; attention lets a
-word look for the part of a picture that it speaks of. A post's halves, variants and frames are those of `clip`: every
+word look for the part of a picture that it speaks of. A post's sides, variants and frames are those of `clip`: every
 frame meets the text by itself and the highest counts.
 
 Open doubt: features are at most 17 vectors per text and picture, so a small thing in a large picture is averaged away.
@@ -64,27 +64,27 @@ class ClipAttention(ClipClassifier):
     def _encoder(self) -> Encoder:
         return super()._encoder().unpooled
 
-    def _whitening(self, half: Vectors) -> tuple[np.ndarray, np.ndarray]:
+    def _whitening(self, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
         """Return means (2, dim) and matrices (2, dim, dim) of pooled embeddings and of tokens."""
         from workbench.models.heads import training
 
-        step = -(-len(half.values) // SAMPLE) or 1
-        embeddings = half.values[::step].reshape(len(half.values[::step]), -1, self._encoder().width)
-        weight = None if half.weight is None else half.weight[::step]
+        step = -(-len(side.values) // SAMPLE) or 1
+        embeddings = side.values[::step].reshape(len(side.values[::step]), -1, self._encoder().width)
+        weight = None if side.weight is None else side.weight[::step]
         tokens = embeddings[:, 1:].reshape(-1, embeddings.shape[2])
         there = (tokens != 0).any(axis=1)
         heavy = None if weight is None else np.repeat(weight, embeddings.shape[1] - 1)[there]
         both = training.whitening(embeddings[:, 0], weight), training.whitening(tokens[there], heavy)
         return np.stack([mean for mean, _ in both]), np.stack([matrix for _, matrix in both])
 
-    def _tensors(self, halves: list[Vectors], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-        """Return each half (n, embeddings * dim) float16 as stored, and present (n, n_halves)."""
+    def _tensors(self, sides: list[Vectors], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        """Return each side (n, embeddings * dim) float16 as stored, and present (n, n_sides)."""
         import torch
 
         filled = []
-        for half, row in zip(halves, rows, strict=True):
-            values = np.zeros((len(row), half.values.shape[1]), dtype=np.float16)
-            values[row >= 0] = half.values[row[row >= 0]]
+        for side, row in zip(sides, rows, strict=True):
+            values = np.zeros((len(row), side.values.shape[1]), dtype=np.float16)
+            values[row >= 0] = side.values[row[row >= 0]]
             filled.append(torch.from_numpy(values).to(self.store.device))
         return tuple(filled), torch.from_numpy(np.stack(rows, axis=1) >= 0).to(self.store.device)
 

@@ -1,9 +1,9 @@
 """The network of `clip-attention`: the tokens of a text ask the patches of a picture, and the patches ask the tokens.
 
-A half comes as embeddings (`features.encoders.patches`): its pooled vector, then its tokens. Each block is
+A side comes as embeddings (`features.encoders.patches`): its pooled vector, then its tokens. Each block is
 cross-attention both ways (ViLBERT's co-attention; Lu et al. 2019, https://arxiv.org/abs/1908.02265), pre-norm, with a
-small MLP behind it. An absent half is one learned token. What is read out are both pooled embeddings as they came, both
-after the blocks, and the product of the latter, so that harm that one half tells alone needs no attention.
+small MLP behind it. An absent side is one learned token. What is read out are both pooled embeddings as they came, both
+after the blocks, and the product of the latter, so that harm that one side tells alone needs no attention.
 
 Everything random comes from one CPU generator, as in `networks`.
 """
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from workbench.models.heads.networks import Dropout, Halves, Linear
+from workbench.models.heads.networks import Dropout, Linear, SideVectors
 
 
 class CrossAttention(nn.Module):
@@ -38,7 +38,7 @@ class CrossAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention of one half to the other and an MLP, each added to what comes in."""
+    """Attention of one side to the other and an MLP, each added to what comes in."""
 
     def __init__(self, width: int, heads: int, dropout: float, generator: torch.Generator | None):
         super().__init__()
@@ -56,7 +56,7 @@ class Block(nn.Module):
 
 
 class Tower(nn.Module):
-    """One half (n, embeddings * dim), whitened by what training posts showed, as a sequence (n, embeddings, width).
+    """One side (n, embeddings * dim), whitened by what training posts showed, as a sequence (n, embeddings, width).
 
     The pooled embedding has a whitening of its own. `mean (2, dim)` and `matrix (2, dim, dim)` are those of both kinds.
     """
@@ -69,9 +69,9 @@ class Tower(nn.Module):
         self.absent = nn.Parameter(torch.randn(dim, generator=generator) * 0.1)
         self.nothing = nn.Parameter(torch.randn(width, generator=generator) * 0.1)
 
-    def forward(self, half: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, side: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the whitened pooled embedding (n, dim), the sequence (n, s, width), and which are there (n, s)."""
-        embeddings = half.to(self.mean.dtype).unflatten(1, (-1, self.mean.shape[1]))
+        embeddings = side.to(self.mean.dtype).unflatten(1, (-1, self.mean.shape[1]))
         there = (embeddings != 0).any(dim=2) & present[:, None]
         embeddings = embeddings[
             :, : int(there.any(dim=0).cumsum(0).argmax()) + 1
@@ -86,7 +86,7 @@ class Tower(nn.Module):
 
 
 class CrossAttentionNetwork(nn.Module):
-    """Logits (n_rows, n_labels) from the embeddings of two halves.
+    """Logits (n_rows, n_labels) from the embeddings of two sides.
 
     Args:
         dim: length of an embedding; n_labels: outputs; width, heads, blocks: of the attention.
@@ -116,9 +116,9 @@ class CrossAttentionNetwork(nn.Module):
         self.hidden = Linear(2 * dim + 2 + 3 * width, hidden, generator)
         self.output = Linear(hidden, n_labels, generator)
 
-    def forward(self, halves: Halves, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
-        """Return logits; `halves` are embeddings (n_rows, embeddings * dim), of which absent ones are not looked at."""
-        read = [tower(x, present[:, h]) for h, (tower, x) in enumerate(zip(self.towers, halves, strict=True))]
+    def forward(self, sides: SideVectors, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
+        """Return logits; `sides` are embeddings (n_rows, embeddings * dim), of which absent ones are not looked at."""
+        read = [tower(x, present[:, h]) for h, (tower, x) in enumerate(zip(self.towers, sides, strict=True))]
         (left, left_x, left_there), (right, right_x, right_there) = read
         for first, second in self.blocks:
             left_x, right_x = first(left_x, right_x, right_there, owner), second(right_x, left_x, left_there, owner)

@@ -10,7 +10,6 @@ the first is trained on, the highest is the score. The linear model counts the w
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,13 +21,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 from workbench.features.encoders.forward.windows import starts
-from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.options import VARIANTS
-from workbench.models.text.variants import predict
+from workbench.models.text.variants import WordModel, read_words, write_words
 from workbench.preprocessing.text import tokenizers
-from workbench.preprocessing.text.cleaning import TextOptions, clean
+from workbench.preprocessing.text.cleaning import TextOptions
 from workbench.preprocessing.text.tokenizers import UNKNOWN, Tokenizer, TokenOptions
-from workbench.schema import Options, declared, label_matrix
+from workbench.schema import Options
 
 TOKENS = "tokens.json"
 
@@ -54,12 +52,11 @@ class TokensOptions(TokenOptions):
     variants: bool = VARIANTS
 
 
-class TokensClassifier(Classifier):
+class TokensClassifier(WordModel):
     """A linear model, a bag of embeddings or a small convolutional network over the tokens of a text."""
 
     options_class = TokensOptions
     options: TokensOptions
-    modalities = ("text",)
     search: ClassVar[dict[str, tuple]] = {
         "scheme": ("words", "phrases", "bpe", "characters"),
         "network": ("linear", "mean", "conv"),
@@ -78,16 +75,12 @@ class TokensClassifier(Classifier):
 
     @classmethod
     def files(cls, options: TokensOptions) -> list[Path]:
-        """Return the file of a published vocabulary."""
         return tokenizers.files(options)
 
     # ------------------------------------------------------------------------------------------------ fit and score
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        rows = declared(train)["text"]
-        y, known = (array[rows] for array in label_matrix(train, self.taxonomy))
-        self.trained &= two_classes(y, known)
-        texts = self._texts(train, rows)
+        texts, y, known = self._learn_from(train)
         self.tokenizer, self.network = Tokenizer(self.options).fit(texts), None
         ids = self._encoded(texts)
         if self.linear:
@@ -118,9 +111,8 @@ class TokensClassifier(Classifier):
 
         generator = torch.Generator().manual_seed(seed)
         self.network = network.TokenNetwork(self.tokenizer.size, y.shape[1], self.options, generator)
-        held_out = declared(validation)["text"]
-        z, z_known = (array[held_out] for array in label_matrix(validation, self.taxonomy))
-        watched = self._encoded(self._texts(validation, held_out))
+        raw, z, z_known = self._said(validation)
+        watched = self._encoded(self._cleaned(raw))
         length = self.options.length
         train, watched = (
             network.TextExamples([row[:length] for row in some], truth, there & self.trained)
@@ -128,20 +120,13 @@ class TokensClassifier(Classifier):
         )
         self.record = network.fit(self.network, train, watched, self.options, generator)
 
-    def _predict(self, posts: pa.Table) -> Prediction:
-        return predict(posts, self.options, None, self._scored, len(self.bias))
-
     def _scored(self, texts: list[str]) -> np.ndarray:
         """Return logits (n_texts, n_labels) of cleaned texts; 0 where nothing was learnt."""
         if not self.linear and self.network is None:
             return np.zeros((len(texts), len(self.bias)))
         ids = self._encoded(texts)
-        return self._counted(ids) if self.linear else self._read(ids)
-
-    def _counted(self, ids: list[np.ndarray]) -> np.ndarray:
-        return self._weighted(tokenizers.counts(ids, self.tokenizer.size)) @ self.weights + self.bias
-
-    def _read(self, ids: list[np.ndarray]) -> np.ndarray:
+        if self.linear:
+            return self._weighted(tokenizers.counts(ids, self.tokenizer.size)) @ self.weights + self.bias
         from workbench.models.text.tokens import network
 
         length = self.options.length
@@ -154,9 +139,6 @@ class TokensClassifier(Classifier):
         counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
         return normalize(counts) if counts.shape[0] else counts
 
-    def _texts(self, table: pa.Table, rows: np.ndarray) -> list[str]:
-        return [clean(text, self.options.text) for text in table["text"].filter(pa.array(rows)).to_pylist()]
-
     def _encoded(self, texts: list[str]) -> list[np.ndarray]:
         """Return each text's ids; a text of which cleaning leaves nothing is one unknown token."""
         return [ids if len(ids) else np.array([UNKNOWN], np.int32) for ids in self.tokenizer.encode(texts)]
@@ -168,23 +150,20 @@ class TokensClassifier(Classifier):
             return {}, {"idf": self.idf, "weights": self.weights, "bias": self.bias}
         if self.network is None:
             return {"network": False}, {}
-        weights = {f"network.{name}": value.numpy() for name, value in self.network.state_dict().items()}
-        return {"network": True}, weights
+        from workbench.models.fit.loop import weights_of
+
+        return {"network": True}, weights_of(self.network, "network.")
 
     def _save_parts(self, folder: Path) -> None:
-        (folder / TOKENS).write_text(json.dumps(self.tokenizer.state(), indent=0), encoding="utf-8")
+        super()._save_parts(folder)
+        write_words(folder / TOKENS, self.tokenizer.state())
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        saved = json.loads((folder / TOKENS).read_text(encoding="utf-8"))
-        self.tokenizer = Tokenizer(self.options).restore(saved)
-        if self.linear:
-            self.idf, self.weights, self.bias = arrays["idf"], arrays["weights"], arrays["bias"]
-        elif state["network"]:
-            import torch
-
+        super()._restore(state, arrays, folder)
+        self.tokenizer = Tokenizer(self.options).restore(read_words(folder / TOKENS))
+        if state.get("network"):
+            from workbench.models.fit.loop import take_weights
             from workbench.models.text.tokens import network
 
             self.network = network.TokenNetwork(self.tokenizer.size, len(self.taxonomy.names), self.options)
-            prefix = "network."
-            weights = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in arrays.items() if k.startswith(prefix)}
-            self.network.load_state_dict(weights)
+            take_weights(self.network, arrays, "network.")

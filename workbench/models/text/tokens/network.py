@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 from workbench.device import Room
 from workbench.models.fit.loop import Schedule, adamw, gradient, train_epochs
@@ -31,23 +32,14 @@ TOKENS = 16_384  # scored at once, padding included
 SPREAD = 0.1  # of its length, by which a row's place in the order of lengths is shaken in every epoch
 
 
-class Shape(Protocol):
-    """What the network reads of a model's options."""
-
-    network: str
-    dim: int
-    width: int
-    depth: int
-    dropout: float
-
-
 class TokenNetwork(nn.Module):
     """Logits (n_rows, n_labels) of rows of ids (n_rows, length), filled up with `PADDING`.
 
+    shape: the options `network`, `dim`, `width`, `depth` and `dropout`.
     generator: of the first weights and the dropout masks, on the CPU; None for a network about to be loaded.
     """
 
-    def __init__(self, size: int, n_labels: int, shape: Shape, generator: torch.Generator | None = None) -> None:
+    def __init__(self, size: int, n_labels: int, shape: Any, generator: torch.Generator | None = None) -> None:
         super().__init__()
         dim, deep = shape.dim, shape.network == "conv"
         self.table = nn.Parameter(torch.empty(size, dim).normal_(0, 0.1, generator=generator))
@@ -89,10 +81,7 @@ def batches(order: np.ndarray, length: np.ndarray, size: int, tokens: int = 1 <<
 
 def padded(rows: Sequence[np.ndarray]) -> torch.Tensor:
     """Return rows of ids as int64 (n_rows, longest)."""
-    out = np.full((len(rows), max(map(len, rows))), PADDING, np.int64)
-    for row, ids in zip(out, rows, strict=True):
-        row[: len(ids)] = ids
-    return torch.from_numpy(out)
+    return pad_sequence([torch.from_numpy(np.asarray(ids, np.int64)) for ids in rows], True, PADDING)
 
 
 def score(network: TokenNetwork, rows: Sequence[np.ndarray]) -> np.ndarray:

@@ -15,21 +15,27 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from workbench.errors import WorkbenchError
 from workbench.features import Truncated, encoder_files
 from workbench.features.encoders.names import TRANSFORMER
-from workbench.models import Classifier, Prediction, create, load, two_classes
+from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.options import VARIANTS
 from workbench.models.heads.bags import Vectors, highest_rows, undone
 from workbench.schema import Options, declared, label_matrix
 
 HEAD = "head"  # the folder of a frozen model's head
+BY_MODE = {  # what null stands for: under a head, and fine-tuned
+    "epochs": (60, 3),
+    "lr": (0.005, 5e-5),
+    "weight_decay": (0.5, 0.01),
+    "batch_size": (256, 32),
+    "patience": (6, 1),
+}
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
 
@@ -59,10 +65,10 @@ class TransformerOptions(Options):
     )
     variants: bool = VARIANTS
 
-    def chosen(self, name: str, frozen: float, tuned: float) -> Any:
-        """Return an option's value, or what stands for null in the mode at hand."""
-        value = getattr(self, name)
-        return value if value is not None else tuned if self.finetune else frozen
+    def settled(self) -> Self:
+        """Return the options with what stands for null in the mode at hand."""
+        nulls = {name: values[self.finetune] for name, values in BY_MODE.items() if getattr(self, name) is None}
+        return self.model_copy(update=nulls)
 
 
 class Transformer(Classifier):
@@ -76,43 +82,38 @@ class Transformer(Classifier):
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)
         self.inner: Any = None  # frozen: the text-clip model; fine-tuned: the Tuned network
-        self.encoder_digest = ""
 
     @classmethod
     def files(cls, options: TransformerOptions) -> list[Path]:
-        """Return the encoder's files."""
         return encoder_files(_name(options))
 
     @classmethod
     def members(cls, options: TransformerOptions) -> list[tuple[str, dict[str, Any]]]:
-        """Return the head of a frozen encoder, which is `text-clip` on another encoder."""
         if options.finetune:
             return []
-        defaults = {"epochs": 60, "lr": 0.005, "weight_decay": 0.5, "batch_size": 256, "patience": 6}
-        chosen = {key: options.chosen(key, value, value) for key, value in defaults.items()}
-        same = {name: getattr(options, name) for name in ("head", "hidden", "dropout", "variants")}
-        return [("text-clip", {"encoder": _name(options), **chosen, **same})]
+        shared = (*BY_MODE, "head", "hidden", "dropout", "variants")
+        same = {name: getattr(options.settled(), name) for name in shared}
+        return [("text-clip", {"encoder": _name(options), **same})]
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        if self.store is None:
-            raise WorkbenchError(f"model {self.name!r} needs a feature store; pass one to create or load")
         if self.options.finetune:
             self._tune(train, validation, seed)
             return
-        member = self.members(self.options)[0]
-        self.inner = create(*member, taxonomy=self.taxonomy, store=self.store).fit(train, validation, seed=seed)
+        self.inner = self._new_members()[0].fit(train, validation, seed=seed)
         self.trained, self.record, self.modalities = self.inner.trained, self.inner.record, self.inner.modalities
 
     def _tune(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         from workbench.models.text.transformer import tuning
 
-        network = tuning.Tuned.of(self.options.encoder, self.options, len(self.taxonomy.names), self.store.device, seed)
+        network = tuning.Tuned.of(
+            self.options.encoder, self.options, len(self.taxonomy.names), self._store().device, seed
+        )
         parts = [self._examples(network, table) for table in (train, validation)]
         self.trained &= two_classes(parts[0].y, parts[0].known)
         parts = [part._replace(known=part.known & self.trained) for part in parts]
         self.inner, self.record = network, {"epochs": 0}
         if self.trained.any():
-            self.record = tuning.tune(network, *parts, self._schedule(), seed, self.store.progress)
+            self.record = tuning.tune(network, *parts, self.options.settled(), seed, self.store.progress)
 
     def _examples(self, network: Any, table: pa.Table) -> Any:
         """Return the first windows, y and known of the posts whose text the tokenizer can read."""
@@ -124,20 +125,6 @@ class Transformer(Classifier):
         y, known = label_matrix(table, self.taxonomy)
         first = (np.cumsum(counts) - counts)[rows]
         return tuning.TokenRows([windows.rows[at] for at in first], y[rows], known[rows])
-
-    def _schedule(self) -> Any:
-        from workbench.models.text.transformer import tuning
-
-        pick = self.options.chosen
-        return tuning.Plan(
-            epochs=pick("epochs", 60, 3),
-            lr=pick("lr", 0.005, 5e-5),
-            weight_decay=pick("weight_decay", 0.5, 0.01),
-            batch_size=pick("batch_size", 256, 32),
-            patience=pick("patience", 6, 1),
-            warmup=self.options.warmup,
-            at_once=self.options.at_once,
-        )
 
     # ------------------------------------------------------------------------------------------------------- scoring
 
@@ -160,7 +147,8 @@ class Transformer(Classifier):
             each = self.inner.score([windows.rows[row] for row in rows.values])
             best = highest_rows(each, rows.start[some])
             scores[some], numbers[some] = np.take_along_axis(each, best, axis=0), rows.variant[best]
-        whys = [why or (note and Truncated(note)) for why, note in zip(windows.reasons, windows.notes, strict=True)]
+        notes = [Truncated.of(note, self.options.variants) for note in windows.notes]
+        whys = [why or note for why, note in zip(windows.reasons, notes, strict=True)]
         return Prediction(scores, some, {"text": whys}, undone(numbers, texts, tokens.kinds))
 
     # ------------------------------------------------------------------------------------------------------ the disk
@@ -168,16 +156,19 @@ class Transformer(Classifier):
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return ({}, {}) if not self.options.finetune else self.inner.state()
 
+    def _parts(self) -> dict[str, Classifier]:
+        return {} if self.options.finetune or self.inner is None else {HEAD: self.inner}
+
     def _save_parts(self, folder: Path) -> None:
+        super()._save_parts(folder)
         if not self.options.finetune:
-            self.inner.save(folder / HEAD)
             return
         (folder / CONFIG).write_text(json.dumps(self.inner.config, indent=1, sort_keys=True), encoding="utf-8")
         (folder / TOKENIZER).write_text(self.inner.backend, encoding="utf-8")
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         if not self.options.finetune:
-            self.inner = load(folder / HEAD, taxonomy=self.taxonomy, store=self.store)
+            self.inner = self._load(folder / HEAD)
             return
         from workbench.models.text.transformer import tuning
 
@@ -188,7 +179,6 @@ class Transformer(Classifier):
 
 
 def _name(options: TransformerOptions) -> str:
-    """Return what the feature store calls the encoder."""
     return f"{TRANSFORMER}{options.pooling}:{options.max_tokens}:{options.encoder}"
 
 

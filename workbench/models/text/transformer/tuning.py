@@ -15,7 +15,7 @@ from torch import nn
 
 from workbench import device as devices
 from workbench.features.encoders.text import load_transformer, padded, pooled, settings, tokens_of
-from workbench.models.fit.loop import decayed, gradient, train_epochs
+from workbench.models.fit.loop import decayed, gradient, take_weights, train_epochs, weights_of
 from workbench.models.fit.losses import masked_bce
 from workbench.models.heads.networks import Dropout, Linear
 
@@ -32,18 +32,6 @@ class TokenRows(NamedTuple):
     rows: list[list[int]]
     y: np.ndarray
     known: np.ndarray
-
-
-class Plan(NamedTuple):
-    """How a network is trained; the fields are those of `TransformerOptions`."""
-
-    epochs: int
-    lr: float
-    weight_decay: float
-    batch_size: int
-    patience: int
-    warmup: float
-    at_once: int
 
 
 class Tuned(nn.Module):
@@ -80,14 +68,13 @@ class Tuned(nn.Module):
         network = cls(encoder.float(), backend, state["pad"], options, state["labels"], seed=0)
         network.config = config
         network.tokens = tokens_of(backend, state["pad"], state["context"])
-        weights = {name.removeprefix("tuned."): a for name, a in arrays.items() if name.startswith("tuned.")}
-        network.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+        take_weights(network, arrays, "tuned.")
         return network.to(where)
 
     def state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return what `restored` needs beside configuration and tokenizer."""
-        arrays = {f"tuned.{name}": value.detach().cpu().numpy() for name, value in self.state_dict().items()}
-        return {"pad": self.pad, "context": self.tokens.context, "labels": self.output.out_features}, arrays
+        state = {"pad": self.pad, "context": self.tokens.context, "labels": self.output.out_features}
+        return state, weights_of(self, "tuned.")
 
     def forward(self, rows: list[list[int]]) -> torch.Tensor:
         """Return logits (n_rows, n_labels) float32 of rows of token ids."""
@@ -115,16 +102,16 @@ class Tuned(nn.Module):
 
 
 def tune(
-    network: Tuned, train: TokenRows, validation: TokenRows, plan: Plan, seed: int, progress: Progress | None = None
+    network: Tuned, train: TokenRows, validation: TokenRows, options: Any, seed: int, progress: Progress | None = None
 ) -> dict[str, Any]:
-    """Train a network; it ends with the weights of the epoch that lost least on validation.
+    """Train a network by settled `TransformerOptions`; it ends with the weights that lost least on validation.
 
     Without a known label in validation the loss on train decides. Returns what happened: epochs, best epoch, its loss
     in nats per label, posts at once at the end. Raises WorkbenchError where the loss is never a number.
     """
     watched = validation if validation.known.any() else train
-    steps = -(-len(train.rows) // plan.batch_size)
-    optimizer, rate = _optimizer(network, plan, steps * plan.epochs)
+    steps = -(-len(train.rows) // options.batch_size)
+    optimizer, rate = _optimizer(network, options, steps * options.epochs)
     where = network.output.weight.device
 
     def loss(batch: np.ndarray) -> torch.Tensor:
@@ -132,17 +119,17 @@ def tune(
         return masked_bce(network([train.rows[i] for i in batch]), y, known)
 
     def learn(epoch: int) -> None:
-        for step, batch in enumerate(batches([len(row) for row in train.rows], plan.batch_size, [seed, epoch])):
+        for step, batch in enumerate(batches([len(row) for row in train.rows], options.batch_size, [seed, epoch])):
             gradient(network.learnt, optimizer, batch, train.known, loss)
             nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             optimizer.step()
             rate.step()
             if progress is not None:
-                progress((epoch - 1) * steps + step + 1, steps * plan.epochs, "steps of fine-tuning")
+                progress((epoch - 1) * steps + step + 1, steps * options.epochs, "steps of fine-tuning")
 
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):  # a transformer's own dropout
         torch.manual_seed(seed)
-        record = train_epochs(network, plan, learn, lambda: _loss(network, watched))
+        record = train_epochs(network, options, learn, lambda: _loss(network, watched))
     return {**record, "at_once": network.learnt.at_once}
 
 
@@ -165,10 +152,10 @@ def _loss(network: Tuned, texts: TokenRows) -> float:
     return float(masked_bce(scores, torch.from_numpy(texts.y), torch.from_numpy(texts.known)))
 
 
-def _optimizer(network: Tuned, plan: Plan, steps: int) -> tuple[torch.optim.Optimizer, Any]:
+def _optimizer(network: Tuned, options: Any, steps: int) -> tuple[torch.optim.Optimizer, Any]:
     """Return AdamW, which draws matrices to zero but neither biases nor norms, and its rate: up, then down to zero."""
-    optimizer = torch.optim.AdamW(decayed(network.parameters(), plan.weight_decay), lr=plan.lr)
-    rising = max(1, round(plan.warmup * steps))
+    optimizer = torch.optim.AdamW(decayed(network.parameters(), options.weight_decay), lr=options.lr)
+    rising = max(1, round(options.warmup * steps))
 
     def rate(step: int) -> float:
         return min((step + 1) / rising, max(0.0, (steps - step) / max(1, steps - rising)))

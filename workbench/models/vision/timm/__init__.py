@@ -15,16 +15,14 @@ the encoder's files when it is loaded, for the shape of the network, although it
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from workbench.errors import WorkbenchError
 from workbench.features import encoder_files
-from workbench.features.encoders import identity
-from workbench.models import Classifier, Prediction, create, load, parse, two_classes
+from workbench.models import Classifier, Prediction, of_earlier, two_classes
 from workbench.preprocessing.image import augmentation
 from workbench.preprocessing.image.augmentation import AugmentOptions
 from workbench.schema import Options, label_matrix
@@ -55,6 +53,12 @@ class BackboneOptions(Options):
     batch_size: int = Field(32, ge=2, description="Posts per step of fine-tuning.")
     patience: int = Field(3, ge=1, description="Epochs without a better validation loss before fine-tuning stops.")
 
+    @model_validator(mode="after")
+    def _one_encoder(self) -> Self:
+        if "encoder" in self.head:
+            raise ValueError("the encoder stands beside `head`, not in it")
+        return self
+
 
 class ImageTimm(Classifier):
     """Pictures by a backbone, frozen or fine-tuned."""
@@ -68,35 +72,28 @@ class ImageTimm(Classifier):
         super().__init__(name, options, **built)
         self.network: Any = None
         self.head: Classifier | None = None
-        self.encoder_digest = ""
 
     @classmethod
     def files(cls, options: BackboneOptions) -> list[Path]:
-        """Return the encoder's files."""
         return encoder_files(options.encoder)
 
     @classmethod
     def members(cls, options: BackboneOptions) -> list[tuple[str, dict[str, Any]]]:
-        """Return the model of the frozen encoder."""
         return [] if options.finetune else [(HEAD, {**options.head, "encoder": options.encoder})]
 
     @classmethod
-    def check_options(cls, options: BackboneOptions) -> None:
-        """Raise WorkbenchError for a head with options that it does not have."""
-        if "encoder" in options.head:
-            raise WorkbenchError("options of model 'image-timm': the encoder stands beside `head`, not in it")
-        for name, values in cls.members(options):
-            parse(name, values)
+    def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
+        """Return saved options with those of the head as they are now."""
+        return {**options, "head": of_earlier(HEAD, options["head"])}
 
     # ------------------------------------------------------------------------------------------------ fit and score
 
     @property
     def parameters(self) -> int:
         """Those of the head on the frozen backbone, or of the whole network that was fine-tuned."""
-        self._require_fitted()
-        if self.head is not None:
-            return self.head.parameters
-        return 0 if self.network is None else sum(weights.numel() for weights in self.network.parameters())
+        if self.network is None:
+            return super().parameters
+        return sum(weights.numel() for weights in self.network.parameters())
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         self.network, self.head, self.encoder_digest = None, None, self._encoder_digest()
@@ -106,8 +103,7 @@ class ImageTimm(Classifier):
             self._finetune(train, validation, rare, seed)
             return
         table = self._with_copies(train, rare, seed)
-        self.head = create(*self.members(self.options)[0], taxonomy=self.taxonomy, store=self.store)
-        self.head.fit(table, validation, seed=seed)
+        self.head = self._new_members()[0].fit(table, validation, seed=seed)
         self.trained &= self.head.trained
         self.modalities = self.head.modalities
         self.record = {**self.head.record, "copies": len(table) - len(train)}
@@ -119,7 +115,7 @@ class ImageTimm(Classifier):
             return train
         if self.options.augment is None:
             return pa.concat_tables([train, train.take(np.repeat(rare, times))])
-        from workbench.features.store.items import Pictures
+        from workbench.features.items import Pictures
 
         pictures, rows, files = Pictures(train.select(["image"])), [], []
         for row in rare.tolist():
@@ -172,28 +168,16 @@ class ImageTimm(Classifier):
         kind = "frozen" if self.head is not None else "fine-tuned" if self.network is not None else "nothing"
         return {"encoder": self.encoder_digest, "kind": kind}, {f"network.{name}": a for name, a in weights.items()}
 
-    def _save_parts(self, folder: Path) -> None:
-        if self.head is not None:
-            self.head.save(folder / "head")
+    def _parts(self) -> dict[str, Classifier]:
+        return {} if self.head is None else {"head": self.head}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        self.encoder_digest = state["encoder"]
-        identity.same_encoder(
-            f"the model in {folder}", self.encoder_digest, self._encoder_digest(), self.options.encoder
-        )
+        self._take_encoder(state["encoder"], folder)
         if state["kind"] == "frozen":
-            self.head = load(folder / "head", taxonomy=self.taxonomy, store=self.store)
+            self.head = self._load(folder / "head")
         elif state["kind"] == "fine-tuned":
             from workbench.models.vision.timm import finetuning
 
             self.network = finetuning.Network.on(self._encoder(), len(self.taxonomy.names), 0)
             prefix = "network."
             self.network.take_weights({n.removeprefix(prefix): a for n, a in arrays.items() if n.startswith(prefix)})
-
-    def _encoder(self) -> Any:
-        if self.store is None:
-            raise WorkbenchError(f"model {self.name!r} needs a feature store; pass one to create or load")
-        return self.store.encoder(self.options.encoder)
-
-    def _encoder_digest(self) -> str:
-        return identity.encoder_digest(self._encoder())

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,8 +24,8 @@ from workbench.errors import WorkbenchError
 from workbench.features import TransientError
 from workbench.features.encoders.forward import threads
 from workbench.features.encoders.forward.transform import Transform, Transformed
-from workbench.features.store.items import Pictures
-from workbench.models.fit.loop import Schedule, decayed, gradient, train_epochs
+from workbench.features.items import Pictures
+from workbench.models.fit.loop import decayed, gradient, train_epochs
 from workbench.models.fit.losses import masked_bce
 from workbench.models.heads.networks import Linear
 from workbench.preprocessing.image.augmentation import AugmentOptions, augment, generator
@@ -34,12 +34,6 @@ from workbench.schema import declared
 HELD = 2**30  # bytes of decoded pictures that stay in memory
 AT_ONCE = 64  # variants scored together
 HEAD_LR = 10  # times the learning rate, for the part that starts from nothing
-
-
-class Augmented(Schedule, Protocol):
-    """What fine-tuning reads of a model's options."""
-
-    augment: AugmentOptions | None
 
 
 class Pixels:
@@ -140,7 +134,7 @@ class Network(nn.Module):
 
 
 def fit(
-    network: Network, train: PictureExamples, validation: PictureExamples, options: Augmented, seed: int
+    network: Network, train: PictureExamples, validation: PictureExamples, options: Any, seed: int
 ) -> dict[str, float]:
     """Fine-tune by AdamW; the network ends with the weights of the epoch that lost least on validation.
 
@@ -167,7 +161,7 @@ def fit(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         record = train_epochs(network, options, learn, lambda: _loss(network, watched))
-    return {**record, "at_once": room.at_once}
+    return {**record, "at_once": min(room.at_once, options.batch_size)}
 
 
 def _step_loss(

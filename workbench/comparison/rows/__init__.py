@@ -9,64 +9,15 @@ inputs allow `a:ceiling`. The address of what stands on a part of the posts begi
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Self
-from urllib.parse import quote
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 
-from workbench.comparison.options import CompareOptions, CostOptions
+from workbench.comparison.options import MAIN, CompareOptions, CostOptions
+from workbench.comparison.rows.values import AddressedRow, Count, CountedInterval, Interval, Number, PlainRow, path
 from workbench.errors import WorkbenchError
-
-
-def path(*parts: str) -> str:
-    """Return names as one address; what is no letter or digit of a name is escaped.
-
-    >>> path("test", "all", "a/b")
-    'test/all/a%2Fb'
-    """
-    return "/".join(quote(part, safe="+:") for part in parts)
-
-
-def defined(value: Any) -> Any:
-    """Return None for NaN and infinity, which JSON does not know."""
-    return None if value is None or value - value != 0 else value
-
-
-Number = Annotated[float | None, BeforeValidator(defined)]
-Count = Annotated[int | float | None, BeforeValidator(defined)]
-
-
-class PlainRow(BaseModel):
-    """One row, or a part of one: plain values, undefined numbers None."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Interval(PlainRow):
-    """A value with its interval."""
-
-    value: Number
-    lo: Number
-    hi: Number
-
-
-class CountedInterval(Interval):
-    """A value with its interval; few: whether few posts carry it."""
-
-    few: bool
-
-
-class AddressedRow(PlainRow):
-    """A row whose address stands in the file as `id`."""
-
-    id: str = ""
-
-    def model_post_init(self, _: Any) -> None:
-        """Fill `id`, unless it was read."""
-        if not self.id:
-            self.__dict__["id"] = self._address
+from workbench.metrics.table import METRICS
 
 
 class PlacedRow(AddressedRow):
@@ -86,23 +37,17 @@ class PlacedRow(AddressedRow):
         return path(self.test, self.view, self.label, self._who, self.metric)
 
 
-class Counts(PlainRow):
-    """A confusion, mean over seeds."""
-
-    tn: Number
-    fp: Number
-    fn: Number
-    tp: Number
-
-
 class ModelRow(PlacedRow, Interval):
-    """One model's value of one metric: the mean over seeds, its interval, the best possible, and what it takes."""
+    """One model's value of one metric: the mean over seeds, its interval, the best possible, and what it takes.
+
+    confusion: tn, fp, fn, tp, means over seeds.
+    """
 
     model: str
     seed_sd: Number
     coverage: Number
     ceiling: Number
-    confusion: Counts | None
+    confusion: dict[str, Number] | None
     runs: tuple[str, ...]
     ms_per_post: Number = None
     peak_mb: Number = None
@@ -123,17 +68,22 @@ class Disagreements(PlainRow):
     p: Number
 
 
-class Difference(PlacedRow):
-    """a - b with its interval, what it shows, and what the test set could show; p_holm only in the primary family."""
+class TestedDelta(PlainRow):
+    """A difference of two values with its interval, p, and p as corrected for the others of its family."""
 
-    a: str
-    b: str
-    pair: tuple[str, str]
     delta: Number
     lo: Number
     hi: Number
     p: Number
     p_holm: Number
+
+
+class Difference(PlacedRow, TestedDelta):
+    """a - b with its interval, what it shows, and what the test set could show; p_holm only in the primary family."""
+
+    a: str
+    b: str
+    pair: tuple[str, str]
     primary: bool
     equivalent_within: Number
     verdict: str
@@ -156,17 +106,12 @@ class FusionLimit(PlacedRow, Interval):
         return ":late-fusion-limit"
 
 
-class LeakTest(PlacedRow):
+class LeakTest(PlacedRow, TestedDelta):
     """A model against what its inputs allow; tripped is None where it is not tested."""
 
     model: str
     value: Number
     ceiling: Number
-    delta: Number
-    lo: Number
-    hi: Number
-    p: Number
-    p_holm: Number
     tripped: bool | None
 
     @property
@@ -185,18 +130,28 @@ class RateTest(Interval):
     p_holm: Number
 
 
-class SliceRow(PlainRow):
-    """One model on one slice; gap: by how much, at least, the worse of the tested rates is worse than in the rest."""
+class ModelLabelRow(PlainRow):
+    """A row of one model for one label."""
 
     model: str
     label: str
-    column: str
-    slice: str
+
+
+class PartRow(ModelLabelRow):
+    """A row on a part of the posts."""
+
     n: int
     positives: int
     negatives: int
-    prevalence: Number
     few: bool
+
+
+class SliceRow(PartRow):
+    """One model on one slice; gap: by how much, at least, the worse of the tested rates is worse than in the rest."""
+
+    column: str
+    slice: str
+    prevalence: Number
     average_precision: Interval
     roc_auc: Interval
     precision: Interval
@@ -210,17 +165,11 @@ class SliceRow(PlainRow):
         return path("slice", self.column, self.slice, self.label, self.model)
 
 
-class IdentityRow(PlainRow):
+class IdentityRow(PartRow):
     """One model on the posts that mention one identity."""
 
     test: str
-    model: str
-    label: str
     identity: str
-    n: int
-    positives: int
-    negatives: int
-    few: bool
     subgroup_auc: Interval
     bpsn_auc: Interval
     bnsp_auc: Interval
@@ -231,12 +180,10 @@ class IdentityRow(PlainRow):
         return path("identity", self.test, self.identity, self.label, self.model)
 
 
-class BiasSummary(PlainRow):
+class BiasSummary(ModelLabelRow):
     """The AUCs of one model and label over the identities that are not few: power means, and Jigsaw's summary."""
 
     test: str
-    model: str
-    label: str
     identities: int
     overall: Number
     subgroup_auc: Number
@@ -252,11 +199,9 @@ class Bias(PlainRow):
     summaries: tuple[BiasSummary, ...] = ()
 
 
-class DisagreementRow(PlainRow):
+class DisagreementRow(ModelLabelRow):
     """One model and label against several annotators; alpha: Krippendorff's."""
 
-    model: str
-    label: str
     n: int
     disputed_n: int
     alpha: Number
@@ -287,12 +232,10 @@ class SuiteParts(PlainRow):
     contrast: SuitePart | None
 
 
-class SuiteRow(SuiteParts):
+class SuiteRow(ModelLabelRow, SuiteParts):
     """One model on one suite; unseen: how many cases it cannot see."""
 
     test: str
-    label: str
-    model: str
     unseen: int
 
     def address(self, kind: str, part: SuitePart) -> str:
@@ -322,8 +265,11 @@ class CostRow(AddressedRow):
         return path("cost", self.model)
 
 
+OTHER_POSTS = "scored other posts"  # the state of a model whose finished run is not on those compared
+
+
 class MissingModel(PlainRow):
-    """A model of the study without a finished run."""
+    """A model of the study without a finished run on these posts."""
 
     model: str
     state: str
@@ -344,9 +290,15 @@ class MadeFrom(PlainRow):
     missing: dict[str, str]
     stale: dict[str, tuple[str, ...]]
     settings: str
-    planned: tuple[tuple[str, str], ...] | None = None  # the primary family, None where no plan was kept
+    planned: tuple[tuple[str, str], ...] | None = None  # as it was before any model had scored, None without a plan
+    asked: tuple[tuple[str, str], ...] | None = None  # what the study's file asks now, models without a run included
     posts: str | None = None  # sha256 of the file with their facts; before, 16 digits of what it was made from
     code: str
+
+    @property
+    def family(self) -> tuple[tuple[str, str], ...] | None:
+        """The primary family: the planned one, or what the study's file asks; None in files that tell neither."""
+        return self.asked if self.planned is None else self.planned
 
 
 class Comparison(PlainRow):
@@ -372,7 +324,37 @@ class Comparison(PlainRow):
     made_from: MadeFrom | None = None
     cost: CostOptions | None = None
     costs: tuple[CostRow, ...] = ()
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def names(self) -> list[str]:
+        """The models, in the order of the study."""
+        return list(dict.fromkeys(row.model for row in self.models))
+
+    def rows(self, **wanted: str | None) -> list[ModelRow]:
+        """Return the rows of what the study asks: its metric, label and view, on its own test set.
+
+        wanted: another `metric`, `label`, `view` or `test`, None for any; or one `model`.
+        """
+        asked = {name: getattr(self.compare, name) for name in ("metric", "label", "view")} | {"test": MAIN} | wanted
+        place = {name: value for name, value in asked.items() if value is not None}
+        return [row for row in self.models if all(getattr(row, name) == value for name, value in place.items())]
+
+    @property
+    def winner(self) -> str | None:
+        """The model with the best value of what the study asks, the first of equal ones; None where none is defined."""
+        scored = [row for row in self.rows() if row.value is not None]
+        return max(scored, key=lambda row: METRICS[row.metric].sign * row.value).model if scored else None
+
+    @property
+    def planned(self) -> bool:
+        """Whether it is on record that the primary family was chosen before any model had scored these posts."""
+        return self.made_from is not None and self.made_from.planned is not None
+
+    @property
+    def asked_later(self) -> bool:
+        """Whether the study asks for pairs, and a plan made before anything was scored names none of them."""
+        return self.planned and not self.made_from.planned and bool(self.made_from.asked)
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
@@ -384,14 +366,16 @@ class Comparison(PlainRow):
         if not place.is_file():
             return None
         try:
-            return cls.model_validate(json.loads(place.read_text(encoding="utf-8"), parse_constant=lambda _: None))
-        except (OSError, ValueError) as error:
-            first = error.errors()[0] if isinstance(error, ValidationError) else None
-            fault = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}" if first else "it is no whole JSON"
+            return cls.model_validate_json(place.read_bytes())
+        except ValidationError as error:
+            first = error.errors()[0]
+            fault = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
             raise WorkbenchError(
                 f"{place} is not what this version of the workbench writes ({fault}); "
                 f"`workbench compare {place.parent.name}` makes it again from stored predictions"
             ) from None
+        except OSError as error:
+            raise WorkbenchError(f"cannot read {place}: {error.strerror or error}") from None
 
     def plain(self) -> dict[str, Any]:
         """Return what `comparison.json` holds."""

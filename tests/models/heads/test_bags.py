@@ -59,16 +59,16 @@ def test_the_order_of_rows_changes_nothing(pooling):
 def test_a_bag_holds_all_frames_and_one_variant_of_the_text_and_the_picture():
     # post 0: two texts, two variants of a picture and a frame; post 1: no text, two frames; post 2: a text alone
     counts = np.array([[2, 0, 1], [3, 2, 0]])
-    halves = [Vectors.runs(np.zeros((count.sum(), 1)), count, np.zeros(count.sum(), np.uint8)) for count in counts]
-    post, (text, vision) = combinations(halves)
-    found = bags(halves, np.array([2, 0, 0]))
+    sides = [Vectors.runs(np.zeros((count.sum(), 1)), count, np.zeros(count.sum(), np.uint8)) for count in counts]
+    post, (text, vision) = combinations(sides)
+    found = bags(sides, np.array([2, 0, 0]))
     assert found.post.tolist() == [0, 0, 0, 0, 1, 2]
     held = [sorted((int(text[row]), int(vision[row])) for row in found.row[found.bag == bag]) for bag in range(6)]
     # rows of vision 0 and 1 are variants of post 0's picture, 2 is its frame, 3 and 4 are post 1's; -1 is absent
     assert held[:4] == [[(0, 0), (0, 2)], [(0, 1), (0, 2)], [(1, 0), (1, 2)], [(1, 1), (1, 2)]]
     assert held[4:] == [[(-1, 3), (-1, 4)], [(2, -1)]]
     assert (post[found.row] == found.post[found.bag]).all()
-    one = bags(halves[1:], np.array([2, 0, 0]))  # without a text half
+    one = bags(sides[1:], np.array([2, 0, 0]))  # without a text side
     assert (one.post.tolist(), np.bincount(one.bag).tolist()) == ([0, 0, 1, 2], [2, 2, 2, 1])
 
 

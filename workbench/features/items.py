@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.errors import WorkbenchError
 from workbench.features.blocks import TransientError
+from workbench.preprocessing import media
 
 MAX_FILE = 256 * 2**20  # bytes; far above what preprocessing decodes, so that a wrong path cannot fill the memory
 
@@ -58,7 +58,6 @@ class TextItems:
             self.keys.extend(key("text", data) if there else None for data, there in zip(raw, visible, strict=True))
 
     def fetch(self, row: int) -> str:
-        """Return the text of a row."""
         return self._column[row].as_py()
 
 
@@ -96,46 +95,31 @@ class MediaItems:
 
 
 class Pictures(MediaItems):
-    """The image column of a table."""
-
     modality = "image"
     chunk = 512
 
 
 class Clips(MediaItems):
-    """The video column of a table."""
-
     modality = "video"
     chunk = 64
+
+
+ITEMS = {kind.modality: kind for kind in (TextItems, Pictures, Clips)}
 
 
 def read_file(path: str) -> bytes | TransientError:
     """Return a file's bytes, or why it cannot be read: a missing file may be there tomorrow, so the reason passes."""
     try:
-        about = Path(path).stat()  # before opening it, which for a pipe would wait for ever
-        if not stat.S_ISREG(about.st_mode):
-            return TransientError(f"{path} is not a file")
-        if about.st_size > MAX_FILE:
-            return TransientError(f"{path} has {about.st_size} bytes, more than the {MAX_FILE} that are read")
-        with Path(path).open("rb") as file:
-            return file.read(MAX_FILE)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
-        return TransientError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}")
+        return media.read(path, MAX_FILE)
+    except OSError as error:
+        return TransientError(f"cannot read {path}: {error.strerror or error}")
 
 
 def unique(keys: list[bytes | None]) -> tuple[list[int], np.ndarray]:
     """Return the first row of each different key, and for every row (n,) which of those it is; -1 without a key."""
-    seen: dict[bytes, int] = {}
-    first: list[int] = []
-    which = np.full(len(keys), -1, dtype=np.int64)
-    for row, name in enumerate(keys):
-        if name is None:
-            continue
-        at = seen.setdefault(name, len(first))
-        if at == len(first):
-            first.append(row)
-        which[row] = at
-    return first, which
+    which = pd.factorize(np.array(keys, dtype=object))[0]
+    rows = np.flatnonzero(which >= 0)
+    return rows[np.unique(which[rows], return_index=True)[1]].tolist(), which
 
 
 def chunks(contents: Items, rows: list[int], max_bytes: int = 64 * 2**20) -> Iterator[tuple[list[int], list]]:
