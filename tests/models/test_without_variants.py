@@ -1,11 +1,14 @@
 """A head may score without variants: what it gives then is what the raw text, to its end, and the raw picture give."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from quick_models import options
 
 from workbench import models
+from workbench.features.blocks import VARIANTS
 from workbench.schema import inputs
 
 
@@ -36,6 +39,16 @@ def test_without_variants_a_long_text_is_read_to_its_end(world, name, table):
     expected = model.logits(table(windows, world.taxonomy)).max(axis=0)
     for asked in (model, without(model)):
         np.testing.assert_allclose(asked.logits(table([whole], world.taxonomy))[0], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["text-clip", "clip-cross", "clip-retrieval", "clip-zeroshot"])
+def test_without_variants_nothing_of_theirs_is_missing(world, name, table, monkeypatch):
+    model, read = world.fit(name), world.store.text
+    note = f"long text: read 16 of its 40 windows; {VARIANTS}16 of 22 are read"
+    monkeypatch.setattr(world.store, "text", lambda *asked: replace(read(*asked), notes=[note]))
+    posts = table([{"text": "word1"}], world.taxonomy)
+    assert model.predict(posts).unread["text"] == [note]
+    assert without(model).predict(posts).unread["text"] == ["long text: read 16 of its 40 windows"]
 
 
 def test_training_is_the_same_with_and_without_variants(world):

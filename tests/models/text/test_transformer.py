@@ -10,7 +10,8 @@ from random_transformer import write_transformer
 
 from workbench import models
 from workbench.errors import WorkbenchError
-from workbench.features import FeatureStore
+from workbench.features import FeatureStore, Truncated
+from workbench.features.blocks import VARIANTS
 from workbench.models.text.transformer import tuning
 from workbench.questions.evasion import without_variants
 
@@ -61,6 +62,16 @@ class TestBothWays:
         named = np.where(raw.logits[1] > raw.logits[0] + 1e-5, "digits and signs read as letters", None)
         assert made.variants.tolist() == [named.tolist(), [None, None]]
         assert raw.variants is None or not raw.variants.any()
+
+    def test_windows_of_variants_that_are_not_read_are_told_where_variants_are(self, fit, options, taxonomy, table):
+        model, _ = fit(**options)
+        posts = table([{"text": "rude c4ts " * 150}], taxonomy)
+        (told,) = model.predict(posts).unread["text"]
+        of_text, of_variants = told.split("; ")
+        assert of_text.startswith("long text: read 16 of its")
+        assert of_variants.startswith(VARIANTS)
+        assert without_variants(model).predict(posts).unread["text"] == [of_text]
+        assert isinstance(told, Truncated)
 
     def test_what_is_saved_needs_what_it_says(self, fit, options, taxonomy, tmp_path, folder):
         own = shutil.copytree(folder, tmp_path / "bert")
