@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from toy_study import place  # noqa: F401, a fixture
 
 # Before anything imports a library that reads them; kernels and subprocesses inherit them.
@@ -22,6 +23,10 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
 )
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no fault of the code: no example has a time limit.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 
 def _is_local(host: object) -> bool:

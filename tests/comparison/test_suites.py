@@ -6,7 +6,7 @@ import csv
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.comparison import facts, suites
@@ -125,7 +125,6 @@ def test_a_half_without_cases_is_undefined_and_not_zero():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from("abc")), min_size=1, max_size=30), st.randoms())
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_parts_add_up_and_the_order_of_cases_changes_no_share(cases, random):
     gold, flagged, names = zip(*cases, strict=True)
     found = measure(gold, flagged, names)

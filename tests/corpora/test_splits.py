@@ -60,7 +60,7 @@ def test_shares_and_strata_are_kept():
         assert shares(found, where) == pytest.approx([0.6, 0.15, 0.25], abs=2 / where.sum())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from([True, False, None])), min_size=60, max_size=150),
     st.integers(0, 5),

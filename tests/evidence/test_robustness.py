@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
@@ -103,7 +103,6 @@ def test_scores_of_the_wrong_shape_and_options_that_do_not_exist_are_refused(pos
 
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=20), st.sampled_from([0.001, 0.1, 0.25, 1 / 3, 0.5, 0.9]))
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_threshold_flags_as_many_as_it_may_and_the_next_lower_one_more(scores, fpr):
     scores = np.array(scores, dtype=float)
     at = cut(scores, fpr)

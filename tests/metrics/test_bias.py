@@ -30,7 +30,7 @@ def test_each_auc_by_hand():
     assert auc("bnsp_auc", Y, SCORE, MENTIONS) == 0.75
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 10_000))
 def test_they_are_sklearns_auc_on_the_subsets_of_the_paper(seed):
     rng = np.random.default_rng(seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import sklearn.metrics as sk
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.metrics.intervals import group_codes
@@ -56,7 +56,6 @@ def test_values_under_weights_are_those_of_naive_reweighting(levels):
     np.testing.assert_allclose(ranking.average_precision(W), expected[NAMES.index("average_precision")], rtol=1e-12)
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), n=st.integers(1, 25), levels=st.sampled_from([None, 1, 0.3]))
 def test_values_agree_with_the_metrics_on_any_small_sample(seed, n, levels):
     y, score, codes, groups = sample(n, 6, levels=levels, seed=seed)

@@ -58,7 +58,7 @@ def test_few_or_equal_posts_are_clustered_too(options, x):
     assert np.isfinite(found.distance).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(arrays.arrays(np.float64, (40, 2), elements=st.floats(-100, 100, width=16)), st.integers(0, 3))
 def test_every_post_is_in_one_cluster_and_none_is_empty(x, seed):
     found = cluster(x, ClusterOptions(clusters=6), seed=seed)

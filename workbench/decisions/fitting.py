@@ -18,9 +18,8 @@ from scipy.special import expit
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.policy import LabelRule, Objective, Policy
 from workbench.decisions.thresholds import LabelObjectives, choose
-from workbench.metrics.calibration import calibration_error, choose_calibrator
+from workbench.metrics.calibration import calibration_error, choose_calibrator, worth
 from workbench.metrics.intervals import wilson
-from workbench.metrics.reliability import worth
 from workbench.metrics.table import METRICS
 from workbench.models import Classifier
 from workbench.schema import Taxonomy, inputs, label_matrix

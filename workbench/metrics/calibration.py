@@ -23,6 +23,7 @@ Open doubt: the error of `calibration_error` is never negative, so it is above 0
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -33,6 +34,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from workbench.metrics.classification import probabilities, ratio, select
 from workbench.metrics.intervals import group_codes
+from workbench.metrics.table import METRICS
 
 ENOUGH = 10  # posts of each class below which two numbers are not fitted
 ENOUGH_TO_BEND = 50  # groups of each class below which no curve is fitted
@@ -336,3 +338,25 @@ def calibration_error(y, score, *, bins: int = 10, weight=None, known=None) -> f
     """
     predicted, observed, count = reliability_curve(y, score, bins=bins, weight=weight, known=known)
     return float(ratio(np.sum(count * np.abs(predicted - observed)), count.sum()))
+
+
+# ------------------------------------------------------------------------------------- what it did to probabilities
+
+BINS = 10
+MEASURES = {"calibration_error": calibration_error, "brier": METRICS["brier"], "log_loss": METRICS["log_loss"]}
+
+
+def worth(y: np.ndarray, known: np.ndarray, logit: np.ndarray, prob: np.ndarray) -> dict[str, Any]:
+    """Return what probabilities are worth before and after, each of MEASURES, with the counts they rest on.
+
+    y, known, logit, prob (n,); posts that are unknown or have no score are left out, and None is what is undefined.
+    `bins` are the numbers of posts in the groups of the calibration error (equal-mass, equal scores together).
+    """
+    use = known & ~np.isnan(prob) & ~np.isnan(logit)
+    y, sides = y[use] > 0.5, {"before": expit(logit[use].astype(np.float64)), "after": prob[use]}
+    measures: dict[str, Any] = {"n": int(use.sum()), "positives": int(y.sum())}
+    for side, values in sides.items():
+        measured = {name: function(y, values) for name, function in MEASURES.items()}
+        measures[side] = {name: None if math.isnan(value) else value for name, value in measured.items()}
+        measures[side]["bins"] = reliability_curve(y, values, bins=BINS)[2].tolist()
+    return measures

@@ -114,7 +114,7 @@ def by_hand(one: list[str], other: list[str]) -> bool:
     return len(long) >= 13 and any(long[:k] + long[k + 1 :] == short for k in range(len(long)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=16).map(tuple), max_size=12, unique=True))
 def test_no_pair_is_missed_and_none_is_invented(texts):
     texts = [list(text) for text in texts]

@@ -133,7 +133,7 @@ def test_the_whole_is_the_mean_of_its_parts_by_known_cells(name):
 
 @pytest.mark.parametrize("name", LOSSES)
 @given(logit=st.floats(-200, 200, width=32), y=st.sampled_from([0.0, 1.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_logit_has_a_finite_cost_and_slope(name, logit, y):
     logits = torch.tensor([[logit, 0.0]], requires_grad=True)
     loss = loss_of(name)(logits, torch.tensor([[y, 0.0]]), torch.ones(1, 2, dtype=torch.bool))

@@ -170,7 +170,7 @@ def test_a_million_characters_are_looked_at_within_bounds(unit):
     assert len(found.links) <= MOST
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.text(st.sampled_from("htpx:/.[]()@%#?&;a1-é。\ud800\u202e \n"), max_size=60))
 def test_any_text_ends_in_links_of_one_form(text):
     for link in find(f"http://{text} {text}", LISTS).links:

@@ -91,7 +91,7 @@ def test_hostile_texts_are_cut_too(scheme):
 
 
 @given(st.lists(st.text(max_size=40), max_size=5))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_a_text_is_cut_the_same_alone_and_among_others(texts):
     for scheme in ("bytes", "characters", "phrases", "bpe", "tiny"):
         tokenizer = made_once(scheme)
@@ -101,7 +101,7 @@ def test_a_text_is_cut_the_same_alone_and_among_others(texts):
 
 
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=9), min_size=1, max_size=6), st.integers(16, 20) | st.none())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_phrase_is_the_longest_known_run(texts, size):
     texts = [" ".join(text) for text in texts]
     scheme = tokenizers.Phrases(size, 1)

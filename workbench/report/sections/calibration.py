@@ -11,10 +11,9 @@ from scipy.special import expit
 from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
-from workbench.metrics.calibration import reliability_curve
+from workbench.metrics.calibration import BINS, reliability_curve, worth
 from workbench.metrics.intervals import wilson
 from workbench.metrics.plots.diagrams import Reliability, least_to_most, reliability
-from workbench.metrics.reliability import BINS, worth
 from workbench.report import wording
 from workbench.report.section import Section, table, winning
 
