@@ -20,14 +20,17 @@ Open doubt: with 30 positive groups intervals of an average precision near 1 sti
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse, special, stats
 
 from workbench.metrics.classification import Curve
 from workbench.metrics.ranking import Ranking
+from workbench.metrics.shares import fay_feuer, hybrid_difference, uneven
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 BLOCKS = 200  # of groups, left out one at a time
@@ -100,12 +103,23 @@ def leave_out(statistic: Statistic, groups: int, *, seed: int, rows: int = 0) ->
 
 
 def value_interval(
-    draws, left_out=None, *, alpha: float = 0.05, units: float | None = None, share: bool = False, top: float = 1.0
+    draws,
+    left_out=None,
+    *,
+    alpha: float = 0.05,
+    units: float | None = None,
+    share: bool = False,
+    top: float = 1.0,
+    totals: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[float, float]:
-    """Return the interval of a metric in [0, top]; draws (1 + resamples,) as from `bootstrap`, the sample's own first.
+    """Return the interval of a metric in [0, top] from draws as `bootstrap` gives them, the sample's own first.
+
+    draws: (1 + resamples,), or (S, 1 + resamples) of S trainings, whose mean it then is the interval of, trained again
+    on other seeds too (`Spread`).
 
     share: whether it is a share of counted posts, as recall. Then the interval is Wilson's of v (1 - v) / variance
-    posts, v being the value, since so many independent posts would make a share as uncertain. For all others it is
+    posts, v being the value, since so many independent posts would make a share as uncertain. Given totals, the hits
+    and the posts of each group, it is `shares.fay_feuer`'s where most posts lie in few groups. For all others it is
     Student's on the scale of log-odds, where v has the standard error of its draws over v (1 - v); that number of posts
     less 1 is the degrees of freedom. Given `left_out` (blocks,) of `leave_out` there are fewer where few groups decide:
     a variance is worth 2 / (share of the fourth powers of their influence in its squared squares), as in Satterthwaite
@@ -119,39 +133,171 @@ def value_interval(
     >>> [round(bound, 2) for bound in value_interval([0.5, 0.4, 0.5, 0.6])]
     [0.3, 0.7]
     """
-    value, defined = _defined(draws)
-    if not len(defined):
+    spread = Spread.of(draws)
+    value, variance = spread.value, spread.variance
+    if np.isnan(variance):
         return np.nan, np.nan
-    variance = defined.var(ddof=1) if len(defined) > 1 else 0.0
+    if share and totals is not None and uneven(totals[1]):
+        low, high = fay_feuer(*totals, alpha)
+        reach = math.sqrt(spread.training) * _reach(alpha, spread.seeds - 1)
+        return max(value - math.hypot(value - low, reach), 0.0), min(value + math.hypot(high - value, reach), 1.0)
     if variance > 0 and top == np.inf:
-        half = np.sqrt(variance) / value * stats.t.isf(alpha / 2, _freedom(value**2 / variance, left_out))
+        freedom = spread.freedom(_freedom(value**2 / spread.posts, left_out))
+        half = math.sqrt(variance) / value * _reach(alpha, freedom)
         return float(value * np.exp(-half)), float(value * np.exp(half))
     if not variance > 0 or not 0 < value < 1:
         return wilson(value * units, units, alpha) if value in (0.0, 1.0) and units else (value, value)
     middle, most = special.logit(value), value * (1 - value)
     if share:
-        return wilson(value * most / variance, most / variance, alpha)
-    half = np.sqrt(variance) / most * stats.t.isf(alpha / 2, _freedom(most / variance, left_out))
+        return wilson(value * most / variance, most / variance, alpha, spread.freedom(np.inf))
+    half = math.sqrt(variance) / most * _reach(alpha, spread.freedom(_freedom(most / spread.posts, left_out)))
     return float(special.expit(middle - half)), float(special.expit(middle + half))
 
 
-def difference_interval(a, b, left_out=None, *, alpha: float = 0.05) -> tuple[float, float]:
-    """Return the interval of a - b, given both metrics' draws (1 + resamples,) under the same weightings.
+class Spread(NamedTuple):
+    """How uncertain a mean over S trainings is: its value, and the variances that other posts and trainings give it.
 
-    Student's, with the spread of the resampled differences; degrees of freedom as in `value_interval`, of the less
-    certain side, left_out being the difference (blocks,) of both sides' `leave_out`. NaN when the difference or over
-    half of its draws are undefined.
+    posts: the mean covariance of two trainings under the same resamples of posts, which is what they share; training:
+    the variance of the S values over S, which holds what a training and the posts do together. One training has no
+    second part, and speaks of itself. NaN where nothing is defined.
+    """
+
+    value: float
+    posts: float
+    training: float
+    seeds: int
+
+    @classmethod
+    def of(cls, draws) -> Spread:
+        """Return the spread of draws (1 + resamples,) or (S, 1 + resamples), the sample's own first."""
+        by_seed = np.atleast_2d(np.asarray(draws, dtype=np.float64))
+        value, defined = _defined(by_seed.mean(axis=0))
+        if not len(defined):
+            return cls(value, np.nan, np.nan, len(by_seed))
+        together, training = _variance(defined), 0.0
+        if len(by_seed) > 1:
+            together -= _own(by_seed)
+            training = float(by_seed[:, 0].var(ddof=1)) / len(by_seed)
+        return cls(value, max(together, 0.0), training, len(by_seed))
+
+    @property
+    def variance(self) -> float:
+        """The variance of the mean, posts and trainings drawn anew."""
+        return self.posts + self.training
+
+    def freedom(self, of_posts: float) -> float:
+        """Return the degrees of freedom of the variance, given those of the posts' part."""
+        return combined_freedom((self.posts, of_posts), (self.training, self.seeds - 1))
+
+
+def combined_freedom(*parts: tuple[float, float]) -> float:
+    """Return the degrees of freedom of a sum of variances, each with its own; infinite where none is above 0.
+
+    Source: Satterthwaite 1946, Biometrics Bulletin 2:110-114.
+
+    >>> combined_freedom((1.0, 2), (1.0, 2)), combined_freedom((1.0, 5), (0.0, 0))
+    (4.0, 5.0)
+    """
+    weight = sum(variance**2 / freedom for variance, freedom in parts if variance > 0)
+    return sum(variance for variance, _ in parts) ** 2 / weight if weight > 0 else np.inf
+
+
+def _variance(defined: np.ndarray) -> float:
+    return float(defined.var(ddof=1)) if len(defined) > 1 else 0.0
+
+
+def _own(by_seed: np.ndarray) -> float:
+    """Return what of the variance of a mean over trainings (S, 1 + resamples) each adds by itself with the posts.
+
+    It is the mean variance of one less the mean covariance of two, over S.
+    """
+    draws = by_seed[:, 1:][:, ~np.isnan(by_seed[:, 1:]).any(axis=0)]
+    if draws.shape[1] < 2 or len(draws) < 2:
+        return 0.0
+    each = draws.var(axis=1, ddof=1).mean()
+    shared = (len(draws) * draws.mean(axis=0).var(ddof=1) - each) / (len(draws) - 1)
+    return float(max(each - shared, 0.0)) / len(draws)
+
+
+def _reach(alpha: float, freedom: float) -> float:
+    """Return Student's two-sided quantile."""
+    return float(stats.t.isf(alpha / 2, freedom)) if freedom > 0 else 0.0
+
+
+class RecipeDifference(NamedTuple):
+    """a - b of two means over trainings, its interval and its p, and what its variance is made of.
+
+    posts: the part of posts, on `deciding` groups' worth of degrees of freedom; training: that of each side's
+    trainings; seeds: how many each side has.
+    """
+
+    delta: float
+    lo: float
+    hi: float
+    p: float
+    posts: float
+    training: tuple[float, float]
+    seeds: tuple[int, int]
+    of_posts: float
+
+    @property
+    def se(self) -> float:
+        """The standard error, posts and trainings drawn anew."""
+        return math.sqrt(self.posts + sum(self.training))
+
+
+def recipe_difference(
+    a,
+    b,
+    left_out=None,
+    *,
+    alpha: float = 0.05,
+    top: float = 1.0,
+    own: tuple[tuple[float, float], tuple[float, float]] | None = None,
+) -> RecipeDifference:
+    """Return the difference of two recipes from draws (1 + resamples,) or (S, 1 + resamples) under the same resamples.
+
+    A recipe is a way to train; with several trainings the question is what others of its trainings would differ by, and
+    resamples of posts alone say too little: two equal recipes of three trainings each would differ "significantly" in
+    14 to 59 % of test sets. The variance is that of the resampled difference of the means, less what each training
+    moves by itself (`_own`), plus the variance of each side's values over its number; the interval and the two-sided p
+    are Student's with Satterthwaite's degrees of freedom: S - 1 of each side, and for the posts those of
+    `value_interval` of the less certain side, left_out being the difference (blocks,) of both sides' `leave_out`.
+
+    The interval stays within [-top, top]. own: each value's own interval; where a side's resamples cannot vary (all
+    hits) the interval is Newcombe's hybrid of the two, and p follows from it. NaN when the difference or over half of
+    its draws are undefined.
+
+    >>> found = recipe_difference([0.6, 0.5, 0.6, 0.7], [0.5, 0.5, 0.5, 0.5])
+    >>> round(found.lo, 3), round(found.hi, 3)
+    (-0.107, 0.307)
+    """
+    a, b = (np.atleast_2d(np.asarray(side, dtype=np.float64)) for side in (a, b))
+    sides = [Spread.of(side) for side in (a, b)]
+    delta, defined = _defined(a.mean(axis=0) - b.mean(axis=0))
+    training, seeds = (sides[0].training, sides[1].training), (sides[0].seeds, sides[1].seeds)
+    if not len(defined):
+        return RecipeDifference(delta, np.nan, np.nan, np.nan, np.nan, training, seeds, np.nan)
+    posts = max(_variance(defined) - _own(a) - _own(b), 0.0)
+    of_posts = _freedom(min(_posts(a.mean(axis=0)), _posts(b.mean(axis=0))), left_out)
+    freedom = combined_freedom((posts, of_posts), *((part, n - 1) for part, n in zip(training, seeds, strict=True)))
+    error, quantile = math.sqrt(posts + sum(training)), _reach(alpha, freedom)
+    low, high = delta - quantile * error, delta + quantile * error
+    if own is not None and not all(side.posts > 0 for side in sides):
+        low, high = hybrid_difference(sides[0].value, own[0], sides[1].value, own[1])
+        error = (delta - low if delta > 0 else high - delta) / quantile
+    p = float(2 * stats.t.sf(abs(delta) / error, freedom)) if error > 0 else np.nan
+    return RecipeDifference(delta, max(low, -top), min(high, top), p, posts, training, seeds, of_posts)
+
+
+def difference_interval(a, b, left_out=None, **about: Any) -> tuple[float, float]:
+    """Return the interval of a - b, as `recipe_difference` has it.
 
     >>> [round(bound, 3) for bound in difference_interval([0.6, 0.5, 0.6, 0.7], [0.5, 0.5, 0.5, 0.5])]
     [-0.107, 0.307]
     """
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    delta, defined = _defined(a - b)
-    if not len(defined):
-        return np.nan, np.nan
-    spread = defined.std(ddof=1) if len(defined) > 1 else 0.0
-    half = spread * stats.t.isf(alpha / 2, _freedom(min(_posts(a), _posts(b)), left_out))
-    return float(delta - half), float(delta + half)
+    found = recipe_difference(a, b, left_out, **about)
+    return found.lo, found.hi
 
 
 def _defined(draws) -> tuple[float, np.ndarray]:
@@ -165,19 +311,29 @@ def _defined(draws) -> tuple[float, np.ndarray]:
 def _posts(draws: np.ndarray) -> float:
     """Return how many independent posts a share of this size and uncertainty would come from; infinite if certain."""
     value, defined = _defined(draws)
-    variance = defined.var(ddof=1) if len(defined) > 1 else 0.0
+    variance = _variance(defined)
     return value * (1 - value) / variance if variance > 0 and 0 < value < 1 else np.inf
 
 
 def _freedom(posts: float, left_out) -> float:
     """Return the degrees of freedom of a variance: those of so many posts, fewer where a few groups decide."""
-    freedom = posts - 1
-    if left_out is not None:
-        influence = np.asarray(left_out, dtype=np.float64)
-        influence = influence[~np.isnan(influence)] - np.nanmean(left_out) if len(influence) else influence
-        squares = np.sum(influence**2)
-        freedom = min(freedom, 2 * squares**2 / np.sum(influence**4)) if squares > 0 else freedom
+    freedom = posts - 1 if left_out is None else min(posts - 1, 2 * deciding_groups(left_out))
     return max(float(freedom), 1.0)
+
+
+def deciding_groups(left_out) -> float:
+    """Return on how many groups a number hangs, from its values without each block of them; infinite if on none.
+
+    Of influences that n blocks share equally and the others lack it is n: (sum of squares)^2 / sum of fourth powers.
+
+    >>> round(deciding_groups([0.5] * 198 + [0.4, 0.6]), 1)
+    2.0
+    """
+    influence = np.asarray(left_out, dtype=np.float64)
+    influence = influence[~np.isnan(influence)]
+    influence = influence - influence.mean() if len(influence) else influence
+    squares = float(np.sum(influence**2))
+    return squares**2 / float(np.sum(influence**4)) if squares > 0 else np.inf
 
 
 def one_sided_p(delta: float, samples) -> float:
@@ -316,17 +472,18 @@ def holm(p, planned: int = 0) -> np.ndarray:
     return adjusted
 
 
-def wilson(successes: float, trials: float, alpha: float = 0.05) -> tuple[float, float]:
+def wilson(successes: float, trials: float, alpha: float = 0.05, freedom: float = np.inf) -> tuple[float, float]:
     """Return Wilson's interval for a share of independent trials; NaN without trials.
 
-    Source: Wilson 1927, JASA 22:209-212. It stays within [0, 1] and says something even for 0 successes.
+    Source: Wilson 1927, JASA 22:209-212. It stays within [0, 1] and says something even for 0 successes. freedom: the
+    degrees of freedom that the number of trials is known with, where it was estimated from few values.
 
     >>> [round(bound, 3) for bound in wilson(0, 10)]
     [0.0, 0.278]
     """
     if not trials > 0:
         return np.nan, np.nan
-    z = stats.norm.isf(alpha / 2)
+    z = _reach(alpha, freedom)
     share, spread = successes / trials, z**2 / trials
     centre = (share + spread / 2) / (1 + spread)
     half = z * np.sqrt(share * (1 - share) / trials + spread / (4 * trials)) / (1 + spread)
