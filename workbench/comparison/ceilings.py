@@ -20,6 +20,7 @@ from workbench.comparison.resampled import (
     dense_ranks,
     group_losses,
     ranked_list,
+    rankings_by_weight,
     resample,
     spanned,
     summed,
@@ -27,7 +28,7 @@ from workbench.comparison.resampled import (
 from workbench.comparison.rows import FusionLimit, LeakTest
 from workbench.comparison.rows.values import defined
 from workbench.metrics import intervals
-from workbench.metrics.table import METRICS, PROBABILITY, RANKING
+from workbench.metrics.table import METRICS, PROBABILITY
 
 _TIE_BREAKS = 20
 _ROUNDED = 1e-6  # scores are kept as float32, so that a loss may end this far below its ceiling
@@ -46,24 +47,27 @@ def ceiling(cell: Cell, information: str, used: np.ndarray, names: Sequence[str]
     usable = ~(np.isnan(exact) & cell.known).any(axis=0) & cell.defined
     rng = np.random.default_rng(cell.seed)
     broken = [rng.permuted(np.arange(len(exact), dtype=float))[None, :, None] for _ in range(_TIE_BREAKS)]
+    ranks = {
+        k: [dense_ranks(exact[None, :, [k]], breaker)[0, :, 0] for breaker in broken] for k in np.flatnonzero(usable)
+    }
     rankings = [
-        [ranked_list(cell, dense_ranks(exact[None, :, [k]], breaker)[0, :, 0], k) for breaker in broken]
-        if usable[k]
-        else []
-        for k in range(labels)
+        (k, ranked, functions, [ranked_list(cell, score, k, weight) for score in ranks[k]])
+        for weight, ranked, functions in rankings_by_weight(cell, names)
+        for k in ranks
     ]
-    ranked = [m for m, name in enumerate(names) if METRICS[name].kind is RANKING]
-    functions = [METRICS[names[m]].function for m in ranked]
-    losses = {m: group_losses(cell, METRICS[names[m]], exact, usable) for m in range(len(names)) if m not in ranked}
+    metrics = [METRICS[name] for name in names]
+    losses = {
+        m: group_losses(cell, metric, exact, usable) for m, metric in enumerate(metrics) if metric.kind is PROBABILITY
+    }
 
     def evaluate(W: np.ndarray) -> np.ndarray:
         turns = TURNS if W.shape[1] > 1 else 1
         values = np.full((len(names), labels + 1, W.shape[1]), np.nan)
         for m, pieces in losses.items():
-            values[m, :-1] = METRICS[names[m]].of_pieces(summed(pieces, W))
-        for k, turn in product(np.flatnonzero(usable) if ranked else (), range(turns)):
+            values[m, :-1] = metrics[m].of_pieces(summed(pieces, W))
+        for (k, ranked, functions, lists), turn in product(rankings, range(turns)):
             some = np.ascontiguousarray(W[:, turn::turns])
-            broken_values = [ranking.values(some, functions) for ranking in rankings[k][turn::turns]]
+            broken_values = [ranking.values(some, functions) for ranking in lists[turn::turns]]
             values[ranked, k, turn::turns] = np.mean(broken_values, axis=0)
         if used.any():
             values[:, -1] = values[:, :-1][:, used].mean(axis=1)

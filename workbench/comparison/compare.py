@@ -43,7 +43,7 @@ from workbench.comparison.rows.values import defined
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals, planning
 from workbench.metrics.classification import ratio
-from workbench.metrics.table import METRICS, SITE
+from workbench.metrics.table import METRICS
 
 _SECONDS_A_DAY = 86_400
 
@@ -120,10 +120,10 @@ def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
             "no test post has both text and a picture or clip, so the view 'paired' is empty; set `view: all` under "
             "`compare` and run `workbench compare STUDY`"
         )
-    if METRICS[settings.metric].kind is SITE and not cell.weighted:
+    if METRICS[settings.metric].site and not cell.weighted:
         raise WorkbenchError(
             f"compare.metric {settings.metric} needs posts of different weight, and all test posts of the view "
-            f"{settings.view!r} weigh the same; compare precision"
+            f"{settings.view!r} weigh the same; compare {settings.metric.removesuffix('_site')}"
         )
     if any(BEST in pair for pair in settings.pairs) and best_unimodal(runs, settings) is None:
         raise WorkbenchError(
@@ -235,11 +235,11 @@ class _Table:
         best = {name: dict(zip(limited, values, strict=True)) for name, values in best.items()}
         places = [(self.place(k), self.place(k, cell.weight)) for k in range(last + 1)]
         return [
-            self._row(alias, name, k, places[k][metric.kind is SITE], best.get(model.run.information, {}))
+            self._row(alias, name, k, places[k][metric.site], best.get(model.run.information, {}))
             for alias, model in self.seen.items()
             for k in range(last + 1)
             for name, metric in METRICS.items()
-            if (cell.weighted or metric.kind is not SITE) and (k == last or not metric.over_labels)
+            if (cell.weighted or not metric.site) and (k == last or not metric.over_labels)
         ]
 
     def _row(self, alias: str, name: str, k: int, place: dict[str, Any], best: dict[str, np.ndarray]) -> ModelRow:

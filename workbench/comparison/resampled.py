@@ -19,8 +19,9 @@ from joblib import Parallel, cpu_count, delayed
 
 from workbench.comparison.predictions import Run
 from workbench.metrics import intervals
+from workbench.metrics.classification import Curve
 from workbench.metrics.ranking import Ranking
-from workbench.metrics.table import LABELS, METRICS, POSTS, PROBABILITY, RANKING, SITE, Metric
+from workbench.metrics.table import LABELS, METRICS, POSTS, PROBABILITY, RANKING, Metric
 
 VIEWS = ("paired", "all")
 TURNS = 5  # a resample of a ceiling averages every fifth of its tie-breaks
@@ -131,7 +132,7 @@ class Seen:
             return counts
         if metric.kind is PROBABILITY:
             return np.stack([group_losses(cell, metric, prob, self.ranked) for prob in self.prob], axis=2)
-        if metric.kind is SITE and cell.weighted:
+        if metric.site and cell.weighted:
             return self.counted(np.arange(len(cell.codes)), cell.codes, cell.groups, cell.weight)
         return self.counts
 
@@ -143,16 +144,15 @@ class Seen:
     def statistic(self, used: np.ndarray) -> intervals.Statistic:
         """Return weights (groups, c) -> (METRICS, L + 1, S, c); the last label is macro, the mean over `used` (L,)."""
         labels, seeds = self.counts.shape[1:3]
-        rankings = {
-            (k, s): ranked_list(self.cell, self.ranks[s, :, k], k)
+        rankings = [
+            (k, s, ranked, functions, ranked_list(self.cell, self.ranks[s, :, k], k, weight))
+            for weight, ranked, functions in rankings_by_weight(self.cell, [*METRICS])
             for k, s in np.ndindex(labels, seeds)
             if self.ranked[k]
-        }
-        ranked = [m for m, metric in enumerate(METRICS.values()) if metric.kind is RANKING]
-        functions = [metric.function for metric in METRICS.values() if metric.kind is RANKING]
+        ]
         # metrics of one kind have the same pieces, which are summed once; only losses have their own
         source = {
-            name: name if metric.kind is PROBABILITY else metric.kind
+            name: name if metric.kind is PROBABILITY else (metric.kind, metric.site)
             for name, metric in METRICS.items()
             if metric.kind is not RANKING
         }
@@ -160,7 +160,7 @@ class Seen:
 
         def evaluate(W: np.ndarray) -> np.ndarray:
             values = np.full((len(METRICS), labels + 1, seeds, W.shape[1]), np.nan)
-            for (k, s), ranking in rankings.items():
+            for k, s, ranked, functions, ranking in rankings:
                 values[ranked, k, s] = ranking.values(W, functions)
             sums, together = {key: summed(part, W) for key, part in pieces.items()}, {}
             for m, (name, metric) in enumerate(METRICS.items()):
@@ -183,9 +183,19 @@ def summed(pieces: np.ndarray, W: np.ndarray) -> np.ndarray:
         return (pieces.reshape(-1, pieces.shape[-1]) @ W).reshape(*pieces.shape[:-1], W.shape[1])
 
 
-def ranked_list(cell: Cell, score: np.ndarray, k: int) -> Ranking:
+def rankings_by_weight(
+    cell: Cell, names: Sequence[str]
+) -> list[tuple[np.ndarray | None, list[int], list[Callable[[Curve], np.ndarray]]]]:
+    """Return per weight of posts (n,), None where each counts once, the places of rankings in `names` and functions."""
+    of = {m: METRICS[name] for m, name in enumerate(names) if METRICS[name].kind is RANKING}
+    sides = [(None, [m for m in of if not of[m].site]), (cell.weight, [m for m in of if of[m].site])]
+    sides = sides if cell.weighted else [(None, [*of])]  # equal weights make no second list
+    return [(weight, places, [of[m].function for m in places]) for weight, places in sides if places]
+
+
+def ranked_list(cell: Cell, score: np.ndarray, k: int, weight: np.ndarray | None = None) -> Ranking:
     """Return a cell's posts with a known label k, ranked by score (n,)."""
-    return Ranking.build(cell.y[:, k], score, cell.codes, cell.groups, known=cell.known[:, k])
+    return Ranking.build(cell.y[:, k], score, cell.codes, cell.groups, weight=weight, known=cell.known[:, k])
 
 
 def dense_ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -203,14 +213,16 @@ def dense_ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def group_losses(cell: Cell, metric: Metric, prob: np.ndarray, scored: np.ndarray) -> np.ndarray:
     """Return the sums of a loss of prob (n, L) and the numbers of posts with a known label (2, L, groups).
 
-    The sums are NaN where not `scored` (L,).
+    The sums are NaN where not `scored` (L,). Of a loss at the site both count posts by their weights.
     """
     pieces = np.full((2, cell.y.shape[1], cell.groups), np.nan)
+    every = cell.weight if metric.site else np.ones(len(cell.codes))
     for k, known in enumerate(cell.known.T):
-        pieces[1, k] = np.bincount(cell.codes[known], minlength=cell.groups)
+        codes, weight = cell.codes[known], every[known]
+        pieces[1, k] = np.bincount(codes, weights=weight, minlength=cell.groups)
         if scored[k]:
-            losses = metric.function(cell.y[known, k], prob[known, k])
-            pieces[0, k] = np.bincount(cell.codes[known], weights=losses, minlength=cell.groups)
+            losses = weight * metric.function(cell.y[known, k], prob[known, k])
+            pieces[0, k] = np.bincount(codes, weights=losses, minlength=cell.groups)
     return pieces
 
 
@@ -256,7 +268,8 @@ def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) 
         for k in [None] if metric.over_labels else labels:
             if metric.kind is RANKING:
                 ranks = (side.ranks[s, :, k] for side, s in zip((a, b), seeds, strict=True))
-                about = {"metric": metric.function, "known": cell.known[:, k]}
+                weight = cell.weight if metric.site else None
+                about = {"metric": metric.function, "known": cell.known[:, k], "weight": weight}
                 swapped = intervals.swapped_ranking(cell.y[:, k], *ranks, cell.codes, cell.groups, **about)
             else:
                 parts = (part[..., s, :] for part, s in zip(pieces, seeds, strict=True))
