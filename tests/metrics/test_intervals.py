@@ -148,20 +148,26 @@ def test_one_sided_p_counts_and_reaches_below_its_count():
 # ---------------------------------------------------------------------------------------------------------- permutation
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("metric", ["average_precision", "roc_auc"])
-def test_swaps_are_those_of_naive_swapping(metric):
+def test_swaps_are_those_of_naive_swapping(metric, weighted):
     y, a, codes, groups = sample(levels=3)
     b = sample(levels=2, seed=9)[1] * 100  # another scale: only ranks may matter
     known = np.random.default_rng(5).random(len(y)) < 0.8
-    difference = iv.swapped_ranking(y, a, b, codes, groups, metric=METRICS[metric].function, known=known)
+    weight = np.random.default_rng(7).random(len(y)) if weighted else None
+    about = {"metric": METRICS[metric].function, "known": known, "weight": weight}
+    difference = iv.swapped_ranking(y, a, b, codes, groups, **about)
+    weight = weight[known] if weighted else None
     S = np.random.default_rng(6).integers(0, 2, (groups, 12)).astype(float)
     exact = {"average_precision": average_precision_score, "roc_auc": roc_auc_score}[metric]
     ranks = [stats.rankdata(score[known]) for score in (a, b)]
     for s, found in zip(S.T, difference(S), strict=True):
         keep = s[codes[known]] == 1
         first, second = np.where(keep, *ranks), np.where(keep, *ranks[::-1])
-        assert found == pytest.approx(exact(y[known], first) - exact(y[known], second), abs=1e-12)
-    observed = exact(y[known], a[known]) - exact(y[known], b[known])
+        one, other = (exact(y[known], side, sample_weight=weight) for side in (first, second))
+        assert found == pytest.approx(one - other, abs=1e-12)
+    one, other = (exact(y[known], side[known], sample_weight=weight) for side in (a, b))
+    observed = one - other
     assert difference(np.ones((groups, 1)))[0] == pytest.approx(observed)
 
 

@@ -34,6 +34,7 @@ def oracle(name, y, score, weight):
     if not y.any() or (harmless_needed and y.all()):
         return np.nan
     masks = {"sample_weight": weight}
+    name = name.removesuffix("_site")
     if name == "average_precision":
         return sk.average_precision_score(y, score, **masks)
     if name in ("roc_auc", "partial_roc_auc"):

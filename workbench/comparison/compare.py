@@ -19,10 +19,9 @@ import numpy as np
 
 from workbench import fingerprint
 from workbench.comparison import bias, disagreement, slices, suites
+from workbench.comparison.ceilings import against, ceiling
 from workbench.comparison.options import (
     BEST,
-    LATE_FUSION,
-    LEAK_ALPHA,
     MACRO,
     MAIN,
     VALIDATION,
@@ -30,7 +29,7 @@ from workbench.comparison.options import (
     CostOptions,
 )
 from workbench.comparison.predictions import Run, check_same_items
-from workbench.comparison.resampled import VIEWS, Cell, Seen, at_once, ceiling, each, permutation, resample, spanned
+from workbench.comparison.resampled import VIEWS, Cell, Seen, at_once, each, permutation, resample, spanned
 from workbench.comparison.rows import (
     Comparison,
     CostRow,
@@ -44,10 +43,9 @@ from workbench.comparison.rows.values import defined
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals, planning
 from workbench.metrics.classification import ratio
-from workbench.metrics.table import METRICS, PROBABILITY, SITE
+from workbench.metrics.table import METRICS
 
 _SECONDS_A_DAY = 86_400
-_ROUNDED = 1e-6  # scores are kept as float32, so that a loss may end this far below its ceiling
 
 
 def compare(
@@ -122,10 +120,10 @@ def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
             "no test post has both text and a picture or clip, so the view 'paired' is empty; set `view: all` under "
             "`compare` and run `workbench compare STUDY`"
         )
-    if METRICS[settings.metric].kind is SITE and not cell.weighted:
+    if METRICS[settings.metric].site and not cell.weighted:
         raise WorkbenchError(
             f"compare.metric {settings.metric} needs posts of different weight, and all test posts of the view "
-            f"{settings.view!r} weigh the same; compare precision"
+            f"{settings.view!r} weigh the same; compare {settings.metric.removesuffix('_site')}"
         )
     if any(BEST in pair for pair in settings.pairs) and best_unimodal(runs, settings) is None:
         raise WorkbenchError(
@@ -237,11 +235,11 @@ class _Table:
         best = {name: dict(zip(limited, values, strict=True)) for name, values in best.items()}
         places = [(self.place(k), self.place(k, cell.weight)) for k in range(last + 1)]
         return [
-            self._row(alias, name, k, places[k][metric.kind is SITE], best.get(model.run.information, {}))
+            self._row(alias, name, k, places[k][metric.site], best.get(model.run.information, {}))
             for alias, model in self.seen.items()
             for k in range(last + 1)
             for name, metric in METRICS.items()
-            if (cell.weighted or metric.kind is not SITE) and (k == last or not metric.over_labels)
+            if (cell.weighted or not metric.site) and (k == last or not metric.over_labels)
         ]
 
     def _row(self, alias: str, name: str, k: int, place: dict[str, Any], best: dict[str, np.ndarray]) -> ModelRow:
@@ -326,48 +324,9 @@ class _Table:
         return rows
 
     def against_ceilings(self) -> tuple[list[FusionLimit], list[LeakTest]]:
-        """Return the rows of the limit of late fusion and of the test for leaks, both in the compared view.
-
-        A model better than anything its inputs allow has seen something it should not. The test looks at every label
-        and at macro; a label with few positive groups is not tested, since luck with three posts looks like a leak.
-        """
-        cell, settings = self.cell, self.settings
-        metric = settings.metric if METRICS[settings.metric].has_ceiling else "average_precision"
-        m, enough = [*METRICS].index(metric), cell.positive_groups >= settings.few
-        about = {"alpha": settings.alpha, "top": METRICS[metric].top}
-        wanted = {model.run.information for model in self.seen.values()} | {LATE_FUSION}
-        best = {
-            name: resample(ceiling(cell, name, self.used, (metric,)), cell, settings.resamples, turns=True)[0]
-            for name in sorted(wanted & set(cell.exact))
-        }
-        limit, leaks = [], []
-        for k in [*np.flatnonzero(self.used), len(self.used)]:
-            tested = bool((enough[self.used] if k == len(self.used) else enough[[k]]).all())
-            if LATE_FUSION in best:
-                span = spanned(best[LATE_FUSION][k], units=self.evidence(k), **about)
-                limit.append(FusionLimit(metric=metric, **self.place(k), **span))
-            for alias, model in self.seen.items():
-                if model.run.information not in best:
-                    continue
-                ours, bound = self.draws[alias][m, k], best[model.run.information][k]
-                if not np.isnan(ours[0] - bound[0]):
-                    about_row = {"model": alias, "metric": metric, **self.place(k)}
-                    leaks.append(_leak(ours, bound, settings.alpha, tested, about_row))
-        adjusted = map(defined, map(float, intervals.holm([row.p for row in leaks])))
-        return limit, [
-            row.model_copy(update={"p_holm": p, "tripped": None if p is None else p < LEAK_ALPHA})
-            for row, p in zip(leaks, adjusted, strict=True)
-        ]
-
-
-def _leak(ours: np.ndarray, bound: np.ndarray, alpha: float, tested: bool, about: dict[str, Any]) -> LeakTest:
-    """Return the difference to the ceiling, its interval and its one-sided p, NaN where it is not to be tested."""
-    low, high = intervals.difference_interval(ours, bound, alpha=alpha)
-    metric, draws = METRICS[about["metric"]], ours - bound
-    better = metric.sign * draws - (_ROUNDED if metric.kind is PROBABILITY else 0)
-    p = intervals.one_sided_p(better[0], better[1:]) if tested else math.nan
-    numbers = {"value": ours[0], "ceiling": bound[0], "delta": draws[0], "lo": low, "hi": high, "p": p}
-    return LeakTest(**about, **numbers, p_holm=None, tripped=None)
+        """Return the rows of the limit of late fusion and of the test for leaks, both in the compared view."""
+        models = {alias: (model.run.information, self.draws[alias]) for alias, model in self.seen.items()}
+        return against(self.cell, self.settings, self.used, models, self.place, self.evidence)
 
 
 def _cost(run: Run, price: CostOptions | None) -> CostRow:

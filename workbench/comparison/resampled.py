@@ -1,11 +1,8 @@
-"""One test set in one view, and what each run and each ceiling is worth on it under resampled groups.
+"""One test set in one view, and what each run is worth on it under resampled groups.
 
 Within a cell all runs are resampled by the same draws, so every difference is a paired one. Ranking metrics order posts
 by probability, and by logit where probabilities tie (float32 saturates). A row that a model could not see counts with
 the label's prevalence in training when ranked, and as not flagged at the threshold.
-
-Open doubt: each resample of a ceiling averages 4 of its 20 tie-breaks; that adds a little noise to the test for leaks
-and makes it, if anything, slower to trip.
 """
 
 from __future__ import annotations
@@ -15,7 +12,6 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import product
 from typing import Any, TypeVar
 
 import numpy as np
@@ -23,11 +19,12 @@ from joblib import Parallel, cpu_count, delayed
 
 from workbench.comparison.predictions import Run
 from workbench.metrics import intervals
+from workbench.metrics.classification import Curve
 from workbench.metrics.ranking import Ranking
-from workbench.metrics.table import LABELS, METRICS, POSTS, PROBABILITY, RANKING, SITE, Metric
+from workbench.metrics.table import LABELS, METRICS, POSTS, PROBABILITY, RANKING, Metric
 
 VIEWS = ("paired", "all")
-_TIE_BREAKS, _TURNS = 20, 5  # a resample averages every fifth tie-break
+TURNS = 5  # a resample of a ceiling averages every fifth of its tie-breaks
 
 
 @dataclass(frozen=True)
@@ -100,7 +97,7 @@ class Seen:
         with np.errstate(divide="ignore"):
             stand_in = np.log(run.prevalence) - np.log1p(-run.prevalence)
         self.prob = np.where(unseen, run.prevalence, prob)
-        self.ranks = _ranks(self.prob, np.where(unseen, stand_in, logit))
+        self.ranks = dense_ranks(self.prob, np.where(unseen, stand_in, logit))
         self.flagged = (prob >= run.thresholds[:, None, :]) & ~unseen  # (S, n, L)
         self.counts = self.counted(np.arange(len(cell.codes)), cell.codes, cell.groups)
 
@@ -134,8 +131,8 @@ class Seen:
             counts[:, np.isnan(self.run.thresholds[:, used]).any(axis=1)] = np.nan
             return counts
         if metric.kind is PROBABILITY:
-            return np.stack([_losses(cell, metric, prob, self.ranked) for prob in self.prob], axis=2)
-        if metric.kind is SITE and cell.weighted:
+            return np.stack([group_losses(cell, metric, prob, self.ranked) for prob in self.prob], axis=2)
+        if metric.site and cell.weighted:
             return self.counted(np.arange(len(cell.codes)), cell.codes, cell.groups, cell.weight)
         return self.counts
 
@@ -147,14 +144,15 @@ class Seen:
     def statistic(self, used: np.ndarray) -> intervals.Statistic:
         """Return weights (groups, c) -> (METRICS, L + 1, S, c); the last label is macro, the mean over `used` (L,)."""
         labels, seeds = self.counts.shape[1:3]
-        rankings = {
-            (k, s): _ranking(self.cell, self.ranks[s, :, k], k) for k, s in np.ndindex(labels, seeds) if self.ranked[k]
-        }
-        ranked = [m for m, metric in enumerate(METRICS.values()) if metric.kind is RANKING]
-        functions = [metric.function for metric in METRICS.values() if metric.kind is RANKING]
+        rankings = [
+            (k, s, ranked, functions, ranked_list(self.cell, self.ranks[s, :, k], k, weight))
+            for weight, ranked, functions in rankings_by_weight(self.cell, [*METRICS])
+            for k, s in np.ndindex(labels, seeds)
+            if self.ranked[k]
+        ]
         # metrics of one kind have the same pieces, which are summed once; only losses have their own
         source = {
-            name: name if metric.kind is PROBABILITY else metric.kind
+            name: name if metric.kind is PROBABILITY else (metric.kind, metric.site)
             for name, metric in METRICS.items()
             if metric.kind is not RANKING
         }
@@ -162,7 +160,7 @@ class Seen:
 
         def evaluate(W: np.ndarray) -> np.ndarray:
             values = np.full((len(METRICS), labels + 1, seeds, W.shape[1]), np.nan)
-            for (k, s), ranking in rankings.items():
+            for k, s, ranked, functions, ranking in rankings:
                 values[ranked, k, s] = ranking.values(W, functions)
             sums, together = {key: summed(part, W) for key, part in pieces.items()}, {}
             for m, (name, metric) in enumerate(METRICS.items()):
@@ -185,11 +183,22 @@ def summed(pieces: np.ndarray, W: np.ndarray) -> np.ndarray:
         return (pieces.reshape(-1, pieces.shape[-1]) @ W).reshape(*pieces.shape[:-1], W.shape[1])
 
 
-def _ranking(cell: Cell, score: np.ndarray, k: int) -> Ranking:
-    return Ranking.build(cell.y[:, k], score, cell.codes, cell.groups, known=cell.known[:, k])
+def rankings_by_weight(
+    cell: Cell, names: Sequence[str]
+) -> list[tuple[np.ndarray | None, list[int], list[Callable[[Curve], np.ndarray]]]]:
+    """Return per weight of posts (n,), None where each counts once, the places of rankings in `names` and functions."""
+    of = {m: METRICS[name] for m, name in enumerate(names) if METRICS[name].kind is RANKING}
+    sides = [(None, [m for m in of if not of[m].site]), (cell.weight, [m for m in of if of[m].site])]
+    sides = sides if cell.weighted else [(None, [*of])]  # equal weights make no second list
+    return [(weight, places, [of[m].function for m in places]) for weight, places in sides if places]
 
 
-def _ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def ranked_list(cell: Cell, score: np.ndarray, k: int, weight: np.ndarray | None = None) -> Ranking:
+    """Return a cell's posts with a known label k, ranked by score (n,)."""
+    return Ranking.build(cell.y[:, k], score, cell.codes, cell.groups, weight=weight, known=cell.known[:, k])
+
+
+def dense_ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Return dense ranks (S, n, L) by `first`, then by `second`; NaN where either is."""
     ranks = np.full(first.shape, np.nan)
     for s, k in np.ndindex(first.shape[0], first.shape[2]):
@@ -201,60 +210,25 @@ def _ranks(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return ranks
 
 
-def _losses(cell: Cell, metric: Metric, prob: np.ndarray, scored: np.ndarray) -> np.ndarray:
+def group_losses(cell: Cell, metric: Metric, prob: np.ndarray, scored: np.ndarray) -> np.ndarray:
     """Return the sums of a loss of prob (n, L) and the numbers of posts with a known label (2, L, groups).
 
-    The sums are NaN where not `scored` (L,).
+    The sums are NaN where not `scored` (L,). Of a loss at the site both count posts by their weights.
     """
     pieces = np.full((2, cell.y.shape[1], cell.groups), np.nan)
+    every = cell.weight if metric.site else np.ones(len(cell.codes))
     for k, known in enumerate(cell.known.T):
-        pieces[1, k] = np.bincount(cell.codes[known], minlength=cell.groups)
+        codes, weight = cell.codes[known], every[known]
+        pieces[1, k] = np.bincount(codes, weights=weight, minlength=cell.groups)
         if scored[k]:
-            losses = metric.function(cell.y[known, k], prob[known, k])
-            pieces[0, k] = np.bincount(cell.codes[known], weights=losses, minlength=cell.groups)
+            losses = weight * metric.function(cell.y[known, k], prob[known, k])
+            pieces[0, k] = np.bincount(codes, weights=losses, minlength=cell.groups)
     return pieces
-
-
-def ceiling(cell: Cell, information: str, used: np.ndarray, names: Sequence[str]) -> intervals.Statistic:
-    """Return weights (groups, c) -> the best possible values (names, L + 1, c) for a model that sees `information`.
-
-    names: metrics that have a ceiling. For a loss it is that of the world's exact probabilities. For a ranking they are
-    ranked, ties broken at random: for one column of weights the mean of 20 seeded tie-breaks, else of every fifth one,
-    in turn. NaN for labels without a truth; the last label is macro over `used`.
-    """
-    exact, labels = cell.exact[information], cell.y.shape[1]
-    # sums in another order differ in the last digits; posteriors that should tie must
-    exact = np.round(exact, 12)
-    usable = ~(np.isnan(exact) & cell.known).any(axis=0) & cell.defined
-    rng = np.random.default_rng(cell.seed)
-    broken = [rng.permuted(np.arange(len(exact), dtype=float))[None, :, None] for _ in range(_TIE_BREAKS)]
-    rankings = [
-        [_ranking(cell, _ranks(exact[None, :, [k]], breaker)[0, :, 0], k) for breaker in broken] if usable[k] else []
-        for k in range(labels)
-    ]
-    ranked = [m for m, name in enumerate(names) if METRICS[name].kind is RANKING]
-    functions = [METRICS[names[m]].function for m in ranked]
-    losses = {m: _losses(cell, METRICS[names[m]], exact, usable) for m in range(len(names)) if m not in ranked}
-
-    def evaluate(W: np.ndarray) -> np.ndarray:
-        turns = _TURNS if W.shape[1] > 1 else 1
-        values = np.full((len(names), labels + 1, W.shape[1]), np.nan)
-        for m, pieces in losses.items():
-            values[m, :-1] = METRICS[names[m]].of_pieces(summed(pieces, W))
-        for k, turn in product(np.flatnonzero(usable) if ranked else (), range(turns)):
-            some = np.ascontiguousarray(W[:, turn::turns])
-            broken_values = [ranking.values(some, functions) for ranking in rankings[k][turn::turns]]
-            values[ranked, k, turn::turns] = np.mean(broken_values, axis=0)
-        if used.any():
-            values[:, -1] = values[:, :-1][:, used].mean(axis=1)
-        return values
-
-    return evaluate
 
 
 def resample(statistic: intervals.Statistic, cell: Cell, resamples: int, *, turns: bool = False) -> np.ndarray:
     """Return the statistic (..., 1 + resamples) of a cell, the sample's own value first; `turns`: it is a ceiling."""
-    rows = max(cell.groups, len(cell.codes)) // (_TURNS if turns else 1)
+    rows = max(cell.groups, len(cell.codes)) // (TURNS if turns else 1)
     draws = intervals.bootstrap(statistic, cell.groups, resamples, seed=cell.seed, rows=rows)
     draws[..., 0] = at_once(statistic, cell)
     return draws
@@ -294,7 +268,8 @@ def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) 
         for k in [None] if metric.over_labels else labels:
             if metric.kind is RANKING:
                 ranks = (side.ranks[s, :, k] for side, s in zip((a, b), seeds, strict=True))
-                about = {"metric": metric.function, "known": cell.known[:, k]}
+                weight = cell.weight if metric.site else None
+                about = {"metric": metric.function, "known": cell.known[:, k], "weight": weight}
                 swapped = intervals.swapped_ranking(cell.y[:, k], *ranks, cell.codes, cell.groups, **about)
             else:
                 parts = (part[..., s, :] for part, s in zip(pieces, seeds, strict=True))

@@ -356,21 +356,31 @@ def one_sided_p(delta: float, samples) -> float:
 
 
 def swapped_ranking(
-    y, a, b, codes, groups: int, *, metric: Callable[[Curve], np.ndarray] = Curve.average_precision, known=None
+    y,
+    a,
+    b,
+    codes,
+    groups: int,
+    *,
+    metric: Callable[[Curve], np.ndarray] = Curve.average_precision,
+    known=None,
+    weight=None,
 ) -> Statistic:
     """Return the function swaps S (groups, draws) -> metric of list A minus that of list B, after the swaps.
 
-    a, b (n,) are two models' scores of the same posts. Where S is 1 a group keeps its scores, where 0 the two models'
-    are exchanged. Scores of two models share no scale, so each model's are first replaced by its mid-ranks, which
-    changes neither model's metric. The 2n ranks are sorted once; list A under S is the pooled list with weights
-    (S, 1 - S), and list B has the weights that A leaves.
+    a, b (n,) are two models' scores of the same posts, weight (n,) how much each counts. Where S is 1 a group keeps its
+    scores, where 0 the two models' are exchanged. Scores of two models share no scale, so each model's are first
+    replaced by its mid-ranks, which changes neither model's metric. The 2n ranks are sorted once; list A under S is the
+    pooled list with weights (S, 1 - S), and list B has the weights that A leaves.
     """
     y = np.asarray(y)
     known = np.ones(len(y), dtype=bool) if known is None else np.asarray(known, dtype=bool)
-    y, codes = y[known], np.asarray(codes)[known]
+    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
+    y, codes, weight = y[known], np.asarray(codes)[known], weight[known]
     pooled = np.concatenate([stats.rankdata(np.asarray(side)[known]) for side in (a, b)])
-    ranking = Ranking.build(np.r_[y, y], pooled, np.r_[codes, codes + groups], 2 * groups)
-    negatives = float(np.sum(y == 0))
+    places, both = np.r_[codes, codes + groups], np.r_[weight, weight]
+    ranking = Ranking.build(np.r_[y, y], pooled, places, 2 * groups, weight=both)
+    negatives = float(np.sum(weight[y == 0]))
     positives, passed, tied = (_swapped(part, groups) for part in (ranking.positives, ranking.negatives, ranking.tied))
 
     def difference(S: np.ndarray) -> np.ndarray:

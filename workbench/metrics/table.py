@@ -25,15 +25,14 @@ from workbench.metrics.classification import (
 )
 from workbench.metrics.multilabel import confusions, f1_weighted, pooled, whole_posts
 
-MetricKind = Enum("MetricKind", ["DECISIONS", "SITE", "RANKING", "PROBABILITY", "LABELS", "POSTS"])
+MetricKind = Enum("MetricKind", ["DECISIONS", "RANKING", "PROBABILITY", "LABELS", "POSTS"])
 """What a metric's function takes.
 
-DECISIONS: the `Confusion` of one label at its threshold, numbers or arrays. SITE: the same, of counts weighted to the
-site's mix of posts. RANKING: a `Curve`, returning (draws,). PROBABILITY: y (n,) bool and probabilities (n,), returning
-a loss (n,) of which the mean is taken. LABELS: the `Confusion` of all labels, (labels, ...). POSTS: the `Confusion` of
-whole posts, as `whole_posts` has them.
+DECISIONS: the `Confusion` of one label at its threshold, numbers or arrays. RANKING: a `Curve`, returning (draws,).
+PROBABILITY: y (n,) bool and probabilities (n,), returning a loss (n,) of which the mean is taken. LABELS: the
+`Confusion` of all labels, (labels, ...). POSTS: the `Confusion` of whole posts, as `whole_posts` has them.
 """
-DECISIONS, SITE, RANKING, PROBABILITY, LABELS, POSTS = MetricKind
+DECISIONS, RANKING, PROBABILITY, LABELS, POSTS = MetricKind
 
 
 class Metric(NamedTuple):
@@ -41,7 +40,8 @@ class Metric(NamedTuple):
 
     words: its name in prose; column: a shorter one over a column of numbers. top: the greatest value that it can have,
     the least being 0. share: whether it is a share of counted posts, whose interval is Wilson's. digits: how many stand
-    behind the point. headline: whether reports show it beside whatever is compared by.
+    behind the point. headline: whether reports show it beside whatever is compared by. site: whether posts count by how
+    many of the site's posts they stand for; such a metric is told only where posts stand for unequally many.
     """
 
     kind: MetricKind
@@ -53,6 +53,7 @@ class Metric(NamedTuple):
     share: bool = False
     digits: int = 3
     headline: bool = False
+    site: bool = False
 
     @property
     def over_labels(self) -> bool:
@@ -102,6 +103,12 @@ def _at_fpr(fpr: float) -> Metric:
     return Metric(RANKING, partial(Curve.recall_at_fpr, fpr=fpr), f"recall at {100 * fpr:g} % false positives")
 
 
+def _at_the_site(metric: Metric, *, headline: bool = False) -> Metric:
+    """Return a metric at the site's mix of posts: the same function, of posts that count by their weights."""
+    words, column = f"{metric.words} at the site's mix of posts", f"{metric.column or metric.words} at the site"
+    return metric._replace(words=words, column=column, headline=headline, site=True)
+
+
 METRICS: dict[str, Metric] = {
     "precision": Metric(DECISIONS, attrgetter("precision"), "precision", share=True, headline=True),
     "recall": Metric(DECISIONS, attrgetter("recall"), "recall", share=True, headline=True),
@@ -119,9 +126,6 @@ METRICS: dict[str, Metric] = {
     ),
     "true_negative_rate": Metric(
         DECISIONS, attrgetter("true_negative_rate"), "harmless posts passed (true negative rate)", share=True
-    ),
-    "precision_site": Metric(
-        SITE, attrgetter("precision"), "precision at the site's mix of posts", "precision at the site", share=True
     ),
     "precision_micro": Metric(LABELS, _over_labels("precision"), "precision over all labels", share=True),
     "recall_micro": Metric(LABELS, _over_labels("recall"), "recall over all labels", share=True),
@@ -141,6 +145,12 @@ METRICS: dict[str, Metric] = {
     "recall_at_fpr_0.001": _at_fpr(0.001),
     "log_loss": Metric(PROBABILITY, log_losses, "log loss", higher_is_better=False, top=np.inf, digits=4),
     "brier": Metric(PROBABILITY, squared_errors, "Brier score", higher_is_better=False, digits=4),
+}
+
+METRICS |= {f"{name}_site": _at_the_site(METRICS[name], headline=True) for name in ("precision", "recall")}
+METRICS |= {
+    f"{name}_site": _at_the_site(METRICS[name])
+    for name in ("f1", "false_positive_rate", "average_precision", "log_loss", "brier")
 }
 
 

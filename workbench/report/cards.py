@@ -16,7 +16,7 @@ import numpy as np
 from workbench.artifacts import write_text
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
-from workbench.metrics.table import METRICS, SITE
+from workbench.metrics.table import headline
 from workbench.report import wording
 
 OPEN = "**not stated: fill in**"
@@ -84,8 +84,7 @@ def model_card(comparison: Comparison, run: Run) -> str:
 
 def _scores(comparison: Comparison, alias: str) -> list[ModelRow]:
     """The defined values of a model in the study's view of the test set, for each label and for their mean."""
-    measured = {name for name, metric in METRICS.items() if metric.headline or metric.kind is SITE}
-    measured.add(comparison.compare.metric)
+    measured = {*headline(), comparison.compare.metric}
     rows = comparison.rows(model=alias, metric=None, label=None)
     return [row for row in rows if row.metric in measured and row.value is not None]
 

@@ -14,7 +14,7 @@ from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
 from workbench.metrics.plots import curves
-from workbench.metrics.table import METRICS, SITE, headline
+from workbench.metrics.table import METRICS, headline
 from workbench.report import gallery, wording
 from workbench.report.section import Section, table, winning
 from workbench.report.sections.bias import bias
@@ -89,11 +89,10 @@ def _values(comparison: Comparison) -> Section:
 def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
     """One row per model: the compared metric with its company, the headline, the costs."""
     asked, lines = comparison.compare, {}
-    site = [name for name, metric in METRICS.items() if metric.kind is SITE]
-    others = [name for name in (*headline(), *site) if name != asked.metric]
+    others = [name for name in headline() if name != asked.metric]
     for model in comparison.names:
         metrics = {row.metric: row for row in comparison.rows(model=model, metric=None, view=view)}
-        main = metrics.get(asked.metric)  # precision at the site is one of several only where weights differ
+        main = metrics.get(asked.metric)  # a metric at the site's mix is one of several only where weights differ
         if main is None:
             continue
         lines[model] = {

@@ -25,7 +25,9 @@ def labels(comparison: Comparison, runs: Sequence[Run]) -> Iterator[Section]:
     shown = shown_models(comparison)
     cell = Cell.of(runs, MAIN, comparison.compare.view, 0) if runs else None
     seen = [Seen(run, cell) for run in runs if run.alias in shown]
-    operating = [name for name, metric in METRICS.items() if metric.kind is RANKING and not metric.headline]
+    operating = [
+        name for name, metric in METRICS.items() if metric.kind is RANKING and not (metric.headline or metric.site)
+    ]
     for k, label in enumerate(comparison.labels):
         rows = comparison.rows(label=label, metric="recall")
         if not rows or not rows[0].positives:
