@@ -77,6 +77,14 @@ class Run:
         known = [name for name in INPUTS.names if name in seen]
         return "+".join([*known, *(name for name in self.modalities if name not in known)]) or "none"
 
+    def only(self, seed: int) -> Run:
+        """Return the run as if this seed alone had been trained."""
+        at = [self.seeds.index(seed)]
+        sets = {
+            name: replace(scores, logit=scores.logit[at], prob=scores.prob[at]) for name, scores in self.sets.items()
+        }
+        return replace(self, seeds=(seed,), thresholds=self.thresholds[at], sets=sets)
+
     @property
     def unimodal(self) -> bool:
         """Whether the model looks at one modality and at nothing around it."""

@@ -20,7 +20,7 @@ from joblib import Parallel, cpu_count, delayed
 from workbench.comparison.predictions import Run
 from workbench.metrics import intervals
 from workbench.metrics.classification import Curve
-from workbench.metrics.ranking import Ranking
+from workbench.metrics.ranking import Ranking, tied_apart
 from workbench.metrics.table import LABELS, METRICS, POSTS, PROBABILITY, RANKING, Metric
 
 VIEWS = ("paired", "all")
@@ -68,6 +68,15 @@ class Cell:
     def positive_groups(self) -> np.ndarray:
         """The number of groups with a known positive (L,): the independent pieces of evidence."""
         return np.array([len(np.unique(self.codes[column])) for column in (self.y & self.known).T])
+
+    @cached_property
+    def positive_weight(self) -> dict[bool, np.ndarray]:
+        """What the known positives of each group weigh (L, groups): one each (False), or their weight at the site (True)."""
+        columns, weights = (self.y & self.known).T, {False: np.ones(len(self.codes)), True: self.weight}
+        return {
+            site: np.array([np.bincount(self.codes, weight * column, self.groups) for column in columns])
+            for site, weight in weights.items()
+        }
 
     def counted(self, rows: np.ndarray, k: int) -> dict[str, int]:
         """Return how many of some rows (n,) have a known label, and how many of those hold it and do not."""
@@ -132,9 +141,23 @@ class Seen:
             return counts
         if metric.kind is PROBABILITY:
             return np.stack([group_losses(cell, metric, prob, self.ranked) for prob in self.prob], axis=2)
-        if metric.site and cell.weighted:
-            return self.counted(np.arange(len(cell.codes)), cell.codes, cell.groups, cell.weight)
-        return self.counts
+        return self.site_counts if metric.site and cell.weighted else self.counts
+
+    @cached_property
+    def site_counts(self) -> np.ndarray:
+        """The counts (4, L, S, groups) of posts by their weights."""
+        return self.counted(np.arange(len(self.cell.codes)), self.cell.codes, self.cell.groups, self.cell.weight)
+
+    def totals(self, metric: Metric, used: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the hits and the posts of each group (groups,) behind a share of label k, means over seeds.
+
+        None for what is no share, and for the mean over labels.
+        """
+        if not metric.share or (k == len(used)) != metric.over_labels:
+            return None
+        part, whole = metric.totals(self.pieces(metric, used))  # (L, S, groups), over labels (S, groups)
+        part, whole = (part, whole) if metric.over_labels else (part[k], whole[k])
+        return part.mean(axis=0), whole.mean(axis=0)
 
     @cached_property
     def ranked(self) -> np.ndarray:
@@ -247,16 +270,20 @@ def in_large_blocks(statistic: intervals.Statistic, cell: Cell, resamples: int) 
 
 
 def spanned(draws: np.ndarray, left_out: np.ndarray | None = None, **about: Any) -> dict[str, float]:
-    """Return the sample's own value of draws (1 + resamples,) with its interval, as `metrics.intervals` has it."""
+    """Return the sample's own value of draws ([S,] 1 + resamples) with its interval, as `metrics.intervals` has it."""
     low, high = intervals.value_interval(draws, left_out, **about)
-    return {"value": draws[0], "lo": low, "hi": high}
+    return {"value": draws[..., 0].mean(), "lo": low, "hi": high}
+
+
+_TIED = 0.05  # a share of pairs
 
 
 def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) -> tuple[float, float]:
     """Return a - b in the mean of a metric over labels and seeds, and its p when groups are swapped between a and b.
 
     Seeds are paired in their order; where their numbers differ both are repeated up to the least common multiple, which
-    leaves the two means as they are. The same groups are swapped under every label and seed.
+    leaves the two means as they are. The same groups are swapped under every label and seed. A ranking that ties many
+    pairs of posts which the other tells apart is not exchangeable with it, so p is NaN then.
     """
     metric, cell, differences = METRICS[name], a.cell, []
     used = np.isin(np.arange(cell.y.shape[1]), labels)
@@ -268,6 +295,10 @@ def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) 
         for k in [None] if metric.over_labels else labels:
             if metric.kind is RANKING:
                 ranks = (side.ranks[s, :, k] for side, s in zip((a, b), seeds, strict=True))
+                ranks = tuple(ranks)
+                known = cell.known[:, k]
+                if tied_apart(cell.y[known, k], *(side[known] for side in ranks)) > _TIED:
+                    return math.nan, math.nan
                 weight = cell.weight if metric.site else None
                 about = {"metric": metric.function, "known": cell.known[:, k], "weight": weight}
                 swapped = intervals.swapped_ranking(cell.y[:, k], *ranks, cell.codes, cell.groups, **about)

@@ -142,7 +142,7 @@ def value_interval(
         reach = math.sqrt(spread.training) * _reach(alpha, spread.seeds - 1)
         return max(value - math.hypot(value - low, reach), 0.0), min(value + math.hypot(high - value, reach), 1.0)
     if variance > 0 and top == np.inf:
-        freedom = spread.freedom(_freedom(value**2 / spread.posts, left_out))
+        freedom = spread.freedom(_freedom(_worth(value**2, spread.posts), left_out))
         half = math.sqrt(variance) / value * _reach(alpha, freedom)
         return float(value * np.exp(-half)), float(value * np.exp(half))
     if not variance > 0 or not 0 < value < 1:
@@ -150,7 +150,7 @@ def value_interval(
     middle, most = special.logit(value), value * (1 - value)
     if share:
         return wilson(value * most / variance, most / variance, alpha, spread.freedom(np.inf))
-    half = math.sqrt(variance) / most * _reach(alpha, spread.freedom(_freedom(most / spread.posts, left_out)))
+    half = math.sqrt(variance) / most * _reach(alpha, spread.freedom(_freedom(_worth(most, spread.posts), left_out)))
     return float(special.expit(middle - half)), float(special.expit(middle + half))
 
 
@@ -311,8 +311,12 @@ def _defined(draws) -> tuple[float, np.ndarray]:
 def _posts(draws: np.ndarray) -> float:
     """Return how many independent posts a share of this size and uncertainty would come from; infinite if certain."""
     value, defined = _defined(draws)
-    variance = _variance(defined)
-    return value * (1 - value) / variance if variance > 0 and 0 < value < 1 else np.inf
+    return _worth(value * (1 - value), _variance(defined)) if 0 < value < 1 else np.inf
+
+
+def _worth(most: float, variance: float) -> float:
+    """Return how many independent posts, of which one varies by `most`, have a mean that varies so; infinite if not."""
+    return most / variance if variance > 0 else np.inf
 
 
 def _freedom(posts: float, left_out) -> float:

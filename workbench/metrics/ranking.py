@@ -62,3 +62,19 @@ class Ranking:
     def average_precision(self, W: np.ndarray) -> np.ndarray:
         """Return the average precision (draws,) under group weights W (groups, draws); NaN without positives."""
         return self.values(W, (Curve.average_precision,))[0]
+
+
+def tied_apart(y, a, b) -> float:
+    """Return the share of (harmful, harmless) pairs that exactly one of two scores (n,) ties; NaN without pairs.
+
+    >>> tied_apart([1, 0, 0], [0.5, 0.5, 0.1], [0.9, 0.5, 0.1])
+    0.5
+    """
+    y = np.asarray(y, dtype=bool)
+    pairs = float(y.sum()) * float((~y).sum())
+    ties = []
+    for keys in ((a,), (b,), (a, b)):
+        _, level = np.unique(np.column_stack(keys), axis=0, return_inverse=True)
+        level, levels = level.reshape(-1), len(y)
+        ties.append(float(np.bincount(level[y], minlength=levels) @ np.bincount(level[~y], minlength=levels)))
+    return (ties[0] + ties[1] - 2 * ties[2]) / pairs if pairs else float("nan")

@@ -78,6 +78,15 @@ class Metric(NamedTuple):
         """
         return ratio(*pieces) if self.kind is PROBABILITY else self.function(Confusion(*pieces))
 
+    def totals(self, pieces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the hits and the posts (...) that a share is made of, from the cells of a `Confusion` (4, ...).
+
+        Of a share over all labels the first of the other axes, that of labels, is summed.
+        """
+        cells = np.asarray(self.function(Confusion(*np.eye(4)[:, None] if self.kind is LABELS else np.eye(4))))
+        part, whole = pieces[cells == 1].sum(axis=0), pieces[~np.isnan(cells)].sum(axis=0)
+        return (part.sum(axis=0), whole.sum(axis=0)) if self.kind is LABELS else (part, whole)
+
     def __call__(self, y, score, *, threshold=0.5, weight=None, known=None) -> float:
         """Return the metric of labels y (n,) or (n, labels), scores and masks of the same shape, weight (n,)."""
         masks = {"weight": weight, "known": known}

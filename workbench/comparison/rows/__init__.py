@@ -17,7 +17,6 @@ from pydantic import Field, ValidationError
 from workbench.comparison.options import MAIN, CompareOptions, CostOptions
 from workbench.comparison.rows.values import AddressedRow, Count, CountedInterval, Interval, Number, PlainRow, path
 from workbench.errors import WorkbenchError
-from workbench.metrics.table import METRICS
 
 
 class PlacedRow(AddressedRow):
@@ -29,6 +28,7 @@ class PlacedRow(AddressedRow):
     metric: str
     n: int
     positives: int
+    effective: Number = None  # equal groups that the positives are worth, of macro those of its label with the fewest
     prevalence: Number
     few: bool
 
@@ -40,10 +40,12 @@ class PlacedRow(AddressedRow):
 class ModelRow(PlacedRow, Interval):
     """One model's value of one metric: the mean over seeds, its interval, the best possible, and what it takes.
 
-    confusion: tn, fp, fn, tp, means over seeds.
+    The interval is of the recipe where the model was trained on several seeds: of other posts and other trainings.
+    seed: the one training that a row is of, None where it is of all. confusion: tn, fp, fn, tp, means over seeds.
     """
 
     model: str
+    seed: int | None = None
     seed_sd: Number
     coverage: Number
     ceiling: Number
@@ -56,7 +58,7 @@ class ModelRow(PlacedRow, Interval):
 
     @property
     def _who(self) -> str:
-        return self.model
+        return self.model if self.seed is None else f"{self.model}:seed:{self.seed}"
 
 
 class Disagreements(PlainRow):
@@ -79,19 +81,30 @@ class TestedDelta(PlainRow):
 
 
 class Difference(PlacedRow, TestedDelta):
-    """a - b with its interval, what it shows, and what the test set could show; p_holm only in the primary family."""
+    """a - b with its interval, what it shows, and what the test set could show; p and verdict in the primary family.
+
+    recipes: whether interval and p speak of ways to train, on several seeds, and not of these trainings alone;
+    p_trained: the p of these. positive_groups: with a positive, of all compared labels together, as groups_for_margin
+    counts them too; None there where trainings vary too much for any test set. seeds_to_halve: so many seeds a side
+    would halve the interval.
+    """
 
     a: str
     b: str
     pair: tuple[str, str]
-    primary: bool
+    primary: bool = False
+    recipes: bool = False
+    p: Number = None
+    p_trained: Number = None
+    p_holm: Number = None
     equivalent_within: Number
-    verdict: str
+    verdict: str | None = None
     se: Number
     positive_groups: int
     detectable: Number
     groups_for_margin: Count
-    disagreements: tuple[Disagreements, ...]
+    seeds_to_halve: Count = None
+    disagreements: tuple[Disagreements, ...] = ()
 
     @property
     def _who(self) -> str:
@@ -310,6 +323,10 @@ class Comparison(PlainRow):
     labels: tuple[str, ...]
     labels_used: dict[str, dict[str, tuple[str, ...]]]
     best_unimodal: str | None
+    chosen: str | None = None  # the model with the best value on validation
+    seeds: dict[str, int] = Field(default_factory=dict)  # of each model, the training that is best there
+    peers: tuple[str, ...] = ()  # the models that are not shown to be worse than the chosen one
+    bundle: tuple[ModelRow, ...] = ()  # what that one training of the chosen model is worth
     items: dict[str, str]
     models: tuple[ModelRow, ...]
     differences: tuple[Difference, ...] = ()
@@ -339,12 +356,6 @@ class Comparison(PlainRow):
         asked = {name: getattr(self.compare, name) for name in ("metric", "label", "view")} | {"test": MAIN} | wanted
         place = {name: value for name, value in asked.items() if value is not None}
         return [row for row in self.models if all(getattr(row, name) == value for name, value in place.items())]
-
-    @property
-    def winner(self) -> str | None:
-        """The model with the best value of what the study asks, the first of equal ones; None where none is defined."""
-        scored = [row for row in self.rows() if row.value is not None]
-        return max(scored, key=lambda row: METRICS[row.metric].sign * row.value).model if scored else None
 
     @property
     def planned(self) -> bool:
