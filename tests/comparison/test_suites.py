@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -109,6 +110,18 @@ def test_shares_counted_by_hand():
     assert [row["note"] for row in found["functionalities"]] == ["", "new", ""]
     lo, hi = wilson(1, 2)
     assert (found["contrast"]["lo"], found["contrast"]["hi"]) == (lo, hi)
+
+
+def test_cases_of_one_group_are_one_piece_of_evidence():
+    # 30 templates of 4 cases each, of which two thirds are decided rightly, all four alike
+    group, right = np.repeat(np.arange(30), 4), np.repeat(np.arange(30) % 3 > 0, 4)
+    about = [1] * 120, right, ["threat"] * 120
+    alone, grouped = (measure(*about, **more)["halves"][0] for more in ({}, {"group": group}))
+    assert (alone["lo"], alone["hi"]) == wilson(80, 120)
+    # their share varies as that of 30 independent cases does, up to n / (n - 1)
+    assert (grouped["lo"], grouped["hi"]) == pytest.approx(wilson(2 / 3 * 29, 29))
+    assert not grouped["few"]
+    assert measure(*about, group=group % 19)["halves"][0]["few"]
 
 
 def test_seeds_count_by_their_mean():

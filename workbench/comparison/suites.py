@@ -7,8 +7,8 @@ understands the edit only where it is right about all of them.
 
 Source: Röttger et al. 2021, HateCheck, https://aclanthology.org/2021.acl-long.4 (functionalities, halves, targets);
 Gardner et al. 2020, https://aclanthology.org/2020.findings-emnlp.117 (contrast sets and their consistency).
-Open doubt: Wilson's interval takes cases as independent; cases that were made from one template are not quite, so the
-intervals of functionalities with few templates are too narrow for a claim about other templates.
+Cases that a study puts in one group (made from one template) are one piece of evidence: intervals go by groups. Where
+it declares none each case is its own, and intervals are too narrow for a claim about other templates.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import numpy as np
 
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.rows import SuitePart, SuiteParts, SuiteRow
-from workbench.metrics.intervals import wilson
+from workbench.metrics import prevalence
+from workbench.metrics.intervals import group_codes, wilson
+from workbench.metrics.shares import fay_feuer, few_groups, uneven
 
 HALVES = ("harmful", "harmless")
 ALL = "all"
@@ -34,15 +36,16 @@ def measure(
     target: Sequence[str] | None = None,
     case: Sequence[str] | None = None,
     note: Sequence[str] | None = None,
+    group: Sequence[str] | None = None,
     alpha: float = 0.05,
     few: int = 20,
 ) -> SuiteParts:
     """Return how often decisions are right: by half, by functionality, by target, and over whole contrast sets.
 
     gold (n,): whether a case is harmful; flagged (n,) or (S, n): whether a model says so, S seeds of which the mean
-    counts; functionality, target, case, note (n,) strings, "" where there is none. Every row has `name`, `gold` (a half
-    or "all"), `n`, `right`, `value` with Wilson's interval `lo`, `hi`, and `few`; functionalities keep the suite's
-    order. `contrast` is the row of case ids with two or more cases, right where all of them are; None without any.
+    counts; functionality, target, case, note (n,) strings, "" where there is none; group (n,): cases of one are one
+    piece of evidence. Every row has `name`, `gold` (a half or "all"), `n`, `right`, `value` with its interval `lo`,
+    `hi`, Wilson's of as many cases as the groups are worth, and `few`; functionalities keep the suite's order. `contrast` is the row of case ids with two or more cases, right where all of them are; None without any.
 
     >>> found = measure([1, 1, 0], [1, 0, 0], ["threat", "threat", "negation"])
     >>> [(row.name, row.gold, row.n, row.value) for row in found.functionalities]
@@ -52,43 +55,51 @@ def measure(
     right = flagged == gold
     share, half = right.mean(axis=0), np.where(gold, *HALVES)
     rules = {"alpha": alpha, "few": few}
-    both = [_row(ALL, ALL, share, **rules)]
-    functionalities = _rows(functionality, half, share, **rules)
+    codes = np.arange(len(gold)) if group is None else group_codes(group)[0]
+    both = [_row(ALL, ALL, share, codes, **rules)]
+    functionalities = _rows(functionality, half, share, codes, **rules)
     if note is not None:
         notes = dict(zip(functionality, note, strict=True))
         functionalities = [row.model_copy(update={"note": notes[row.name]}) for row in functionalities]
     return SuiteParts(
-        halves=[_row(name, name, share[half == name], **rules) for name in HALVES] + both,
+        halves=[_row(name, name, share[half == name], codes[half == name], **rules) for name in HALVES] + both,
         functionalities=functionalities,
-        targets=[] if target is None else _rows(target, half, share, **rules),
-        contrast=None if case is None else _contrast(np.asarray(case), right, **rules),
+        targets=[] if target is None else _rows(target, half, share, codes, **rules),
+        contrast=None if case is None else _contrast(np.asarray(case), right, codes, **rules),
     )
 
 
-def _rows(names: Sequence[str], half: np.ndarray, share: np.ndarray, **rules: Any) -> list[SuitePart]:
+def _rows(
+    names: Sequence[str], half: np.ndarray, share: np.ndarray, codes: np.ndarray, **rules: Any
+) -> list[SuitePart]:
     """One row per name and half, in the order in which they first come; "" is no name."""
     names = np.asarray(names)
     pairs = [pair for pair in dict.fromkeys(zip(names.tolist(), half.tolist(), strict=True)) if pair[0]]
-    return [_row(name, side, share[(names == name) & (half == side)], **rules) for name, side in pairs]
+    rows = {pair: (names == pair[0]) & (half == pair[1]) for pair in pairs}
+    return [_row(name, side, share[some], codes[some], **rules) for (name, side), some in rows.items()]
 
 
-def _contrast(case: np.ndarray, right: np.ndarray, **rules: Any) -> SuitePart | None:
-    """How many contrast sets are right as a whole: `right` (S, n), case (n,)."""
-    names, codes, counts = np.unique(case, return_inverse=True, return_counts=True)
+def _contrast(case: np.ndarray, right: np.ndarray, group: np.ndarray, **rules: Any) -> SuitePart | None:
+    """How many contrast sets are right as a whole: `right` (S, n), case (n,); a set is of the group of its first."""
+    names, first, codes, counts = np.unique(case, return_index=True, return_inverse=True, return_counts=True)
     sets = (counts > 1) & (names != "")
     if not sets.any():
         return None
     wrong = np.stack([np.bincount(codes, weights=~row, minlength=len(names)) for row in right])
-    return _row("contrast sets", ALL, (wrong[:, sets] == 0).mean(axis=0), **rules)
+    return _row("contrast sets", ALL, (wrong[:, sets] == 0).mean(axis=0), group[first[sets]], **rules)
 
 
-def _row(name: str, gold: str, share: np.ndarray, *, alpha: float, few: int) -> SuitePart:
-    """The mean of shares (n,) with Wilson's interval; NaN without a case."""
+def _row(name: str, gold: str, share: np.ndarray, codes: np.ndarray, *, alpha: float, few: int) -> SuitePart:
+    """The mean of shares (n,) of cases in groups (n,) with its interval; NaN without a case."""
     n, right = len(share), float(share.sum())
-    lo, hi = wilson(right, n, alpha)
+    whole, part = np.bincount(codes), np.bincount(codes, weights=share)
+    if (whole <= 1).all():
+        lo, hi = wilson(right, n, alpha)
+    else:
+        lo, hi = fay_feuer(part, whole, alpha) if uneven(whole) else prevalence.share(part, whole, alpha)[1:]
     value = right / n if n else np.nan
     lo, hi = min(lo, value), max(hi, value)  # at 0 and 1 rounding puts the bound a hair inside
-    return SuitePart(name=name, gold=gold, n=n, right=right, value=value, lo=lo, hi=hi, few=n < few)
+    return SuitePart(name=name, gold=gold, n=n, right=right, value=value, lo=lo, hi=hi, few=few_groups(whole, few))
 
 
 OWN = "each case's own"
@@ -109,7 +120,7 @@ def tested(runs: Sequence[Run], tests: Sequence[str], *, alpha: float, few: int)
             for run in runs:
                 prob = run.sets[test].prob[:, rows, columns]  # (S, cases)
                 flagged = prob >= run.thresholds[:, columns]  # NaN, on either side, flags nothing
-                parts = measure(gold, flagged, **given, alpha=alpha, few=few)
+                parts = measure(gold, flagged, **given, group=scores.group[rows], alpha=alpha, few=few)
                 unseen = int(np.isnan(prob[0]).sum())
                 records.append(SuiteRow(test=test, label=label, model=run.alias, unseen=unseen, **dict(parts)))
     return records

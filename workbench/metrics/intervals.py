@@ -265,7 +265,7 @@ def recipe_difference(
     `value_interval` of the less certain side, left_out being the difference (blocks,) of both sides' `leave_out`.
 
     The interval stays within [-top, top]. own: each value's own interval; where a side's resamples cannot vary (all
-    hits) the interval is Newcombe's hybrid of the two, and p follows from it. NaN when the difference or over half of
+    hits), or both sides always agree, the interval is Newcombe's hybrid of the two, and p follows from it. NaN when the difference or over half of
     its draws are undefined.
 
     >>> found = recipe_difference([0.6, 0.5, 0.6, 0.7], [0.5, 0.5, 0.5, 0.5])
@@ -283,7 +283,7 @@ def recipe_difference(
     freedom = combined_freedom((posts, of_posts), *((part, n - 1) for part, n in zip(training, seeds, strict=True)))
     error, quantile = math.sqrt(posts + sum(training)), _reach(alpha, freedom)
     low, high = delta - quantile * error, delta + quantile * error
-    if own is not None and not all(side.posts > 0 for side in sides):
+    if own is not None and not (error > 0 and all(side.posts > 0 for side in sides)):
         low, high = hybrid_difference(sides[0].value, own[0], sides[1].value, own[1])
         error = (delta - low if delta > 0 else high - delta) / quantile
     p = float(2 * stats.t.sf(abs(delta) / error, freedom)) if error > 0 else np.nan

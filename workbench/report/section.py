@@ -33,13 +33,13 @@ class Section:
 
 def winning(comparison: Comparison, runs: Sequence[Run]) -> Run | None:
     """Return the run of the model with the best value of the compared metric, None where there is none."""
-    return next((run for run in runs if run.alias == comparison.winner), None)
+    return next((run for run in runs if run.alias == comparison.chosen), None)
 
 
 def shown_models(comparison: Comparison) -> list[str]:
     """The models that per-label figures show: the best, the best unimodal, and those of the primary family."""
     family = [model for row in comparison.differences if row.primary for model in (row.a, row.b)]
-    return list(dict.fromkeys(name for name in (comparison.winner, comparison.best_unimodal, *family) if name))[:4]
+    return list(dict.fromkeys(name for name in (comparison.chosen, comparison.best_unimodal, *family) if name))[:4]
 
 
 def table(

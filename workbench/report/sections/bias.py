@@ -17,7 +17,7 @@ _COLUMNS = {"subgroup_auc": "subgroup AUC", "bpsn_auc": "BPSN AUC", "bnsp_auc": 
 
 def bias(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return the AUCs of Borkan et al. 2019 by identity and Jigsaw's summary; None where no identity is mentioned."""
-    record, best = comparison.bias, comparison.winner
+    record, best = comparison.bias, comparison.chosen
     rows = [row for row in record.identities if row.model == best]
     if not rows:
         return None

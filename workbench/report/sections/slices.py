@@ -29,7 +29,7 @@ class _Finding(NamedTuple):
 
 def slices(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return where the best model does worse than on the rest of the test posts; None without slices."""
-    rows, best = comparison.slices, comparison.winner
+    rows, best = comparison.slices, comparison.chosen
     mine = [row for row in rows if row.model == best]
     if not mine:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from workbench.comparison.options import BEST, MACRO
@@ -131,15 +131,8 @@ def sides(row: Difference) -> tuple[str, str]:
 def answer(comparison: Comparison) -> Iterator[str]:
     """Yield the sentences that answer a study's question; each follows from one row of the comparison."""
     asked, rows = comparison.compare, comparison.rows()
-    row = next((row for row in rows if row.model == comparison.winner), None)
-    yield from (
-        _winner(row)
-        if row
-        else [
-            f"No model has a value of {metric(asked.metric)} on {view(asked.view)}: "
-            "there are too few labelled posts, or no threshold."
-        ]
-    )
+    row = next((row for row in rows if row.model == comparison.chosen), None)
+    yield from _chosen(row, comparison) if row else [_nothing(comparison)]
     for row in (row for row in comparison.differences if row.primary):
         yield verdict(row, asked.alpha)
     if any(row.few for row in rows if row.value is not None):
@@ -162,14 +155,43 @@ def doubts(comparison: Comparison) -> Iterator[str]:
             yield f"Not compared, because their runs {why}: {names}."
 
 
-def _winner(row: ModelRow) -> Iterator[str]:
-    sign, what = METRICS[row.metric].sign, f"{metric(row.metric)} {interval(row)}"
+def _nothing(comparison: Comparison) -> str:
+    where = "validation" if any(row.value is not None for row in comparison.rows()) else view(comparison.compare.view)
+    return (
+        f"No model has a value of {metric(comparison.compare.metric)} on {where}, so none is chosen: there are too few "
+        "labelled posts, or no threshold."
+    )
+
+
+def _chosen(row: ModelRow, comparison: Comparison) -> Iterator[str]:
+    """Say that the model chosen on validation is best, where its tests show it, else which ones it may be no better than."""
+    where, sign = view(row.view), METRICS[row.metric].sign
+    others = [name for name in comparison.names if name != row.model]
+    if set(others) & set(comparison.peers):
+        rest = f"; every other model is worse than {row.model}" if len(comparison.peers) < len(others) else ""
+        yield (
+            f"On {where} no model is shown to be best: {row.model}, which validation would choose, is not shown to be "
+            f"better than {named(comparison.peers)}{rest}."
+        )
+        return
+    what = f"{metric(row.metric)} {interval(row)}"
     less = ", of which less is better" if sign < 0 else ""
-    yield f"On {view(row.view)}, {row.model} has the best value: {what} ({label(row.label)}{less})."
+    lead = "is best" if others else "was compared with nothing"
+    yield f"On {where}, {row.model}, chosen on validation, {lead}: {what} ({label(row.label)}{less})."
     if row.ceiling:
         best = value(row.metric, row.ceiling)
         share = f"That is {percent(row.value / row.ceiling)} of the best its inputs allow ({best})."
         yield share if sign > 0 else f"The best that its inputs allow is {best}."
+
+
+def named(names: Sequence[str]) -> str:
+    """Return names as a list in prose.
+
+    >>> named(["a", "b", "c"])
+    'a, b or c'
+    """
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
 
 
 def verdict(row: Difference, alpha: float) -> str:
@@ -180,7 +202,7 @@ def verdict(row: Difference, alpha: float) -> str:
     if row.delta is None:
         return f"Between {a} and {b} nothing can be said: a value is undefined."
     sign, p_holm = METRICS[row.metric].sign, row.p_holm
-    if p_holm is not None and p_holm < alpha:
+    if row.verdict in ("better", "worse"):
         how = "beats" if sign * row.delta > 0 else "is worse than"
         return f"{a} {how} {b} by {amount(row)}, p {equals(p_holm)} after correction."
     tested = f"no difference is shown (p {equals(p_holm)})" if p_holm is not None else "which could not be tested"

@@ -17,7 +17,7 @@ from workbench.report import wording
 
 def points(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return heading -> sentences; headings with nothing to say are left out."""
-    best = comparison.winner
+    best = comparison.chosen
     answers = {
         "What was asked": list(_asked(comparison)),
         "What people would notice": list(_noticed(comparison, best)) if best else [],
