@@ -8,8 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from made_runs import LABELS, World
 
-from workbench.comparison import facts, suites
+from workbench.comparison import facts
 from workbench.comparison.compare import CompareOptions, compare
+from workbench.comparison.parts import suites
 from workbench.comparison.predictions import load_run
 from workbench.report.sections.suites import suites as sections_of
 

@@ -130,6 +130,77 @@ def test_a_difference_interval_uses_the_less_certain_side_and_turns_with_the_sid
     assert (low, high) == pytest.approx((0.4 - half, 0.4 + half))
     assert iv.difference_interval(b, a) == pytest.approx((-high, -low))
     assert iv.difference_interval(a, a) == (0, 0)
+    # two values in [0, 1] differ by no more than 1
+    assert iv.difference_interval([0.9, 0.1, 0.9, 0.9], [0.1, 0.9, 0.1, 0.1])[1] == 1
+
+
+def test_where_a_side_cannot_vary_a_difference_is_a_hybrid_of_both():
+    all_hit, some = np.ones(4), np.array([0.5, 0.4, 0.5, 0.6])
+    own = (iv.wilson(20, 20), iv.wilson(12, 24))
+    found = iv.recipe_difference(all_hit, some, own=own)
+    assert (found.lo, found.hi) == iv.hybrid_difference(1.0, own[0], 0.5, own[1])
+    assert found.p == pytest.approx(0.05, abs=0.05)
+    equal = iv.recipe_difference(some, some, own=(own[1], own[1]))
+    assert (equal.lo, equal.hi) == pytest.approx((-equal.hi, equal.hi))
+    assert (equal.hi > 0.2, equal.p) == (True, 1)
+
+
+def by_seed(posts, together, seeds, values, draws=4000):
+    """Draws (S, 1 + draws): of posts that all seeds share, of each seed with the posts, around each seed's value."""
+    rng = np.random.default_rng(0)
+    moved = posts * rng.normal(size=draws) + together * rng.normal(size=(seeds, draws))
+    return np.column_stack([values, np.asarray(values)[:, None] + moved])
+
+
+def test_a_recipe_is_as_uncertain_as_posts_and_trainings_make_it():
+    values = [0.4, 0.5, 0.6]  # variance .01, over three seeds
+    found = iv.Spread.of(by_seed(0.02, 0.05, 3, values))
+    assert found.value == pytest.approx(0.5)
+    assert found.posts == pytest.approx(0.02**2, rel=0.15)  # what trainings and posts do together is in the seeds' part
+    assert found.training == pytest.approx(0.01 / 3)
+    # nearly all of it is known from three values
+    assert found.freedom(np.inf) == pytest.approx(2 * (1 + 0.02**2 / (0.01 / 3)) ** 2, rel=0.1)
+    alone = iv.Spread.of(by_seed(0.02, 0.05, 3, values)[0])
+    assert (alone.training, alone.posts) == (0, pytest.approx(0.02**2 + 0.05**2, rel=0.1))
+
+
+def test_the_test_of_recipes_is_students_on_both_sides_seeds():
+    a, b = by_seed(0.02, 0.0, 3, [0.4, 0.5, 0.6]), by_seed(0.02, 0.0, 3, [0.3, 0.3, 0.3])
+    found = iv.recipe_difference(a, b)
+    # the posts move both sides alike, and b's training changes nothing: a's three seeds alone decide
+    assert (found.delta, found.posts) == (pytest.approx(0.2), pytest.approx(0, abs=1e-9))
+    assert found.training == (pytest.approx(0.01 / 3), 0)
+    t = stats.ttest_1samp([0.4, 0.5, 0.6], 0.3)
+    assert found.p == pytest.approx(t.pvalue)
+    assert (found.lo, found.hi) == pytest.approx(np.array(t.confidence_interval()) - 0.3)
+    # Welch's test, where both vary
+    both = iv.recipe_difference(a, by_seed(0.02, 0.0, 4, [0.2, 0.3, 0.4, 0.3]))
+    assert both.p == pytest.approx(stats.ttest_ind([0.4, 0.5, 0.6], [0.2, 0.3, 0.4, 0.3], equal_var=False).pvalue)
+
+
+def test_equal_recipes_are_told_apart_as_often_as_the_level_says():
+    rng, trained, recipes = np.random.default_rng(1), 0, 0
+    for _ in range(400):
+        posts = 0.02 * rng.normal(size=301)  # the sample's own first, then 300 resamples around it
+        posts[1:] += posts[0]
+        sides = [0.6 + posts + 0.04 * rng.normal(size=(3, 1)) + 0.01 * rng.normal(size=(3, 301)) for _ in range(2)]
+        recipes += iv.recipe_difference(*sides).p < 0.05
+        low, high = iv.difference_interval(*(side.mean(axis=0) for side in sides))
+        trained += not low <= 0 <= high
+    assert 0.02 <= recipes / 400 <= 0.08
+    assert trained / 400 > 0.3  # what resampling posts alone says of recipes
+
+
+def test_a_share_of_copies_has_the_interval_of_families_and_of_trainings():
+    part, whole = np.r_[60.0, np.ones(40), np.zeros(20)], np.r_[60.0, np.ones(60)]
+    draws = [0.83, 0.8, 0.85, 0.84]
+    assert iv.value_interval(draws, share=True, totals=(part, whole)) == iv.fay_feuer(part, whole)
+    low, high = iv.fay_feuer(part, whole)
+    two = iv.value_interval([draws, [0.85, *draws[1:]]], share=True, totals=(part, whole))
+    assert two[0] < low
+    assert two[1] >= high
+    even = np.ones(100)
+    assert iv.value_interval(draws, share=True, totals=(even * 0.83, even)) == iv.value_interval(draws, share=True)
 
 
 def test_one_sided_p_counts_and_reaches_below_its_count():

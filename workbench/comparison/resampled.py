@@ -71,7 +71,7 @@ class Cell:
 
     @cached_property
     def positive_weight(self) -> dict[bool, np.ndarray]:
-        """What the known positives of each group weigh (L, groups): one each (False), or their weight at the site (True)."""
+        """What the known positives of each group weigh (L, groups): one each, or with True their weight at the site."""
         columns, weights = (self.y & self.known).T, {False: np.ones(len(self.codes)), True: self.weight}
         return {
             site: np.array([np.bincount(self.codes, weight * column, self.groups) for column in columns])

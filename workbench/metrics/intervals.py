@@ -265,8 +265,8 @@ def recipe_difference(
     `value_interval` of the less certain side, left_out being the difference (blocks,) of both sides' `leave_out`.
 
     The interval stays within [-top, top]. own: each value's own interval; where a side's resamples cannot vary (all
-    hits), or both sides always agree, the interval is Newcombe's hybrid of the two, and p follows from it. NaN when the difference or over half of
-    its draws are undefined.
+    hits), or both sides always agree, the interval is Newcombe's hybrid of the two, and p follows from it. NaN when the
+    difference or over half of its draws are undefined.
 
     >>> found = recipe_difference([0.6, 0.5, 0.6, 0.7], [0.5, 0.5, 0.5, 0.5])
     >>> round(found.lo, 3), round(found.hi, 3)

@@ -86,7 +86,7 @@ def _stored(folder: Path) -> Comparison | None:
 
 def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -> Comparison:
     from workbench.comparison import predictions
-    from workbench.comparison.compare import best_unimodal, compare
+    from workbench.comparison.compare import best_unimodal, compare, on_validation
     from workbench.report import cards, page
 
     asked = study.compare.pairs
@@ -96,7 +96,7 @@ def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -
     pairs = [pair for pair in dict.fromkeys([*family, *asked]) if names.issuperset(pair)]
     if any(BEST in pair for pair in pairs):
         predictions.check_same_items(loaded)
-        if best_unimodal(loaded, study.compare) is None:
+        if best_unimodal(loaded, on_validation(loaded, study.compare)) is None:
             pairs = [pair for pair in pairs if BEST not in pair or (pair in asked and not made_from.missing)]
     settings = study.compare.model_copy(update={"pairs": tuple(pairs)})  # the rest waits for its models
     about = {

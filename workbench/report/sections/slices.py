@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from workbench.comparison.parts.slices import TESTED, loss
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, RateTest, SliceRow
-from workbench.comparison.slices import TESTED, loss
 from workbench.metrics.table import METRICS
 from workbench.report import wording
 from workbench.report.section import Section, addressed, shown_models, table

@@ -164,7 +164,7 @@ def _nothing(comparison: Comparison) -> str:
 
 
 def _chosen(row: ModelRow, comparison: Comparison) -> Iterator[str]:
-    """Say that the model chosen on validation is best, where its tests show it, else which ones it may be no better than."""
+    """Say that the model chosen on validation is best, where tests show it, else which ones may be as good."""
     where, sign = view(row.view), METRICS[row.metric].sign
     others = [name for name in comparison.names if name != row.model]
     if set(others) & set(comparison.peers):

@@ -11,7 +11,7 @@ from fairlearn.metrics import MetricFrame
 from scipy import stats
 from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 
-from workbench.comparison import bias, disagreement, slices
+from workbench.comparison.parts import bias, disagreement, slices
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.resampled import Cell
 from workbench.comparison.rows import Bias

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.comparison import facts, suites
+from workbench.comparison import facts
+from workbench.comparison.parts import suites
 from workbench.metrics.intervals import wilson
 
 # Röttger et al. 2021, table 1: accuracy on hateful, on non-hateful and on all cases, in percent.

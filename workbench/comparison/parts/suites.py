@@ -45,7 +45,8 @@ def measure(
     gold (n,): whether a case is harmful; flagged (n,) or (S, n): whether a model says so, S seeds of which the mean
     counts; functionality, target, case, note (n,) strings, "" where there is none; group (n,): cases of one are one
     piece of evidence. Every row has `name`, `gold` (a half or "all"), `n`, `right`, `value` with its interval `lo`,
-    `hi`, Wilson's of as many cases as the groups are worth, and `few`; functionalities keep the suite's order. `contrast` is the row of case ids with two or more cases, right where all of them are; None without any.
+    `hi`, Wilson's of as many cases as the groups are worth, and `few`; functionalities keep the suite's order.
+    `contrast` is the row of case ids with two or more cases, right where all of them are; None without any.
 
     >>> found = measure([1, 1, 0], [1, 0, 0], ["threat", "threat", "negation"])
     >>> [(row.name, row.gold, row.n, row.value) for row in found.functionalities]

@@ -1,0 +1,155 @@
+"""What two models of one table differ by: the planned family with its tests, and every other difference without.
+
+With several seeds a difference is one of recipes (`metrics.intervals.recipe_difference`); of these trained models
+alone speaks the permutation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.comparison.options import BEST
+from workbench.comparison.resampled import permutation
+from workbench.comparison.rows import Difference, Disagreements
+from workbench.comparison.table import Table
+from workbench.metrics import intervals, planning
+from workbench.metrics.intervals import RecipeDifference
+from workbench.metrics.table import METRICS
+
+ENOUGH_TO_TEST = 3  # positive groups of a label below which no p is told
+
+
+def differences(table: Table, best: str | None, family: Sequence[tuple[str, str]]) -> list[Difference]:
+    """Return the rows of the settings' pairs, those of the family tested, then every other model against the best.
+
+    best: the best unimodal model. Holm's correction counts the whole family, whatever of it is here.
+    """
+    pairs = [_Pair.of(table, pair, best) for pair in table.settings.pairs]
+    tested = [pair for pair in pairs if pair.named in family]
+    trained = [pair.permuted() for pair in tested]
+    p = [pair.p if pair.recipes else alone for pair, alone in zip(tested, trained, strict=True)]
+    adjusted = intervals.holm(p, len(family))
+    tests = {
+        pair.named: pair.tested(*numbers, len(family))
+        for pair, *numbers in zip(tested, p, trained, adjusted, strict=True)
+    }
+    rows = [Difference(**pair.row() | tests.get(pair.named, {})) for pair in pairs]
+    done = {frozenset((pair.a, pair.b)) for pair in pairs} | {frozenset([best])}
+    others = [alias for alias in table.seen if best is not None and frozenset((alias, best)) not in done]
+    return rows + [Difference(**_Pair.of(table, (alias, BEST), best).row()) for alias in others]
+
+
+def peers(table: Table, chosen: str | None) -> list[str]:
+    """Return the models that are not shown to be worse than the chosen one, by Holm's corrected tests of them all."""
+    others = [alias for alias in table.seen if chosen is not None and alias != chosen]
+    found = [_Pair.of(table, (chosen, alias), None).found() for alias in others]
+    adjusted = intervals.holm([row.p for row in found])
+    sign, alpha = METRICS[table.settings.metric].sign, table.settings.alpha
+    worse = [p < alpha and sign * row.delta > 0 for row, p in zip(found, adjusted, strict=True)]
+    return [alias for alias, shown in zip(others, worse, strict=True) if not shown]
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two models of a table, as a study names them and as they are, and the interval of each."""
+
+    table: Table
+    named: tuple[str, str]
+    a: str
+    b: str
+    own: tuple[tuple[float, float], tuple[float, float]]
+
+    @classmethod
+    def of(cls, table: Table, named: tuple[str, str], best: str | None) -> _Pair:
+        metric, _, k = table.compared
+        a, b = (best if name == BEST else name for name in named)
+        units = table.place(k, site=METRICS[metric].site)["effective"]
+        spans = (table.spanned(alias, metric, k, units) for alias in (a, b))
+        return cls(table, named, a, b, tuple((span["lo"], span["hi"]) for span in spans))
+
+    def found(self, alpha: float | None = None) -> RecipeDifference:
+        """Return the difference with its interval at a level, by default the settings'."""
+        table, (metric, m, k) = self.table, self.table.compared
+        left_out = table.left_out[self.a][m, k] - table.left_out[self.b][m, k]
+        about = {"alpha": alpha or table.settings.alpha, "top": METRICS[metric].top, "own": self.own}
+        return intervals.recipe_difference(table.draws[self.a][m, k], table.draws[self.b][m, k], left_out, **about)
+
+    @property
+    def recipes(self) -> bool:
+        """Whether training again would move either side, so that the difference is one of recipes."""
+        return any(self.found().training)
+
+    @property
+    def labels(self) -> list[int]:
+        return np.flatnonzero(self.table.columns(self.table.compared[2])).tolist()
+
+    @property
+    def enough(self) -> bool:
+        """Whether every compared label has the positive groups without which there is no test."""
+        return bool(self.labels) and bool((self.table.cell.positive_groups[self.labels] >= ENOUGH_TO_TEST).all())
+
+    @property
+    def p(self) -> float:
+        """The p of "the recipes do not differ", NaN where too little is there to test."""
+        return self.found().p if self.enough else math.nan
+
+    def permuted(self) -> float:
+        """Return the p of "these trained models are exchangeable", NaN where it cannot be told."""
+        if not self.enough:
+            return math.nan
+        sides, settings = (self.table.seen[name] for name in (self.a, self.b)), self.table.settings
+        return permutation(*sides, self.labels, settings.metric, settings.draws)[1]
+
+    def tested(self, p: float, trained: float, adjusted: float, tests: int) -> dict[str, Any]:
+        """Return what a row of the family has beside: its p's and what they and the interval show."""
+        settings = self.table.settings
+        outer, inner = self.found(), self.found(2 * settings.alpha / tests)
+        about = {"margin": settings.margin, "sign": METRICS[settings.metric].sign, "alpha": settings.alpha}
+        verdict = planning.verdict(adjusted, (outer.lo, outer.hi), (inner.lo, inner.hi), **about)
+        tested = {"p": p, "p_trained": trained, "p_holm": float(adjusted), "verdict": verdict}
+        return tested | {"primary": True, "disagreements": self._disagreements()}
+
+    def row(self) -> dict[str, Any]:
+        """Return the fields of a difference without its test, with what this test set could find and what more takes.
+
+        What the margin needs is counted in groups with a positive, of all compared labels together.
+        """
+        table, (metric, _, k) = self.table, self.table.compared
+        settings, found, inner = table.settings, self.found(), self.found(2 * table.settings.alpha)
+        place, have = table.place(k, site=METRICS[metric].site), int(table.cell.positive_groups[self.labels].sum())
+        chance, needed = {"alpha": settings.alpha, "power": settings.power}, None
+        if have and not math.isnan(found.posts):
+            about = {"training": sum(found.training), **chance}
+            needed = planning.positives_needed(settings.margin, math.sqrt(found.posts), have, **about)
+        return place | {
+            "a": self.a,
+            "b": self.b,
+            "pair": self.named,
+            "metric": metric,
+            "few": place["few"] or any(table.hangs_on_few(name, metric, k) for name in (self.a, self.b)),
+            "delta": found.delta,
+            "lo": found.lo,
+            "hi": found.hi,
+            "recipes": self.recipes,
+            "equivalent_within": max(abs(inner.lo), abs(inner.hi)),
+            "se": found.se,
+            "positive_groups": have,
+            "detectable": planning.detectable(found.se, **chance),
+            "groups_for_margin": needed,
+            "seeds_to_halve": planning.seeds_to_halve(found, settings.alpha),
+        }
+
+    def _disagreements(self) -> list[Disagreements]:
+        """Return per label how many groups of posts only one model decides rightly (first seeds), and McNemar's p."""
+        rows, cell = [], self.table.cell
+        for k in self.labels:
+            right = [self.table.seen[name].flagged[0, :, k] == cell.y[:, k] for name in (self.a, self.b)]
+            known = cell.known[:, k]
+            only_a, only_b, p = intervals.mcnemar(right[0][known], right[1][known], cell.codes[known])
+            rows.append(Disagreements(label=self.table.labels[k], only_a=only_a, only_b=only_b, p=p))
+        return rows

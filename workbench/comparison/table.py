@@ -1,0 +1,154 @@
+"""All runs on one test set in one view: a row per model, label and metric, and what their differences are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from workbench.comparison.ceilings import against, ceiling
+from workbench.comparison.options import MACRO, CompareOptions
+from workbench.comparison.predictions import Run
+from workbench.comparison.resampled import Cell, Seen, at_once, each, resample, spanned
+from workbench.comparison.rows import FusionLimit, LeakTest, ModelRow
+from workbench.metrics import intervals
+from workbench.metrics.classification import ratio
+from workbench.metrics.shares import few_groups, kish
+from workbench.metrics.table import METRICS, RANKING
+
+ENOUGH_DECIDE = 10  # groups; a number that hangs on fewer is few, whatever its interval
+
+
+def place_of(labels: Sequence[str], settings: CompareOptions) -> tuple[int, int]:
+    """Return the positions of the compared metric in the table and of its label, macro being the last."""
+    return [*METRICS].index(settings.metric), (*labels, MACRO).index(settings.label)
+
+
+def _drawn(model: Seen, used: np.ndarray, resamples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return draws and left_out of one run, as `Table` has them."""
+    statistic, cell = model.statistic(used), model.cell
+    left_out = intervals.leave_out(statistic, cell.groups, seed=cell.seed, rows=len(cell.codes))
+    return resample(statistic, cell, resamples), left_out.mean(axis=2)
+
+
+@dataclass(frozen=True)
+class Table:
+    """All runs in one cell: draws, alias -> (METRICS, L + 1, S, 1 + resamples), the sample itself first.
+
+    used (L,): the labels of macro; left_out, alias -> (METRICS, L + 1, blocks): the mean over seeds without each block
+    of groups.
+    """
+
+    cell: Cell
+    settings: CompareOptions
+    seen: dict[str, Seen]
+    used: np.ndarray
+    draws: dict[str, np.ndarray]
+    left_out: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, runs: Sequence[Run], cell: Cell, settings: CompareOptions, used: np.ndarray | None = None) -> Table:
+        """Resample all runs; used: the labels of macro, by default those defined for all of them."""
+        seen = {run.alias: Seen(run, cell) for run in runs}
+        if used is None:
+            used = np.logical_and.reduce([cell.defined, *(model.ranked for model in seen.values())])
+        size = settings.resamples * sum(model.ranks.size for model in seen.values())
+        parts = each(partial(_drawn, used=used, resamples=settings.resamples), list(seen.values()), size)
+        draws, left_out = (dict(zip(seen, part, strict=True)) for part in zip(*parts, strict=True))
+        return cls(cell, settings, seen, used, draws, left_out)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return next(iter(self.seen.values())).run.labels
+
+    @property
+    def labels_used(self) -> list[str]:
+        return [label for label, used in zip(self.labels, self.used, strict=True) if used]
+
+    def columns(self, k: int) -> np.ndarray:
+        """Return which labels (L,) a number is of: one, or all `used` ones for macro."""
+        return self.used if k == len(self.labels) else np.arange(len(self.used)) == k
+
+    def place(self, k: int, *, site: bool = False) -> dict[str, Any]:
+        """Return where a number stands and on what: macro counts posts once, positives of all its labels together.
+
+        site: whether posts count by their weights, in the prevalence and in what is few. Macro is as few as its label
+        with the fewest.
+        """
+        cell, columns = self.cell, self.columns(k)
+        known, weight = cell.known[:, columns], cell.weight if site else np.ones(len(cell.codes))
+        shares = ratio(weight @ (cell.y[:, columns] & known), weight @ known)
+        carry = cell.positive_weight[site][columns]
+        return {
+            "label": (*self.labels, MACRO)[k],
+            "view": cell.view,
+            "test": cell.test,
+            "n": int(known.any(axis=1).sum()),
+            "positives": int(cell.positives[columns].sum()),
+            "effective": min(map(kish, carry), default=None),
+            "prevalence": shares.mean() if len(shares) else None,
+            "few": not len(carry) or any(few_groups(groups, self.settings.few) for groups in carry),
+        }
+
+    def rows(self) -> list[ModelRow]:
+        """Return a row per model, label and metric."""
+        cell, last = self.cell, len(self.labels)
+        wanted = {model.run.information for model in self.seen.values()} & set(cell.exact)
+        limited = [name for name, metric in METRICS.items() if metric.has_ceiling]
+        best = {name: at_once(ceiling(cell, name, self.used, limited), cell) for name in wanted}
+        best = {name: dict(zip(limited, values, strict=True)) for name, values in best.items()}
+        places = [(self.place(k), self.place(k, site=True)) for k in range(last + 1)]
+        return [
+            self._row(alias, name, k, places[k][metric.site], best.get(model.run.information, {}))
+            for alias, model in self.seen.items()
+            for k in range(last + 1)
+            for name, metric in METRICS.items()
+            if (cell.weighted or not metric.site) and (k == last or not metric.over_labels)
+        ]
+
+    def _row(self, alias: str, name: str, k: int, place: dict[str, Any], best: dict[str, np.ndarray]) -> ModelRow:
+        seen, macro = self.seen[alias], k == len(self.labels)
+        m = [*METRICS].index(name)
+        by_seed = self.draws[alias][m, k, :, 0]
+        coverage = seen.coverage[self.used] if macro else seen.coverage[[k]]
+        counts = None if macro else seen.counts[:, k].sum(axis=-1).mean(axis=1)
+        # a ranking without a value although both classes are there has too few posts for it
+        shaky = (METRICS[name].kind is RANKING and np.isnan(by_seed).any()) or self.hangs_on_few(alias, name, k)
+        return ModelRow(
+            model=alias,
+            metric=name,
+            **place | {"few": place["few"] or bool(shaky)},
+            **self.spanned(alias, name, k, place["effective"]),
+            seed_sd=by_seed.std(ddof=1) if len(by_seed) > 1 else None,
+            coverage=coverage.mean() if len(coverage) else None,
+            ceiling=None if name not in best or np.isnan(by_seed).any() else best[name][k],
+            confusion=None if macro else dict(zip(("tn", "fp", "fn", "tp"), counts, strict=True)),
+            runs=(seen.run.key,),
+            **seen.run.costs,
+        )
+
+    def spanned(self, alias: str, name: str, k: int, units: float | None) -> dict[str, float]:
+        """Return a value with its interval; units: on how many groups it rests where resamples say nothing."""
+        metric, m = METRICS[name], [*METRICS].index(name)
+        totals = self.seen[alias].totals(metric, self.used, k)
+        about = {"alpha": self.settings.alpha, "share": metric.share, "top": metric.top, "totals": totals}
+        units = units if totals is None else kish(totals[1])
+        return spanned(self.draws[alias][m, k], self.left_out[alias][m, k], units=units, **about)
+
+    def hangs_on_few(self, alias: str, name: str, k: int) -> bool:
+        """Say whether what is no share of posts hangs on fewer groups than an interval can be made of."""
+        left_out = self.left_out[alias][[*METRICS].index(name), k]
+        return not METRICS[name].share and intervals.deciding_groups(left_out) < ENOUGH_DECIDE
+
+    @property
+    def compared(self) -> tuple[str, int, int]:
+        """The compared metric, its place in the table of metrics, and the number of its label."""
+        return (self.settings.metric, *place_of(self.labels, self.settings))
+
+    def against_ceilings(self) -> tuple[list[FusionLimit], list[LeakTest]]:
+        """Return the rows of the limit of late fusion and of the test for leaks, both in the compared view."""
+        models = {alias: (model.run.information, self.draws[alias].mean(axis=2)) for alias, model in self.seen.items()}
+        return against(self.cell, self.settings, self.used, models, self.place, lambda k: self.place(k)["effective"])
