@@ -18,8 +18,7 @@ from typing import Any
 import numpy as np
 
 from workbench import fingerprint
-from workbench.comparison import bias, disagreement, slices, suites
-from workbench.comparison.ceilings import against, ceiling
+from workbench.comparison import bias, ceilings, disagreement, slices, suites
 from workbench.comparison.options import (
     BEST,
     MACRO,
@@ -229,10 +228,7 @@ class _Table:
     def rows(self) -> list[ModelRow]:
         """Return a row per model, label and metric."""
         cell, last = self.cell, len(self.labels)
-        wanted = {model.run.information for model in self.seen.values()} & set(cell.exact)
-        limited = [name for name, metric in METRICS.items() if metric.has_ceiling]
-        best = {name: at_once(ceiling(cell, name, self.used, limited), cell) for name in wanted}
-        best = {name: dict(zip(limited, values, strict=True)) for name, values in best.items()}
+        best = ceilings.of_models(cell, {model.run.information for model in self.seen.values()}, self.used)
         places = [(self.place(k), self.place(k, cell.weight)) for k in range(last + 1)]
         return [
             self._row(alias, name, k, places[k][metric.site], best.get(model.run.information, {}))
@@ -325,8 +321,8 @@ class _Table:
 
     def against_ceilings(self) -> tuple[list[FusionLimit], list[LeakTest]]:
         """Return the rows of the limit of late fusion and of the test for leaks, both in the compared view."""
-        models = {alias: (model.run.information, self.draws[alias]) for alias, model in self.seen.items()}
-        return against(self.cell, self.settings, self.used, models, self.place, self.evidence)
+        models = {alias: (model, self.draws[alias]) for alias, model in self.seen.items()}
+        return ceilings.against(self.cell, self.settings, self.used, models, self.place, self.evidence)
 
 
 def _cost(run: Run, price: CostOptions | None) -> CostRow:
