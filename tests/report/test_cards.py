@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
@@ -35,6 +36,20 @@ def test_the_hub_reads_the_scores_of_the_comparison(written, comparison):
     assert (one.metric_value, one.metric_args["lo"], one.metric_args["n"]) == (row["value"], row["lo"], row["n"])
     assert card.data.model_name == "cross"
     assert {"content-moderation", "text", "image"} <= set(card.data.tags)
+
+
+def test_numbers_at_the_site_stand_beside_those_of_the_sample_and_label_posts_are_called_so(small, tmp_path):
+    weight = np.where(np.arange(small.N) % 2, 0.5, 2.0)
+    runs = small.four(tmp_path, weight=weight)
+    (tmp_path / "study").mkdir()
+    comparison = small.compared(runs)
+    text = (cards.write(tmp_path / "study", comparison, runs) / "cross.md").read_text(encoding="utf-8")
+    (row,) = comparison.rows(model="cross", label="abuse", metric="recall_site")
+    heads, *lines = (line.split(" | ") for line in text.splitlines() if line.startswith("| "))
+    found = dict(zip(heads, next(line for line in lines if line[0] == "| abuse"), strict=True))
+    assert found["recall at the site"] == f"{row.value:.3f} [{row.lo:.3f}, {row.hi:.3f}]"
+    assert found["harmful"] == f"{row.positives}"
+    assert next(line for line in lines if line[0] == "| mean over labels")[2].endswith(" label-posts")
 
 
 def test_what_no_record_tells_stays_open(written):

@@ -104,6 +104,26 @@ def test_answers_follow_the_comparison(small, comparison, runs):
     assert answer("posts from elsewhere", items={"test": "x"}) == NO
     assert answer("inputs can explain", leak_test=[comparison["leak_test"][0] | {"tripped": True}]) == NO
     assert answer("inputs can explain", leak_test=[]) == UNKNOWN
+
+    def evidence(question: str, **changed) -> str:
+        items = checklist.answered(Comparison.model_validate(comparison | changed), runs)
+        return next(item.evidence for item in items if question in item.question)
+
+    shares = [row | {"detectable_leak": 0.121} for row in comparison["leak_test"]]
+    assert "a leak of less than 13 % of the posts would not have been found" in evidence("explain", leak_test=shares)
+    shares[0]["detectable_leak"] = None
+    assert "a leak of any size of the posts would not have been" in evidence("explain", leak_test=shares)
+    untold = [
+        row | ({"n": 0, "positives": 0, "few": True} if row["label"] == "violence" else {})
+        for row in comparison["models"]
+    ]
+    assert answer("enough harmful", models=untold) == YES  # a label that no post tells is no label with few
+    assert evidence("enough harmful", models=untold).endswith("; not told in these posts: violence")
+    assert answer("own share of harm") == NO
+    site = [row | {"metric": "recall_site"} for row in comparison["models"] if row["metric"] == "recall"]
+    assert answer("own share of harm", models=site) == YES
+    site[0]["few"] = True
+    assert answer("own share of harm", models=site) == PARTLY
     few = [row | {"few": True} for row in comparison["models"]]
     assert answer("enough harmful", models=few) == NO
     bare = [row | {"lo": None, "seed_sd": None} for row in comparison["models"]]

@@ -8,6 +8,7 @@ import pytest
 
 from workbench.comparison.rows import Comparison
 from workbench.report import wording
+from workbench.schema import ROOT
 
 Row = SimpleNamespace
 
@@ -47,7 +48,9 @@ def test_an_interval_stands_beside_its_value(found, sign, expected):
 def asked(*, metric: str = "average_precision", models=(), differences=(), alpha: float = 0.05, **more) -> Comparison:
     """Return a comparison with just what the sentences look at."""
     place = {"test": "test", "view": "paired", "label": "macro", "metric": metric}
-    rows = [{"lo": None, "hi": None, "ceiling": None, "few": False} | place | model for model in models]
+    rows = [
+        {"lo": None, "hi": None, "ceiling": None, "few": False, "coverage": 1.0} | place | model for model in models
+    ]
     settings = Row(metric=metric, label="macro", view="paired", alpha=alpha)
     tables = {"leak_test": [], "missing": [], "stale": []} | more | {"models": rows}
     tables |= {"differences": [place | {"few": False} | one for one in differences]}
@@ -174,6 +177,24 @@ def test_doubts_are_said():
     assert gone == "Not compared, because their runs are not finished: late, slow."
     leaks.append({"model": "c", "tripped": True})
     assert "a, c score better than their inputs allow" in said(asked(models=models, leak_test=leaks))[2]
+
+
+def test_a_model_that_scored_only_some_of_the_posts_is_named_and_what_the_others_count_as():
+    models = [{"model": "a", "value": 0.5}, {"model": "b", "value": 0.4, "coverage": 0.5}]
+    how = "the others count with the share of harm in training when posts are ranked, and as not flagged."
+    assert said(asked(models=models))[-1] == f"b scored 50.0 % of these posts; {how}"
+    models[0]["coverage"] = 0.99999  # rounded it would be all
+    assert said(asked(models=models))[-1] == f"a scored 99.9 %, b scored 50.0 % of these posts; {how}"
+
+
+def test_posts_of_all_labels_together_are_no_posts():
+    assert [wording.harmful("abuse", n) for n in (1, 1540)] == ["1 harmful post", "1,540 harmful posts"]
+    assert wording.harmful("macro", 605) == "605 label-posts"
+
+
+def test_a_study_is_named_as_commands_find_it(tmp_path):
+    assert wording.study(ROOT / "experiments" / "sample") == "sample"
+    assert wording.study(tmp_path / "mine") == f"{(tmp_path / 'mine.yaml').resolve().as_posix()}"
 
 
 def test_runs_that_are_out_of_date_are_named():

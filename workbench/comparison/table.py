@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from workbench.comparison.ceilings import against, ceiling
+from workbench.comparison import ceilings
 from workbench.comparison.options import MACRO, CompareOptions
 from workbench.comparison.predictions import Run
-from workbench.comparison.resampled import Cell, Seen, at_once, each, resample, spanned
+from workbench.comparison.resampled import Cell, Seen, each, resample, spanned
 from workbench.comparison.rows import FusionLimit, LeakTest, ModelRow
 from workbench.metrics import intervals
 from workbench.metrics.classification import ratio
@@ -96,10 +96,7 @@ class Table:
     def rows(self) -> list[ModelRow]:
         """Return a row per model, label and metric."""
         cell, last = self.cell, len(self.labels)
-        wanted = {model.run.information for model in self.seen.values()} & set(cell.exact)
-        limited = [name for name, metric in METRICS.items() if metric.has_ceiling]
-        best = {name: at_once(ceiling(cell, name, self.used, limited), cell) for name in wanted}
-        best = {name: dict(zip(limited, values, strict=True)) for name, values in best.items()}
+        best = ceilings.of_models(cell, {model.run.information for model in self.seen.values()}, self.used)
         places = [(self.place(k), self.place(k, site=True)) for k in range(last + 1)]
         return [
             self._row(alias, name, k, places[k][metric.site], best.get(model.run.information, {}))
@@ -150,5 +147,5 @@ class Table:
 
     def against_ceilings(self) -> tuple[list[FusionLimit], list[LeakTest]]:
         """Return the rows of the limit of late fusion and of the test for leaks, both in the compared view."""
-        models = {alias: (model.run.information, self.draws[alias].mean(axis=2)) for alias, model in self.seen.items()}
-        return against(self.cell, self.settings, self.used, models, self.place, lambda k: self.place(k)["effective"])
+        models = {alias: (model, self.draws[alias].mean(axis=2)) for alias, model in self.seen.items()}
+        return ceilings.against(self.cell, self.settings, self.used, models, self.place)

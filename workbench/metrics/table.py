@@ -66,6 +66,11 @@ class Metric(NamedTuple):
         return self.kind in (RANKING, PROBABILITY)
 
     @property
+    def optimum(self) -> str:
+        """Whose value its ceiling is, in words."""
+        return "exact probabilities" if self.kind is PROBABILITY else "Bayes ranking"
+
+    @property
     def sign(self) -> int:
         """1 where more is better, else -1."""
         return 1 if self.higher_is_better else -1

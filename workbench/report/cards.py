@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from workbench.artifacts import write_text
+from workbench.comparison.options import MACRO
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
 from workbench.metrics.table import headline
@@ -107,14 +108,17 @@ def _made_from(run: Run) -> dict[str, Any]:
 
 def _worth(comparison: Comparison, alias: str) -> tuple[list[str], list[list[str]]]:
     """Return the columns and the cells of a table with a row per label."""
-    shown = dict.fromkeys(["precision", "recall", "average_precision", "roc_auc", comparison.compare.metric])
     rows = {(row.label, row.metric): row for row in _scores(comparison, alias)}
+    site = [name for name in ("precision_site", "recall_site") if any(metric == name for _, metric in rows)]
+    shown = dict.fromkeys(["precision", "recall", *site, "average_precision", "roc_auc", comparison.compare.metric])
     lines = []
     for label in dict.fromkeys(label for label, _ in rows):
         values = [rows.get((label, metric)) for metric in shown]
         if first := next((row for row in values if row), None):
             cells = [wording.interval(row) if row else "–" for row in values]
-            lines.append([wording.label(label), f"{first.n:,}", f"{first.positives:,}", *cells])
+            posts = f"{first.positives:,}"  # of all labels together it is no number of posts
+            harmful = wording.harmful(label, first.positives) if label == MACRO else posts
+            lines.append([wording.label(label), f"{first.n:,}", harmful, *cells])
     return ["label", "posts", "harmful", *map(wording.column, shown)], lines
 
 

@@ -7,6 +7,7 @@ What no record can show (licence, consent, who annotated) is `not recorded`, for
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -90,9 +91,12 @@ def _person(records: StudyRecords) -> Answer:
 def _positives(records: StudyRecords) -> Answer:
     label = records.comparison.labels
     rows = {name: rows[0] for name in label if (rows := records.comparison.rows(metric="recall", label=name))}
+    untold = [name for name, row in rows.items() if not row.n]
+    rows = {name: row for name, row in rows.items() if row.n}
     if not rows:
         return UNKNOWN, "no label has known posts in this view"
     counts = ", ".join(f"{name} {row.positives}" for name, row in rows.items())
+    counts += f"; not told in these posts: {', '.join(untold)}" if untold else ""
     few = [name for name, row in rows.items() if row.few]
     if not few:
         return YES, f"positives: {counts}"
@@ -100,9 +104,12 @@ def _positives(records: StudyRecords) -> Answer:
 
 
 def _site(records: StudyRecords) -> Answer:
-    if records.comparison.rows(metric="precision_site"):
-        return YES, "posts carry weights and precision is given at the site's own mix: section values"
-    return NO, "all test posts weigh the same, so precision holds at the test set's share of harm only"
+    rows = records.comparison.rows(metric="recall_site", label=None)
+    if not rows:
+        return NO, "all test posts weigh the same, so all numbers hold at the test set's share of harm only"
+    evidence = "posts carry weights; precision and recall are given at the site's own mix: section values"
+    few = list(dict.fromkeys(wording.label(row.label) for row in rows if row.few))
+    return (PARTLY, f"{evidence}; few harmful posts carry them for {', '.join(few)}") if few else (YES, evidence)
 
 
 # ------------------------------------------------------------------------------------------------ leaks, choices, tests
@@ -131,11 +138,16 @@ def _too_good(records: StudyRecords) -> Answer:
     rows = records.comparison.leak_test
     tested = [row for row in rows if row.tripped is not None]
     if not tested:
-        return UNKNOWN, "the best possible score is not known for these posts"
+        return UNKNOWN, "the exact probabilities are not known for these posts"
     tripped = sorted({row.model for row in tested if row.tripped})
     if tripped:
         return NO, f"{', '.join(tripped)} beat what their inputs allow: section ceilings"
-    return YES, f"none of {len(tested)} tests against the best possible score trips: section ceilings"
+    shares = [row.detectable_leak for row in tested]
+    least = "of any size" if None in shares else f"of less than {math.ceil(100 * max(shares))} %"
+    return YES, (
+        f"none of {len(tested)} tests against the exact probabilities trips; for some model and label a leak {least} "
+        "of the posts would not have been found: section ceilings"
+    )
 
 
 def _validation(records: StudyRecords) -> Answer:
@@ -184,8 +196,12 @@ def _seeds(records: StudyRecords) -> Answer:
     spread = [row.seed_sd for row in records.comparison.rows() if row.seed_sd is not None]
     if not spread:
         return NO, "each model was trained with one seed"
-    most = wording.value(records.comparison.compare.metric, max(spread))
-    return YES, f"the largest standard deviation over seeds is {most}: section values"
+    asked = records.comparison.compare
+    most, what = (
+        wording.value(asked.metric, max(spread)),
+        f"{wording.metric(asked.metric)}, {wording.label(asked.label)}",
+    )
+    return YES, f"the largest standard deviation over seeds is {most} ({what}): section values"
 
 
 def _corrected(records: StudyRecords) -> Answer:

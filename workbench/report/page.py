@@ -22,7 +22,7 @@ from workbench.artifacts import write_text
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
 from workbench.metrics.plots.canvas import png
-from workbench.report import gallery
+from workbench.report import gallery, wording
 from workbench.report.sections import Section, sections
 
 
@@ -31,7 +31,7 @@ def write(folder: Path, comparison: Comparison, runs: Sequence[Run], posts: pa.T
 
     posts: the corpus that the runs scored; where it is not at hand (None), the worst errors are not shown.
     """
-    about = {"study": comparison.study, "question": comparison.question}
+    about = {"study": comparison.study, "question": comparison.question, "named": wording.study(folder)}
     page = _render("report.html", sections=sections(comparison, runs, posts), picture=_both, **about)
     return write_text(folder / "report.html", page)
 

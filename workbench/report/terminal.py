@@ -51,6 +51,8 @@ def show(comparison: Comparison, lines: list[dict[str, str]]) -> None:
     for row in comparison.differences:
         if row.primary:
             console.print(wording.verdict(row, comparison.compare.alpha), soft_wrap=True)
+    for sentence in wording.coverage(comparison):
+        console.print(sentence, soft_wrap=True)
     for row in comparison.stale:
         console.print(f"out of date: {row.model} ({'; '.join(row.reasons)})", soft_wrap=True)
     for row in comparison.missing:

@@ -27,7 +27,9 @@ DIFFERENCES = [
 ]
 VALUES = [
     curves.Dot("prior", "macro", "paired", "average_precision", None, None, None, few=True),
-    curves.Dot("cross", "macro", "paired", "average_precision", 0.7, 0.6, 0.8, ceiling=0.75),
+    curves.Dot(
+        "cross", "macro", "paired", "average_precision", 0.7, 0.6, 0.8, ceiling=0.75, ceiling_lo=0.65, ceiling_hi=0.85
+    ),
 ]
 LOGITS = np.linspace(-3, 3, 7)
 ORDER = {"labels": [100, 200], "value": [0.2, 0.3], "lo": [0.1, 0.2], "hi": [0.3, math.nan]}
@@ -100,17 +102,19 @@ def test_an_unknown_theme_is_refused():
 def test_curves_step_and_name_models_ceiling_and_chance():
     figure = FIGURES["pr_curves"]()
     lines = {line.get_label(): line for line in figure.axes[0].get_lines()}
-    assert list(lines) == ["best possible", "words", "at random (10.0%)"]
+    assert list(lines) == ["exact probabilities", "words", "at random (10.0%)"]
     np.testing.assert_array_equal(lines["words"].get_xdata(), CURVE[1])
     # recall falls along the curve, so a post-step holds each precision over the recall that it gained
     assert lines["words"].get_drawstyle() == "steps-post"
 
 
 def test_a_confusion_is_told_in_words():
-    assert curves.in_words(COUNTS) == "Of 100 harmful posts 87 are caught; of 100 flagged posts 25 are harmless."
+    assert (
+        curves.in_words(COUNTS) == "Of 100 harmful posts here 87 are caught; of 100 flagged posts here 25 are harmless."
+    )
     assert curves.in_words(NOTHING) == "There is no threshold, so nothing can be said."
     quiet = curves.in_words({"tn": 90, "fp": 0, "fn": 10, "tp": 0})
-    assert quiet == "Of 100 harmful posts 0 are caught; nothing is flagged."
+    assert quiet == "Of 100 harmful posts here 0 are caught; nothing is flagged."
     assert curves.in_words({"tn": 1, "fp": 1, "fn": 0, "tp": 0}).startswith("There is no harmful post to catch; of 100")
     # 1 of 1000 is not "0 of 100", and 999 of 1000 not all
     assert "fewer than 1 are caught" in curves.in_words({"tn": 0, "fp": 0, "fn": 999, "tp": 1})
@@ -148,7 +152,8 @@ def test_values_have_intervals_and_ceilings_and_say_few():
     drawn = [list(line.get_xdata()) for line in figure.axes[0].get_lines()]
     assert [0.6, 0.8] in drawn
     assert [0.75, 0.75] in drawn
-    assert {"prior (few)", "undefined", "best possible with what it sees"} <= set(words(figure))
+    assert [0.65, 0.85] in drawn
+    assert {"prior (few)", "undefined", "Bayes ranking of what it sees"} <= set(words(figure))
     assert canvas.png(curves.values([]))
 
 

@@ -36,7 +36,7 @@ def test_the_worst_slice_stands_first_and_is_told_in_words(comparison, runs):
     ]
     section = by_key({**comparison, "slices": rows}, runs)["slices"]
     assert "4 comparisons" in section.prose
-    assert "2 are worse beyond chance; most of all language: es: recall 0.300 against 0.800 (abuse)" in section.prose
+    assert "2 are shown to be worse; most of all language: es: recall 0.300 against 0.800 (abuse)" in section.prose
     assert "In 1 cases a slice has few positives" in section.prose
     (table,) = section.tables.values()
     assert table.index.tolist()[:2] == ["language: es", "language: de"]
@@ -45,7 +45,11 @@ def test_the_worst_slice_stands_first_and_is_told_in_words(comparison, runs):
     (full,) = section.folded.values()
     assert {name[2] for name in full.index} == {"cross", "words"}
     fair = [sliced("es", rate(0.78, 0.8, 0.7, -1), rate(0.02, 0.02, 0.9, 1))]
-    assert "None is worse beyond chance" in by_key({**comparison, "slices": fair}, runs)["slices"].prose
+    assert "None is shown to be worse" in by_key({**comparison, "slices": fair}, runs)["slices"].prose
+    small = [sliced("eo", rate(0.0, 0.8, None, -1), rate(0.02, 0.02, None, 1), few=True)]
+    prose = by_key({**comparison, "slices": small}, runs)["slices"].prose
+    assert "No slice holds enough of both kinds of posts, so nothing can be said." in prose
+    assert "None is shown" not in prose
 
 
 def test_bias_and_disagreement_are_shown_where_there_are_any(comparison, runs):

@@ -20,6 +20,7 @@ NOTICED, SURE, WRONG = "What people would notice", "How sure is this?", "What co
 def row(metric: str, value: float | None, label: str = "abuse", **more) -> dict:
     place = {"test": "test", "view": "paired", "label": label, "metric": metric, "model": "m", "value": value}
     numbers = {"lo": None, "hi": None, "n": 1000, "positives": 50, "prevalence": 0.05, "few": False, "seed_sd": None}
+    numbers |= {"coverage": 1.0}
     return place | numbers | {"ms_per_post": 2.0, "peak_mb": 300.0, "fit_seconds": 1.0} | more
 
 
@@ -46,17 +47,34 @@ def told(record: dict | None = None, **metrics) -> list[SimpleNamespace]:
     return [SimpleNamespace(record=record, metrics=Metrics.model_validate(metrics))]
 
 
-def test_what_people_would_notice_is_told_at_the_sites_own_mix():
+def test_what_people_would_notice_is_of_the_site_or_of_the_test_posts_and_never_of_both():
     rows = [row("recall", 0.87, lo=0.80, hi=0.92), row("precision", 0.95)]
-    site = row("precision_site", 0.88, lo=0.8, hi=0.95, prevalence=0.012)
+    site = [row("precision_site", 0.78, lo=0.65, hi=0.87, prevalence=0.009), row("recall_site", 0.6, lo=0.46, hi=0.82)]
     here = summary.points(made(*rows), told())[NOTICED][0]
     assert here == (
         "Abuse: of 100 harmful posts 87 [80 to 92] are caught; of 100 flagged posts 5 are harmless where 5.0 % of "
         "posts are harmful, as here."
     )
-    there = summary.points(made(*rows, site), told())[NOTICED][0]
-    # of 100 flagged, 1 - .88 are harmless, from 1 - .95 to 1 - .8
-    assert "of 100 flagged posts 12 [5 to 20] are harmless at the site's own mix (1.2 % harmful)" in there
+    there = summary.points(made(*rows, *site), told())[NOTICED][0]
+    # of 100 flagged, 1 - .78 are harmless, from 1 - .87 to 1 - .65
+    assert there == (
+        "Abuse: of 100 harmful posts on the site 60 [46 to 82] are caught; of 100 flagged posts 22 [13 to 35] are "
+        "harmless there, where 0.9 % of posts are harmful."
+    )
+    # one of the two alone is not mixed with a number of the test posts
+    assert summary.points(made(*rows, site[0]), told())[NOTICED][0] == here
+
+
+def test_what_rests_on_few_posts_of_the_site_is_said_where_it_stands():
+    rows = [row("recall", 0.87, positives=154), row("precision", 0.95)]
+    site = [row(f"{name}_site", 0.6, few=True, positives=154) for name in ("recall", "precision")]
+    points = summary.points(made(*rows, *site), told())
+    assert points[NOTICED][0].endswith(
+        " That rests on few: 154 harmful posts, of which some stand for many of the site."
+    )
+    weigh = "Abuse: at the site's mix few harmful posts decide, those of 154 harmful posts that weigh most."
+    assert weigh in points[WRONG]
+    assert weigh not in summary.points(made(*rows), told()).get(WRONG, [])
 
 
 def test_no_round_number_that_is_not_exact_and_nothing_flagged():
@@ -69,11 +87,22 @@ def test_no_round_number_that_is_not_exact_and_nothing_flagged():
 def test_few_and_no_positives_stand_under_what_could_be_wrong():
     few = made(row("recall", 0.5, few=True, positives=3), row("precision", 0.5))
     points = summary.points(few, told())
-    assert "Only 3 harmful posts to judge by." in points[NOTICED][0]
-    assert "Abuse: only 3 harmful posts; a few posts decide." in points[WRONG]
+    assert points[NOTICED][0].endswith(" That rests on few: 3 harmful posts.")
+    assert "Abuse: few harmful posts decide (3 harmful posts)." in points[WRONG]
     none = summary.points(made(row("recall", None, few=True, positives=0)), told())
     assert NOTICED not in none
     assert "Abuse: none of 1,000 posts is harmful, so nothing can be said of it." in none[WRONG]
+    untold = summary.points(made(row("recall", None, few=True, positives=0, n=0)), told())[WRONG]
+    assert "Nothing is said of abuse: these posts do not tell whether they apply." in untold
+    assert not any("none of" in one for one in untold)
+
+
+def test_who_did_not_score_all_posts_is_told_where_one_reads_who_wins():
+    half = made(row("recall", 0.5), row("precision", 0.5))
+    half.models[0].coverage = 0.5
+    points = summary.points(half, told())
+    assert points["What was asked"][0].startswith("1 model (m) is judged on the same posts with text and media")
+    assert any(one.startswith("m scored 50.0 % of these posts; the others count") for one in points[WRONG])
 
 
 def test_what_the_records_say_against_the_answer():
@@ -96,15 +125,21 @@ def test_what_the_records_say_against_the_answer():
 def test_how_sure_it_is_follows_from_p_and_seeds():
     pair = {"primary": True, "a": "m", "b": "o", "pair": ["m", "o"], "delta": 0.1, "metric": "average_precision"}
     sure = summary.points(made(differences=[pair | {"p_holm": 0.0004}]), told())[SURE]
+    # p is the probability of no such thing as chance
     assert (
-        "The difference between m and o is hardly chance (p < 0.001 after correction for all that was asked)." in sure
+        "A difference between m and o is shown (p < 0.001 after correction for all that was asked; shown is what is "
+        "below 0.05)."
+    ) in sure
+    assert sure[0] == (
+        "The numbers rest on 1,000 test posts with 50 label-posts (a post counts once for each label that applies to "
+        "it); intervals of 95 % say how far they would move on other posts like these."
     )
     assert "Each model was trained once" in sure[-1]
     spread = made(differences=[pair | {"p_holm": 0.3}])
     spread.models[0].seed_sd = 0.0123
     said = summary.points(spread, told())[SURE]
-    assert "possibly chance (p = 0.300" in said[1]
-    assert "its standard deviation over seeds is 0.012 or less" in said[2]
+    assert said[1].startswith("No difference between m and o is shown, nor that there is none (p = 0.300")
+    assert "in average precision (mean over labels) the standard deviation over seeds is 0.012 or less" in said[2]
 
 
 def test_few_none_and_other_items_from_predictions_to_the_page(small, tmp_path):
@@ -121,7 +156,7 @@ def test_few_none_and_other_items_from_predictions_to_the_page(small, tmp_path):
     assert (nothing["value"], nothing["lo"], nothing["positives"]) == (None, None, 0)
     assert nothing["n"] > 0
     said = summary.points(Comparison.model_validate(found), runs)[WRONG]
-    assert any(one.startswith("Abuse: only 3 harmful posts") for one in said)
+    assert any(one.startswith("Abuse: few harmful posts decide (3") for one in said)
     assert any(one.startswith("Violence: none of ") for one in said)
     assert json.dumps(found, allow_nan=False)
     other = np.where(np.arange(small.N) % 5 == 0, "validation", "test")

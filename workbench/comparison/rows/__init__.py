@@ -112,7 +112,10 @@ class Difference(PlacedRow, TestedDelta):
 
 
 class FusionLimit(PlacedRow, Interval):
-    """What fusing one score per modality could reach."""
+    """What putting together one calibrated probability per modality, as by adding up their log-odds, could reach.
+
+    It is no bound for scores that tell more than their probability.
+    """
 
     @property
     def _who(self) -> str:
@@ -120,12 +123,20 @@ class FusionLimit(PlacedRow, Interval):
 
 
 class LeakTest(PlacedRow, TestedDelta):
-    """A model against what its inputs allow; tripped is None where it is not tested."""
+    """A model against what its inputs allow; tripped is None where it is not tested.
+
+    ceiling: the value of the exact probabilities on this sample, with its interval. detectable_leak: the least share of
+    harmful posts (of a loss, of all posts) that the model would have to have memorised for the test to trip with the
+    probability `power`; None where no share does, or nothing is tested.
+    """
 
     model: str
     value: Number
     ceiling: Number
+    ceiling_lo: Number = None
+    ceiling_hi: Number = None
     tripped: bool | None
+    detectable_leak: Number = None
 
     @property
     def _who(self) -> str:

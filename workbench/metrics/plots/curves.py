@@ -31,11 +31,13 @@ def pr_curves(
 ) -> Figure:
     """Return precision against recall for one label: curves, model -> (precision (k,), recall (k,)).
 
-    ceiling is such a pair for the best possible model; prevalence is what flagging at random would give.
+    ceiling is such a pair for the exact probabilities; prevalence is what flagging at random would give.
     """
     figure, (axis,), colours = figure_of(4.6, theme)
     if ceiling is not None:
-        axis.plot(ceiling[1], ceiling[0], color=colours["ink"], linewidth=1.2, linestyle=":", label="best possible")
+        axis.plot(
+            ceiling[1], ceiling[0], color=colours["ink"], linewidth=1.2, linestyle=":", label="exact probabilities"
+        )
     for i, (name, (precision, recall)) in enumerate(curves.items()):
         style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
         # a precision holds until the next harmful post is caught: steps, no slopes
@@ -53,16 +55,18 @@ def pr_curves(
 
 
 def in_words(counts: Mapping[str, float]) -> str:
-    """Return what a confusion (tn, fp, fn, tp) means for 100 harmful and 100 flagged posts.
+    """Return what a confusion (tn, fp, fn, tp) means for 100 harmful and 100 flagged posts like those counted.
 
     >>> in_words({"tn": 900, "fp": 29, "fn": 13, "tp": 87})
-    'Of 100 harmful posts 87 are caught; of 100 flagged posts 25 are harmless.'
+    'Of 100 harmful posts here 87 are caught; of 100 flagged posts here 25 are harmless.'
     """
     tn, fp, fn, tp = (or_nan(counts[name]) for name in ("tn", "fp", "fn", "tp"))
     if math.isnan(tn + fp + fn + tp):
         return "There is no threshold, so nothing can be said."
-    caught = f"of 100 harmful posts {of_100(tp / (tp + fn))} caught" if tp + fn else "there is no harmful post to catch"
-    wrong = f"of 100 flagged posts {of_100(fp / (tp + fp))} harmless" if tp + fp else "nothing is flagged"
+    caught = (
+        f"of 100 harmful posts here {of_100(tp / (tp + fn))} caught" if tp + fn else "there is no harmful post to catch"
+    )
+    wrong = f"of 100 flagged posts here {of_100(fp / (tp + fp))} harmless" if tp + fp else "nothing is flagged"
     return f"{caught[0].upper()}{caught[1:]}; {wrong}."
 
 
@@ -166,15 +170,18 @@ class Dot(NamedTuple):
     hi: float | None
     ceiling: float | None = None
     few: bool = False
+    ceiling_lo: float | None = None
+    ceiling_hi: float | None = None
 
 
-def values(rows: Sequence[Any], *, theme: str = "light") -> Figure:
-    """Return a dot per model with its interval and, where there is one, its ceiling as a tick.
+def values(rows: Sequence[Dot], *, theme: str = "light") -> Figure:
+    """Return a dot per model with its interval and, where there is one, its ceiling as a tick with its own interval.
 
-    rows: those of a comparison's `models` for one metric, label and view.
+    rows: of one metric, label and view. The ceiling is what the exact probabilities are worth on the same posts: a
+    number of a sample too, which a dot may pass by luck.
     """
     figure, (axis,), colours = figure_of(1.5 + 0.42 * max(len(rows), 1), theme, grid="x")
-    name: str | None = "best possible with what it sees"  # the legend says it once
+    name: str | None = f"{METRICS[rows[0].metric].optimum} of what it sees" if rows else None
     for place, row in enumerate(rows):
         colour, value, best = colours["fill"], or_nan(row.value), or_nan(row.ceiling)
         axis.plot([or_nan(row.lo), or_nan(row.hi)], [place, place], color=colour, linewidth=2.5)
@@ -183,8 +190,10 @@ def values(rows: Sequence[Any], *, theme: str = "light") -> Figure:
             share = {"transform": axis.get_yaxis_transform()}  # x as a share of the axis: no value stretches it
             axis.text(0.02, place, "undefined", va="center", color=colours["soft"], fontsize=10, **share)
         if not math.isnan(best):
+            ends = [or_nan(row.ceiling_lo), or_nan(row.ceiling_hi)]
+            axis.plot(ends, [place + 0.3, place + 0.3], color=COLOURS[1], linewidth=1.2)
             axis.plot([best, best], [place - 0.3, place + 0.3], color=COLOURS[1], linewidth=3, label=name)
-            name = None
+            name = None  # the legend says it once
     axis.set_yticks(range(len(rows)), [f"{row.model}{' (few)' if row.few else ''}" for row in rows])
     axis.set_ylim(max(len(rows), 1) - 0.4, -0.6)
     axis.margins(x=0.08)

@@ -81,9 +81,30 @@ def _values(comparison: Comparison) -> Section:
         f"({100 * (1 - asked.alpha):g} %, bootstrap over groups of posts); the table has the seeds' own spread."
     )
     if any(row.ceiling is not None for row in rows):
-        prose += " A tick is the best that any model could reach with what this one sees."
-    figure = {"every model with its interval": lambda theme: curves.values(rows, theme=theme)}
+        prose += (
+            f" A tick is what the {METRICS[asked.metric].optimum} of what a model sees is worth on these very posts, "
+            "the thin line its own interval: in the long run no model is better, on one sample one may be by luck."
+        )
+    prose = " ".join([prose, *wording.coverage(comparison)])
+    dots = _dots(comparison, rows)
+    figure = {"every model with its interval": lambda theme: curves.values(dots, theme=theme)}
     return Section("values", "How good is each model?", prose, figure, {"": _value_table(comparison, asked.view)})
+
+
+def _dots(comparison: Comparison, rows: Sequence[ModelRow]) -> list[curves.Dot]:
+    """Return what a figure draws of the rows; a ceiling's interval is known where the leak test was made."""
+    tests = {(test.model, test.label, test.metric): test for test in comparison.leak_test}
+    ends = [tests.get((row.model, row.label, row.metric)) if row.ceiling is not None else None for row in rows]
+    return [
+        curves.Dot(
+            **{name: getattr(row, name) for name in ("model", "label", "view", "metric", "value", "lo", "hi")},
+            ceiling=row.ceiling,
+            few=row.few,
+            ceiling_lo=test and test.ceiling_lo,
+            ceiling_hi=test and test.ceiling_hi,
+        )
+        for row, test in zip(rows, ends, strict=True)
+    ]
 
 
 def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
@@ -114,9 +135,9 @@ def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
 def _of_the_best(row: ModelRow) -> dict[str, str]:
     """Return the column on the ceiling: the share of it that is reached, or, where less is better, the ceiling."""
     if METRICS[row.metric].sign < 0:
-        return {"best possible": wording.value(row.metric, row.ceiling)}
+        return {METRICS[row.metric].optimum: wording.value(row.metric, row.ceiling)}
     share = row.value / row.ceiling if row.ceiling and row.value is not None else None
-    return {"of the best possible": wording.percent(share)}
+    return {f"of the {METRICS[row.metric].optimum}": wording.percent(share)}
 
 
 def _everything(comparison: Comparison) -> Section | None:

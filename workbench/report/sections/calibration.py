@@ -42,6 +42,8 @@ def calibration(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
         "all probabilities hold. Bars are Wilson's and take posts as independent; open marks are groups without any "
         "harmful or without any harmless post."
     )
+    if wording.weighted(comparison):
+        prose += " Posts count once each, whatever they stand for on the site."
     if figures:
         prose += f" Figures show {best.alias}, its first seed; tables are means over seeds."
     return Section("calibration", "Do the probabilities hold?", prose, figures, tables)

@@ -42,7 +42,11 @@ def differences(comparison: Comparison) -> Section | None:
     addressed(frame, [row.id for row in rows], {"difference": ""})
     figure = {"differences with intervals": lambda theme: curves.differences(rows, theme=theme)}
     apart = _apart(rows)
-    tables = {"": frame} | ({"posts that only one of two models decides rightly": apart} if len(apart) else {})
+    tables = {"": frame} | (
+        {"posts that only one of two models decides rightly (first seeds; p as it is, not corrected)": apart}
+        if len(apart)
+        else {}
+    )
     return Section("differences", "Which differences are real?", prose, figure, tables)
 
 

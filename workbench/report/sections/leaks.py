@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from workbench.comparison.options import LEAK_ALPHA, MAIN
+from workbench.comparison.options import LEAK_ALPHA, MACRO, MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, LeakTest
 from workbench.comparison.run_files import Overlap
 from workbench.evidence.audit import looking
 from workbench.evidence.audit.looking import LOOKS
 from workbench.evidence.audit.relations import NAMES
+from workbench.metrics.table import METRICS, PROBABILITY
 from workbench.report import wording
 from workbench.report.section import Section, table
 
@@ -85,31 +87,41 @@ def _shortcuts(record: Overlap) -> pd.DataFrame:
 
 
 def ceilings(comparison: Comparison) -> Section | None:
+    """Every model against what the exact probabilities of what it sees are worth, and what the leak test can find."""
     leaks, limits = comparison.leak_test, comparison.late_fusion_limit
     if not leaks:
         return None
-    name, metric = leaks[0].metric, wording.metric(leaks[0].metric)
+    name = leaks[0].metric
+    best = METRICS[name].optimum
     prose = (
-        f"Here the best possible {metric} with what a model sees is known exactly. The leak test asks of each label "
-        f"whether a model beats it (one-sided, Holm, below {LEAK_ALPHA:g}). {_beaten(leaks)}"
+        f"Here the exact probabilities are known. A model's ceiling is what the {best} of all that it sees is worth on "
+        "these very posts, with an interval for other posts: in the long run no model beats it, on one sample one may "
+        "by luck. The leak test asks of each label whether a model beats it by more than luck (one-sided, Holm, below "
+        f"{LEAK_ALPHA:g}). {_beaten(leaks, comparison.compare.power)}"
     )
     lines = {
         (row.model, wording.label(row.label)): {
             wording.column(name): wording.value(name, row.value),
-            "best possible": wording.value(name, row.ceiling),
+            best: wording.span(row.ceiling, row.ceiling_lo, row.ceiling_hi, digits=METRICS[name].digits),
             "difference": wording.difference(row),
             "p (Holm)": wording.p(row.p_holm),
+            "finds a leak from": _share(row),
         }
         for row in leaks
     }
-    tables = {"against the best possible": table(lines, [row.id for row in leaks], {"difference": ""})}
+    tables = {f"against the {best}": table(lines, [row.id for row in leaks], {"difference": ""})}
     if limits:
-        reach = {wording.label(row.label): {f"limit of late fusion, {metric}": wording.interval(row)} for row in limits}
-        tables["what fusing one text score and one picture score can reach"] = table(reach)
+        at_most = f"at most, {wording.metric(name)}"
+        reach = {wording.label(row.label): {at_most: wording.interval(row)} for row in limits}
+        tables["what adding up one calibrated text and one calibrated picture probability can reach"] = table(reach)
+        prose += (
+            " The last table is the limit of putting together one calibrated probability of the text and one of the "
+            "picture or clip, as by adding them up; it is no bound for scores that tell more than their probability."
+        )
     return Section("ceilings", "Is it too good to be true?", prose, {}, tables)
 
 
-def _beaten(rows: Sequence[LeakTest]) -> str:
+def _beaten(rows: Sequence[LeakTest], power: float) -> str:
     tripped = [f"{row.model} ({wording.label(row.label)})" for row in rows if row.tripped]
     few = sorted({wording.label(row.label) for row in rows if row.tripped is None})
     rest = f" Not tested, for lack of positives: {', '.join(few)}." if few else ""
@@ -118,7 +130,28 @@ def _beaten(rows: Sequence[LeakTest]) -> str:
         return f"It is tripped by {who}: what is better than its inputs allow has seen something it should not.{rest}"
     if all(row.tripped is None for row in rows):
         return f"It says nothing here.{rest}"
+    return f"No model is provably better than its inputs allow.{rest} {_unfound(rows, power)}"
+
+
+def _unfound(rows: Sequence[LeakTest], power: float) -> str:
+    """Return which leaks may be there all the same: per model the smallest that would be found, over all its labels."""
+    tested = [row for row in rows if row.tripped is not None]
+    place = MACRO if any(row.label == MACRO for row in tested) else tested[0].label
+    shown = [row for row in tested if row.label == place]
+    posts = "test posts" if METRICS[rows[0].metric].kind is PROBABILITY else "harmful test posts"
+    below = [f"{_share(row)} ({row.model})" for row in shown if row.detectable_leak is not None]
+    never = [row.model for row in shown if row.detectable_leak is None]
+    said = [f"less than {', '.join(below)} of the {posts}"] if below else []
+    said += [f"any size for {', '.join(never)}"] if never else []
     return (
-        "No model is provably better than its inputs allow. That finds what lifts a model above the best possible, and "
-        f"nothing else: a leak that leaves it below does not show here.{rest}"
+        f"It finds a leak with {100 * power:g} % probability where the model has memorised at least the last column's "
+        f"share of the {posts}; a leak of {' and one of '.join(said)} would not have been found "
+        f"({wording.label(place)})."
     )
+
+
+def _share(row: LeakTest) -> str:
+    """Return the least leak that would be found, rounded up so that what is said to be found is."""
+    if row.detectable_leak is None:
+        return "–" if row.tripped is None else "none"
+    return f"{math.ceil(100 * row.detectable_leak - 1e-9)} %"

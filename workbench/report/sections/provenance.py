@@ -13,7 +13,7 @@ from workbench.comparison.run_files import Metrics, Search
 from workbench.report import checklist as questions
 from workbench.report import wording
 from workbench.report.section import Section, table
-from workbench.schema import options_text
+from workbench.schema import ROOT, options_text
 
 
 def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
@@ -35,7 +35,7 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
         name: {"items": digest[:16], "runs that scored it": str(scored(runs, name, digest))}
         for name, digest in comparison.items.items()
     }
-    prose = f"Every number above can be followed to a run folder under experiments/{comparison.study}/."
+    prose = f"Every number above can be followed to a run folder under {_folder(runs[0])}/."
     if comparison.missing:
         prose += f" Missing: {', '.join(f'{row.model} ({row.state})' for row in comparison.missing)}."
     tables = {
@@ -43,6 +43,12 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
         "test sets": table(items),
     }
     return Section("provenance", "Where do the numbers come from?", prose, {}, tables)
+
+
+def _folder(run: Run) -> str:
+    """Return the study's folder: from the repository's root, or whole where it lies elsewhere."""
+    folder, root = run.folder.resolve().parent, ROOT.resolve()
+    return (folder.relative_to(root) if folder.is_relative_to(root) else folder).as_posix()
 
 
 def scored(runs: Sequence[Run], test: str, digest: str) -> int:

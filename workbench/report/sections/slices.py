@@ -34,11 +34,10 @@ def slices(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     if not mine:
         return None
     findings = sorted(_findings(mine), key=lambda entry: -entry.loss)
-    alpha = comparison.compare.alpha
     shown = shown_models(comparison)
     every = {f"{_column(name)}: every slice": _full(rows, name, shown) for name in _columns(mine)}
     tables = {f"{best}, worst first": _worst(findings[:SHOWN])} if findings else {}
-    return Section("slices", "Where does it do worse?", _prose(best, findings, mine, alpha), {}, tables, folded=every)
+    return Section("slices", "Where does it do worse?", _prose(comparison, findings, mine), {}, tables, folded=every)
 
 
 def _findings(rows: Sequence[SliceRow]) -> Iterator[_Finding]:
@@ -50,7 +49,8 @@ def _findings(rows: Sequence[SliceRow]) -> Iterator[_Finding]:
                 yield _Finding(row, rate, test, loss(test, rate))
 
 
-def _prose(best: str, findings: Sequence[_Finding], rows: Sequence[SliceRow], alpha: float) -> str:
+def _prose(comparison: Comparison, findings: Sequence[_Finding], rows: Sequence[SliceRow]) -> str:
+    best, alpha = comparison.winner, comparison.compare.alpha
     tests = sum(getattr(row, rate).p is not None for row in rows for rate in TESTED)
     sure = [entry for entry in findings if entry.test.p_holm is not None and entry.test.p_holm < alpha]
     few = len({(row.column, row.slice, row.label) for row in rows if row.few})
@@ -58,17 +58,21 @@ def _prose(best: str, findings: Sequence[_Finding], rows: Sequence[SliceRow], al
         f"{best} on every part of all test posts against the rest of them: {tests} comparisons of recall and false "
         "positive rate at its own thresholds, the p of each corrected for all of them (Holm)."
     )
-    if sure:
+    if not tests:
+        prose += " No slice holds enough of both kinds of posts, so nothing can be said."
+    elif sure:
         most = sure[0]
         prose += (
-            f" {len(sure)} {'is' if len(sure) == 1 else 'are'} worse beyond chance; most of all {_name(most.row)}: "
+            f" {len(sure)} {'is' if len(sure) == 1 else 'are'} shown to be worse; most of all {_name(most.row)}: "
             f"{wording.metric(most.rate)} {wording.value(most.rate, most.test.value)} against "
             f"{wording.value(most.rate, most.test.rest)} "
             f"({wording.label(most.row.label)})."
         )
     else:
-        prose += " None is worse beyond chance, which with small slices is no proof that all are served alike."
-    prose += " The order is by the difference that is sure, the nearer end of its interval."
+        prose += " None is shown to be worse, which with small slices is no proof that all are served alike."
+    if tests:
+        prose += " The order is by the difference that is sure, the nearer end of its interval."
+    prose += " Posts count once each, whatever they stand for on the site." if wording.weighted(comparison) else ""
     return prose + (f" In {few} cases a slice has few positives and recall is not tested." if few else "")
 
 

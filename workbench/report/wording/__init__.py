@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from workbench.comparison.options import BEST, MACRO
 from workbench.comparison.rows import OTHER_POSTS, Comparison, Difference, ModelRow
 from workbench.metrics.table import METRICS
+from workbench.schema import ROOT
 
 
 def metric(name: str) -> str:
@@ -48,6 +50,26 @@ def listed(values: dict[str, Any] | None) -> str:
 def count(value: float | None) -> str:
     """Return a whole number with its thousands apart, or a dash where it is not known."""
     return "–" if value is None else f"{value:,.0f}"
+
+
+def counted(n: float, what: str) -> str:
+    """Return a number of things.
+
+    >>> counted(1, "post"), counted(2000, "post")
+    ('1 post', '2,000 posts')
+    """
+    return f"{n:,.0f} {what}{'' if n == 1 else 's'}"
+
+
+def harmful(label_: str, positives: int) -> str:
+    """Return how many posts a label holds of; of all labels together it is no number of posts."""
+    return counted(positives, "label-post" if label_ == MACRO else "harmful post")
+
+
+def study(folder: Path) -> str:
+    """Return how commands find the study with this folder: by its name in experiments/, elsewhere by its file."""
+    folder = Path(folder).resolve()
+    return folder.name if folder.parent == ROOT.resolve() / "experiments" else folder.with_suffix(".yaml").as_posix()
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -140,8 +162,26 @@ def answer(comparison: Comparison) -> Iterator[str]:
     yield from doubts(comparison)
 
 
+def weighted(comparison: Comparison) -> bool:
+    """Return whether the test posts stand for unequal numbers of the site's."""
+    return bool(comparison.rows(metric="recall_site", label=None, view="all"))
+
+
+def coverage(comparison: Comparison) -> Iterator[str]:
+    """Yield which models could not score all posts that they are compared on, and how such posts count."""
+    part = {row.model: row.coverage for row in comparison.rows() if row.coverage is not None and row.coverage < 1}
+    if part:
+        # rounded down: a model that left posts out did not score 100 %
+        some = ", ".join(f"{model} scored {math.floor(1000 * share) / 10:.1f} %" for model, share in part.items())
+        yield (
+            f"{some} of these posts; the others count with the share of harm in training when posts are ranked, and as "
+            "not flagged."
+        )
+
+
 def doubts(comparison: Comparison) -> Iterator[str]:
     """Yield what speaks against the numbers of some models, or is missing beside them."""
+    yield from coverage(comparison)
     tripped = sorted({row.model for row in comparison.leak_test if row.tripped})
     if tripped:
         scores = "scores better than its inputs" if len(tripped) == 1 else "score better than their inputs"

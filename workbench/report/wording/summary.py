@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from workbench.comparison.options import MACRO
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow
 from workbench.evidence.audit import HELD
@@ -33,25 +34,35 @@ def _asked(comparison: Comparison) -> Iterator[str]:
     models = comparison.names
     what = f"{wording.metric(asked.metric)} ({wording.label(asked.label)})"
     yield (
-        f"{_counted(len(models), 'model')} ({', '.join(models)}) scored the same {wording.view(asked.view)}; "
-        f"{what} decides."
+        f"{wording.counted(len(models), 'model')} ({', '.join(models)}) {'is' if len(models) == 1 else 'are'} judged "
+        f"on the same {wording.view(asked.view)}; {what} decides."
     )
 
 
 def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
-    """Per label: what of 100 harmful posts is caught and what of 100 flagged ones is harmless, with intervals."""
+    """Per label: what of 100 harmful posts is caught and what of 100 flagged ones is harmless, with intervals.
+
+    Both at the site where the posts carry its weights, else both of the test posts: at another share of harm not only
+    precision is another, recall is too.
+    """
     noticed = False
     for label in comparison.labels:
         rows = {row.metric: row for row in comparison.rows(model=model, label=label, metric=None)}
-        recall, site = rows.get("recall"), rows.get("precision_site")
-        if recall is None or recall.value is None:
+        if rows.get("recall") is None or rows["recall"].value is None:
             continue
-        noticed = True
-        precision = site or rows["precision"]
-        few = f" Only {_counted(recall.positives, 'harmful post')} to judge by." if recall.few else ""
-        yield f"{label.capitalize()}: of 100 harmful posts {_of_100(recall)} caught; {_flagged(precision, site)}.{few}"
+        noticed, site = True, {"recall_site", "precision_site"} <= rows.keys()
+        recall, precision = (rows[f"{name}_site" if site else name] for name in ("recall", "precision"))
+        caught = f"of 100 harmful posts {'on the site ' if site else ''}{_of_100(recall)} caught"
+        yield f"{label.capitalize()}: {caught}; {_flagged(precision, site=site)}.{_few(recall, precision, site=site)}"
     if noticed:
         yield f"That is {model} at the thresholds chosen on validation; in brackets, what other posts could have shown."
+
+
+def _few(*rows: ModelRow, site: bool) -> str:
+    if not any(row.few for row in rows):
+        return ""
+    posts = wording.harmful(rows[0].label, rows[0].positives)
+    return f" That rests on few: {posts}{', of which some stand for many of the site' if site else ''}."
 
 
 def _of_100(row: ModelRow, *, rest: bool = False) -> str:
@@ -63,12 +74,12 @@ def _of_100(row: ModelRow, *, rest: bool = False) -> str:
     return of_100(value, f" [{100 * low:.0f} to {100 * high:.0f}]")
 
 
-def _flagged(precision: ModelRow, site: ModelRow | None) -> str:
+def _flagged(precision: ModelRow, *, site: bool) -> str:
     """What is harmless among 100 flagged posts, and at which share of harmful posts that holds."""
     if precision.value is None:
         return "nothing is flagged"
     share = wording.percent(precision.prevalence)
-    where = f"at the site's own mix ({share} harmful)" if site else f"where {share} of posts are harmful, as here"
+    where = f"there, where {share} of posts are harmful" if site else f"where {share} of posts are harmful, as here"
     return f"of 100 flagged posts {_of_100(precision, rest=True)} harmless {where}"
 
 
@@ -76,19 +87,29 @@ def _sure(comparison: Comparison) -> Iterator[str]:
     asked, rows = comparison.compare, comparison.rows()
     row = next(iter(rows), None)
     if row is not None:
+        each = " (a post counts once for each label that applies to it)" if row.label == MACRO else ""
         yield (
-            f"The numbers rest on {_counted(row.n, 'test post')} with {_counted(row.positives, 'positive')}; "
-            f"intervals of {100 * (1 - asked.alpha):g} % say how far they would move on other posts like these."
+            f"The numbers rest on {wording.counted(row.n, 'test post')} with "
+            f"{wording.harmful(row.label, row.positives)}{each}; intervals of {100 * (1 - asked.alpha):g} % say how "
+            "far they would move on other posts like these."
         )
     for entry in comparison.differences:
         if entry.primary and entry.delta is not None and entry.p_holm is not None and entry.a != entry.b:
             p, names = wording.equals(entry.p_holm), " and ".join(wording.sides(entry))
-            chance = "hardly chance" if entry.p_holm < asked.alpha else "possibly chance"
-            yield f"The difference between {names} is {chance} (p {p} after correction for all that was asked)."
+            tested = f"p {p} after correction for all that was asked; shown is what is below {asked.alpha:g}"
+            yield (
+                f"A difference between {names} is shown ({tested})."
+                if entry.p_holm < asked.alpha
+                else f"No difference between {names} is shown, nor that there is none ({tested})."
+            )
     spread = [entry.seed_sd for entry in rows if entry.seed_sd is not None]
     if spread:
         most = wording.value(asked.metric, max(spread))
-        yield f"Training again moves a model's value too: its standard deviation over seeds is {most} or less."
+        yield (
+            f"Training again moves a model's value too: in {wording.metric(asked.metric)} "
+            f"({wording.label(asked.label)}) the standard deviation over seeds is {most} or less; other numbers may "
+            "move more."
+        )
     elif row is not None:
         yield "Each model was trained once, so nothing is known of how far training again would move it."
 
@@ -96,15 +117,25 @@ def _sure(comparison: Comparison) -> Iterator[str]:
 def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
     yield from wording.doubts(comparison)
     yield from _overlaps(runs)
+    untold = []
     for label in comparison.labels:
-        rows = comparison.rows(label=label, metric="recall")
-        if rows and not rows[0].positives:
+        rows, site = (comparison.rows(label=label, metric=name) for name in ("recall", "recall_site"))
+        if not rows:
+            continue
+        posts = wording.harmful(label, rows[0].positives)
+        if not rows[0].n:
+            untold.append(label)
+        elif not rows[0].positives:
             yield f"{label.capitalize()}: none of {rows[0].n:,} posts is harmful, so nothing can be said of it."
-        elif rows and rows[0].few:
-            yield f"{label.capitalize()}: only {_counted(rows[0].positives, 'harmful post')}; a few posts decide."
-        never = [row.model for row in rows if row.value is None] if rows and rows[0].positives else []
+        elif rows[0].few:
+            yield f"{label.capitalize()}: few harmful posts decide ({posts})."
+        elif site and site[0].few:
+            yield f"{label.capitalize()}: at the site's mix few harmful posts decide, those of {posts} that weigh most."
+        never = [row.model for row in rows if row.value is None] if rows[0].positives else []
         if never:
             yield f"{label.capitalize()}: no threshold for {', '.join(never)}."
+    if untold:
+        yield f"Nothing is said of {', '.join(untold)}: these posts do not tell whether they apply."
     yield from _recorded(runs)
 
 
@@ -154,7 +185,3 @@ def _cost(comparison: Comparison, model: str) -> Iterator[str]:
             f"{stated.posts_per_day:,} posts a day cost at most {wording.quantity(priced.per_day)} "
             f"{stated.currency} a day and keep {wording.quantity(priced.busy)} such machines busy."
         )
-
-
-def _counted(n: float, what: str) -> str:
-    return f"{n:,.0f} {what}{'' if n == 1 else 's'}"
