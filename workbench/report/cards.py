@@ -17,7 +17,7 @@ from workbench.artifacts import write_text
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
 from workbench.metrics.table import headline
-from workbench.report import wording
+from workbench.report import removals, wording
 
 OPEN = "**not stated: fill in**"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -66,6 +66,8 @@ def model_card(comparison: Comparison, run: Run) -> str:
         eval_results=results or None,
     )
     columns, lines = _worth(comparison, run.alias)
+    removed = {label: " ".join(said) for label in run.labels if (said := removals.sentences(run, label))}
+    gone = {label: table for label in removed if (table := removals.table([run], label)) is not None}
     card = ModelCard.from_template(
         data,
         _TEMPLATES / "model_card.md",
@@ -77,6 +79,9 @@ def model_card(comparison: Comparison, run: Run) -> str:
         view=wording.view(comparison.compare.view),
         columns=columns,
         lines=lines,
+        removed=removed,
+        gone=[[label, name, *cells] for label, table in gone.items() for name, *cells in table.itertuples()],
+        gone_columns=next(([*table.columns] for table in gone.values()), []),
         costs={name: wording.quantity(value) for name, value in run.costs.items() if value is not None},
     )
     return f"{card}\n"
@@ -107,8 +112,10 @@ def _made_from(run: Run) -> dict[str, Any]:
 
 def _worth(comparison: Comparison, alias: str) -> tuple[list[str], list[list[str]]]:
     """Return the columns and the cells of a table with a row per label."""
-    shown = dict.fromkeys(["precision", "recall", "average_precision", "roc_auc", comparison.compare.metric])
     rows = {(row.label, row.metric): row for row in _scores(comparison, alias)}
+    site = [name for name in ("precision_site", "recall_site") if any(metric == name for _, metric in rows)]
+    names = ["precision", "recall", *site, "average_precision", "roc_auc", comparison.compare.metric]
+    shown = dict.fromkeys(names)
     lines = []
     for label in dict.fromkeys(label for label, _ in rows):
         values = [rows.get((label, metric)) for metric in shown]
