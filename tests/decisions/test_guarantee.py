@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.special import expit
 
 from workbench.decisions import guarantee
-from workbench.decisions.guarantee import hold, one_of_each, outlook
+from workbench.decisions.guarantee import Held, hold, one_of_each, outlook
 from workbench.decisions.objective import Capacity, Objective
 from workbench.decisions.thresholds import LabelObjectives, choose, objectives
 from workbench.errors import WorkbenchError
@@ -81,6 +81,26 @@ def test_lower_precisions_are_told_from_the_lowest_up_and_stay_below_the_one_ask
     assert outlook(y, score, target=0.7, sure=0.9).proven is None
     assert outlook(~y, score, target=0.9, sure=0.9) == (None, 0.0, None)
     assert outlook(y[:15], score[:15], target=0.9, sure=0.9)[1:] == (None, None)  # too few to speak of
+
+
+def test_the_first_precision_that_is_not_proven_ends_the_telling(monkeypatch):
+    # .85 would pass by luck where .8 has not: told of it, .9 and .95, many tries would add up
+    monkeypatch.setattr(guarantee, "hold", lambda *_, target, **more: Held(None if target == 0.8 else 0.5, ""))
+    assert outlook(np.ones(99, bool), np.linspace(1, 0, 99), target=0.95, sure=0.9).proven == 0.7
+
+
+def test_each_start_has_its_share_of_the_level():
+    # starts at 35 and 70 posts with .05 each: of 35 posts 3 errors, P(Binomial(35, .2) <= 3) = .061, would do at .1
+    score = np.linspace(1, 0, 1000)
+    y = np.zeros(1000, bool)
+    y[:35] = True
+    y[[5, 15, 25]] = False
+    assert 0.05 < stats.binom.cdf(3, 35, 0.2) < 0.1
+    about = {"kind": "precision", "target": 0.8, "sure": 0.9, "expected": 0.1}
+    assert hold(y, score, **about).at is None
+    y[25] = True
+    assert stats.binom.cdf(2, 35, 0.2) < 0.05
+    assert (score >= hold(y, score, **about).at).sum() >= 35
 
 
 def test_how_many_groups_it_would_take():

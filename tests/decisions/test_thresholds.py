@@ -123,6 +123,8 @@ def test_where_the_best_score_is_shared_by_more_than_people_can_look_at_nothing_
 
 
 def test_no_threshold_is_not_flagging_nothing():
+    above = rule(Objective(fixed=0.95), Objective(f1="best"))  # removal starts above every score: no F1 there
+    assert (above.remove_at, above.remove_for.nothing) == (None, False)
     assert rule(Objective(precision=0.9), y=Y[::-1].copy()).flags_from is None
     assert rule(Objective(recall=0.75)).flags_from == 0.6
     assert rule(None).flags_from is None
