@@ -11,6 +11,7 @@ import yaml
 
 from workbench.decisions import card
 from workbench.decisions.moderator import Moderator
+from workbench.decisions.objective import Chosen
 from workbench.errors import TaxonomyMismatch, WorkbenchError
 from workbench.features.store import FeatureStore
 from workbench.schema import Taxonomy
@@ -127,6 +128,39 @@ def test_the_card_says_what_matters(bundle, words):
         assert rule.says("remove") in said
     assert "files agree with the manifest" in said
     assert (bundle / "README.md").read_text() in said  # the same, written when the bundle was made
+
+
+def test_the_card_tells_the_sample_from_the_site(words, tmp_path):
+    some = {"precision": [0.9, 0.8, 0.95], "recall": [0.5, 0.4, 0.6], "few": False}
+    site = {"precision": [0.7, 0.3, 0.9], "recall": None, "few": True}
+    done = {"at": 0.5, "flagged": 9, "caught": 8, "sample": some, "site": site}
+    facts = {"n": 100, "unscored": 0, "positives": 20, "average_precision": 0.8}
+    labels = {label: facts | {"review": done} for label in words.labels}
+    words.described({"measured": {"test": labels}}).save(tmp_path / "told")
+    sample, apart = card.show(tmp_path / "told").split("## Measured on test")[1:]
+    assert "0.90 [0.80, 0.95]" in sample
+    assert "0.70" not in sample
+    assert apart.startswith(", by the site's own mix of posts")
+    assert "0.70 [0.30, 0.90] few" in apart
+    # as bundles had it first: no site, and intervals of independent posts
+    old = {"at": 0.5, "precision": 0.9, "precision_interval": [0.8, 0.95], "recall": None, "recall_interval": None}
+    words.described({"measured": {"test": {label: facts | {"review": old} for label in words.labels}}}).save(
+        tmp_path / "old"
+    )
+    assert "0.90 [0.80, 0.95]" in card.show(tmp_path / "old")
+    assert "## Measured on test, by" not in card.show(tmp_path / "old")
+
+
+def test_the_card_says_that_nothing_is_removed_and_what_is_proven(words, tmp_path):
+    about = {"objective": {"precision": 0.9, "sure": 0.9}, "at": None, "posts": 300, "harmful": 20, "why": "too few"}
+    chosen = Chosen.model_validate(about | {"proven": 0.7, "seen": 0.92, "needed": 5000})
+    rule = words.policy.labels["abuse"].model_copy(update={"remove_at": None, "remove_for": chosen})
+    labels = {**words.policy.labels, "abuse": rule}
+    words.with_policy(words.policy.model_copy(update={"labels": labels})).save(tmp_path / "none")
+    said = card.show(tmp_path / "none")
+    assert "abuse, remove: precision of at least 0.9, sure to 90 %: nothing is removed; no threshold qualifies" in said
+    assert "A precision of 0.7 is proven, sure to 90 %" in said
+    assert "about 5,000 labelled groups" in said
 
 
 def test_a_card_of_a_damaged_bundle_is_refused(bundle):

@@ -9,6 +9,7 @@ import pytest
 from workbench import models
 from workbench.decisions import fitting
 from workbench.decisions.moderator import Moderator
+from workbench.decisions.policy import LabelRule
 from workbench.decisions.thresholds import objectives
 from workbench.schema import Taxonomy, corpus_schema
 
@@ -73,3 +74,38 @@ def test_a_post_without_a_group_is_its_own(validation):
     assert fitting.group_names(validation.slice(0, 2)).tolist() == ["0", "1"]
     grouped = validation.set_column(validation.column_names.index("group"), "group", pa.array(["g"] * 40))
     assert set(fitting.group_names(grouped)) == {"g"}
+
+
+def test_weights_groups_and_what_training_had_reach_the_choice_of_thresholds(tmp_path, validation, monkeypatch):
+    given = {}
+    choose = fitting.choose
+    monkeypatch.setattr(fitting, "choose", lambda *posts, **more: given.update(more) or choose(*posts, **more))
+    heavy = validation.set_column(validation.column_names.index("weight"), "weight", pa.array(np.arange(40) + 1.0))
+    made(tmp_path, heavy, [f"{n},{0.3 + 0.2 * (n % 2 == 0)}" for n in range(40)])
+    assert given["weight"].tolist() == [n + 1.0 for n in range(40)]
+    assert given["group"].tolist() == [str(n) for n in range(40)]
+    assert given["expected"][0] == pytest.approx(0.5, abs=0.05)  # these posts are those of training, too
+    assert given["expected"][1] is None  # nobody knows the other labels
+
+
+def test_what_a_threshold_is_worth_counts_groups_and_the_site_apart():
+    # ten of twenty flagged rightly, five wrongly; the wrong ones stand for four posts each, the others for one
+    y = np.r_[np.ones(10), np.zeros(10)]
+    prob = np.r_[np.full(10, 0.9), np.full(5, 0.8), np.full(5, 0.1)]
+    weight = np.r_[np.ones(10), np.full(5, 4.0), np.ones(5)]
+    rule = LabelRule(review_at=0.5, remove_at=0.85)
+    known, group = np.ones(20, bool), np.arange(20)
+    found = fitting.measure(prob, y, known, rule, weight, group)
+    assert (found["review"]["flagged"], found["review"]["caught"]) == (15, 10)
+    assert found["review"]["sample"]["precision"][0] == pytest.approx(10 / 15, abs=1e-4)
+    assert found["review"]["site"]["precision"][0] == pytest.approx(10 / 30, abs=1e-4)
+    assert found["review"]["site"]["recall"][0] == 1
+    assert found["remove"]["sample"]["precision"][0] == found["remove"]["site"]["precision"][0] == 1
+    assert found["review"]["sample"]["few"]
+    even = fitting.measure(prob, y, known, rule, np.full(20, 3.0), group)
+    assert even["review"]["site"] is None  # nothing says how the site differs
+    pairs = fitting.measure(prob.repeat(2), y.repeat(2), known.repeat(2), rule, np.ones(40), group.repeat(2))
+    assert pairs["review"]["sample"]["precision"] == found["review"]["sample"]["precision"]  # copies tell nothing new
+    nothing = fitting.measure(prob, y, known, LabelRule(review_at=0.95, remove_at=None), weight, group)
+    assert nothing["review"]["sample"]["precision"] is None
+    assert "remove" not in nothing

@@ -9,8 +9,8 @@ from scipy import stats
 from scipy.special import expit
 
 from workbench.decisions import guarantee
-from workbench.decisions.guarantee import hold, one_of_each
-from workbench.decisions.policy import Capacity, Objective
+from workbench.decisions.guarantee import Held, hold, one_of_each, outlook
+from workbench.decisions.objective import Capacity, Objective
 from workbench.decisions.thresholds import LabelObjectives, choose, objectives
 from workbench.errors import WorkbenchError
 
@@ -59,6 +59,75 @@ def test_one_post_of_each_group_is_tested():
     group = np.r_[np.arange(100), np.full(14, 100)]
     assert hold(y, score, kind="recall", target=0.8).at is not None
     assert hold(y, score, kind="recall", target=0.8, group=group).at is None
+
+
+def flat(seed: int, share: float, n: int = 400):
+    """Posts whose score says nothing: every threshold has the same precision."""
+    rng = np.random.default_rng(seed)
+    return rng.random(n) < share, rng.random(n)
+
+
+def test_what_is_told_as_proven_instead_is_true_as_often_as_it_says():
+    # no threshold has a precision above .84, so that whoever tells of .85 or more is wrong
+    told = [outlook(*flat(seed, 0.84), target=0.95, sure=0.9, expected=0.84).proven for seed in range(150)]
+    wrong = sum(one is not None and one > 0.84 for one in told)
+    assert clopper_pearson(wrong, 150, alpha=0.001)[0] <= 0.1
+    assert sum(one == 0.8 for one in told) > 50  # what is true is told often enough
+
+
+def test_lower_precisions_are_told_from_the_lowest_up_and_stay_below_the_one_asked_for():
+    y, score = np.ones(300, bool), np.linspace(1, 0, 300)
+    assert outlook(y, score, target=0.9, sure=0.9).proven == 0.85
+    assert outlook(y, score, target=0.7, sure=0.9).proven is None
+    assert outlook(~y, score, target=0.9, sure=0.9) == (None, 0.0, None)
+    assert outlook(y[:15], score[:15], target=0.9, sure=0.9)[1:] == (None, None)  # too few to speak of
+
+
+def test_the_first_precision_that_is_not_proven_ends_the_telling(monkeypatch):
+    # .85 would pass by luck where .8 has not: told of it, .9 and .95, many tries would add up
+    monkeypatch.setattr(guarantee, "hold", lambda *_, target, **more: Held(None if target == 0.8 else 0.5, ""))
+    assert outlook(np.ones(99, bool), np.linspace(1, 0, 99), target=0.95, sure=0.9).proven == 0.7
+
+
+def test_each_start_has_its_share_of_the_level():
+    # starts at 35 and 70 posts with .05 each: of 35 posts 3 errors, P(Binomial(35, .2) <= 3) = .061, would do at .1
+    score = np.linspace(1, 0, 1000)
+    y = np.zeros(1000, bool)
+    y[:35] = True
+    y[[5, 15, 25]] = False
+    assert 0.05 < stats.binom.cdf(3, 35, 0.2) < 0.1
+    about = {"kind": "precision", "target": 0.8, "sure": 0.9, "expected": 0.1}
+    assert hold(y, score, **about).at is None
+    y[25] = True
+    assert stats.binom.cdf(2, 35, 0.2) < 0.05
+    assert (score >= hold(y, score, **about).at).sum() >= 35
+
+
+def test_how_many_groups_it_would_take():
+    # 95 of 100 harmful among 1,000 groups, none after; two starts share .1, so 184 flagged posts would do where the
+    # test sees a precision of .95, that is at its rank of 100 posts: 1,840 groups
+    y, score = np.arange(1000) < 100, np.linspace(1, 0, 1000)
+    y[[10, 30, 50, 70, 90]] = False
+    found = outlook(y, score, target=0.9, sure=0.9, expected=0.1 / 0.7)
+    assert (found.proven, found.seen, found.needed) == (0.85, 0.95, 1800)
+    copies = outlook(
+        np.repeat(y, 2),
+        np.repeat(score, 2),
+        target=0.9,
+        sure=0.9,
+        expected=0.1 / 0.7,
+        group=np.repeat(np.arange(1000), 2),
+    )
+    assert copies == found  # groups, not posts
+
+
+def test_an_expectation_that_is_wrong_costs_power_only():
+    # precision .75 everywhere: a proof of .8 is wrong, whatever number of harmful posts was expected
+    for expected in (0.001, 0.1, 0.75, 1.0, None):
+        found = [
+            hold(*flat(seed, 0.75), kind="precision", target=0.8, sure=0.9, expected=expected).at for seed in range(60)
+        ]
+        assert clopper_pearson(sum(at is not None for at in found), 60, alpha=0.001)[0] <= 0.1
 
 
 # ------------------------------------------------------------------------------------------------------- as objectives

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.decisions.policy import Assessment, Chosen, LabelRule, Objective, Override, Policy
+from workbench.decisions.objective import Chosen, Objective, Shares
+from workbench.decisions.policy import Assessment, LabelRule, Override, Policy
 from workbench.errors import WorkbenchError
 from workbench.schema import Taxonomy
 
@@ -233,6 +235,52 @@ def test_what_a_threshold_did_is_said_in_numbers():
     by_hand = LabelRule(review_at=0.3, remove_at=None, review_for=chosen)
     assert by_hand.says("review") == "set by hand; for recall of at least 0.8 it was 0.250"
     assert by_hand.says("remove") == "never"
+
+
+def test_a_policy_from_before_more_was_said_of_thresholds_loads_and_keeps_its_id():
+    old = """
+name: house
+date: 2026-01-01
+labels:
+  abuse:
+    review_at: 0.5
+    remove_at: 0.9
+    review_for: null
+    remove_for: {objective: {precision: 0.95}, at: 0.9, posts: 100, harmful: 9, flagged: 20, caught: 19, why: null}
+  nudity:
+    review_at: null
+    remove_at: null
+    review_for: {objective: {recall: 0.95}, at: null, posts: 9, harmful: 0, flagged: 0, caught: 0, why: none is harmful}
+    remove_for: null
+"""
+    by = Policy.parse(yaml.safe_load(old), "policy")
+    assert by.id == "house@1-b4463c45"
+    assert by.labels["abuse"].remove_for.precision[0] == 0.95
+    assert by.labels["abuse"].adds("remove") == []
+    assert by.labels["nudity"].flags_from is None
+
+
+def test_what_is_said_of_a_threshold_comes_back_from_its_file(tmp_path):
+    shares = Shares(precision=(0.9, 0.8, 0.95), recall=None, few=True)
+    about = {"objective": Objective(precision=0.9, sure=0.9), "posts": 100, "harmful": 9}
+    found = Chosen(**about, at=0.9, flagged=20, caught=18, sample=shares, site=shares)
+    missing = Chosen(**about, at=None, why="too few", proven=0.8, seen=0.92, needed=4000)
+    rules = {"abuse": LabelRule(review_at=None, remove_at=0.9, remove_for=found)}
+    rules["nudity"] = LabelRule(review_at=None, remove_at=None, remove_for=missing)
+    by = policy().model_copy(update={"labels": rules})
+    by.dump(tmp_path / "policy.yaml")
+    assert Policy.load(tmp_path / "policy.yaml") == by
+    assert by.id != by.model_copy(update={"labels": {**rules, "nudity": LabelRule(review_at=None, remove_at=None)}}).id
+    assert found.more[1] == "By the site's own mix of posts: precision 0.90 [0.80, 0.95] (few)."
+    assert missing.more == [
+        "A precision of 0.8 is proven, sure to 90 %; the precision seen at best is 0.92, and if that holds about 4,000 "
+        "labelled groups of posts like those of validation would prove 0.9."
+    ]
+    hopeless = missing.model_copy(update={"proven": None, "seen": 0.85, "needed": None})
+    assert hopeless.more == [
+        "No lower precision is proven; the precision seen at best is 0.85, so that more posts alone would not prove "
+        "0.9."
+    ]
 
 
 def test_a_policy_that_asks_for_the_detector_keeps_the_id_that_it_had_when_the_key_was_another():

@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from workbench.decisions import thresholds
-from workbench.decisions.policy import Capacity, Cost, Objective
-from workbench.decisions.thresholds import LabelObjectives, choose, objectives
+from workbench.decisions.objective import Capacity, Cost, Objective
+from workbench.decisions.policy import NOTHING
+from workbench.decisions.thresholds import LabelObjectives, choose, objectives, shares
 from workbench.errors import WorkbenchError
+from workbench.metrics.shares import fay_feuer
 
 # rank:  .9  .8  .7  .6  .5  .4  .3  .2  .1  .05
 Y = np.array([1, 1, 0, 1, 0, 0, 1, 0, 0, 0])
@@ -90,6 +92,127 @@ def test_a_precision_on_too_few_posts_promises_nothing(monkeypatch):
     found = rule(Objective(precision=0.5))
     assert found.review_at is None
     assert "fewer than 20 validation posts are flagged" in found.review_for.promise
+
+
+def test_flagging_nothing_is_a_choice_where_an_objective_has_a_value_for_it():
+    # 2,000 posts, 210 harmful, one score for all: flagging everything costs 1,790 alarms of 100, nothing 210 misses
+    y = np.arange(2000) < 210
+    for scores in (np.full(2000, 0.1), np.random.default_rng(0).permutation(2000) / 2000):
+        found = rule(Objective(cost=Cost(miss=1, alarm=100)), y=y, p=scores)
+        assert (found.review_at, found.review_for.nothing, found.review_for.flagged) == (None, True, 0)
+        assert found.flags_from == NOTHING > 1  # so that a comparison counts it as flagging nothing
+        assert "nothing is flagged" in found.says("review")
+    everything = rule(Objective(cost=Cost(miss=100, alarm=1)), y=y, p=np.full(2000, 0.1))
+    assert (everything.review_at, everything.review_for.flagged) == (0.1, 2000)  # 1,790 instead of 21,000
+    # the best hit brings no alarm, so that a miss for 1 and an alarm for 100 are no reason to flag nothing
+    assert rule(Objective(cost=Cost(miss=1, alarm=100))).review_at == 0.8
+
+
+def test_a_model_that_knows_nothing_flags_nothing_for_the_mean_of_both_f1():
+    # 970 of 4,000 harmful: all flagged gives (2*970/(4000+970) + 0)/2 = .195, nothing (0 + 2*3030/(4000+3030))/2 = .431
+    y = np.arange(4000) < 970
+    assert rule(Objective(f1_macro="best"), y=y, p=np.full(4000, 0.2425)).flags_from == NOTHING
+    plain = rule(Objective(f1="best"), y=y, p=np.full(4000, 0.2425))  # flagging nothing has no F1
+    assert (plain.review_at, plain.review_for.flagged) == (0.2425, 4000)
+
+
+def test_where_the_best_score_is_shared_by_more_than_people_can_look_at_nothing_is_flagged():
+    few_people = Objective(capacity=Capacity(reviews_a_day=5, posts_a_day=100))
+    assert rule(few_people, p=np.full(10, 0.5)).flags_from == NOTHING
+    assert rule(few_people, p=np.full(10, 0.5), y=np.zeros(10, int)).flags_from is None  # nothing is known of harm
+
+
+def test_no_threshold_is_not_flagging_nothing():
+    above = rule(Objective(fixed=0.95), Objective(f1="best"))  # removal starts above every score: no F1 there
+    assert (above.remove_at, above.remove_for.nothing) == (None, False)
+    assert rule(Objective(precision=0.9), y=Y[::-1].copy()).flags_from is None
+    assert rule(Objective(recall=0.75)).flags_from == 0.6
+    assert rule(None).flags_from is None
+
+
+def test_removal_is_proven_by_default_and_by_the_study_s_own_wish_where_it_names_one():
+    assert objectives({}, ("abuse",))["abuse"].remove == Objective(precision=0.9, sure=0.9)
+    named = objectives({"default": {"remove": {"precision": 0.95}}}, ("abuse",))["abuse"].remove
+    assert named == Objective(precision=0.95)
+
+
+def test_what_is_not_proven_is_told_with_what_is():
+    # of the first 100 in a thousand 90 are harmful, evenly, and none after: P(Binomial(98, .15) <= 9) is above .05
+    y = np.arange(1000) < 100
+    y[5:100:10] = False
+    p, known = np.linspace(0.99, 0.01, 1000), np.ones((1000, 1), bool)
+    wanted = {"abuse": LabelObjectives(review=None)}
+    found = choose(p[:, None], y[:, None], known, wanted, expected=[0.1])["abuse"]
+    assert found.remove_at is None
+    assert found.remove_for.proven == 0.8
+    assert 0.89 < found.remove_for.seen < 0.92
+    assert found.says("remove").startswith("precision of at least 0.9, sure to 90 %: nothing is removed; no threshold")
+    (sentence,) = found.adds("remove")
+    assert sentence.startswith("A precision of 0.8 is proven, sure to 90 %; the precision seen at best is 0.9")
+    lower = {"abuse": LabelObjectives(review=None, remove=Objective(precision=0.8, sure=0.9))}
+    proven = choose(p[:, None], y[:, None], known, lower, expected=[0.1])
+    assert proven["abuse"].remove_at is not None
+    assert proven["abuse"].adds("remove") == [
+        "This is proven of posts drawn as those of validation were, and of no others."
+    ]
+
+
+def test_harmful_posts_expected_from_training_say_where_a_proof_starts():
+    # 60 of the first 64 in 600 are harmful. Told of 60, a test starts at 42 posts with half the level: 2 errors,
+    # P(Binomial(42, .15) <= 2) = .038. Told of none, five starts share the level: at 29 posts with one error P is .055
+    y = np.arange(600) < 64
+    y[[10, 30, 45, 60]] = False
+    p, known = np.linspace(0.99, 0.01, 600), np.ones((600, 1), bool)
+    wanted = {"abuse": LabelObjectives(review=None, remove=Objective(precision=0.85, sure=0.9))}
+    at = [choose(p[:, None], y[:, None], known, wanted, expected=[some])["abuse"].remove_at for some in (0.1, None)]
+    assert at[0] is not None
+    assert at[1] is None
+
+
+# ------------------------------------------------------------------------------------------- sample and site, few
+
+
+def test_a_share_at_the_site_counts_weights_and_its_interval_groups():
+    y = np.array([1, 1, 0, 1, 0, 0], bool)
+    flags = np.array([1, 1, 1, 0, 0, 0], bool)
+    group, weight = np.array(list("abcdef")), np.array([1, 1, 8, 2, 1, 1.0])
+    plain, site = shares(y, flags, group), shares(y, flags, group, weight)
+    assert (plain.precision[0], plain.recall[0]) == pytest.approx((2 / 3, 2 / 3), abs=1e-4)
+    assert (site.precision[0], site.recall[0]) == (0.2, 0.5)  # 2 of 10 flagged; 2 of 4 harmful
+    assert plain.few
+    many = np.tile(y, 200), np.tile(flags, 200)
+    apart = shares(*many, np.arange(1200))
+    copies = shares(*many, np.repeat(np.arange(120), 10))
+    assert not apart.few
+    assert copies.precision[2] - copies.precision[1] < apart.precision[2] - apart.precision[1]  # each group is the mix
+    one = np.repeat(np.arange(6), 200)  # copies of one post are one piece of evidence
+    same = shares(np.repeat(y, 200), np.repeat(flags, 200), one)
+    assert same.few
+    assert same.precision[2] - same.precision[1] > 3 * (apart.precision[2] - apart.precision[1])
+    nothing = shares(y, np.zeros(6, bool), group)
+    assert nothing.precision is None
+    assert nothing.recall[0] == 0
+
+
+def test_few_heavy_groups_make_a_share_few_and_its_interval_that_of_families():
+    # 150 harmful posts, all flagged; nine stand for 30 each, 270 of 411 of their weight
+    y, group = np.ones(150, bool), np.arange(150)
+    weight = np.r_[np.full(9, 30.0), np.ones(141)]
+    found = shares(y, y, group, weight)
+    assert found.few
+    assert not shares(y, y, group).few
+    assert found.recall == pytest.approx((1.0, *fay_feuer(weight, weight)), abs=1e-4)  # Kish: 411^2 / 8,241 = 20.5
+    assert shares(y, y, group).recall[1] > found.recall[1]
+
+
+def test_the_site_stands_beside_the_sample_where_posts_weigh_unequally():
+    weight = np.where(Y == 1, 1.0, 3.0)
+    found = rule(Objective(fixed=0.6), weight=weight).review_for
+    assert found.sample.precision[0] == 0.75
+    assert found.site.precision[0] == 0.5  # 3 hits of weight 1, one alarm of weight 3
+    assert found.more == [f"By the site's own mix of posts: {found.site}."]
+    assert "site" not in found.promise  # sample and site stand in no one sentence
+    assert rule(Objective(fixed=0.6), weight=np.full(10, 3.0)).review_for.site is None
 
 
 def test_unknown_and_unread_posts_are_left_out():

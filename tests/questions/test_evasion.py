@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import nbformat
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -16,7 +18,7 @@ from workbench.errors import WorkbenchError
 from workbench.evidence.robustness import POOLED, RobustnessOptions
 from workbench.preprocessing.text.variants import variants
 from workbench.questions import evasion
-from workbench.schema import Taxonomy, inputs
+from workbench.schema import ROOT, Taxonomy, inputs
 from workbench.studies.run import Results
 
 TAXONOMY = Taxonomy.load()
@@ -109,6 +111,18 @@ def test_tables_say_what_was_measured(survived):
     row = next(r for r in survived.rows if (r["model"], r["attack"], r["label"]) == ("words", "leet", POOLED))
     assert values[0, 0] == pytest.approx(min(1, row["recall"] / row["before"]))
     assert np.isnan(values[3]).all()
+
+
+def test_the_notebook_s_last_cell_stands_where_a_label_is_unknown_throughout(survived):
+    cells = nbformat.read(ROOT / "notebooks" / "12-does-it-survive-evasion.ipynb", 4).cells
+    unknown = {"negatives": 0, "positives": 0} | dict.fromkeys(("fpr_without", "alarms"), np.nan)
+    cost = [row | unknown if row["label"] == "nudity" else row for row in survived.cost]
+    frame = pd.DataFrame(cost).set_index(["model", "label"])
+    names = {"survived": survived, "cost": frame, "options": OPTIONS, "models": ["words"], "evasion": evasion}
+    exec(cells[-1].source, names | {"pd": pd, "POOLED": POOLED})
+    frame["fpr_without"] += 0.2
+    with pytest.raises(AssertionError, match="no more clean posts"):
+        exec(cells[-1].source, names | {"pd": pd, "POOLED": POOLED})
 
 
 def test_what_is_not_there_is_said(found):

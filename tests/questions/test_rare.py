@@ -42,3 +42,10 @@ def test_a_recipe_is_worth_its_ranking_and_its_threshold(small, store):
     assert found.loc["same", ["AP minus first", "AP minus first, from", "AP minus first, to"]].tolist() == [0, 0, 0]
     assert (found["AP, from"] <= found["AP"]).all()
     assert np.isfinite(found["recall, to"]).all()
+
+
+def test_without_a_threshold_nobody_knows_what_would_be_flagged(small, store):
+    none = small.material(validation=small.table([("1 1", False, None), ("2 2", False, None)], "b"))
+    found = rare.compare("fixed", {"one": {}}, none, "abuse", [0], store)
+    assert found.loc["one", "AP"] == pytest.approx((1 + 2 / 5) / 2)
+    assert found.loc["one", ["recall", "recall, from", "precision"]].isna().all()

@@ -9,6 +9,7 @@ import pytest
 from huggingface_hub import DatasetCard, ModelCard
 
 from workbench.comparison.rows import Comparison
+from workbench.comparison.run_files import Metrics
 from workbench.report import cards
 
 
@@ -57,6 +58,28 @@ def test_what_no_record_tells_stays_open(written):
     assert "- Licence of the weights: **not stated: fill in**" in text
     assert "- libraries: **not stated: fill in**" in text  # these runs record no versions
     assert "- commit: 0123456789abcdef, with uncommitted changes" in text
+
+
+def test_a_card_says_what_is_removed_without_a_person(comparison, runs):
+    asked = {"objective": {"precision": 0.9, "sure": 0.9}, "posts": 300, "harmful": 20}
+    shares = {"precision": [0.93, 0.8, 0.98], "recall": [0.5, 0.4, 0.6], "few": False}
+    able = {"chosen": asked | {"at": 0.87}, "test": {"flagged": 40, "sample": shares, "site": None}}
+    none = {"chosen": asked | {"at": None, "why": "too few", "proven": 0.7}}
+    removal = {"abuse": {"0": able, "1": able}, "violence": {"0": none, "1": none}}
+    run = replace(runs[3], metrics=Metrics.model_validate({"removal": removal}))
+    text = cards.model_card(Comparison.model_validate(comparison), run)
+    assert "- abuse: Removal asks for precision of at least 0.9, sure to 90 %; all 2 trainings have a threshold" in text
+    assert (
+        "- violence: Removal asks for precision of at least 0.9, sure to 90 %; no threshold serves it, so nothing"
+        in text
+    )
+    assert "A precision of 0.7 is proven, sure to 90 %." in text
+    assert "| abuse | cross, seed 1 | 0.870 | 40 | 0.93 [0.80, 0.98] | 0.50 [0.40, 0.60] | – | – |" in text
+
+
+def test_a_card_of_a_run_that_recorded_no_removal_says_so(written):
+    said = (written / "cross.md").read_text(encoding="utf-8").split("## What it removes without a person")[1]
+    assert "the run did not record it" in said.split("##")[0]
 
 
 @pytest.mark.parametrize(("dirty", "words"), [(False, "nothing uncommitted"), (None, "state unknown")])

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from workbench.decisions.objective import Objective
+from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT, expand
 from workbench.studies import config
@@ -133,3 +135,11 @@ def test_reading_a_study_imports_nothing_heavy():
     ask = "import sys, workbench.studies.config\nprint({'torch', 'open_clip', 'datasets'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_synthetic_studies_ask_for_what_can_be_proven_of_their_world_and_others_for_the_default():
+    for path in sorted((ROOT / "experiments").glob("*.yaml")):
+        study = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = objectives(study.get("policy") or {}, ("abuse",))["abuse"].remove
+        least = 0.8 if study["corpus"]["source"] == "synthetic" else 0.9
+        assert found == Objective(precision=least, sure=0.9), path

@@ -172,12 +172,20 @@ class Search(Stored):
     winner: int = 0
 
 
+class RecordedRemoval(Stored):
+    """A removal threshold: how it was found (a `decisions.objective.Chosen`), and what it did on test."""
+
+    chosen: dict[str, Any] = {}
+    test: dict[str, Any] | None = None
+
+
 class Metrics(RunFile):
     """`metrics.json`: what a run measured of itself.
 
-    thresholds: label -> seed -> the probability from which a post is flagged, None for never; train_prevalence by
-    label; calibration: label -> seed; digests of the corpora; items: test set -> digest of its posts; overlap by
-    relation; dropped: posts in no set; peak_mb: `host`, `cuda`; unread: set -> modality -> posts.
+    thresholds: label -> seed -> the probability from which a post is flagged, None where no threshold qualified;
+    removal: label -> seed; train_prevalence by label; calibration: label -> seed; digests of the corpora; items: test
+    set -> digest of its posts; overlap by relation; dropped: posts in no set; peak_mb: `host`, `cuda`; unread: set ->
+    modality -> posts.
     """
 
     FILE = "metrics.json"
@@ -189,6 +197,7 @@ class Metrics(RunFile):
     taxonomy: str | None = None
     train_prevalence: dict[str, float | None] = {}
     thresholds: dict[str, dict[str, float | None]] = {}
+    removal: dict[str, dict[str, RecordedRemoval]] = {}
     calibration: dict[str, dict[str, Calibrated]] = {}
     n_train: int | None = None
     fit_seconds: float | None = None

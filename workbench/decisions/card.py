@@ -48,11 +48,16 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
     yield from _table(("label", "review from", "remove from"), rows)
     yield from ("", "What they were chosen for, and did on the validation posts that they were chosen on:", "")
     for label, rule in policy.labels.items():
-        yield from (f"- {label}, {action}: {rule.says(action)}." for action in _ACTIONS)
+        yield from (
+            f"- {label}, {action}: {' '.join([f'{rule.says(action)}.', *rule.adds(action)])}" for action in _ACTIONS
+        )
     yield from (f"- Other thresholds hold for {override}." for override in policy.overrides)
     for name, labels in sorted(card.get("measured", {}).items()):
-        yield from ("", f"## Measured on {name}", "")
-        yield from _table(_MEASURED, [_measured(label, labels[label]) for label in head["labels"]])
+        for mix, words in _MIXES.items():
+            rows = [_measured(label, labels[label], mix) for label in head["labels"]]
+            if mix == "sample" or any(_recorded(labels[label], mix) for label in head["labels"]):
+                yield from ("", f"## Measured on {name}{words}", "")
+                yield from _table(_MEASURED, rows)
     yield from ("", "## Probabilities", "")
     yield "They are calibrated on validation and hold where harm is as frequent as it was there."
     yield ""
@@ -61,7 +66,8 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
     yield from _table(("what", "value"), _made(head))
     yield from ("", "## Limits", "")
     yield "- What a threshold did on validation flatters it, as it was chosen there; the test set says more."
-    yield "- Intervals are Wilson's and take posts as independent; the study's report resamples groups."
+    yield "- What is proven is proven of posts drawn as those of validation were, one of each group of near-duplicates."
+    yield "- Intervals take groups of near-duplicates as one piece of evidence; `few` is what rests on few of them."
     yield "- Nothing is known of languages, communities and kinds of content that the training posts lacked."
     yield "- `Moderator.load(folder)` of `workbench.decisions.moderator` loads it; loading runs no code of the bundle."
 
@@ -78,17 +84,27 @@ _MEASURED = (
 )
 
 
-def _measured(label: str, measures: dict[str, Any]) -> Sequence[str]:
-    shares = [_share(measures.get(action), name) for action in _ACTIONS for name in ("precision", "recall")]
+_MIXES = {"sample": "", "site": ", by the site's own mix of posts"}
+
+
+def _measured(label: str, measures: dict[str, Any], mix: str) -> Sequence[str]:
+    shares = [_share(measures.get(action), name, mix) for action in _ACTIONS for name in ("precision", "recall")]
     posts = f"{measures['n']:,}" + (f" (+{measures['unscored']:,} unscored)" if measures["unscored"] else "")
-    return (label, posts, f"{measures['positives']:,}", _at(measures["average_precision"]), *shares)
+    ranked = _at(measures["average_precision"]) if mix == "sample" else "–"
+    return (label, posts, f"{measures['positives']:,}", ranked, *shares)
 
 
-def _share(action: dict[str, Any] | None, name: str) -> str:
-    if action is None or action[name] is None:
+def _recorded(measures: dict[str, Any], mix: str) -> bool:
+    return any((measures.get(action) or {}).get(mix) for action in _ACTIONS)
+
+
+def _share(action: dict[str, Any] | None, name: str, mix: str) -> str:
+    shares = (action or {}).get(mix) or {}
+    if mix == "sample" and action and f"{name}_interval" in action:  # as bundles had it first
+        shares = {name: action[name] and (action[name], *action[f"{name}_interval"])}
+    if not shares.get(name):
         return "–"
-    low, high = action[f"{name}_interval"]
-    return f"{action[name]:.2f} [{low:.2f}, {high:.2f}]"
+    return "{:.2f} [{:.2f}, {:.2f}]".format(*shares[name]) + (" few" if shares.get("few") else "")
 
 
 def _probabilities(head: dict[str, Any]) -> list[Sequence[str]]:

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from scipy.special import expit
 
 from workbench.decisions.moderator import Moderator
-from workbench.decisions.policy import LabelRule, Objective, Policy
-from workbench.decisions.thresholds import LabelObjectives, choose
+from workbench.decisions.objective import Objective
+from workbench.decisions.policy import LabelRule, Policy
+from workbench.decisions.thresholds import LabelObjectives, choose, shares
 from workbench.metrics.calibration import calibration_error, choose_calibrator, worth
-from workbench.metrics.intervals import wilson
 from workbench.metrics.table import METRICS
 from workbench.models import Classifier
 from workbench.schema import Taxonomy, inputs, label_matrix
@@ -59,7 +59,9 @@ def fit(
     draft = Policy(name=name, date=today, labels={label: _NEVER for label in labels if trained[label]})
     moderator = Moderator(classifier, lines, draft, prevalence=prevalence)
     weight = pc.fill_null(validation["weight"], 1.0).to_numpy()
-    rules = choose(moderator.calibrated(logits), y, known, wanted, weight=weight, group=groups)
+    rules = choose(
+        moderator.calibrated(logits), y, known, wanted, weight=weight, group=groups, expected=_trained(classifier)
+    )
     decided = {label: rules[label] for label in moderator.labels}
     return moderator.with_policy(draft.model_copy(update={"labels": decided})), rules
 
@@ -81,30 +83,34 @@ def _prevalence(y: np.ndarray, use: np.ndarray, constant: float) -> float | None
     return None if np.isnan(constant) else float(expit(float(constant)))
 
 
-def measure(prob: np.ndarray, y: np.ndarray, known: np.ndarray, rule: LabelRule, weight: np.ndarray) -> dict[str, Any]:
-    """Return what one label's probabilities (n,) and thresholds are worth on posts with y, known, weight (n,).
+def _trained(classifier: Classifier) -> list[float | None]:
+    """Return the share of harmful posts that training had of each label, None where unknown."""
+    return [None if np.isnan(constant) else float(expit(float(constant))) for constant in classifier.constants]
 
-    Posts without a probability are left out; undefined values are None. Intervals are Wilson's and take posts as
-    independent. `site_precision` counts posts by their weights.
+
+def measure(
+    prob: np.ndarray, y: np.ndarray, known: np.ndarray, rule: LabelRule, weight: np.ndarray, group: np.ndarray
+) -> dict[str, Any]:
+    """Return what one label's probabilities (n,) and thresholds are worth on posts with y, known, weight, group (n,).
+
+    Posts without a probability are left out; undefined values are None. Per action `sample` and `site` are what
+    `thresholds.shares` says of it: among these posts, and by their weights (None where all weigh the same).
     """
     use = known & ~np.isnan(prob)
-    y, prob, weight = y[use] > 0.5, prob[use], weight[use]
+    y, prob, weight, group = y[use] > 0.5, prob[use], weight[use], group[use]
     measures: dict[str, Any] = {"n": int(use.sum()), "unscored": int((known & ~use).sum()), "positives": int(y.sum())}
     measures["average_precision"] = METRICS["average_precision"](y, prob)
     measures["calibration_error"], measures["log_loss"] = calibration_error(y, prob), METRICS["log_loss"](y, prob)
     for action, at in (("review", rule.review_at), ("remove", rule.remove_at)):
         if at is not None:
             flagged = prob >= at
-            caught, total, positives = int((flagged & y).sum()), int(flagged.sum()), int(y.sum())
+            mixed = bool((weight != weight[:1]).any())
             measures[action] = {
                 "at": at,
-                "flagged": total,
-                "caught": caught,
-                "precision": caught / total if total else None,
-                "precision_interval": wilson(caught, total) if total else None,
-                "recall": caught / positives if positives else None,
-                "recall_interval": wilson(caught, positives) if positives else None,
-                "site_precision": METRICS["precision"](y, prob, threshold=at, weight=weight),
+                "flagged": int(flagged.sum()),
+                "caught": int((flagged & y).sum()),
+                "sample": shares(y, flagged, group).model_dump(mode="json"),
+                "site": shares(y, flagged, group, weight).model_dump(mode="json") if mixed else None,
             }
     return _plain(measures)
 

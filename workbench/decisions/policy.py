@@ -14,134 +14,19 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-import math
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 import yaml
-from pydantic import Field, model_serializer, model_validator
+from pydantic import Field, model_validator
 
+from workbench.decisions.objective import Chosen, Share
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import Decision, Options, Reason, Taxonomy, read_yaml
 
-Share = Annotated[float, Field(ge=0, le=1)]
-KINDS = ("precision", "recall", "f1", "f1_macro", "capacity", "cost", "fixed")
-
-
-class Capacity(Options):
-    """How many posts people can look at."""
-
-    reviews_a_day: float = Field(gt=0, description="Posts that people can look at for this label.")
-    posts_a_day: float = Field(gt=0, description="Posts that the site gets.")
-
-
-class Cost(Options):
-    """What the two kinds of error cost, in any one unit."""
-
-    miss: float = Field(gt=0, description="A harmful post that is not flagged.")
-    alarm: float = Field(gt=0, description="A harmless post that is flagged.")
-
-
-class Objective(Options):
-    """What a threshold is chosen for: exactly one of the first seven, on posts as sampled or as the site has them."""
-
-    precision: float | None = Field(None, gt=0, le=1, description="At least this share of flagged posts is harmful.")
-    recall: float | None = Field(None, gt=0, le=1, description="At least this share of harmful posts is flagged.")
-    f1: Literal["best"] | None = Field(None, description="The best F1.")
-    f1_macro: Literal["best"] | None = Field(
-        None, description="The best mean of both classes' F1, which counts the harmless posts that pass, too."
-    )
-    capacity: Capacity | None = Field(None, description="At most as many flagged posts as people can look at.")
-    cost: Cost | None = Field(None, description="The least cost of misses and false alarms.")
-    fixed: Share | None = Field(None, description="This very threshold, whatever validation says of it.")
-    mix: Literal["sample", "site"] | None = Field(
-        None, description="Count posts as sampled, or by their weights as the site has them (default for capacity)."
-    )
-
-    sure: float | None = Field(
-        None, gt=0, lt=1, description="Hold a precision or recall on new posts, too, with this confidence."
-    )
-
-    @model_validator(mode="after")
-    def _one_of_them(self) -> Self:
-        given = [name for name in KINDS if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"an objective needs exactly one of {', '.join(KINDS)}, not {', '.join(given) or 'none'}")
-        if self.sure is not None and (self.kind not in ("precision", "recall") or self.weighted):
-            raise ValueError(
-                "`sure` goes with a precision or recall of posts as sampled; leave it out, or leave out the other"
-            )
-        return self
-
-    @model_serializer
-    def _only_what_is_said(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: value for name, value in values.items() if value is not None}
-
-    @property
-    def kind(self) -> str:
-        """Which of the seven it is."""
-        return next(name for name in KINDS if getattr(self, name) is not None)
-
-    @property
-    def weighted(self) -> bool:
-        """Whether posts count by their weights."""
-        return (self.mix or ("site" if self.capacity else "sample")) == "site"
-
-    def __str__(self) -> str:
-        if self.capacity:
-            phrase = f"at most {self.capacity.reviews_a_day:g} of {self.capacity.posts_a_day:g} posts a day"
-        elif self.cost:
-            phrase = f"least cost, a miss costing {self.cost.miss:g} and a false alarm {self.cost.alarm:g}"
-        elif self.fixed is not None:
-            phrase = f"fixed at {self.fixed:g}"
-        else:
-            best = {"f1": "best F1", "f1_macro": "best F1, mean of both classes"}
-            phrase = best.get(self.kind) or f"{self.kind} of at least {getattr(self, self.kind):g}"
-        phrase += f", sure to {100 * self.sure:g} %" if self.sure else ""
-        return f"{phrase}, by the site's mix" if self.mix == "site" else phrase
-
-
-class Chosen(Options):
-    """How a threshold was found, and what it did on the validation posts that it was chosen on."""
-
-    objective: Objective = Field(description="What it was chosen for.")
-    at: Share | None = Field(description="The threshold that was found; null: no threshold qualifies.")
-    posts: int = Field(ge=0, description="Validation posts that know the label and could be scored.")
-    harmful: int = Field(ge=0, description="How many of them are harmful.")
-    flagged: int = Field(0, ge=0, description="How many score at least that much.")
-    caught: int = Field(0, ge=0, description="How many of those are harmful.")
-    why: str | None = Field(None, description="Why no threshold qualifies, or what one that is sure rests on.")
-
-    @property
-    def precision(self) -> tuple[float, float, float]:
-        """The share of flagged posts that are harmful, with Wilson's interval for independent posts; NaN for none."""
-        return _share(self.caught, self.flagged)
-
-    @property
-    def recall(self) -> tuple[float, float, float]:
-        """The share of harmful posts that are flagged, with Wilson's interval for independent posts; NaN for none."""
-        return _share(self.caught, self.harmful)
-
-    @property
-    def promise(self) -> str:
-        """What it did, or why there is none, in words."""
-        if self.at is None:
-            return f"no threshold qualifies ({self.why})"
-        precision, recall = ("{:.2f} [{:.2f}, {:.2f}]".format(*share) for share in (self.precision, self.recall))
-        return (
-            f"of {self.posts:,} validation posts ({self.harmful:,} harmful) {self.flagged:,} reach it, "
-            f"{self.caught:,} of them harmful: precision {precision}, recall {recall}"
-            f"{f'; {self.why}' if self.why else ''}"
-        )
-
-
-def _share(part: int, whole: int) -> tuple[float, float, float]:
-    from workbench.metrics.intervals import wilson  # scipy.stats takes a while, and deciding needs none of it
-
-    return (part / whole if whole else math.nan, *wilson(part, whole))
+NOTHING = 2.0  # a threshold that no probability reaches
 
 
 class LabelRule(Options):
@@ -158,15 +43,33 @@ class LabelRule(Options):
             raise ValueError(f"review_at ({self.review_at:g}) must not be above remove_at ({self.remove_at:g})")
         return self
 
+    @property
+    def flags_from(self) -> float | None:
+        """From where a comparison counts a post as flagged: above every probability where flagging nothing is best.
+
+        None where there is no threshold because none qualified, so that nobody can say what would be flagged.
+        """
+        decided = self.review_at is None and self.review_for is not None and self.review_for.nothing
+        return NOTHING if decided else self.review_at
+
     def says(self, action: Literal["review", "remove"]) -> str:
         """Return what a threshold was chosen for and what it did, in words."""
-        at, chosen = (self.review_at, self.review_for) if action == "review" else (self.remove_at, self.remove_for)
+        at, chosen = self._of(action)
         if chosen is None:
             return "never" if at is None else "set by hand"
         if at != chosen.at:
             was = "none" if chosen.at is None else f"{chosen.at:.3f}"
             return f"set by hand; for {chosen.objective} it was {was}"
-        return f"{chosen.objective}: {chosen.promise}"
+        gone = "nothing is removed; " if action == "remove" and at is None else ""
+        return f"{chosen.objective}: {gone}{chosen.promise}"
+
+    def adds(self, action: Literal["review", "remove"]) -> list[str]:
+        """Return what else is to be known of a threshold that was chosen, in whole sentences."""
+        at, chosen = self._of(action)
+        return chosen.more if chosen is not None and at == chosen.at else []
+
+    def _of(self, action: Literal["review", "remove"]) -> tuple[float | None, Chosen | None]:
+        return (self.review_at, self.review_for) if action == "review" else (self.remove_at, self.remove_for)
 
     def met(self, score: float) -> tuple[Literal["review", "remove"], float] | None:
         """Return what a score leads to, and the threshold it met; None where it meets none."""

@@ -69,6 +69,23 @@ def positives_needed(
     return math.ceil(have * se**2 / allowed) if allowed > 0 else None
 
 
+def trials_needed(share: float, least: float, *, alpha: float = 0.05, power: float = 0.8) -> int:
+    """Return how many trials prove, by a one-sided test at alpha, that a share is above `least` with chance `power`.
+
+    The normal approximation of one share (Chow, Shao and Wang 2008, ch. 4), and never fewer than trials without one
+    failure take.
+
+    >>> trials_needed(0.95, 0.9), trials_needed(1.0, 0.9)
+    (184, 29)
+    """
+    if not least < share:
+        raise ValueError(f"a share of {share:g} is not above {least:g}, so that no number of trials shows that it is")
+    reach = stats.norm.isf(alpha) * math.sqrt(least * (1 - least)) + stats.norm.ppf(power) * math.sqrt(
+        share * (1 - share)
+    )
+    return max(math.ceil((reach / (share - least)) ** 2), math.ceil(math.log(alpha) / math.log(least)))
+
+
 _MOST_SEEDS = 1000
 
 

@@ -60,8 +60,9 @@ def compare(
 ) -> pd.DataFrame:
     """Return a table, one row per recipe (options of the model `name`): what it is worth on test for one label.
 
-    AP, and recall and precision at the threshold of the best F1 on validation, are means over seeds on the same posts;
-    95 % intervals by bootstrap over groups; `AP minus first` compares with the first recipe, resampled as pairs.
+    AP, and recall and precision at the threshold of the best F1 on validation (NaN where a seed has none), are means
+    over seeds on the same posts; 95 % intervals by bootstrap over groups; `AP minus first` compares with the first
+    recipe, resampled as pairs.
     """
     y, known, k = _labels(material, MAIN, label)
     rows = known[:, k]
@@ -73,9 +74,11 @@ def compare(
         for trained in training.moderate(training.fit(name, options, material, seeds, store), material):
             logits = trained.moderator.classifier.logits(inputs(material.sets[MAIN]))[rows]
             score = np.where(np.isnan(logits[:, k]), trained.moderator.classifier.constants[k], logits[:, k])
-            cut, prob = trained.rules[label].review_at, trained.moderator.calibrated(logits)[:, k]
+            cut, prob = trained.rules[label].flags_from, trained.moderator.calibrated(logits)[:, k]
             flagged = np.nan_to_num(prob, nan=-1.0) >= (np.inf if cut is None else cut)
-            drawn.append(_draws(truth, score, flagged, codes, groups))
+            draws = _draws(truth, score, flagged, codes, groups)
+            draws[1:] *= 1.0 if cut is not None else np.nan  # without a threshold nobody knows what would be flagged
+            drawn.append(draws)
         area, recall, precision = np.mean(drawn, axis=0)
         first = area if first is None else first
         lines[recipe] = {

@@ -18,7 +18,7 @@ from workbench.comparison.options import MACRO
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
 from workbench.metrics.table import headline
-from workbench.report import wording
+from workbench.report import removals, wording
 
 OPEN = "**not stated: fill in**"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -67,6 +67,8 @@ def model_card(comparison: Comparison, run: Run) -> str:
         eval_results=results or None,
     )
     columns, lines = _worth(comparison, run.alias)
+    removed = {label: " ".join(said) for label in run.labels if (said := removals.sentences(run, label))}
+    gone = {label: table for label in removed if (table := removals.table([run], label)) is not None}
     card = ModelCard.from_template(
         data,
         _TEMPLATES / "model_card.md",
@@ -78,6 +80,9 @@ def model_card(comparison: Comparison, run: Run) -> str:
         view=wording.view(comparison.compare.view),
         columns=columns,
         lines=lines,
+        removed=removed,
+        gone=[[label, name, *cells] for label, table in gone.items() for name, *cells in table.itertuples()],
+        gone_columns=next(([*table.columns] for table in gone.values()), []),
         costs={name: wording.quantity(value) for name, value in run.costs.items() if value is not None},
     )
     return f"{card}\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
+from workbench.comparison.run_files import Metrics
 
 labels = importlib.import_module("workbench.report.sections.labels")  # the module; its function has the same name
 
@@ -97,3 +99,43 @@ def test_without_a_truth_of_both_halves_no_best_curve_is_drawn(small, tmp_path, 
     monkeypatch.setattr(labels.plots, "pr_curves", lambda curves, **more: drawn.update(more))
     by_key(small.settled(runs, pairs=[]), runs)["label-abuse"].figures["precision against recall"]("light")
     assert drawn["ceiling"] is None
+
+
+def removing(run: Run, **seeds: dict) -> Run:
+    """The run, with these records of the removal of abuse."""
+    asked = {"objective": {"precision": 0.9, "sure": 0.9}, "posts": 300, "harmful": 20}
+    records = {seed[1:]: one | {"chosen": asked | one["chosen"]} for seed, one in seeds.items()}
+    return replace(run, metrics=run.metrics.model_copy(update={"removal": Metrics(removal={"abuse": records}).removal}))
+
+
+def test_what_is_removed_without_a_person_is_told_with_what_it_did_on_test(comparison, runs):
+    some = {"precision": [0.93, 0.8, 0.98], "recall": [0.5, 0.4, 0.6], "few": False}
+    site = {"precision": [0.7, 0.3, 0.9], "recall": [0.2, 0.1, 0.5], "few": True}
+    done = {"at": 0.871, "flagged": 1234, "caught": 1200, "sample": some, "site": site}
+    none = {"at": None, "why": "too few", "proven": 0.8, "seen": 0.92, "needed": 5000}
+    cross = removing(runs[3], s0={"chosen": {"at": 0.871}, "test": done}, s1={"chosen": none})
+    prior = removing(runs[0], s0={"chosen": none | {"proven": None}})
+    section = by_key(comparison, [prior, *runs[1:3], cross])["label-abuse"]
+    first, second = sorted(section.points["Removed without a person"])
+    asked = "Removal asks for precision of at least 0.9, sure to 90 %;"
+    assert first.startswith(f"cross: {asked} 1 of 2 trainings have a threshold for it, and the others remove nothing.")
+    assert "This is proven of posts drawn as those of validation were, and of no others." in first
+    assert "A precision of 0.8 is proven, sure to 90 %; the precision seen at best is 0.92" in first
+    assert second.startswith(f"prior: {asked} no threshold serves it, so nothing is removed without a person.")
+    assert "No lower precision is proven" in second
+    (table,) = [table for name, table in section.tables.items() if name.startswith("removed without a person")]
+    assert table.loc["cross, seed 0"].to_dict() == {
+        "removes from": "0.871",
+        "removed of test": "1,234",
+        "precision, as sampled": "0.93 [0.80, 0.98]",
+        "recall, as sampled": "0.50 [0.40, 0.60]",
+        "precision, at the site's mix": "0.70 [0.30, 0.90] few",
+        "recall, at the site's mix": "0.20 [0.10, 0.50] few",
+    }
+    assert len(table) == 1
+
+
+def test_of_runs_that_recorded_no_removal_nothing_is_said(comparison, runs):
+    section = by_key(comparison, runs)["label-abuse"]
+    assert not section.points
+    assert not [name for name in section.tables if name.startswith("removed")]

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from workbench.decisions.objective import Chosen, Objective
 from workbench.decisions.policy import Assessment, LabelRule, Policy
 from workbench.schema import Label, Taxonomy
 from workbench.serving.demo import verdict
@@ -142,6 +143,25 @@ def test_scores_stand_beside_their_thresholds():
     assert ">Review</span>" in drawn
     assert ">Below</span>" in drawn
     assert "Attacks a person." in drawn
+
+
+@pytest.mark.parametrize(
+    ("proven", "said"),
+    [
+        (0.8, "nothing is removed: a precision of at least 0.9, sure to 90 %, is not proven, one of 0.8 is"),
+        (None, "nothing is removed: a precision of at least 0.9, sure to 90 %, is not proven<"),
+    ],
+)
+def test_where_removal_is_not_proven_that_is_said(proven, said):
+    asked = Objective(precision=0.9, sure=0.9)
+    none = Chosen(objective=asked, at=None, posts=100, harmful=9, why="too few", proven=proven)
+    rules = {**RULES, "misinformation": LabelRule(review_at=0.5, remove_at=None, remove_for=none)}
+    policy = Policy(name="house", date=NOW.date(), labels=rules)
+    assert said in verdict.scores(judged({"abuse": 0.83, "misinformation": 0.1}, policy))
+    by_hand = {**RULES, "misinformation": LabelRule(review_at=0.5, remove_at=0.95, remove_for=none)}
+    drawn = verdict.scores(judged({"misinformation": 0.1}, Policy(name="house", date=NOW.date(), labels=by_hand)))
+    assert "remove from 0.95" in drawn
+    assert "nothing is removed" not in drawn
 
 
 def test_a_label_without_a_score_is_for_review():

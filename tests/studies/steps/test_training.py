@@ -14,6 +14,8 @@ from workbench import corpora
 from workbench.comparison import facts
 from workbench.comparison.predictions import load_run
 from workbench.corpora import splits
+from workbench.decisions.policy import NOTHING
+from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError
 from workbench.schema import INPUTS
 from workbench.studies.steps import training
@@ -229,6 +231,15 @@ def test_without_a_positive_on_validation_there_is_no_threshold(small, store):
     given = small.material(validation=small.table([("1 1", NO, None), ("2 2", NO, None)], "b"))
     found = training.thresholds(small.ready("reader", given, [0], store))
     assert found == {"abuse": {"0": None}, "violence": {"0": None}}
+
+
+def test_where_flagging_nothing_is_best_a_comparison_counts_nothing_as_flagged(small, store):
+    wanted = objectives({"default": {"review": {"cost": {"miss": 1, "alarm": 100}}}}, ("abuse", "violence"))
+    given = small.material(validation=small.table([("1 1", NO, None), ("0 2", YES, None)], "b"))
+    fitted = training.fit("reader", {}, given, [0], store)
+    found = training.thresholds(training.moderate(fitted, given, wanted))
+    # abuse: the harmless post scores higher, so that the one miss is cheapest; nobody knows violence
+    assert found == {"abuse": {"0": NOTHING}, "violence": {"0": None}}
 
 
 def test_a_score_at_its_threshold_is_flagged_after_storage(small, tmp_path, store):

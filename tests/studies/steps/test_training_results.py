@@ -15,6 +15,7 @@ from workbench.comparison.compare import CompareOptions, compare
 from workbench.comparison.predictions import load_run
 from workbench.comparison.run_files import Metrics
 from workbench.decisions.moderator import Moderator
+from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError
 from workbench.studies.steps import training
 
@@ -43,6 +44,23 @@ def test_a_run_leaves_predictions_metrics_and_a_bundle_for_each_seed(saved):
     assert sorted(path.name for path in (folder / "bundle").iterdir()) == ["0", "1"]
     assert json.loads((folder / "metrics.json").read_text()) == metrics
     assert set(metrics) <= set(Metrics.model_fields)  # whoever reads it finds each under its name
+
+
+def test_metrics_say_what_is_removed_and_what_that_did_on_test(small, tmp_path, store):
+    wanted = objectives({"abuse": {"remove": {"fixed": 0.6}}}, ("abuse", "violence"))
+    given = small.material()
+    ready = training.moderate(training.fit("reader", {}, given, [0], store), given, wanted)
+    metrics = training.save(tmp_path / "run", ready, training.score(ready, given), given, store)
+    entry = metrics["removal"]["abuse"]["0"]
+    assert entry["chosen"]["at"] == 0.6
+    # from a logit of .41 on: 1.5 rightly, 1 and .5 wrongly
+    assert (entry["test"]["flagged"], entry["test"]["caught"]) == (3, 1)
+    none = metrics["removal"]["violence"]["0"]
+    assert none["chosen"]["at"] is None  # .9 is not proven on four posts
+    assert none["test"] is None
+    read = Metrics.read(tmp_path / "run").removal
+    assert read["abuse"]["0"].test == entry["test"]
+    assert read["violence"]["0"].test is None
 
 
 def test_metrics_say_what_the_run_was(small, saved):

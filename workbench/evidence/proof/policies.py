@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 from scipy.special import expit, logit
 
-from workbench.decisions.policy import Objective
+from workbench.decisions.objective import Objective
 from workbench.decisions.thresholds import LabelObjectives, choose
 from workbench.evidence.proof import ThresholdClaim
 

@@ -16,7 +16,7 @@ from workbench.comparison.rows import Comparison, path
 from workbench.metrics.classification import precision_recall_curve
 from workbench.metrics.plots import curves as plots
 from workbench.metrics.table import METRICS, RANKING, headline
-from workbench.report import wording
+from workbench.report import removals, wording
 from workbench.report.section import Section, shown_models, table
 
 
@@ -53,15 +53,21 @@ def labels(comparison: Comparison, runs: Sequence[Run]) -> Iterator[Section]:
             figures["precision against recall"] = lambda theme, c=curves, d=drawing: plots.pr_curves(
                 c, **d, theme=theme
             )
+        tables = {
+            "": _label_table(comparison, label, headline(), ceilings=("average_precision",)),
+            "at a fixed recall or false positive rate": _label_table(comparison, label, operating),
+        }
+        some = [run for run in runs if run.alias in shown]
+        said, gone = list(removals.told(some, label)), removals.table(some, label)
+        if gone is not None:
+            tables["removed without a person, of all test posts"] = gone
         yield Section(
             f"label-{label}",
             f"{label.capitalize()}: what is caught, what is flagged",
             prose,
             figures,
-            {
-                "": _label_table(comparison, label, headline(), ceilings=("average_precision",)),
-                "at a fixed recall or false positive rate": _label_table(comparison, label, operating),
-            },
+            tables,
+            points={"Removed without a person": said} if said else {},
         )
 
 

@@ -182,13 +182,22 @@ def _row(verdict: ShownDecision, name: str, title: str, definition: str) -> str:
     )
     bar = f'<div class="bar"><div class="fill {action}" style="width:{100 * score:.2f}%"></div>{marks}</div>'
     note = f"{f'review from {review}' if review else 'no review threshold'} · "
-    note += f"remove from {remove}" if remove else "no removal threshold"
+    note += f"remove from {remove}" if remove else _never_removed(rule)
     if rule is None:
         note = "the policy has no rule for this label"
     outcome = {"allow": "Below", "review": "Review", "remove": "Remove"}[action]
     if alike := verdict.alike.get(name):
         note += f" · most like the training posts {_listed(alike)}"
     return _cells(head, f'<b class="score">{shown}</b>{bar}<small>{safe(note)}</small>', action, outcome)
+
+
+def _never_removed(rule: LabelRule | None) -> str:
+    """Return why nothing is removed for a label: a precision that is not proven, with the one that is, or no wish."""
+    chosen = rule.remove_for if rule else None
+    if chosen is None or chosen.at is not None or not chosen.objective.sure:
+        return "no removal threshold"
+    proven = f", one of {chosen.proven:g} is" if chosen.proven else ""
+    return f"nothing is removed: a {chosen.objective}, is not proven{proven}"
 
 
 def _cells(head: str, middle: str, action: str, outcome: str) -> str:

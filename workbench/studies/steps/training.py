@@ -203,9 +203,27 @@ def _scored(post_id: pa.ChunkedArray, split: str, ready: Ready, logits: np.ndarr
 def thresholds(ready: Sequence[Ready]) -> dict[str, dict[str, float | None]]:
     """Return, per label and seed, the probability at or above which a post is flagged: what the policy reviews from.
 
-    Without a policy of the study's own it is the best F1 on validation.
+    Without a policy of the study's own it is the best F1 on validation. None where no threshold qualified, and above
+    every probability where flagging nothing is what serves the objective best.
     """
-    return {label: {str(trained.seed): trained.rules[label].review_at for trained in ready} for label in ready[0].rules}
+    return {
+        label: {str(trained.seed): trained.rules[label].flags_from for trained in ready} for label in ready[0].rules
+    }
+
+
+def removals(ready: Sequence[Ready], cards: Mapping[int, dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return, per label and seed, what `metrics.json` keeps of removal: how its threshold was found, and its worth.
+
+    cards: those of each seed's bundle; `test` is what the threshold did there, None where there is none.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for trained in ready:
+        for label in trained.moderator.labels:
+            chosen, done = trained.rules[label].remove_for, cards[trained.seed]["measured"]["test"][label]
+            if chosen is not None:
+                about = {"chosen": chosen.model_dump(mode="json"), "test": done.get("remove")}
+                found.setdefault(label, {})[str(trained.seed)] = about
+    return found
 
 
 def time_per_post(bundle: Path, material: Material, store: FeatureStore) -> float:
@@ -251,6 +269,7 @@ def save(
         trained.moderator.described(cards[trained.seed]).save(folder / "bundle" / str(trained.seed))
     metrics = about | {
         "thresholds": thresholds(ready),
+        "removal": removals(ready, cards),
         "calibration": fitting.calibration_record(
             {trained.seed: trained.moderator for trained in ready}, predictions, sets, material.taxonomy
         ),
@@ -291,9 +310,9 @@ def _card(ready: Ready, predictions: pa.Table, material: Material) -> dict[str, 
     for name in (name for name in material.sets if name != "train"):
         rows = mine.filter(pc.equal(mine["split"], name))
         y, known = label_matrix(material.sets[name], material.taxonomy)
-        weight = pc.fill_null(material.sets[name]["weight"], 1.0).to_numpy()
+        about = pc.fill_null(material.sets[name]["weight"], 1.0).to_numpy(), fitting.group_names(material.sets[name])
         measured[name] = {
-            label: fitting.measure(rows[f"prob_{label}"].to_numpy(), y[:, k], known[:, k], ready.rules[label], weight)
+            label: fitting.measure(rows[f"prob_{label}"].to_numpy(), y[:, k], known[:, k], ready.rules[label], *about)
             for k, label in enumerate(material.taxonomy.names)
             if label in ready.moderator.labels
         }
