@@ -233,7 +233,8 @@ def test_a_community_that_is_the_label_is_caught_and_an_honest_one_is_not(leak):
     assert (found["overlap"], found["posts"]) == ((1, 500) if leak else (0, 0))
 
 
-def test_the_lower_end_of_a_shortcut_is_over_groups_of_posts():
+def test_the_lower_end_of_a_shortcut_is_over_groups_of_posts(monkeypatch):
+    monkeypatch.setattr(shortcuts, "DRAWS", 50)
     base = labelled(80, 1, False)
     copies = pa.concat_tables([base] * 10)
     alone = copies.set_column(
