@@ -22,7 +22,7 @@ QUIET_CORES = OMP_NUM_THREADS=1
 .DEFAULT_GOAL := help
 # Targets run one after another even under `make -j`: they share one environment and two cores.
 .NOTPARALLEL:
-.PHONY: help setup compare zoo test test-all campaign-core lint app lab clean
+.PHONY: help setup compare zoo test test-all campaign-core mutants lint app lab clean
 
 help: ## Show this list
 	@echo "The moderation workbench: which model should moderate your site, and does a multimodal one win?"
@@ -37,7 +37,7 @@ help: ## Show this list
 		"DEVICE=$(DEVICE)" "auto, cpu, cuda or mps" \
 		"JOBS=$(JOBS)" "processes at once, for runs and for tests" \
 		"TESTS=$(TESTS)" "which tests to run" \
-		"ARGS=$(ARGS)" "more arguments for workbench run, pytest or JupyterLab" \
+		"ARGS=$(ARGS)" "more arguments for workbench run, pytest, mutants or JupyterLab" \
 		"PYTHON=$(PYTHON)" "the Python that makes $(VENV) (empty: the first one from 3.11 to 3.13)"
 
 setup: $(STAMP) ## Make .venv and install the workbench in it (other targets do this by themselves)
@@ -57,6 +57,9 @@ test-all: $(STAMP) ## Run every test, long simulations in a short form (under 20
 
 campaign-core: $(STAMP) ## Run the full forms of those: hundreds of kills, simulated worlds, broken clips
 	@$(QUIET_CORES) $(PY) -m pytest -m campaign -n "$(JOBS)" --dist load $(ARGS) $(TESTS)
+
+mutants: $(STAMP) ## Make one line of the numbers' code wrong, 300 times, and see that a test dies of it (under an hour on two cores)
+	@$(QUIET_CORES) $(PY) tests/mutants.py --jobs "$(JOBS)" $(ARGS)
 
 lint: $(STAMP) ## Check style: ruff on Python files and notebooks, and no outputs stored in notebooks
 	@failed=0; $(PY) -m ruff check . || failed=1; \

@@ -70,6 +70,40 @@ def test_the_study_may_say_how_scores_become_probabilities(tmp_path, validation)
         assert moderator.lines["abuse"].words in (tmp_path / method / "README.md").read_text(encoding="utf-8")
 
 
+def chosen(tmp_path, posts: list[dict], review: dict):
+    """The rule for abuse that is chosen on posts with a `score` of their own, which stays as it is."""
+    taxonomy, path = Taxonomy.load(), tmp_path / "scores.csv"
+    path.write_text("\n".join(["post_id,abuse", *(f"{n},{post['score']}" for n, post in enumerate(posts))]))
+    rows = [
+        {"post_id": str(n), "group": post.get("group"), "weight": post.get("weight", 1.0), "text": "x"}
+        | {"labels": {"abuse": post["abuse"]}}
+        for n, post in enumerate(posts)
+    ]
+    table = pa.Table.from_pylist(rows, schema=corpus_schema(taxonomy))
+    model = models.create("scores", {"path": str(path)}, taxonomy=taxonomy, store=None)
+    model.fit(table, table, seed=0)
+    wanted = objectives({"default": {"review": review, "remove": None}}, taxonomy.names)
+    return fitting.fit(model, table, wanted, "test", "none")[1]["abuse"].review_for
+
+
+def test_an_objective_at_the_sites_mix_counts_posts_by_their_weights(tmp_path):
+    posts = [{"score": 0.9, "abuse": True}] * 30
+    posts += [{"score": 0.6, "abuse": False, "weight": 0.1}] * 10  # drawn ten times as often as the site has them
+    posts += [{"score": 0.1, "abuse": False}] * 20
+    # as sampled 30 of 40 are too few for .8, at the site it is 30 of 31; with the rest 30 of 51
+    assert chosen(tmp_path, posts, {"precision": 0.8}).flagged == 30
+    assert chosen(tmp_path, posts, {"precision": 0.8, "mix": "site"}).flagged == 40
+
+
+def test_an_objective_that_is_sure_counts_copies_once(tmp_path):
+    clean = [{"score": 0.1 + n / 1000, "abuse": False, "group": f"c{n}"} for n in range(30)]
+    bad = [{"score": 0.9, "abuse": True, "group": f"b{n}"} for n in range(30)]
+    # .8 ** 30 = .001: thirty without a miss prove a recall of .8; one does not
+    assert chosen(tmp_path, clean + bad, {"recall": 0.8, "sure": 0.95}).at is not None
+    copies = [post | {"group": "one"} for post in bad]
+    assert chosen(tmp_path, clean + copies, {"recall": 0.8, "sure": 0.95}).at is None
+
+
 def test_a_post_without_a_group_is_its_own(validation):
     assert fitting.group_names(validation.slice(0, 2)).tolist() == ["0", "1"]
     grouped = validation.set_column(validation.column_names.index("group"), "group", pa.array(["g"] * 40))

@@ -46,6 +46,15 @@ def test_a_precision_takes_the_lowest_threshold_that_is_proven():
     assert hold(~y, score, kind="precision", target=0.8).at is None
 
 
+@pytest.mark.parametrize("kind", ["precision", "recall"])
+def test_the_post_whose_score_sets_a_threshold_is_not_tested_by_it(kind):
+    # given that the k-th highest score is t, the posts above t are a sample of all such posts; the k-th itself is not
+    score, y = np.linspace(1, 0, 1000), np.arange(1000) < 300
+    at = hold(y, score, kind=kind, target=0.8).at
+    assert at not in score
+    assert np.nextafter(at, -np.inf) in score
+
+
 def test_certainty_is_never_proven():
     assert hold(np.ones(500, bool), np.linspace(0, 1, 500), kind="recall", target=1.0).at is None
 

@@ -22,7 +22,8 @@ from workbench.schema import Taxonomy, expand
 from workbench.studies import DONE, keys
 from workbench.studies.config import StudyConfig
 from workbench.studies.plan import PlannedRun, finished_or_latest, latest_runs, standing
-from workbench.studies.steps.prepare import StudyPlan, refresh_posts
+from workbench.studies.steps.planned import StudyPlan, notice
+from workbench.studies.steps.prepare import refresh_posts
 
 _CODE = ("workbench.comparison.compare", "workbench.report.page", "workbench.report.cards")  # what the results are of
 
@@ -51,14 +52,15 @@ def compare_study(
     path, page = study.folder / "comparison.json", study.folder / "report.html"
     posts = facts.place(study.folder, scored(done[0].inputs))
     asked = {"question": study.question, "compare": study.compare.model_dump(mode="json"), "cost": study.cost}
-    plan = StudyPlan.of(study.folder, done[0].inputs)
+    plan = notice(study.folder, done[0].inputs, study.compare, done)
     made_from = MadeFrom(
         runs={run.alias: run.key for run in done},
         ended={run.alias: run.record.ended for run in done},
         missing={run.alias: run.state for run in runs if run.state != DONE},
         stale={run.alias: (*run.reasons, *run.upgraded) for run in done if run.reasons or run.upgraded},
         settings=fingerprint.of_json(asked),
-        planned=None if plan is None else plan.family(study),
+        planned=None if plan is None else plan.family(study.compare),
+        plan=None if plan is None else plan.record(study.compare),
         asked=study.compare.pairs,
         posts=fingerprint.of_file(posts) if posts.is_file() else None,
         code=of_inputs(keys.reach(_CODE).inputs),
@@ -68,12 +70,27 @@ def compare_study(
     comparison = _stored(study.folder)
     if always or comparison is None or comparison.made_from != made_from or not page.is_file():
         comparison = _made(study, done, made_from)
-    later = [" and ".join(pair) for pair in study.compare.pairs if plan and pair not in made_from.planned]
-    if plan and later:
-        print(f"exploratory, since {StudyPlan.FILE} of {plan.written} did not plan it: {', '.join(later)}", flush=True)
+    for line in _of_plan(made_from):
+        print(line, flush=True)
     terminal.show(comparison, terminal.tables(comparison, by_label=by_label))
     print(f"comparison: {path}\nreport:     {page}", flush=True)
     return comparison
+
+
+def _of_plan(made_from: MadeFrom) -> list[str]:
+    """Return what is to be said of a plan that what a study asks does not follow, or that others came before."""
+    plan, lines = made_from.plan, []
+    if plan is None:
+        unknown = f"no {StudyPlan.FILE} says what was planned before these posts were scored"
+        return [unknown] if made_from.asked else []
+    if plan.before:
+        times = ", ".join(time[:10] for time in plan.before)
+        lines.append(f"these posts had been scored before, and the results were deleted: first on {times}")
+    if plan.what:
+        what = " and ".join(plan.what)
+        lines.append(f"{what} changed on {plan.changed[:10]}, after scores were seen; planned {plan.written[:10]}")
+    later = [" and ".join(pair) for pair in made_from.asked if pair not in made_from.planned]
+    return [*lines, *([f"exploratory, since it was not planned: {', '.join(later)}"] if later else [])]
 
 
 def _stored(folder: Path) -> Comparison | None:

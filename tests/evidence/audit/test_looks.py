@@ -233,6 +233,22 @@ def test_a_community_that_is_the_label_is_caught_and_an_honest_one_is_not(leak):
     assert (found["overlap"], found["posts"]) == ((1, 500) if leak else (0, 0))
 
 
+def test_the_lower_end_of_a_shortcut_is_over_groups_of_posts(monkeypatch):
+    monkeypatch.setattr(shortcuts, "DRAWS", 50)
+    base = labelled(80, 1, False)
+    copies = pa.concat_tables([base] * 10)
+    alone = copies.set_column(
+        copies.column_names.index("group"), "group", pa.array([str(n) for n in range(len(copies))])
+    )
+    train, below = labelled(300, 0, False), {}
+    for name, test in {"groups": copies, "alone": alone}.items():
+        rows = shortcuts.look({"train": train, "test": test}, TAXONOMY)["shortcut"]["scores"]
+        assert all(row["lower"] < row["average_precision"] for row in rows)
+        below[name] = sum(row["average_precision"] - row["lower"] for row in rows)
+    # ten copies of a post are one post: were they ten, the interval would be narrower by the root of ten
+    assert below["groups"] > 2 * below["alone"] > 0
+
+
 def test_the_synthetic_world_has_no_shortcut():
     sets = divided(
         {"source": "synthetic", "posts": 4000, "seed": 5, "modalities": ["text"], "oversample": {"harm": 0.3}}

@@ -15,7 +15,16 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 
 from workbench.comparison.options import MAIN, CompareOptions, CostOptions
-from workbench.comparison.rows.values import AddressedRow, Count, CountedInterval, Interval, Number, PlainRow, path
+from workbench.comparison.rows.values import (
+    AddressedRow,
+    Count,
+    CountedInterval,
+    Interval,
+    Number,
+    PlainRow,
+    PlanRecord,
+    path,
+)
 from workbench.errors import WorkbenchError
 
 
@@ -315,6 +324,7 @@ class MadeFrom(PlainRow):
     stale: dict[str, tuple[str, ...]]
     settings: str
     planned: tuple[tuple[str, str], ...] | None = None  # as it was before any model had scored, None without a plan
+    plan: PlanRecord | None = None
     asked: tuple[tuple[str, str], ...] | None = None  # what the study's file asks now, models without a run included
     posts: str | None = None  # sha256 of the file with their facts; before, 16 digits of what it was made from
     code: str
