@@ -142,7 +142,7 @@ def test_nearest_tests_are_asked_first_and_no_more_than_there_is_time_for():
     lines = {"workbench/metrics/intervals.py": [7]}
     far, near, own, long, elsewhere = (
         mutants.Reach("tests/comparison/test_compare.py", 5.0, lines),
-        mutants.Reach("tests/metrics/test_planning.py", 9.0, lines),
+        mutants.Reach("tests/metrics/test_testing.py", 9.0, lines),
         mutants.Reach("tests/metrics/test_intervals.py", 8.0, lines),
         mutants.Reach("tests/comparison/test_slices.py", mutants.SECONDS, lines),
         mutants.Reach("tests/metrics/test_ranking.py", 1.0, {"workbench/metrics/intervals.py": [8]}),

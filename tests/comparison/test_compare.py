@@ -13,9 +13,8 @@ from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 from workbench.comparison import compare as comparing
 from workbench.comparison.compare import CompareOptions
 from workbench.errors import WorkbenchError
-from workbench.metrics import planning
-from workbench.metrics.intervals import holm
 from workbench.metrics.table import METRICS
+from workbench.metrics.testing import holm
 from workbench.report.terminal import tables
 
 FAST = CompareOptions(resamples=100)
@@ -131,61 +130,6 @@ def test_any_metric_can_be_the_question(runs, metric):
     assert 0 < difference["p"] <= 1
 
 
-def test_where_few_false_alarms_decide_there_is_no_value_and_no_ceiling_but_few(runs):
-    found = row(compare("s", "?", runs, FAST), "cross", "abuse", "all", "recall_at_fpr_0.01")
-    assert [found[name] for name in ("value", "lo", "hi", "ceiling", "few")] == [None, None, None, None, True]
-    assert not row(compare("s", "?", runs, FAST), "words", "abuse", "all", "roc_auc")["few"]
-
-
-def test_the_chosen_model_is_best_on_validation_and_its_peers_are_those_not_shown_to_be_worse(world, tmp_path):
-    truth, validation = np.where(world.y, 3.0, -3.0)[None], (world.split == "validation")[:, None]
-    noise = world.noise()
-    steady = world.write(tmp_path, "steady", truth + world.noise(seed=9))
-    lucky = world.write(tmp_path, "lucky", np.where(validation, noise, 2 * truth))  # better on test alone
-    weak = world.write(tmp_path, "weak", noise)
-    found = compare("s", "?", [weak, lucky, steady], FAST)
-    assert (found["chosen"], found["peers"]) == ("steady", ["lucky"])
-
-
-def test_the_bundle_is_the_training_that_is_best_on_validation(world, tmp_path):
-    logit = world.good(2)
-    logit[0] = np.where((world.split == "validation")[:, None], world.noise()[0], logit[0])
-    found = compare("s", "?", [world.write(tmp_path, "cross", logit)], FAST)
-    assert found["seeds"] == {"cross": 1}
-    (one,) = [r for r in found["bundle"] if (r["label"], r["metric"]) == ("abuse", "average_precision")]
-    at = items(world)
-    assert one["value"] == pytest.approx(average_precision_score(world.y[at, 0], logit[1, at, 0].astype(np.float32)))
-    assert (one["seed"], one["seed_sd"]) == (1, None)
-    assert one["id"] == "test/paired/abuse/cross:seed:1/average_precision"
-    both = row(found, "cross", "abuse")
-    # of one training the interval is that of posts alone, and of the recipe wider
-    assert one["hi"] - one["lo"] < both["hi"] - both["lo"]
-
-
-def test_a_p_needs_three_groups_with_harm_and_scores_that_tie_alike(world, tmp_path):
-    settings = CompareOptions(resamples=100, pairs=[("words", "coarse")], label="abuse")
-    fine = world.write(tmp_path, "words", world.good())
-    coarse = world.write(tmp_path, "coarse", np.where(world.good() > 0, 1.0, -1.0))
-    difference = compare("s", "?", [fine, coarse], settings)["differences"][0]
-    assert (difference["p"], difference["p_trained"], difference["p_holm"]) == (None, None, None)
-    assert difference["verdict"] not in ("better", "worse")
-    (tmp_path / "rare").mkdir()
-    world.y[:] = False
-    world.y[np.flatnonzero(items(world))[:2]] = True
-    twice = [world.write(tmp_path / "rare", name, world.noise(seed=s)) for name, s in (("words", 1), ("coarse", 2))]
-    assert compare("s", "?", twice, settings)["differences"][0]["p"] is None
-
-
-def test_copies_of_a_few_posts_are_few(world, tmp_path):
-    copies = np.flatnonzero(items(world) & world.y[:, 0])
-    assert len(copies) > 25
-    world.group = world.group.copy()
-    world.group[copies] = np.where(np.arange(len(copies)) % 2, "a", "b")
-    found = row(compare("s", "?", [world.write(tmp_path, "words", world.good())], FAST), "words", "abuse")
-    assert (found["positives"], found["few"]) == (len(copies), True)
-    assert found["effective"] == pytest.approx(2, abs=0.1)
-
-
 def test_a_difference_says_what_it_shows_and_what_it_would_take_to_show_more(world, runs):
     found = compare("s", "?", runs, FAST.model_copy(update={"pairs": (("cross", "words"), ("words", "cross"))}))
     one, other = found["differences"][:2]
@@ -198,30 +142,6 @@ def test_a_difference_says_what_it_shows_and_what_it_would_take_to_show_more(wor
     for a, b in zip(one["disagreements"], other["disagreements"], strict=True):
         assert a == {"label": b["label"], "only_a": b["only_b"], "only_b": b["only_a"], "p": b["p"]}
         assert a["only_a"] > a["only_b"]
-
-
-@pytest.mark.parametrize(
-    ("interval", "inner", "verdict"),
-    [
-        ((0.001, 0.2), (0.002, 0.1), "better"),
-        ((-0.2, -0.001), (-0.1, -0.002), "worse"),
-        ((-0.009, 0.009), (-0.008, 0.008), "equivalent"),
-        ((-0.009, 0.02), (-0.008, 0.015), "no worse"),
-        ((-0.02, 0.009), (-0.015, 0.008), "no better"),
-        ((-0.02, 0.02), (-0.015, 0.015), "undecided"),
-        ((-0.011, 0.02), (-0.01, 0.015), "undecided"),  # the margin itself is not within it
-        ((np.nan, np.nan), (np.nan, np.nan), "undefined"),
-    ],
-)
-def test_verdicts(interval, inner, verdict):
-    assert planning.verdict(0.01, interval, inner, 0.01, 1) == verdict
-
-
-def test_a_verdict_follows_the_corrected_test():
-    assert planning.verdict(0.06, (0.001, 0.2), (0.002, 0.1), 0.01, 1) == "no worse"
-    assert planning.verdict(np.nan, (0.1, 0.2), (0.11, 0.19), 0.01, 1) == "no worse"
-    assert planning.verdict(0.01, (-0.001, 0.2), (0.002, 0.1), 0.01, 1) == "no worse"  # nor without its interval
-    assert planning.verdict(0.01, (-0.2, -0.1), (-0.19, -0.11), 0.01, -1) == "better"  # a loss
 
 
 def test_a_model_against_itself_is_no_different(world, tmp_path):

@@ -10,15 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.comparison.rows import (
-    Comparison,
-    Interval,
-    ModelRow,
-    RateTest,
-    SliceRow,
-    SuitePart,
-    SuiteRow,
-)
+from workbench.comparison.rows import Comparison, Interval, ModelRow
+from workbench.comparison.rows.parts import RateTest, SliceRow, SuitePart, SuiteRow
 from workbench.errors import WorkbenchError
 from workbench.report import page, terminal, trace
 

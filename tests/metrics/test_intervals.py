@@ -4,24 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from made_samples import sample, simulated
 from scipy import special, stats
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score
 
 from workbench.metrics import classification as c
 from workbench.metrics import intervals as iv
-from workbench.metrics.table import METRICS
-
-
-def sample(n=120, groups=40, *, levels=None, rate=0.3, strength=1.0, seed=0):
-    """Truths, scores (with ties where `levels` is given) and group codes."""
-    rng = np.random.default_rng(seed)
-    y = rng.random(n) < rate
-    score = rng.normal(size=n) + strength * y
-    if levels:
-        score = np.round(score * levels) / levels
-    return y, score, *iv.group_codes(rng.integers(0, groups, n))
 
 
 def test_counts_of_groups_add_up_to_confusions():
@@ -203,134 +191,6 @@ def test_a_share_of_copies_has_the_interval_of_families_and_of_trainings():
     assert iv.value_interval(draws, share=True, totals=(even * 0.83, even)) == iv.value_interval(draws, share=True)
 
 
-def test_one_sided_p_counts_and_reaches_below_its_count():
-    draws = np.array([-1.0, 0.0, 1.0, 2.0])
-    assert iv.one_sided_p(0.5, draws) == pytest.approx(3 / 5)  # two of four at or below 0, more than the tail
-    assert iv.one_sided_p(0.0, np.zeros(99)) == 1
-    # nine standard errors above 0 with 999 resamples: a count alone would stop at .001
-    far = 9 + np.random.default_rng(0).normal(size=999)
-    assert iv.one_sided_p(9.0, far) == pytest.approx(stats.norm.sf(9 / far.std(ddof=1)))
-    near = np.linspace(0.01, 1, 9)  # all above 0 by luck of few: the spread says how little that is worth
-    assert iv.one_sided_p(0.1, near) == pytest.approx(stats.norm.sf(0.1 / near.std(ddof=1)))
-    assert np.isnan(iv.one_sided_p(np.nan, draws))
-    assert np.isnan(iv.one_sided_p(0.5, [np.nan, np.nan, 1.0]))
-
-
-# ---------------------------------------------------------------------------------------------------------- permutation
-
-
-@pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize("metric", ["average_precision", "roc_auc"])
-def test_swaps_are_those_of_naive_swapping(metric, weighted):
-    y, a, codes, groups = sample(levels=3)
-    b = sample(levels=2, seed=9)[1] * 100  # another scale: only ranks may matter
-    known = np.random.default_rng(5).random(len(y)) < 0.8
-    weight = np.random.default_rng(7).random(len(y)) if weighted else None
-    about = {"metric": METRICS[metric].function, "known": known, "weight": weight}
-    difference = iv.swapped_ranking(y, a, b, codes, groups, **about)
-    weight = weight[known] if weighted else None
-    S = np.random.default_rng(6).integers(0, 2, (groups, 12)).astype(float)
-    exact = {"average_precision": average_precision_score, "roc_auc": roc_auc_score}[metric]
-    ranks = [stats.rankdata(score[known]) for score in (a, b)]
-    for s, found in zip(S.T, difference(S), strict=True):
-        keep = s[codes[known]] == 1
-        first, second = np.where(keep, *ranks), np.where(keep, *ranks[::-1])
-        one, other = (exact(y[known], side, sample_weight=weight) for side in (first, second))
-        assert found == pytest.approx(one - other, abs=1e-12)
-    one, other = (exact(y[known], side[known], sample_weight=weight) for side in (a, b))
-    observed = one - other
-    assert difference(np.ones((groups, 1)))[0] == pytest.approx(observed)
-
-
-def test_swapped_counts_are_those_of_naive_swapping():
-    y, a, codes, groups = sample()
-    b = sample(seed=9)[1]
-    counts = [iv.group_confusions(y, score >= 0.5, codes, groups) for score in (a, b)]
-    S = np.random.default_rng(6).integers(0, 2, (groups, 12)).astype(float)
-    for s, found in zip(S.T, iv.swapped_pieces(*counts, METRICS["f1"].of_pieces)(S), strict=True):
-        keep = s[codes] == 1
-        expected = METRICS["f1"](y, np.where(keep, a, b)) - METRICS["f1"](y, np.where(keep, b, a))
-        assert found == pytest.approx(expected)
-
-
-def test_swapped_sums_are_those_of_naive_swapping():
-    rng = np.random.default_rng(3)
-    codes, losses = rng.integers(0, 9, 40), rng.random((2, 40))
-    S = rng.integers(0, 2, (9, 12)).astype(float)
-    posts = np.bincount(codes, minlength=9)
-    sums = [np.stack([np.bincount(codes, weights=side, minlength=9), posts]) for side in losses]
-    for s, found in zip(S.T, iv.swapped_pieces(*sums, METRICS["brier"].of_pieces)(S), strict=True):
-        keep = s[codes] == 1
-        assert found == pytest.approx(np.where(keep, *losses).mean() - np.where(keep, *losses[::-1]).mean())
-
-
-def test_the_permutation_p_is_the_share_of_all_swaps_at_least_as_extreme():
-    # 6 groups have 64 swaps, so the exact p can be counted; 20,000 draws lie within .01 of it
-    y, a, codes, groups = sample(24, 6, strength=1.5, seed=2)
-    b = sample(24, 6, seed=3)[1]
-    difference = iv.swapped_ranking(y, a, b, codes, groups)
-    every = np.array([[i >> g & 1 for i in range(2**groups)] for g in range(groups)], dtype=float)
-    exact = np.mean(np.abs(difference(every)) >= abs(difference(np.ones((groups, 1)))[0]) - 1e-12)
-    delta, p = iv.permutation_test([difference], groups, draws=20_000, seed=0)
-    assert p == pytest.approx(exact, abs=0.01)
-    assert delta == pytest.approx(average_precision_score(y, a) - average_precision_score(y, b))
-    assert iv.permutation_test([difference], groups, draws=20_000, seed=0) == (delta, p)
-
-
-def test_labels_and_seeds_are_averaged_under_the_same_swaps():
-    y, a, codes, groups = sample()
-    b = sample(seed=9)[1]
-    forward, back = (iv.swapped_ranking(y, *scores, codes, groups) for scores in ((a, b), (b, a)))
-    # under the same swaps the two cancel in every draw; under separate ones they would not
-    assert iv.permutation_test([forward, back], groups, draws=1000) == (pytest.approx(0), 1)
-
-
-def test_equal_models_differ_by_nothing_and_unlike_ones_clearly():
-    y, a, codes, groups = sample(600, 600, strength=2.0)
-    noise = sample(600, 600, strength=0.0, seed=7)[1]
-    assert iv.permutation_test([iv.swapped_ranking(y, a, a, codes, groups)], groups) == (0, 1)
-    # no draw of 9,999 is as extreme: the smallest p there is
-    assert iv.permutation_test([iv.swapped_ranking(y, a, noise, codes, groups)], groups, draws=9999)[1] == 1e-4
-
-
-def test_an_undefined_difference_has_no_p():
-    nothing = iv.swapped_ranking([0, 0], [0.1, 0.2], [0.2, 0.1], [0, 1], 2)
-    assert np.isnan(iv.permutation_test([nothing], 2)).all()
-    assert np.isnan(iv.permutation_test([], 2)).all()
-
-
-# ------------------------------------------------------------------------------------------------ corrections and rates
-
-
-def test_mcnemar_by_hand_and_with_near_duplicates_as_one_piece():
-    # 8 against 1: the two tails of nine fair coins hold 2 * (1 + 9) of 512
-    a, b = np.array([1] * 8 + [0] + [1] * 5), np.array([0] * 8 + [1] + [1] * 5)
-    assert iv.mcnemar(a, b, np.arange(14)) == (8, 1, pytest.approx(20 / 512))
-    assert iv.mcnemar(b, a, np.arange(14))[:2] == (1, 8)
-    copies = np.r_[np.zeros(8, int), 1, np.arange(2, 7)]  # the eight are copies of one post
-    assert iv.mcnemar(a, b, copies) == (1, 1, 1.0)
-    assert np.isnan(iv.mcnemar(a, a, np.arange(14))[2])
-
-
-def test_holm_by_hand():
-    # sorted .01 .02 .03 .04 times 4 3 2 1 = .04 .06 .06 .04, and no later one below an earlier
-    np.testing.assert_allclose(iv.holm([0.03, 0.01, 0.04, 0.02]), [0.06, 0.04, 0.06, 0.06])
-    np.testing.assert_allclose(iv.holm([0.5, np.nan, 0.9]), [1.0, np.nan, 1.0])
-    # three were planned and one is missing: 3 * .0012, then 2 * .5; all of two would have been .0024
-    np.testing.assert_allclose(iv.holm([0.5, 0.0012], planned=3), [1.0, 0.0036])
-    np.testing.assert_allclose(iv.holm([0.01, 0.04], planned=1), [0.02, 0.04])  # what is there counts anyway
-    assert iv.holm([]).shape == (0,)
-    assert np.isnan(iv.holm([np.nan])).all()
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-def test_holm_keeps_the_order_and_never_lowers_a_p(p):
-    adjusted = iv.holm(p)
-    assert (adjusted >= np.array(p) - 1e-15).all()
-    assert (adjusted <= 1).all()
-    assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
-
-
 @pytest.mark.parametrize(("successes", "trials"), [(0, 5), (3, 10), (50, 50), (123, 1000)])
 def test_wilson_is_scipys(successes, trials):
     expected = stats.binomtest(successes, trials).proportion_ci(0.9, method="wilson")
@@ -348,16 +208,6 @@ def test_wilsons_ends_hold_all_and_nothing_exactly(trials):
 # -------------------------------------------------------------------------------------------------------- in simulation
 
 
-def simulated(rng, groups=250, rate=0.3, strength=(1.0, 1.0)):
-    """Groups of one to three near-copies; two models of the given strengths whose errors go together."""
-    sizes = rng.integers(1, 4, groups)
-    y, shared = rng.random(groups) < rate, rng.normal(size=groups)
-    scores = [s * y + 0.7 * shared + 0.7 * rng.normal(size=groups) for s in strength]
-    codes = np.repeat(np.arange(groups), sizes)
-    near = [np.repeat(score, sizes) + 0.05 * rng.normal(size=len(codes)) for score in scores]
-    return np.repeat(y, sizes), *near, codes
-
-
 @pytest.mark.slow
 def test_the_interval_covers_the_truth_and_one_by_post_would_not():
     rng = np.random.default_rng(0)
@@ -373,18 +223,3 @@ def test_the_interval_covers_the_truth_and_one_by_post_would_not():
     # 95 % nominal; 400 trials have a standard error of 1.1 points; near-copies taken for evidence cost far more
     assert 0.92 <= hits["group"] / 400 <= 0.98
     assert hits["post"] / 400 < 0.88
-
-
-@pytest.mark.slow
-def test_the_permutation_test_holds_its_level_and_finds_what_is_there():
-    rng, p = np.random.default_rng(1), {"equal": [], "better": []}
-    for trial in range(400):
-        for name, strength in (("equal", (1.0, 1.0)), ("better", (1.0, 2.2))):
-            y, a, b, codes = simulated(rng, groups=120, strength=strength)
-            difference = iv.swapped_ranking(y, a, b, codes, 120)
-            p[name].append(iv.permutation_test([difference], 120, draws=499, seed=trial)[1])
-    rejected = {name: np.mean(np.array(values) <= 0.05) for name, values in p.items()}
-    # at most 5 % of true hypotheses; three standard errors of 400 trials are 3.3 points
-    assert rejected["equal"] <= 0.083
-    assert 0.4 <= np.mean(p["equal"]) <= 0.6
-    assert rejected["better"] > 0.8

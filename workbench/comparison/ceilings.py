@@ -36,7 +36,7 @@ from workbench.comparison.resampled import (
 )
 from workbench.comparison.rows import FusionLimit, LeakTest
 from workbench.comparison.rows.values import defined
-from workbench.metrics import intervals
+from workbench.metrics import intervals, testing
 from workbench.metrics.classification import Curve
 from workbench.metrics.table import METRICS, PROBABILITY, Metric
 
@@ -142,7 +142,7 @@ def against(
                 about_row = {"model": alias, "metric": name, **where, **span}
                 leaks.append(_leak(ours, bound, settings.alpha, not where["few"], about_row))
                 planted.append(None if where["few"] else _Planted(seen, METRICS[name], labels, bound))
-    adjusted = list(map(defined, map(float, intervals.holm([row.p for row in leaks]))))
+    adjusted = list(map(defined, map(float, testing.holm([row.p for row in leaks]))))
     beyond = _beyond(settings, sum(p is not None for p in adjusted))
     shares = [plant.detectable(beyond) if plant else None for plant in planted]
     return limit, [
@@ -158,7 +158,7 @@ def _leak(ours: np.ndarray, bound: np.ndarray, alpha: float, tested: bool, about
     low, high = intervals.difference_interval(ours, bound, alpha=alpha)
     metric, draws = METRICS[about["metric"]], ours - bound
     better = metric.sign * draws - (_ROUNDED if metric.kind is PROBABILITY else 0)
-    p = intervals.one_sided_p(better[0], better[1:]) if tested else math.nan
+    p = testing.one_sided_p(better[0], better[1:]) if tested else math.nan
     numbers = {"value": ours[0], "ceiling": bound[0], "delta": draws[0], "lo": low, "hi": high, "p": p}
     return LeakTest(**about, **numbers, p_holm=None, tripped=None)
 

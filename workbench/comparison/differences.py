@@ -17,7 +17,7 @@ from workbench.comparison.options import BEST
 from workbench.comparison.resampled import permutation
 from workbench.comparison.rows import Difference, Disagreements
 from workbench.comparison.table import Table
-from workbench.metrics import intervals, planning
+from workbench.metrics import intervals, testing
 from workbench.metrics.intervals import RecipeDifference
 from workbench.metrics.table import METRICS
 
@@ -33,7 +33,7 @@ def differences(table: Table, best: str | None, family: Sequence[tuple[str, str]
     tested = [pair for pair in pairs if pair.named in family]
     trained = [pair.permuted() for pair in tested]
     p = [pair.p if pair.recipes else alone for pair, alone in zip(tested, trained, strict=True)]
-    adjusted = intervals.holm(p, len(family))
+    adjusted = testing.holm(p, len(family))
     tests = {
         pair.named: pair.tested(*numbers, len(family))
         for pair, *numbers in zip(tested, p, trained, adjusted, strict=True)
@@ -48,7 +48,7 @@ def peers(table: Table, chosen: str | None) -> list[str]:
     """Return the models that are not shown to be worse than the chosen one, by Holm's corrected tests of them all."""
     others = [alias for alias in table.seen if chosen is not None and alias != chosen]
     found = [_Pair.of(table, (chosen, alias), None).found() for alias in others]
-    adjusted = intervals.holm([row.p for row in found])
+    adjusted = testing.holm([row.p for row in found])
     sign, alpha = METRICS[table.settings.metric].sign, table.settings.alpha
     worse = [p < alpha and sign * row.delta > 0 for row, p in zip(found, adjusted, strict=True)]
     return [alias for alias, shown in zip(others, worse, strict=True) if not shown]
@@ -110,7 +110,7 @@ class _Pair:
         settings = self.table.settings
         outer, inner = self.found(), self.found(2 * settings.alpha / tests)
         about = {"margin": settings.margin, "sign": METRICS[settings.metric].sign, "alpha": settings.alpha}
-        verdict = planning.verdict(adjusted, (outer.lo, outer.hi), (inner.lo, inner.hi), **about)
+        verdict = testing.verdict(adjusted, (outer.lo, outer.hi), (inner.lo, inner.hi), **about)
         tested = {"p": p, "p_trained": trained, "p_holm": float(adjusted), "verdict": verdict}
         return tested | {"primary": True, "disagreements": self._disagreements()}
 
@@ -125,7 +125,7 @@ class _Pair:
         chance, needed = {"alpha": settings.alpha, "power": settings.power}, None
         if have and not math.isnan(found.posts):
             about = {"training": sum(found.training), **chance}
-            needed = planning.positives_needed(settings.margin, math.sqrt(found.posts), have, **about)
+            needed = testing.positives_needed(settings.margin, math.sqrt(found.posts), have, **about)
         return place | {
             "a": self.a,
             "b": self.b,
@@ -139,9 +139,9 @@ class _Pair:
             "equivalent_within": max(abs(inner.lo), abs(inner.hi)),
             "se": found.se,
             "positive_groups": have,
-            "detectable": planning.detectable(found.se, **chance),
+            "detectable": testing.detectable(found.se, **chance),
             "groups_for_margin": needed,
-            "seeds_to_halve": planning.seeds_to_halve(found, settings.alpha),
+            "seeds_to_halve": testing.seeds_to_halve(found, settings.alpha),
         }
 
     def _disagreements(self) -> list[Disagreements]:
@@ -150,6 +150,6 @@ class _Pair:
         for k in self.labels:
             right = [self.table.seen[name].flagged[0, :, k] == cell.y[:, k] for name in (self.a, self.b)]
             known = cell.known[:, k]
-            only_a, only_b, p = intervals.mcnemar(right[0][known], right[1][known], cell.codes[known])
+            only_a, only_b, p = testing.mcnemar(right[0][known], right[1][known], cell.codes[known])
             rows.append(Disagreements(label=self.table.labels[k], only_a=only_a, only_b=only_b, p=p))
         return rows

@@ -18,7 +18,7 @@ import numpy as np
 from joblib import Parallel, cpu_count, delayed
 
 from workbench.comparison.predictions import Run
-from workbench.metrics import intervals
+from workbench.metrics import intervals, testing
 from workbench.metrics.classification import Curve
 from workbench.metrics.ranking import Ranking, tied_apart
 from workbench.metrics.table import LABELS, METRICS, POSTS, PROBABILITY, RANKING, Metric
@@ -301,13 +301,13 @@ def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) 
                     return math.nan, math.nan
                 weight = cell.weight if metric.site else None
                 about = {"metric": metric.function, "known": cell.known[:, k], "weight": weight}
-                swapped = intervals.swapped_ranking(cell.y[:, k], *ranks, cell.codes, cell.groups, **about)
+                swapped = testing.swapped_ranking(cell.y[:, k], *ranks, cell.codes, cell.groups, **about)
             else:
                 parts = (part[..., s, :] for part, s in zip(pieces, seeds, strict=True))
                 parts = parts if k is None else (part[:, k] for part in parts)
-                swapped = intervals.swapped_pieces(*parts, metric.of_pieces)
+                swapped = testing.swapped_pieces(*parts, metric.of_pieces)
             differences.append(swapped)
-    return intervals.permutation_test(differences, cell.groups, draws=draws, seed=cell.seed)
+    return testing.permutation_test(differences, cell.groups, draws=draws, seed=cell.seed)
 
 
 _MUCH = 2e8  # resampled scores that take one core some seconds

@@ -38,7 +38,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy.stats import binom
 
-from workbench.metrics.planning import trials_needed
+from workbench.metrics.testing import trials_needed
 
 STEPS = 100  # thresholds tried for a recall
 A_DOUBLING = 4  # thresholds tried for a precision while the posts above them double

@@ -21,15 +21,12 @@ Open doubt: with 30 positive groups intervals of an average precision near 1 sti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse, special, stats
+from scipy import special, stats
 
-from workbench.metrics.classification import Curve
-from workbench.metrics.ranking import Ranking
 from workbench.metrics.shares import fay_feuer, hybrid_difference, uneven
 
 Statistic = Callable[[np.ndarray], np.ndarray]
@@ -67,7 +64,7 @@ def bootstrap_weights(groups: int, resamples: int, *, seed: int, chunk: int | No
     That first column is the sample itself, so estimate and resamples come out of the same code. The draws depend on the
     seed and the number of groups alone, not on `chunk`: two statistics with the same seed are resampled as pairs.
     """
-    rng, chunk = np.random.default_rng(seed), chunk or _chunk(groups)
+    rng, chunk = np.random.default_rng(seed), chunk or chunk_of(groups)
     for start in range(0, resamples, chunk):
         size = min(chunk, resamples - start)
         drawn = rng.integers(0, max(groups, 1), size=(size, groups)) * size + np.arange(size)[:, None]
@@ -81,11 +78,11 @@ def bootstrap(statistic: Statistic, groups: int, resamples: int, *, seed: int, r
     statistic maps weights (groups, draws) to (..., draws); `rows` is the number of rows of its largest matrix with a
     column per draw (by default groups), from which the number of draws taken at once follows.
     """
-    blocks = bootstrap_weights(groups, resamples, seed=seed, chunk=_chunk(rows or groups))
+    blocks = bootstrap_weights(groups, resamples, seed=seed, chunk=chunk_of(rows or groups))
     return np.concatenate([statistic(W) for W in blocks], axis=-1)
 
 
-def _chunk(rows: int) -> int:
+def chunk_of(rows: int) -> int:
     """Return how many draws keep a dense block of `rows` rows within the size aimed at."""
     return int(np.clip(_CHUNK_BYTES // (8 * max(rows, 1)), 16, 1000))
 
@@ -96,7 +93,7 @@ def leave_out(statistic: Statistic, groups: int, *, seed: int, rows: int = 0) ->
     How unevenly these lie says how far a number hangs on a few groups, which `value_interval` needs to know. rows: as
     for `bootstrap`.
     """
-    blocks, size = max(min(BLOCKS, groups), 1), _chunk(rows or groups)
+    blocks, size = max(min(BLOCKS, groups), 1), chunk_of(rows or groups)
     block = np.random.default_rng([seed, 1]).permutation(groups) % blocks
     parts = (np.arange(start, min(start + size, blocks)) for start in range(0, blocks, size))
     return np.concatenate([statistic((block[:, None] != part).astype(np.float64)) for part in parts], axis=-1)
@@ -171,7 +168,7 @@ class Spread(NamedTuple):
     def of(cls, draws) -> Spread:
         """Return the spread of draws (1 + resamples,) or (S, 1 + resamples), the sample's own first."""
         by_seed = np.atleast_2d(np.asarray(draws, dtype=np.float64))
-        value, defined = _defined(by_seed.mean(axis=0))
+        value, defined = defined_draws(by_seed.mean(axis=0))
         if not len(defined):
             return cls(value, np.nan, np.nan, len(by_seed))
         together, training = _variance(defined), 0.0
@@ -274,7 +271,7 @@ def recipe_difference(
     """
     a, b = (np.atleast_2d(np.asarray(side, dtype=np.float64)) for side in (a, b))
     sides = [Spread.of(side) for side in (a, b)]
-    delta, defined = _defined(a.mean(axis=0) - b.mean(axis=0))
+    delta, defined = defined_draws(a.mean(axis=0) - b.mean(axis=0))
     training, seeds = (sides[0].training, sides[1].training), (sides[0].seeds, sides[1].seeds)
     if not len(defined):
         return RecipeDifference(delta, np.nan, np.nan, np.nan, np.nan, training, seeds, np.nan)
@@ -300,7 +297,7 @@ def difference_interval(a, b, left_out=None, **about: Any) -> tuple[float, float
     return found.lo, found.hi
 
 
-def _defined(draws) -> tuple[float, np.ndarray]:
+def defined_draws(draws) -> tuple[float, np.ndarray]:
     """Return the sample's own value and the defined resamples, none where that value or over half are undefined."""
     draws = np.asarray(draws, dtype=np.float64)
     value, defined = float(draws[0]), draws[1:][~np.isnan(draws[1:])]
@@ -310,7 +307,7 @@ def _defined(draws) -> tuple[float, np.ndarray]:
 
 def _posts(draws: np.ndarray) -> float:
     """Return how many independent posts a share of this size and uncertainty would come from; infinite if certain."""
-    value, defined = _defined(draws)
+    value, defined = defined_draws(draws)
     return _worth(value * (1 - value), _variance(defined)) if 0 < value < 1 else np.inf
 
 
@@ -340,150 +337,7 @@ def deciding_groups(left_out) -> float:
     return squares**2 / float(np.sum(influence**4)) if squares > 0 else np.inf
 
 
-def one_sided_p(delta: float, samples) -> float:
-    """Return the bootstrap p of "the difference is not above 0", given resampled differences on the same draws.
-
-    Counted as (1 + resamples at or below 0) / (1 + resamples), or the normal tail of delta / standard error where that
-    is larger: resamples of a few groups reach below 0 too rarely. A count cannot fall below 1 / (1 + resamples), which
-    would make any family of more tests than that untouchable by Holm's correction; so where no resample reaches 0 the
-    tail alone counts. NaN when over half the resamples are.
-    """
-    _, defined = _defined(np.r_[delta, samples])
-    if not len(defined):
-        return np.nan
-    below, spread = int(np.sum(defined <= 0)), defined.std(ddof=1) if len(defined) > 1 else 0.0
-    tail = float(stats.norm.sf(delta / spread)) if spread > 0 else float(delta <= 0)
-    return max(tail, (1 + below) / (1 + len(defined))) if below else tail
-
-
-# ---------------------------------------------------------------------------------------------------------- permutation
-
-
-def swapped_ranking(
-    y,
-    a,
-    b,
-    codes,
-    groups: int,
-    *,
-    metric: Callable[[Curve], np.ndarray] = Curve.average_precision,
-    known=None,
-    weight=None,
-) -> Statistic:
-    """Return the function swaps S (groups, draws) -> metric of list A minus that of list B, after the swaps.
-
-    a, b (n,) are two models' scores of the same posts, weight (n,) how much each counts. Where S is 1 a group keeps its
-    scores, where 0 the two models' are exchanged. Scores of two models share no scale, so each model's are first
-    replaced by its mid-ranks, which changes neither model's metric. The 2n ranks are sorted once; list A under S is the
-    pooled list with weights (S, 1 - S), and list B has the weights that A leaves.
-    """
-    y = np.asarray(y)
-    known = np.ones(len(y), dtype=bool) if known is None else np.asarray(known, dtype=bool)
-    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
-    y, codes, weight = y[known], np.asarray(codes)[known], weight[known]
-    pooled = np.concatenate([stats.rankdata(np.asarray(side)[known]) for side in (a, b)])
-    places, both = np.r_[codes, codes + groups], np.r_[weight, weight]
-    ranking = Ranking.build(np.r_[y, y], pooled, places, 2 * groups, weight=both)
-    negatives = float(np.sum(weight[y == 0]))
-    positives, passed, tied = (_swapped(part, groups) for part in (ranking.positives, ranking.negatives, ranking.tied))
-
-    def difference(S: np.ndarray) -> np.ndarray:
-        gained, alarms, level = positives(S), passed(S), cache(lambda: tied(S))
-        first, second = (
-            metric(Curve(gained[side], alarms[side], lambda side=side: level()[side], negatives)) for side in (0, 1)
-        )
-        return first - second
-
-    difference.rows = max(groups, ranking.positives.shape[0])
-    return difference
-
-
-def _swapped(part: sparse.csr_array, groups: int) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Return swaps S (groups, draws) -> a part (segments, 2 * groups) of list A and of list B (segments, draws)."""
-    # under the weights (S, 1 - S) it holds part[:, :groups] @ S + part[:, groups:] @ (1 - S)
-    signed = part[:, :groups] - part[:, groups:]
-    start, whole = np.asarray(part[:, groups:].sum(axis=1))[:, None], np.asarray(part.sum(axis=1))[:, None]
-
-    def lists(S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        kept = np.add(signed @ S, start)
-        return kept, whole - kept
-
-    return lists
-
-
-def swapped_pieces(a: np.ndarray, b: np.ndarray, metric: Callable[[np.ndarray], np.ndarray]) -> Statistic:
-    """Return the function swaps S (groups, draws) -> metric of the sums of pieces A minus that of B, after the swaps.
-
-    a, b (pieces, ..., groups): what each group adds, such as the counts of `group_confusions`.
-    """
-
-    def difference(S: np.ndarray) -> np.ndarray:
-        first = (a - b) @ S + b.sum(axis=-1, keepdims=True)
-        second = (a + b).sum(axis=-1, keepdims=True) - first
-        return metric(first) - metric(second)
-
-    difference.rows = a[0].size
-    return difference
-
-
-def permutation_test(
-    differences: Sequence[Statistic], groups: int, *, draws: int = 10_000, seed: int = 0
-) -> tuple[float, float]:
-    """Return the observed difference and its two-sided p when two models' scores of whole groups are exchanged.
-
-    The statistic is the mean of `differences`, one per label and seed, all under the same swaps. Under the hypothesis
-    that the models are exchangeable the test is exact: p = (1 + draws at least as extreme) / (1 + draws) (Phipson &
-    Smyth 2010, arXiv 1603.05766). A draw in which the statistic is undefined counts as extreme. NaN when the observed
-    difference is undefined.
-    """
-    rng, extreme = np.random.default_rng(seed), 0
-    mean = lambda S: sum(difference(S) for difference in differences) / len(differences)  # noqa: E731
-    observed = float(mean(np.ones((groups, 1)))[0]) if differences else np.nan
-    if np.isnan(observed):
-        return np.nan, np.nan
-    chunk = _chunk(max(difference.rows for difference in differences))
-    for start in range(0, draws, chunk):
-        S = rng.integers(0, 2, size=(min(chunk, draws - start), groups), dtype=np.int8).T.astype(np.float64, order="C")
-        # rounding must not decide a tie between a draw and the observed value
-        extreme += int(np.sum(~(np.abs(mean(S)) < abs(observed) - 1e-12)))
-    return observed, (1 + extreme) / (1 + draws)
-
-
-def mcnemar(right_a, right_b, codes) -> tuple[int, int, float]:
-    """Return how many groups model a decides better than b, how many b does, and the exact two-sided p.
-
-    right_a, right_b (n,) bool: whether each model decides a post rightly; codes (n,) of `group_codes`. A group goes to
-    the model that is right about more of its posts, so near-duplicates are one piece of evidence; with one post a group
-    this is McNemar's exact test (McNemar 1947, Psychometrika 12:153-157). p is NaN where the models never differ.
-
-    >>> mcnemar([1, 1, 1, 0], [0, 0, 1, 1], [0, 1, 2, 3])  # 2 against 1: any split of 3 is as extreme
-    (2, 1, 1.0)
-    """
-    lead = np.bincount(np.asarray(codes), weights=np.asarray(right_a, dtype=float) - np.asarray(right_b, dtype=float))
-    a, b = int(np.sum(lead > 0)), int(np.sum(lead < 0))
-    return a, b, float(stats.binomtest(a, a + b).pvalue) if a + b else np.nan
-
-
-# ------------------------------------------------------------------------------------------------ corrections and rates
-
-
-def holm(p, planned: int = 0) -> np.ndarray:
-    """Return Holm's step-down adjusted p-values (m,), in the order given; NaN stays NaN and does not count.
-
-    planned: how many tests there were to be; those that are missing count as if theirs were the largest p, so that a
-    result cannot pass before they have run and fail afterwards. Source: Holm 1979, Scandinavian Journal of Statistics
-    6:65-70. They are monotone in p and at most 1.
-
-    >>> holm([0.01, 0.04, 0.03]).round(2)  # 3 * .01, then 2 * .03, then max(.06, 1 * .04)
-    array([0.03, 0.06, 0.06])
-    """
-    p = np.asarray(p, dtype=np.float64)
-    adjusted = np.full(p.shape, np.nan)
-    order = [i for i in np.argsort(p, kind="stable") if not np.isnan(p[i])]
-    if order:
-        factors = max(planned, len(order)) - np.arange(len(order))
-        adjusted[order] = np.minimum(np.maximum.accumulate(factors * p[order]), 1.0)
-    return adjusted
+# ------------------------------------------------------------------------------------------------ shares
 
 
 def wilson(successes: float, trials: float, alpha: float = 0.05, freedom: float = np.inf) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, precision_score, recall_sco
 from workbench.comparison.parts import bias, disagreement, slices
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.resampled import Cell
-from workbench.comparison.rows import Bias
+from workbench.comparison.rows.parts import Bias
 from workbench.errors import WorkbenchError
 from workbench.metrics.table import METRICS
 

@@ -16,7 +16,8 @@ import numpy as np
 from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run
 from workbench.comparison.resampled import Cell, Seen, in_large_blocks, spanned
-from workbench.comparison.rows import Bias, BiasSummary, IdentityRow, Interval
+from workbench.comparison.rows import Interval
+from workbench.comparison.rows.parts import Bias, BiasSummary, IdentityRow
 from workbench.metrics import bias, intervals
 from workbench.metrics.classification import Curve
 

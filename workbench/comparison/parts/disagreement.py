@@ -16,7 +16,8 @@ import numpy as np
 from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.resampled import spanned
-from workbench.comparison.rows import CountedInterval, DisagreementRow
+from workbench.comparison.rows import CountedInterval
+from workbench.comparison.rows.parts import DisagreementRow
 from workbench.metrics import agreement, intervals
 from workbench.metrics.classification import log_losses, ratio
 from workbench.metrics.table import METRICS

@@ -33,10 +33,11 @@ from workbench.comparison.facts import OTHER, STANDARD, UNKNOWN, banded
 from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.resampled import Cell, Seen, each, in_large_blocks, spanned, summed
-from workbench.comparison.rows import Interval, RateTest, SliceRow
+from workbench.comparison.rows import Interval
+from workbench.comparison.rows.parts import RateTest, SliceRow
 from workbench.comparison.rows.values import defined
 from workbench.errors import WorkbenchError, unknown
-from workbench.metrics import intervals
+from workbench.metrics import intervals, testing
 from workbench.metrics.table import METRICS
 
 RATES = ("precision", "recall", "false_positive_rate")
@@ -270,7 +271,7 @@ def difference_p(flagged: np.ndarray, inside: np.ndarray, codes: np.ndarray, see
 
 def _corrected(rows: Sequence[SliceRow]) -> list[SliceRow]:
     """Return the rows of one model, their tested rates with the corrected p."""
-    adjusted = iter(intervals.holm([getattr(row, name).p for row in rows for name in TESTED]))
+    adjusted = iter(testing.holm([getattr(row, name).p for row in rows for name in TESTED]))
     return [
         row.model_copy(
             update={

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from workbench.comparison.predictions import Run, Scores
-from workbench.comparison.rows import SuitePart, SuiteParts, SuiteRow
+from workbench.comparison.rows.parts import SuitePart, SuiteParts, SuiteRow
 from workbench.metrics import prevalence
 from workbench.metrics.intervals import group_codes, wilson
 from workbench.metrics.shares import fay_feuer, few_groups, uneven

@@ -28,7 +28,7 @@ from scipy import stats
 from workbench.evidence.proof import planted
 from workbench.evidence.proof.simulated_worlds import FAMILIES, SINGLE, SimulatedWorlds
 from workbench.evidence.proof.trials import ProofOptions, SimulatedTrial, ThresholdClaim
-from workbench.metrics import planning
+from workbench.metrics import testing
 
 __all__ = ["Claim", "ProofOptions", "ThresholdClaim", "prove", "prove_aloud", "table"]
 SETTINGS = {"single posts": SINGLE, "families of near-duplicates": FAMILIES}
@@ -195,7 +195,7 @@ def _claims(setting: str, families: int, judged: bool, counts: Counter, worlds: 
         if kind == "leak":
             band = (0.0, 0.02) if "optimal" in what else (0.95, 1.0)
         if kind == "power":
-            promised = planning.chance_to_find(counts["planted"] / worlds, counts["se"] / worlds)
+            promised = testing.chance_to_find(counts["planted"] / worlds, counts["se"] / worlds)
             band = (promised - POWER_OFF, min(promised + POWER_OFF, 1.0))
         if method == "posts resampled":
             wrong, band = setting != "single posts", band if setting != "single posts" else None

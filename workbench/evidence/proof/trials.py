@@ -11,7 +11,7 @@ from pydantic import Field
 
 from workbench.comparison.options import LEAK_ALPHA
 from workbench.evidence.proof.simulated_worlds import Sample, SimulatedWorlds, SortedScores
-from workbench.metrics import intervals
+from workbench.metrics import intervals, testing
 from workbench.metrics.classification import Confusion
 from workbench.metrics.ranking import Ranking
 from workbench.schema import Options
@@ -136,8 +136,8 @@ class SimulatedTrial:
             ("level", "a difference found where there is none", sample.scores["twin"]),
             ("power", "a planted difference found", worse),
         ):
-            swaps = intervals.swapped_ranking(sample.y, sample.scores["both"], other, sample.codes, sample.families)
-            p = intervals.permutation_test([swaps], sample.families, draws=self.options.draws, seed=seed)[1]
+            swaps = testing.swapped_ranking(sample.y, sample.scores["both"], other, sample.codes, sample.families)
+            p = testing.permutation_test([swaps], sample.families, draws=self.options.draws, seed=seed)[1]
             counts[kind, what, "groups swapped"] += bool(p <= ALPHA)
 
     def _pair(self, sample: Sample, one: np.ndarray, other: np.ndarray, seed: int) -> np.ndarray:
@@ -160,7 +160,7 @@ class SimulatedTrial:
             draws = self._pair(
                 sample, *(_untied(np.round(sample.scores[one], 9), rng) for one in (name, "optimal")), seed
             )
-            p = intervals.one_sided_p(draws[0], draws[1:])
+            p = testing.one_sided_p(draws[0], draws[1:])
             counts["leak", f"the test for leaks trips for the {name} model", METHOD] += bool(p < LEAK_ALPHA)
 
     def _threshold_claims(self, sample: Sample, counts: Counter) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from workbench.comparison.predictions import Run
-from workbench.comparison.rows import BiasSummary, Comparison, IdentityRow
+from workbench.comparison.rows import Comparison
+from workbench.comparison.rows.parts import BiasSummary, IdentityRow
 from workbench.metrics.bias import KINDS
 from workbench.report import wording
 from workbench.report.section import Section, shown_models, table

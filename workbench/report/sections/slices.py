@@ -9,7 +9,8 @@ import pandas as pd
 
 from workbench.comparison.parts.slices import TESTED, loss
 from workbench.comparison.predictions import Run
-from workbench.comparison.rows import Comparison, RateTest, SliceRow
+from workbench.comparison.rows import Comparison
+from workbench.comparison.rows.parts import RateTest, SliceRow
 from workbench.metrics.table import METRICS
 from workbench.report import wording
 from workbench.report.section import Section, addressed, shown_models, table

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from workbench.comparison.rows import Comparison, SuitePart, SuiteRow, path
+from workbench.comparison.rows import Comparison, path
+from workbench.comparison.rows.parts import SuitePart, SuiteRow
 from workbench.metrics.plots import diagrams
 from workbench.report import wording
 from workbench.report.section import Section, table

@@ -1,0 +1,209 @@
+"""Tests of differences against brute force and simulation, their corrections, and how large a test set they need."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_samples import sample, simulated
+from scipy import stats
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from workbench.metrics import intervals as iv
+from workbench.metrics import testing
+from workbench.metrics.table import METRICS
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+@pytest.mark.parametrize("power", [0.8, 0.95])
+def test_the_three_formulas_agree(alpha, power):
+    found = testing.detectable(0.02, alpha=alpha, power=power)
+    assert testing.chance_to_find(found, 0.02, alpha=alpha) == pytest.approx(power, abs=1e-4)
+    needed = testing.positives_needed(found / 3, 0.02, 150, alpha=alpha, power=power)
+    assert needed == pytest.approx(9 * 150, abs=1)
+    assert testing.rescaled(0.02, 150, 9 * 150) == pytest.approx(0.02 / 3)
+
+
+def test_the_chance_to_find_a_difference_is_that_of_simulated_tests():
+    rng = np.random.default_rng(0)
+    seen = rng.normal(0.03, 0.01, 20_000)
+    assert testing.chance_to_find(0.03, 0.01) == pytest.approx(np.mean(np.abs(seen) > 1.959964 * 0.01), abs=0.01)
+    assert testing.chance_to_find(0.0, 0.01) == pytest.approx(0.05)  # nothing there: the level of the test
+
+
+def test_what_no_test_set_can_do_is_refused():
+    with pytest.raises(ValueError, match="difference of 0"):
+        testing.positives_needed(0.0, 0.01, 100)
+    with pytest.raises(ValueError, match="above 0, not 0 and 5"):
+        testing.rescaled(0.01, 0, 5)
+    assert np.isnan(testing.chance_to_find(0.1, np.nan))
+
+
+def test_one_sided_p_counts_and_reaches_below_its_count():
+    draws = np.array([-1.0, 0.0, 1.0, 2.0])
+    assert testing.one_sided_p(0.5, draws) == pytest.approx(3 / 5)  # two of four at or below 0, more than the tail
+    assert testing.one_sided_p(0.0, np.zeros(99)) == 1
+    # nine standard errors above 0 with 999 resamples: a count alone would stop at .001
+    far = 9 + np.random.default_rng(0).normal(size=999)
+    assert testing.one_sided_p(9.0, far) == pytest.approx(stats.norm.sf(9 / far.std(ddof=1)))
+    near = np.linspace(0.01, 1, 9)  # all above 0 by luck of few: the spread says how little that is worth
+    assert testing.one_sided_p(0.1, near) == pytest.approx(stats.norm.sf(0.1 / near.std(ddof=1)))
+    assert np.isnan(testing.one_sided_p(np.nan, draws))
+    assert np.isnan(testing.one_sided_p(0.5, [np.nan, np.nan, 1.0]))
+
+
+# ---------------------------------------------------------------------------------------------------------- permutation
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("metric", ["average_precision", "roc_auc"])
+def test_swaps_are_those_of_naive_swapping(metric, weighted):
+    y, a, codes, groups = sample(levels=3)
+    b = sample(levels=2, seed=9)[1] * 100  # another scale: only ranks may matter
+    known = np.random.default_rng(5).random(len(y)) < 0.8
+    weight = np.random.default_rng(7).random(len(y)) if weighted else None
+    about = {"metric": METRICS[metric].function, "known": known, "weight": weight}
+    difference = testing.swapped_ranking(y, a, b, codes, groups, **about)
+    weight = weight[known] if weighted else None
+    S = np.random.default_rng(6).integers(0, 2, (groups, 12)).astype(float)
+    exact = {"average_precision": average_precision_score, "roc_auc": roc_auc_score}[metric]
+    ranks = [stats.rankdata(score[known]) for score in (a, b)]
+    for s, found in zip(S.T, difference(S), strict=True):
+        keep = s[codes[known]] == 1
+        first, second = np.where(keep, *ranks), np.where(keep, *ranks[::-1])
+        one, other = (exact(y[known], side, sample_weight=weight) for side in (first, second))
+        assert found == pytest.approx(one - other, abs=1e-12)
+    one, other = (exact(y[known], side[known], sample_weight=weight) for side in (a, b))
+    observed = one - other
+    assert difference(np.ones((groups, 1)))[0] == pytest.approx(observed)
+
+
+def test_swapped_counts_are_those_of_naive_swapping():
+    y, a, codes, groups = sample()
+    b = sample(seed=9)[1]
+    counts = [iv.group_confusions(y, score >= 0.5, codes, groups) for score in (a, b)]
+    S = np.random.default_rng(6).integers(0, 2, (groups, 12)).astype(float)
+    for s, found in zip(S.T, testing.swapped_pieces(*counts, METRICS["f1"].of_pieces)(S), strict=True):
+        keep = s[codes] == 1
+        expected = METRICS["f1"](y, np.where(keep, a, b)) - METRICS["f1"](y, np.where(keep, b, a))
+        assert found == pytest.approx(expected)
+
+
+def test_swapped_sums_are_those_of_naive_swapping():
+    rng = np.random.default_rng(3)
+    codes, losses = rng.integers(0, 9, 40), rng.random((2, 40))
+    S = rng.integers(0, 2, (9, 12)).astype(float)
+    posts = np.bincount(codes, minlength=9)
+    sums = [np.stack([np.bincount(codes, weights=side, minlength=9), posts]) for side in losses]
+    for s, found in zip(S.T, testing.swapped_pieces(*sums, METRICS["brier"].of_pieces)(S), strict=True):
+        keep = s[codes] == 1
+        assert found == pytest.approx(np.where(keep, *losses).mean() - np.where(keep, *losses[::-1]).mean())
+
+
+def test_the_permutation_p_is_the_share_of_all_swaps_at_least_as_extreme():
+    # 6 groups have 64 swaps, so the exact p can be counted; 20,000 draws lie within .01 of it
+    y, a, codes, groups = sample(24, 6, strength=1.5, seed=2)
+    b = sample(24, 6, seed=3)[1]
+    difference = testing.swapped_ranking(y, a, b, codes, groups)
+    every = np.array([[i >> g & 1 for i in range(2**groups)] for g in range(groups)], dtype=float)
+    exact = np.mean(np.abs(difference(every)) >= abs(difference(np.ones((groups, 1)))[0]) - 1e-12)
+    delta, p = testing.permutation_test([difference], groups, draws=20_000, seed=0)
+    assert p == pytest.approx(exact, abs=0.01)
+    assert delta == pytest.approx(average_precision_score(y, a) - average_precision_score(y, b))
+    assert testing.permutation_test([difference], groups, draws=20_000, seed=0) == (delta, p)
+
+
+def test_labels_and_seeds_are_averaged_under_the_same_swaps():
+    y, a, codes, groups = sample()
+    b = sample(seed=9)[1]
+    forward, back = (testing.swapped_ranking(y, *scores, codes, groups) for scores in ((a, b), (b, a)))
+    # under the same swaps the two cancel in every draw; under separate ones they would not
+    assert testing.permutation_test([forward, back], groups, draws=1000) == (pytest.approx(0), 1)
+
+
+def test_equal_models_differ_by_nothing_and_unlike_ones_clearly():
+    y, a, codes, groups = sample(600, 600, strength=2.0)
+    noise = sample(600, 600, strength=0.0, seed=7)[1]
+    assert testing.permutation_test([testing.swapped_ranking(y, a, a, codes, groups)], groups) == (0, 1)
+    # no draw of 9,999 is as extreme: the smallest p there is
+    assert (
+        testing.permutation_test([testing.swapped_ranking(y, a, noise, codes, groups)], groups, draws=9999)[1] == 1e-4
+    )
+
+
+def test_an_undefined_difference_has_no_p():
+    nothing = testing.swapped_ranking([0, 0], [0.1, 0.2], [0.2, 0.1], [0, 1], 2)
+    assert np.isnan(testing.permutation_test([nothing], 2)).all()
+    assert np.isnan(testing.permutation_test([], 2)).all()
+
+
+# ------------------------------------------------------------------------------------------------ corrections and rates
+
+
+def test_mcnemar_by_hand_and_with_near_duplicates_as_one_piece():
+    # 8 against 1: the two tails of nine fair coins hold 2 * (1 + 9) of 512
+    a, b = np.array([1] * 8 + [0] + [1] * 5), np.array([0] * 8 + [1] + [1] * 5)
+    assert testing.mcnemar(a, b, np.arange(14)) == (8, 1, pytest.approx(20 / 512))
+    assert testing.mcnemar(b, a, np.arange(14))[:2] == (1, 8)
+    copies = np.r_[np.zeros(8, int), 1, np.arange(2, 7)]  # the eight are copies of one post
+    assert testing.mcnemar(a, b, copies) == (1, 1, 1.0)
+    assert np.isnan(testing.mcnemar(a, a, np.arange(14))[2])
+
+
+def test_holm_by_hand():
+    # sorted .01 .02 .03 .04 times 4 3 2 1 = .04 .06 .06 .04, and no later one below an earlier
+    np.testing.assert_allclose(testing.holm([0.03, 0.01, 0.04, 0.02]), [0.06, 0.04, 0.06, 0.06])
+    np.testing.assert_allclose(testing.holm([0.5, np.nan, 0.9]), [1.0, np.nan, 1.0])
+    # three were planned and one is missing: 3 * .0012, then 2 * .5; all of two would have been .0024
+    np.testing.assert_allclose(testing.holm([0.5, 0.0012], planned=3), [1.0, 0.0036])
+    np.testing.assert_allclose(testing.holm([0.01, 0.04], planned=1), [0.02, 0.04])  # what is there counts anyway
+    assert testing.holm([]).shape == (0,)
+    assert np.isnan(testing.holm([np.nan])).all()
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_keeps_the_order_and_never_lowers_a_p(p):
+    adjusted = testing.holm(p)
+    assert (adjusted >= np.array(p) - 1e-15).all()
+    assert (adjusted <= 1).all()
+    assert (np.diff(adjusted[np.argsort(p, kind="stable")]) >= 0).all()
+
+
+@pytest.mark.slow
+def test_the_permutation_test_holds_its_level_and_finds_what_is_there():
+    rng, p = np.random.default_rng(1), {"equal": [], "better": []}
+    for trial in range(400):
+        for name, strength in (("equal", (1.0, 1.0)), ("better", (1.0, 2.2))):
+            y, a, b, codes = simulated(rng, groups=120, strength=strength)
+            difference = testing.swapped_ranking(y, a, b, codes, 120)
+            p[name].append(testing.permutation_test([difference], 120, draws=499, seed=trial)[1])
+    rejected = {name: np.mean(np.array(values) <= 0.05) for name, values in p.items()}
+    # at most 5 % of true hypotheses; three standard errors of 400 trials are 3.3 points
+    assert rejected["equal"] <= 0.083
+    assert 0.4 <= np.mean(p["equal"]) <= 0.6
+    assert rejected["better"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("interval", "inner", "verdict"),
+    [
+        ((0.001, 0.2), (0.002, 0.1), "better"),
+        ((-0.2, -0.001), (-0.1, -0.002), "worse"),
+        ((-0.009, 0.009), (-0.008, 0.008), "equivalent"),
+        ((-0.009, 0.02), (-0.008, 0.015), "no worse"),
+        ((-0.02, 0.009), (-0.015, 0.008), "no better"),
+        ((-0.02, 0.02), (-0.015, 0.015), "undecided"),
+        ((-0.011, 0.02), (-0.01, 0.015), "undecided"),  # the margin itself is not within it
+        ((np.nan, np.nan), (np.nan, np.nan), "undefined"),
+    ],
+)
+def test_verdicts(interval, inner, verdict):
+    assert testing.verdict(0.01, interval, inner, 0.01, 1) == verdict
+
+
+def test_a_verdict_follows_the_corrected_test():
+    assert testing.verdict(0.06, (0.001, 0.2), (0.002, 0.1), 0.01, 1) == "no worse"
+    assert testing.verdict(np.nan, (0.1, 0.2), (0.11, 0.19), 0.01, 1) == "no worse"
+    assert testing.verdict(0.01, (-0.001, 0.2), (0.002, 0.1), 0.01, 1) == "no worse"  # nor without its interval
+    assert testing.verdict(0.01, (-0.2, -0.1), (-0.19, -0.11), 0.01, -1) == "better"  # a loss
