@@ -23,7 +23,8 @@ from pydantic import Field, field_validator
 from sklearn.linear_model import LogisticRegression
 
 from workbench.errors import WorkbenchError, unknown
-from workbench.metrics.intervals import Ranking, bootstrap_weights, difference_interval, group_codes, value_interval
+from workbench.metrics.intervals import bootstrap_weights, difference_interval, group_codes, value_interval
+from workbench.metrics.ranking import Ranking
 from workbench.questions.clusters import ClusterOptions, Clusters, cluster
 from workbench.schema import Options
 

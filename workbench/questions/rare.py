@@ -18,13 +18,13 @@ from workbench.comparison.options import MAIN
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics.classification import Confusion
 from workbench.metrics.intervals import (
-    Ranking,
     bootstrap,
     difference_interval,
     group_codes,
     group_confusions,
     value_interval,
 )
+from workbench.metrics.ranking import Ranking
 from workbench.schema import inputs, label_matrix
 from workbench.studies.steps import training
 

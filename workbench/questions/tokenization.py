@@ -23,6 +23,7 @@ from workbench.comparison.options import MAIN, VALIDATION
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals
 from workbench.metrics.plots.curves import Dot
+from workbench.metrics.ranking import Ranking
 from workbench.preprocessing.text import tokenizers
 from workbench.preprocessing.text.cleaning import clean
 from workbench.questions import context_pairs
@@ -139,7 +140,7 @@ def _trained(
         fits.append(_seconds(lambda: model.fit(material.sets["train"], material.sets[VALIDATION], seed=seed)))  # noqa: B023
         logits = model.logits(inputs(test))[:, k]
         usable = known & ~np.isnan(logits)
-        rankings.append(intervals.Ranking.build(y > 0.5, logits, codes, groups, known=usable))
+        rankings.append(Ranking.build(y > 0.5, logits, codes, groups, known=usable))
         reads.append(_seconds(lambda: model.logits(inputs(test))))  # noqa: B023
         texts = [clean(text or "", model.options.text) for text in test["text"].to_pylist()]
         cuts.append(_seconds(lambda: model.tokenizer.encode(texts)))  # noqa: B023

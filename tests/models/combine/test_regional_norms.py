@@ -9,7 +9,8 @@ import pytest
 from workbench import models
 from workbench.corpora import splits, synthetic
 from workbench.corpora.synthetic.exact import Exact
-from workbench.metrics.intervals import Ranking, bootstrap, difference_interval, group_codes
+from workbench.metrics.intervals import bootstrap, difference_interval, group_codes
+from workbench.metrics.ranking import Ranking
 from workbench.schema import Taxonomy, inputs, label_matrix
 
 TAXONOMY = Taxonomy.load()

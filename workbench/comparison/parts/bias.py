@@ -18,8 +18,9 @@ from workbench.comparison.predictions import Run
 from workbench.comparison.resampled import Cell, Seen, in_large_blocks, spanned
 from workbench.comparison.rows import Interval
 from workbench.comparison.rows.parts import Bias, BiasSummary, IdentityRow
-from workbench.metrics import bias, intervals
+from workbench.metrics import bias
 from workbench.metrics.classification import Curve
+from workbench.metrics.ranking import Ranking
 
 
 def biased(runs: Sequence[Run], tests: Sequence[str], settings: CompareOptions) -> Bias:
@@ -78,9 +79,9 @@ def _draws(seen: Seen, k: int, mentions: dict[str, np.ndarray], resamples: int) 
     return in_large_blocks(statistic, cell, resamples)
 
 
-def _ranking(seen: Seen, s: int, k: int, known: np.ndarray) -> intervals.Ranking:
+def _ranking(seen: Seen, s: int, k: int, known: np.ndarray) -> Ranking:
     cell = seen.cell
-    return intervals.Ranking.build(cell.y[:, k], seen.ranks[s, :, k], cell.codes, cell.groups, known=known)
+    return Ranking.build(cell.y[:, k], seen.ranks[s, :, k], cell.codes, cell.groups, known=known)
 
 
 def _summary(draws: np.ndarray, alpha: float) -> dict[str, Any]:

@@ -16,10 +16,11 @@ import numpy as np
 from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.resampled import spanned
-from workbench.comparison.rows import CountedInterval
 from workbench.comparison.rows.parts import DisagreementRow
+from workbench.comparison.rows.values import CountedInterval
 from workbench.metrics import agreement, intervals
 from workbench.metrics.classification import log_losses, ratio
+from workbench.metrics.ranking import Ranking
 from workbench.metrics.table import METRICS
 
 
@@ -68,9 +69,9 @@ def _scores(run: Run, scores: Scores, k: int, rows: np.ndarray, settings: Compar
     logit, two = scores.logit[:, rows, k], np.repeat([True, False], len(y))
     both = {"weight": np.r_[share, 1 - share]}
     lists = {
-        "average_precision": [intervals.Ranking.build(y, score, codes, groups) for score in logit],
+        "average_precision": [Ranking.build(y, score, codes, groups) for score in logit],
         "soft_average_precision": [
-            intervals.Ranking.build(two, np.r_[score, score], np.r_[codes, codes], groups, **both) for score in logit
+            Ranking.build(two, np.r_[score, score], np.r_[codes, codes], groups, **both) for score in logit
         ],
     }
     carried = {name: int(of.sum()) for name, (_, of) in means.items()} | dict.fromkeys(lists, int(y.sum()))
@@ -85,7 +86,7 @@ def _scores(run: Run, scores: Scores, k: int, rows: np.ndarray, settings: Compar
     return measures
 
 
-def _area(rankings: Sequence[intervals.Ranking]) -> intervals.Statistic:
+def _area(rankings: Sequence[Ranking]) -> intervals.Statistic:
     """Return weights (groups, draws) -> average precision (draws,), the mean over rankings."""
     return lambda W: np.mean([ranking.average_precision(W) for ranking in rankings], axis=0)
 

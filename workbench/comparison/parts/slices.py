@@ -38,6 +38,7 @@ from workbench.comparison.rows.parts import RateTest, SliceRow
 from workbench.comparison.rows.values import defined
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals, testing
+from workbench.metrics.ranking import Ranking
 from workbench.metrics.table import METRICS
 
 RATES = ("precision", "recall", "false_positive_rate")
@@ -156,7 +157,7 @@ def _rankings(model: Seen, rows: np.ndarray, codes: np.ndarray, groups: int) -> 
     for k, s in np.ndindex(rankings.shape):
         positives, negatives = (y[:, k] & known[:, k]).sum(), (~y[:, k] & known[:, k]).sum()
         if model.ranked[k] and positives and negatives:
-            ranking = intervals.Ranking.build(y[:, k], ranks[s, :, k], codes, groups, known=known[:, k])
+            ranking = Ranking.build(y[:, k], ranks[s, :, k], codes, groups, known=known[:, k])
             rankings[k, s] = (ranking, positives)
     return rankings
 

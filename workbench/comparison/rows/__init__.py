@@ -19,7 +19,6 @@ from workbench.comparison.rows.parts import Bias, DisagreementRow, SliceRow, Sui
 from workbench.comparison.rows.values import (
     AddressedRow,
     Count,
-    CountedInterval,
     Interval,
     Number,
     PlainRow,

@@ -196,11 +196,10 @@ def doubts(comparison: Comparison) -> Iterator[str]:
 
 
 def _nothing(comparison: Comparison) -> str:
-    where = "validation" if any(row.value is not None for row in comparison.rows()) else view(comparison.compare.view)
-    return (
-        f"No model has a value of {metric(comparison.compare.metric)} on {where}, so none is chosen: there are too few "
-        "labelled posts, or no threshold."
-    )
+    what, asked = metric(comparison.compare.metric), comparison.compare
+    if any(row.value is not None for row in comparison.rows()):
+        return f"No model has a value of {what} on validation posts, so none is chosen."
+    return f"No model has a value of {what} on {view(asked.view)}: there are too few labelled posts, or no threshold."
 
 
 def _chosen(row: ModelRow, comparison: Comparison) -> Iterator[str]:
