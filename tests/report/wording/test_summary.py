@@ -37,7 +37,8 @@ def made(*rows: dict, **more) -> Comparison:
     } | more
     found = {name: [Row(**one) for one in table] for name, table in tables.items() if name != "cost"}
     cost = Row(**more["cost"]) if "cost" in more else None
-    return Comparison.model_construct(compare=Row(**asked), labels=["abuse"], cost=cost, **found)
+    about = {"compare": Row(**asked), "labels": ["abuse"], "cost": cost, "chosen": "m"}
+    return Comparison.model_construct(**about, **found)
 
 
 def told(record: dict | None = None, **metrics) -> list[SimpleNamespace]:
@@ -124,18 +125,15 @@ def test_what_the_records_say_against_the_answer():
 
 def test_how_sure_it_is_follows_from_p_and_seeds():
     pair = {"primary": True, "a": "m", "b": "o", "pair": ["m", "o"], "delta": 0.1, "metric": "average_precision"}
-    sure = summary.points(made(differences=[pair | {"p_holm": 0.0004}]), told())[SURE]
+    sure = summary.points(made(differences=[pair | {"p_holm": 0.0004, "verdict": "better"}]), told())[SURE]
     # p is the probability of no such thing as chance
-    assert (
-        "A difference between m and o is shown (p < 0.001 after correction for all that was asked; shown is what is "
-        "below 0.05)."
-    ) in sure
+    assert ("A difference between m and o is shown (p < 0.001 after correction for all that was asked).") in sure
     assert sure[0] == (
         "The numbers rest on 1,000 test posts with 50 label-posts (a post counts once for each label that applies to "
         "it); intervals of 95 % say how far they would move on other posts like these."
     )
     assert "Each model was trained once" in sure[-1]
-    spread = made(differences=[pair | {"p_holm": 0.3}])
+    spread = made(differences=[pair | {"p_holm": 0.3, "verdict": "undecided"}])
     spread.models[0].seed_sd = 0.0123
     said = summary.points(spread, told())[SURE]
     assert said[1].startswith("No difference between m and o is shown, nor that there is none (p = 0.300")

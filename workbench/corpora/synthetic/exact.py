@@ -104,9 +104,10 @@ def ratio(mass: np.ndarray, total: np.ndarray) -> np.ndarray:
 
 
 class LateFusionLimit:
-    """E[label | the posteriors of the text and of the vision]: the best that any fusion of scores does.
+    """E[label | the posteriors of the text and of the vision]: the best that any fusion of these posteriors does.
 
-    Whoever fuses scores sees P(every label | text) and P(every label | picture or clip), not the halves. Cells with the
+    Whoever fuses calibrated probabilities sees P(every label | text) and P(every label | picture or clip), not the
+    halves; other scores may tell more than their probability, and no limit holds for them. Cells with the
     same two posteriors (to 1e-9) are one cell to a fuser. A post of one modality has one posterior: that is the answer.
     """
 

@@ -31,7 +31,7 @@ def differences(comparison: Comparison) -> Section | None:
         {
             "difference": wording.difference(row),
             "p (Holm)": wording.p(row.p_holm) if row.primary else "exploratory",
-            "shows": row.verdict,
+            "shows": wording.plain(row.verdict),
             "at most": wording.value(row.metric, row.equivalent_within),
             "found from": wording.value(row.metric, row.detectable),
             "needed": wording.count(row.groups_for_margin),

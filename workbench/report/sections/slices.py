@@ -51,7 +51,7 @@ def _findings(rows: Sequence[SliceRow]) -> Iterator[_Finding]:
 
 
 def _prose(comparison: Comparison, findings: Sequence[_Finding], rows: Sequence[SliceRow]) -> str:
-    best, alpha = comparison.winner, comparison.compare.alpha
+    best, alpha = comparison.chosen, comparison.compare.alpha
     tests = sum(getattr(row, rate).p is not None for row in rows for rate in TESTED)
     sure = [entry for entry in findings if entry.test.p_holm is not None and entry.test.p_holm < alpha]
     few = len({(row.column, row.slice, row.label) for row in rows if row.few})

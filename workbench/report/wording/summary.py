@@ -96,10 +96,10 @@ def _sure(comparison: Comparison) -> Iterator[str]:
     for entry in comparison.differences:
         if entry.primary and entry.delta is not None and entry.p_holm is not None and entry.a != entry.b:
             p, names = wording.equals(entry.p_holm), " and ".join(wording.sides(entry))
-            tested = f"p {p} after correction for all that was asked; shown is what is below {asked.alpha:g}"
+            tested = f"p {p} after correction for all that was asked"
             yield (
                 f"A difference between {names} is shown ({tested})."
-                if entry.p_holm < asked.alpha
+                if entry.verdict in ("better", "worse")
                 else f"No difference between {names} is shown, nor that there is none ({tested})."
             )
     spread = [entry.seed_sd for entry in rows if entry.seed_sd is not None]
