@@ -15,16 +15,8 @@ from typing import Any, Self
 from pydantic import Field, ValidationError
 
 from workbench.comparison.options import MAIN, CompareOptions, CostOptions
-from workbench.comparison.rows.values import (
-    AddressedRow,
-    Count,
-    CountedInterval,
-    Interval,
-    Number,
-    PlainRow,
-    PlanRecord,
-    path,
-)
+from workbench.comparison.rows.plans import PlanRecord
+from workbench.comparison.rows.values import AddressedRow, Count, CountedInterval, Interval, Number, PlainRow, path
 from workbench.errors import WorkbenchError
 
 
