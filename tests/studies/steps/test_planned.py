@@ -12,7 +12,7 @@ from finished_study import PAIRS, finish, written
 from workbench import corpora
 from workbench.artifacts import read_json, write_json
 from workbench.comparison.rows import Difference
-from workbench.comparison.rows.values import PlanRecord
+from workbench.comparison.rows.plans import PlanRecord
 from workbench.corpora import splits
 from workbench.errors import WorkbenchError
 from workbench.report import sections

@@ -16,15 +16,8 @@ from pydantic import Field, ValidationError
 
 from workbench.comparison.options import MAIN, CompareOptions, CostOptions
 from workbench.comparison.rows.parts import Bias, DisagreementRow, SliceRow, SuiteRow
-from workbench.comparison.rows.values import (
-    AddressedRow,
-    Count,
-    Interval,
-    Number,
-    PlainRow,
-    PlanRecord,
-    path,
-)
+from workbench.comparison.rows.plans import PlanRecord
+from workbench.comparison.rows.values import AddressedRow, Count, Interval, Number, PlainRow, path
 from workbench.errors import WorkbenchError
 
 

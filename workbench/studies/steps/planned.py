@@ -20,7 +20,7 @@ from pydantic import model_validator
 from workbench.artifacts import write_json
 from workbench.comparison import facts, run_files
 from workbench.comparison.options import CompareOptions
-from workbench.comparison.rows.values import PlanRecord
+from workbench.comparison.rows.plans import PlanRecord
 from workbench.comparison.run_files import RunFile, Stored
 from workbench.studies import DONE
 from workbench.studies.plan import PlannedRun, ended_runs
