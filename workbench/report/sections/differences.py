@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
 from workbench.comparison.rows import Comparison, Difference
+from workbench.comparison.rows.plans import PlanRecord
 from workbench.metrics.plots import curves
 from workbench.metrics.table import METRICS
 from workbench.report import wording
@@ -24,13 +25,14 @@ def differences(comparison: Comparison) -> Section | None:
         f"{_family(comparison)} {_direction(asked.metric)}An interval that holds zero is no proof that two models are "
         f"equal: “at most” says how large the difference is with {sure} confidence, “equivalent” and “no worse” that "
         f"it is below {asked.margin:g}. A test set like this one finds differences from “found from” on with {found} "
-        f"probability; to find {asked.margin:g} as surely it would have to hold as many independent harmful posts as "
-        "“needed” says."
+        f"probability; to find {asked.margin:g} as surely it would have to hold as many independent harmful posts, of "
+        f"all labels together, as “needed” says, where more posts are enough.{_trained(rows)}"
     )
     lines = [
         {
             "difference": wording.difference(row),
             "p (Holm)": wording.p(row.p_holm) if row.primary else "exploratory",
+            **({"p, these trainings": wording.p(row.p_trained)} if any(other.recipes for other in rows) else {}),
             "shows": wording.plain(row.verdict),
             "at most": wording.value(row.metric, row.equivalent_within),
             "found from": wording.value(row.metric, row.detectable),
@@ -64,6 +66,18 @@ def _apart(rows: Sequence[Difference]) -> pd.DataFrame:
     return table(lines)
 
 
+def _trained(rows: Sequence[Difference]) -> str:
+    """What several trainings change, where there are several."""
+    if not any(row.recipes for row in rows):
+        return ""
+    halved = [f"{row.a} and {row.b} {row.seeds_to_halve:,.0f}" for row in rows if row.primary and row.seeds_to_halve]
+    seeds = f" To halve its interval by more seeds alone takes a model of {'; of '.join(halved)}." if halved else ""
+    return (
+        " Intervals and p (Holm) speak of recipes, trained on other seeds too; “p, these trainings” of the models as "
+        f"they were trained, by swapping their scores of whole groups of posts at random.{seeds}"
+    )
+
+
 def _direction(metric: str) -> str:
     if METRICS[metric].sign > 0:
         return ""
@@ -71,17 +85,38 @@ def _direction(metric: str) -> str:
 
 
 def _family(comparison: Comparison) -> str:
-    if any(row.primary for row in comparison.differences):
-        chosen = (
-            "was chosen before anything was scored"
-            if comparison.planned
-            else "is what the study's file asks, of which no plan says that it stood there before anything was scored,"
-        )
-        return (
-            f"What has a p {chosen} and is corrected for how many there are (Holm); p comes from swapping both models' "
-            "scores of whole groups of posts at random. The rest is exploratory."
-        )
-    if comparison.asked_later:
-        return "What the study asks was not in the plan made before anything was scored, so all of this is exploratory."
-    waits = "What the study asked waits for models without a run on these posts, and what is here is exploratory."
-    return waits if comparison.missing else "The study asked for no comparison, so all of this is exploratory."
+    """What is planned and what is not, as far as it is on record, and where p comes from."""
+    plan = comparison.made_from and comparison.made_from.plan
+    said = [] if plan is None else [*_scored_before(plan), *_changed(plan)]
+    if not any(row.primary for row in comparison.differences):
+        waits = "What the study asked waits for models without a run on these posts, and what is here is exploratory."
+        asked = "What the study asks was not planned before anything was scored, so all of this is exploratory."
+        nothing = "The study asked for no comparison, so all of this is exploratory."
+        return " ".join([*said, asked if comparison.asked_later else waits if comparison.missing else nothing])
+    chosen = (
+        f"was planned on {plan.written[:10]}, before {'anything' if plan.first else 'what stands here'} was scored"
+        if plan
+        else "is what the study's file asks, of which no plan says that it stood there before anything was scored,"
+    )
+    recipes = any(row.primary and row.recipes for row in comparison.differences)
+    student = (
+        "p is Student's, with the variance that other posts and other trainings give the difference"
+        if recipes
+        else "p comes from swapping both models' scores of whole groups of posts at random"
+    )
+    tested = (
+        f"What has a p {chosen} and is corrected for how many there are (Holm); {student}. The rest is exploratory."
+    )
+    return " ".join([*said, tested])
+
+
+def _scored_before(plan: PlanRecord) -> Iterator[str]:
+    if plan.before:
+        times = ", ".join(time[:10] for time in plan.before)
+        yield f"These posts had been scored before, first on {times}, and the results were deleted."
+
+
+def _changed(plan: PlanRecord) -> Iterator[str]:
+    if plan.what and plan.changed:
+        what = " and ".join(plan.what)
+        yield f"Of what the study asks, {what} changed on {plan.changed[:10]}, after scores were seen."

@@ -35,7 +35,7 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
         name: {"items": digest[:16], "runs that scored it": str(scored(runs, name, digest))}
         for name, digest in comparison.items.items()
     }
-    prose = f"Every number above can be followed to a run folder under {_folder(runs[0])}/."
+    prose = f"Every number above can be followed to a run folder under {_folder(runs[0])}/." if runs else ""
     if comparison.missing:
         prose += f" Missing: {', '.join(f'{row.model} ({row.state})' for row in comparison.missing)}."
     tables = {

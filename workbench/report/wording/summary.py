@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from workbench.comparison.options import MACRO
 from workbench.comparison.predictions import Run
-from workbench.comparison.rows import Comparison, ModelRow
+from workbench.comparison.rows import Comparison, Difference, ModelRow
 from workbench.evidence.audit import HELD
 from workbench.evidence.audit.relations import counted
 from workbench.metrics.plots.curves import of_100
@@ -42,12 +42,12 @@ def _asked(comparison: Comparison) -> Iterator[str]:
 def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
     """Per label: what of 100 harmful posts is caught and what of 100 flagged ones is harmless, with intervals.
 
-    Both at the site where the posts carry its weights, else both of the test posts: at another share of harm not only
-    precision is another, recall is too.
+    It is told of the one training that would be deployed. Both at the site where the posts carry its weights, else both
+    of the test posts: at another share of harm not only precision is another, recall is too.
     """
-    noticed = False
+    noticed, deployed = False, comparison.bundle or comparison.rows(model=model, label=None, metric=None)
     for label in comparison.labels:
-        rows = {row.metric: row for row in comparison.rows(model=model, label=label, metric=None)}
+        rows = {row.metric: row for row in deployed if row.label == label}
         if rows.get("recall") is None or rows["recall"].value is None:
             continue
         noticed, site = True, {"recall_site", "precision_site"} <= rows.keys()
@@ -55,7 +55,9 @@ def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
         caught = f"of 100 harmful posts {'on the site ' if site else ''}{_of_100(recall)} caught"
         yield f"{label.capitalize()}: {caught}; {_flagged(precision, site=site)}.{_few(recall, precision, site=site)}"
     if noticed:
-        yield f"That is {model} at the thresholds chosen on validation; in brackets, what other posts could have shown."
+        seed = comparison.seeds.get(model)
+        which = model if seed is None else f"{model} as trained with seed {seed}, which validation would deploy,"
+        yield f"That is {which} at the thresholds chosen on validation; in brackets, what other posts could have shown."
 
 
 def _few(*rows: ModelRow, site: bool) -> str:
@@ -93,25 +95,37 @@ def _sure(comparison: Comparison) -> Iterator[str]:
             f"{wording.harmful(row.label, row.positives)}{each}; intervals of {100 * (1 - asked.alpha):g} % say how "
             "far they would move on other posts like these."
         )
+    recipes = any(entry.recipes for entry in comparison.differences)
     for entry in comparison.differences:
         if entry.primary and entry.delta is not None and entry.p_holm is not None and entry.a != entry.b:
-            p, names = wording.equals(entry.p_holm), " and ".join(wording.sides(entry))
-            tested = f"p {p} after correction for all that was asked"
-            yield (
-                f"A difference between {names} is shown ({tested})."
-                if entry.verdict in ("better", "worse")
-                else f"No difference between {names} is shown, nor that there is none ({tested})."
-            )
-    spread = [entry.seed_sd for entry in rows if entry.seed_sd is not None]
-    if spread:
-        most = wording.value(asked.metric, max(spread))
+            yield _shown(entry, asked.alpha)
+    if recipes:
         yield (
-            f"Training again moves a model's value too: in {wording.metric(asked.metric)} "
-            f"({wording.label(asked.label)}) the standard deviation over seeds is {most} or less; other numbers may "
-            "move more."
+            "Models were trained on several seeds, so intervals and tests speak of recipes: of other posts and other "
+            "trainings."
         )
+        halved = next((entry for entry in comparison.differences if entry.primary and entry.seeds_to_halve), None)
+        if halved:
+            names = " and ".join(wording.sides(halved))
+            yield f"{halved.seeds_to_halve:,.0f} seeds a model would halve the interval between {names}."
     elif row is not None:
-        yield "Each model was trained once, so nothing is known of how far training again would move it."
+        yield (
+            "Intervals and tests speak of these trained models on other posts: how far training again would move them "
+            "is not known."
+            if all(entry.seed_sd is None for entry in rows)
+            else "No model here changes with its seed, so intervals and tests speak of other posts alone."
+        )
+
+
+def _shown(entry: Difference, alpha: float) -> str:
+    """Whether a difference is shown, and by what."""
+    names = " and ".join(wording.sides(entry))
+    tested = (
+        f"p {wording.equals(entry.p_holm)} after correction for all that was asked; shown is what is below {alpha:g}"
+    )
+    if entry.verdict in ("better", "worse"):
+        return f"A difference between {names} is shown ({tested})."
+    return f"No difference between {names} is shown, nor that there is none ({tested})."
 
 
 def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
