@@ -42,7 +42,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("metrics", "comparison", "decisions", "evidence")
 DRAWING = "workbench/metrics/plots/*"  # left out: the width of a line is no number
 NOT_COPIED = (".git", ".venv", "*__pycache__", "artifacts", "out", "data/cache", "data/records", "experiments/*/*")
-SECONDS = 60  # how long the tests of one mutant may take in all, as measured without it
+SECONDS = 40  # how long the tests of one mutant may take in all, as measured without it
 ENOUGH = 0.9  # the share of mutants that must die
 
 

@@ -78,19 +78,13 @@ def compare_study(
 
 
 def _of_plan(made_from: MadeFrom) -> list[str]:
-    """Return what is to be said of a plan that what a study asks does not follow, or that others came before."""
-    plan, lines = made_from.plan, []
-    if plan is None:
-        unknown = f"no {StudyPlan.FILE} says what was planned before these posts were scored"
+    """Return what is to be said of a plan: that there is none, or that it is not followed, or is not the first."""
+    if made_from.plan is None:
+        unknown = f"No {StudyPlan.FILE} says what was planned before these posts were scored."
         return [unknown] if made_from.asked else []
-    if plan.before:
-        times = ", ".join(time[:10] for time in plan.before)
-        lines.append(f"these posts had been scored before, and the results were deleted: first on {times}")
-    if plan.what:
-        what = " and ".join(plan.what)
-        lines.append(f"{what} changed on {plan.changed[:10]}, after scores were seen; planned {plan.written[:10]}")
     later = [" and ".join(pair) for pair in made_from.asked if pair not in made_from.planned]
-    return [*lines, *([f"exploratory, since it was not planned: {', '.join(later)}"] if later else [])]
+    explored = [f"Exploratory, since it was not planned: {', '.join(later)}."] if later else []
+    return [*filter(None, [made_from.plan.words]), *explored]
 
 
 def _stored(folder: Path) -> Comparison | None:

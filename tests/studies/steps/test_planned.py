@@ -91,7 +91,7 @@ def test_what_is_added_after_the_first_scoring_is_exploratory(study, tmp_path, c
     assert rows["b", "c"].primary is False
     assert rows["b", "c"].p_holm is None
     assert rows["a", "b"].primary  # it was planned, and stays
-    assert "exploratory, since it was not planned: b and c" in capsys.readouterr().out
+    assert "Exploratory, since it was not planned: b and c." in capsys.readouterr().out
     assert differences(written(tmp_path, metric="roc_auc")) == {}  # nobody had planned to look at this
 
 
@@ -178,6 +178,7 @@ def test_order_defaults_that_are_written_out_and_other_resampling_change_nothing
     assert set(differences(later)) == {("c", "a"), ("a", "b")}  # turned round as it is asked now
     assert record(later) == PlanRecord(written=clock[0])
     assert record(later).first
+    assert record(later).words == ""
 
 
 @pytest.mark.parametrize(
@@ -215,11 +216,11 @@ def test_the_terminal_says_what_changed_and_when(study, tmp_path, clock, capsys)
     clock.append("2026-03-05T10:00:00+00:00")
     compare.recompare(written(tmp_path, metric="roc_auc").path)
     said = capsys.readouterr().out
-    assert "metric changed on 2026-03-05, after scores were seen; planned 2026-03-01" in said
-    assert "exploratory, since it was not planned: a and b, a and c" in said
+    assert "Metric changed on 2026-03-05, after scores were seen; the plan is of 2026-03-01.\n" in said
+    assert "Exploratory, since it was not planned: a and b, a and c.\n" in said
     (study.folder / "plan.json").unlink()
     compare.recompare(study.path)
-    assert "no plan.json says what was planned before these posts were scored" in capsys.readouterr().out
+    assert "No plan.json says what was planned before these posts were scored." in capsys.readouterr().out
 
 
 def test_a_further_test_set_is_no_first_scoring_of_the_one_that_was_scored(study, tmp_path, clock):
@@ -260,7 +261,8 @@ def test_deleted_results_make_a_new_first_scoring_and_the_earlier_one_is_told(st
     folders = finish(study, "abc")  # nothing else is asked: it was still planned before anything was scored
     assert record(study) == PlanRecord(written=clock[0], before=(clock[0],))
     assert record(study).first
-    assert "had been scored before, and the results were deleted: first on 2026-03-01" in capsys.readouterr().out
+    told = "These posts had been scored before, and the results were deleted: first on 2026-03-01."
+    assert f"{told}\n" in capsys.readouterr().out
 
     clock.append("2026-03-07T10:00:00+00:00")
     delete(folders)
@@ -269,6 +271,10 @@ def test_deleted_results_make_a_new_first_scoring_and_the_earlier_one_is_told(st
     found = record(later)
     assert found == PlanRecord(written=clock[2], before=(clock[0], clock[1]))
     assert not found.first
+    assert found.words == (
+        "These posts had been scored before, and the results were deleted: first on 2026-03-01, 2026-03-05. "
+        "What was planned for them on 2026-03-07 was planned after that."
+    )
     assert set(differences(later)) == {("b", "c")}  # planned anew, which is not before anything was scored
 
 

@@ -23,3 +23,18 @@ class PlanRecord(PlainRow):
     def first(self) -> bool:
         """Whether it was written before these posts were scored for the first time, deleted results included."""
         return all(self.written <= time for time in self.before)
+
+    @property
+    def words(self) -> str:
+        """What a reader has to know of it, in sentences; empty where it was written first and is followed."""
+        said = []
+        if self.before:
+            times = ", ".join(time[:10] for time in self.before)
+            said.append(f"These posts had been scored before, and the results were deleted: first on {times}.")
+        if not self.first:
+            said.append(f"What was planned for them on {self.written[:10]} was planned after that.")
+        if self.what:
+            what = " and ".join(self.what).capitalize()
+            since = f"{self.changed[:10]}, after scores were seen"
+            said.append(f"{what} changed on {since}; the plan is of {self.written[:10]}.")
+        return " ".join(said)
