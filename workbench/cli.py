@@ -221,13 +221,14 @@ def show(bundle: Bundle) -> None:
 @bundles.command()
 def move(
     bundle: Bundle,
-    prevalence: Annotated[str, typer.Option(help="How frequent harm is where it will serve, as in abuse=0.01.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The new bundle's folder.")],
+    prevalence: Annotated[str, typer.Option(help="How frequent harm is where it will serve, as in abuse=0.01.")] = "",
+    site: Annotated[bool, typer.Option("--site", help="Serve what is calibrated by validation's weights.")] = False,
 ) -> None:
     """Save a bundle whose probabilities hold where harm is rarer or more frequent; model and thresholds stay."""
     from workbench.evidence import prior_shift
 
-    typer.echo(prior_shift.move(locate(bundle), prior_shift.shares(prevalence), out))
+    typer.echo(prior_shift.move(locate(bundle), prior_shift.shares(prevalence), out, site=site))
 
 
 @features.command()

@@ -104,6 +104,18 @@ def test_an_objective_that_is_sure_counts_copies_once(tmp_path):
     assert chosen(tmp_path, clean + copies, {"recall": 0.8, "sure": 0.95}).at is None
 
 
+def test_how_validation_was_drawn_is_kept(tmp_path, validation):
+    lines = [f"{n},{0.3 + 0.2 * (n % 2 == 0)}" for n in range(40)]
+    place = validation.column_names.index("weight")
+    for weight, by_label in (([1.0, 1.0], True), ([0.1, 1.0], True), ([0.1, 1.0, 2.0, 1.0], False)):
+        drawn = validation.set_column(place, "weight", pa.array((weight * 20)[:40]))
+        moderator = made(tmp_path, drawn, lines)[0]
+        assert moderator.drawn["abuse"].by_label is by_label
+        assert list(moderator.drawn) == ["abuse"]  # of other labels nothing is known
+    # twenty harmful posts of weight .1 and 2: worth ten each, so nothing can be bent by them
+    assert "a few of validation's 20 harmful posts decide" in moderator.drawn["abuse"].line.note
+
+
 def test_a_post_without_a_group_is_its_own(validation):
     assert fitting.group_names(validation.slice(0, 2)).tolist() == ["0", "1"]
     grouped = validation.set_column(validation.column_names.index("group"), "group", pa.array(["g"] * 40))

@@ -7,11 +7,13 @@ import pytest
 from scipy.special import expit, logit
 
 from workbench.decisions import fitting
+from workbench.decisions.drawn import Drawn
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.policy import LabelRule
 from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError
 from workbench.features.store import FeatureStore
+from workbench.metrics.calibration import Line
 from workbench.models import create
 from workbench.schema import Media, Post, Taxonomy, as_table, inputs
 
@@ -132,22 +134,59 @@ def test_the_model_id_is_that_of_what_changes_a_score(words, tmp_path):
     other_policy = words.with_policy(words.policy.model_copy(update={"unseen": "allow"}))
     assert again.model_id == other_policy.model_id == words.model_id
     assert words.model_id.startswith("text-tfidf-")
-    moved = words.serve_at_prevalence({"abuse": 0.001})
+    moved = by_label(words).serve_at_prevalence({"abuse": 0.001})
     assert moved.model_id != words.model_id
     steeper = words._changed(lines={**words.lines, "abuse": words.lines["abuse"]._replace(slope=9.0)})
     steeper.__dict__.pop("model_id", None)
     assert steeper.model_id != words.model_id
 
 
+def by_label(moderator):
+    """The same moderator, had its validation posts been drawn by the label alone."""
+    return moderator._changed(drawn=dict.fromkeys(moderator.drawn, Drawn(True, 0.01)))
+
+
 def test_probabilities_move_to_another_prevalence_by_the_log_odds(words, posts):
     table, base = posts.slice(800, 20), words.prevalence["abuse"]
-    moved = words.serve_at_prevalence({"abuse": 0.001})
+    moved = by_label(words).serve_at_prevalence({"abuse": 0.001})
     expected = expit(logit(words.probabilities(table)[:, 0]) + logit(0.001) - logit(base))
     np.testing.assert_allclose(moved.probabilities(table)[:, 0], expected)
     np.testing.assert_array_equal(moved.probabilities(table)[:, 1:], words.probabilities(table)[:, 1:])
     for wrong in ({"abuse": 0.0}, {"abus": 0.1}):
         with pytest.raises(WorkbenchError):
-            words.serve_at_prevalence(wrong)
+            by_label(words).serve_at_prevalence(wrong)
+
+
+def test_a_sample_that_was_drawn_by_more_than_the_label_moves_by_its_weights_alone(words, posts, tmp_path):
+    assert not words.drawn["abuse"].by_label
+    with pytest.raises(WorkbenchError, match="'abuse' cannot be moved: its validation posts were not"):
+        words.serve_at_prevalence({"abuse": 0.001})
+    line = Line(0.5, -1.0)
+    bent = words._changed(drawn={**words.drawn, "violence": Drawn(False, 0.02, line)})
+    moved, table = bent.serve_at_site(), posts.slice(800, 20)
+    before = logit(words.probabilities(table)[:, LABELS.index("violence")])
+    np.testing.assert_allclose(moved.probabilities(table)[:, LABELS.index("violence")], expit(line(before)))
+    assert bent.model_id == words.model_id != moved.model_id
+    moved.save(tmp_path / "moved")
+    again = Moderator.load(tmp_path / "moved", store=FeatureStore(None, "cpu"))
+    assert again.model_id == moved.model_id
+    np.testing.assert_array_equal(again.probabilities(table), moved.probabilities(table))
+    told = (tmp_path / "moved/README.md").read_text(encoding="utf-8")
+    assert "hold at the site's mix" in told
+    assert "then 0.50 x log-odds -1.00" in told
+    for twice in (moved.serve_at_site, lambda: moved._changed(drawn={}).serve_at_prevalence({"abuse": 0.1})):
+        with pytest.raises(WorkbenchError, match="already"):
+            twice()
+    plain = words._changed(drawn=dict.fromkeys(words.drawn, Drawn(True, 0.1)))
+    with pytest.raises(WorkbenchError, match="nothing to move"):
+        plain.serve_at_site()
+
+
+def test_a_card_says_where_no_ratio_of_shares_leads(words, tmp_path):
+    words.save(tmp_path / "a")
+    by_label(words).save(tmp_path / "b")
+    told = [(tmp_path / name / "README.md").read_text(encoding="utf-8") for name in "ab"]
+    assert ["no ratio of shares" in one for one in told] == [True, False]
 
 
 def test_a_service_may_narrow_the_labels(words, posts):

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
+from workbench.metrics import calibration
 from workbench.metrics.calibration import (
     ENOUGH,
     ENOUGH_TO_BEND,
@@ -222,6 +223,62 @@ def test_calibrating_makes_probabilities_hold_on_new_posts():
     found = choose_calibrator(y, x)
     assert calibration_error(new_y, expit(new_x)) > 0.1
     assert calibration_error(new_y, expit(found(new_x))) < 0.025
+
+
+def test_rare_harm_is_dealt_out_over_the_folds():
+    # 10 of 1,000 groups have a harmful post, so 2 a fold; at random a fold of 5 would have none in half of all deals
+    codes = np.repeat(np.arange(1000), 2)
+    y = np.isin(codes, np.arange(0, 1000, 100)) & (np.arange(2000) % 2 == 0)
+    fold = calibration._folds(y, codes)
+    assert np.bincount(fold[::100]).tolist() == [2] * 5
+    assert np.bincount(fold).tolist() == [200] * 5
+
+
+# ------------------------------------------------------------------------------------------------ fitted by weights
+
+
+@pytest.mark.parametrize("method", ["temperature", "platt", "isotonic"])
+def test_a_fit_by_weights_is_that_of_the_posts_they_stand_for(method):
+    # every second post of x > 0 was sampled once in four; weighted it is the fit of all of them
+    y, x = world(40_000, 3, slope=0.6, offset=-0.5)
+    rng = np.random.default_rng(4)
+    kept = (x < 0) | (rng.random(len(x)) < 0.25)
+    weight = np.where(x < 0, 1.0, 4.0)[kept]
+    everything, weighted = METHODS[method](y, x), METHODS[method](y[kept], x[kept], weight=weight)
+    at = np.linspace(-2, 2, 9)
+    np.testing.assert_allclose(expit(weighted(at)), expit(everything(at)), atol=0.03)
+
+
+def test_where_the_truth_itself_depends_on_what_was_sampled_weights_bring_back_the_site():
+    # half of the posts are of a kind that a score does not see and that is harmful more often, sampled ninefold
+    rng = np.random.default_rng(5)
+    kind, x = rng.random(20_000) < 0.9, rng.normal(size=20_000)
+    y = rng.random(20_000) < expit(x - 2 + 2.0 * kind)
+    weight = np.where(kind, 1 / 9, 1.0)
+    found = choose_calibrator(y, x, weight=weight)
+    site = expit(found(x))
+    assert np.average(site, weights=weight) == pytest.approx(np.average(y, weights=weight), abs=0.01)
+    assert expit(choose_calibrator(y, x)(x)).mean() > 1.4 * np.average(y, weights=weight)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_weights_that_are_equal_change_nothing(method):
+    y, x = world(800, 6, slope=0.5, offset=-1)
+    plain, weighted = METHODS[method](y, x), METHODS[method](y, x, weight=np.full(800, 7.0))
+    np.testing.assert_allclose(plain([-1.0, 0.5, 2.0]), weighted([-1.0, 0.5, 2.0]), rtol=1e-4)
+
+
+def test_weighted_posts_count_as_kishs_and_those_without_weight_not_at_all():
+    y, x = world(400, 7)
+    weight = np.where(y, 0.001, 1.0)
+    weight[np.flatnonzero(y)[:3]] = 1.0  # three harmful posts have nearly all of their weight
+    note = fit_platt(y, x, weight=weight).note
+    assert note.startswith("not calibrated: by their weights validation is worth 3 harmful")
+    assert choose_calibrator(y, x, weight=weight).chosen["why"] == note
+    more_y, more_x = np.r_[y, np.ones(50, bool)], np.r_[x, np.full(50, -9.0)]
+    whole = np.r_[np.full(400, 2.0), np.zeros(50)]
+    np.testing.assert_allclose(fit_platt(more_y, more_x, weight=whole)[:2], fit_platt(y, x)[:2], rtol=1e-4)
+    assert choose_calibrator(more_y, more_x, weight=whole).method == choose_calibrator(y, x).method
 
 
 def test_an_unknown_method_is_named_with_the_choices():

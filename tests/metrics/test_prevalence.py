@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from oracles import clopper_pearson
 from scipy.special import expit, logit
 
-from workbench.metrics import prevalence
+from workbench.metrics import prevalence, shares
 from workbench.metrics.calibration import shift
+from workbench.metrics.intervals import wilson
 from workbench.metrics.prevalence import (
     Estimate,
     alert_interval,
@@ -80,11 +81,12 @@ def test_copies_in_a_group_add_no_evidence_and_neither_do_seeds():
 
 
 def test_weights_cost_evidence():
-    weight = np.r_[
-        np.full(10, 50.0), np.full(500, 1.0)
-    ]  # 1000 in all, half of it ten posts: 1000^2 / 25,500 = 39.2 posts
-    none = share(np.zeros(510), weight)
-    assert none.hi == pytest.approx(share(np.zeros(39), np.ones(39)).hi, rel=0.01)
+    weight = np.r_[np.full(100, 1.0), np.full(20, 3.0)]  # 160 in all: 160^2 / 280 = 91.4 posts
+    none = share(np.zeros(120), weight)
+    assert none.hi == pytest.approx(share(np.zeros(91), np.ones(91)).hi, rel=0.01)
+    heavy = np.r_[np.full(10, 50.0), np.full(500, 1.0)]  # 1000 in all, half of it ten posts of a twentieth each
+    # one of these could have been flagged: Poisson's upper limit of none, log(20), times a twentieth
+    assert share(np.zeros(510), heavy).hi == pytest.approx(np.log(20) / 20, rel=1e-6)
 
 
 def test_no_false_alarm_bounds_precision_from_below_only():
@@ -152,7 +154,7 @@ def test_estimates_cover_a_planted_shift(copies):
         found = {
             "flags": estimate_from_flags(y, p >= 0.5, q >= 0.5, **groups),
             "scores": estimate_from_flags(y, p, q, **groups),
-            "em": estimate_from_probabilities(q, 0.25, group=there_group),
+            "em": estimate_from_probabilities(q, p, **groups),
         }
         for name, one in found.items():
             hits[name] += one.lo <= 0.06 <= one.hi
@@ -162,16 +164,17 @@ def test_estimates_cover_a_planted_shift(copies):
 def test_without_groups_copies_are_taken_for_evidence_and_the_interval_fails():
     worlds, covered = Worlds(3, 4), 0
     for _ in range(200):
-        _, x, _ = worlds.draw(2000, 0.06)
-        found = estimate_from_probabilities(worlds.prob(x, 0.25), 0.25)
+        (_, x, _), (_, there, _) = worlds.draw(1600, 0.25), worlds.draw(2000, 0.06)
+        found = estimate_from_probabilities(worlds.prob(there, 0.25), worlds.prob(x, 0.25))
         covered += found.lo <= 0.06 <= found.hi
     assert not _plausible(covered, 200)
 
 
 def test_the_estimate_corrects_probabilities():
-    y, x, _ = Worlds(5).draw(20_000, 0.03)
+    worlds = Worlds(5)
+    (y, x, _), (_, source, _) = worlds.draw(20_000, 0.03), worlds.draw(20_000, 0.3)
     prob = Worlds.prob(x, 0.3)
-    found = estimate_from_probabilities(prob, 0.3).value
+    found = estimate_from_probabilities(prob, Worlds.prob(source, 0.3)).value
     assert found == pytest.approx(0.03, abs=0.006)
     moved = expit(logit(prob) + shift(0.3, found))
     assert moved.mean() == pytest.approx(y.mean(), abs=0.006)
@@ -181,8 +184,75 @@ def test_the_estimate_corrects_probabilities():
 def test_what_cannot_be_estimated_is_undefined():
     assert np.isnan(estimate_from_flags([1, 0], [1, 1], [1, 0])).all()  # the flags tell the classes not apart
     assert np.isnan(estimate_from_flags([0, 0], [1, 0], [1, 0])).all()
-    assert np.isnan(estimate_from_probabilities([], 0.5)).all()
-    assert estimate_from_probabilities([0.01] * 9, 0.5).value == pytest.approx(0, abs=1e-9)
+    # of 100 harmless posts none is flagged, of others 60 in 100: with no share of harm can 20 in 100 be too few flags
+    assert np.isnan(estimate_from_flags([1] * 50 + [0] * 100, [1] * 50 + [1] * 60 + [0] * 40, [1] * 2 + [0] * 98)).all()
+    assert np.isnan(estimate_from_probabilities([], [0.5])).all()
+    assert np.isnan(estimate_from_probabilities([0.5], [])).all()
+    assert np.isnan(estimate_from_probabilities([0.5], [1.0, 1.0])).all()
+    assert estimate_from_probabilities([0.01] * 9, [0.4, 0.6]).value == pytest.approx(0, abs=1e-9)
+    assert estimate_from_probabilities([0.99] * 9, [0.4, 0.6]).value == pytest.approx(1, abs=1e-9)
+
+
+def test_each_side_of_the_flags_is_as_unsure_as_it_weighs():
+    # 10 of 20 harmful posts are flagged, Wilson's interval .299 to .701; 100,000 harmless and others tell .1 and .108
+    # exactly. So the share is .008 / (recall - .1): .02, and at the ends of recall .0133 and .0402
+    many = 100_000
+    y, flags = np.r_[np.ones(20), np.zeros(many)], np.r_[np.arange(20) < 10, np.arange(many) < 0.1 * many]
+    found = estimate_from_flags(y, flags, np.arange(10 * many) < 1.08 * many)
+    assert found.value == pytest.approx(0.02, abs=1e-9)
+    low, high = wilson(10, 20)
+    # the harmless posts' own interval, +-.0019, is joined to it by squares and moves the ends a little
+    assert found.lo == pytest.approx(0.008 / (high - 0.1), abs=0.002)
+    assert found.hi == pytest.approx(0.008 / (low - 0.1), abs=0.004)
+    assert found.hi > 0.035
+
+
+def test_scores_that_fall_with_harm_tell_as_much():
+    rng = np.random.default_rng(2)
+    y = rng.random(500) < 0.3
+    flags, there = rng.random(500) < np.where(y, 0.8, 0.1), rng.random(400) < 0.2
+    found, turned = estimate_from_flags(y, flags, there), estimate_from_flags(y, ~flags, ~there)
+    np.testing.assert_allclose(found, turned)
+
+
+def test_a_small_source_makes_its_mean_unsure():
+    source = Worlds.prob(Worlds(6).draw(400, 0.25)[1], 0.25)
+    there, group = Worlds.prob(Worlds(7).draw(2000, 0.06)[1], 0.25), np.arange(400)
+    small, large = (estimate_from_probabilities(there, np.tile(source, times)) for times in (1, 25))
+    assert small.value == pytest.approx(large.value)
+    assert small.hi - small.lo > 1.3 * (large.hi - large.lo)
+    # a post of weight two is two posts of its group
+    twice = estimate_from_probabilities(there, np.repeat(source, 2), group=np.repeat(group, 2))
+    np.testing.assert_allclose(twice, estimate_from_probabilities(there, source, weight=np.full(400, 2.0), group=group))
+    np.testing.assert_allclose(twice, small)
+
+
+@pytest.mark.parametrize(
+    ("weight", "by_label"),
+    [
+        ([1, 1, 1, 1], True),
+        ([5, 5, 1, 1], True),  # harm was sampled less, and nothing else
+        ([5, 5.04, 1, 1], True),  # rounded
+        ([5, 6, 1, 1], False),
+        ([1, 1, 1, 2], False),
+    ],
+)
+def test_weights_that_the_label_does_not_explain_tell_how_a_sample_was_drawn(weight, by_label):
+    assert prevalence.drawn_by_label([1, 1, 0, 0], weight) is by_label
+
+
+def test_copies_of_a_post_are_one_of_the_few():
+    assert prevalence.rests_on_few(np.ones(40), np.arange(40) // 4)
+    assert not prevalence.rests_on_few(np.ones(80), np.arange(80) // 4)
+
+
+def test_a_share_that_mostly_lies_in_a_few_families_has_their_interval():
+    # one family of 60 copies, all flagged, and 60 single posts, of which none is
+    part, whole = np.r_[60.0, np.zeros(60)], np.r_[60.0, np.ones(60)]
+    found = share(part, whole)
+    assert found.value == 0.5
+    assert (found.lo, found.hi) == shares.fay_feuer(part, whole)
+    assert found.hi - found.lo > 0.9
 
 
 # --------------------------------------------------------------------------------------------- which shift it can be
@@ -218,6 +288,8 @@ def test_label_shift_passes_its_test_and_a_new_kind_of_harmless_post_does_not():
         p_values.append(label_shift_test(y, x, there))
         odd = np.where(worlds.rng.random(1500) < 0.15, worlds.rng.normal(0.8, 0.3, 1500), there)
         caught += label_shift_test(y, x, odd) < 0.05
+    # were p's degrees of freedom off by one, its mean would be .6: the error of the mean of 120 is .026
+    assert abs(np.mean(p_values) - 0.5) < 0.07
     refuted = sum(p < 0.05 for p in p_values)
     low, high = clopper_pearson(refuted, 120, alpha=0.001)
     assert low <= 0.05 <= high

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.decisions import bundle
+from workbench.decisions.drawn import Drawn
 from workbench.decisions.policy import Policy
 from workbench.metrics.calibration import calibrator
 
@@ -60,6 +61,13 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
                 yield from _table(_MEASURED, rows)
     yield from ("", "## Probabilities", "")
     yield "They are calibrated on validation and hold where harm is as frequent as it was there."
+    drawn = head.get("drawn", {})  # earlier versions did not record it
+    otherwise = [label for label in head["labels"] if label in drawn and not drawn[label]["by_label"]]
+    if head.get("at_site"):
+        yield "Then they were calibrated by the weights of validation, so that they hold at the site's mix of posts."
+    elif otherwise:
+        yield f"Validation was drawn by more than {_listed(otherwise)}, so no ratio of shares leads to the site;"
+        yield "`workbench bundle move BUNDLE --site -o FOLDER` serves what is calibrated by its weights."
     yield ""
     yield from _table(("label", "hold at", "moved to", "calibration"), _probabilities(head))
     yield from ("", "## Made from", "")
@@ -110,8 +118,11 @@ def _share(action: dict[str, Any] | None, name: str, mix: str) -> str:
 def _probabilities(head: dict[str, Any]) -> list[Sequence[str]]:
     rows = []
     for label in head["labels"]:
-        words = calibrator(head["calibration"][label]).words
-        rows.append((label, _percent(head["prevalence"][label]), _percent(head["serving"].get(label)), words))
+        words, serving = calibrator(head["calibration"][label]).words, head["serving"].get(label)
+        if head.get("at_site") and label in head["drawn"]:
+            drawn = Drawn.parse(head["drawn"][label])
+            words, serving = f"{words}, then {drawn.line.words}", drawn.share
+        rows.append((label, _percent(head["prevalence"][label]), _percent(serving), words))
     return rows
 
 

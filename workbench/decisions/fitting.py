@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy.special import expit
 
+from workbench.decisions.drawn import Drawn
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.objective import Objective
 from workbench.decisions.policy import LabelRule, Policy
@@ -59,6 +60,10 @@ def fit(
     draft = Policy(name=name, date=today, labels={label: _NEVER for label in labels if trained[label]})
     moderator = Moderator(classifier, lines, draft, prevalence=prevalence)
     weight = pc.fill_null(validation["weight"], 1.0).to_numpy()
+    for label in lines:
+        k = labels.index(label)
+        use, log_odds = known[:, k], lines[label](logits[:, k])
+        moderator.drawn[label] = Drawn.of(y[use, k] > 0.5, log_odds[use], weight[use], groups[use])
     rules = choose(
         moderator.calibrated(logits), y, known, wanted, weight=weight, group=groups, expected=_trained(classifier)
     )

@@ -20,6 +20,7 @@ from scipy.special import expit
 
 from workbench import artifacts, models
 from workbench.decisions import bundle, card
+from workbench.decisions.drawn import OTHERWISE, Drawn
 from workbench.decisions.policy import Assessment, Policy
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics.calibration import IDENTITY, Calibrator, calibrator, shift
@@ -43,6 +44,8 @@ class Moderator:
         lines: label -> calibration; prevalence: label -> share of positives at which the probabilities hold.
         detector: what says how unusual a post is, or None (`with_detector`).
         serving: label -> the prevalence that they were shifted to; empty where they were not.
+        drawn: label -> how its validation posts were drawn; empty where that is not recorded.
+        at_site: whether probabilities are those of `drawn`, which hold at the site's mix of posts.
         card: what people should know of it, plain JSON.
         lists: which links are suspicious; those of `data/links.yaml`, as a policy is: no part of what the model learnt.
     """
@@ -54,6 +57,7 @@ class Moderator:
         policy: Policy,
         *,
         prevalence: Mapping[str, float | None] | None = None,
+        drawn: Mapping[str, Drawn] | None = None,
         card: Mapping[str, Any] | None = None,
     ) -> None:
         self.classifier, self.taxonomy = classifier, classifier.taxonomy
@@ -61,6 +65,7 @@ class Moderator:
         self.lines = {name: lines.get(name, IDENTITY) for name in names}
         self.prevalence = {name: (prevalence or {}).get(name) for name in names}
         self.serving: dict[str, float] = {}
+        self.drawn, self.at_site = dict(drawn or {}), False
         self.labels = tuple(name for name, trained in zip(names, classifier.trained, strict=True) if trained)
         policy.check(self.labels, f"model {classifier.name!r}")
         self.detector: OutOfDistribution | None = None
@@ -92,6 +97,8 @@ class Moderator:
             "model": digest,
             "lines": [[*self.lines[name].numbers, self._shift(name)] for name in self.taxonomy.names],
         }
+        if self.at_site:
+            parts["site"] = {name: drawn.line.numbers for name, drawn in self.drawn.items()}
         text = json.dumps(parts, sort_keys=True)
         return f"{self.classifier.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -107,6 +114,11 @@ class Moderator:
     def calibrated(self, logits: np.ndarray) -> np.ndarray:
         """Return the probabilities (n_posts, n_labels) float64 that the classifier's logits stand for."""
         columns = [self.lines[name](logits[:, k]) + self._shift(name) for k, name in enumerate(self.taxonomy.names)]
+        if self.at_site:
+            columns = [
+                self.drawn[name].line(column) if name in self.drawn else column
+                for name, column in zip(self.taxonomy.names, columns, strict=True)
+            ]
         return expit(np.stack(columns, axis=1))
 
     def _shift(self, label: str) -> float:
@@ -189,7 +201,9 @@ class Moderator:
     def serve_at_prevalence(self, prevalence: Mapping[str, float]) -> Self:
         """Return the same model with probabilities that hold at other shares of positives; other labels' stay.
 
-        Thresholds stay what they are as probabilities; precision and recall measured at them no longer hold.
+        Thresholds stay what they are as probabilities; precision and recall measured at them no longer hold. Raises
+        WorkbenchError for a label or share that is none, and where more than the share would have to change: validation
+        was drawn by more than the label. Where `drawn` does not record that, it is taken for label shift.
         """
         for label, share in prevalence.items():
             if label not in self.taxonomy.names:
@@ -199,7 +213,30 @@ class Moderator:
                 raise WorkbenchError(f"it is not known at which prevalence the probabilities of {label!r} hold")
             if not 0 < share < 1:
                 raise WorkbenchError(f"the prevalence of {label!r} must be above 0 and below 1, not {share:g}")
-        changed = self._changed(serving={**self.serving, **prevalence})
+            if label in self.drawn and not self.drawn[label].by_label:
+                raise WorkbenchError(f"the probabilities of {label!r} cannot be moved: {OTHERWISE}")
+        if self.at_site:
+            raise WorkbenchError("the probabilities hold at the site's mix already; move the bundle that was fitted")
+        return self._served(serving={**self.serving, **prevalence})
+
+    def serve_at_site(self) -> Self:
+        """Return the same model with probabilities calibrated by validation's weights, which hold at the site's mix.
+
+        Raises WorkbenchError where they are those that it has, or were moved to some prevalence.
+        """
+        if not self.drawn:
+            raise WorkbenchError("the bundle does not record how its validation posts were drawn; run the study again")
+        if self.serving or self.at_site:
+            raise WorkbenchError("the probabilities were moved already; move the bundle that was fitted")
+        if not any(drawn.moves for drawn in self.drawn.values()):
+            few = [f"{label}: {drawn.line.note}" for label, drawn in self.drawn.items() if drawn.line.note]
+            stay = "calibrated by the weights of validation they stay as they are, so serve the bundle itself"
+            raise WorkbenchError("; ".join([f"there is nothing to move: {stay}", *few]))
+        return self._served(at_site=True)
+
+    def _served(self, **changes: Any) -> Self:
+        """Return the same model with other probabilities and so another id."""
+        changed = self._changed(**changes)
         changed.__dict__.pop("model_id", None)
         digest = getattr(self, "_digest", None)
         if digest:
@@ -240,6 +277,8 @@ class Moderator:
             "calibration": {name: line._asdict() for name, line in self.lines.items()},
             "prevalence": self.prevalence,
             "serving": self.serving,
+            "drawn": {label: drawn.saved for label, drawn in self.drawn.items()},
+            "at_site": self.at_site,
             "card": self.card,
         }
 
@@ -263,13 +302,15 @@ class Moderator:
         policy.check(head["labels"], f"the bundle in {folder}")
         policy = policy.only(head["labels"])
         quiet = policy.model_copy(update={"out_of_distribution_at": None})  # until the detector is there
-        made = cls(classifier, lines, quiet, prevalence=head["prevalence"], card=head["card"])
+        # bundles of earlier versions do not record how validation was drawn
+        drawn = {label: Drawn.parse(saved) for label, saved in head.get("drawn", {}).items()}
+        made = cls(classifier, lines, quiet, prevalence=head["prevalence"], drawn=drawn, card=head["card"])
         if (folder / bundle.DETECTOR).is_dir():
             from workbench.decisions.out_of_distribution import OutOfDistribution
 
             made.detector = OutOfDistribution.load(folder / bundle.DETECTOR, store=store)
         made.policy = made.able(policy)
-        made.serving = dict(head["serving"])
+        made.serving, made.at_site = dict(head["serving"]), head.get("at_site", False)
         made._digest = bundle.model_digest(folder / bundle.MODEL)
         made.model_id = made._model_id(made._digest)
         return made

@@ -16,6 +16,9 @@ that few posts cannot make anything infinitely sure.
 
 A probability holds at one prevalence. `shift` moves log-odds to another (Elkan 2001; Saerens, Latinne and Decaestecker
 2002), on the assumption that only the shares of harmful and harmless posts change and not what each kind looks like.
+Posts that were drawn by anything else than their label break it; then weight (n,), what each post stands for, makes the
+fit one to the posts that they were drawn from (importance weights: Shimodaira 2000).
+Weighted posts count as Kish's (sum w)^2 / sum w^2 posts (1965), in the whole and of each class.
 
 Open doubt: the error of `calibration_error` is never negative, so it is above 0 also where all probabilities hold: with
 10 bins of 200 posts at 10 % by about 0.016.
@@ -34,6 +37,7 @@ from sklearn.isotonic import IsotonicRegression
 
 from workbench.metrics.classification import probabilities, ratio, select
 from workbench.metrics.intervals import group_codes
+from workbench.metrics.shares import kish
 from workbench.metrics.table import METRICS
 
 ENOUGH = 10  # posts of each class below which two numbers are not fitted
@@ -115,8 +119,8 @@ def calibrator(values: Mapping[str, Any]) -> Calibrator:
 # ------------------------------------------------------------------------------------------------------------- fitting
 
 
-def fit_temperature(y, logit, *, known=None) -> Line:
-    """Return the slope that makes logits (n,) into log-odds that hold for y (n,); 0 stays 0.
+def fit_temperature(y, logit, *, known=None, weight=None) -> Line:
+    """Return the slope that makes logits (n,) into log-odds that hold for y (n,), by weight (n,); 0 stays 0.
 
     Rows whose logit is NaN are left out. It is the identity, with a note, where a class has fewer than `ENOUGH` posts
     or all logits are equal.
@@ -125,12 +129,12 @@ def fit_temperature(y, logit, *, known=None) -> Line:
     >>> round(line.slope, 2)  # 75 of 100 at 2, pulled in a little from log(3) / 2 = 0.55
     0.54
     """
-    y, logit, note = _fit_for(y, logit, known)
+    y, logit, weight, note = _fit_for(y, logit, known, weight)
     if note:
         return IDENTITY._replace(note=note)
-    target, bounds = _targets(y), np.log(np.array(SLOPES) / np.std(logit))
+    target, bounds = _targets(y, weight), np.log(np.array(SLOPES) / np.std(logit))
     optimum = minimize_scalar(
-        lambda log_slope: _loss(target, np.exp(log_slope) * logit).mean(),
+        lambda log_slope: np.average(_loss(target, np.exp(log_slope) * logit), weights=weight),
         bounds=bounds,
         method="bounded",
         options={"xatol": 1e-9},
@@ -138,27 +142,28 @@ def fit_temperature(y, logit, *, known=None) -> Line:
     return Line(float(np.exp(optimum.x)), 0.0, method="temperature")
 
 
-def fit_platt(y, logit, *, known=None) -> Line:
-    """Return the line that makes logits (n,) into log-odds that hold for y (n,); rows whose logit is NaN are left out.
+def fit_platt(y, logit, *, known=None, weight=None) -> Line:
+    """Return the line that makes logits (n,) into log-odds that hold for y (n,), by weight (n,).
 
-    It is the identity, with a note, where a class has fewer than `ENOUGH` posts or all logits are equal.
+    NaN logits are left out. It is the identity, with a note, where a class has fewer than `ENOUGH` posts or all logits
+    are equal.
 
     >>> line = fit_platt([0, 1] * 50, [-1.0, 1.0] * 50)  # every post is told rightly: as steep as 50 + 50 posts allow
     >>> round(float(expit(line(1.0))), 3)  # (50 + 1) / (50 + 2)
     0.981
     """
-    y, logit, note = _fit_for(y, logit, known)
+    y, logit, weight, note = _fit_for(y, logit, known, weight)
     if note:
         return IDENTITY._replace(note=note)
     centre, spread = float(np.median(logit)), float(np.std(logit))
-    x, target = (logit - centre) / spread, _targets(y)
+    x, target = (logit - centre) / spread, _targets(y, weight)
 
     def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
         z = parameters[0] * x + parameters[1]
         off = expit(z) - target
-        return float(np.mean(_loss(target, z))), np.array([np.mean(off * x), np.mean(off)])
+        return np.average(_loss(target, z), weights=weight), np.average([off * x, off], axis=1, weights=weight)
 
-    start = np.array([1.0, np.log((y.sum() + 1) / ((~y).sum() + 1))])
+    start = np.array([1.0, np.log(np.divide(*np.add(_totals(y, weight), 1)))])
     bounds = [SLOPES, (None, None)]
     optimum = minimize(
         objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-9}
@@ -167,43 +172,55 @@ def fit_platt(y, logit, *, known=None) -> Line:
     return Line(slope, float(optimum[1] - slope * centre))
 
 
-def fit_isotonic(y, logit, *, known=None) -> Calibrator:
-    """Return the rising curve that makes logits (n,) into log-odds that hold for y (n,); NaN logits are left out.
+def fit_isotonic(y, logit, *, known=None, weight=None) -> Calibrator:
+    """Return the rising curve that makes logits (n,) into log-odds that hold for y (n,), by weight (n,).
 
-    It is the identity, with a note, where a class has fewer than `ENOUGH` posts or all logits are equal.
+    NaN logits are left out. It is the identity, with a note, where a class has fewer than `ENOUGH` posts or all logits
+    are equal.
 
     >>> curve = fit_isotonic([0] * 48 + [1] * 2 + [0] * 10 + [1] * 40, [-1.0] * 50 + [1.0] * 50)
     >>> expit(curve([-1.0, 1.0])).round(2)  # 2 and 40 of 50, pulled in
     array([0.06, 0.79])
     """
-    y, logit, note = _fit_for(y, logit, known)
+    y, logit, weight, note = _fit_for(y, logit, known, weight)
     if note:
         return IDENTITY._replace(note=note)
     # rounded: sums in another order would else make two knots of one step
-    level = np.round(IsotonicRegression().fit_transform(logit, _targets(y)), 12)
+    level = np.round(IsotonicRegression().fit_transform(logit, _targets(y, weight), sample_weight=weight), 12)
     levels, step = np.unique(level, return_inverse=True)
-    centre = np.bincount(step, weights=logit) / np.bincount(step)
+    mass = np.ones(len(y)) if weight is None else weight
+    centre = np.bincount(step, weights=mass * logit) / np.bincount(step, weights=mass)
     knots = np.stack([centre, np.log(levels) - np.log1p(-levels)], axis=1)
     return Knots(knots.tolist(), float(SLOPES[0] / np.std(logit)))
 
 
-def _fit_for(y, logit, known) -> tuple[np.ndarray, np.ndarray, str | None]:
-    """Return y (n,) bool and logit (n,) of the posts that count, and why nothing can be fitted, None where it can."""
+def _fit_for(y, logit, known, weight) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, str | None]:
+    """Return y (n,) bool, logit and weight (n,) of the posts that count, and why nothing can be fitted, if so.
+
+    The weights add up to Kish's number of posts; None stays None.
+    """
     logit = np.asarray(logit, dtype=np.float64)
     seen = ~np.isnan(logit) if known is None else ~np.isnan(logit) & np.asarray(known, dtype=bool)
-    y, logit, _ = select(y, logit, None, seen)
-    positives, negatives = int(y.sum()), int((~y).sum())
+    y, logit, counted = select(y, logit, weight, seen)
+    positives, negatives, note = int(kish(counted[y])), int(kish(counted[~y])), None
+    weight = None if weight is None or not len(y) else counted * kish(counted) / counted.sum()
     if min(positives, negatives) < ENOUGH:
-        few = f"validation has {positives} harmful and {negatives} other posts"
-        return y, logit, f"not calibrated: {few}, and {ENOUGH} of each are needed"
-    if np.ptp(logit) == 0 or not np.std(logit) > 0:
-        return y, logit, "not calibrated: all scores on validation are equal"
-    return y, logit, None
+        worth = "validation has" if weight is None else "by their weights validation is worth"
+        few = f"{worth} {positives} harmful and {negatives} other posts"
+        note = f"not calibrated: {few}, and {ENOUGH} of each are needed"
+    elif np.ptp(logit) == 0 or not np.std(logit) > 0:
+        note = "not calibrated: all scores on validation are equal"
+    return y, logit, weight, note
 
 
-def _targets(y: np.ndarray) -> np.ndarray:
+def _totals(y: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
+    """Return the weights of harmful and of other posts, their numbers where there are no weights."""
+    return (y.sum(), (~y).sum()) if weight is None else (weight[y].sum(), weight[~y].sum())
+
+
+def _targets(y: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     """Platt's targets (n,) for y (n,) bool."""
-    positives, negatives = int(y.sum()), int((~y).sum())
+    positives, negatives = _totals(y, weight)
     return np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2))
 
 
@@ -215,7 +232,7 @@ def _loss(target: np.ndarray, z: np.ndarray) -> np.ndarray:
 # ------------------------------------------------------------------------------------------------------------ choosing
 
 
-def _fit_nothing(y, logit, *, known=None) -> Line:
+def _fit_nothing(y, logit, *, known=None, weight=None) -> Line:
     return IDENTITY
 
 
@@ -223,13 +240,13 @@ METHODS = {"none": _fit_nothing, "temperature": fit_temperature, "platt": fit_pl
 """Name -> fit, the simpler first."""
 
 
-def choose_calibrator(y, logit, group=None, *, known=None, method: str = "auto") -> Calibrator:
+def choose_calibrator(y, logit, group=None, *, known=None, weight=None, method: str = "auto") -> Calibrator:
     """Return the calibrator of `method`, or with `auto` the simplest that holds about as well as the best on new posts.
 
-    y, logit, known, group (n,): without groups each post is its own. `auto` fits each method on four fifths of the
-    groups and takes the log loss on the last fifth, five times over; among the methods whose loss exceeds the smallest
-    by no more than one standard error of that excess (over groups) the simplest is taken and fitted on all posts
-    (Breiman, Friedman, Olshen and Stone 1984, the one-standard-error rule, here on paired differences). A curve needs
+    y, logit, known, weight, group (n,): without groups each post is its own. `auto` fits each method on four fifths of
+    the groups and takes the log loss on the last fifth, five times over; among the methods whose loss exceeds the
+    smallest by no more than one standard error of that excess (over groups) the simplest is taken and fitted on all
+    posts (Breiman, Friedman, Olshen and Stone 1984, the one-standard-error rule, on paired differences). A curve needs
     `ENOUGH_TO_BEND` groups of each class to be tried. `chosen` keeps the losses in nats and says why.
 
     >>> rng = np.random.default_rng(0)
@@ -240,49 +257,65 @@ def choose_calibrator(y, logit, group=None, *, known=None, method: str = "auto")
     if method != "auto":
         if method not in METHODS:
             raise ValueError(f"unknown calibration {method!r}; the choices are: auto, {', '.join(METHODS)}")
-        return METHODS[method](y, logit, known=known)._replace(chosen={"why": f"the study asks for {method}"})
+        return METHODS[method](y, logit, known=known, weight=weight)._replace(
+            chosen={"why": f"the study asks for {method}"}
+        )
     logit = np.asarray(logit, dtype=np.float64)
     seen = ~np.isnan(logit) if known is None else ~np.isnan(logit) & np.asarray(known, dtype=bool)
+    if weight is not None:
+        seen &= np.asarray(weight) > 0
+        weight = np.asarray(weight, dtype=np.float64)[seen]
     y, logit = np.asarray(y)[seen].astype(bool), logit[seen]
-    note = _fit_for(y, logit, None)[2]
+    note = _fit_for(y, logit, None, weight)[3]
     if note:
         return IDENTITY._replace(note=note, chosen={"why": note})
-    codes, groups = group_codes(np.arange(len(y)) if group is None else np.asarray(group)[seen])
+    codes, _ = group_codes(np.arange(len(y)) if group is None else np.asarray(group)[seen])
     classes = [len(np.unique(codes[y])), len(np.unique(codes[~y]))]
     names = [name for name in METHODS if name != "isotonic" or min(classes) >= ENOUGH_TO_BEND]
-    losses = _held_out(y, logit, codes, groups, names)
-    best = int(np.argmin(losses.mean(axis=1)))
-    excess = [_mean_and_error(loss - losses[best], codes) for loss in losses]
+    losses = _held_out(y, logit, codes, weight, names)
+    means = np.average(losses, axis=1, weights=weight)
+    best = int(np.argmin(means))
+    excess = [_mean_and_error(loss - losses[best], codes, weight) for loss in losses]
     first = next(k for k, (mean, error) in enumerate(excess) if mean <= error)
     record = {
         "why": _why(names, best, first, excess),
         "groups": {"harmful": classes[0], "other": classes[1]},
-        "log_loss": {name: float(loss.mean()) for name, loss in zip(names, losses, strict=True)},
+        "log_loss": dict(zip(names, means.tolist(), strict=True)),
         "excess_error": {name: error for name, (_, error) in zip(names, excess, strict=True)},
     }
-    return METHODS[names[first]](y, logit)._replace(chosen=record)
+    return METHODS[names[first]](y, logit, weight=weight)._replace(chosen=record)
 
 
-def _held_out(y: np.ndarray, logit: np.ndarray, codes: np.ndarray, groups: int, names: list[str]) -> np.ndarray:
+def _held_out(
+    y: np.ndarray, logit: np.ndarray, codes: np.ndarray, weight: np.ndarray | None, names: list[str]
+) -> np.ndarray:
     """Return each method's log loss (methods, n) for each post, fitted without the fold of the post's group."""
-    harmful = np.bincount(codes, weights=y, minlength=groups) > 0
-    shuffled = np.random.default_rng(0).permutation(groups)
-    dealt = shuffled[np.argsort(~harmful[shuffled], kind="stable")]  # harmful groups first: each fold gets its share
-    fold = np.empty(groups, dtype=int)
-    fold[dealt] = np.arange(groups) % FOLDS
+    fold = _folds(y, codes)[codes]
     losses = np.empty((len(names), len(y)))
     for k in range(FOLDS):
-        out = fold[codes] == k
+        out, mass = fold == k, None if weight is None else weight[fold != k]
         for m, name in enumerate(names):
-            losses[m, out] = _loss(y[out], METHODS[name](y[~out], logit[~out])(logit[out]))
+            losses[m, out] = _loss(y[out], METHODS[name](y[~out], logit[~out], weight=mass)(logit[out]))
     return losses
 
 
-def _mean_and_error(values: np.ndarray, codes: np.ndarray) -> tuple[float, float]:
-    """Return the mean of values (n,) and its standard error with groups as the independent units."""
-    mean, groups = float(values.mean()), len(np.unique(codes))
-    off = np.bincount(codes, weights=values - mean)
-    return mean, float(np.sqrt(np.sum(off**2) * groups / max(groups - 1, 1)) / len(values))
+def _folds(y: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return the fold of each group (groups,); those with a harmful post are dealt out first, so each has its share."""
+    groups = int(codes.max()) + 1
+    harmful = np.bincount(codes, weights=y, minlength=groups) > 0
+    shuffled = np.random.default_rng(0).permutation(groups)
+    dealt = shuffled[np.argsort(~harmful[shuffled], kind="stable")]
+    fold = np.empty(groups, dtype=int)
+    fold[dealt] = np.arange(groups) % FOLDS
+    return fold
+
+
+def _mean_and_error(values: np.ndarray, codes: np.ndarray, weight: np.ndarray | None) -> tuple[float, float]:
+    """Return the mean of values (n,) by weight and its standard error with groups as the independent units."""
+    mass, groups = np.ones(len(values)) if weight is None else weight, len(np.unique(codes))
+    mean = float(np.average(values, weights=weight))
+    off = np.bincount(codes, weights=mass * (values - mean))
+    return mean, float(np.sqrt(np.sum(off**2) * groups / max(groups - 1, 1)) / mass.sum())
 
 
 def _why(names: list[str], best: int, first: int, excess: list[tuple[float, float]]) -> str:

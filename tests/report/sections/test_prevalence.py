@@ -52,6 +52,19 @@ def test_weights_make_it_the_sites(small, tmp_path):
     assert direct == pytest.approx(precision_at(site, recall, fpr))
 
 
+def test_a_sample_drawn_by_more_than_the_label_and_the_few_that_decide_are_said(small, tmp_path):
+    runs = [small.write(tmp_path, "cross", small.good(), weight=np.where(small.Y[:, 0], 0.2, 1.5))]
+    prose = prevalence(small.compared(runs, pairs=[]), runs).prose
+    # the first label alone decided, the second has posts of both weights on both sides
+    assert "More than the label decided" in prose
+    assert "a few harmful posts decide" not in prose
+    heavy = np.full(len(small.Y), 0.01)
+    heavy[np.flatnonzero(small.Y[:, 0])[::4]] = 1.0
+    runs = [small.write(tmp_path, "heavy", small.good(), weight=np.where(np.arange(len(heavy)) % 7, heavy, 0.01))]
+    prose = prevalence(small.compared(runs, pairs=[]), runs).prose
+    assert f"a few harmful posts decide for {small.LABELS[0]}" in prose
+
+
 def test_a_post_that_is_not_seen_is_not_flagged(small, tmp_path):
     logit = small.good()
     logit[0, small.Y[:, 0], 0] = np.nan

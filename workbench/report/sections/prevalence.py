@@ -24,7 +24,10 @@ _CURVE = np.geomspace(0.0001, 0.5, 60)
 
 
 class _Rates(NamedTuple):
-    """Recall and FPR of one label, as sampled and as the site has its posts, with the two prevalences."""
+    """Recall and FPR of one label, as sampled and as the site has its posts, with the two prevalences.
+
+    otherwise: whether more than the label decided what was sampled; few: whether few harmful posts decide at the site.
+    """
 
     recall: Estimate
     fpr: Estimate
@@ -33,6 +36,8 @@ class _Rates(NamedTuple):
     site_fpr: Estimate
     site: float | None
     harmless: int
+    otherwise: bool
+    few: bool
 
 
 def prevalence(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
@@ -45,7 +50,6 @@ def prevalence(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     values = {name: rate for k, name in enumerate(run.labels) if (rate := _rates(seen, k, asked.alpha)) is not None}
     if not values:
         return None
-    weighted = any(rate.site is not None for rate in values.values())
     chosen = asked.prevalences
     curves = {label: _curve(rate) for label, rate in values.items()}
     marks = {f"{100 * share:g} %": share for share in chosen if _CURVE[0] <= share <= _CURVE[-1]}
@@ -56,19 +60,29 @@ def prevalence(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     }
     tables = {label: _table(rate, chosen) for label, rate in values.items()}
     tables["what a precision of 90 % takes"] = _needs(values, chosen)
-    return Section("prevalence", "What would reviewers see?", _prose(run.alias, weighted, asked), figures, tables)
+    return Section("prevalence", "What would reviewers see?", _prose(run.alias, values, asked), figures, tables)
 
 
-def _prose(alias: str, weighted: bool, asked: CompareOptions) -> str:
+def _prose(alias: str, values: dict[str, _Rates], asked: CompareOptions) -> str:
     prose = (
         f"The same thresholds of {alias} on all test posts, told for sites where harm is rarer or more frequent. This "
         "assumes that harmful and harmless posts each look as they do here and only their shares differ; recall and "
         "false positive rate then stay, and precision follows from them. "
     )
-    if weighted:
+    if any(rate.site is not None for rate in values.values()):
         prose += (
             "The test set was sampled otherwise than the site, so posts count by their weights except in the row of "
             "the test's own prevalence. "
+        )
+    if any(rate.otherwise for rate in values.values()):
+        prose += (
+            "More than the label decided what was sampled, so between that row and the others more than the share "
+            "differs: recall and false positive rate do too. "
+        )
+    if few := [label for label, rate in values.items() if rate.few]:
+        prose += (
+            f"By weight a few harmful posts decide for {wording.named(few)}: few, and another sample could say "
+            "something else. "
         )
     sure = f"{100 * (1 - asked.alpha):g} %"
     return prose + (
@@ -90,9 +104,10 @@ def _rates(seen: Seen, k: int, alpha: float) -> _Rates | None:
         prevalence = float((fn + tp).sum() / (tn + fp + fn + tp).sum())
         sides.append((rates.share(tp, tp + fn, alpha), rates.share(fp, fp + tn, alpha), prevalence))
     sample, site = sides
-    differs = bool((cell.weight[known] != cell.weight[known][0]).any())
-    harmless = int((~cell.y[:, k] & known).sum())
-    return _Rates(*sample, *(site if differs else (*sample[:2], None)), harmless)
+    y, weight, codes = cell.y[known, k], cell.weight[known], cell.codes[known]
+    differs = bool((weight != weight[0]).any())
+    otherwise, few = not rates.drawn_by_label(y, weight), differs and rates.rests_on_few(weight[y], codes[y])
+    return _Rates(*sample, *(site if differs else (*sample[:2], None)), int((~y).sum()), otherwise, few)
 
 
 def _curve(rate: _Rates) -> np.ndarray:
