@@ -53,13 +53,15 @@ def asked(*, metric: str = "average_precision", models=(), differences=(), alpha
     ]
     settings = Row(metric=metric, label="macro", view="paired", alpha=alpha)
     tables = {"leak_test": [], "missing": [], "stale": []} | more | {"models": rows}
+    about = {"chosen": tables.pop("chosen", None), "peers": tables.pop("peers", ())}
     tables |= {"differences": [place | {"few": False} | one for one in differences]}
     found = {name: [Row(**row) for row in rows] for name, rows in tables.items()}
-    return Comparison.model_construct(compare=settings, **found)
+    return Comparison.model_construct(compare=settings, **about, **found)
 
 
 def primary(a: str, b: str, delta: float | None, p: float | None, **more) -> dict:
-    margin = {"lo": None, "hi": None, "equivalent_within": 0.08, "primary": True, "pair": [a, b]}
+    margin = {"lo": None, "hi": None, "equivalent_within": 0.08, "primary": True, "pair": [a, b], "recipes": False}
+    margin["verdict"] = "undecided" if p is None or p >= 0.05 else "better"
     return {"a": a, "b": b, "delta": delta, "p_holm": p} | margin | more
 
 
@@ -67,31 +69,36 @@ def said(comparison: Comparison) -> list[str]:
     return list(wording.answer(comparison))
 
 
-def test_the_best_model_is_named_with_its_value_and_how_near_it_is_to_the_best_possible():
-    models = [{"model": "a", "value": 0.4}, {"model": "b", "value": 0.6, "lo": 0.5, "hi": 0.7, "ceiling": 0.8}]
-    first, second = said(asked(models=models))
-    best = (
-        "On posts with text and media, b has the best value: average precision 0.600 [0.500, 0.700] (mean over labels)."
+def test_the_model_chosen_on_validation_is_best_where_tests_show_it_and_has_a_value_only_then():
+    models = [{"model": "a", "value": 0.7}, {"model": "b", "value": 0.6, "lo": 0.5, "hi": 0.7, "ceiling": 0.8}]
+    first, second = said(asked(models=models, chosen="b"))
+    assert first == (
+        "On posts with text and media, b, chosen on validation, is best: average precision 0.600 [0.500, 0.700] (mean "
+        "over labels)."
     )
-    assert first == best
-    assert second == "That is 75.0 % of the best its inputs allow (0.800)."  # 0.6 / 0.8
+    assert second == (
+        "That is 75.0 % of what the world's exact probabilities with the same inputs reach on these posts (0.800)."
+    )  # 0.6 / 0.8
+    (only,) = said(asked(models=[*models, {"model": "c", "value": 0.1}], chosen="b", peers=("a",)))
+    assert only == (
+        "On posts with text and media no model is shown to be best: b, which validation would choose, is not shown to "
+        "be better than a; every other model is worse than b."
+    )
 
 
 def test_of_a_rate_that_should_be_low_the_lowest_is_best():
     models = [{"model": "a", "value": 0.4}, {"model": "b", "value": 0.1}, {"model": "c", "value": None}]
-    (only,) = said(asked(metric="false_positive_rate", models=models))
-    assert "b has the best value" in only
+    (only,) = said(asked(metric="false_positive_rate", models=models, chosen="b"))
+    assert "b, chosen on validation, is best" in only
     assert only.endswith("(mean over labels, of which less is better).")
 
 
 def test_of_a_loss_the_best_possible_is_told_as_a_number():
     models = [{"model": "a", "value": 0.12, "lo": 0.1, "hi": 0.15, "ceiling": 0.0912}]
-    first, second = said(asked(metric="brier", models=models))
-    assert (
-        "a has the best value: Brier score 0.1200 [0.1000, 0.1500] (mean over labels, of which less is better)."
-        in first
-    )
-    assert second == "The best that its inputs allow is 0.0912."  # a share of it would grow as the model gets better
+    first, second = said(asked(metric="brier", models=models, chosen="a"))
+    assert "a, chosen on validation, was compared with nothing: Brier score 0.1200 [0.1000, 0.1500]" in first
+    # a share of it would grow as the model gets better
+    assert second == "On these posts the world's exact probabilities with the same inputs have 0.0912."
 
 
 @pytest.mark.parametrize(
@@ -146,7 +153,8 @@ def test_a_verdict_without_a_margin_does_not_make_one_up():
 
 
 def test_the_level_is_the_studys_own():
-    one = asked(models=[{"model": "a", "value": 0.5}], differences=[primary("a", "b", 0.1, 0.02)], alpha=0.01)
+    row = primary("a", "b", 0.1, 0.02, verdict="undecided")
+    one = asked(models=[{"model": "a", "value": 0.5}], differences=[row], alpha=0.01)
     assert said(one)[1].endswith("no difference is shown (p = 0.020); with 99 % confidence it is at most 0.080.")
 
 

@@ -2,7 +2,7 @@
 
 A share of a hundred posts of which sixty are copies of one post rests on forty-one posts, and mostly on one. Kish's
 number says on how many equal ones; where it is under half of the groups, resamples and Wilson's interval promise too
-much (`workbench prove --only families`), and the interval of Fay and Feuer (1997, Statistics in Medicine 16:791-801)
+much (`workbench prove --only copies-60-1`), and the interval of Fay and Feuer (1997, Statistics in Medicine 16:791-801)
 takes their place: a sum of weighted Poisson counts with an exact gamma interval, here its mid-P form (Fay and Kim 2017,
 Biometrical Journal 59:549-571).
 

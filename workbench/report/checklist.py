@@ -60,8 +60,11 @@ def _every(values: dict[str, Any], what: str) -> Answer:
 
 def _primary(records: StudyRecords) -> Answer:
     pairs = [row for row in records.comparison.differences if row.primary]
-    if pairs and records.comparison.planned:
+    plan = records.comparison.made_from and records.comparison.made_from.plan
+    if pairs and records.comparison.planned and (plan is None or plan.first):
         return YES, f"pairs of models named in the study's plan: {len(pairs)}; section differences"
+    if pairs and records.comparison.planned:
+        return PARTLY, f"pairs of models named in a plan: {len(pairs)}; {plan.words}"
     if pairs:
         return PARTLY, f"pairs of models named in the study's file: {len(pairs)}; no plan says since when"
     why = "the pairs it asks are not in its plan" if records.comparison.asked_later else "no pair of models was named"

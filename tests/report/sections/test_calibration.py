@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from workbench.metrics import calibration
+from workbench.metrics.calibration import worth
 from workbench.metrics.table import METRICS
 from workbench.report.sections.calibration import calibration
 
@@ -58,9 +58,7 @@ def test_a_label_without_harmful_posts_is_left_out(small, tmp_path):
 
 def test_worth_counts_what_is_known_and_scored():
     known, nan = np.array([True, True, True, False]), np.nan
-    found = calibration.worth(
-        np.array([1, 0, 1, 1]), known, np.array([0.0, 0.0, nan, 9.0]), np.array([0.9, 0.1, nan, 1])
-    )
+    found = worth(np.array([1, 0, 1, 1]), known, np.array([0.0, 0.0, nan, 9.0]), np.array([0.9, 0.1, nan, 1]))
     assert (found["n"], found["positives"]) == (2, 1)
     assert found["before"] == {
         "calibration_error": 0.0,
@@ -69,5 +67,5 @@ def test_worth_counts_what_is_known_and_scored():
         "bins": [2],
     }
     assert found["after"]["brier"] == pytest.approx(0.01)
-    nothing = calibration.worth(np.zeros(1), np.zeros(1, bool), np.zeros(1), np.zeros(1))
+    nothing = worth(np.zeros(1), np.zeros(1, bool), np.zeros(1), np.zeros(1))
     assert nothing["after"] == {"calibration_error": None, "brier": None, "log_loss": None, "bins": []}

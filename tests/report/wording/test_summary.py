@@ -125,19 +125,26 @@ def test_what_the_records_say_against_the_answer():
 
 def test_how_sure_it_is_follows_from_p_and_seeds():
     pair = {"primary": True, "a": "m", "b": "o", "pair": ["m", "o"], "delta": 0.1, "metric": "average_precision"}
+    pair |= {"recipes": False, "seeds_to_halve": None}
     sure = summary.points(made(differences=[pair | {"p_holm": 0.0004, "verdict": "better"}]), told())[SURE]
     # p is the probability of no such thing as chance
-    assert ("A difference between m and o is shown (p < 0.001 after correction for all that was asked).") in sure
+    assert "A difference between m and o is shown (p < 0.001 after correction for all that was asked)." in sure
     assert sure[0] == (
         "The numbers rest on 1,000 test posts with 50 label-posts (a post counts once for each label that applies to "
         "it); intervals of 95 % say how far they would move on other posts like these."
     )
-    assert "Each model was trained once" in sure[-1]
-    spread = made(differences=[pair | {"p_holm": 0.3, "verdict": "undecided"}])
+    assert "Intervals and tests speak of these trained models on other posts" in sure[-1]
+    spread = made(differences=[pair | {"p_holm": 0.3, "verdict": "undecided", "recipes": True, "seeds_to_halve": 12}])
     spread.models[0].seed_sd = 0.0123
     said = summary.points(spread, told())[SURE]
     assert said[1].startswith("No difference between m and o is shown, nor that there is none (p = 0.300")
-    assert "in average precision (mean over labels) the standard deviation over seeds is 0.012 or less" in said[2]
+    assert said[2:] == [
+        "Models were trained on several seeds, so intervals and tests speak of recipes: of other posts and other "
+        "trainings.",
+        "12 seeds a model would halve the interval between m and o.",
+    ]
+    spread.differences[0].recipes, spread.differences[0].seeds_to_halve = False, None
+    assert "No model here changes with its seed" in summary.points(spread, told())[SURE][-1]
 
 
 def test_few_none_and_other_items_from_predictions_to_the_page(small, tmp_path):

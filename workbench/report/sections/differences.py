@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from workbench.comparison.rows import Comparison, Difference
-from workbench.comparison.rows.plans import PlanRecord
 from workbench.metrics.plots import curves
 from workbench.metrics.table import METRICS
 from workbench.report import wording
@@ -87,15 +86,15 @@ def _direction(metric: str) -> str:
 def _family(comparison: Comparison) -> str:
     """What is planned and what is not, as far as it is on record, and where p comes from."""
     plan = comparison.made_from and comparison.made_from.plan
-    said = [] if plan is None else [*_scored_before(plan), *_changed(plan)]
+    said = [plan.words] if plan and plan.words else []
     if not any(row.primary for row in comparison.differences):
         waits = "What the study asked waits for models without a run on these posts, and what is here is exploratory."
         asked = "What the study asks was not planned before anything was scored, so all of this is exploratory."
         nothing = "The study asked for no comparison, so all of this is exploratory."
         return " ".join([*said, asked if comparison.asked_later else waits if comparison.missing else nothing])
     chosen = (
-        f"was planned on {plan.written[:10]}, before {'anything' if plan.first else 'what stands here'} was scored"
-        if plan
+        f"was chosen before {'anything was scored' if plan is None or plan.first else 'the scoring that stands here'}"
+        if comparison.planned
         else "is what the study's file asks, of which no plan says that it stood there before anything was scored,"
     )
     recipes = any(row.primary and row.recipes for row in comparison.differences)
@@ -108,15 +107,3 @@ def _family(comparison: Comparison) -> str:
         f"What has a p {chosen} and is corrected for how many there are (Holm); {student}. The rest is exploratory."
     )
     return " ".join([*said, tested])
-
-
-def _scored_before(plan: PlanRecord) -> Iterator[str]:
-    if plan.before:
-        times = ", ".join(time[:10] for time in plan.before)
-        yield f"These posts had been scored before, first on {times}, and the results were deleted."
-
-
-def _changed(plan: PlanRecord) -> Iterator[str]:
-    if plan.what and plan.changed:
-        what = " and ".join(plan.what)
-        yield f"Of what the study asks, {what} changed on {plan.changed[:10]}, after scores were seen."

@@ -219,8 +219,9 @@ def _chosen(row: ModelRow, comparison: Comparison) -> Iterator[str]:
     yield f"On {where}, {row.model}, chosen on validation, {lead}: {what} ({label(row.label)}{less})."
     if row.ceiling:
         best = value(row.metric, row.ceiling)
-        share = f"That is {percent(row.value / row.ceiling)} of the best its inputs allow ({best})."
-        yield share if sign > 0 else f"The best that its inputs allow is {best}."
+        exact = "the world's exact probabilities with the same inputs"
+        share = f"That is {percent(row.value / row.ceiling)} of what {exact} reach on these posts ({best})."
+        yield share if sign > 0 else f"On these posts {exact} have {best}."
 
 
 def named(names: Sequence[str]) -> str:

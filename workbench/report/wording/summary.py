@@ -98,7 +98,7 @@ def _sure(comparison: Comparison) -> Iterator[str]:
     recipes = any(entry.recipes for entry in comparison.differences)
     for entry in comparison.differences:
         if entry.primary and entry.delta is not None and entry.p_holm is not None and entry.a != entry.b:
-            yield _shown(entry, asked.alpha)
+            yield _shown(entry)
     if recipes:
         yield (
             "Models were trained on several seeds, so intervals and tests speak of recipes: of other posts and other "
@@ -117,12 +117,10 @@ def _sure(comparison: Comparison) -> Iterator[str]:
         )
 
 
-def _shown(entry: Difference, alpha: float) -> str:
+def _shown(entry: Difference) -> str:
     """Whether a difference is shown, and by what."""
     names = " and ".join(wording.sides(entry))
-    tested = (
-        f"p {wording.equals(entry.p_holm)} after correction for all that was asked; shown is what is below {alpha:g}"
-    )
+    tested = f"p {wording.equals(entry.p_holm)} after correction for all that was asked"
     if entry.verdict in ("better", "worse"):
         return f"A difference between {names} is shown ({tested})."
     return f"No difference between {names} is shown, nor that there is none ({tested})."
