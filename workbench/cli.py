@@ -322,15 +322,18 @@ def bench_report(
 
 @app.command()
 def prove(
-    worlds: Annotated[int, typer.Option(min=20, help="Simulated worlds per setting.")] = 1000,
+    only: Annotated[str, typer.Option(help="Settings to simulate, by name, as in copies-60-1,recipe-0.02.")] = "",
+    worlds: Annotated[int | None, typer.Option(min=20, help="Simulated worlds per setting; default 1,000.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer and smaller worlds: a look, not a result.")] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Processes at once.")] = 2,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the claims go, as CSV.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Claims, as CSV; counts go beside it.")] = None,
 ) -> None:
-    """Hold intervals and tests against worlds whose truth is known; exits with 1 where a claim fails."""
+    """Hold intervals and tests against worlds whose truth is known; 1 where a claim fails. Interrupted, it goes on."""
     from workbench.evidence.proof import ProofOptions, prove_aloud
-    from workbench.evidence.proof.policies import threshold_claims
 
-    raise typer.Exit(prove_aloud(ProofOptions(worlds=worlds, jobs=jobs), threshold_claims(), out))
+    options = ProofOptions.quick() if quick else ProofOptions()
+    options = options.model_copy(update={"jobs": jobs, "worlds": worlds or options.worlds})
+    raise typer.Exit(prove_aloud(options, [name for name in only.split(",") if name], out))
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """Leaks planted among clean posts: of each kind the gate must find nearly all, and it must leave clean posts alone.
 
 An original goes to the training posts, its edited copy to the test posts; a plant is found where the gate names both.
-The edits are those that `evidence.audit` threshold_claims to see through: changes that cleaning undoes and none at all
+The edits are those that `evidence.audit` claims to see through: changes that cleaning undoes and none at all
 for exact repeats, a word more in texts of thirteen words or more, and for pictures and clips `EDITS` and `CUTS`. Clean
 posts are fresh ones, each of a family of its own, divided at random.
 """
@@ -9,7 +9,9 @@ posts are fresh ones, each of a family of its own, divided at random.
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +23,11 @@ from workbench.corpora.synthetic import clips
 from workbench.corpora.synthetic.causes import SCENES
 from workbench.evidence import audit
 from workbench.evidence.audit import shingles
+from workbench.evidence.proof.claims import OF
 from workbench.preprocessing import media
 from workbench.schema import Taxonomy, corpus_schema
 
-REPEATED, CLEAN = "repeated", "clean"
+REPEATED, CLEAN, NEAR = "repeated", "clean", "near"
 _WORDS = 13  # from which on one more word leaves a text near
 _STYLES = (str.upper, lambda text: f"  {text}\u200b ", lambda text: text.replace(" ", "  "))
 
@@ -99,13 +102,31 @@ CUTS: dict[str, Callable[[clips.Film, np.random.Generator], clips.Film]] = {
 
 KINDS = 2 + len(EDITS) + len(CUTS) + 2 + 3
 """How many kinds of plants there are, clean posts among them."""
+SORTS = 3  # of content: texts, pictures, clips
 
 
-def plants(pairs: int, seed: int = 0) -> Iterator[Plant]:
-    """Yield each kind of plant and what was found of it, texts first, at the end of each sort the clean posts."""
-    rng, taxonomy = np.random.default_rng(seed), Taxonomy.load()
-    for each in (_texts, _pictures, _clips):
-        yield from each(pairs, rng, taxonomy)
+@dataclass(frozen=True)
+class PlantTrial:
+    """Called with the number of a sort of content, it plants and returns what was found, see `claims.claimed`."""
+
+    pairs: int
+    seed: int = 0
+
+    def __call__(self, number: int) -> Counter:
+        """Return the counts of one sort: texts, pictures or clips."""
+        counts: Counter = Counter()
+        for plant in plants(number, self.pairs, self.seed):
+            what = f"{plant.what}s named" if plant.edit == CLEAN else f"{plant.what} found"
+            kind = plant.edit if plant.edit in (REPEATED, CLEAN) else NEAR
+            counts[kind, what, plant.edit] += plant.found
+            counts[OF, what, plant.edit] += plant.pairs
+        return counts
+
+
+def plants(sort: int, pairs: int, seed: int = 0) -> Iterator[Plant]:
+    """Yield each kind of plant of a sort of content and what was found of it, at the end the clean posts."""
+    rng, taxonomy = np.random.default_rng([seed, sort]), Taxonomy.load()
+    yield from (_texts, _pictures, _clips)[sort](pairs, rng, taxonomy)
 
 
 def _texts(pairs: int, rng: np.random.Generator, taxonomy: Taxonomy) -> Iterator[Plant]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from scipy import special
 from scipy.special import logit
 
 from workbench.corpora.synthetic.exact import Exact
@@ -110,3 +111,21 @@ class SimulatedWorlds:
 
 
 _SEEN = {"text": ("text",), "all": ("text", "image", "video")}
+
+
+def binormal_precision(threshold, apart: float, prevalence: float):
+    """Return the precision above thresholds where scores are normal, those of harmful posts `apart` higher."""
+    caught = prevalence * special.ndtr(apart - threshold)
+    return caught / (caught + (1 - prevalence) * special.ndtr(-threshold))
+
+
+def binormal_average_precision(apart: float, prevalence: float) -> float:
+    """Return the average precision over all posts of a model whose scores are normal with a standard deviation of 1,
+    around 0 for harmless posts and around `apart` for harmful ones: precision in the mean over harmful posts.
+
+    >>> round(binormal_average_precision(0.0, 0.1), 6), round(binormal_average_precision(2.0, 0.1), 3)
+    (0.1, 0.665)
+    """
+    threshold = np.linspace(apart - 9.0, apart + 9.0, 4001)
+    density = np.exp(-((threshold - apart) ** 2) / 2)
+    return float(np.average(binormal_precision(threshold, apart, prevalence), weights=density))

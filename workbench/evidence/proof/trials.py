@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
+from scipy.special import expit, logit
 
 from workbench.comparison.options import LEAK_ALPHA
+from workbench.decisions.objective import Objective
+from workbench.decisions.thresholds import LabelObjectives, choose
 from workbench.evidence.proof.simulated_worlds import Sample, SimulatedWorlds, SortedScores
 from workbench.metrics import intervals, testing
 from workbench.metrics.classification import Confusion
@@ -21,6 +25,8 @@ METRICS = ("average_precision", "recall", "precision")
 SHARES = ("recall", "precision")  # of counted posts
 MODELS = ("words", "both")
 METHOD, WRONG = "groups resampled", "posts resampled"
+TARGETS = {"recall": 0.8, "precision": 0.8}  # that thresholds are chosen for
+SURE = 0.95  # how surely a threshold with a guarantee is to reach its target
 PLANTED = 3.0  # standard deviation of the errors in log-odds that make a model a little worse
 
 
@@ -37,14 +43,19 @@ class ProofOptions(Options):
     seed: int = Field(0, ge=0, description="Which samples.")
     jobs: int = Field(2, ge=1, description="Processes at once.")
 
+    @classmethod
+    def quick(cls) -> ProofOptions:
+        """Return sizes for a look that takes two minutes: it fails what is far off and lets the rest pass."""
+        size = {"worlds": 40, "families": 2000, "smaller": (500,), "population": 300_000, "pairs": 40}
+        return cls(**size, resamples=120, draws=199)
+
 
 class ThresholdClaim(NamedTuple):
     """A way to choose a threshold: choose(y, score, group) -> threshold or None, what it is to reach, and how surely.
 
     Must be picklable.
 
-    sure: the share of samples in which the target may be missed is 1 - sure; None for a choice that threshold_claims
-    nothing.
+    sure: the share of samples in which the target may be missed is 1 - sure; None for a choice that promises nothing.
     """
 
     name: str
@@ -55,10 +66,35 @@ class ThresholdClaim(NamedTuple):
     sure: float | None = None
 
 
-class SimulatedTrial:
-    """Called with numbers of worlds, it returns what happened in them, summed: a Counter.
+def threshold_claims(sure: float = SURE) -> list[ThresholdClaim]:
+    """Return both ways in which a policy chooses a threshold for each target: sure of it, and best on validation."""
+    claims = []
+    for metric, target in TARGETS.items():
+        name = f"{metric} of at least {100 * target:g} %"
+        certain, plain = Objective(**{metric: target, "sure": sure}), Objective(**{metric: target})
+        claims.append(
+            ThresholdClaim(name, partial(chosen, objective=certain), metric, target, "with a guarantee", sure)
+        )
+        claims.append(ThresholdClaim(name, partial(chosen, objective=plain), metric, target, "best on validation"))
+    return claims
 
-    Keys (kind, what, method) count worlds; `positives`, `planted` and `se` are sums over worlds.
+
+def chosen(y: np.ndarray, score: np.ndarray, group: np.ndarray, *, objective: Objective) -> float | None:
+    """Return the score from which a policy with this objective reviews, None where no threshold serves it.
+
+    y (n,) bool, score (n,) in log-odds, group (n,): what validation would hold.
+    """
+    wanted = {"label": LabelObjectives(review=objective, remove=None)}
+    known = np.ones((len(y), 1), dtype=bool)
+    at = choose(expit(score)[:, None], y[:, None], known, wanted, group=group)["label"].review_at
+    return None if at is None else float(logit(at))
+
+
+class SimulatedTrial:
+    """Called with the number of a world, it returns what happened there: a Counter.
+
+    Keys (kind, what, method) count worlds; `positives`, `planted` and `se` are sums over worlds. full: with tests and
+    thresholds, and with posts resampled in the place of groups.
     """
 
     def __init__(
@@ -66,33 +102,28 @@ class SimulatedTrial:
         worlds: SimulatedWorlds,
         families: int,
         options: ProofOptions,
-        threshold_claims: Sequence[ThresholdClaim],
+        threshold_claims: Sequence[ThresholdClaim] = (),
         *,
         full: bool,
     ) -> None:
-        self.worlds, self.families, self.options, self.full = worlds, families, options, full
+        self.families, self.options, self.full = families, options, full
         self.threshold_claims = threshold_claims
-        self.truth: dict = {}
-        self.thresholds: dict = {}
-        self.curve: SortedScores | None = None
+        self.truth: dict[tuple[str, str], float] = worlds.truth
+        self.thresholds: dict[str, float] = worlds.thresholds
+        self.curve: SortedScores = worlds.curve
+        self.worlds = SimulatedWorlds(worlds.sizes, population=worlds.population)  # without all those posts
 
-    def prepare(self) -> None:
-        """Measure the truth once, before processes get their copies."""
-        self.truth, self.thresholds, self.curve = self.worlds.truth, self.worlds.thresholds, self.worlds.curve
-        self.worlds = SimulatedWorlds(self.worlds.sizes, population=self.worlds.population)  # without all those posts
-
-    def __call__(self, numbers: Iterable[int]) -> Counter:
-        """Return the counts of these worlds."""
+    def __call__(self, number: int) -> Counter:
+        """Return the counts of one world."""
         counts: Counter = Counter()
-        for number in numbers:
-            sample = self.worlds.sample(self.families, [1, self.options.seed, number])
-            counts["positives"] += sample.positive_families
-            self._intervals(sample, sample.codes, METHOD, number, counts)
-            if self.full:
-                self._intervals(sample, np.arange(len(sample.y)), WRONG, number, counts)
-                self._tests(sample, number, counts)
-                self._leaks(sample, number, counts)
-                self._threshold_claims(sample, counts)
+        sample = self.worlds.sample(self.families, [1, self.options.seed, number])
+        counts["positives"] += sample.positive_families
+        self._intervals(sample, sample.codes, METHOD, number, counts)
+        if self.full:
+            self._intervals(sample, np.arange(len(sample.y)), WRONG, number, counts)
+            self._tests(sample, number, counts)
+            self._leaks(sample, number, counts)
+            self._threshold_claims(sample, counts)
         return counts
 
     def _draws(self, sample: Sample, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -115,15 +146,16 @@ class SimulatedTrial:
     def _intervals(self, sample: Sample, codes: np.ndarray, method: str, seed: int, counts: Counter) -> None:
         """Count which 95 % intervals hold the truth, of both models and of their difference."""
         draws, left_out = self._draws(sample, codes, seed)
+        kind = "interval" if method == METHOD else "interval of posts"
         for m, metric in enumerate(METRICS):
             true = [self.truth[name, metric] for name in MODELS]
             for name, value, draw, left in zip(MODELS, true, draws[:, m], left_out[:, m], strict=True):
                 about = {"alpha": ALPHA, "units": sample.positive_families, "share": metric in SHARES}
                 low, high = intervals.value_interval(draw, left, **about)
-                counts["interval", f"{_said(metric)} of {name}", method] += bool(low <= value <= high)
+                counts[kind, f"{_said(metric)} of {name}", method] += bool(low <= value <= high)
             left = left_out[1, m] - left_out[0, m]
             low, high = intervals.difference_interval(draws[1, m], draws[0, m], left, alpha=ALPHA)
-            counts["interval", f"{_said(metric)}, difference", method] += bool(low <= true[1] - true[0] <= high)
+            counts[kind, f"{_said(metric)}, difference", method] += bool(low <= true[1] - true[0] <= high)
 
     def _tests(self, sample: Sample, seed: int, counts: Counter) -> None:
         """Count where the primary test finds a difference: of equal models, and of one made a little worse."""
@@ -161,7 +193,8 @@ class SimulatedTrial:
                 sample, *(_untied(np.round(sample.scores[one], 9), rng) for one in (name, "optimal")), seed
             )
             p = testing.one_sided_p(draws[0], draws[1:])
-            counts["leak", f"the test for leaks trips for the {name} model", METHOD] += bool(p < LEAK_ALPHA)
+            kind = "leak" if name == "leaky" else "no leak"
+            counts[kind, f"the test for leaks trips for the {name} model", METHOD] += bool(p < LEAK_ALPHA)
 
     def _threshold_claims(self, sample: Sample, counts: Counter) -> None:
         """Count which thresholds, chosen on the sample, miss on all posts of the world what they were chosen for."""
