@@ -147,8 +147,8 @@ def test_a_recipe_is_as_uncertain_as_posts_and_trainings_make_it():
     assert found.value == pytest.approx(0.5)
     assert found.posts == pytest.approx(0.02**2, rel=0.15)  # what trainings and posts do together is in the seeds' part
     assert found.training == pytest.approx(0.01 / 3)
-    # nearly all of it is known from three values
-    assert found.freedom(np.inf) == pytest.approx(2 * (1 + 0.02**2 / (0.01 / 3)) ** 2, rel=0.1)
+    # nearly all of it is known from three values: as many standard errors as two degrees of freedom ask, about
+    assert stats.norm.isf(0.025) < 3.8 < found.reach(0.05) < stats.t.isf(0.025, 2)
     alone = iv.Spread.of(by_seed(0.02, 0.05, 3, values)[0])
     assert (alone.training, alone.posts) == (0, pytest.approx(0.02**2 + 0.05**2, rel=0.1))
 
@@ -224,3 +224,22 @@ def test_the_interval_covers_the_truth_and_one_by_post_would_not():
     # 95 % nominal; 400 trials have a standard error of 1.1 points; near-copies taken for evidence cost far more
     assert 0.92 <= hits["group"] / 400 <= 0.98
     assert hits["post"] / 400 < 0.88
+
+
+@pytest.mark.parametrize(
+    ("posts", "one", "other"), [(1.0, 9.0, 0.0), (1.0, 1.0, 0.0), (0.5, 0.5, 0.5), (1.0, 0.0, 0.0)]
+)
+def test_how_far_an_interval_reaches_and_its_p_agree(posts, one, other):
+    parts = (posts, 80.0), [(one, 2), (other, 4)]
+    reach = iv.student_reach(0.05, *parts)
+    assert iv.student_tail(reach, *parts) == pytest.approx(0.05)
+    assert stats.norm.isf(0.025) < reach <= stats.t.isf(0.025, 2)
+
+
+def test_one_seeded_side_of_three_keeps_the_level():
+    # its variance is nine tenths of the whole; Satterthwaite's degrees of freedom would reject 7 to 8 % of the time
+    rng, n = np.random.default_rng(0), 20_000
+    values = 3 * rng.normal(size=(n, 3))
+    delta, training = rng.normal(size=n) + values.mean(axis=1), values.var(axis=1, ddof=1) / 3
+    p = [iv.student_tail(d / np.sqrt(1 + v), (1.0, np.inf), [(v, 2)]) for d, v in zip(delta, training, strict=True)]
+    assert 0.035 < np.mean(np.array(p) < 0.05) < 0.06

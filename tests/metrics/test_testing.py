@@ -207,3 +207,22 @@ def test_a_verdict_follows_the_corrected_test():
     assert testing.verdict(np.nan, (0.1, 0.2), (0.11, 0.19), 0.01, 1) == "no worse"
     assert testing.verdict(0.01, (-0.001, 0.2), (0.002, 0.1), 0.01, 1) == "no worse"  # nor without its interval
     assert testing.verdict(0.01, (-0.2, -0.1), (-0.19, -0.11), 0.01, -1) == "better"  # a loss
+
+
+def recipes(posts, training, seeds=3, half=None):
+    error = np.sqrt(posts + sum(training))
+    reach = testing.student_reach(0.05, (posts, np.inf), [(part, seeds - 1) for part in training])
+    half = reach * error if half is None else half
+    return iv.RecipeDifference(0.1, 0.1 - half, 0.1 + half, 0.01, posts, training, (seeds, seeds), np.inf)
+
+
+def test_more_seeds_halve_an_interval_that_trainings_make_wide():
+    found = recipes(1.0, (50.0, 50.0))
+    more = testing.seeds_to_halve(found)
+    halves = {}
+    for seeds in (more - 1, more):
+        parts = [(150.0 / seeds, seeds - 1)] * 2
+        halves[seeds] = testing.student_reach(0.05, (1.0, np.inf), parts) * np.sqrt(1 + 300 / seeds)
+    assert halves[more] <= (found.hi - found.lo) / 4 < halves[more - 1]
+    assert testing.seeds_to_halve(recipes(1.0, (0.1, 0.1))) is None  # the posts alone are wider than half of it
+    assert testing.seeds_to_halve(recipes(1.0, (0.0, 0.0))) is None  # no training moves

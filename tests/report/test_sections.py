@@ -78,10 +78,8 @@ def test_sections_without_content_are_left_out(small, tmp_path):
 def test_the_answer_has_the_numbers_of_the_comparison(comparison, runs):
     prose = by_key(comparison, runs)["answer"].prose
     best = row(comparison, "cross")
-    assert (
-        f"cross, chosen on validation, is best: average precision {best['value']:.3f} [{best['lo']:.3f}, {best['hi']:.3f}]"
-        in prose
-    )
+    value = f"{best['value']:.3f} [{best['lo']:.3f}, {best['hi']:.3f}]"
+    assert f"cross, chosen on validation, is best: average precision {value}" in prose
     first = comparison["differences"][0]
     assert first["p_holm"] < 0.001 < 0.05
     unimodal = comparison["best_unimodal"]

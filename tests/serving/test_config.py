@@ -59,6 +59,18 @@ def test_the_newest_finished_run_of_a_model_is_taken(experiments):
     assert bundle_of(str(newest.parent.parent / "s.yaml"), "words") == newest / "bundle" / "2"
 
 
+def test_without_a_seed_the_training_that_validation_would_deploy_is_taken(experiments):
+    newest = experiments("s", "words", "2026-02-01", seeds=(2, 10))
+    written = {"made_from": {"runs": {"words": newest.name}}, "seeds": {"words": 10, "gone": 3}}
+    (newest.parent / "comparison.json").write_text(json.dumps(written))
+    assert bundle_of("s", "words") == newest / "bundle" / "10"
+    assert bundle_of("s", "words", 2) == newest / "bundle" / "2"
+    later = experiments("s", "words", "2026-03-01", seeds=(2, 10))  # which no comparison has seen yet
+    assert bundle_of("s", "words") == later / "bundle" / "2"
+    (newest.parent / "comparison.json").write_text('{"torn": ')
+    assert bundle_of("s", "words") == later / "bundle" / "2"
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [

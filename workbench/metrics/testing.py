@@ -13,6 +13,7 @@ Open doubt: the standard error is itself estimated; below 50 positive groups it 
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -21,7 +22,7 @@ import numpy as np
 from scipy import sparse, stats
 
 from workbench.metrics.classification import Curve
-from workbench.metrics.intervals import RecipeDifference, Statistic, chunk_of, combined_freedom, defined_draws
+from workbench.metrics.intervals import RecipeDifference, Statistic, chunk_of, defined_draws, student_reach
 from workbench.metrics.ranking import Ranking
 
 # ---------------------------------------------------------------------------------------------------------- permutation
@@ -246,18 +247,17 @@ def seeds_to_halve(found: RecipeDifference, alpha: float = 0.05) -> int | None:
 
     Only sides whose training varies count. None also where neither does.
     """
-    seeds = [n for n, part in zip(found.seeds, found.training, strict=True) if part > 0]
-    half = (found.hi - found.lo) / 4
-    if not seeds or not half > 0:
-        return None
     single = [n * part for n, part in zip(found.seeds, found.training, strict=True) if part > 0]
-    for more in range(max(seeds) + 1, _MOST_SEEDS + 1):
-        parts = [(variance / more, more - 1) for variance in single]
-        freedom = combined_freedom((found.posts, found.of_posts), *parts)
-        variance = found.posts + sum(part for part, _ in parts)
-        if stats.t.isf(alpha / 2, freedom) * math.sqrt(variance) <= half:
-            return more
-    return None
+    posts, half = (found.posts, found.of_posts), (found.hi - found.lo) / 4
+
+    def enough(seeds: int) -> bool:
+        trainings = [(variance / seeds, seeds - 1) for variance in single]
+        error = math.sqrt(found.posts + sum(variance for variance, _ in trainings))
+        return student_reach(alpha, posts, trainings) * error <= half
+
+    if not single or not half > 0 or not enough(_MOST_SEEDS):
+        return None
+    return bisect.bisect_left(range(_MOST_SEEDS + 1), True, lo=max(found.seeds) + 1, key=enough)
 
 
 def verdict(

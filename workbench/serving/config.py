@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from workbench.comparison.rows import Comparison
 from workbench.comparison.run_files import RunRecord
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import MODALITIES, ROOT, Options, read_yaml
@@ -102,7 +103,9 @@ class ServingConfig(Options):
 
 
 def bundle_of(study: str, model: str, seed: int | None = None) -> Path:
-    """Return the bundle folder of a study's model: of its newest finished run, the first seed if none is named.
+    """Return the bundle folder of a study's model: of its newest finished run.
+
+    Where no seed is named it is the one that the study's comparison chose on validation, else the first.
 
     study: a name in experiments/ or the path of a YAML file. Raises WorkbenchError with what there is.
     """
@@ -118,21 +121,28 @@ def bundle_of(study: str, model: str, seed: int | None = None) -> Path:
 
 
 def _bundles(study: str, model: str, seed: int | None) -> list[Path]:
-    """Return the bundle folders of a model for a seed (None: each run's first), the newest run's first."""
-    bundles = []
+    """Return the bundle folders of a model for a seed, the newest run's first.
+
+    None: the seed of each run that is best on validation, the first where no comparison says which.
+    """
+    bundles, best = [], Comparison.seeds_of(_folder(study))
     for folder, record in _finished(study):
         seeds = sorted((path for path in folder.glob("bundle/*") if path.name.isdigit()), key=lambda p: int(p.name))
-        some = [path for path in seeds if seed is None or int(path.name) == seed]
+        wanted = best.get(folder.name) if seed is None else seed
+        some = [path for path in seeds if int(path.name) == wanted] or (seeds if seed is None else [])
         if record.alias == model and some:
             bundles.append(some[0])
     return bundles
 
 
+def _folder(study: str) -> Path:
+    """Return where a study's results are: under experiments/, or beside its YAML file."""
+    return Path(study).with_suffix("") if study.endswith((".yaml", ".yml")) else ROOT / "experiments" / study
+
+
 def _finished(study: str) -> Iterator[tuple[Path, RunRecord]]:
     """Yield folder and record of a study's finished runs, the newest first."""
-    named = ROOT / "experiments" / study
-    folder = Path(study).with_suffix("") if study.endswith((".yaml", ".yml")) else named
-    runs = [(path.parent, RunRecord.read(path.parent)) for path in folder.glob(f"*/{RunRecord.FILE}")]
+    runs = [(path.parent, RunRecord.read(path.parent)) for path in _folder(study).glob(f"*/{RunRecord.FILE}")]
     done = [(where, record) for where, record in runs if record and record.state == DONE and record.alias]
     yield from sorted(done, key=lambda pair: pair[1].ended or "", reverse=True)
 

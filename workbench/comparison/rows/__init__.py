@@ -9,6 +9,7 @@ inputs allow `a:ceiling`. The address of what stands on a part of the posts begi
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Self
 
@@ -277,6 +278,19 @@ class Comparison(PlainRow):
             ) from None
         except OSError as error:
             raise WorkbenchError(f"cannot read {place}: {error.strerror or error}") from None
+
+    @staticmethod
+    def seeds_of(folder: Path) -> dict[str, int]:
+        """Return run key -> the training that is best on validation, as a study's comparison says; empty without one.
+
+        Only this is read: a server that starts need not read every row.
+        """
+        try:
+            values = json.loads((Path(folder) / "comparison.json").read_bytes())
+            runs, seeds = values["made_from"]["runs"], values["seeds"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+        return {runs[model]: seed for model, seed in seeds.items() if model in runs}
 
     def plain(self) -> dict[str, Any]:
         """Return what `comparison.json` holds."""
