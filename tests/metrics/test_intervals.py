@@ -227,7 +227,8 @@ def test_the_interval_covers_the_truth_and_one_by_post_would_not():
 
 
 @pytest.mark.parametrize(
-    ("posts", "one", "other"), [(1.0, 9.0, 0.0), (1.0, 1.0, 0.0), (0.5, 0.5, 0.5), (1.0, 0.0, 0.0)]
+    ("posts", "one", "other"),
+    [(1.0, 9.0, 0.0), (1.0, 1.0, 0.0), (0.5, 0.5, 0.5), (1.0, 0.0, 0.0), (1.0, 1e-19, 0.0), (1e-19, 1.0, 0.0)],
 )
 def test_how_far_an_interval_reaches_and_its_p_agree(posts, one, other):
     parts = (posts, 80.0), [(one, 2), (other, 4)]

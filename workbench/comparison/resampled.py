@@ -21,6 +21,7 @@ from workbench.comparison.predictions import Run
 from workbench.metrics import intervals, testing
 from workbench.metrics.classification import Curve
 from workbench.metrics.ranking import Ranking, tied_apart
+from workbench.metrics.shares import uneven
 from workbench.metrics.table import LABELS, METRICS, POSTS, PROBABILITY, RANKING, Metric
 
 VIEWS = ("paired", "all")
@@ -70,6 +71,11 @@ class Cell:
         return np.array([len(np.unique(self.codes[column])) for column in (self.y & self.known).T])
 
     @cached_property
+    def uneven(self) -> bool:
+        """Whether most posts, or most harmful ones of some label, lie in a few groups (`shares.uneven`)."""
+        return uneven(np.bincount(self.codes)) or any(map(uneven, self.positive_weight[False]))
+
+    @cached_property
     def positive_weight(self) -> dict[bool, np.ndarray]:
         """What the known positives of each group weigh (L, groups): one each, or with True their weight at the site."""
         columns, weights = (self.y & self.known).T, {False: np.ones(len(self.codes)), True: self.weight}
@@ -77,6 +83,10 @@ class Cell:
             site: np.array([np.bincount(self.codes, weight * column, self.groups) for column in columns])
             for site, weight in weights.items()
         }
+
+    def groups_of(self, posts: np.ndarray) -> np.ndarray:
+        """Return how many of some posts (n,) bool lie in each group (groups,)."""
+        return np.bincount(self.codes[posts], minlength=self.groups)
 
     def counted(self, rows: np.ndarray, k: int) -> dict[str, int]:
         """Return how many of some rows (n,) have a known label, and how many of those hold it and do not."""

@@ -136,9 +136,12 @@ class Table:
         return spanned(self.draws[alias][m, k], self.left_out[alias][m, k], units=units, **about)
 
     def hangs_on_few(self, alias: str, name: str, k: int) -> bool:
-        """Say whether what is no share of posts hangs on fewer groups than an interval can be made of."""
+        """Say whether what is no share hangs on fewer families of posts than an interval can be made of.
+
+        Where families are about equal, what a nearly perfect model misses may decide too; intervals cover that.
+        """
         left_out = self.left_out[alias][[*METRICS].index(name), k]
-        return not METRICS[name].share and intervals.deciding_groups(left_out) < ENOUGH_DECIDE
+        return self.cell.uneven and not METRICS[name].share and intervals.deciding_groups(left_out) < ENOUGH_DECIDE
 
     @property
     def compared(self) -> tuple[str, int, int]:

@@ -224,6 +224,7 @@ def student_reach(alpha: float, posts: tuple[float, float], trainings: Sequence[
     ends = [stats.t.isf(alpha / 2, of([freedom for _, freedom in parts])) for of in (max, min)]
     if ends[0] == ends[1]:
         return float(ends[0])
+    ends = ends[0] * (1 - 1e-9), ends[1] * (1 + 1e-9)  # rounding must not lose the sign at an end
     return float(optimize.brentq(lambda t: student_tail(t, posts, trainings) - alpha, *ends))
 
 

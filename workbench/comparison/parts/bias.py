@@ -21,6 +21,7 @@ from workbench.comparison.rows.parts import Bias, BiasSummary, IdentityRow
 from workbench.metrics import bias
 from workbench.metrics.classification import Curve
 from workbench.metrics.ranking import Ranking
+from workbench.metrics.shares import few_groups
 
 
 def biased(runs: Sequence[Run], tests: Sequence[str], settings: CompareOptions) -> Bias:
@@ -57,8 +58,10 @@ def biased(runs: Sequence[Run], tests: Sequence[str], settings: CompareOptions) 
 def _counted(cell: Cell, mentions: dict[str, np.ndarray], k: int, few: int) -> dict[str, dict[str, Any]]:
     """Return identity -> how many posts with a known label mention it, of those with both classes."""
     counts = {name: cell.counted(rows, k) for name, rows in mentions.items()}
-    fewest = {name: min(of["positives"], of["negatives"]) for name, of in counts.items()}
-    return {name: of | {"few": fewest[name] < few} for name, of in counts.items() if fewest[name]}
+    both = {name: of for name, of in counts.items() if of["positives"] and of["negatives"]}
+    sides = (cell.y[:, k] & cell.known[:, k], ~cell.y[:, k] & cell.known[:, k])
+    worth = {name: [few_groups(cell.groups_of(mentions[name] & side), few) for side in sides] for name in both}
+    return {name: of | {"few": any(worth[name])} for name, of in both.items()}
 
 
 def _draws(seen: Seen, k: int, mentions: dict[str, np.ndarray], resamples: int) -> np.ndarray:

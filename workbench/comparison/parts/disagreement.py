@@ -21,6 +21,7 @@ from workbench.comparison.rows.values import CountedInterval
 from workbench.metrics import agreement, intervals
 from workbench.metrics.classification import log_losses, ratio
 from workbench.metrics.ranking import Ranking
+from workbench.metrics.shares import few_groups
 from workbench.metrics.table import METRICS
 
 
@@ -74,14 +75,14 @@ def _scores(run: Run, scores: Scores, k: int, rows: np.ndarray, settings: Compar
             Ranking.build(two, np.r_[score, score], np.r_[codes, codes], groups, **both) for score in logit
         ],
     }
-    carried = {name: int(of.sum()) for name, (_, of) in means.items()} | dict.fromkeys(lists, int(y.sum()))
+    carried = {name: of for name, (_, of) in means.items()} | dict.fromkeys(lists, y.astype(bool))
     statistics = {name: _mean(values, of, codes, groups) for name, (values, of) in means.items()}
     statistics |= {name: _area(rankings) for name, rankings in lists.items()}
     measures = {}
     for name, statistic in statistics.items():
         draws = intervals.bootstrap(statistic, groups, settings.resamples, seed=settings.seed)
         top = METRICS["log_loss"].top if name.endswith("log_loss") else 1.0
-        few = carried[name] < settings.few
+        few = few_groups(np.bincount(codes[carried[name]], minlength=groups), settings.few)
         measures[name] = CountedInterval(**spanned(draws, alpha=settings.alpha, top=top), few=few)
     return measures
 

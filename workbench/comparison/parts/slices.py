@@ -9,8 +9,9 @@ Intervals are those of a bootstrap over whole groups, all slices under the same 
 rate of 0 or 1) it knows nothing, and Wilson's interval stands in, in differences by Newcombe's method (1998, Statistics
 in Medicine 17:873, method 10). p is Fisher's exact test, two-sided by doubling, on the counts inside and outside: means
 over seeds, divided by the design effect of groups (Rao & Scott 1992, Biometrics 48:577) and rounded. Holm's correction
-spans everything that is tested of one model. With fewer than `few` positives there is no p for recall and no interval
-for areas, with fewer negatives no p for the false positive rate; nor is tested what the rest is too small for.
+spans everything that is tested of one model. Where the positives are worth fewer than `few` groups there is no p for
+recall and no interval for areas, where the negatives are no p for the false positive rate; nor is tested what the rest
+is too small for.
 
 `fairlearn.metrics.MetricFrame` computes the same values and differences, and the tests hold these to it; its intervals
 resample posts, not groups, and it knows no unknown labels, so the numbers here are made by `metrics.intervals`.
@@ -39,6 +40,7 @@ from workbench.comparison.rows.values import defined
 from workbench.errors import WorkbenchError, unknown
 from workbench.metrics import intervals, testing
 from workbench.metrics.ranking import Ranking
+from workbench.metrics.shares import few_groups, kish
 from workbench.metrics.table import METRICS
 
 RATES = ("precision", "recall", "false_positive_rate")
@@ -117,7 +119,8 @@ def _of_model(model: Seen, parts: Sequence[Slice], settings: CompareOptions) -> 
                 values = _values(model, part, k, drawn[:, k], settings)
                 losses = [least for name in TESTED if (least := loss(values[name], name)) is not None]
                 about = {"model": model.run.alias, "label": label, "column": part.column, "slice": part.value}
-                about |= {"prevalence": counts["positives"] / counts["n"], "few": counts["positives"] < settings.few}
+                harmful = model.cell.groups_of(part.rows & model.cell.known[:, k] & model.cell.y[:, k])
+                about |= {"prevalence": counts["positives"] / counts["n"], "few": few_groups(harmful, settings.few)}
                 rows.append(SliceRow(**about, **counts, **values, gap=max(losses, default=None)))
     return _corrected(rows)
 
@@ -151,14 +154,14 @@ def _draws(model: Seen, parts: Sequence[Slice], resamples: int, few: int) -> np.
 
 
 def _rankings(model: Seen, rows: np.ndarray, codes: np.ndarray, groups: int) -> np.ndarray:
-    """Return (L, S) rankings of a slice's posts with the number of positives, None where a class is absent."""
+    """Return (L, S) rankings of a slice's posts with how many groups its positives are worth, None without a class."""
     ranks, y, known = model.ranks[:, rows], model.cell.y[rows], model.cell.known[rows]
     rankings = np.full((y.shape[1], len(ranks)), None, dtype=object)
     for k, s in np.ndindex(rankings.shape):
-        positives, negatives = (y[:, k] & known[:, k]).sum(), (~y[:, k] & known[:, k]).sum()
-        if model.ranked[k] and positives and negatives:
+        positives, negatives = y[:, k] & known[:, k], ~y[:, k] & known[:, k]
+        if model.ranked[k] and positives.any() and negatives.any():
             ranking = Ranking.build(y[:, k], ranks[s, :, k], codes, groups, known=known[:, k])
-            rankings[k, s] = (ranking, positives)
+            rankings[k, s] = (ranking, kish(np.bincount(codes[positives])))
     return rankings
 
 
@@ -235,8 +238,8 @@ def _p(seen: Seen, part: Slice, k: int, name: str, few: int) -> float:
     """Return the p of a tested rate, NaN where there are too few posts or no threshold."""
     cell = seen.cell
     of = cell.known[:, k] & (cell.y[:, k] == bool(TESTED[name]))
-    inside = part.rows[of]
-    if min(int(inside.sum()), int((~inside).sum())) < few or np.isnan(seen.run.thresholds[:, k]).any():
+    inside, worth = part.rows[of], [kish(cell.groups_of(of & side)) for side in (part.rows, ~part.rows)]
+    if min(worth) < few or np.isnan(seen.run.thresholds[:, k]).any():
         return math.nan
     return difference_p(seen.flagged[:, of, k].mean(axis=0), inside, cell.codes[of], len(seen.run.seeds))
 
