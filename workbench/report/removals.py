@@ -25,7 +25,7 @@ def sentences(run: Run, label: str) -> list[str]:
     if not found:
         return []
     objective, able = found[0].objective, sum(one.at is not None for one in found)
-    told = f"{able} of {len(found)} trainings have" if len(found) > 1 else "the model has"
+    told = f"{able} of {len(found)} trainings {'has' if able == 1 else 'have'}" if len(found) > 1 else "the model has"
     if able == len(found):
         told = "it has" if able == 1 else f"all {able} trainings have"
         said = [f"Removal asks for {objective}; {told} a threshold for it."]

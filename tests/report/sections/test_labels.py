@@ -118,7 +118,7 @@ def test_what_is_removed_without_a_person_is_told_with_what_it_did_on_test(compa
     section = by_key(comparison, [prior, *runs[1:3], cross])["label-abuse"]
     first, second = sorted(section.points["Removed without a person"])
     asked = "Removal asks for precision of at least 0.9, sure to 90 %;"
-    assert first.startswith(f"cross: {asked} 1 of 2 trainings have a threshold for it, and the others remove nothing.")
+    assert first.startswith(f"cross: {asked} 1 of 2 trainings has a threshold for it, and the others remove nothing.")
     assert "This is proven of posts drawn as those of validation were, and of no others." in first
     assert "A precision of 0.8 is proven, sure to 90 %; the precision seen at best is 0.92" in first
     assert second.startswith(f"prior: {asked} no threshold serves it, so nothing is removed without a person.")

@@ -98,14 +98,6 @@ def test_few_and_no_positives_stand_under_what_could_be_wrong():
     assert not any("none of" in one for one in untold)
 
 
-def test_who_did_not_score_all_posts_is_told_where_one_reads_who_wins():
-    half = made(row("recall", 0.5), row("precision", 0.5))
-    half.models[0].coverage = 0.5
-    points = summary.points(half, told())
-    assert points["What was asked"][0].startswith("1 model (m) is judged on the same posts with text and media")
-    assert any(one.startswith("m scored 50.0 % of these posts; the others count") for one in points[WRONG])
-
-
 def test_what_the_records_say_against_the_answer():
     overlap = {"text": {"overlap": 2, "of": 30, "allowed": "as published"}}
     records = told({"dirty": True, "inputs": {"parameter corpus.source": "synthetic"}}, overlap=overlap)

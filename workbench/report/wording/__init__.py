@@ -159,6 +159,7 @@ def answer(comparison: Comparison) -> Iterator[str]:
         yield verdict(row, asked.alpha)
     if any(row.few for row in rows if row.value is not None):
         yield "Some label has few positives in the test set, so these numbers are uncertain beyond their intervals."
+    yield from coverage(comparison)
     yield from doubts(comparison)
 
 
@@ -181,7 +182,6 @@ def coverage(comparison: Comparison) -> Iterator[str]:
 
 def doubts(comparison: Comparison) -> Iterator[str]:
     """Yield what speaks against the numbers of some models, or is missing beside them."""
-    yield from coverage(comparison)
     tripped = sorted({row.model for row in comparison.leak_test if row.tripped})
     if tripped:
         scores = "scores better than its inputs" if len(tripped) == 1 else "score better than their inputs"
