@@ -201,9 +201,14 @@ def student_tail(t: float, posts: tuple[float, float], trainings: Sequence[tuple
     """
     parts = [part for part in (posts, *trainings) if part[0] > 0]
     if not _of_one_side(trainings):
-        return float(2 * stats.t.sf(abs(t), _satterthwaite(parts)))
+        return 2 * _student_sf(abs(t), _satterthwaite(parts))
     whole = sum(variance for variance, _ in parts)
-    return float(sum(variance / whole * 2 * stats.t.sf(abs(t), freedom) for variance, freedom in parts))
+    return sum(variance / whole * 2 * _student_sf(abs(t), freedom) for variance, freedom in parts)
+
+
+def _student_sf(t: float, freedom: float) -> float:
+    """Return Student's upper tail, as `scipy.stats.t.sf` has it, which takes ten times as long over one number."""
+    return float(special.ndtr(-t) if freedom == np.inf else special.stdtr(freedom, -t))
 
 
 def _of_one_side(trainings: Sequence[tuple[float, float]]) -> bool:
