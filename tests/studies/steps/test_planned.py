@@ -47,7 +47,8 @@ def test_a_plan_stays_where_the_same_posts_come_of_other_code(study, tmp_path, m
     assert (found.names, found.made_from.planned) == (["a", "b", "c"], ())
     assert not [row for row in found.differences if row.primary]
     prose = sections.differences(found).prose
-    assert prose.startswith("What the study asks was not in the plan made before anything was scored")
+    assert prose.startswith("Metric and pairs changed on ")
+    assert "What the study asks was not planned before anything was scored" in prose
     assert "asked for no comparison" not in prose
 
 
