@@ -82,6 +82,8 @@ def ceiling(cell: Cell, information: str, used: np.ndarray, names: Sequence[str]
             some = np.ascontiguousarray(W[:, turn::turns])
             broken_values = [ranking.values(some, functions) for ranking in lists[turn::turns]]
             values[ranked, k, turn::turns] = np.mean(broken_values, axis=0)
+        for m, metric in enumerate(metrics):
+            values[m, :-1][~cell.enough(metric)] = np.nan
         if used.any():
             values[:, -1] = values[:, :-1][:, used].mean(axis=1)
         return values

@@ -70,6 +70,10 @@ class Cell:
         """The number of groups with a known positive (L,): the independent pieces of evidence."""
         return np.array([len(np.unique(self.codes[column])) for column in (self.y & self.known).T])
 
+    def enough(self, metric: Metric) -> np.ndarray:
+        """Return for which labels (L,) there are as many harmless posts as a metric needs to say anything."""
+        return (~self.y & self.known).sum(axis=0) >= metric.negatives
+
     @cached_property
     def uneven(self) -> bool:
         """Whether most posts, or most harmful ones of some label, lie in a few groups (`shares.uneven`)."""
@@ -195,6 +199,8 @@ class Seen:
             values = np.full((len(METRICS), labels + 1, seeds, W.shape[1]), np.nan)
             for k, s, ranked, functions, ranking in rankings:
                 values[ranked, k, s] = ranking.values(W, functions)
+            for m, metric in enumerate(METRICS.values()):
+                values[m, :-1][~self.cell.enough(metric)] = np.nan
             sums, together = {key: summed(part, W) for key, part in pieces.items()}, {}
             for m, (name, metric) in enumerate(METRICS.items()):
                 if metric.over_labels:
@@ -297,7 +303,7 @@ def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) 
     """
     metric, cell, differences = METRICS[name], a.cell, []
     used = np.isin(np.arange(cell.y.shape[1]), labels)
-    if metric.has_ceiling and not (a.ranked & b.ranked)[used].all():
+    if metric.has_ceiling and not (a.ranked & b.ranked & cell.enough(metric))[used].all():
         return math.nan, math.nan
     pieces = [] if metric.kind is RANKING else [side.pieces(metric, used) for side in (a, b)]
     for i in range(math.lcm(len(a.run.seeds), len(b.run.seeds))):

@@ -18,7 +18,6 @@ from functools import cached_property
 
 import numpy as np
 
-ENOUGH_ALARMS = 5  # harmless posts that may be flagged, below which a recall at a fixed rate of them says nothing
 SLACK = 1e-12  # rates are quotients of sums of weights: a limit is met when it is met up to rounding
 
 
@@ -188,19 +187,15 @@ class Curve:
         return np.where(self.positives > 0, best, np.nan)
 
     def recall_at_fpr(self, *, fpr: float) -> np.ndarray:
-        """Return the largest recall with a false positive rate of at most `fpr`.
+        """Return the largest recall with a false positive rate of at most `fpr`; NaN unless both classes exist.
 
-        NaN without positives, and where fewer than ENOUGH_ALARMS harmless posts may be flagged: so few false alarms
-        decide nothing.
-
-        >>> curve = Curve.of([1, 1] + [0] * 20, [0.9, 0.3] + [0.1] * 14 + [0.5] * 6)
-        >>> curve.recall_at_fpr(fpr=0.25), curve.recall_at_fpr(fpr=0.3)  # six false alarms lie above the second post
-        (array([0.5]), array([1.]))
+        >>> curve = Curve.of([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.1])
+        >>> curve.recall_at_fpr(fpr=0.0)  # the second harmful post lies under a false alarm
+        array([0.5])
         """
         allowed = self.alarms <= fpr * self.negatives + SLACK * self.negatives
         most = np.where(allowed, self.caught, 0.0).max(axis=0, initial=0.0)
-        enough = fpr * self.negatives >= ENOUGH_ALARMS * (1 - SLACK)
-        return np.where(enough, ratio(most, self.positives), np.nan)
+        return np.where(self.negatives > 0, ratio(most, self.positives), np.nan)
 
 
 def cut(y: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:

@@ -6,6 +6,7 @@ resampled and tested, and stands in comparison, report, terminal and model card.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
@@ -42,6 +43,7 @@ class Metric(NamedTuple):
     the least being 0. share: whether it is a share of counted posts, whose interval is Wilson's. digits: how many stand
     behind the point. headline: whether reports show it beside whatever is compared by. site: whether posts count by how
     many of the site's posts they stand for; such a metric is told only where posts stand for unequally many.
+    negatives: how many harmless posts a comparison must have for it to say anything.
     """
 
     kind: MetricKind
@@ -54,6 +56,7 @@ class Metric(NamedTuple):
     digits: int = 3
     headline: bool = False
     site: bool = False
+    negatives: int = 0
 
     @property
     def over_labels(self) -> bool:
@@ -113,8 +116,12 @@ def _at_recall(recall: float) -> Metric:
     return Metric(RANKING, partial(Curve.precision_at_recall, recall=recall), f"precision at {100 * recall:g} % recall")
 
 
+ENOUGH_ALARMS = 5  # where fewer harmless posts may be flagged, one or two of them decide a recall
+
+
 def _at_fpr(fpr: float) -> Metric:
-    return Metric(RANKING, partial(Curve.recall_at_fpr, fpr=fpr), f"recall at {100 * fpr:g} % false positives")
+    words = f"recall at {100 * fpr:g} % false positives"
+    return Metric(RANKING, partial(Curve.recall_at_fpr, fpr=fpr), words, negatives=math.ceil(ENOUGH_ALARMS / fpr))
 
 
 def _at_the_site(metric: Metric, *, headline: bool = False) -> Metric:
