@@ -131,7 +131,11 @@ class Chosen(Options):
     def _only_what_is_said(self) -> dict[str, Any]:
         # what is not said is left out, so that policies on record from before there was more to say keep their ids
         values = {name: getattr(self, name) for name in type(self).model_fields}
-        return {name: value for name, value in values.items() if name not in _SAID_SINCE or value not in (None, False)}
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in _SAID_SINCE or not (value is None or value is False)
+        }
 
     @property
     def precision(self) -> tuple[float, float, float]:
