@@ -77,7 +77,7 @@ def test_any_can_be_the_question(world, tmp_path, metric):
     row = found.differences[0]
     assert row.delta == pytest.approx(value(found, "cross", metric).value - value(found, "words", metric).value)
     assert METRICS[metric].sign * row.delta > 0
-    assert row.p < 0.05
+    assert row.p_trained < 0.05  # two seeds are too few to tell recipes apart
     one, other = (Seen(run, Cell.of(runs, "test", "paired", 0)) for run in runs)
     assert permutation(one, other, [0], metric, 10_000)[0] == pytest.approx(row.delta)  # what is swapped weighs as much
 
