@@ -13,10 +13,10 @@ from workbench import schema
 from workbench.artifacts import write_json
 from workbench.comparison import facts
 from workbench.comparison.compare import CompareOptions, compare
-from workbench.comparison.compare import _Table as Table
 from workbench.comparison.predictions import Run, Scores, load_run
 from workbench.comparison.resampled import Cell
 from workbench.comparison.rows import Comparison, Difference, ModelRow
+from workbench.comparison.table import Table
 from workbench.corpora.synthetic.causes import LABELS, PATTERNS
 from workbench.corpora.synthetic.exact import Exact, information_sets
 from workbench.corpora.synthetic.world import Design, ShareOptions, World
