@@ -237,10 +237,15 @@ def test_how_far_an_interval_reaches_and_its_p_agree(posts, one, other):
     assert stats.norm.isf(0.025) < reach <= stats.t.isf(0.025, 2)
 
 
-def test_one_seeded_side_of_three_keeps_the_level():
-    # its variance is nine tenths of the whole; Satterthwaite's degrees of freedom would reject 7 to 8 % of the time
-    rng, n = np.random.default_rng(0), 20_000
-    values = 3 * rng.normal(size=(n, 3))
-    delta, training = rng.normal(size=n) + values.mean(axis=1), values.var(axis=1, ddof=1) / 3
-    p = [iv.student_tail(d / np.sqrt(1 + v), (1.0, np.inf), [(v, 2)]) for d, v in zip(delta, training, strict=True)]
+@pytest.mark.parametrize(("seeds", "other"), [(3, 0.0), (3, 0.1), (5, 0.0), (5, 1.0)])
+def test_the_level_holds_whatever_share_of_the_variance_either_side_has(seeds, other):
+    # nine tenths or more of it are one side's; with Satterthwaite's degrees of freedom three seeds reject 7 to 8 %
+    rng, n = np.random.default_rng(0), 10_000
+    sides = [np.sqrt(10 * seeds * part) * rng.normal(size=(n, seeds)) for part in (1.0, other)]
+    delta = rng.normal(size=n) + sides[0].mean(axis=1) - sides[1].mean(axis=1)
+    trainings = np.stack([side.var(axis=1, ddof=1) / seeds for side in sides], axis=1)
+    p = [
+        iv.student_tail(d / np.sqrt(1 + v.sum()), (1.0, np.inf), [(part, seeds - 1) for part in v])
+        for d, v in zip(delta, trainings, strict=True)
+    ]
     assert 0.035 < np.mean(np.array(p) < 0.05) < 0.06
