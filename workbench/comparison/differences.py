@@ -75,9 +75,15 @@ class _Pair:
     def found(self, alpha: float | None = None) -> RecipeDifference:
         """Return the difference with its interval at a level, by default the settings'."""
         table, (metric, m, k) = self.table, self.table.compared
-        left_out = table.left_out[self.a][m, k] - table.left_out[self.b][m, k]
         about = {"alpha": alpha or table.settings.alpha, "top": METRICS[metric].top, "own": self.own}
-        return intervals.recipe_difference(table.draws[self.a][m, k], table.draws[self.b][m, k], left_out, **about)
+        draws = table.draws[self.a][m, k], table.draws[self.b][m, k]
+        return intervals.recipe_difference(*draws, self.left_out, **about)
+
+    @property
+    def left_out(self) -> np.ndarray:
+        """The difference without each block of groups (blocks,)."""
+        _, m, k = self.table.compared
+        return self.table.left_out[self.a][m, k] - self.table.left_out[self.b][m, k]
 
     @property
     def recipes(self) -> bool:
@@ -131,7 +137,7 @@ class _Pair:
             "b": self.b,
             "pair": self.named,
             "metric": metric,
-            "few": place["few"] or any(table.hangs_on_few(name, metric, k) for name in (self.a, self.b)),
+            "few": place["few"] or (table.cell.uneven and intervals.decided_by_few(self.left_out)),
             "delta": found.delta,
             "lo": found.lo,
             "hi": found.hi,

@@ -19,8 +19,6 @@ from workbench.metrics.classification import ratio
 from workbench.metrics.shares import few_groups, kish
 from workbench.metrics.table import METRICS, RANKING
 
-ENOUGH_DECIDE = 10  # groups; a number that hangs on fewer is few, whatever its interval
-
 
 def place_of(labels: Sequence[str], settings: CompareOptions) -> tuple[int, int]:
     """Return the positions of the compared metric in the table and of its label, macro being the last."""
@@ -108,16 +106,17 @@ class Table:
 
     def _row(self, alias: str, name: str, k: int, place: dict[str, Any], best: dict[str, np.ndarray]) -> ModelRow:
         seen, macro = self.seen[alias], k == len(self.labels)
-        m = [*METRICS].index(name)
+        metric, m = METRICS[name], [*METRICS].index(name)
         by_seed = self.draws[alias][m, k, :, 0]
         coverage = seen.coverage[self.used] if macro else seen.coverage[[k]]
         counts = None if macro else seen.counts[:, k].sum(axis=-1).mean(axis=1)
-        # a ranking without a value although both classes are there has too few posts for it
-        shaky = (METRICS[name].kind is RANKING and np.isnan(by_seed).any()) or self.hangs_on_few(alias, name, k)
+        # a ranking has no value where there are too few posts for it; a share's interval knows of large families
+        untold = metric.kind is RANKING and bool(np.isnan(by_seed).any())
+        families = self.cell.uneven and not metric.share and intervals.decided_by_few(self.left_out[alias][m, k])
         return ModelRow(
             model=alias,
             metric=name,
-            **place | {"few": place["few"] or bool(shaky)},
+            **place | {"few": place["few"] or untold or families},
             **self.spanned(alias, name, k, place["effective"]),
             seed_sd=by_seed.std(ddof=1) if len(by_seed) > 1 else None,
             coverage=coverage.mean() if len(coverage) else None,
@@ -134,14 +133,6 @@ class Table:
         about = {"alpha": self.settings.alpha, "share": metric.share, "top": metric.top, "totals": totals}
         units = units if totals is None else kish(totals[1])
         return spanned(self.draws[alias][m, k], self.left_out[alias][m, k], units=units, **about)
-
-    def hangs_on_few(self, alias: str, name: str, k: int) -> bool:
-        """Say whether what is no share hangs on fewer families of posts than an interval can be made of.
-
-        Where families are about equal, what a nearly perfect model misses may decide too; intervals cover that.
-        """
-        left_out = self.left_out[alias][[*METRICS].index(name), k]
-        return self.cell.uneven and not METRICS[name].share and intervals.deciding_groups(left_out) < ENOUGH_DECIDE
 
     @property
     def compared(self) -> tuple[str, int, int]:

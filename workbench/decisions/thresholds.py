@@ -23,7 +23,7 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.metrics.classification import counts_at_thresholds
 from workbench.metrics.intervals import group_codes
 from workbench.metrics.prevalence import share
-from workbench.metrics.shares import fay_feuer, few_groups, uneven
+from workbench.metrics.shares import few_groups
 from workbench.schema import Options
 
 DEFAULT, OUT_OF_DISTRIBUTION = "default", "out_of_distribution"
@@ -110,12 +110,8 @@ def shares(y: np.ndarray, flags: np.ndarray, group: np.ndarray, weight: np.ndarr
 
 def _interval(part: np.ndarray, whole: np.ndarray) -> tuple[float, ...] | None:
     """Return a share of group totals (groups,) with its interval, None without any posts."""
-    value, low, high = share(part, whole)
-    if np.isnan(value):
-        return None
-    if uneven(whole):
-        low, high = fay_feuer(part, whole)
-    return tuple(round(float(bound), 4) for bound in (value, low, high))
+    found = share(part, whole)
+    return None if np.isnan(found.value) else tuple(round(float(bound), 4) for bound in found)
 
 
 class _Posts:

@@ -31,6 +31,7 @@ from workbench.metrics.shares import fay_feuer, hybrid_difference, uneven
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 BLOCKS = 200  # of groups, left out one at a time
+ENOUGH_DECIDE = 10  # groups
 _CHUNK_BYTES = 1_000_000  # of one dense block; small blocks stay in the processor's cache and bound the memory
 
 
@@ -343,6 +344,14 @@ def _freedom(posts: float, left_out) -> float:
     """Return the degrees of freedom of a variance: those of so many posts, fewer where a few groups decide."""
     freedom = posts - 1 if left_out is None else min(posts - 1, 2 * deciding_groups(left_out))
     return max(float(freedom), 1.0)
+
+
+def decided_by_few(left_out) -> bool:
+    """Return whether a number hangs on fewer groups than an interval can be made of, where posts come in families.
+
+    Where families are about equal what a nearly perfect model misses may decide too, and intervals cover that.
+    """
+    return deciding_groups(left_out) < ENOUGH_DECIDE
 
 
 def deciding_groups(left_out) -> float:

@@ -22,7 +22,7 @@ from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.rows.parts import SuitePart, SuiteParts, SuiteRow
 from workbench.metrics import prevalence
 from workbench.metrics.intervals import group_codes, wilson
-from workbench.metrics.shares import fay_feuer, few_groups, uneven
+from workbench.metrics.shares import few_groups
 
 HALVES = ("harmful", "harmless")
 ALL = "all"
@@ -93,12 +93,11 @@ def _contrast(case: np.ndarray, right: np.ndarray, group: np.ndarray, **rules: A
 def _row(name: str, gold: str, share: np.ndarray, codes: np.ndarray, *, alpha: float, few: int) -> SuitePart:
     """The mean of shares (n,) of cases in groups (n,) with its interval; NaN without a case."""
     n, right = len(share), float(share.sum())
-    whole, part = np.bincount(codes), np.bincount(codes, weights=share)
-    if (whole <= 1).all():
+    whole, value = np.bincount(codes), right / n if n else np.nan
+    if (whole <= 1).all():  # cases for themselves vary as counts do, which need not be estimated
         lo, hi = wilson(right, n, alpha)
     else:
-        lo, hi = fay_feuer(part, whole, alpha) if uneven(whole) else prevalence.share(part, whole, alpha)[1:]
-    value = right / n if n else np.nan
+        _, lo, hi = prevalence.share(np.bincount(codes, weights=share), whole, alpha)
     lo, hi = min(lo, value), max(hi, value)  # at 0 and 1 rounding puts the bound a hair inside
     return SuitePart(name=name, gold=gold, n=n, right=right, value=value, lo=lo, hi=hi, few=few_groups(whole, few))
 

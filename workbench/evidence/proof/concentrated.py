@@ -25,7 +25,6 @@ from workbench.metrics.shares import few_groups
 
 ALPHA = 0.05
 METHOD = "groups resampled"
-DECIDING = 10  # groups that must decide a ranking's value for its row not to say few
 POSTS, THRESHOLD = 2000, 1.6
 PREVALENCE, APART, ALIKE = 0.1, (2.0, 1.7), 0.5  # of copies: two models' distances, the correlation of their scores
 HARMFUL, WEIGHT = 150, 30.0
@@ -113,7 +112,7 @@ class CopiesTrial:
             about = {"alpha": ALPHA, "units": units, "share": True, "totals": share.totals(counts)}
             held.share(share.of, intervals.value_interval(draw, left, **about), truth)
         interval = intervals.value_interval(draws[0], left_out[0], alpha=ALPHA, units=units)
-        held.or_few(few or _decided_by_few(left_out[0]), "average precision", interval, _truths(APART[0])[0])
+        held.or_few(few or intervals.decided_by_few(left_out[0]), "average precision", interval, _truths(APART[0])[0])
 
     def _differences(self, held: Covered, draws: np.ndarray, left_out: np.ndarray, few: bool) -> None:
         """Count intervals of differences: draws (2, metrics, 1 + resamples), left_out (2, metrics, blocks)."""
@@ -121,11 +120,7 @@ class CopiesTrial:
             left = left_out[0, m] - left_out[1, m]
             interval = intervals.difference_interval(draws[0, m], draws[1, m], left, alpha=ALPHA)
             truth = _truths(APART[0])[m] - _truths(APART[1])[m]
-            held.or_few(few or _decided_by_few(left), f"{what}, difference", interval, truth)
-
-
-def _decided_by_few(left_out: np.ndarray) -> bool:
-    return bool(intervals.deciding_groups(left_out) < DECIDING)
+            held.or_few(few or intervals.decided_by_few(left), f"{what}, difference", interval, truth)
 
 
 @cache

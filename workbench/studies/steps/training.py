@@ -214,14 +214,14 @@ def thresholds(ready: Sequence[Ready]) -> dict[str, dict[str, float | None]]:
 def removals(ready: Sequence[Ready], cards: Mapping[int, dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
     """Return, per label and seed, what `metrics.json` keeps of removal: how its threshold was found, and its worth.
 
-    cards: those of each seed's bundle; `test` is what the threshold did there, None where there is none.
+    cards: those of each seed's bundle; `test` is what the threshold did there, None without a threshold or a test set.
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for trained in ready:
         for label in trained.moderator.labels:
-            chosen, done = trained.rules[label].remove_for, cards[trained.seed]["measured"]["test"][label]
+            chosen, measured = trained.rules[label].remove_for, cards[trained.seed]["measured"].get("test", {})
             if chosen is not None:
-                about = {"chosen": chosen.model_dump(mode="json"), "test": done.get("remove")}
+                about = {"chosen": chosen.model_dump(mode="json"), "test": measured.get(label, {}).get("remove")}
                 found.setdefault(label, {})[str(trained.seed)] = about
     return found
 
