@@ -50,6 +50,11 @@ def compare(
     tests = sorted({*runs[0].sets} - {VALIDATION}, key=lambda name: (name != MAIN, name))
     there = on_validation(runs, settings)
     best, chosen, models, used, in_view = best_unimodal(runs, there), highest(there), [], {}, {}
+    if any(BEST in pair for pair in settings.pairs) and best is None:
+        raise WorkbenchError(
+            f"compare.pairs names {BEST}, but no model with one modality has a validation value of {settings.metric}; "
+            "add one (such as text-tfidf) or name an alias"
+        )
     seeds = {run.alias: run.seeds[int(np.argmax(there[run.alias]))] for run in runs if run.alias in there}
     for test in tests:
         for view in VIEWS:
@@ -113,11 +118,6 @@ def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
         raise WorkbenchError(
             f"compare.metric {settings.metric} needs posts of different weight, and all test posts of the view "
             f"{settings.view!r} weigh the same; compare {settings.metric.removesuffix('_site')}"
-        )
-    if any(BEST in pair for pair in settings.pairs) and best_unimodal(runs, on_validation(runs, settings)) is None:
-        raise WorkbenchError(
-            f"compare.pairs names {BEST}, but no model with one modality has a validation value of {settings.metric}; "
-            "add one (such as text-tfidf) or name an alias"
         )
 
 
