@@ -237,15 +237,17 @@ def test_how_far_an_interval_reaches_and_its_p_agree(posts, one, other):
     assert stats.norm.isf(0.025) < reach <= stats.t.isf(0.025, 2)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.9])
 @pytest.mark.parametrize(("seeds", "other"), [(3, 0.0), (3, 0.1), (5, 0.0), (5, 1.0)])
-def test_the_level_holds_whatever_share_of_the_variance_either_side_has(seeds, other):
-    # nine tenths or more of it are one side's; with Satterthwaite's degrees of freedom three seeds reject 7 to 8 %
+def test_the_level_holds_whatever_share_of_the_variance_either_side_has(seeds, other, share):
+    # with Satterthwaite's degrees of freedom alone three seeds of one side reject 7 to 8 % where it has nine tenths
     rng, n = np.random.default_rng(0), 10_000
-    sides = [np.sqrt(10 * seeds * part) * rng.normal(size=(n, seeds)) for part in (1.0, other)]
+    of_training = share / (1 - share) / (1 + other)
+    sides = [np.sqrt(of_training * seeds * part) * rng.normal(size=(n, seeds)) for part in (1.0, other)]
     delta = rng.normal(size=n) + sides[0].mean(axis=1) - sides[1].mean(axis=1)
     trainings = np.stack([side.var(axis=1, ddof=1) / seeds for side in sides], axis=1)
     p = [
         iv.student_tail(d / np.sqrt(1 + v.sum()), (1.0, np.inf), [(part, seeds - 1) for part in v])
         for d, v in zip(delta, trainings, strict=True)
     ]
-    assert 0.035 < np.mean(np.array(p) < 0.05) < 0.06
+    assert 0.038 < np.mean(np.array(p) < 0.05) < 0.069

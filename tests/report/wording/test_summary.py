@@ -123,7 +123,7 @@ def test_how_sure_it_is_follows_from_p_and_seeds():
     assert "A difference between m and o is shown (p < 0.001 after correction for all that was asked)." in sure
     assert sure[0] == (
         "The numbers rest on 1,000 test posts with 50 label-posts (a post counts once for each label that applies to "
-        "it); intervals of 95 % say how far they would move on other posts like these."
+        "it); intervals are of 95 %."
     )
     assert "Intervals and tests speak of these trained models on other posts" in sure[-1]
     spread = made(differences=[pair | {"p_holm": 0.3, "verdict": "undecided", "recipes": True, "seeds_to_halve": 12}])

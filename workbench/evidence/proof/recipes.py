@@ -27,6 +27,10 @@ RECIPE, POSTS_ALONE = "the recipe's test", "posts resampled alone"
 POSTS, HARMFUL, APART = 2000, 150, 2.0
 SEEDS = (3, 5)
 PLANTED = 0.06  # of average precision, taken from one recipe's to see what the tests find
+ALIKE = 0.01
+"""Spread below which all models rank nearly all posts alike. What tells two of them apart are then pairs of posts that
+change places, whose variance resampling overstates (2.2 times at .004): where one side has no seeds to show how much of
+it is a training's own, the test is too strict, and is only held to an upper bound."""
 PECULIAR = 0.3  # the share of the variance of scores that is one recipe's alone, where recipes differ post by post
 
 
@@ -70,7 +74,8 @@ class RecipeTrial:
         for what, (one, other) in PAIRS.items():
             for seeds in SEEDS:
                 sides = (tuple(part[:seeds] for part in of[name]) for name in (one, other))
-                _tests(counts, f"{seeds} seeds{what}", *sides, judged=not what)
+                level = "level at most" if other == "constant" and self.spread < ALIKE else "level"
+                _tests(counts, f"{seeds} seeds{what}", *sides, level, judged=not what)
         for seeds in SEEDS:
             sd = of["one"][0][:seeds, 0].std(ddof=1)
             counts["size", f"{seeds} seeds: standard deviation of average precision", "of one sample"] += float(sd)
@@ -114,15 +119,15 @@ def _resampled(y: np.ndarray, scores: np.ndarray, resamples: int, seed: int) -> 
     return draws, intervals.leave_out(statistic, POSTS, seed=seed)
 
 
-def _tests(counts: Counter, what: str, one: Resampled, other: Resampled, *, judged: bool) -> None:
+def _tests(counts: Counter, what: str, one: Resampled, other: Resampled, level: str, *, judged: bool) -> None:
     """Count what both tests find between two recipes, as they are and where the other is made worse by PLANTED.
 
-    judged: whether resampling posts alone must be found out here.
+    level: the kind that false findings count as; judged: whether resampling posts alone must be found out here.
     """
     (a, left_a), (b, left_b) = one, other
     left_out = left_a.mean(axis=0) - left_b.mean(axis=0)
     for planted, kind, found in (
-        (0.0, "level", "a difference found where there is none"),
+        (0.0, level, "a difference found where there is none"),
         (PLANTED, "found", f"a difference of {PLANTED:g} found"),
     ):
         test = intervals.recipe_difference(a, b - planted, left_out, alpha=ALPHA)

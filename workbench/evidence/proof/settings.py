@@ -156,7 +156,7 @@ def _recipes(options: ProofOptions) -> dict[str, Setting]:
         f"recipe-{spread:g}": Setting(
             f"seeds spread average precision by {spread:g}",
             partial(RecipeTrial, spread, **about),
-            {"level": RECIPE_LEVEL} | (found_out if spread >= NOTICED else {}),
+            {"level": RECIPE_LEVEL, "level at most": MISSED} | (found_out if spread >= NOTICED else {}),
             (RecipeTrial,),
         )
         for spread in CHANCE

@@ -75,9 +75,10 @@ def _values(comparison: Comparison) -> Section:
     asked = comparison.compare
     rows = comparison.rows()
     what = f"{wording.metric(asked.metric)}, {wording.label(asked.label)}, {wording.view(asked.view)}"
+    trained = " and in other trainings" if any(row.seed_sd for row in rows) else ""
     prose = (
         f"{what[0].upper()}{what[1:]}. "
-        "Dots are means over seeds on the same posts; bars say how far the value would move on other posts "
+        f"Dots are means over seeds on the same posts; bars say how far the value would move on other posts{trained} "
         f"({100 * (1 - asked.alpha):g} %, bootstrap over groups of posts); the table has the seeds' own spread."
     )
     if any(row.ceiling is not None for row in rows):

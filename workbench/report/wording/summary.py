@@ -92,8 +92,7 @@ def _sure(comparison: Comparison) -> Iterator[str]:
         each = " (a post counts once for each label that applies to it)" if row.label == MACRO else ""
         yield (
             f"The numbers rest on {wording.counted(row.n, 'test post')} with "
-            f"{wording.harmful(row.label, row.positives)}{each}; intervals of {100 * (1 - asked.alpha):g} % say how "
-            "far they would move on other posts like these."
+            f"{wording.harmful(row.label, row.positives)}{each}; intervals are of {100 * (1 - asked.alpha):g} %."
         )
     recipes = any(entry.recipes for entry in comparison.differences)
     for entry in comparison.differences:
