@@ -80,7 +80,7 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
         return SimpleNamespace(folder=tmp_path / "run", metrics=Metrics.model_validate(metrics))
 
     section = overlaps([run()])
-    assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 4", "2", "0", ""]
+    assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 1", "2", "0", ""]
     assert "near-duplicate clips" in section.prose
     assert "in no set" not in section.prose
     assert "1,200 posts are in no set" in overlaps([run(dropped=1200)]).prose
@@ -89,7 +89,7 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
     record = tmp_path / "leaks.json"
     for module, old, new in (
         ("corpora.splits", "part == name", "part != name"),
-        ("evidence.audit.shingles", "JACCARD = 0.8", "JACCARD = 0.7"),
+        ("evidence.audit.text_reuse", "PART = 4, 0.8", "PART = 4, 0.9"),
     ):
         library = Tree().edit(module, old, new).library()
         with monkeypatch.context() as patch:  # the code that divided the posts, or looked at them, is another now

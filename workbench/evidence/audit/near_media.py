@@ -1,7 +1,7 @@
 """Near-duplicate pictures and clips across a split, and the same picture with other words (templates).
 
 Two pictures of different bytes whose hashes are near (`hashes`) are near-duplicates where their words are near
-too (`shingles`) or one of them has none; with other words they are a *template*, as of memes, which is counted apart:
+too (`text_reuse`) or one of them has none; with other words they are a *template*, as of memes, which is counted apart:
 the same picture under other words is another statement by design. Two clips are near where at least `FRAMES` of the
 frames of one are near frames of the other, so a clip that was cut or padded is near its original.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.evidence.audit import exact, hashes, shingles
+from workbench.evidence.audit import exact, hashes, text_reuse
 from workbench.evidence.audit.families import ContentIndex, finding
 from workbench.preprocessing import media
 
@@ -88,13 +88,10 @@ def _views(
 
 def _same_words(contents: ContentIndex, i: np.ndarray, j: np.ndarray) -> np.ndarray:
     """Return for each pair whether the words beside both are near or one has none, bool (n_pairs,)."""
-    involved = np.unique(np.concatenate([i, j]))
-    words = [shingles.words_of(contents.cell(at, "text")) for at in contents.first[involved].tolist()]
-    a, b = np.searchsorted(involved, i), np.searchsorted(involved, j)
-    near = shingles.near_pairs(shingles.ShingledTexts(words))
-    n = max(len(involved), 1)
-    none = np.array([not tokens for tokens in words], bool)
-    return np.isin(a * n + b, near.i * n + near.j) | none[a] | none[b]
+    texts = {at: contents.cell(int(contents.first[at]), "text") for at in np.unique([i, j]).tolist()}
+    letters = {at: text_reuse.letters(text, words=1, letters=1) for at, text in texts.items()}
+    pairs = [(letters[a], letters[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
+    return np.array([not one or not other or text_reuse.alike(one, other) for one, other in pairs], bool)
 
 
 def _told(pictures: ContentIndex, a: int, b: int, similarity: float) -> str:

@@ -2,8 +2,9 @@
 
 An original goes to the training posts, its edited copy to the test posts; a plant is found where the gate names both.
 The edits are those that `evidence.audit` claims to see through: changes that cleaning undoes and none at all
-for exact repeats, a word more in texts of thirteen words or more, and for pictures and clips `EDITS` and `CUTS`. Clean
-posts are fresh ones, each of a family of its own, divided at random.
+for exact repeats, and for texts, pictures and clips `REWRITES`, `EDITS` and `CUTS`. Clean posts are fresh ones, each of
+a family of its own, divided at random. Texts are words of the synthetic world in a random order, since the world itself
+says the same sentence with another place and another name, which is no clean post.
 """
 
 from __future__ import annotations
@@ -21,14 +22,13 @@ from PIL import Image, ImageEnhance
 from workbench import corpora
 from workbench.corpora.synthetic import clips
 from workbench.corpora.synthetic.causes import SCENES
-from workbench.evidence import audit
-from workbench.evidence.audit import shingles
+from workbench.evidence import attacks, audit
 from workbench.evidence.proof.claims import OF
 from workbench.preprocessing import media
 from workbench.schema import Taxonomy, corpus_schema
 
 REPEATED, CLEAN, NEAR = "repeated", "clean", "near"
-_WORDS = 13  # from which on one more word leaves a text near
+_WORDS = (8, 25)  # of a text, at least and fewer than
 _STYLES = (str.upper, lambda text: f"  {text}\u200b ", lambda text: text.replace(" ", "  "))
 
 
@@ -73,6 +73,43 @@ def under_logo(image: Image.Image, share: float) -> Image.Image:
     return edited
 
 
+def _cut_off(words: list[str], rng: np.random.Generator) -> list[str]:
+    return [*words[: round(2 * len(words) / 3)], "..."]
+
+
+def _two_dropped(words: list[str], rng: np.random.Generator) -> list[str]:
+    dropped = rng.choice(len(words), 2, replace=False)
+    return [word for place, word in enumerate(words) if place not in dropped]
+
+
+def _swapped(words: list[str], rng: np.random.Generator) -> list[str]:
+    at = int(rng.integers(len(words) - 1))
+    return [*words[:at], words[at + 1], words[at], *words[at + 2 :]]
+
+
+def _one_more(words: list[str], rng: np.random.Generator) -> list[str]:
+    at = int(rng.integers(len(words) + 1))
+    return [*words[:at], "indeed", *words[at:]]
+
+
+def _one_changed(words: list[str], rng: np.random.Generator) -> list[str]:
+    at = int(rng.integers(len(words)))
+    return [*words[:at], "indeed", *words[at + 1 :]]
+
+
+REWRITES: dict[str, Callable[[list[str], np.random.Generator], list[str]]] = {
+    "cut off after two thirds": _cut_off,
+    "leet": lambda words, rng: attacks.texts.REWRITES["leet"](" ".join(words), 1.0, rng).split(),
+    "spaced letters": lambda words, rng: attacks.texts.REWRITES["spaced"](" ".join(words), 1.0, rng).split(),
+    "quoted": lambda words, rng: ["RT", "@somebody:", *words, "this", "is", "so", "wrong"],
+    "pasted into another": lambda words, rng: [*rng.permutation(words[::-1]).tolist(), *words],
+    "two words dropped": _two_dropped,
+    "two neighbours swapped": _swapped,
+    "a word more": _one_more,
+    "a word changed": _one_changed,
+}
+"""What leaves a text of at least eight words near, from its words to other words."""
+
 EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "JPEG 50": lambda image: jpeg(image, 50),
     "JPEG 20": lambda image: jpeg(image, 20),
@@ -100,7 +137,7 @@ CUTS: dict[str, Callable[[clips.Film, np.random.Generator], clips.Film]] = {
 # --------------------------------------------------------------------------------------------------------------- plants
 
 
-KINDS = 2 + len(EDITS) + len(CUTS) + 2 + 3
+KINDS = len(REWRITES) + len(EDITS) + len(CUTS) + 3 + 3
 """How many kinds of plants there are, clean posts among them."""
 SORTS = 3  # of content: texts, pictures, clips
 
@@ -130,14 +167,14 @@ def plants(sort: int, pairs: int, seed: int = 0) -> Iterator[Plant]:
 
 
 def _texts(pairs: int, rng: np.random.Generator, taxonomy: Taxonomy) -> Iterator[Plant]:
-    fresh = _fresh({"modalities": ["text"]}, "text", 8 * pairs, rng, taxonomy)
+    fresh = _sentences(8 * pairs, rng, taxonomy)
     some = fresh[:pairs]
     styled = [_STYLES[k % len(_STYLES)](text) for k, text in enumerate(some)]
-    yield Plant("text", REPEATED, _named(_posts(taxonomy, text=some), _posts(taxonomy, text=styled), "text"), pairs)
-    long = [text for text in fresh if len(shingles.words_of(text)) >= _WORDS][:pairs]
-    longer = [_word_more(text, rng) for text in long]
-    hits = _named(_posts(taxonomy, text=long), _posts(taxonomy, text=longer), "near_text", taxonomy)
-    yield Plant("text", "a word more", hits, len(long))
+    train = _posts(taxonomy, text=some)
+    yield Plant("text", REPEATED, _named(train, _posts(taxonomy, text=styled), "text"), pairs)
+    for name, rewrite in REWRITES.items():
+        edited = [" ".join(rewrite(text.split(), rng)) for text in some]
+        yield Plant("text", name, _named(train, _posts(taxonomy, text=edited), "near_text", taxonomy), pairs)
     yield _clean("text", fresh, ("text", "near_text"), taxonomy)
 
 
@@ -172,10 +209,10 @@ def _fresh(options: dict[str, Any], kind: str, n: int, rng: np.random.Generator,
     return table[kind].take(pa.array(np.sort(first)[:n])).to_pylist()
 
 
-def _word_more(text: str, rng: np.random.Generator) -> str:
-    words = text.split()
-    words.insert(int(rng.integers(len(words) + 1)), "indeed")
-    return " ".join(words)
+def _sentences(n: int, rng: np.random.Generator, taxonomy: Taxonomy) -> list[str]:
+    """Return texts of words of the synthetic world in a random order."""
+    words = " ".join(_fresh({"modalities": ["text"]}, "text", max(n // 4, 100), rng, taxonomy)).split()
+    return [" ".join(rng.choice(words, rng.integers(*_WORDS))) for _ in range(n)]
 
 
 def _cell(image: Image.Image) -> dict[str, Any]:
