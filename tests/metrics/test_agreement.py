@@ -52,3 +52,25 @@ def test_random_answers_agree_as_by_chance_and_alpha_takes_gaps():
     assert agreement.fleiss_kappa(votes) == pytest.approx(0, abs=0.01)
     mixed = np.concatenate([votes, np.random.default_rng(1).multinomial(5, [0.3, 0.7], size=20_000)])
     assert agreement.krippendorff_alpha(mixed) == pytest.approx(0, abs=0.01)
+
+
+def test_what_is_no_table_of_counts_is_refused():
+    for counts in ([2, 1], [[[2, 1]]]):
+        with pytest.raises(ValueError, match="0 or more"):
+            agreement.raw_agreement(counts)
+
+
+def test_three_categories_and_unequal_numbers_of_annotators_by_hand():
+    counts = [[3, 0, 1], [0, 2, 0], [1, 1, 1], [0, 0, 1]]  # the last post has one annotator and says nothing
+    # agreeing pairs of all: 3 of 6, 1 of 1, 0 of 3
+    assert agreement.raw_agreement(counts) == pytest.approx((1 / 2 + 1 + 0) / 3)
+    # pairs of one post count 1 / (annotators - 1) each: a-a 2, a-c 1, b-b 2, then half of a-b, a-c and b-c; both ways
+    # a 2 + 1 + 1/2 + 1/2, b 2 + 1/2 + 1/2, c 1 + 1/2 + 1/2: 9 in all, 4 of them on the diagonal
+    assert agreement.krippendorff_alpha(counts) == pytest.approx(1 - 8 * (9 - 4) / (81 - 16 - 9 - 4))
+    # of six votes three are a, two b and one c; pairs that agree: 1 of 3 and 0 of 3
+    chance = (9 + 4 + 1) / 36
+    assert agreement.fleiss_kappa([[2, 1, 0], [1, 1, 1]]) == pytest.approx((1 / 6 - chance) / (1 - chance))
+
+
+def test_votes_make_a_soft_label():
+    np.testing.assert_array_equal(agreement.vote_share([[1, 0], [0, 2], [1, 3], [0, 0]]), [1, 0, 0.25, np.nan])

@@ -284,3 +284,169 @@ def test_weighted_posts_count_as_kishs_and_those_without_weight_not_at_all():
 def test_an_unknown_method_is_named_with_the_choices():
     with pytest.raises(ValueError, match="unknown calibration 'plat'; the choices are: auto, none, temperature"):
         choose_calibrator([0, 1], [0.0, 1.0], method="plat")
+
+
+# ------------------------------------------------------------------------------------------- numbers on a fixed sample
+
+
+def families():
+    """Posts of 300 families, their scores, and which are known and how much each counts."""
+    rng = np.random.default_rng(12)
+    group = rng.integers(0, 300, 700)
+    x = rng.normal(size=300)[group] + 0.3 * rng.normal(size=700)
+    y = rng.random(700) < expit(1.7 * x - 0.6)
+    weight = rng.choice([0, 1, 2, 5], 700)
+    return y, x, group, {"known": rng.random(700) < 0.9, "weight": weight}
+
+
+@pytest.mark.parametrize(
+    ("method", "plain", "masked"),
+    [
+        ("none", [-1.0, 0.2, 3.0], [-1.0, 0.2, 3.0]),
+        ("temperature", [-1.628299, 0.3256599, 4.884898], [-1.665889, 0.3331778, 4.997667]),
+        ("platt", [-2.37009, -0.2610337, 4.660098], [-2.435215, -0.2499884, 4.848874]),
+        ("isotonic", [-1.938095, -0.2696212, 5.678616], [-1.987848, -0.3089255, 4.961683]),
+    ],
+)
+def test_fits_of_a_fixed_sample_stay(method, plain, masked):
+    # only another loss, target or sample changes these
+    y, x, _, masks = families()
+    np.testing.assert_allclose(METHODS[method](y, x)([-1.0, 0.2, 3.0]), plain, rtol=1e-4)
+    fitted = METHODS[method](y, x, **masks)
+    np.testing.assert_allclose(fitted([-1.0, 0.2, 3.0]), masked, rtol=1e-4)
+    keep = masks["known"] & (masks["weight"] > 0)
+    assert METHODS[method](y[keep], x[keep], weight=masks["weight"][keep]).numbers == fitted.numbers
+
+
+@pytest.mark.parametrize(
+    ("use", "groups", "losses", "errors"),
+    [
+        ((), (157, 206), [0.5277396, 0.5080862, 0.4800112, 0.4865826], [0.01252446, 0.01009625, 0, 0.003361434]),
+        (("weight",), (135, 170), [0.5271505, 0.509649, 0.483651, 0.499941], [0.01703188, 0.01308976, 0, 0.00679615]),
+        (("known",), (148, 200), [0.5285534, 0.5110591, 0.485127, 0.4906156], [0.01247389, 0.01041915, 0, 0.003996083]),
+        (
+            ("known", "weight"),
+            (126, 162),
+            [0.5261028, 0.5029898, 0.4765242, 0.482201],
+            [0.01669399, 0.01399607, 0, 0.00703047],
+        ),
+    ],
+)
+def test_the_choice_on_a_fixed_sample_stays(use, groups, losses, errors):
+    y, x, group, masks = families()
+    masks = {name: masks[name] for name in use}
+    found = choose_calibrator(y, x, group, **masks)
+    assert found.numbers == METHODS["platt"](y, x, **masks).numbers
+    assert found.chosen["groups"] == {"harmful": groups[0], "other": groups[1]}
+    np.testing.assert_allclose(list(found.chosen["log_loss"].values()), losses, rtol=1e-4)
+    np.testing.assert_allclose(list(found.chosen["excess_error"].values()), errors, rtol=1e-3, atol=1e-9)
+    assert found.chosen["why"].endswith("nothing simpler comes within one standard error of it")
+    # what nobody knows or has no score is not looked at
+    known = np.r_[masks.get("known", np.ones(700, bool)), False, True]
+    weight = {name: np.r_[masks[name], 1, 1] for name in use if name == "weight"}
+    longer = np.r_[y, True, False], np.r_[x, -9.0, np.nan], np.r_[group, 0, 0]
+    assert choose_calibrator(*longer, known=known, **weight) == found
+
+
+def test_a_curve_is_tried_from_fifty_groups_of_each_class_on():
+    y, x = np.r_[np.ones(ENOUGH_TO_BEND, bool), np.zeros(200, bool)], np.random.default_rng(0).normal(size=250)
+    for truth in (y, ~y):
+        assert "isotonic" in choose_calibrator(truth, x).chosen["log_loss"]
+        assert "isotonic" not in choose_calibrator(truth[1:], x[1:]).chosen["log_loss"]
+    copies = np.r_[0, np.arange(249)]  # the first two posts are one
+    assert "isotonic" not in choose_calibrator(y, x, copies).chosen["log_loss"]
+
+
+def test_two_numbers_are_fitted_from_ten_posts_of_each_class_on():
+    y, x = np.r_[np.ones(ENOUGH, bool), np.zeros(30, bool)], np.random.default_rng(0).normal(size=40)
+    for truth in (y, ~y):
+        for fit in (fit_temperature, fit_platt, fit_isotonic):
+            assert fit(truth, x).note is None
+            assert fit(truth[1:], x[1:]).note.startswith("not calibrated: validation has")
+    assert fit_platt(y, np.full(40, 0.1)).note.startswith("not calibrated: all scores")
+    assert fit_platt(y[:0], x[:0], weight=x[:0]).note.startswith("not calibrated: by their weights")
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_line_is_the_likeliest_and_no_steeper_than_allowed(weighted):
+    y, x = world(600, 9, slope=2.0, offset=-0.7)
+    weight = np.random.default_rng(2).integers(1, 4, 600) if weighted else None
+    mass = (
+        np.ones(600) if weight is None else weight * 600 / weight.sum() * (weight.sum() ** 2 / 600 / np.sum(weight**2))
+    )
+    positives, negatives = mass[y].sum(), mass[~y].sum()
+    target = np.where(y, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    line, temperature = fit_platt(y, x, weight=weight), fit_temperature(y, x, weight=weight)
+    off = expit(line(x)) - target  # at the best line its weighted mean is 0, alone and times the score
+    assert np.average(off, weights=mass) == pytest.approx(0, abs=1e-6)
+    assert np.average(off * x, weights=mass) == pytest.approx(0, abs=1e-6)
+    assert np.average((expit(temperature(x)) - target) * x, weights=mass) == pytest.approx(0, abs=1e-6)
+    flat = fit_temperature(x < 0, x)
+    assert flat.slope * np.std(x) == pytest.approx(0.01, rel=1e-3)
+    assert fit_platt(x < 0, x).slope * np.std(x) == pytest.approx(0.01, rel=1e-3)
+    assert fit_isotonic(y, x).tail * np.std(x) == pytest.approx(0.01)
+
+
+def test_the_words_of_a_calibrator():
+    assert calibration.Line(2.0, 0.0, method="temperature").words == "temperature: 2.00 x log-odds"
+    assert calibration.Line(2.0, -1.0).words == "2.00 x log-odds -1.00"
+    assert IDENTITY.words == "none"
+    knots = calibration.Knots([[0.0, -1.0], [2.0, 1.0]], 0.5)
+    assert knots.words == "isotonic with 2 knots"
+    assert knots.numbers == [[[0.0, -1.0], [2.0, 1.0]], 0.5]
+    np.testing.assert_allclose(knots([-2.0, 0.5, 4.0]), [-2.0, -0.5, 2.0])
+
+
+def test_reliability_by_hand():
+    y, p = np.array([0, 1, 0, 1, 1, 1]), np.array([0.1, 0.1, 0.3, 0.6, 0.8, 0.9])
+    predicted, observed, count = reliability_curve(y, p, bins=3, weight=[1, 3, 2, 2, 1, 1])
+    np.testing.assert_allclose(predicted, [0.1, (0.6 + 1.2) / 4, 0.85])
+    np.testing.assert_allclose(observed, [0.75, 0.5, 1.0])
+    assert count.tolist() == [2, 2, 2]
+    error = calibration_error(y, p, bins=3, weight=[1, 3, 2, 2, 1, 1])
+    assert error == pytest.approx((0.65 + 0.05 + 0.15) / 3)
+    known = np.array([True, True, True, True, False, True])
+    assert calibration_error(y, p, bins=2, known=known) == pytest.approx(calibration_error(y[known], p[known], bins=2))
+    assert [part.tolist() for part in reliability_curve([], [])] == [[], [], []]
+    assert np.isnan(calibration_error([], []))
+    y, x, _, masks = families()
+    for found, bins in ((calibration_error(y, expit(x)), 10), (calibration_error(y, expit(x), bins=10), 10)):
+        assert found == pytest.approx(0.1227388, rel=1e-6), bins
+    assert calibration_error(y, expit(x), bins=4, **masks) == pytest.approx(0.1407166, rel=1e-6)
+    assert reliability_curve(y, expit(x))[2].tolist() == [70] * 10
+
+
+def test_what_probabilities_are_worth_before_and_after():
+    y, x, _, masks = families()
+    prob = np.where(np.arange(700) % 9 == 0, np.nan, expit(2 * x))
+    found = calibration.worth(y * 1.0, masks["known"], x, prob)
+    use = masks["known"] & ~np.isnan(prob)
+    assert (found["n"], found["positives"]) == (use.sum(), y[use].sum())
+    for side, p in (("before", expit(x[use])), ("after", prob[use])):
+        target = np.where(y[use], p, 1 - p)
+        assert found[side]["brier"] == pytest.approx(np.mean((1 - target) ** 2))
+        assert found[side]["log_loss"] == pytest.approx(-np.mean(np.log(target)))
+        assert found[side]["calibration_error"] == pytest.approx(calibration_error(y[use], p))
+        assert found[side]["bins"] == [57, 56, 57, 56, 57, 57, 56, 56, 57, 57]
+    nothing = calibration.worth(y * 1.0, np.zeros(700, bool), x, prob)
+    assert nothing["after"] == {"calibration_error": None, "brier": None, "log_loss": None, "bins": []}
+    unscored = calibration.worth(y * 1.0, np.ones(700, bool), np.where(np.arange(700) < 3, np.nan, x), expit(x))
+    assert unscored["n"] == 697
+
+
+def test_the_error_of_an_excess_counts_groups():
+    values, codes, weight = np.array([1.0, 3, 5, 1]), np.array([0, 0, 1, 2]), np.array([1.0, 1, 2, 4])
+    mean = (1 + 3 + 10 + 4) / 8
+    off = np.array([(1 - mean) + (3 - mean), 2 * (5 - mean), 4 * (1 - mean)])
+    expected = np.sqrt(np.sum(off**2) * 3 / 2) / 8
+    assert calibration._mean_and_error(values, codes, weight) == pytest.approx((mean, expected))
+    off = np.array([-1.0, 2.5, -1.5])
+    assert calibration._mean_and_error(values, codes, None) == pytest.approx((2.5, np.sqrt(np.sum(off**2) * 1.5) / 4))
+    assert calibration._mean_and_error(values[:2], codes[:2], None) == (2, 0)  # one group
+
+
+def test_shift_is_the_difference_of_log_odds():
+    assert shift(0.2, 0.05) == pytest.approx(logit(0.05) - logit(0.2))
+    for prevalence, serving in ((0.5, 0.0), (0.5, 1.0), (1.0, 0.5), (0.0, 0.5)):
+        with pytest.raises(ValueError, match="above 0 and below 1"):
+            shift(prevalence, serving)

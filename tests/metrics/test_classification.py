@@ -226,3 +226,87 @@ def test_every_entry_says_what_it_is():
         assert metric.top == 1 or not metric.share, name
     # a word stands for one metric only: a column's heading would else name two
     assert len({metric.column or metric.words for metric in METRICS.values()}) == len(METRICS)
+
+
+def test_the_points_of_a_list_by_hand():
+    y, score, weight = [1, 0, 1, 0, 1], [0.9, 0.7, 0.7, 0.2, 0.1], [1, 2, 3, 4, 5]
+    found = c.counts_at_thresholds(y, score, weight=weight)
+    for part, expected in zip(found, ([1, 4, 4, 9], [0, 2, 6, 6], [0.9, 0.7, 0.2, 0.1], 9, 6), strict=True):
+        np.testing.assert_array_equal(part, expected)
+    precision, recall, thresholds = c.precision_recall_curve(y, score, weight=weight)
+    np.testing.assert_allclose(precision, [9 / 15, 4 / 10, 4 / 6, 1, 1])
+    np.testing.assert_allclose(recall, [1, 4 / 9, 4 / 9, 1 / 9, 0])
+    assert thresholds.tolist() == [0.1, 0.2, 0.7, 0.9]
+    known = [True, True, True, True, False]
+    assert c.counts_at_thresholds(y, score, known=known)[3:] == (2, 2)
+    assert c.precision_recall_curve(y, score, known=known)[2].tolist() == [0.2, 0.7, 0.9]
+    assert [part.tolist() for part in c.precision_recall_curve([], [])] == [[1], [0], []]
+
+
+def test_a_curve_of_two_weightings_by_hand():
+    # segments: one positive; two more tied with two negatives after one; the second weighting has no negatives above
+    gained, passed = np.array([[1.0, 1], [2, 2]]), np.array([[0.0, 0], [3, 2]])
+    curve = c.Curve(gained, passed, lambda: np.array([[0.0, 0], [2, 2]]), [5, 2])
+    np.testing.assert_array_equal(curve.positives, [3, 3])
+    np.testing.assert_array_equal(curve.precision, [[1, 1], [3 / 6, 3 / 5]])
+    np.testing.assert_allclose(curve.average_precision(), [(1 + 2 / 2) / 3, (1 + 2 * 3 / 5) / 3])
+    np.testing.assert_allclose(curve.roc_auc(), [1 - 2 * (3 - 1) / 15, 1 - 2 * (2 - 1) / 6])
+    np.testing.assert_array_equal(curve.recall_at_fpr(fpr=0.6), [1, 1 / 3])
+    np.testing.assert_array_equal(curve.recall_at_fpr(fpr=0.5), [1 / 3, 1 / 3])
+    np.testing.assert_array_equal(curve.precision_at_recall(recall=1 / 3), [1, 1])
+    np.testing.assert_array_equal(curve.precision_at_recall(recall=0.34), [3 / 6, 3 / 5])
+    # up to .4: two alarms, in the first weighting one level at 1 of 3 and one of two ties, where 2 are gained in all
+    area = np.array([(2 + 2 * 1 / 4) / 15, (0.8 + 2 * 0.8**2 / 4) / 6])
+    np.testing.assert_allclose(curve.partial_roc_auc(fpr=0.4), 0.5 * (1 + (area - 0.08) / (0.4 - 0.08)))
+    area = np.array([(4 + 2 * 1 + 3 - 1) / 15, 1 / 3 + 1 / 3])  # all: the whole area
+    np.testing.assert_allclose(curve.partial_roc_auc(fpr=1.0), curve.roc_auc())
+
+
+def test_a_list_without_a_positive_has_no_segment():
+    empty = c.Curve(np.zeros((0, 2)), np.zeros((0, 2)), lambda: np.zeros((0, 2)), 3)
+    for found in (empty.average_precision(), empty.roc_auc(), empty.partial_roc_auc(fpr=0.1)):
+        assert np.isnan(found).tolist() == [True, True]
+    assert empty.positives.tolist() == [0, 0]
+    assert empty.negatives.tolist() == [3, 3]
+
+
+def test_segments_end_where_a_positive_is():
+    y = np.array([False, True, False, False, True, False, False])
+    score = np.array([9, 8, 8, 7, 6, 6, 5])
+    segment, tied, segments = c.cut(y, score)
+    assert (segment.tolist(), segments) == ([0, 0, 0, 1, 1, 1, 2], 2)
+    assert np.flatnonzero(tied).tolist() == [2, 5]
+
+
+def test_losses_by_hand():
+    y, prob = np.array([True, False, True]), np.array([0.8, 0.3, 1.0])
+    np.testing.assert_allclose(c.log_losses(y, prob), -np.log([0.8, 0.7, 1 - 2.220446e-16]), atol=1e-15)
+    np.testing.assert_allclose(c.squared_errors(y, prob), [0.04, 0.09, 0])
+    soft = c.log_losses(np.array([0.25]), np.array([0.4]))
+    assert soft == pytest.approx(-(0.25 * np.log(0.4) + 0.75 * np.log(0.6)))
+    assert c.log_losses(np.array([1, 0]), np.array([0.0, 1.0])) == pytest.approx([52 * np.log(2)] * 2)
+
+
+def test_shapes_and_probabilities_that_do_not_fit_are_refused():
+    for y, score in (([[1, 0]], [[0.5, 0.1]]), ([1, 0], [0.5])):
+        with pytest.raises(ValueError, match="one-dimensional and equally long"):
+            c.select(y, score, None, None)
+    with pytest.raises(ValueError, match="equally long"):
+        c.select([1, 0], [0.5, 0.1], None, [True])
+    with pytest.raises(ValueError, match="not -0.1 to 0.5"):
+        c.probabilities([1, 0], [-0.1, 0.5], None, None)
+    assert c.probabilities([1, 0], [0.0, 1.0], None, None)[1].tolist() == [0, 1]
+    y, score, weight = c.select([1, 0, 1], [1, 2, 3], [1, 0, 2], [True, True, True])
+    assert (y.tolist(), score.tolist(), weight.tolist()) == ([True, True], [1, 3], [1, 2])
+    assert (y.dtype, score.dtype, weight.dtype) == (bool, float, float)
+
+
+def test_cells_by_hand():
+    y, score = [1, 1, 0, 0, 1, 0], [0.9, 0.2, 0.6, 0.1, 0.5, 0.3]
+    assert c.confusion(y, score, threshold=0.5, weight=[1, 2, 3, 4, 5, 6]) == c.Confusion(tn=10, fp=3, fn=2, tp=6)
+    cells = c.Confusion(tn=10, fp=3, fn=2, tp=6)
+    found = (cells.precision, cells.recall, cells.f1, cells.accuracy, cells.error_rate, cells.false_positive_rate)
+    assert found == pytest.approx((6 / 9, 6 / 8, 12 / 17, 16 / 21, 5 / 21, 3 / 13))
+    assert (cells.true_negative_rate, cells.f1_macro) == pytest.approx((10 / 13, (12 / 17 + 20 / 25) / 2))
+    small = c.Confusion(tn=0.1, fp=0.03, fn=0.02, tp=0.06)
+    assert (small.precision, small.recall, small.f1) == pytest.approx(found[:3])

@@ -251,3 +251,185 @@ def test_the_level_holds_whatever_share_of_the_variance_either_side_has(seeds, o
         for d, v in zip(delta, trainings, strict=True)
     ]
     assert 0.038 < np.mean(np.array(p) < 0.05) < 0.069
+
+
+# ------------------------------------------------------------------------------------------ numbers on fixed draws
+
+
+def trained(seeds, level, seed):
+    """Draws (seeds, 41) of several trainings, one of them undefined."""
+    rng = np.random.default_rng(seed)
+    draws = (
+        level + 0.03 * rng.normal(size=41) + 0.02 * rng.normal(size=(seeds, 1)) + 0.01 * rng.normal(size=(seeds, 41))
+    )
+    draws[:, 5] = np.nan
+    return draws
+
+
+A, B = trained(3, 0.6, 1), trained(2, 0.5, 2)
+FEW = np.r_[0.1, 0.13, 0.02, np.zeros(60), np.nan]  # three of 63 blocks decide
+
+
+@pytest.mark.parametrize(
+    ("about", "several", "with_few", "one_training"),
+    [
+        ({}, [0.53208094, 0.65832223], [0.51067404, 0.6773509], [0.51105067, 0.6750507]),
+        ({"alpha": 0.2}, [0.55572403, 0.63656841], [0.54921082, 0.64264072], [0.54910448, 0.64067049]),
+        ({"share": True}, [0.5325103, 0.6579342], [0.5325103, 0.6579342], [0.53579632, 0.65291967]),
+        ({"share": True, "alpha": 0.2}, [0.55585568, 0.63644504], [0.55585568, 0.63644504], [0.55669063, 0.63357552]),
+        ({"top": np.inf}, [0.53668311, 0.66365843], [0.51836847, 0.68710635], [0.51848942, 0.68445499]),
+        ({"top": np.inf, "alpha": 0.2}, [0.55766519, 0.63868837], [0.55174891, 0.64553688], [0.55153815, 0.64344174]),
+    ],
+)
+def test_value_intervals_of_fixed_draws_stay(about, several, with_few, one_training):
+    # only another formula changes these; its coverage is tested above and by `workbench prove`
+    assert iv.value_interval(A, **about) == pytest.approx(several, rel=1e-6)
+    assert iv.value_interval(A, FEW, **about) == pytest.approx(with_few, rel=1e-6)
+    assert iv.value_interval(A[0], FEW, **about) == pytest.approx(one_training, rel=1e-6)
+
+
+def test_a_share_of_uneven_groups_adds_the_trainings_to_the_interval_of_families():
+    part, whole = np.r_[30.0, np.ones(20), np.zeros(20)], np.r_[60.0, np.ones(40)]  # a half
+    draws = np.array([[0.5, 0.4, 0.6, 0.5], [0.6, 0.5, 0.7, 0.4], [0.4, 0.4, 0.5, 0.6]])
+    for alpha in (0.05, 0.2):
+        low, high = iv.fay_feuer(part, whole, alpha)
+        reach = stats.t.isf(alpha / 2, 2) * np.sqrt(0.01 / 3)
+        expected = max(0.5 - np.hypot(0.5 - low, reach), 0), min(0.5 + np.hypot(high - 0.5, reach), 1)
+        assert iv.value_interval(draws, share=True, totals=(part, whole), alpha=alpha) == pytest.approx(expected)
+    assert iv.value_interval(draws, totals=(part, whole)) == iv.value_interval(draws)  # of a share only
+
+
+def test_the_spread_of_fixed_draws_stays():
+    found = iv.Spread.of(A)
+    assert found == pytest.approx((0.59680338, 0.00084410643, 0.00011289384, 3), rel=1e-6)
+    assert found.variance == pytest.approx(0.00095700028, rel=1e-6)
+    assert (found.reach(0.05), found.reach(0.2, 7.0)) == pytest.approx((2.0433004, 1.4216016), rel=1e-6)
+    # what each training moves by itself is its mean variance less the mean covariance of two, over their number
+    draws = np.delete(A, [0, 5], axis=1)
+    covariance = np.cov(draws)
+    pairs = [covariance[0, 1], covariance[0, 2], covariance[1, 2]]
+    assert iv._own(A) == pytest.approx((np.trace(covariance) / 3 - np.mean(pairs)) / 3)
+    assert found.posts == pytest.approx(np.mean(pairs))
+    assert iv._own(A[:1]) == iv._own(A[:, :2]) == iv._own(np.tile(A[:1], (2, 1))) == 0
+    assert iv._own(np.array([[0, 1, 2, 3.0], [0, 3, 2, 1.0]])) == 1  # variances 1, covariance -1, so 2 over two
+    empty = iv.Spread.of([[np.nan, 0.5], [0.5, 0.5]])
+    assert np.isnan([empty.value, empty.posts, empty.training]).all()
+    assert empty.seeds == 2
+
+
+@pytest.mark.parametrize(
+    ("sides", "about", "expected"),
+    [
+        (
+            (A, B),
+            {},
+            [0.089953051, -0.03051048, 0.21041658, 0.098636952, 0.001319684, 0.00011289384, 0.00057883972, 273.84594],
+        ),
+        (
+            (A, B, FEW),
+            {"alpha": 0.2, "top": 0.12},
+            [0.089953051, 0.016654295, 0.12, 0.13878222, 0.001319684, 0.00011289384, 0.00057883972, 4.102235],
+        ),
+        ((A[0], B[0], FEW), {}, [0.064810879, -0.032229944, 0.1618517, 0.13842441, 0.0012457852, 0.0, 0.0, 4.102235]),
+        (
+            (np.ones((2, 41)), B),
+            {"own": ((0.8, 1.0), (0.3, 0.7))},
+            [0.49314967, 0.21510868, 0.7, 0.02843382, 0.00085264907, 0.0, 0.00057883972, 275.62095],
+        ),
+        (
+            (B, np.ones((2, 41))),
+            {"own": ((0.3, 0.7), (0.8, 1.0))},
+            [-0.49314967, -0.7, -0.21510868, 0.02843382, 0.00085264907, 0.00057883972, 0.0, 275.62095],
+        ),
+    ],
+)
+def test_differences_of_fixed_draws_stay(sides, about, expected):
+    found = iv.recipe_difference(*sides, **about)
+    numbers = (found.delta, found.lo, found.hi, found.p, found.posts, *found.training, found.of_posts)
+    assert numbers == pytest.approx(expected, rel=1e-6)
+    assert found.seeds == tuple(len(np.atleast_2d(side)) for side in sides[:2])
+    assert found.se == pytest.approx(np.sqrt(sum(expected[4:7])), rel=1e-6)
+    assert iv.difference_interval(*sides, **about) == (found.lo, found.hi)
+
+
+def test_an_undefined_difference_keeps_what_is_known_of_the_trainings():
+    found = iv.recipe_difference([[np.nan, 0.5], [0.5, 0.5]], A[:, :2])
+    assert np.isnan([found.delta, found.lo, found.hi, found.p, found.posts, found.of_posts]).all()
+    assert found.seeds == (2, 3)
+    wide = iv.recipe_difference([0.5, 0.1, 0.9, 0.5], [0.5, 0.9, 0.1, 0.4])
+    assert (wide.lo, wide.hi) == (-1, 1)
+
+
+def test_tails_and_reaches_by_their_definition():
+    posts, trainings = (1.0, 5.0), [(2.0, 2), (0.5, 3)]
+    pooled = 2.5**2 / (4 / 2 + 0.25 / 3)
+    whole = 3.5**2 / (1 / 5 + 4 / 2 + 0.25 / 3)
+    mixed = (stats.t.sf(2, 5) * 1.0 + stats.t.sf(2, pooled) * 2.5) * 2 / 3.5
+    single = 2 * stats.t.sf(2, whole)
+    expected = single + (mixed - single) / pooled
+    assert iv.student_tail(2.0, posts, trainings) == pytest.approx(expected)
+    assert iv.student_tail(-2.0, posts, trainings) == pytest.approx(expected)
+    assert iv.student_tail(2.0, (0.0, 5.0), trainings) == pytest.approx(2 * stats.t.sf(2, pooled))
+    assert iv.student_tail(2.0, posts, [(0.0, 2)]) == pytest.approx(2 * stats.t.sf(2, 5))
+    assert iv.student_tail(1.96, (1.0, np.inf), []) == pytest.approx(2 * stats.norm.sf(1.96))
+    assert (iv.student_reach(0.05, posts, trainings), iv.student_reach(0.2, posts, trainings)) == pytest.approx(
+        (2.6662659, 1.5001333), rel=1e-6
+    )
+    # one degree of freedom: the mixture alone
+    half = (2 * stats.t.sf(3, 5) + 2 * stats.t.sf(3, 1)) / 2
+    assert iv.student_tail(3.0, (1.0, 5.0), [(1.0, 1)]) == pytest.approx(half)
+
+
+def test_weights_of_a_seed_stay():
+    # numpy's generator draws them; another order of drawing would make old and new runs disagree
+    expected = [[1, 3, 1, 2, 1, 2], [1, 0, 0, 2, 2, 0], [1, 0, 1, 0, 1, 2], [1, 1, 2, 0, 0, 0]]
+    for chunk in (None, 2, 5):
+        np.testing.assert_array_equal(np.hstack(list(iv.bootstrap_weights(4, 5, seed=3, chunk=chunk))), expected)
+    assert [W.shape[1] for W in iv.bootstrap_weights(4, 5, seed=3, chunk=2)] == [3, 2, 1]
+    left = iv.leave_out(lambda W: W, 5, seed=3)
+    assert left.tolist() == [[1, 0, 1, 1, 1], [1, 1, 1, 1, 0], [0, 1, 1, 1, 1], [1, 1, 0, 1, 1], [1, 1, 1, 0, 1]]
+    many = iv.leave_out(lambda W: np.arange(450) @ W, 450, seed=3)
+    assert many[:4].tolist() == [100632, 100295, 100432, 100046]
+    assert many.shape == (200,)
+    assert iv.bootstrap(lambda W: W.sum(axis=0), 0, 3, seed=0).tolist() == [0, 0, 0, 0]
+    widths = []
+    iv.bootstrap(lambda W: widths.append(W.shape[1]) or W[0], 4, 2000, seed=0, rows=1000)
+    assert widths == [126, *[125] * 15]
+    iv.leave_out(lambda W: widths.append(W.shape[1]) or W[0], 400, seed=0, rows=1000)
+    assert widths[-2:] == [125, 75]
+
+
+def test_a_block_is_about_a_million_bytes_within_limits():
+    assert [iv.chunk_of(rows) for rows in (0, 1, 125, 126, 1000, 7812, 10**6)] == [1000, 1000, 1000, 992, 125, 16, 16]
+
+
+def test_how_many_groups_decide():
+    # influences -4/3, -1/3, 5/3 after the mean is taken off, NaN left out
+    squares = np.array([16, 1, 25]) / 9
+    assert iv.deciding_groups([1, 2, 4, np.nan]) == pytest.approx(squares.sum() ** 2 / (squares**2).sum())
+    assert iv.deciding_groups([0.3, 0.3]) == iv.deciding_groups([]) == np.inf
+    assert not iv.decided_by_few(np.r_[np.ones(5), -np.ones(5)])  # ten share alike
+    assert iv.decided_by_few(np.r_[np.ones(4), -np.ones(4)])
+
+
+def test_half_of_the_draws_defined_is_too_few():
+    assert iv.defined_draws([0.5, 0.4, np.nan])[1].tolist() == []
+    assert iv.defined_draws([0.5, 0.4, 0.6, np.nan])[1].tolist() == [0.4, 0.6]
+    assert iv.defined_draws([np.nan, 0.4])[1].tolist() == []
+    assert iv.value_interval([0.5, 0.4]) == (0.5, 0.5)  # one draw has no spread
+    assert iv.value_interval([1.0, 1.0, 1.0]) == (1, 1)
+
+
+def test_wilson_reaches_as_far_as_it_is_told():
+    assert iv.wilson(3, 10) == iv.wilson(3, 10, 0.05) == iv.wilson(3, 10, reach=stats.norm.isf(0.025))
+    low, high = iv.wilson(3, 10, reach=2.5)
+    for end in (low, high):
+        assert abs(end - 0.3) == pytest.approx(2.5 * np.sqrt(end * (1 - end) / 10))
+
+
+def test_group_confusions_by_hand():
+    y, flagged, codes = [1, 1, 0, 0, 1], [1, 0, 1, 0, 1], np.array([0, 1, 1, 0, 1])
+    counts = iv.group_confusions(y, flagged, codes, 3, weight=[2, 3, 5, 7, 11])
+    assert counts.tolist() == [[7, 0, 0], [0, 5, 0], [0, 3, 0], [2, 11, 0]]
+    known = [True, False, True, True, True]
+    assert iv.group_confusions(y, flagged, codes, 2, known=known).tolist() == [[1, 0], [0, 1], [0, 0], [1, 1]]

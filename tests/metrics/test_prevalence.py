@@ -295,3 +295,155 @@ def test_label_shift_passes_its_test_and_a_new_kind_of_harmless_post_does_not():
     assert low <= 0.05 <= high
     assert caught > 100
     assert math.isnan(label_shift_test(np.ones(9), np.arange(9.0), np.arange(9.0)))
+
+
+# ------------------------------------------------------------------------------------------- numbers on a fixed sample
+
+
+def labelled():
+    """A source of 150 families with weights, of which some posts are harmful, and a target of 200 families."""
+    rng = np.random.default_rng(11)
+    group = rng.integers(0, 150, 400)
+    y = rng.random(150)[group] < 0.3
+    score = np.clip(0.35 + 0.3 * y + 0.2 * rng.normal(size=400), 0.01, 0.99)
+    target = np.clip(0.35 + 0.3 * (rng.random(300) < 0.1) + 0.2 * rng.normal(size=300), 0.01, 0.99)
+    return (
+        y,
+        score,
+        target,
+        {"group": group, "weight": rng.integers(1, 4, 400), "target_group": rng.integers(0, 200, 300)},
+    )
+
+
+def test_estimates_of_a_fixed_sample_stay():
+    # only another formula or another sample changes these; the coverage of the formulas is tested above
+    y, score, target, about = labelled()
+    found = [
+        estimate_from_flags(y, score >= 0.5, target >= 0.5, **about),
+        estimate_from_flags(y, score, target, alpha=0.2, **about),
+        estimate_from_flags(~y, score, target, **about),
+        estimate_from_probabilities(target, score, **about),
+        estimate_from_probabilities(target, score, alpha=0.2),
+    ]
+    expected = [
+        [0.034522757, 0.0, 0.13822674],
+        [0.092320553, 0.0039851701, 0.17340495],
+        [0.90767945, 0.78489669, 1.0],
+        [0.11002754, 0.031319948, 0.33412288],
+        [0.10435206, 0.049436852, 0.21223267],
+    ]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-9)
+
+
+def test_the_p_of_label_shift_of_a_fixed_sample_stays():
+    y, score, target, about = labelled()
+    found = [label_shift_test(y, score, target, **kwargs) for kwargs in (about, {}, {"bins": 5}, {"bins": 20})]
+    np.testing.assert_allclose(found, [0.18739966, 0.26130594, 0.63262345, 0.88634918], rtol=1e-3)
+    few = (y[:60], score[:60], target[:60])  # 19 harmful posts, so three bins
+    assert math.isnan(label_shift_test(*few))
+    # of 20 harmful ones four bins have five each, and the posts of the target may be the few as well
+    assert not math.isnan(label_shift_test(np.arange(60) < 20, score[:60], target))
+    assert math.isnan(label_shift_test(y, score, target[:19]))
+    assert not math.isnan(label_shift_test(y, score, target[:20]))
+
+
+# recall and false positive rate with their intervals, of which precision and alert rate at a prevalence are made
+RECALL, ALARMS, NONE = Estimate(0.6, 0.45, 0.7), Estimate(0.1, 0.05, 0.2), Estimate(0.0, 0.0, 0.05)
+
+
+def test_intervals_of_a_ratio_and_of_a_sum_by_their_formulas():
+    # MOVER: the ends of a ratio r solve (a - r b)^2 = (a - l_a)^2 + r^2 (u_b - b)^2 and its mirror image
+    found = precision_interval(0.02, RECALL, ALARMS)
+    assert found.value == pytest.approx(0.02 * 0.6 / (0.02 * 0.6 + 0.98 * 0.1))
+    low, high = (end / (1 - end) * 0.98 / 0.02 for end in found[1:])
+    assert (0.6 - low * 0.1) ** 2 == pytest.approx(0.15**2 + low**2 * 0.1**2)
+    assert (0.6 - high * 0.1) ** 2 == pytest.approx(0.1**2 + high**2 * 0.05**2)
+    assert low < 6 < high
+    # without an alarm the ratio has only a lower end, without a hit only an upper one
+    found = precision_interval(0.02, RECALL, NONE)
+    assert found == (1, pytest.approx(0.19167191), 1)
+    low = found.lo / (1 - found.lo) * 49
+    assert pytest.approx(0.15**2 + low**2 * 0.05**2) == 0.6**2
+    assert precision_interval(0.02, Estimate(0.0, 0.0, 0.1), ALARMS) == (0, 0, pytest.approx(0.023022778))
+    found = precision_interval(0.02, RECALL, Estimate(0.01, 0.0, 0.05))
+    assert found == (pytest.approx(0.012 / 0.0218), pytest.approx(0.19040614), 1)
+    # an upper end that is twice the value makes the lower end that of the linear equation
+    found = precision_interval(0.5, Estimate(0.6, 0.5, 0.7), Estimate(0.1, 0.05, 0.2))
+    linear = 0.5 * 0.7 / (2 * 0.06)
+    assert found.lo == pytest.approx(linear / (1 + linear))
+    sum_of = alert_interval(0.3, RECALL, ALARMS)
+    middle, below, above = 0.3 * 0.6 + 0.7 * 0.1, np.hypot(0.3 * 0.15, 0.7 * 0.05), np.hypot(0.3 * 0.1, 0.7 * 0.1)
+    assert sum_of == pytest.approx((middle, middle - below, middle + above))
+    cut = alert_interval(0.3, Estimate(0.1, 0.0, 1.0), Estimate(0.9, 0.0, 1.0))
+    assert (cut.lo, cut.hi) == (pytest.approx(0.66 - np.hypot(0.03, 0.63)), pytest.approx(0.66 + np.hypot(0.27, 0.07)))
+    assert alert_interval(0.5, Estimate(0.1, 0.0, 1.0), Estimate(0.1, 0.0, 1.0)).lo == pytest.approx(
+        0.1 - np.hypot(0.05, 0.05)
+    )
+    assert alert_interval(0.5, Estimate(0.1, -0.5, 1.0), Estimate(0.9, 0.0, 2.5))[1:] == (0, 1)
+    assert alert_rate(0.02, 0.6, 0.1) == pytest.approx(0.11)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.2])
+def test_a_share_is_wilsons_of_as_many_posts_as_would_vary_so(alpha):
+    part, whole = np.array([3.0, 0, 1, 2]), np.array([4.0, 3, 3, 5])  # 6 of 15
+    spread = ((3 - 1.6) ** 2 + 1.2**2 + (1 - 1.2) ** 2 + 0) / 15**2 * 4 / 3
+    effective = 0.4 * 0.6 / spread
+    assert share(part, whole, alpha) == pytest.approx((0.4, *wilson(0.4 * effective, effective, alpha)))
+    assert share(0.001 * part, 0.001 * whole, alpha) == pytest.approx(share(part, whole, alpha))
+    assert share(np.r_[part, 0], np.r_[whole, 0], alpha) == share(part, whole, alpha)  # a group without posts
+    # all alike, or one group: Kish's number, here five
+    assert share([1, 1, 1, 1, 2], [2, 2, 2, 2, 4], alpha) == pytest.approx((0.5, *wilson(72 / 32, 144 / 32, alpha)))
+    assert share([2], [5], alpha) == pytest.approx((0.4, *wilson(0.4, 1, alpha)))
+    assert share([0, 0, 0], [4, 3, 5], alpha) == pytest.approx((0, *wilson(0, 144 / 50, alpha)))
+    # groups that hardly vary are worth ten posts each, and no more
+    assert share([5, 5, 5, 6], [10, 10, 10, 10], alpha) == pytest.approx((0.525, *wilson(21, 40, alpha)))
+    assert share(part, whole) == share(part, whole, 0.05)
+
+
+def test_the_defaults_are_a_level_of_a_twentieth():
+    y, score, target, about = labelled()
+    for function, data in ((estimate_from_flags, (y, score, target)), (estimate_from_probabilities, (target, score))):
+        assert function(*data, **about) == function(*data, alpha=0.05, **about)
+        assert function(*data, **about) != function(*data, **about | {"target_group": None})
+        assert function(*data, **about) != function(*data, **about | {"group": None})
+        assert function(*data, **about) != function(*data, **about | {"weight": None})
+    assert label_shift_test(y, score, target) == label_shift_test(y, score, target, bins=8)
+    assert needed_negatives(0.01) == needed_negatives(0.01, alarms=0, alpha=0.05) == 299
+    assert needed_negatives(0.01, alarms=1, alpha=0.1) == 388
+
+
+def test_arithmetic_by_hand_and_what_is_no_share():
+    assert needed_fpr(0.9, 0.001, 0.6) == pytest.approx(0.6 * 0.001 / 0.999 * 0.1 / 0.9)
+    np.testing.assert_allclose(importance_weights([1, 0, 1], 0.4, 0.1), [0.25, 1.5, 0.25])
+    for name, of in {
+        "precision": lambda value: needed_fpr(value, 0.5, 0.5),
+        "prevalence": lambda value: needed_fpr(0.5, value, 0.5),
+        "recall": lambda value: needed_fpr(0.5, 0.5, value),
+        "fpr": needed_negatives,
+        "alpha": lambda value: needed_negatives(0.1, alpha=value),
+        "source": lambda value: importance_weights([1], value, 0.5),
+        "target": lambda value: importance_weights([1], 0.5, value),
+    }.items():
+        for value in (0.0, 1.0):
+            with pytest.raises(ValueError, match=f"{name} must be above 0 and below 1"):
+                of(value)
+
+
+def test_what_lies_at_the_ends_is_found_there():
+    # all posts look as the harmless or the harmful do: a share of 0 or 1, whose interval ends there
+    y, flags = np.r_[np.ones(50), np.zeros(50)], np.r_[np.ones(40), np.zeros(10), np.ones(5), np.zeros(45)]
+    low = estimate_from_flags(y, flags, np.r_[np.ones(5), np.zeros(45)])
+    assert (low.value, low.lo) == (pytest.approx(0), 0)
+    assert 0 < low.hi < 0.35
+    high = estimate_from_flags(y, flags, np.r_[np.ones(40), np.zeros(10)])
+    assert (high.value, high.hi) == (pytest.approx(1), 1)
+    assert 0.65 < high.lo < 1
+    beyond = estimate_from_flags(y, flags, np.r_[np.ones(45), np.zeros(5)])  # more flags than all harm would give
+    assert (beyond.value, beyond.hi) == (1, 1)
+    assert np.isnan(estimate_from_flags(y, flags, np.ones(500))).all()
+    assert estimate_from_probabilities([0.01] * 9, [0.4, 0.6]).lo == pytest.approx(0, abs=1e-9)
+    assert estimate_from_probabilities([0.99] * 9, [0.4, 0.6]).hi == pytest.approx(1, abs=1e-9)
+    assert np.isnan(estimate_from_probabilities([0.5], [0.5, 0.5], weight=[0, 0])).all()
+    assert prevalence.drawn_by_label([1, 1], [2, 2])
+    assert prevalence.drawn_by_label([1, 0, 0], [1, 2.0, 2.02])
+    assert not prevalence.drawn_by_label([1, 0, 0], [1, 2.0, 2.03])

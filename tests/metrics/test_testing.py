@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -226,3 +228,124 @@ def test_more_seeds_halve_an_interval_that_trainings_make_wide():
     assert halves[more] <= (found.hi - found.lo) / 4 < halves[more - 1]
     assert testing.seeds_to_halve(recipes(1.0, (0.1, 0.1))) is None  # the posts alone are wider than half of it
     assert testing.seeds_to_halve(recipes(1.0, (0.0, 0.0))) is None  # no training moves
+
+
+def test_a_side_without_a_varying_training_asks_for_no_seeds_and_any_answer_is_more_than_there_are():
+    def found(seeds, training, posts=1e-6):
+        return iv.RecipeDifference(0.1, -0.4, 0.6, 0.01, posts, training, seeds, np.inf)
+
+    # one side alone: half of the interval is .5, so .25 is to be had from a variance of .01 over its seeds
+    needed = testing.seeds_to_halve(found((2, 2), (0.005, 0.0)))
+    reach = [stats.t.isf(0.025, seeds - 1) * 0.1 / np.sqrt(seeds) for seeds in (needed - 1, needed)]
+    assert reach[1] <= 0.25 < reach[0]
+    assert testing.seeds_to_halve(found((2, 2), (0.005, 0.0)), alpha=0.5) == 3
+    assert testing.seeds_to_halve(found((2, 6), (0.005, 0.0))) == 7
+    assert testing.seeds_to_halve(found((2, 2), (3.0, 3.0), posts=0.0)) == 739  # 12 * (1.962 / .25)^2
+    # at the most that is looked for, a thousand
+    assert testing.seeds_to_halve(found((2, 2), (8.11, 0.0), posts=0.0)) == 1000
+    assert testing.seeds_to_halve(found((2, 2), (8.13, 0.0), posts=0.0)) is None
+    assert testing.seeds_to_halve(found((2, 2), (0.005, 0.0))._replace(lo=0.1, hi=0.1)) is None
+
+
+def test_how_many_rows_of_swaps_there_are():
+    y, score = np.tile([0, 1], 10), np.arange(20.0)
+    assert testing.swapped_ranking(y, score, score, np.zeros(20, int), 1).rows == 10  # a segment for each harmful post
+    assert testing.swapped_ranking(y, score, score, np.arange(20), 30).rows == 30
+    assert testing.swapped_pieces(np.ones((4, 3, 7)), np.ones((4, 3, 7)), np.sum).rows == 21
+
+
+def test_swapped_pieces_of_several_labels_are_swapped_in_each():
+    rng = np.random.default_rng(4)
+    a, b = rng.random((2, 2, 3, 7))  # two models' pieces (2, labels, groups)
+    S = rng.integers(0, 2, (7, 5)).astype(float)
+
+    def metric(pieces):
+        return (pieces[0] / pieces[1]).mean(axis=0)
+
+    naive = [metric(np.where(s, a, b).sum(axis=-1)) - metric(np.where(s, b, a).sum(axis=-1)) for s in S.T]
+    np.testing.assert_allclose(testing.swapped_pieces(a, b, metric)(S), naive)
+
+
+def test_a_permutation_has_ten_thousand_draws_of_seed_0():
+    values = np.array([1.0, 2.0, 4.0, 3.0, -2.0])
+
+    def difference(S):
+        return values @ (2 * S - 1)
+
+    difference.rows = 5
+    found = testing.permutation_test([difference], 5)
+    assert found == testing.permutation_test([difference], 5, draws=10_000, seed=0)
+    assert found[0] == 8
+    # of 32 sums of +-1 +-2 +-4 +-3 +-2 ten are at least 8 away from 0
+    exact = np.mean([abs(values @ np.array(signs)) >= 8 for signs in itertools.product((-1, 1), repeat=5)])
+    assert found[1] == pytest.approx(exact, abs=0.015)
+    assert testing.permutation_test([difference, difference], 5, draws=50)[0] == 8  # a mean
+    assert testing.permutation_test([difference], 5, draws=50, seed=1) != testing.permutation_test(
+        [difference], 5, draws=50
+    )
+
+
+def test_a_difference_that_every_swap_keeps_is_never_extreme_by_rounding():
+    def constant(S):
+        return np.full(S.shape[1], 0.3) + 1e-14 * S[0]
+
+    constant.rows = 1
+    assert testing.permutation_test([constant], 3, draws=50) == (pytest.approx(0.3), 1)
+
+
+def test_one_resample_has_no_spread():
+    assert testing.one_sided_p(0.5, [0.4]) == 0
+    assert testing.one_sided_p(-0.5, [0.4]) == 1
+    assert testing.one_sided_p(0.0, [0.4, 0.4]) == 1
+    assert testing.one_sided_p(0.5, [-0.4]) == 1  # (1 + 1) / (1 + 1)
+    # three of nine at or below 0 where the tail says less: a third and the sample's own
+    draws = np.r_[-0.01, -0.01, 0.0, np.full(6, 0.01)]
+    assert testing.one_sided_p(0.5, draws) == pytest.approx(4 / 10)
+    # the tail counts where it says more than the count
+    assert testing.one_sided_p(0.1, [-0.5, 0.5, 0.6, 0.7, 0.8]) == pytest.approx(
+        stats.norm.sf(0.1 / np.std([-0.5, 0.5, 0.6, 0.7, 0.8], ddof=1))
+    )
+
+
+def test_formulas_of_power_by_hand():
+    assert testing.detectable(0.01) == pytest.approx(0.01 * (1.959964 + 0.841621), rel=1e-6)
+    assert testing.chance_to_find(0.03, 0.02) == pytest.approx(
+        stats.norm.sf(0.459964) + stats.norm.cdf(-3.459964), rel=1e-5
+    )
+    assert testing.chance_to_find(-0.03, 0.02) == pytest.approx(testing.chance_to_find(0.03, 0.02))
+    assert (testing.chance_to_find(0.1, 0.0), testing.chance_to_find(0.0, 0.0)) == (1, 0)
+    assert testing.rescaled(0.02, 0.25, 0.0625) == pytest.approx(0.04)
+    for have, planned in ((5, 0), (-1, 5), (0, 5)):
+        with pytest.raises(ValueError, match="above 0"):
+            testing.rescaled(0.01, have, planned)
+    # 100 groups at .02 a piece; the training's variance is taken off what is allowed
+    allowed = (0.05 / 2.801585) ** 2 - 0.01**2
+    assert testing.positives_needed(0.05, 0.02, 100, training=0.01**2) == int(np.ceil(100 * 0.02**2 / allowed))
+    assert testing.positives_needed(0.05, 0.02, 100, training=0.0004) is None
+    assert testing.positives_needed(0.05, 0.02, 100) == testing.positives_needed(-0.05, 0.02, 100) == 126
+
+
+def test_trials_by_hand():
+    assert testing.trials_needed(0.95, 0.9) == 184
+    assert testing.trials_needed(1.0, 0.9) == 29  # .9^28 is still above 5 %
+    assert testing.trials_needed(0.999, 0.5) == 5  # 3 by the normal law, but .5^4 is above 5 %
+    # (2.326348 * sqrt(.16) + 1.281552 * sqrt(.0475))^2 / .15^2
+    assert testing.trials_needed(0.95, 0.8, alpha=0.01, power=0.9) == int(
+        np.ceil((2.326348 * 0.4 + 1.281552 * 0.0475**0.5) ** 2 / 0.15**2)
+    )
+    with pytest.raises(ValueError, match="is not above"):
+        testing.trials_needed(0.9, 0.9)
+
+
+def test_a_verdict_at_its_limits():
+    inner = (0.02, 0.1)
+    assert testing.verdict(0.049, (0.01, 0.2), inner, 0.01, 1) == "better"
+    assert testing.verdict(0.05, (0.01, 0.2), inner, 0.01, 1) == "no worse"
+    assert testing.verdict(0.05, (0.01, 0.2), inner, 0.01, 1, alpha=0.1) == "better"
+    assert testing.verdict(0.07, (0.01, 0.2), inner, 0.01, 1) == "no worse"
+    assert testing.verdict(0.01, (0.0, 0.2), inner, 0.01, 1) == "no worse"  # 0 is in its interval
+    assert testing.verdict(0.01, (-0.2, 0.0), (-0.1, -0.02), 0.01, 1) == "no better"
+    assert testing.verdict(0.5, (-0.02, 0.02), (-0.015, 0.01), 0.01, 1) == "undecided"
+    assert testing.verdict(0.01, (0.1, np.nan), inner, 0.01, 1) == "undefined"
+    assert testing.verdict(0.01, (0.01, 0.2), inner, 0.01, -1) == "worse"
+    assert testing.verdict(0.5, (-0.1, 0.02), (-0.05, 0.005), 0.01, -1) == "no worse"

@@ -203,7 +203,7 @@ def cut(y: np.ndarray, score: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
 
     Posts below the last positive get the number of segments: they gain nothing.
     """
-    block = np.cumsum(np.r_[True, score[1:] != score[:-1]]) - 1 if len(score) else np.zeros(0, dtype=int)
+    block = np.cumsum(np.r_[True, score[1:] != score[:-1]]) if len(score) else np.zeros(0, dtype=int)
     ends = np.unique(block[y])  # blocks of ties that hold a positive; each ends a segment
     return np.searchsorted(ends, block), ~y & np.isin(block, ends), len(ends)
 
