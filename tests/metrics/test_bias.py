@@ -87,3 +87,22 @@ def test_the_summary_weighs_four_parts_alike():
 def test_an_unknown_kind_is_refused_with_the_choices():
     with pytest.raises(ValueError, match=r"unknown AUC 'bspn'.*bpsn_auc"):
         bias.rows_compared("bspn", [1], [True])
+
+
+def test_the_posts_compared_by_hand():
+    y, mentions = [1, 0, 1, 0], [1, 1, 0, 0]
+    found = {kind: bias.rows_compared(kind, y, mentions).tolist() for kind in bias.KINDS}
+    assert found == {
+        "subgroup_auc": [True, True, False, False],
+        "bpsn_auc": [False, True, True, False],
+        "bnsp_auc": [True, False, False, True],
+    }
+
+
+def test_power_means_by_hand():
+    assert bias.power_mean([0.5, 1.0, np.nan], power=-1) == pytest.approx(2 / 3)
+    assert bias.power_mean([1.0, 3.0, 5.0], power=2) == pytest.approx((35 / 3) ** 0.5)
+    found = bias.power_mean([[0.5, np.nan, 0.0], [1.0, np.nan, np.nan]], power=-1)
+    np.testing.assert_allclose(found, [2 / 3, np.nan, 0])
+    assert np.isnan(bias.power_mean([]))
+    assert (bias.POWER, bias.WEIGHT) == (-5, 0.25)

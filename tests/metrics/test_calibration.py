@@ -364,7 +364,7 @@ def test_two_numbers_are_fitted_from_ten_posts_of_each_class_on():
             assert fit(truth, x).note is None
             assert fit(truth[1:], x[1:]).note.startswith("not calibrated: validation has")
     assert fit_platt(y, np.full(40, 0.1)).note.startswith("not calibrated: all scores")
-    assert fit_platt(y[:0], x[:0], weight=x[:0]).note.startswith("not calibrated: by their weights")
+    assert fit_platt(y[:0], x[:0], weight=x[:0]).note.startswith("not calibrated: validation has 0 harmful")
 
 
 @pytest.mark.parametrize("weighted", [False, True])

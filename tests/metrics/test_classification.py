@@ -258,7 +258,7 @@ def test_a_curve_of_two_weightings_by_hand():
     # up to .4: two alarms, in the first weighting one level at 1 of 3 and one of two ties, where 2 are gained in all
     area = np.array([(2 + 2 * 1 / 4) / 15, (0.8 + 2 * 0.8**2 / 4) / 6])
     np.testing.assert_allclose(curve.partial_roc_auc(fpr=0.4), 0.5 * (1 + (area - 0.08) / (0.4 - 0.08)))
-    area = np.array([(4 + 2 * 1 + 3 - 1) / 15, 1 / 3 + 1 / 3])  # all: the whole area
+    # up to 1 it is all
     np.testing.assert_allclose(curve.partial_roc_auc(fpr=1.0), curve.roc_auc())
 
 
@@ -293,7 +293,7 @@ def test_shapes_and_probabilities_that_do_not_fit_are_refused():
             c.select(y, score, None, None)
     with pytest.raises(ValueError, match="equally long"):
         c.select([1, 0], [0.5, 0.1], None, [True])
-    with pytest.raises(ValueError, match="not -0.1 to 0.5"):
+    with pytest.raises(ValueError, match=r"not -0\.1 to 0\.5"):
         c.probabilities([1, 0], [-0.1, 0.5], None, None)
     assert c.probabilities([1, 0], [0.0, 1.0], None, None)[1].tolist() == [0, 1]
     y, score, weight = c.select([1, 0, 1], [1, 2, 3], [1, 0, 2], [True, True, True])

@@ -46,3 +46,35 @@ def test_unknown_labels_are_left_out_one_by_one():
 def test_a_label_without_a_threshold_leaves_every_number_over_labels_undefined():
     for name in SKLEARN:
         assert np.isnan(METRICS[name]([[1, 0]], [[0.9, 0.1]], threshold=[0.5, np.nan])), name
+
+
+def test_the_counts_of_each_label_and_of_whole_posts_by_hand():
+    y, score = np.array([[1, 0], [0, 1], [1, 1], [0, 0]]), np.array([[0.9, 0.5], [0.6, 0.9], [0.2, 0.7], [0.1, 0.1]])
+    weight, known = [1, 2, 3, 4], [[True, True], [True, False], [True, True], [True, True]]
+    found = m.confusions(y, score, weight=weight, known=known)
+    cells = [found.tn.tolist(), found.fp.tolist(), found.fn.tolist(), found.tp.tolist()]
+    assert cells == [[4, 4], [2, 1], [3, 0], [1, 3]]
+    assert m.pooled(found) == m.Confusion(tn=8, fp=3, fn=3, tp=4)
+    # of F1 2 / 7 and 6 / 7 with four and three positives
+    assert m.f1_weighted(found) == pytest.approx((4 * 2 / 7 + 3 * 6 / 7) / 7)
+    assert m.whole_posts(y, score, weight=weight, known=known) == m.Confusion(tn=0, fp=6, fn=0, tp=4)
+    assert m.whole_posts(y, score, threshold=[0.2, 0.6], weight=weight) == m.Confusion(tn=0, fp=2, fn=0, tp=8)
+    assert m.whole_posts(y, score, threshold=0.5).tp == 1
+    unknown = m.whole_posts(y, score, weight=weight, known=np.array([[1, 1], [0, 0], [1, 0], [0, 1]]))
+    assert (unknown.fp, unknown.tp) == (1 + 3, 4)  # a post of which nothing is known is not there
+    assert np.isnan(m.whole_posts(y, score, threshold=[0.5, np.nan]).tp)
+
+
+def test_one_label_is_a_column_and_a_label_without_positives_weighs_nothing():
+    y, score = [1, 0, 1], [0.9, 0.6, 0.1]
+    assert m.confusions(y, score).tp.tolist() == [1]
+    assert m.confusions(y, score, known=[True, False, True]).fp.tolist() == [0]
+    assert m.whole_posts(y, score) == m.Confusion(tn=0, fp=2, fn=0, tp=1)
+    two = m.Confusion(
+        *(np.array(cell, dtype=float) for cell in ([[1, 1], [5, 5]], [[1, 0], [1, 1]], [[1, 0]] * 2, [[2, 0]] * 2))
+    )
+    first = m.f1_weighted(m.Confusion(*(getattr(two, cell)[:, 0] for cell in ("tn", "fp", "fn", "tp"))))
+    np.testing.assert_allclose(m.f1_weighted(two), [first, np.nan])
+    assert first == pytest.approx((3 * 4 / 6 + 3 * 4 / 6) / 6)
+    missing = m.Confusion(*(np.array([1.0, np.nan]) for _ in range(4)))
+    assert np.isnan(m.f1_weighted(missing))

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.metrics.intervals import group_codes
-from workbench.metrics.ranking import Ranking
+from workbench.metrics.ranking import Ranking, tied_apart
 from workbench.metrics.table import METRICS, RANKING
 
 NAMES = [name for name, metric in METRICS.items() if metric.kind is RANKING]
@@ -83,3 +83,30 @@ def test_only_the_order_of_scores_matters():
     y, score, _, _ = sample()
     for name in NAMES:
         assert METRICS[name](y, score) == METRICS[name](y, np.exp(score) - 7)
+
+
+def test_the_parts_of_a_ranking_by_hand():
+    # scores 9 8 8 7 6: harmless, harmful tied with harmless, harmless, harmful; the last post is below all
+    y, score, codes = [0, 1, 0, 0, 1, 0], [9, 8, 8, 7, 6, 5], [0, 1, 1, 2, 0, 2]
+    found = Ranking.build(y, score, codes, 3, weight=[1, 2, 3, 4, 5, 6])
+    assert found.positives.toarray().tolist() == [[0, 2, 0], [5, 0, 0]]
+    assert found.negatives.toarray().tolist() == [[1, 3, 0], [0, 0, 4]]
+    assert found.tied.toarray().tolist() == [[0, 3, 0], [0, 0, 0]]
+    assert found.total.tolist() == [1, 3, 10]
+    assert found.rows == 3
+    assert Ranking.build([1] * 5, range(5), [0] * 5, 1).rows == 5
+    known = [True, True, False, True, True, False]
+    masked = Ranking.build(y, score, codes, 3, weight=[1, 2, 3, 0, 5, 6], known=known)
+    assert masked.total.tolist() == [1, 0, 0]
+    assert Ranking.build(y, score, codes, 4).total.tolist() == [1, 1, 2, 0]
+
+
+def test_pairs_that_one_score_ties_and_the_other_tells_apart():
+    y = [1, 1, 0, 0, 0]
+    a, b = [5, 4, 5, 4, 1], [5, 4, 5, 3, 4]
+    # both tie the first with the third; a ties the second with the fourth, b with the last
+    assert tied_apart(y, a, b) == pytest.approx(2 / 6)
+    assert tied_apart(y, a, a) == 0
+    assert tied_apart(y, np.zeros(5), np.arange(5)) == 1
+    assert np.isnan(tied_apart([1, 1], [1, 2], [1, 2]))
+    assert np.isnan(tied_apart([0, 0], [1, 2], [1, 2]))

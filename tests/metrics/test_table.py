@@ -105,6 +105,13 @@ def test_a_number_in_a_name_is_the_one_in_its_words():
     }
 
 
+def test_the_sites_mix_is_in_words_and_heading():
+    rate = METRICS["false_positive_rate_site"]
+    assert rate.words == "harmless posts flagged (false positive rate) at the site's mix of posts"
+    assert rate.column == "false positive rate at the site"
+    assert METRICS["f1_site"].column == "F1 at the site"
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_its_value_on_ten_posts_by_hand(name):
     metric, expected = METRICS[name], VALUES[name.removesuffix("_site")]
