@@ -322,6 +322,8 @@ def test_formulas_of_power_by_hand():
     allowed = (0.05 / 2.801585) ** 2 - 0.01**2
     assert testing.positives_needed(0.05, 0.02, 100, training=0.01**2) == int(np.ceil(100 * 0.02**2 / allowed))
     assert testing.positives_needed(0.05, 0.02, 100, training=0.0004) is None
+    all_of_it = (0.05 / testing.detectable(1.0)) ** 2
+    assert testing.positives_needed(0.05, 0.02, 100, training=all_of_it) is None
     assert testing.positives_needed(0.05, 0.02, 100) == testing.positives_needed(-0.05, 0.02, 100) == 126
 
 
