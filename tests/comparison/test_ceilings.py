@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from made_runs import World
+from made_varied import SETTINGS, told, varied
+from scipy import stats
 
+from workbench.comparison.ceilings import _beyond, of_models
 from workbench.comparison.compare import CompareOptions, compare
+from workbench.comparison.resampled import Cell
+from workbench.comparison.table import Table
 
 BOTH = ("text", "image")
 
@@ -77,3 +84,96 @@ def test_a_model_that_sees_nothing_has_no_ceiling(tmp_path):
     found = compare("s", "?", runs, CompareOptions(resamples=100))
     assert {row.ceiling for row in found.models if row.model == "prior"} == {None}
     assert {row.model for row in found.models if row.ceiling is not None} == {"w"}
+
+
+ASKED = {
+    "average precision": {"few": 10},
+    "site": {"metric": "average_precision_site", "view": "all", "alpha": 0.2, "resamples": 130},
+    "log loss": {"metric": "log_loss", "few": 75},
+    "brier": {"metric": "brier_site", "resamples": 400, "power": 0.6},
+    "decisions": {"metric": "f1", "resamples": 60},
+}
+# what `told` says of the limit of late fusion and of the leak test; other draws, tie-breaks or intervals change it
+# fmt: off
+LIMITS = {"average precision": [{"value": 3.238891, "lo": 2.7977537, "hi": 3.4435378, "id": 3.0074625, "label":
+    2.0418908, "view": 0.92969527, "test": 4.0562643, "metric": 0.49004028, "n": 1634.353, "positives": 434.06719,
+    "effective": 281.72943, "prevalence": 0.8019453, "few": 0.0}, {"delta": 0.18553413, "lo": -0.39565024, "hi":
+    0.76416234, "p": 6.8805808, "p_holm": 6.8183393, "id": 6.3003516, "label": 6.2349537, "view": 2.216899, "test":
+    9.9075166, "metric": 1.2300523, "n": 4281.6535, "positives": 1475.321, "effective": 756.054, "prevalence":
+    2.295879, "few": 0.0, "model": 1.6369527, "value": 5.5829919, "ceiling": 5.3200635, "ceiling_lo": 4.5438618,
+    "ceiling_hi": 5.6248263, "tripped": 2.356163, "detectable_leak": 2.4257663}], "site": [{"value": 3.2960238, "lo":
+    2.9869354, "hi": 3.3765079, "id": 3.2919436, "label": 2.0418908, "view": 3.2136042, "test": 4.0562643, "metric":
+    2.8819035, "n": 2608.922, "positives": 703.4592, "effective": 225.11274, "prevalence": 0.81783433, "few": 0.0},
+    {"delta": 0.093825095, "lo": -0.33113587, "hi": 0.51894709, "p": 6.8676849, "p_holm": 6.8183409, "id": 4.8133516,
+    "label": 6.2349537, "view": 7.6629797, "test": 9.9075166, "metric": 7.2338792, "n": 6864.7811, "positives":
+    2384.303, "effective": 626.29619, "prevalence": 2.3210543, "few": 0.0, "model": 1.6369527, "value": 5.5656956,
+    "ceiling": 5.472811, "ceiling_lo": 4.9504364, "ceiling_hi": 5.5990535, "tripped": 2.356163, "detectable_leak":
+    2.8106884}], "log loss": [{"value": 2.1599628, "lo": 1.9023428, "hi": 2.301295, "id": 2.0262586, "label":
+    2.0418908, "view": 0.92969527, "test": 4.0562643, "metric": 1.7890359, "n": 1634.353, "positives": 434.06719,
+    "effective": 281.72943, "prevalence": 0.8019453, "few": 0.0}, {"delta": -0.017075573, "lo": -0.45544026, "hi":
+    0.40786843, "p": 6.8807917, "p_holm": 6.8183393, "id": 4.3174469, "label": 6.2349537, "view": 2.216899, "test":
+    9.9075166, "metric": 4.4906672, "n": 4281.6535, "positives": 1475.321, "effective": 756.054, "prevalence":
+    2.295879, "few": 0.0, "model": 1.6369527, "value": 3.719631, "ceiling": 3.5852005, "ceiling_lo": 3.1375858,
+    "ceiling_hi": 3.8371199, "tripped": 2.356163, "detectable_leak": 2.08842}], "brier": [{"value": 0.7178162, "lo":
+    0.59700057, "hi": 0.80757603, "id": 2.6915857, "label": 2.0418908, "view": 0.92969527, "test": 4.0562643,
+    "metric": 2.1235079, "n": 1634.353, "positives": 434.06719, "effective": 281.72943, "prevalence": 0.8019453,
+    "few": 0.0}, {"delta": -0.013207439, "lo": -0.24019602, "hi": 0.20465696, "p": 6.7589996, "p_holm": 6.818782,
+    "id": 4.9936561, "label": 6.2349537, "view": 2.216899, "test": 9.9075166, "metric": 5.3302267, "n": 4281.6535,
+    "positives": 1475.321, "effective": 756.054, "prevalence": 2.295879, "few": 0.0, "model": 1.6369527, "value":
+    1.2109641, "ceiling": 1.1844102, "ceiling_lo": 0.98926587, "ceiling_hi": 1.31905, "tripped": 2.356163,
+    "detectable_leak": 2.3197407}], "decisions": [{"value": 3.238891, "lo": 2.8109986, "hi": 3.433344, "id":
+    3.0074625, "label": 2.0418908, "view": 0.92969527, "test": 4.0562643, "metric": 0.49004028, "n": 1634.353,
+    "positives": 434.06719, "effective": 281.72943, "prevalence": 0.8019453, "few": 0.0}, {"delta": 0.18553413, "lo":
+    -0.39981521, "hi": 0.76771054, "p": 6.8813515, "p_holm": 6.8183393, "id": 6.3003516, "label": 6.2349537, "view":
+    2.216899, "test": 9.9075166, "metric": 1.2300523, "n": 4281.6535, "positives": 1475.321, "effective": 756.054,
+    "prevalence": 2.295879, "few": 0.0, "model": 1.6369527, "value": 5.5829919, "ceiling": 5.3200635, "ceiling_lo":
+    4.5536971, "ceiling_hi": 5.6180511, "tripped": 2.356163, "detectable_leak": 2.4324878}]}
+# fmt: on
+# fmt: off
+CEILINGS = {"paired": {"average_precision": 7.2114923, "roc_auc": 9.5061908, "partial_roc_auc": 6.0454348,
+    "precision_at_recall_0.8": 4.0119485, "precision_at_recall_0.9": 2.5952969, "precision_at_recall_0.95": 1.546455,
+    "recall_at_fpr_0.01": -1.7490008, "recall_at_fpr_0.001": -0.88335812, "log_loss": 0.22000378, "brier":
+    -0.17154974, "average_precision_site": 1.1878988, "log_loss_site": 1.3270144, "brier_site": -0.060655119}, "all":
+    {"average_precision": 7.670641, "roc_auc": 9.7091588, "partial_roc_auc": 6.2663633, "precision_at_recall_0.8":
+    4.2113469, "precision_at_recall_0.9": 2.6539037, "precision_at_recall_0.95": 1.5903579, "recall_at_fpr_0.01":
+    0.40889439, "recall_at_fpr_0.001": -0.88335812, "log_loss": 0.20749813, "brier": -0.18043135,
+    "average_precision_site": 1.3313899, "log_loss_site": 1.1813276, "brier_site": -0.13899782}}
+# fmt: on
+
+
+def some_with_a_leak() -> list:
+    """Return the runs, of which one has memorised most harmful posts."""
+    runs = varied()
+    scores = runs[2].sets["test"]
+    logit = np.where(scores.y & (np.arange(740) % 5 > 0)[:, None], 6.0, scores.logit)
+    leaky = replace(scores, logit=logit, prob=1 / (1 + np.exp(-logit)))
+    return [runs[1], replace(runs[2], sets=runs[2].sets | {"test": leaky}), runs[3]]
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_every_field_of_limit_and_leak_test_is_as_it_was(name):
+    settings = SETTINGS.model_copy(update=ASKED[name])
+    runs = some_with_a_leak()
+    limit, leaks = Table.of(runs, Cell.of(runs, "test", settings.view, 0), settings).against_ceilings()
+    assert {row.model for row in leaks if row.tripped} == {"pixels"}
+    assert [told(limit), told(leaks)] == [pytest.approx(of, rel=2e-7) for of in LIMITS[name]]
+
+
+@pytest.mark.parametrize("view", ["paired", "all"])
+def test_the_ceiling_of_every_metric_is_as_it_was(view):
+    cell = Cell.of(varied(), "test", view, 0)
+    best = of_models(cell, ["none", "text", "image", "nowhere"], np.array([True, True, False]))
+    assert list(best) == ["image", "text"]
+    assert np.isnan(best["text"]["roc_auc"]).tolist() == [False, False, True, False]  # spam has a gap
+    rows = [{name: [None if np.isnan(one) else one for one in of] for name, of in row.items()} for row in best.values()]
+    assert told(rows) == pytest.approx(CEILINGS[view], rel=2e-7)
+
+
+def test_how_far_a_leak_must_reach_follows_from_tests_and_resamples():
+    ask = lambda tests, resamples: _beyond(SETTINGS.model_copy(update={"resamples": resamples}), tests)  # noqa: E731
+    reach = lambda level: stats.norm.isf(level) + np.sqrt(2) * stats.norm.ppf(0.8)  # noqa: E731
+    assert ask(0, 2000) == ask(1, 2000) == pytest.approx(reach(0.01))
+    assert ask(4, 2000) == pytest.approx(reach(0.0025))
+    assert ask(4, 799) == pytest.approx(reach(0.0025))  # exactly two resamples' worth
+    assert ask(4, 798) == pytest.approx(reach(1 / 799))
+    assert ask(4, 350) == pytest.approx(reach(0.0025))  # less than one resample's worth

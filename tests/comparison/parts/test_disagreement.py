@@ -1,0 +1,35 @@
+"""Scores where annotators disagree: every field of the rows, and which posts take part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_varied import SETTINGS, sets, told, varied
+
+from workbench.comparison.parts.disagreement import disagreement
+
+# what `told` says of the rows; another interval or another draw of groups changes it
+# fmt: off
+ROWS = {"model": 0.92178355, "label": 1.0801653, "n": 2573.0095, "disputed_n": 2258.2881, "alpha": -0.049867886,
+    "log_loss.value": 2.2866202, "log_loss.lo": 2.028758, "log_loss.hi": 2.2778793, "log_loss.few": 0.0,
+    "soft_log_loss.value": 2.7215528, "soft_log_loss.lo": 2.5018994, "soft_log_loss.hi": 2.5318005,
+    "soft_log_loss.few": 0.0, "average_precision.value": 1.2026852, "average_precision.lo": 0.99687128,
+    "average_precision.hi": 1.2144994, "average_precision.few": 0.0, "soft_average_precision.value": 1.08833,
+    "soft_average_precision.lo": 1.0042898, "soft_average_precision.hi": 1.0771303, "soft_average_precision.few": 0.0,
+    "unanimous.value": 1.5288885, "unanimous.lo": 1.250818, "unanimous.hi": 1.7592954, "unanimous.few": 0.0,
+    "disputed.value": 1.5995228, "disputed.lo": 1.5722526, "disputed.hi": 1.7844192, "disputed.few": 0.0}
+# fmt: on
+
+
+def test_every_field_of_every_row_is_as_it_was():
+    assert told(disagreement(varied(), "test", SETTINGS)) == pytest.approx(ROWS, rel=2e-7)
+
+
+def test_posts_that_two_judged_without_a_tie_and_the_model_sees_take_part():
+    facts = sets()["test"]
+    yes, no = np.nan_to_num(facts["votes"][:, 0]).T
+    for run, row in zip(varied(), disagreement(varied(), "test", SETTINGS), strict=True):
+        seen = ~np.isnan(run.sets["test"].logit[:, :, 0]).any(0)
+        rows = seen & facts["known"][:, 0] & (yes + no >= 2) & (yes != no)
+        assert (row.model, row.label, row.n) == (run.alias, "abuse", rows.sum())
+        assert row.disputed_n == (rows & (yes > 0) & (no > 0)).sum()

@@ -1,0 +1,154 @@
+"""One test set in one view: what is counted in it, ranks, losses, and the permutation of two models."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from made_varied import sets, told, varied
+
+from workbench.comparison.resampled import Cell, Seen, at_once, dense_ranks, in_large_blocks, permutation, resample
+from workbench.metrics.table import METRICS
+
+# delta and p of words against cross, and of pixels against cross: of two seeds against three
+# fmt: off
+PERMUTED = {"paired": {"average_precision": (-0.034561634, 0.1641791, -0.028495071, 0.1641791),
+    "average_precision_site": (-0.019518112, 0.54726368, -0.05510334, 0.019900498), "brier": (-0.011629025,
+    0.11442786, -0.020565734, 0.0049751244), "f1": (-0.0073175813, 0.74129353, -0.01083935, 0.62189055), "f1_micro":
+    (-0.0073142384, 0.74129353, -0.013175009, 0.51741294), "exact_match": (-0.0036390102, 0.90049751, 0.032387191,
+    0.12437811)}, "all": {"average_precision": (-0.021530102, 0.27860697, -0.061215391, 0.0099502488),
+    "average_precision_site": (-0.0076763471, 0.74626866, -0.080671555, 0.0099502488), "brier": (-0.013073254,
+    0.014925373, -0.012864578, 0.014925373), "f1": (-0.0070645569, 0.69651741, -0.048929731, 0.034825871), "f1_micro":
+    (-0.0070620248, 0.66666667, -0.050957085, 0.029850746), "exact_match": (-0.0036036036, 0.7960199, 0.032207207,
+    0.034825871)}}
+# fmt: on
+# what `told` says of metric after metric under two weights; another metric changes it
+# fmt: off
+STATISTICS = {"paired": {"precision": 1.7135025, "recall": 27.276622, "f1": 13.197248, "f1_macro": 24.368642,
+    "accuracy": 34.830395, "false_positive_rate": 2.1603562, "true_negative_rate": 56.483232, "precision_micro":
+    -46.657284, "recall_micro": -16.746047, "f1_micro": -31.843761, "f1_weighted": -26.783283, "exact_match":
+    -20.785341, "hamming_loss": -24.214701, "average_precision": 5.7431285, "roc_auc": 54.46995, "partial_roc_auc":
+    29.523003, "precision_at_recall_0.8": 10.237803, "precision_at_recall_0.9": 20.289946, "precision_at_recall_0.95":
+    13.412839, "recall_at_fpr_0.01": -39.938821, "recall_at_fpr_0.001": -25.129279, "log_loss": 10.038527, "brier":
+    10.127627, "precision_site": 8.5832429, "recall_site": 18.65649, "f1_site": 22.482386, "false_positive_rate_site":
+    -0.28221912, "average_precision_site": 27.391422, "log_loss_site": 12.330469, "brier_site": 1.9665087}, "all":
+    {"precision": 1.8911241, "recall": 28.355928, "f1": 13.010705, "f1_macro": 24.482994, "accuracy": 34.979635,
+    "false_positive_rate": 2.093785, "true_negative_rate": 56.932772, "precision_micro": -46.579359, "recall_micro":
+    -16.600951, "f1_micro": -31.828094, "f1_weighted": -26.840065, "exact_match": -20.736664, "hamming_loss":
+    -24.222074, "average_precision": 5.7388444, "roc_auc": 54.796296, "partial_roc_auc": 29.679391,
+    "precision_at_recall_0.8": 10.199936, "precision_at_recall_0.9": 20.093074, "precision_at_recall_0.95": 13.066038,
+    "recall_at_fpr_0.01": 4.5675074, "recall_at_fpr_0.001": -25.129279, "log_loss": 9.9543655, "brier": 9.9624347,
+    "precision_site": 8.6059858, "recall_site": 19.694973, "f1_site": 22.596067, "false_positive_rate_site":
+    -0.83569337, "average_precision_site": 27.414745, "log_loss_site": 12.297261, "brier_site": 1.7949679}}
+# fmt: on
+
+
+@pytest.fixture(scope="module", params=["paired", "all"])
+def cell(request) -> Cell:
+    return Cell.of(varied(), "test", request.param, 0)
+
+
+@pytest.fixture(scope="module")
+def seen(cell) -> dict[str, Seen]:
+    return {run.alias: Seen(run, cell) for run in varied()}
+
+
+def test_posts_are_counted_by_group_and_by_known_label(cell):
+    facts = sets()["test"]
+    at = facts["paired"] if cell.view == "paired" else np.ones(740, bool)
+    y, known, group, weight = (facts[name][at] for name in ("y", "known", "group", "weight"))
+    names = sorted(set(group))
+    assert cell.groups == len(names)
+    assert cell.positives.tolist() == y.sum(0).tolist()
+    assert cell.positive_groups.tolist() == [len(set(group[y[:, k]])) for k in range(3)]
+    expected = [[weight[(group == name) & y[:, k]].sum() for name in names] for k in range(3)]
+    np.testing.assert_allclose(cell.positive_weight[True], expected)
+    counts = [[(y[:, k] & (group == name)).sum() for name in names] for k in range(3)]
+    np.testing.assert_allclose(cell.positive_weight[False], counts)
+    assert cell.groups_of(y[:, 1]).tolist() == counts[1]
+    rows = np.arange(len(y)) % 3 == 0
+    negatives = (rows & known[:, 1] & ~y[:, 1]).sum()
+    there = (rows & y[:, 1]).sum()
+    assert cell.counted(rows, 1) == {"n": there + negatives, "positives": there, "negatives": negatives}
+    assert cell.uneven == (cell.view == "all")  # the family of sixty is not paired
+    assert cell.weighted
+    assert cell.defined.tolist() == [True] * 3
+
+
+def test_as_many_harmless_posts_as_a_metric_asks_for_are_enough():
+    cell, metric = Cell.of(varied(), "test", "all", 0), METRICS["recall_at_fpr_0.01"]
+    harmless = (~cell.y & cell.known).sum(0)
+    assert harmless[0] == metric.negatives == 500
+    assert cell.enough(metric).tolist() == (harmless >= 500).tolist()
+
+
+def test_every_metric_of_every_model_is_as_it_was(cell, seen):
+    used = np.array([True, False, True])
+    W = np.stack([np.ones(cell.groups), np.arange(cell.groups) % 3], axis=1).astype(float)
+    rows = [
+        dict(zip(METRICS, model.statistic(used)(W).reshape(len(METRICS), -1).tolist(), strict=True))
+        for model in seen.values()
+    ]
+    rows = [{name: [None if math.isnan(one) else one for one in of] for name, of in row.items()} for row in rows]
+    assert told(rows) == pytest.approx(STATISTICS[cell.view], rel=2e-7)
+
+
+def test_a_post_that_is_not_seen_counts_with_the_prevalence_and_is_not_flagged(cell, seen):
+    model = seen["pixels"]
+    scores = model.run.sets["test"]
+    at = np.flatnonzero(scores.paired) if cell.view == "paired" else np.arange(740)
+    unseen = np.isnan(scores.logit[0, at, 0])
+    assert model.coverage == pytest.approx([1 - unseen.mean()] * 3)
+    assert (model.prob[:, unseen] == [0.2, 0.25, 0.3]).all()
+    assert not model.flagged[:, unseen].any()
+    flagged = scores.prob[:, at] >= model.run.thresholds[:, None]
+    assert (model.flagged == flagged).all()
+    for s, k in np.ndindex(2, 3):
+        y, known, said = cell.y[:, k], cell.known[:, k], flagged[s, :, k]
+        cells = [(known & (y == truth) & (said == told)).sum() for truth, told in ((0, 0), (0, 1), (1, 0), (1, 1))]
+        undefined = math.isnan(model.run.thresholds[s, k])
+        np.testing.assert_array_equal(model.counts[:, k, s].sum(-1), [math.nan] * 4 if undefined else cells)
+        prob = np.where(unseen, model.run.prevalence[k], scores.prob[s, at, k])
+        order = {pair: n for n, pair in enumerate(sorted(set(prob)))}
+        assert model.ranks[s, :, k].tolist() == [order[one] for one in prob]
+    assert [seen[name].ranked.tolist() for name in ("words", "pixels")] == [[True, True, False], [True] * 3]
+
+
+def test_ranks_go_by_the_first_then_the_second_and_are_undefined_where_either_is():
+    first = np.array([0.5, 0.2, 0.5, 0.5, np.nan, 0.2, 0.1])[None, :, None]
+    second = np.array([1.0, 3.0, 0.0, 1.0, 0.0, 3.0, np.nan])[None, :, None]
+    np.testing.assert_array_equal(dense_ranks(first, second)[0, :, 0], [3, 1, 2, 3, np.nan, 1, np.nan])
+    assert dense_ranks(np.empty((1, 0, 1)), np.empty((1, 0, 1))).shape == (1, 0, 1)
+
+
+def test_the_samples_own_value_comes_first_and_blocks_are_of_the_same_draws(cell, seen):
+    values = np.random.default_rng(4).random(cell.groups)
+    statistic = lambda W: (values @ W)[None] / W.sum(0)  # noqa: E731
+    whole, blocks = resample(statistic, cell, 30), in_large_blocks(statistic, cell, 30)
+    assert whole.shape == blocks.shape == (1, 31)
+    assert whole[0, 0] == pytest.approx(values.mean()) == at_once(statistic, cell)[0]
+    np.testing.assert_allclose(whole, blocks)
+    sizes = []
+    in_large_blocks(lambda W: sizes.append(W.shape[1]) or W[:1], cell, 1200)
+    assert sizes == [501, 500, 200]  # the sample itself comes before the first block
+
+
+@pytest.mark.parametrize(
+    "name", ["average_precision", "average_precision_site", "brier", "f1", "f1_micro", "exact_match"]
+)
+def test_a_permutation_pairs_seeds_and_swaps_groups(cell, seen, name):
+    labels = [0, 1]
+    found = [permutation(seen[a], seen["cross"], labels, name, 200) for a in ("words", "pixels")]
+    assert found[0] + found[1] == pytest.approx(PERMUTED[cell.view][name], rel=2e-7)
+    place, used = [*METRICS].index(name), np.array([True, True, False])
+    values = {one: at_once(model.statistic(used), cell)[place, -1].mean() for one, model in seen.items()}
+    deltas = [values[one] - values["cross"] for one in ("words", "pixels")]
+    assert [delta for delta, _ in found] == pytest.approx(deltas)
+
+
+def test_what_has_no_score_or_ties_much_is_not_exchangeable(cell, seen):
+    for labels, a, name in (([2], "words", "brier"), ([0, 2], "words", "roc_auc"), ([0], "prior", "roc_auc")):
+        assert all(map(math.isnan, permutation(seen[a], seen["cross"], labels, name, 50)))
+        assert all(map(math.isnan, permutation(seen["cross"], seen[a], labels, name, 50)))
+    assert not math.isnan(permutation(seen["prior"], seen["cross"], [0], "brier", 50)[1])
