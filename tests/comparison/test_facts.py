@@ -181,3 +181,59 @@ def test_facts_are_alike_where_posts_sets_labels_and_taxonomy_are_the_same(tmp_p
     assert facts.alike(tmp_path, {"taxonomy": "t"}) == [{"taxonomy": "t"}]  # of which no facts are there
     (tmp_path / "posts.parquet").write_bytes(b"torn")
     assert facts.alike(tmp_path, last) == [last]
+
+
+def test_two_hundred_different_texts_are_a_slice_and_one_more_is_none(tmp_path):
+    posts = [{"post_id": f"m{n}", "text": "a"} for n in range(201)]
+    table = pa.Table.from_pylist(posts, schema=corpus_schema(TAXONOMY))
+    for most in (200, 201):
+        texts = table.append_column("meta", pa.array([{"comment": f"text {n % most}"} for n in range(201)]))
+        assert ("slice_comment" in facts.slice_columns(texts)) == (most == 200)
+        # a number here and a text there is a text, of which there may be as many
+        numbers = table.append_column("meta", pa.array([{"score": float(n % most)} for n in range(201)]))
+        facts.write(tmp_path / "posts.parquet", {"a": numbers, "b": corpus([{"score": "high"}] * 2)}, TAXONOMY)
+        found = set(facts.read(tmp_path / "posts.parquet").sets["a"].slices["score"])
+        assert len(found) == (200 if most == 200 else 1)
+
+
+def test_the_bands_of_length_and_age_and_where_twelve_numbers_end():
+    assert facts.BANDS == {"length": (40, 140, 280, 1000), "author_age": (7, 30, 365)}
+    names, edges = facts.banded("length", np.array([1.0, 2.0]))
+    assert (names.tolist(), edges) == (["40 or less"] * 2, (40, 140, 280, 1000))
+    assert facts.banded("score", np.arange(12.0))[1] == ()
+    assert facts.banded("score", np.r_[np.arange(13.0), np.nan])[1] == (3, 6, 9)
+    assert facts.banded("score", np.r_[np.arange(13.0), np.nan])[0][-1] == ""
+
+
+def test_text_with_a_clip_is_paired_and_what_nobody_says_is_empty(tmp_path):
+    rows = [
+        {"post_id": "a", "text": "a", "video": {"path": "x.mp4"}},
+        {"post_id": "b", "text": "b"},
+        {"post_id": "c", "image": {"path": "x.png"}},
+        {"post_id": "d", "text": "d", "image": {"path": "x.png"}, "video": {"path": "x.mp4"}},
+    ]
+    meta = [{"functionality": "negation", "target": None, "note": "n"}] + [{"functionality": None, "note": "o"}] * 3
+    table = pa.Table.from_pylist(rows, schema=corpus_schema(TAXONOMY))
+    table = table.append_column("meta", pa.array(meta, pa.struct(dict.fromkeys(facts.CASES, pa.string()))))
+    facts.write(tmp_path / "posts.parquet", {"test": table}, TAXONOMY)
+    found = facts.read(tmp_path / "posts.parquet").sets["test"]
+    assert found.paired.tolist() == [True, False, False, True]
+    assert found.slices["modality"].tolist() == ["text+video", "text", "image", "text+image+video"]
+    assert {name: cells.tolist() for name, cells in found.suite.items()} == {
+        "functionality": ["negation", "", "", ""],
+        "note": ["n", "o", "o", "o"],
+    }
+    bare = facts.PostFacts(**dict.fromkeys(("post_id", "group", "weight", "paired", "y", "known"), np.zeros(1)))
+    assert (bare.exact, bare.slices, bare.identities, bare.votes, bare.suite) == ({}, {}, {}, None, {})
+
+
+def test_the_facts_of_other_posts_stay_beside_those_of_now(tmp_path):
+    path, table = tmp_path / "posts.parquet", corpus()
+    for data in ({"v": 1}, {"v": 1}, {"v": 2}):
+        facts.write(path, {"test": table.slice(0, data["v"])}, TAXONOMY, {"data": data})
+    assert len(list(tmp_path.iterdir())) == 2
+    assert len(facts.read(facts.place(tmp_path, {"v": 1})).sets["test"].post_id) == 1
+    assert facts.read(path).data == {"v": 2}
+    assert facts.place(tmp_path, {"v": 2}) == facts.place(tmp_path, {"v": 3}) == path
+    facts.write(path, {"test": table}, TAXONOMY)  # which says not of which data it is
+    assert (facts.read(path).data, len(list(tmp_path.iterdir()))) == (None, 3)

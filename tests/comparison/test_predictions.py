@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ def test_rows_come_back_sorted_whatever_their_order(world, tmp_path):
     np.testing.assert_array_equal(scores.exact["text+image"], world.exact["text+image"][test])
     assert sorted(scores.exact) == ["image", "late-fusion", "text", "text+image"]
     assert (run.information, run.seeds, run.labels) == ("text+image", (0, 1), ("abuse", "violence"))
+    assert scores.logit.dtype == scores.prob.dtype == np.float64
     assert (run.thresholds == 0.25).all()
     assert (run.prevalence == 0.1).all()
 
@@ -55,6 +57,8 @@ def test_rows_come_back_sorted_whatever_their_order(world, tmp_path):
         (("image",), ("image", "language", "region"), "image+language+region"),
         (("text", "video"), None, "text+video"),  # as runs before columns were recorded
         ((), (), "none"),
+        (("text",), ("text",), "text"),
+        (("text",), ("text", "post_id"), "text"),
     ],
 )
 def test_the_information_of_a_run_is_what_its_scores_depend_on(world, tmp_path, modalities, columns, information):
@@ -128,6 +132,24 @@ def test_scores_must_be_of_the_very_posts_of_the_study(world, tmp_path):
     path.unlink()
     with pytest.raises(WorkbenchError, match="cannot read the facts of posts"):
         load_run(run.folder)
+
+
+def test_the_last_post_of_the_last_seed_is_missed_too(world, tmp_path):
+    run = world.write(tmp_path, "one", world.noise(2))
+    last = run.sets["test"].post_id[-1]
+    rewritten(run, lambda table: table.filter(~((pc.field("post_id") == last) & (pc.field("seed") == 1))))
+    with pytest.raises(WorkbenchError, match=f"holds post '{last}' with no score of some seed"):
+        load_run(run.folder)
+
+
+def test_one_seed_alone_takes_its_scores_and_thresholds_along(world, tmp_path):
+    run = world.write(tmp_path, "one", world.noise(3))
+    cuts = np.arange(6.0).reshape(3, 2)
+    one = replace(run, seeds=(4, 7, 9), thresholds=cuts).only(7)
+    assert (one.seeds, one.thresholds.tolist(), one.alias) == ((7,), [[2, 3]], "one")
+    for name, scores in run.sets.items():
+        np.testing.assert_array_equal(one.sets[name].logit, scores.logit[1:2])
+        np.testing.assert_array_equal(one.sets[name].prob, scores.prob[1:2])
 
 
 def test_another_taxonomy_is_refused(world, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -185,3 +186,21 @@ def test_every_field_of_every_suite_is_as_it_was():
     rows = suites.tested(varied(), ["test", "cases"], alpha=0.1, few=6)
     assert [row.label for row in rows[::4]] == ["abuse", "violence", "spam"]
     assert told(rows) == pytest.approx(ROWS, rel=2e-7)
+
+
+def test_a_case_that_is_about_one_label_asks_for_that_one():
+    run = varied()[3]
+    facts_of = run.sets["cases"]
+    about = np.resize(["violence", "abuse", "", "unheard of"], len(facts_of.y))
+    cases = replace(facts_of, suite=facts_of.suite | {"label": about})
+    (row,) = suites.tested([replace(run, sets={"cases": cases})], ["cases"], alpha=0.05, few=3)
+    k = np.array([{"violence": 1, "abuse": 0}.get(name, 2) for name in about])
+    at = np.flatnonzero((k < 2) & (facts_of.suite["functionality"] != "") & facts_of.known[np.arange(len(k)), k])
+    y, prob = facts_of.y[at, k[at]], facts_of.prob[:, at, k[at]]
+    right = ((prob >= run.thresholds[:, k[at]]) == y).mean(0)
+    assert (row.label, row.test, row.model) == (suites.OWN, "cases", "cross")
+    assert (row.halves[2].n, row.halves[2].right) == (len(at), pytest.approx(right.sum()))
+    assert (row.halves[0].n, row.halves[0].right) == (y.sum(), pytest.approx(right[y].sum()))
+    assert row.unseen == np.isnan(prob[0]).sum() > 0
+    nobody = replace(cases, suite=cases.suite | {"label": np.full(len(k), "unheard of")})
+    assert suites.tested([replace(run, sets={"cases": nobody})], ["cases"], alpha=0.05, few=3) == []
