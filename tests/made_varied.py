@@ -24,7 +24,9 @@ SETTINGS = CompareOptions(
     resamples=100,
     slice_resamples=100,
     margin=0.02,
+    alpha=0.1,
     few=25,
+    seed=5,
 ).model_copy(update={"draws": 300})
 
 
@@ -51,6 +53,7 @@ def _set(name: str, n: int, seed: int) -> dict[str, Any]:
     votes[:, 0] = np.where(y[:, :1], votes[:, 0].max(1)[:, None], votes[:, 0].min(1)[:, None])
     votes[:, 0, 1] = np.maximum(5 - votes[:, 0, 0] - (np.arange(n) % 7 == 0), 0)  # now and then a tie, of four
     votes[::11, 0] = [[1, 0]]
+    votes[3::11, 0] = [[2, 0]]
     votes[5::13, 0] = np.nan
     language, community = rng.choice(["en", "es", ""], p=[0.6, 0.3, 0.1], size=n), rng.integers(14, size=n)
     return {
@@ -104,6 +107,9 @@ def _run(alias: str, modalities: tuple[str, ...], strength: float, seeds: int, t
             scores[name] = Scores(**rest, logit=logit, prob=1 / (1 + np.exp(-logit)))
     thresholds = threshold + 0.05 * np.arange(seeds)[:, None] + np.array([0, 0.02, 0.04])
     given = {"prevalence": np.array([0.2, 0.25, 0.3]), "thresholds": thresholds} | more
+    there = np.unique(scores["test"].prob[~np.isnan(scores["test"].prob)])  # a threshold is some post's probability
+    nearest = np.vectorize(lambda cut: np.nan if np.isnan(cut) else there[np.abs(there - cut).argmin()])
+    given["thresholds"] = nearest(given["thresholds"])
     costs = {"ms_per_post": 2.0 * seeds, "peak_mb": 300.0, "fit_seconds": 7.0, "parameters": 11}
     about = {"key": f"key-{alias}", "folder": Path(), "taxonomy": "t", "labels": LABELS, "columns": modalities}
     numbers = tuple(range(3, 3 + seeds))

@@ -11,11 +11,11 @@ from workbench.comparison.parts.bias import biased
 # fmt: off
 IDENTITIES, SUMMARIES = ({"model": 3.9386748, "label": 10.608476, "n": 5873.3685, "positives": 1890.0964, "negatives":
     3966.0821, "few": 18.851535, "test": 22.846127, "identity": 5.0448323, "subgroup_auc.value": 14.595512,
-    "subgroup_auc.lo": -11.212452, "subgroup_auc.hi": -10.858788, "bpsn_auc.value": 13.363908, "bpsn_auc.lo":
-    -12.171635, "bpsn_auc.hi": -11.784486, "bnsp_auc.value": 14.674785, "bnsp_auc.lo": -10.94658, "bnsp_auc.hi":
-    -10.889201}, {"model": 0.92178355, "label": 2.6033477, "test": 4.7913432, "identities": 4.6353518, "overall":
+    "subgroup_auc.lo": -11.157941, "subgroup_auc.hi": -10.904142, "bpsn_auc.value": 13.363908, "bpsn_auc.lo":
+    -12.154842, "bpsn_auc.hi": -11.803352, "bnsp_auc.value": 14.674785, "bnsp_auc.lo": -10.938596, "bnsp_auc.hi":
+    -10.893657}, {"model": 0.92178355, "label": 2.6033477, "test": 4.7913432, "identities": 4.6353518, "overall":
     2.8390705, "subgroup_auc": 2.3175137, "bpsn_auc": 1.8388369, "bnsp_auc": 2.6005825, "summary.value": 2.0988605,
-    "summary.lo": 1.8825677, "summary.hi": 1.960879})
+    "summary.lo": 1.8980345, "summary.hi": 1.9477811})
 # fmt: on
 
 
