@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
 from made_varied import SETTINGS, told, varied
 
-from workbench.comparison.differences import differences, peers
+from workbench.comparison.differences import _Pair, differences, peers
 from workbench.comparison.resampled import Cell
 from workbench.comparison.table import Table
 
@@ -102,3 +105,15 @@ def test_without_a_best_or_a_chosen_model_nothing_is_set_against_it():
     table = asked()
     plain = Table(table.cell, SETTINGS.model_copy(update={"pairs": ()}), *list(vars(table).values())[2:])
     assert differences(plain, None, []) == peers(plain, None) == []
+
+
+def test_three_positive_groups_of_every_label_are_enough_to_test():
+    used = np.array([True, True, False])
+    for groups, columns, enough in (
+        ([3, 9, 0], used, True),
+        ([2, 9, 9], used, False),
+        ([9, 9, 9], ~used & used, False),
+    ):
+        cell = SimpleNamespace(positive_groups=np.array(groups))
+        table = SimpleNamespace(cell=cell, compared=("roc_auc", 0, 3), columns=lambda k, columns=columns: columns)
+        assert _Pair(table, ("a", "b"), "a", "b", ()).enough is enough

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,6 +115,33 @@ def test_a_post_that_is_not_seen_counts_with_the_prevalence_and_is_not_flagged(c
         order = {pair: n for n, pair in enumerate(sorted(set(prob)))}
         assert model.ranks[s, :, k].tolist() == [order[one] for one in prob]
     assert [seen[name].ranked.tolist() for name in ("words", "pixels")] == [[True, True, False], [True] * 3]
+
+
+def test_the_log_odds_of_the_prevalence_stand_in_where_probabilities_tie(cell):
+    run = varied()[2]
+    scores = run.sets["test"]
+    flat = replace(scores, prob=np.where(np.isnan(scores.prob), np.nan, 0.25))
+    model = Seen(replace(run, sets={"test": flat}), cell)
+    logit = scores.logit[:, scores.paired if cell.view == "paired" else slice(None), 1]
+    logit = np.where(np.isnan(logit), math.log(1 / 3), logit)
+    order = [{one: n for n, one in enumerate(np.unique(of))} for of in logit]
+    assert model.ranks[:, :, 1].tolist() == [[order[s][one] for one in of] for s, of in enumerate(logit)]
+
+
+def test_a_share_is_made_of_hits_and_posts_by_group(cell, seen):
+    used, model = np.array([True, True, False]), seen["cross"]
+    tn, fp, fn, tp = model.counts
+    for name, k, part, whole in (
+        ("recall", 1, tp[1], tp[1] + fn[1]),
+        ("precision", 0, tp[0], tp[0] + fp[0]),
+        ("hamming_loss", 2, (fp + fn)[:2].sum(0), (tn + fp + fn + tp)[:2].sum(0)),
+    ):
+        # macro of what is over all labels is the label after the last
+        found = model.totals(METRICS[name], used, 3 if name == "hamming_loss" else k)
+        np.testing.assert_allclose(found, [part.mean(0), whole.mean(0)])
+    assert model.totals(METRICS["recall"], used, 3) is None
+    assert model.totals(METRICS["hamming_loss"], used, 1) is None
+    assert model.totals(METRICS["f1"], used, 1) is None
 
 
 def test_ranks_go_by_the_first_then_the_second_and_are_undefined_where_either_is():

@@ -269,6 +269,36 @@ def test_scores_where_annotators_disagree_stand_beside_plain_ones():
     assert up == pytest.approx(down)
 
 
+def test_p_counts_groups_and_never_more_than_the_posts():
+    ask = lambda flagged, inside, codes: slices.difference_p(  # noqa: E731
+        np.array(flagged, float), np.array(inside, bool), np.array(codes)
+    )
+    inside = [1, 1, 1, 0, 0, 0]
+    assert ask([1, 1, 1, 0, 0, 0], inside, range(6)) == pytest.approx(0.1)  # 2 of the 20 ways to flag three of six
+    assert ask([1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 1]) == 1.0  # two groups, one inside
+    assert ask([1, 0, 1, 0], [1, 1, 0, 0], range(4)) == 1.0  # twice the smaller tail is 5/3
+    assert ask([0, 0, 0, 0], [1, 1, 0, 0], range(4)) == 1.0
+    # in each pair one post is flagged, so that groups hardly vary; they are worth no more than their posts
+    flagged, pairs = np.array([1, 0] * 10), np.repeat(np.arange(10), 2)
+    first = np.arange(20) % 2 == 0
+    assert ask(flagged, first, pairs) == pytest.approx(2 / 184756)
+    # two seeds may halve the variance, so that the same posts count twice at the most
+    assert slices.difference_p(flagged * 1.0, first, pairs, 2) == pytest.approx(2 * stats.hypergeom(40, 20, 20).pmf(20))
+
+
+def test_exactly_as_many_positives_as_few_are_enough():
+    y, inside = np.arange(120) % 3 == 0, np.arange(120) < 60  # twenty positives on either side
+    prob = np.random.default_rng(2).random(120)
+    by = {"language": np.where(inside, "es", "en")}
+    rows = sliced(run(y, prob, by=by))
+    assert all(row["recall"]["p"] is not None and row["average_precision"]["lo"] is not None for row in rows)
+    assert {row["few"] for row in rows} == {False}
+    rows = sliced(run(y & (np.arange(120) > 0), prob, by=by))
+    (es,) = [row for row in rows if row["slice"] == "es"]
+    assert (es["recall"]["p"], es["average_precision"]["lo"], es["few"]) == (None, None, True)
+    assert es["average_precision"]["value"] is not None
+
+
 # what `told` says of all rows; another interval, another draw of groups or another test changes it
 # fmt: off
 ROWS = {"model": 49.460637, "label": 134.76637, "n": 32623.601, "positives": 7881.0235, "negatives": 24583.037, "few":

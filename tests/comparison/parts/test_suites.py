@@ -125,6 +125,9 @@ def test_cases_of_one_group_are_one_piece_of_evidence():
     assert (grouped["lo"], grouped["hi"]) == pytest.approx(wilson(2 / 3 * 29, 29))
     assert not grouped["few"]
     assert measure(*about, group=group % 19)["halves"][0]["few"]
+    assert not measure(*about, group=np.arange(120) % 20)["halves"][0]["few"]
+    pairs = measure([1] * 40, np.arange(40) // 2 % 4 > 0, ["threat"] * 40, group=np.arange(40) // 2)["halves"][0]
+    assert (pairs["lo"], pairs["hi"]) == pytest.approx(wilson(0.75 * 19, 19))
 
 
 def test_seeds_count_by_their_mean():
