@@ -1,0 +1,66 @@
+"""Findings are looked for once, kept by what they depend on, and recorded with a study."""
+
+from __future__ import annotations
+
+import pytest
+from audited_posts import LONG, TAXONOMY, posts
+from code_tree import Tree
+
+from workbench.evidence import audit
+from workbench.evidence.audit import looking
+from workbench.fingerprint import closure
+
+
+def test_a_finding_is_kept_by_what_it_depends_on(tmp_path):
+    sets = {"train": posts({"text": LONG}), "test": posts({"text": LONG + " more"})}
+    first = audit.look(sets, TAXONOMY, ["near_text", "group"], key={"data": 1}, cache=tmp_path)
+    assert list(first) == ["near_text"]
+    assert first["near_text"]["overlap"] == 1
+    empty = {name: posts() for name in sets}
+    assert audit.look(empty, TAXONOMY, ["near_text"], key={"data": 1}, cache=tmp_path) == first
+    (file,) = tmp_path.iterdir()
+    file.write_text('{"near_te')  # torn: looked for again, and kept again
+    assert audit.look(sets, TAXONOMY, ["near_text"], key={"data": 1}, cache=tmp_path) == first
+    assert audit.look(empty, TAXONOMY, ["near_text"], key={"data": 1}, cache=tmp_path) == first
+    assert audit.look(empty, TAXONOMY, ["near_text"], key={"data": 2}, cache=tmp_path)["near_text"]["overlap"] == 0
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new", "anew"),
+    [
+        ("corpora.splits", "part == name", "part != name", ["near_image", "near_text"]),
+        ("corpora.synthetic.phrases", "import numpy as np", "import numpy as np\n\nBIG = 1", []),
+        ("corpora.synthetic.pictures", "rng.integers(45, 93)", "rng.integers(45, 99)", ["near_image", "near_text"]),
+        ("corpora.files.reading", "csv.reader(", "csv.DictReader(", ["near_image", "near_text"]),
+        ("preprocessing.image.decoding", "frames: int = Field(4", "frames: int = Field(5", ["near_image", "near_text"]),
+        ("evidence.audit.text_reuse", "PART = 4, 0.8", "PART = 4, 0.9", ["near_image", "near_text"]),
+        ("evidence.audit.hashes", "DISTANCE, LOOSE = 32, 64", "DISTANCE, LOOSE = 30, 64", ["near_image"]),
+    ],
+)
+def test_findings_are_as_old_as_the_code_that_made_and_divided_the_posts(monkeypatch, module, old, new, anew):
+    def keys():
+        key = audit.depends({"corpus": "d"}, {}, TAXONOMY)
+        return {name: {"key": key, **looking.made_by(name)} for name in ("near_image", "near_text")}
+
+    tree = Tree()
+    before = keys()
+    library = tree.edit(module, old, new).library()
+    monkeypatch.setattr(closure, "_here", lambda: library)
+    after = keys()
+    assert [name for name in before if before[name] != after[name]] == anew
+
+
+def test_findings_that_nobody_asks_for_any_more_are_trimmed(tmp_path, monkeypatch):
+    sets = {"train": posts({"text": LONG}), "test": posts({"text": LONG + " more"})}
+    monkeypatch.setattr(looking, "KEEP", 1000)
+    for number in range(9):
+        audit.look(sets, TAXONOMY, ["near_text"], key={"data": number}, cache=tmp_path)
+        audit.look(sets, TAXONOMY, ["near_text"], key={"data": 0}, cache=tmp_path)
+    assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 1000
+
+
+def test_what_a_study_names_stops_it():
+    found = audit.look({"train": posts({"text": LONG}), "test": posts({"text": LONG + " x"})}, TAXONOMY, ["near_text"])
+    with pytest.raises(audit.LeakFound, match="1 near-duplicate text in 2 posts"):
+        audit.hold(found, audit.LeakOptions(fail_on=("near_text",)))
+    audit.hold(found, audit.LeakOptions(fail_on=("near_text",), allow={"near_text": "kept as it was published"}))
