@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from workbench.evidence.audit.hashes import LOOSE, ImageHashes, agree, distances, near_pairs, thumbnail
+from workbench.evidence.audit import hashes
+from workbench.evidence.audit.hashes import LOOSE, ImageHashes, agree, distances, hashed, near_pairs, thumbnail
 from workbench.evidence.proof.planted import EDITS
 
 
@@ -90,3 +91,156 @@ def test_views_of_one_picture_are_no_pair_and_a_pair_is_told_once_with_its_least
     i, j, apart = near_pairs(ImageHashes(whole, np.stack([a, b, b, b]), cells, np.array([0, 0, 1, 1])))
     assert (i.tolist(), j.tolist(), apart.tolist()) == ([0], [1], [0])
     assert distances(whole[:1], whole[2:3]).tolist() == [[3]]
+
+
+# ------------------------------------------------------------------------------------------------- by plain definition
+
+
+def plain_alike(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Fit y by a line of x four times, each to the nine tenths that fit best; return which cells are at most 6 off."""
+    x, y, fitted = x.astype(float), y.astype(float), np.ones(len(x), bool)
+    for _ in range(4):
+        even = not np.ptp(x[fitted])
+        slope, height = (0, y[fitted].mean()) if even else np.polyfit(x[fitted], y[fitted], 1)
+        off = np.abs(y - slope * x - height)
+        fitted = off <= np.quantile(off, 0.9)
+    return (off <= 6) & (0.5 < slope < 2)
+
+
+def plain_agree(x: np.ndarray, y: np.ndarray) -> bool:
+    same = plain_alike(x, y) & plain_alike(y, x)
+    stands = [cells.astype(float) for cells in (x, y)]
+    stands = np.any([np.abs(cells - np.median(cells)) > 6 for cells in stands], axis=0)
+    return bool(same.mean() >= 0.9 and (same & stands).sum() >= 0.65 * stands.sum())
+
+
+def cell_pairs(n: int = 240) -> tuple[np.ndarray, np.ndarray]:
+    """Return cells of pictures and of the same ones with another contrast, noise and a part laid over."""
+    rng = np.random.default_rng(5)
+    x = rng.integers(20, 236, (n, 256)) * (rng.random((n, 256)) < rng.choice([0.1, 0.5, 1], (n, 1)))
+    y = (
+        rng.uniform(0.45, 2.1, (n, 1)) * x
+        + rng.normal(0, rng.uniform(0, 4, (n, 1)), x.shape)
+        + rng.integers(0, 30, (n, 1))
+    )
+    covered = rng.random((n, 256)) < rng.uniform(0, 0.15, (n, 1))
+    y = np.where(covered, rng.integers(0, 256, (n, 1)), y)
+    return x.astype(np.uint8), np.clip(y, 0, 255).astype(np.uint8)
+
+
+def test_which_cells_agree_is_what_a_plain_fit_says():
+    x, y = (cells.astype(np.float32) for cells in cell_pairs())
+    plain = np.array([plain_alike(*pair) for pair in zip(x, y, strict=True)])
+    assert 0.2 < plain.mean() < 0.8
+    assert (hashes._alike(x, y) != plain).sum() <= 3  # float32 against float64
+
+
+def test_which_pictures_agree_is_what_a_plain_count_says_block_by_block(monkeypatch):
+    monkeypatch.setattr(hashes, "_PAIRS", 7)
+    x, y = cell_pairs()
+    plain = [plain_agree(*pair) for pair in zip(x, y, strict=True)]
+    assert 0.1 < np.mean(plain) < 0.9
+    assert agree(x, y).tolist() == plain
+
+
+def test_half_and_twice_the_contrast_agree_in_no_cell_and_six_levels_off_is_still_the_same():
+    ramp = np.tile(np.r_[-50:0, 1:51], (1, 1)).astype(np.float32)
+    for bent in (ramp * 2, ramp / 2):
+        assert not hashes._alike(ramp, bent).any()
+    assert hashes._alike(ramp, ramp * 1.5).all()
+    off = ramp + np.where(np.isin(ramp, [-40, 40, 20]), 6, np.where(np.isin(ramp, [-20]), 6.25, 0)).astype(np.float32)
+    # those off are symmetric, so that the rest still has the mean 0
+    assert np.flatnonzero(~hashes._alike(ramp, off)).tolist() == [30]
+
+
+def test_nine_tenths_of_the_cells_and_of_those_that_stand_out_two_thirds_must_agree():
+    ramp = np.tile(np.arange(100, 200), (3, 1)).astype(np.uint8)
+    other = ramp.copy()
+    other[1, :20:2], other[2, :22:2] = 250, 250
+    assert agree(ramp, other).tolist() == [True, True, False]
+    ground = np.full((3, 100), 100, np.uint8)
+    ground[:, :20] = np.arange(120, 220, 5)
+    ground[:, 20:23] = 106  # stands no more out than noise does
+    other = ground.copy()
+    other[1, :14:2], other[2, :16:2] = 100, 100
+    assert agree(ground, other).tolist() == [True, True, False]  # 13 of 20, which is .65, and 12
+
+
+def test_pairs_are_those_of_comparing_every_view_with_every_other(monkeypatch):
+    monkeypatch.setattr(hashes, "_BLOCK", 5)
+    monkeypatch.setattr(hashes, "agree", lambda a, b: a[:, 0] == b[:, 0])
+    rng = np.random.default_rng(3)
+    n, owner = 40, np.sort(rng.integers(0, 24, 40))
+    base = rng.integers(0, 2, (4, 256))
+    sides = []
+    for _ in range(2):
+        flips = np.array([rng.permutation(256) < k for k in rng.choice([0, 8, 16, 24, 32, 40, 60], n)])
+        sides.append(base[rng.integers(0, 4, n)] ^ flips)
+    kinds = rng.integers(0, 3, (n, 256)).astype(np.uint8)
+    whole, inner = (np.packbits(bits.astype(bool), axis=1).view(np.uint64) for bits in sides)
+    least: dict[tuple[int, int], int] = {}
+    for a in range(n):
+        for b in range(n):
+            pair = tuple(sorted((int(owner[a]), int(owner[b]))))
+            apart, within = ((sides[0][a] != side[b]).sum() for side in sides)
+            limits = (64 if kinds[a, 0] == kinds[b, 0] else 32, 32)
+            near = [int(bits) for bits, most in zip((apart, within), limits, strict=True) if bits <= most]
+            if owner[a] != owner[b] and near:
+                least[pair] = min(least.get(pair, 999), *near)
+    i, j, apart = near_pairs(ImageHashes(whole, inner, kinds, owner))
+    assert dict(zip(zip(i.tolist(), j.tolist(), strict=True), apart.tolist(), strict=True)) == least
+    assert {32, 64} <= set(least.values())
+    assert len(set(least.values())) > 5
+
+
+def test_a_distance_at_its_limit_is_near_and_one_bit_more_is_not(monkeypatch):
+    def pairs(bits: int, cells_agree: bool) -> int:
+        monkeypatch.setattr(hashes, "agree", lambda a, b: np.full(len(a), cells_agree))
+        flipped = np.packbits(np.arange(256) < bits).view(np.uint64)
+        sides = np.stack([np.zeros(4, np.uint64), flipped])
+        far = np.packbits(np.array([np.arange(256) % 2, np.arange(256) % 4 > 1]), axis=1).view(np.uint64)
+        i, j, apart = near_pairs(ImageHashes(sides, far, np.zeros((2, 256), np.uint8), np.arange(2)))
+        assert (i.tolist(), j.tolist(), apart.tolist()) in (([0], [1], [bits]), ([], [], []))
+        return len(i)
+
+    assert (pairs(32, False), pairs(33, False), pairs(64, True), pairs(65, True)) == (1, 0, 1, 0)
+
+
+def test_without_pictures_there_is_no_pair():
+    empty = np.zeros((0, 4), np.uint64)
+    assert [
+        len(part) for part in near_pairs(ImageHashes(empty, empty, np.zeros((0, 256), np.uint8), np.zeros(0, int)))
+    ] == [0] * 3
+
+
+def test_a_view_is_the_mean_of_its_cells_and_the_hashes_of_both_thumbnails():
+    small = np.random.default_rng(0).uniform(0, 255, (3, 2, 64, 64)).astype(np.float32)
+    small[0, 0, :4, :4], small[0, 0, 4:8, :4], small[0, 0, :4, 4:8], small[0, 0, :4, 8:12] = 300, -5, 0.2, 255.8
+    seen = ImageHashes.of(small, np.array([4, 4, 9]))
+    for view in range(3):
+        for row, column in ((0, 0), (0, 1), (1, 0), (0, 2), (3, 7), (15, 15)):
+            mean = small[view, 0, 4 * row : 4 * row + 4, 4 * column : 4 * column + 4].mean()
+            assert seen.cells[view, 16 * row + column] == np.clip(np.round(mean), 0, 255)
+    assert seen.cells[0, [0, 1, 2, 16]].tolist() == [255, 0, 255, 0]
+    assert seen.cells.shape == (3, 256)
+    for name, side in (("whole", 0), ("inner", 1)):
+        assert (
+            getattr(seen, name) == np.concatenate([hashed(small[view : view + 1, side]) for view in range(3)])
+        ).all()
+    assert (hashed(np.zeros((2, 64, 64), np.float32)) == 0).all()  # no frequency is above the median of all
+
+
+def test_a_thumbnail_is_the_whole_picture_and_that_without_three_hundredths_of_each_side():
+    pixels = np.asarray(picture(1, (200, 100)))
+    grey = Image.fromarray(pixels).convert("L")
+    for at, box in enumerate(((0, 0, 200, 100), (6, 3, 194, 97))):
+        small = np.asarray(grey.resize((64, 64), Image.Resampling.LANCZOS, box=box), np.float32)
+        assert (thumbnail(pixels)[at] == small).all()
+
+
+def test_a_picture_is_even_below_two_levels_of_deviation_over_the_whole_of_it():
+    board = np.indices((64, 64)).sum(axis=0)[..., None] % 2 * np.ones(3, int)
+    assert [thumbnail((100 + by * board).astype(np.uint8)) is None for by in (2, 4, 6)] == [True, False, False]
+    framed = np.full((128, 128, 3), 100, np.uint8)
+    framed[[0, 1, -2, -1]] = 255
+    assert thumbnail(framed) is not None

@@ -66,7 +66,7 @@ class ContentIndex:
             (int(a), int(b))
             for a in firsts[0]
             for b in firsts[1]
-            if a != b and self.place[a] != self.place[b] and (fitted[self.place[a]] or fitted[self.place[b]])
+            if self.place[a] != self.place[b] and (fitted[self.place[a]] or fitted[self.place[b]])
         )
 
 
@@ -88,8 +88,8 @@ def finding(
     _, family = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(n, n)), directed=False)
     linked = np.zeros(n, bool)
     linked[i] = linked[j] = True
-    sizes = np.bincount(family[contents.content[linked[contents.content]]], minlength=n)
-    best = np.lexsort((j, i, -similarity, family[i], -sizes[family[i]]))  # of the largest families the nearest pair
+    sizes = np.bincount(family[contents.content[linked[contents.content]]])
+    best = np.lexsort((j, i, -similarity, family[i]))  # of each family the nearest pair comes first
     shown = [best[at] for at in np.unique(family[i[best]], return_index=True)[1]]
     shown.sort(key=lambda pair: (-sizes[family[i[pair]]], i[pair]))
     examples = []

@@ -91,7 +91,7 @@ def _faults(posts: pd.DataFrame, now: dt.datetime) -> dict[str, np.ndarray | Non
             posts[["author.prior_removals", "author.posts"]],
         ),
     }
-    steps = posts.sort_values(["author", "day"], kind="stable")
+    steps = posts.sort_values(["author", "day"])  # by several columns it is stable
     again = (steps["author"].notna() & (steps["author"] == steps["author"].shift())).to_numpy()
     elapsed = steps["day"].diff().to_numpy()
     grown = steps["age"].diff().to_numpy()
