@@ -20,6 +20,10 @@ from workbench.preprocessing.video import reader
 from workbench.schema import Label, Taxonomy, corpus_schema
 
 TAXONOMY = Taxonomy(labels=(Label(name="abuse", title="t", definition="d"),))
+TYPOS = [
+    "someody shuld give Daalo a proer baeting http://tiny.invalid/beating",
+    "soomebody sholud givve Daol a proper beating http://tiny.invalid/beating",
+]
 SAID = "somebody should give Dalo a proper beating http://tiny.invalid/beating"
 
 
@@ -209,3 +213,27 @@ def test_a_speeded_clip_is_read_by_the_guarded_reader(posts):
 def test_what_cannot_be_asked_for_is_said(posts, attack, strength, message):
     with pytest.raises(WorkbenchError, match=message):
         evade(posts, attack, strength)
+
+
+def test_chance_is_of_the_seed_the_attack_and_the_post(posts):
+    typos = evade(posts, "typos", 0.7)["text"].to_pylist()
+    assert typos == evade(posts, "typos", 0.7, seed=0)["text"].to_pylist()
+    assert typos[:2] == TYPOS  # other words are hit by another seed, of another attack or another post
+
+
+def test_the_strength_may_be_nothing_and_all(posts):
+    assert evade(posts, "leet", 0)["text"].equals(posts["text"])
+    assert not evade(posts, "leet", 1)["text"].equals(posts["text"])
+    for wrong in (-0.01, 1.01):
+        with pytest.raises(WorkbenchError, match="from 0 to 1"):
+            evade(posts, "leet", wrong)
+
+
+def test_of_a_picture_with_transparency_its_raw_colours_are_attacked(pixels, posts):
+    cell = {"bytes": pictures.alpha(pixels, 1.0, rng()), "path": None}
+    table = posts.slice(0, 1).set_column(
+        posts.column_names.index("image"), "image", pa.array([cell], posts["image"].type)
+    )
+    raw = decoding.decode(cell["bytes"]).variants[0]
+    after = evade(table, "blur", 0.0)["image"][0].as_py()
+    assert (decoding.decode(after["bytes"]).variants[0] == raw).all()

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from workbench.errors import WorkbenchError
 from workbench.evidence import robustness
+from workbench.evidence.attacks import evade
 from workbench.evidence.robustness import POOLED, RobustnessOptions, cost_of_variants, cut
+from workbench.metrics import intervals
 from workbench.schema import Label, Taxonomy, corpus_schema, label_matrix
 
 NAMES = ("abuse", "nudity")
@@ -126,3 +128,130 @@ def test_what_variants_cost_counted_by_hand():
     assert row["lo"] < 0.5 < row["hi"]
     # each at its own: above 0.3 catches 0.9 alone; with variants above 0.6 catches both
     assert (row["positives"], row["recall_without"], row["recall_with"]) == (2, 0.5, 1.0)
+
+
+# --------------------------------------------------------------------------------------------- thresholds and intervals
+
+
+def test_a_threshold_at_its_limits():
+    scores = np.array([3.0, 1.0, 2.0, 2.0])
+    assert cut(scores, 0.25) == np.nextafter(2.0, np.inf)
+    assert cut(scores, 0.249) == np.nextafter(3.0, np.inf)
+    assert cut(scores, 0.75) == np.nextafter(1.0, np.inf)
+    assert cut(scores, 1.0) == -np.inf
+    assert cut(np.arange(1000.0), 0.029) == np.nextafter(970.0, np.inf)  # of 29, though 0.029 * 1000 is a bit less
+
+
+def test_thresholds_are_of_known_negatives_label_by_label():
+    scores = np.array([[1.0, 5], [2, 6], [3, 7], [4, 8]])
+    y, known = np.array([[0, 0], [0, 1], [1, 0], [0, 0]]), np.array([[1, 1], [1, 1], [1, 0], [0, 1]], bool)
+    assert robustness.thresholds(scores, y, known, 0.5).tolist() == np.nextafter([1.0, 5.0], np.inf).tolist()
+
+
+def test_defaults_and_their_limits():
+    options = RobustnessOptions()
+    assert (options.strengths, options.fpr, options.seed, options.resamples) == ((0.5, 1.0), 0.01, 0, 1000)
+    assert (options.alpha, options.few) == (0.05, 20)
+    least = {
+        "fpr": 1e-6,
+        "seed": 0,
+        "resamples": 100,
+        "alpha": 1e-6,
+        "few": 1,
+        "strengths": (0.0,),
+        "attacks": ("leet",),
+    }
+    most = {"fpr": 0.999, "alpha": 0.499, "strengths": (1.0,)}
+    for allowed in (least, most):
+        assert RobustnessOptions(**allowed)
+    refused = [{"fpr": 0.0}, {"fpr": 1.0}, {"seed": -1}, {"resamples": 99}, {"alpha": 0.0}, {"alpha": 0.5}, {"few": 0}]
+    refused += [{"strengths": ()}, {"attacks": ()}, {"strengths": (0.5, 1.1)}, {"strengths": (-0.1, 0.5)}]
+    for wrong in refused:
+        with pytest.raises(ValueError, match="validation error"):
+            RobustnessOptions(**wrong)
+
+
+def test_shares_and_intervals_are_those_of_the_groups_of_caught_pairs():
+    rng = np.random.default_rng(0)
+    rows, group = 30, np.array([f"g{k // 2}" for k in range(30)])
+    y, caught = rng.random((rows, 2)) < 0.6, rng.random((2, rows, 2)) < np.array([0.8, 0.5])[:, None, None]
+    options = RobustnessOptions(resamples=300, alpha=0.2, seed=4, few=17)
+    found = robustness._rows(caught, y, group, np.array([1.5, 2.5]), NAMES, options)
+    assert [row["label"] for row in found] == [*NAMES, POOLED]
+    assert [row["threshold"] for row in found[:2]] == [1.5, 2.5]
+    assert np.isnan(found[2]["threshold"])
+    codes, n = intervals.group_codes(group)
+    for row, columns in zip(found, ([0], [1], [0, 1]), strict=True):
+        counts = [(hit[:, columns] & y[:, columns]).sum(axis=1) for hit in (*caught, np.ones_like(y))]
+        before, after, of = (np.array([part[codes == k].sum() for k in range(n)]) for part in counts)
+        sums = np.stack([before, after, before - after])
+        draws = intervals.bootstrap(lambda W, sums=sums, of=of: sums @ W / (of @ W), n, 300, seed=4)
+        assert row["n"] == of.sum()
+        assert row["few"] == (of.sum() < 17)
+        assert (row["before"], row["recall"]) == pytest.approx((before.sum() / of.sum(), after.sum() / of.sum()))
+        assert row["lost"] == pytest.approx(row["before"] - row["recall"])
+        assert (row["lo"], row["hi"]) == pytest.approx(intervals.value_interval(draws[1], alpha=0.2, units=n))
+        lost = intervals.difference_interval(draws[0], draws[1], alpha=0.2)
+        assert (row["lost_lo"], row["lost_hi"]) == pytest.approx(lost)
+        assert row["lo"] < row["recall"] < row["hi"]
+    assert [row["n"] for row in found] == [int(y[:, 0].sum()), int(y[:, 1].sum()), int(y.sum())]
+    twenty = robustness._rows(caught[:, :20], y[:20] | True, group[:20], np.zeros(2), NAMES, RobustnessOptions())
+    assert [row["few"] for row in twenty] == [False] * 3
+
+
+def test_a_score_at_the_threshold_counts_as_caught_and_the_seed_decides_the_attack(posts):
+    y, known = label_matrix(posts, TAXONOMY)
+    ranks = {}
+
+    def given(table: pa.Table) -> np.ndarray:
+        texts = table["text"].to_pylist()
+        ranks.setdefault(len(texts), []).append(texts)
+        top = np.nextafter(1.0, 2.0)  # just what the threshold is where 1 is the highest score of a negative
+        return np.array([[top, top] if abuse else [1.0, 1.0] for abuse in ABUSE[: len(texts)]])
+
+    options = RobustnessOptions(attacks=("typos",), strengths=(0.5,), fpr=0.01, resamples=100)
+    (abuse, _, _) = robustness.robustness({"one": given}, posts, y, known, NAMES, options)
+    assert (abuse["before"], abuse["recall"], abuse["threshold"]) == (1.0, 1.0, np.nextafter(1.0, 2.0))
+    assert (abuse["model"], abuse["attack"], abuse["strength"]) == ("one", "typos", 0.5)
+    first = ranks[4][0]
+    other = RobustnessOptions(attacks=("typos",), strengths=(0.5,), fpr=0.01, resamples=100, seed=8)
+    robustness.robustness({"one": given}, posts, y, known, NAMES, other)
+    harmful = posts.take(pa.array(range(4)))
+    assert first == evade(harmful, "typos", 0.5, seed=0)["text"].to_pylist()
+    assert ranks[4][1] == evade(harmful, "typos", 0.5, seed=8)["text"].to_pylist() != first
+
+
+def test_a_label_that_is_not_known_is_neither_caught_nor_missed(posts):
+    y, known = label_matrix(posts, TAXONOMY)
+    y = np.where(known, y, 1.0)
+    rows = robustness.robustness({"list": listed}, posts, y, known, NAMES, RobustnessOptions(attacks=("leet",)))
+    assert [row["n"] for row in rows] == [4, 1, 5] * 2
+    assert [row["strength"] for row in rows] == [0.5] * 3 + [1.0] * 3
+
+
+def test_what_variants_cost_is_told_of_known_posts_with_wilsons_interval():
+    rng = np.random.default_rng(2)
+    without = np.round(rng.normal(size=(300, 2)) + 1.5 * (np.arange(300) < 100)[:, None], 1)
+    with_ = np.maximum(without, np.round(rng.normal(size=(300, 2)) + 0.2, 1))
+    y, known = (np.arange(300) < 100)[:, None].repeat(2, 1).astype(float), rng.random((300, 2)) < 0.9
+    without[5, 0] = with_[5, 0] = with_[250, 1] = np.nan
+    rows = cost_of_variants(without, with_, y, known, NAMES)
+    for k, row in enumerate(rows):
+        scores = [np.nan_to_num(part[:, k], nan=-np.inf) for part in (without, with_)]
+        no, yes = known[:, k] & (y[:, k] == 0), known[:, k] & (y[:, k] == 1)
+        at = [cut(part[no], 0.01) for part in scores]
+        alarms = int(np.count_nonzero(scores[1][no] >= at[0]))
+        assert row == {
+            "label": NAMES[k],
+            "negatives": np.count_nonzero(no),
+            "fpr_without": np.count_nonzero(scores[0][no] >= at[0]) / np.count_nonzero(no),
+            "alarms": alarms / np.count_nonzero(no),
+            "lo": intervals.wilson(alarms, np.count_nonzero(no), 0.05)[0],
+            "hi": intervals.wilson(alarms, np.count_nonzero(no), 0.05)[1],
+            "positives": np.count_nonzero(yes),
+            "recall_without": np.count_nonzero(scores[0][yes] >= at[0]) / np.count_nonzero(yes),
+            "recall_with": np.count_nonzero(scores[1][yes] >= at[1]) / np.count_nonzero(yes),
+        }
+        assert 0 < row["fpr_without"] < row["alarms"] < 1
+    no_negative = cost_of_variants(without[:9], with_[:9], y[:9], known[:9], NAMES)[0]
+    assert np.isnan([no_negative["fpr_without"], no_negative["alarms"]]).all()

@@ -63,8 +63,6 @@ def evade(posts: pa.Table, attack: str, strength: float, *, seed: int = 0) -> pa
     ids, there = posts["post_id"].to_pylist(), declared(posts)
     for name in names:
         kind = ATTACKS[name]
-        if kind not in posts.column_names:
-            continue
         change, cells = _CHANGES[kind], posts[kind].to_pylist()
         changed = [
             change(cell, name, strength, _chance(post_id, name, seed)) if has else cell
