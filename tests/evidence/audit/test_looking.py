@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+import os
+
 import pytest
-from audited_posts import LONG, TAXONOMY, posts
+from audited_posts import LONG, TAXONOMY, drawing, encoded, posts
 from code_tree import Tree
 
 from workbench.evidence import audit
@@ -64,3 +68,55 @@ def test_what_a_study_names_stops_it():
     with pytest.raises(audit.LeakFound, match="1 near-duplicate text in 2 posts"):
         audit.hold(found, audit.LeakOptions(fail_on=("near_text",)))
     audit.hold(found, audit.LeakOptions(fail_on=("near_text",), allow={"near_text": "kept as it was published"}))
+
+
+def test_options_and_progress_reach_what_looks():
+    late = {
+        "train": posts({"created_at": dt.datetime(2024, 1, 2)}),
+        "test": posts({"created_at": dt.datetime(2024, 1, 1)}),
+    }
+    for given, count in (({}, 0), ({"later_tests": True}, 1), ({"later_tests": False}, 0)):
+        assert audit.look(late, TAXONOMY, ["time"], **given)["time"]["overlap"] == count
+    sets = {"train": posts({"image": encoded(drawing(1))}), "test": posts({"image": encoded(drawing(2))})}
+    done = []
+    found = audit.look(sets, TAXONOMY, ["template", "near_image", "text"], progress=lambda *given: done.append(given))
+    assert list(found) == ["near_image", "template"]
+    assert done == [("near_image", 2, 2)]
+    found = audit.look(sets, TAXONOMY, ["near_video", "shortcut", "time"])
+    assert list(found) == ["near_video", "shortcut", "time"]
+
+
+def test_findings_are_kept_where_folders_are_missing_and_in_the_usual_one(tmp_path, monkeypatch):
+    sets = {"train": posts({"text": LONG}), "test": posts({"text": LONG + " more"})}
+    monkeypatch.setattr(looking, "FOLDER", tmp_path / "usual")
+    first = audit.look(sets, TAXONOMY, ["near_text"], key={"data": 1}, cache=tmp_path / "a/b")
+    audit.look(sets, TAXONOMY, ["near_text"], key={"data": 1})
+    assert audit.look(sets, TAXONOMY, ["near_text"]) == first
+    assert len(list((tmp_path / "usual").iterdir())) == len(list((tmp_path / "a/b").iterdir())) == 1
+    assert looking.KEEP == 67_108_864
+    (kept,) = (tmp_path / "a/b").iterdir()
+    os.utime(kept, (1, 1))
+    audit.look(sets, TAXONOMY, ["near_text"], key={"data": 1}, cache=tmp_path / "a/b")
+    assert kept.stat().st_mtime > 1  # it was asked for just now
+
+
+def test_what_was_recorded_holds_for_the_same_posts_and_code(tmp_path, monkeypatch):
+    findings, digests = {"time": {"overlap": 1}, "near_text": {"overlap": 2}}, {"corpus": "d"}
+    looking.record(tmp_path, digests, findings)
+    assert looking.recorded(tmp_path, digests) == findings
+    for other in ({}, None, {"corpus": "e"}):
+        assert looking.recorded(tmp_path, other) == {}
+    assert looking.recorded(tmp_path / "nowhere", digests) == {}
+    made_by = looking.made_by
+    monkeypatch.setattr(looking, "made_by", lambda name: "other" if name == "time" else made_by(name))
+    assert looking.recorded(tmp_path, digests) == {"near_text": {"overlap": 2}}
+    monkeypatch.setattr(looking, "divided_by", lambda: "other")
+    assert looking.recorded(tmp_path, digests) == {}
+    old = {"digests": digests, "found": findings}
+    (tmp_path / looking.NAME).write_text(json.dumps(old))
+    assert looking.recorded(tmp_path, digests) == findings
+
+
+def test_a_split_is_part_of_what_findings_depend_on():
+    assert audit.depends({}, None, TAXONOMY)["split"] == {}
+    assert audit.depends({}, {"seed": 1}, TAXONOMY)["split"] == {"seed": 1}

@@ -9,6 +9,7 @@ import pytest
 from audited_posts import drawing, encoded, posts
 from PIL import Image, ImageEnhance
 
+from workbench.evidence.attacks import clips
 from workbench.evidence.audit import near_media
 
 shared = pytest.mark.skipif("WORKBENCH_DATA" not in os.environ, reason="needs the shared data in WORKBENCH_DATA")
@@ -58,3 +59,93 @@ def test_brightness_alone_keeps_pictures_near_across_sets():
     cells = [encoded(ImageEnhance.Brightness(drawing(9)).enhance(by)) for by in (1.0, 1.2)]
     found = near_media.look_images({"train": posts({"image": cells[0]}), "test": posts({"image": cells[1]})})
     assert found["near_image"]["overlap"] == 1
+
+
+def test_families_of_pictures_are_told_by_their_files_and_how_many_bits_they_differ_in(tmp_path):
+    one, other = drawing(1), drawing(2)
+    one.save(tmp_path / "one.png")
+    encoded_again = {"near": (0.9, 60), "nearest": (1.0, 95)}
+    for name, (by, quality) in encoded_again.items():
+        ImageEnhance.Brightness(one).enhance(by).save(tmp_path / f"{name}.jpg", "JPEG", quality=quality)
+    train = posts({"image": {"bytes": None, "path": str(tmp_path / "one.png")}}, {"image": encoded(other)})
+    test = [{"image": {"bytes": None, "path": str(tmp_path / f"{name}.jpg")}} for name in encoded_again]
+    test += [{"image": encoded(other, "JPEG", quality=70)}, {"image": {"bytes": b"none", "path": None}}]
+    done = []
+    found = near_media.look_images({"train": train, "test": posts(*test)}, lambda *given: done.append(given))
+    shown = [example["content"] for example in found["near_image"]["examples"]]
+    assert shown[0].startswith("one.png ~ nearest.jpg, ")
+    assert shown[1].startswith("pictures, ")
+    assert all(0 <= int(content.split()[-5]) < 20 for content in shown)
+    assert {name: (leak["overlap"], leak["posts"], leak["not_compared"]) for name, leak in found.items()} == {
+        "near_image": (2, 5, 1),
+        "template": (0, 0, 1),
+    }
+    assert done == [(6, 6)]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "name"),
+    [
+        ("yes", "no", "template"),
+        ("a", "b", "template"),
+        ("yes", "", "near_image"),
+        (None, "no", "near_image"),
+        (None, None, "near_image"),
+        ("yes", "Yes!", "near_image"),
+    ],
+)
+def test_words_beside_a_picture_are_near_where_they_are_alike_or_one_has_none(one, other, name):
+    cells = [encoded(drawing(3)), encoded(drawing(3), "JPEG", quality=80)]
+    sets = {"train": posts({"image": cells[0], "text": one}), "test": posts({"image": cells[1], "text": other})}
+    found = near_media.look_images(sets)
+    assert {what: leak["overlap"] for what, leak in found.items()} == {"near_image": 0, "template": 0} | {name: 1}
+
+
+def test_without_pictures_and_clips_nothing_is_near():
+    sets = {"train": posts({"text": "a"}), "test": posts({"text": "b"})}
+    nothing = {"overlap": 0, "of": 0, "posts": 0, "examples": [], "not_compared": 0}
+    assert near_media.look_images(sets) == {"near_image": nothing, "template": nothing}
+    assert near_media.look_videos(sets) == {"near_video": nothing}
+    assert [len(part) for part in near_media.near_clips(np.zeros((0, 4), np.uint64), np.zeros(0, int))] == [0, 0, 0]
+
+
+def test_a_clip_that_was_cut_is_told_with_the_share_of_its_frames():
+    frames = np.stack([np.asarray(drawing(seed)) for seed in range(6)])
+    other = np.stack([np.asarray(drawing(seed)) for seed in range(20, 24)])
+    films = [frames, frames[:4], other, np.full((3, 64, 64, 3), 90, np.uint8)]
+    cells = [{"bytes": clips.write(film, np.arange(len(film) + 1) / 2), "path": None} for film in films]
+    train = posts({"video": cells[0]}, {"video": cells[2]})
+    found = near_media.look_videos({"train": train, "test": posts({"video": cells[1]}, {"video": cells[3]})})[
+        "near_video"
+    ]
+    assert (found["overlap"], found["of"], found["posts"], found["not_compared"]) == (1, 3, 2, 1)
+    assert found["examples"] == [
+        {"content": "100 % of the frames of one", "posts": [["train", "p0"], ["test", "p0"]]},
+    ]
+
+
+def test_progress_is_told_every_hundred_pictures_and_at_the_end(monkeypatch):
+    monkeypatch.setattr(near_media.hashes, "thumbnail", lambda pixels: None)
+    monkeypatch.setattr(near_media.media, "picture", lambda cell: near_media.media.decoding.Picture((), "none"))
+    cells = [{"image": {"bytes": b"%d" % k, "path": None}} for k in range(203)]
+    done = []
+    near_media.look_images({"train": posts(*cells), "test": posts()}, lambda *given: done.append(given))
+    assert done == [(100, 203), (200, 203), (203, 203)]
+
+
+def test_clips_are_paired_as_a_plain_count_pairs_them(monkeypatch):
+    monkeypatch.setattr(near_media.hashes, "_BLOCK", 7)
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(12), rng.integers(1, 6, 12))
+    frames = rng.integers(0, 2**63, (9, 4), np.uint64)[rng.integers(0, 9, len(owner))]
+    found = {}
+    for one in range(12):
+        for other in range(one + 1, 12):
+            a, b = frames[owner == one], frames[owner == other]
+            same = (a[:, None] == b).all(axis=2)
+            share = max(same.any(axis=1).mean(), same.any(axis=0).mean())
+            if share >= 0.5:
+                found[one, other] = float(share)
+    i, j, share = near_media.near_clips(frames, owner)
+    assert dict(zip(zip(i.tolist(), j.tolist(), strict=True), share.tolist(), strict=True)) == pytest.approx(found)
+    assert 0.5 in found.values()

@@ -11,7 +11,8 @@ from audited_posts import LONG, TAXONOMY, divided, posts
 
 from workbench import corpora
 from workbench.evidence import audit
-from workbench.evidence.audit import near_text
+from workbench.evidence.audit import exact, near_text, text_reuse
+from workbench.evidence.audit.families import ContentIndex
 
 COVID, CONVERSATIONS, EMOJI = "constraint_covid/Constraint_", "convabuse/ConvAbuseEMNLP", "hatemoji/build_"
 shared = pytest.mark.skipif("WORKBENCH_DATA" not in os.environ, reason="needs the shared data in WORKBENCH_DATA")
@@ -83,3 +84,30 @@ def test_pairs_of_opposite_labels_that_cross_the_published_split_are_found_once_
 def test_real_clean_posts_raise_no_alarm(path, column):
     config = {"source": "files", "path": f"{os.environ['WORKBENCH_DATA']}/{path}", "text": column}
     assert near_text.look(divided(config))["near_text"]["posts"] <= 0.01 * 16_000
+
+
+def test_texts_of_the_same_letters_are_paired_once_for_every_combination_of_sets():
+    words = "thank you all so very much"
+    sets = {
+        "train": posts({"text": words}, {"text": f"{words}!"}, {"text": LONG}, {"text": "ok"}),
+        "validation": posts({"text": f"{words}?"}, {"text": LONG.replace("six", "sax")}),
+        "test": posts({"text": f"{words} :)"}, {"text": f"{words} :("}, {"text": f"and so {LONG} it is"}),
+    }
+    texts = ContentIndex(sets, {name: list(exact.keys_of(table, "text")) for name, table in sets.items()})
+    letters = [text_reuse.letters(texts.cell(at, "text")) for at in texts.first.tolist()]
+    pairs = near_text.near(texts, letters)
+    # train 0 thank, 1 thank!, 2 long, 3 ok; validation 4 thank?, 5 sax; test 6 thank :), 7 thank :(, 8 and so long
+    told = dict(zip(zip(pairs.i.tolist(), pairs.j.tolist(), strict=True), pairs.similarity.tolist(), strict=True))
+    same = [(0, 4), (1, 4), (0, 6), (1, 6), (0, 7), (4, 6), (4, 7)]  # 0, 4 and 6 stand for their sets
+    # a letter of 57 is another; of 65 letters 57 are the same; both
+    near = {(2, 5): 56 / 57, (2, 8): 2 * 57 / (57 + 65), (5, 8): 2 * 56 / (57 + 65)}
+    assert told == pytest.approx(dict.fromkeys(same, 1) | near)
+    found = near_text.look(sets)["near_text"]
+    assert (found["overlap"], found["of"], found["posts"]) == (2, 2, 8)
+    assert near_text.look({"train": posts({}), "test": posts({"text": "ok"})})["near_text"] == {
+        "overlap": 0,
+        "of": 0,
+        "posts": 0,
+        "examples": [],
+        "left_out": 0,
+    }

@@ -208,3 +208,122 @@ def test_only_the_kinds_that_are_asked_about_are_compared():
     pairs = near_pairs(texts, np.array([0, 0, 1]), np.array([[False, True], [True, False]]))
     assert list(zip(pairs.i.tolist(), pairs.j.tolist(), strict=True)) == [(0, 2), (1, 2)]
     assert pairs.similarity.round(2).tolist() == [0.98, 0.96]
+
+
+# ------------------------------------------------------------------------------------------------- counted by hand
+
+
+def pairs_of(*given, **more) -> list[tuple[int, int, float]]:
+    pairs = near_pairs(*given, **more)
+    return sorted(zip(pairs.i.tolist(), pairs.j.tolist(), pairs.similarity.round(4).tolist(), strict=True))
+
+
+def test_a_text_of_four_words_and_twenty_letters_is_compared_and_one_of_fewer_is_not():
+    assert letters("abcdefg hijkx mnopqr st") == ("abcdefghijkxmnopqrst",)
+    assert letters("abcdefg hijkx mnopqr s") == ()
+    assert letters("abcdefg hijkx mnopqrst") == ()
+    long = "abcdefghijkmnopqrtuvwxyzabcdefgh"
+    assert letters(long) == (long,)  # four times eight letters are four words
+    assert letters(long[1:]) == ()
+    assert letters("abcdefg hijkx mnopqr", words=3, letters=18) == ("abcdefghijkxmnopqr",)
+    assert letters("ABCDEFG hijkx mnopqr st") == letters("abcdefg hijkx mnopqr st")
+    long = "word is here " * 4000
+    assert len(letters(long)[0]) == len("wordishere") * 4000
+
+
+def test_letters_count_in_blocks_of_four():
+    assert text_reuse._in_blocks("abcdxefg", "abcdyefg") == 4  # three letters are no block
+    assert text_reuse._in_blocks("abcdxefgh", "abcdyefgh") == 8
+    assert text_reuse._in_blocks("abc", "abc") == 0
+    assert text_reuse._whole("abcdefgh", "abcdefghxy") == pytest.approx(2 * 8 / 18)
+    assert text_reuse._whole("abcdefxxxx", "abcdefxxxx"[:6]) == pytest.approx(2 * 6 / 16)  # six of ten is long enough
+    assert text_reuse._whole("abcdefghijk", "abcdef") == 0
+    assert text_reuse._around("abcdefghij", 3, 2, 1) == "cdef"
+    assert text_reuse._around("abcdefghij", 1, 2, 3) == "abcdef"
+    assert text_reuse._around("abcdefghij", -9, 2, 3) == ""
+    assert text_reuse.alike(("abcdefgh",), ("xxxxxxxx", "abcdefgh"))
+    assert text_reuse.alike(("abcdefghij", "x"), ("abcdefgh" + "yz",))  # 8 of 10 letters of both
+    assert not text_reuse.alike(("abcdefghij",), ("abcdefg" + "xyz",))
+
+
+def test_a_part_may_lie_two_letters_or_a_twentieth_beside_its_place():
+    word = "abcdefghij"
+    assert [text_reuse._part(word, "0123" + word + "456789", at) for at in (2, 4, 6)] == [1, 1, 1]
+    assert [text_reuse._part(word, "0123" + word + "456789", at) for at in (1, 7)] == [0.9, 0.9]
+    long = "".join(chr(0x4E00 + k) for k in range(80))
+    assert [text_reuse._part(long, "12345678" + long + "12345678", at) for at in (4, 12)] == [1, 1]
+    assert [text_reuse._part(long, "12345678" + long + "12345678", at) for at in (3, 13)] == [79 / 80, 79 / 80]
+
+
+def test_pairs_meet_in_two_runs_at_the_median_of_their_places():
+    i, j = np.array([0, 0, 0, 1, 1, 0, 0, 2]), np.array([3, 3, 3, 2, 2, 4, 4, 3])
+    met = text_reuse._met(i, j, np.array([9, 1, 5, 7, 7, -2, 8, 4]), 5)
+    assert [part.tolist() for part in met] == [[0, 0, 1], [3, 4, 2], [5, 8, 7]]
+
+
+def test_slices_hold_whole_texts_up_to_a_chunk(monkeypatch):
+    monkeypatch.setattr(text_reuse, "_CHUNK", 10)
+
+    def sliced(sizes: list[int], owner: list[int]) -> list[tuple[int, int]]:
+        return [(part.start, part.stop) for part in text_reuse._slices(np.array(sizes), np.array(owner))]
+
+    assert sliced([5, 5, 1, 9, 2], [0, 1, 2, 3, 4]) == [(0, 2), (2, 4), (4, 5)]
+    assert sliced([5, 4, 2, 9, 2], [0, 1, 1, 2, 3]) == [(0, 3), (3, 4), (4, 5)]
+    assert sliced([30, 40, 2], [0, 1, 2]) == [(0, 1), (1, 2), (2, 3)]
+    assert sliced([30, 1, 1, 1], [0, 0, 1, 1]) == [(0, 2), (2, 4)]
+    assert sliced([], []) == []
+
+
+def test_runs_are_looked_up_rarest_first_and_meet_where_they_stand(monkeypatch):
+    monkeypatch.setattr(text_reuse, "LOOKED_UP", 2)
+    texts = ["abcdefghij", "0abcdefghi", "abcdefgh", "zzzzzzzzzzzz", "12abcdefghij"]
+    table = text_reuse._RunTable(texts, np.array([len(text) for text in texts]))
+    runs = {}
+    for text, place in zip(table.text.tolist(), table.place.tolist(), strict=True):
+        runs.setdefault(text, []).append(texts[text][place : place + 8])
+    assert {text: sorted(each) for text, each in runs.items()} == {
+        k: sorted({text[at : at + 8] for at in range(len(text) - 7)}) for k, text in enumerate(texts)
+    }
+    shown = [
+        texts[text][place : place + 8] for text, place in zip(table.text.tolist(), table.place.tolist(), strict=True)
+    ]
+    assert table.size.tolist() == [shown.count(run) for run in shown]
+    rows, left_out = table.looked_up()
+    looked = {}
+    for row in rows.tolist():
+        looked.setdefault(int(table.text[row]), []).append(shown[row])
+    assert looked == {
+        0: ["cdefghij", "bcdefghi"],
+        1: ["bcdefghi", "abcdefgh"],
+        2: ["abcdefgh"],
+        4: ["cdefghij", "bcdefghi"],
+    }
+    assert left_out == 0
+    met = [part for chunk in table.meetings(rows) for part in zip(*(each.tolist() for each in chunk), strict=True)]
+    assert sorted(one for one in met if one[0] == 0) == [(0, 0, 0), (0, 0, 0), (0, 1, 1), (0, 4, 2), (0, 4, 2)]
+    assert sorted(one for one in met if one[0] == 2) == [(2, 0, 0), (2, 1, 1), (2, 2, 0), (2, 4, 2)]
+    # of run sizes 2, 2 | 3, 3, 3 | 4, 4 the sum is 4, 13, 21
+    assert sorted(table.size[rows].tolist()) == [2, 2, 3, 3, 3, 4, 4]
+    for most, kept, without in ((21, 7, 0), (20, 5, 1), (13, 5, 1), (12, 2, 2), (4, 2, 2), (3, 0, 3)):
+        monkeypatch.setattr(text_reuse, "MOST_PAIRS", most)
+        rows, left_out = table.looked_up()
+        assert (len(rows), left_out) == (kept, without)
+
+
+def test_all_texts_are_compared_with_each_other_once_and_the_shorter_one_is_the_part():
+    base = "abcdefghijklmnopqrstuvwxyz"
+    assert pairs_of([base, base[:24], "0123456789" * 3 + base, base.upper()]) == [
+        (0, 1, round(48 / 50, 4)),
+        (0, 2, 1.0),
+        (1, 2, 1.0),
+    ]
+    assert pairs_of([base + "0", base + "1", base + "2"]) == [
+        (k, m, round(26 / 27, 4)) for k, m in ((0, 1), (0, 2), (1, 2))
+    ]
+    # eight of ten letters of both are enough, and so are 23 of 25 of a part
+    forty = "".join(chr(97 + k % 26) + chr(97 + k // 26) for k in range(20))
+    assert pairs_of([forty, forty[:32] + "01234567"]) == [(0, 1, 0.8)]
+    assert pairs_of([forty, forty[:31] + "012345678"]) == []
+    short = base[:25]
+    assert pairs_of([short, "9" * 40 + short[:23] + "01" + "9" * 40]) == [(0, 1, 0.92)]
+    assert pairs_of([short, "9" * 40 + short[:22] + "012" + "9" * 40]) == []
