@@ -25,6 +25,7 @@ CONDA_NAMES = {
     "open_clip_torch": "open-clip-torch",
     "ImageHash": "imagehash",
     "matplotlib": "matplotlib-base",
+    "opencv-python-headless": "py-opencv",
     "playwright": "playwright-python",
     "prometheus-client": "prometheus_client",
 }

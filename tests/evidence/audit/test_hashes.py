@@ -88,7 +88,7 @@ def test_views_of_one_picture_are_no_pair_and_a_pair_is_told_once_with_its_least
     a, b = np.zeros(4, np.uint64), np.array([0, 0, 0, 7], np.uint64)
     whole = np.stack([a, a, b, b])
     cells = np.zeros((4, 256), np.uint8)
-    i, j, apart = near_pairs(ImageHashes(whole, np.stack([a, b, b, b]), cells, np.array([0, 0, 1, 1])))
+    i, j, apart = near_pairs(ImageHashes(whole, np.stack([a, b, b, b]), whole, cells, np.array([0, 0, 1, 1])))
     assert (i.tolist(), j.tolist(), apart.tolist()) == ([0], [1], [0])
     assert distances(whole[:1], whole[2:3]).tolist() == [[3]]
 

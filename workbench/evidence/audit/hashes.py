@@ -2,8 +2,9 @@
 
 A picture's hash are the signs of its 256 lowest spatial frequencies against their median, of 64 by 64 grey pixels: what
 `imagehash.phash(picture, hash_size=16)` computes, here for many pictures at once. Two pictures are near when at most
-`DISTANCE` of 256 bits differ; unrelated ones differ in 128. Each picture is hashed whole and without a margin of
-`MARGIN` of each side, so that a slight crop of one is seen as the other. A picture of one even colour has no hash.
+`DISTANCE` of 256 bits differ; unrelated ones differ in 128. Each picture is hashed whole, mirrored, and without a
+margin of `MARGIN` of each side, so that a slight crop of one is seen as the other. A picture of one even colour has no
+hash.
 
 A logo or a sticker moves all low frequencies a little, and the hash with them. So where up to `LOOSE` bits differ, the
 pictures are held against each other cell by cell, `CELLS` by `CELLS` of them: they are near if all but a tenth of the
@@ -11,9 +12,9 @@ cells, and most of those that stand out from the ground, agree once brightness a
 
 Edits that leave pictures near: JPEG at quality 50 and 20, half and one and a half times the size, another format,
 brightness and contrast by a fifth, crops of up to 3 % of each side, an opaque logo over up to 4 % of the picture.
-Open doubts: rotation, mirroring, larger crops and frames around a picture pass, and so may edits of pictures without
-detail (mere blurs); drawings of few strokes on an even ground are nearer to each other than photographs are, so that
-among many thousands some unrelated ones are near.
+Open doubts: rotation, larger crops and frames around a picture pass (`keypoints` finds these in pictures that are large
+enough), and so may edits of pictures without detail (mere blurs); drawings of few strokes on an even ground are nearer
+to each other than photographs are, so that among many thousands some unrelated ones are near.
 Source: Zauner 2010 (perceptual hashes by the discrete cosine transform); the distances were chosen by measurement.
 """
 
@@ -45,6 +46,8 @@ class ImageHashes(NamedTuple):
     """Hashes, uint64 (n_views, 4)."""
     inner: np.ndarray
     """Hashes without the margin, uint64 (n_views, 4)."""
+    mirrored: np.ndarray
+    """Hashes of the mirror image, uint64 (n_views, 4)."""
     cells: np.ndarray
     """Mean grey level of each cell, uint8 (n_views, CELLS * CELLS)."""
     owner: np.ndarray
@@ -55,7 +58,8 @@ class ImageHashes(NamedTuple):
         """Return the views of `thumbnail`s (n_views, 2, 64, 64)."""
         parts = thumbnails[:, 0].reshape(-1, CELLS, PIXELS // CELLS, CELLS, PIXELS // CELLS)
         cells = np.clip(parts.mean(axis=(2, 4)).round(), 0, 255).astype(np.uint8)
-        return cls(hashed(thumbnails[:, 0]), hashed(thumbnails[:, 1]), cells.reshape(-1, CELLS * CELLS), owner)
+        both = [hashed(thumbnails[:, part]) for part in range(2)]
+        return cls(*both, hashed(thumbnails[:, 0, :, ::-1]), cells.reshape(-1, CELLS * CELLS), owner)
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray | None:
@@ -102,9 +106,9 @@ def near_rows(a: np.ndarray, b: np.ndarray, distance: int = DISTANCE) -> Iterato
 
 def near_pairs(views: ImageHashes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return pairs of pictures that are near: i < j and the bits in which they differ, each int (n_pairs,)."""
-    whole, inner, cells, owner = views
+    whole, inner, mirrored, cells, owner = views
     parts = []
-    for left, other, most in ((whole, whole, LOOSE), (whole, inner, DISTANCE)):
+    for left, other, most in ((whole, whole, LOOSE), (whole, inner, DISTANCE), (whole, mirrored, DISTANCE)):
         for a, b, apart in near_rows(left, other, most):
             keep = owner[a] != owner[b]
             keep &= (a < b) | (most == DISTANCE)  # of a pair of whole pictures one order is enough

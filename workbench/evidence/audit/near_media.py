@@ -1,9 +1,10 @@
 """Near-duplicate pictures and clips across a split, and the same picture with other words (templates).
 
-Two pictures of different bytes whose hashes are near (`hashes`) are near-duplicates where their words are near
-too (`text_reuse`) or one of them has none; with other words they are a *template*, as of memes, which is counted apart:
-the same picture under other words is another statement by design. Two clips are near where at least `FRAMES` of the
-frames of one are near frames of the other, so a clip that was cut or padded is near its original.
+Two pictures of different bytes whose hashes are near (`hashes`), or which show the same thing (`keypoints`), are
+near-duplicates where their words are near too (`text_reuse`) or one of them has none; with other words they are a
+*template*, as of memes, which is counted apart: the same picture under other words is another statement by design. Two
+clips are near where at least `FRAMES` of the frames of one are near frames of the other, so a clip that was cut or
+padded is near its original.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.evidence.audit import exact, hashes, text_reuse
+from workbench.evidence.audit import exact, hashes, keypoints, text_reuse
 from workbench.evidence.audit.families import ContentIndex, finding
+from workbench.evidence.audit.keypoints import Keypoints
 from workbench.preprocessing import media
 
 FRAMES = 0.5
@@ -29,12 +31,34 @@ def look_images(sets: Mapping[str, pa.Table], progress: Progress | None = None) 
     progress: called with how many pictures are hashed and how many there are.
     """
     pictures = _contents(sets, "image")
-    views = _views(pictures, lambda at: media.picture(pictures.cell(at, "image")).variants, progress)
+    asked = _asked(pictures)
+    shown, owner, mirrored = [], [], []
+
+    def read(content: int, at: int) -> tuple[np.ndarray, ...]:
+        variants = media.picture(pictures.cell(at, "image")).variants
+        for pixels in variants:
+            shown.append(Keypoints.of(pixels))
+            mirrored.append(Keypoints.of(np.ascontiguousarray(pixels[:, ::-1])) if asked[content] else None)
+            owner.append(content)
+        return variants
+
+    views = _views(pictures, read, progress)
     i, j, apart = hashes.near_pairs(views)
+    of = np.array(owner, np.int64)
+    a, b, places = keypoints.near_pairs(shown, mirrored, pictures.kind[of], pictures.crosses)
+    pairs = pd.DataFrame(
+        {
+            "i": np.concatenate([i, np.minimum(of[a], of[b])]),
+            "j": np.concatenate([j, np.maximum(of[a], of[b])]),
+            "nearness": np.concatenate([hashes.BITS - apart, places]),  # which is how much is the same, of either
+        }
+    )
+    pairs = pairs.query("i != j").groupby(["i", "j"], as_index=False)["nearness"].max()
+    i, j, nearness = (pairs[name].to_numpy() for name in pairs)
     same = _same_words(pictures, i, j)
     findings = {}
     for name, rows in (("near_image", same), ("template", ~same)):
-        leak = finding(pictures, i[rows], j[rows], -apart[rows].astype(float), lambda a, b, s: _told(pictures, a, b, s))
+        leak = finding(pictures, i[rows], j[rows], nearness[rows].astype(float), lambda a, b, s: _told(pictures, a, b))
         findings[name] = leak | {"not_compared": len(pictures) - len(np.unique(views.owner))}
     return findings
 
@@ -42,7 +66,7 @@ def look_images(sets: Mapping[str, pa.Table], progress: Progress | None = None) 
 def look_videos(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
     """Return the finding `near_video`; clips that cannot be read or are even throughout are `not_compared`."""
     clips = _contents(sets, "video")
-    frames = _views(clips, lambda at: media.clip(clips.cell(at, "video")).frames, progress)
+    frames = _views(clips, lambda _, at: media.clip(clips.cell(at, "video")).frames, progress)
     i, j, share = near_clips(frames.whole, frames.owner)
     leak = finding(clips, i, j, share, lambda a, b, s: f"{100 * s:.0f} % of the frames of one")
     return {"near_video": leak | {"not_compared": len(clips) - len(np.unique(frames.owner))}}
@@ -73,12 +97,12 @@ def _contents(sets: Mapping[str, pa.Table], kind: str) -> ContentIndex:
 
 
 def _views(
-    contents: ContentIndex, read: Callable[[int], tuple[np.ndarray, ...]], progress: Progress | None
+    contents: ContentIndex, read: Callable[[int, int], tuple[np.ndarray, ...]], progress: Progress | None
 ) -> hashes.ImageHashes:
     """Return all views of all contents; those of one are reduced as soon as it is read."""
     views = [hashes.ImageHashes.of(np.zeros((0, 2, hashes.PIXELS, hashes.PIXELS), np.float32), np.zeros(0, np.int64))]
     for content, at in enumerate(contents.first.tolist()):
-        small = [thumbnail for thumbnail in map(hashes.thumbnail, read(at)) if thumbnail is not None]
+        small = [thumbnail for thumbnail in map(hashes.thumbnail, read(content, at)) if thumbnail is not None]
         if small:
             views.append(hashes.ImageHashes.of(np.stack(small), np.full(len(small), content)))
         if progress and (content % 100 == 99 or content + 1 == len(contents)):
@@ -94,7 +118,12 @@ def _same_words(contents: ContentIndex, i: np.ndarray, j: np.ndarray) -> np.ndar
     return np.array([not one or not other or text_reuse.alike(one, other) for one, other in pairs], bool)
 
 
-def _told(pictures: ContentIndex, a: int, b: int, similarity: float) -> str:
+def _asked(contents: ContentIndex) -> np.ndarray:
+    """Return which contents are looked up: those of the most frequent kind only if they cross among themselves."""
+    base = int(np.bincount(contents.kind).argmax()) if len(contents) else 0
+    return (contents.kind != base) | contents.crosses[base, base]
+
+
+def _told(pictures: ContentIndex, a: int, b: int) -> str:
     names = [(pictures.cell(at, "image") or {}).get("path") for at in (a, b)]
-    what = " ~ ".join(name.rpartition("/")[2] for name in names if name)
-    return f"{what or 'pictures'}, {-similarity:.0f} of {hashes.BITS} bits apart"
+    return " ~ ".join(name.rpartition("/")[2] for name in names if name) or "two pictures"

@@ -1,0 +1,129 @@
+"""Pictures that show the same thing: keypoints of one that lie in the other as one similarity transform puts them.
+
+A picture's keypoints are ORB's, at most `MOST` of them, of its grey levels at `SIDE` pixels or less. Two pictures are
+near where keypoints that are each other's nearest, in at least `PLACES` different places of both (`CELL` pixels apart),
+follow one rotation, scaling and shift (RANSAC). Which pictures are compared, their words say: `TABLES` samples of
+`BITS` of a descriptor's 256 bits each make one word of a keypoint, and of the pictures with most rare words in common
+the first `CANDIDATES` are compared, once as they are and once mirrored. No vocabulary is learnt, no weights are used.
+
+So these leave a picture near: mirrored, cropped by a tenth of each side, turned, framed, under a caption, shown within
+a screenshot. Sources: Rublee et al. 2011 (ORB), Fischler and Bolles 1981 (RANSAC), Indyk and Motwani 1998 (samples of
+bits). Open doubts: pictures of under about a hundred pixels, and such without corners, have too few keypoints; two
+screenshots of one program have its frame in common.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from PIL import Image
+from scipy import sparse
+
+MOST, SIDE = 400, 320
+PLACES, CELL, NEAR = 17, 8, 4.0
+"""Places that must agree, how many pixels wide each is, and within how many pixels a keypoint lies where it should."""
+FARTHEST = 64  # bits of 256 in which two descriptors of one keypoint differ at most
+SCALES = (0.2, 5.0)
+TABLES, BITS, CANDIDATES = 8, 20, 20
+_BLOCK = 128
+
+
+class Keypoints(NamedTuple):
+    """Where a picture's keypoints are, float32 (n, 2) in pixels of the reduced picture; descriptors, uint8 (n, 32)."""
+
+    places: np.ndarray
+    descriptors: np.ndarray
+
+    @classmethod
+    def of(cls, pixels: np.ndarray) -> Keypoints:
+        """Return the keypoints of a picture, uint8 (height, width, 3)."""
+        grey = Image.fromarray(pixels).convert("L")
+        grey.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
+        found, descriptors = _orb().detectAndCompute(np.asarray(grey), None)
+        if descriptors is None:
+            return cls(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8))
+        return cls(np.array([point.pt for point in found], np.float32), descriptors)
+
+
+def _orb() -> cv2.ORB:
+    return cv2.ORB_create(nfeatures=MOST, edgeThreshold=15, fastThreshold=8)
+
+
+def places(one: Keypoints, other: Keypoints) -> int:
+    """Return in how many different places of both pictures keypoints agree under one similarity transform."""
+    if min(len(one.places), len(other.places)) < PLACES:
+        return 0
+    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(one.descriptors, other.descriptors)
+    pairs = np.array([(m.queryIdx, m.trainIdx) for m in matches if m.distance <= FARTHEST], np.int64).reshape(-1, 2)
+    if len(pairs) < PLACES:
+        return 0
+    a, b = one.places[pairs[:, 0]], other.places[pairs[:, 1]]
+    cv2.setRNGSeed(0)
+    transform, inside = cv2.estimateAffinePartial2D(a, b, ransacReprojThreshold=NEAR, maxIters=500)
+    if transform is None or not SCALES[0] < np.hypot(*transform[:, 0]) < SCALES[1]:
+        return 0
+    agree = inside.ravel().astype(bool)
+    return min(len(np.unique((side[agree] // CELL).astype(np.int64), axis=0)) for side in (a, b))
+
+
+def near_pairs(
+    views: Sequence[Keypoints], mirrored: Sequence[Keypoints | None], kind: np.ndarray, allowed: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return pairs of views of pictures that are near: i < j and in how many places they agree, each int (n_pairs,).
+
+    mirrored: keypoints of the mirror image of those views that are looked up, None of the others; kind: which kind of
+    picture each is of, int (n_views,); allowed: which kinds are compared, bool (n_kinds, n_kinds).
+    """
+    words = _Words(views)
+    best: dict[tuple[int, int], int] = {}
+    asked = [k for k, one in enumerate(mirrored) if one is not None]
+    for side in (views, mirrored):
+        for i, j in words.candidates(asked, [side[k] for k in asked], kind, allowed):
+            agree = places(side[i], views[j])
+            if agree >= PLACES:
+                pair = (min(i, j), max(i, j))
+                best[pair] = max(agree, best.get(pair, 0))
+    pairs = np.array([(*pair, agree) for pair, agree in sorted(best.items())], np.int64).reshape(-1, 3)
+    return pairs[:, 0], pairs[:, 1], pairs[:, 2]
+
+
+class _Words:
+    """The words of pictures, a row a picture, weighted by how rare they are and divided by the length of the row."""
+
+    def __init__(self, pictures: Sequence[Keypoints]) -> None:
+        rng = np.random.default_rng(0)
+        self.samples = [rng.choice(256, BITS, replace=False) for _ in range(TABLES)]
+        counts = self._matrix(pictures)
+        frequency = np.bincount(counts.indices, minlength=counts.shape[1])
+        rarity = np.log1p(len(pictures) / np.maximum(frequency, 1)).astype(np.float32)
+        counts.data *= rarity[counts.indices]
+        length = np.sqrt(counts.multiply(counts).sum(axis=1))
+        self.weighted = (sparse.diags_array(1 / np.maximum(length, 1e-9)) @ counts).T.tocsr()
+
+    def candidates(
+        self, asked: Sequence[int], pictures: Sequence[Keypoints], kind: np.ndarray, allowed: np.ndarray
+    ) -> Iterator[tuple[int, int]]:
+        """Yield (number of a picture that is asked about, number of one that has most rare words in common with it)."""
+        for start in range(0, len(asked), _BLOCK):
+            numbers = np.array(asked[start : start + _BLOCK])
+            likeness = (self._matrix(pictures[start : start + _BLOCK]) @ self.weighted).toarray()
+            likeness[~allowed[kind[numbers]][:, kind]] = 0
+            likeness[np.arange(len(numbers)), numbers] = 0
+            first = np.argsort(-likeness, axis=1, kind="stable")[:, :CANDIDATES]
+            rows, ranks = np.nonzero(np.take_along_axis(likeness, first, axis=1) > 0)
+            yield from zip(numbers[rows].tolist(), first[rows, ranks].tolist(), strict=True)
+
+    def _matrix(self, pictures: Sequence[Keypoints]) -> sparse.csr_array:
+        each = [self._words(one.descriptors) for one in pictures]
+        indices = np.concatenate([np.zeros(0, np.int64), *each])
+        ends = np.cumsum([0, *map(len, each)])
+        shape = len(pictures), TABLES << BITS
+        return sparse.csr_array((np.ones(len(indices), np.float32), indices, ends), shape=shape)
+
+    def _words(self, descriptors: np.ndarray) -> np.ndarray:
+        bits = np.unpackbits(descriptors, axis=1).astype(np.int64)
+        values = 1 << np.arange(BITS)
+        return np.unique([(bits[:, some] @ values) + (table << BITS) for table, some in enumerate(self.samples)])
