@@ -67,3 +67,53 @@ def test_a_row_says_what_must_be(band, said):
     row = claim(95, 100, band).row()
     assert row["must be"] == said
     assert row["verdict"] == ("" if band is None else "holds")
+
+
+@pytest.mark.parametrize(
+    ("band", "said"),
+    [
+        (Band(0.0, 1.0), "at most 100.0%"),
+        (Band(0.0, 0.07), "at most 7.0%"),
+        (Band(0.5, 1.0, wrong=True), "not at least 50.0%"),
+        (Band(0.035, 0.065), "3.5% to 6.5%"),
+    ],
+)
+def test_a_band_is_said_by_its_inner_bounds(band, said):
+    assert claim(50, 100, band).row()["must be"] == said
+
+
+def test_a_row_has_all_facts():
+    row = Claim("what", "setting", "method", 10, 100, 71.5, Band(0.2, 0.5)).row()
+    assert row == {
+        "claim": "what",
+        "setting": "setting",
+        "method": "method",
+        "share": 0.1,
+        "must be": "20.0% to 50.0%",
+        "verdict": "fails",
+        "worlds": 100,
+        "positive families": 71.5,
+    }
+
+
+def test_the_interval_is_that_of_clopper_and_pearson():
+    low, high = stats.beta.ppf(0.025, 7, 14), stats.beta.ppf(0.975, 8, 13)
+    assert claim(7, 20, None).interval() == pytest.approx((low, high))
+    assert claim(7, 20, None).interval(0.5) == pytest.approx((stats.beta.ppf(0.25, 7, 14), stats.beta.ppf(0.75, 8, 13)))
+
+
+def test_a_chance_at_the_level_rejects_nothing():
+    chance = stats.binomtest(915, 1000, 0.93, "less").pvalue
+    assert not claim(915, 1000, COVERAGE).rejected(chance)
+
+
+def test_a_wrong_method_is_one_whose_band_says_so():
+    assert claim(1, 2, COVERAGE._replace(wrong=True)).wrong
+    assert not claim(1, 2, COVERAGE).wrong
+    assert not claim(1, 2, None).wrong
+    assert not claim(0, 1000, None).rejected()
+
+
+def test_without_positives_a_claim_has_none():
+    (found,) = claimed("setting", Counter({("kind", "of", "m"): 1}), 2, {"kind": COVERAGE})
+    assert (found.positives, found.worlds, found.band) == (None, 2, COVERAGE)
