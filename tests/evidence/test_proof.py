@@ -7,6 +7,7 @@ from functools import partial
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from workbench import cli
@@ -221,3 +222,71 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
     key = tallies.Key("a", "", "")
     with pytest.raises(WorkbenchError, match=r"cannot keep counts in .*; name another --out"):
         tallies.Tallies(tmp_path / "file" / "kept.jsonl", [key]).add(key, range(1), Counter())
+
+
+# ------------------------------------------------------------------------------------------------ how claims are shown
+
+
+@pytest.mark.parametrize(("worlds", "sizes"), [(9, [1] * 9), (10, [1] * 10), (11, [10, 1]), (30, [10, 10, 10])])
+def test_many_worlds_are_counted_in_tens_and_few_one_by_one(worlds, sizes):
+    row = settings.Setting("title", partial(Counter), {}, (), worlds)
+    chunks = proof._chunks(row, SMALL.model_copy(update={"worlds": 100}))
+    assert [len(chunk) for chunk in chunks] == sizes
+    assert [number for chunk in chunks for number in chunk] == list(range(worlds))
+
+
+def test_a_chunk_is_the_sum_of_its_worlds():
+    assert proof._tallied(lambda number: Counter(n=number), range(3, 6)) == (range(3, 6), Counter(n=12))
+
+
+CLAIMS = [
+    proof.Claim("held", "b setting", "method", 19, 20, 71.4, Band(0.9, 1.0)),
+    proof.Claim("leak found", proof.LEAKS, "leet", 5, 10, None, None),
+    proof.Claim("size", "b setting", "method", 30.0, 40, 71.4, None),
+]
+
+
+def test_claims_are_drawn_with_their_bands():
+    held, leak = proof.shown(CLAIMS[:2])
+    low, high = CLAIMS[0].interval()
+    assert held == {"name": "held (b setting)", "share": 0.95, "lo": low, "hi": high, "band": (0.9, 1.0)}
+    assert (leak["name"], leak["band"]) == ("leak found (leet)", None)
+
+
+def printed(table):
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def test_a_setting_is_printed_with_its_largest_number_of_worlds():
+    rows = proof.table(CLAIMS)
+    told = printed(proof._shown("b setting", rows[rows["setting"] == "b setting"]))
+    assert "40 worlds, 71 independent harmful posts" in told
+    assert "95.0%" in told
+    assert "at least 90.0%" in told
+    leaks = printed(proof._shown(proof.LEAKS, rows[rows["setting"] == proof.LEAKS]))
+    assert "10 pairs or more each" in leaks
+    assert "harmful posts" not in leaks
+
+
+def test_the_table_is_written_and_settings_are_printed_in_their_order(monkeypatch, tmp_path, capsys):
+    told = {}
+    monkeypatch.setattr(proof, "prove", lambda options, **about: told.update(about) or CLAIMS)
+    assert proof.prove_aloud(SMALL, ["x"], tmp_path / "claims.csv") == 0
+    assert (told["only"], told["kept"]) == (["x"], tmp_path / "claims.tallies.jsonl")
+    assert (
+        (tmp_path / "claims.csv").read_text().splitlines()[1].startswith("held,b setting,method,0.95,at least 90.0%,")
+    )
+    out = capsys.readouterr().out
+    assert out.index("b setting") < out.index(proof.LEAKS)
+    monkeypatch.chdir(tmp_path)
+    assert proof.prove_aloud(SMALL) == 0
+    assert told["kept"] == tallies.FILE
+    assert [path.name for path in tmp_path.iterdir()] == ["claims.csv"]
+
+
+def test_without_a_file_no_code_is_read(monkeypatch, counting):
+    monkeypatch.setattr(settings.closure, "of_code", lambda *code: pytest.fail("read"))
+    assert len(proof.prove(SMALL, ["a"])) == 2
