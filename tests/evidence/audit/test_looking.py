@@ -37,8 +37,8 @@ def test_a_finding_is_kept_by_what_it_depends_on(tmp_path):
         ("corpora.synthetic.pictures", "rng.integers(45, 93)", "rng.integers(45, 99)", ["near_image", "near_text"]),
         ("corpora.files.reading", "csv.reader(", "csv.DictReader(", ["near_image", "near_text"]),
         ("preprocessing.image.decoding", "frames: int = Field(4", "frames: int = Field(5", ["near_image", "near_text"]),
-        ("evidence.audit.text_reuse", "PART = 4, 0.8", "PART = 4, 0.9", ["near_image", "near_text"]),
-        ("evidence.audit.hashes", "DISTANCE, LOOSE = 32, 64", "DISTANCE, LOOSE = 30, 64", ["near_image"]),
+        ("evidence.audit.likeness.text_reuse", "PART = 4, 0.8", "PART = 4, 0.9", ["near_image", "near_text"]),
+        ("evidence.audit.likeness.hashes", "DISTANCE, LOOSE = 32, 64", "DISTANCE, LOOSE = 30, 64", ["near_image"]),
     ],
 )
 def test_findings_are_as_old_as_the_code_that_made_and_divided_the_posts(monkeypatch, module, old, new, anew):

@@ -89,7 +89,7 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
     record = tmp_path / "leaks.json"
     for module, old, new in (
         ("corpora.splits", "part == name", "part != name"),
-        ("evidence.audit.text_reuse", "PART = 4, 0.8", "PART = 4, 0.9"),
+        ("evidence.audit.likeness.text_reuse", "PART = 4, 0.8", "PART = 4, 0.9"),
     ):
         library = Tree().edit(module, old, new).library()
         with monkeypatch.context() as patch:  # the code that divided the posts, or looked at them, is another now

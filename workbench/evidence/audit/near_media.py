@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from workbench.evidence.audit import exact, hashes, keypoints, text_reuse
 from workbench.evidence.audit.families import ContentIndex, finding
-from workbench.evidence.audit.keypoints import Keypoints
+from workbench.evidence.audit.likeness.keypoints import Keypoints
 from workbench.preprocessing import media
 
 FRAMES = 0.5

@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.evidence.audit import exact, text_reuse
+from workbench.evidence.audit import exact
 from workbench.evidence.audit.families import ContentIndex, finding
+from workbench.evidence.audit.likeness import text_reuse
 from workbench.evidence.audit.relations import quoted
 from workbench.preprocessing.text.cleaning import clean
 

@@ -1,4 +1,4 @@
-"""Keypoints: edits that move what is shown are seen through, among many pictures too, and other pictures are not near."""
+"""Keypoints: edits that move what is shown are seen through, among many pictures too; other pictures are not near."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageOps
 
-from workbench.evidence.audit import keypoints
-from workbench.evidence.audit.keypoints import PLACES, Keypoints, near_pairs, places
+from workbench.evidence.audit.likeness import keypoints
+from workbench.evidence.audit.likeness.keypoints import PLACES, Keypoints, near_pairs, places
 
 shared = pytest.mark.skipif("WORKBENCH_DATA" not in os.environ, reason="needs the shared data in WORKBENCH_DATA")
 

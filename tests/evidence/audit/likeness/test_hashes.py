@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from workbench.evidence.audit import hashes
-from workbench.evidence.audit.hashes import LOOSE, ImageHashes, agree, distances, hashed, near_pairs, thumbnail
+from workbench.evidence.audit.likeness import hashes
+from workbench.evidence.audit.likeness.hashes import LOOSE, ImageHashes, agree, distances, hashed, near_pairs, thumbnail
 from workbench.evidence.proof.planted import EDITS
 
 
@@ -69,7 +69,7 @@ def test_drawings_on_the_same_ground_are_not_near():
 
 
 def test_many_copies_of_one_picture_are_told_by_their_hashes_alone(originals, monkeypatch):
-    monkeypatch.setattr("workbench.evidence.audit.hashes.agree", lambda a, b: np.zeros(len(a), bool))
+    monkeypatch.setattr("workbench.evidence.audit.likeness.hashes.agree", lambda a, b: np.zeros(len(a), bool))
     i, _, _ = near_pairs(views([originals[0]] * 40))
     assert len(i) == 40 * 39 / 2
 

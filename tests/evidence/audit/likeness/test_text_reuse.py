@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from workbench.evidence import attacks
-from workbench.evidence.audit import text_reuse
-from workbench.evidence.audit.text_reuse import letters, near_pairs
+from workbench.evidence.audit.likeness import text_reuse
+from workbench.evidence.audit.likeness.text_reuse import letters, near_pairs
 
 HEADS, TAILS = ("ba", "ke", "mi", "no", "su", "ra", "ti"), ("lon", "rek", "dim", "tus", "vag", "pib", "gor", "zem")
 VOCABULARY = [head + tail for head in HEADS for tail in TAILS]
