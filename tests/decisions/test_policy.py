@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workbench.decisions.objective import Chosen, Objective, Shares
-from workbench.decisions.policy import Assessment, LabelRule, Override, Policy
+from workbench.decisions.policy import NOTHING, Assessment, LabelRule, Override, Policy
 from workbench.errors import WorkbenchError
-from workbench.schema import Taxonomy
+from workbench.schema import Decision, Reason, Taxonomy
 
 TAXONOMY = Taxonomy.load()
 LABELS = TAXONOMY.names
@@ -286,3 +286,203 @@ def test_what_is_said_of_a_threshold_comes_back_from_its_file(tmp_path):
 def test_a_policy_that_asks_for_the_detector_keeps_the_id_that_it_had_when_the_key_was_another():
     assert policy(out_of_distribution_at=0.99).id == "house@1-c0dd9c20"
     assert policy(out_of_distribution_at=0.99).id != policy().id
+
+
+# --------------------------------------------------------------------------------------------- every word of a decision
+
+
+def reason(label: str | None, score: float | None, threshold: float | None, detail: str, kind: str = "label") -> Reason:
+    return Reason(kind=kind, label=label, score=score, threshold=threshold, detail=detail)
+
+
+def test_a_whole_decision():
+    scores = {"misinformation": 0.7, "abuse": 0.95, "spam": 0.2, "nudity": 0.1, "violence": 0.5}
+    found = assessed(
+        scores=scores, missing=("x", "y"), unread={"video": "cut"}, unseen=("image", "text"), links=(LINK,)
+    )
+    by = policy()
+    assert judge(by, found) == Decision(
+        post_id="p",
+        action="remove",
+        scores=scores,
+        reasons=(
+            # the most urgent label first; one that the taxonomy does not know is as urgent as the least
+            reason("violence", 0.5, 0.5, "violence scores 0.500; posts are sent to review from 0.500 on."),
+            reason("abuse", 0.95, 0.9, "abuse scores 0.950; posts are removed from 0.900 on."),
+            reason("misinformation", 0.7, 0.5, "misinformation scores 0.700; posts are sent to review from 0.500 on."),
+            reason("spam", 0.2, None, "No rule is set for spam.", "rule"),
+            reason(None, None, None, "The video could not be read: cut", "unread"),
+            reason(None, None, None, "There is no score for x, y, so a person looks.", "rule"),
+            reason(None, None, None, "The model does not look at the image and the text of this post.", "rule"),
+            reason(None, None, None, LINK, "link"),
+        ),
+        unread=("video",),
+        unseen=("image", "text"),
+        due_at=None,
+        model_id="model-1",
+        policy_id=by.id,
+    )
+    first, second = judge(by, assessed(scores={"spam": 0.2, "misinformation": 0.7})).reasons
+    assert (first.label, second.label) == ("spam", "misinformation")
+    nothing = reason(
+        None, None, None, "No score that the policy has a threshold for is there, so a person looks.", "rule"
+    )
+    assert judge(by, assessed(scores={})).reasons == (nothing,)
+
+
+def test_how_unusual_a_post_is_counts_from_the_share_that_the_policy_names():
+    by = policy(out_of_distribution_at=0.99)
+    said = "is more unlike the training posts than 99.0% of the validation posts; from 99.0% on, a person looks."
+    at = {"out_of_distribution": 0.99}
+    assert judge(by, assessed(**at)).reasons == (reason(None, 0.99, 0.99, f"The post {said}", "rule"),)
+    told = judge(by, assessed(**at, out_of_distribution_in="image"))
+    assert told.reasons == (reason(None, 0.99, 0.99, f"The image {said}", "rule"),)
+    assert (told.action, told.due_at) == ("review", NOON + dt.timedelta(hours=1))
+    assert judge(by, assessed(out_of_distribution=0.9899)).action == "allow"
+    untold = reason(None, None, None, "It could not be told how unusual the post is; a person looks.", "unread")
+    assert judge(by, assessed()).reasons == (untold,)
+    assert judge(policy(), assessed(out_of_distribution=1.0)).action == "allow"
+
+
+def test_a_deadline_counts_from_when_the_post_was_made_or_else_from_now():
+    hour, later = dt.timedelta(hours=1), NOON + dt.timedelta(days=3)
+
+    def due(created_at, now=None):
+        return policy().judge(assessed(0.6, created_at=created_at), TAXONOMY, "model-1", now=now).due_at
+
+    assert due(NOON, later) == NOON + hour
+    assert due(None, later) == later + hour
+    assert due(NOON.replace(tzinfo=None)) == NOON + hour  # without a zone it is UTC
+    assert due(NOON.astimezone(dt.timezone(dt.timedelta(hours=5)))) == NOON + hour
+    before = dt.datetime.now(dt.UTC)
+    assert before + hour <= due(None) <= dt.datetime.now(dt.UTC) + hour
+    end = dt.datetime.max.replace(tzinfo=dt.UTC)
+    assert due(end) == end  # there is no later time
+    unknown = assessed(scores={"spam": 0.1})
+    assert judge(policy(), unknown).due_at == NOON + hour  # the earliest of all where the label has none
+    assert judge(policy(), assessed(scores={})).due_at == NOON + hour
+
+
+def test_what_is_said_and_added_of_a_rule():
+    found = Chosen(objective=Objective(recall=0.8, sure=0.9), at=0.25, posts=1000, harmful=40, flagged=64, caught=32)
+    none = Chosen(objective=Objective(precision=0.8, sure=0.9), at=None, posts=9, harmful=1, why="too few")
+    rule = LabelRule(review_at=0.25, remove_at=None, review_for=found, remove_for=none)
+    assert rule.says("review") == f"recall of at least 0.8, sure to 90 %: {found.promise}"
+    assert rule.adds("review") == found.more != []
+    kept = "precision of at least 0.8, sure to 90 %: nothing is removed; no threshold qualifies (too few)"
+    assert rule.says("remove") == kept
+    assert rule.adds("remove") == ["No lower precision is proven."]
+    other = LabelRule(review_at=None, remove_at=0.9, review_for=none, remove_for=found)
+    assert other.says("review") == "precision of at least 0.8, sure to 90 %: no threshold qualifies (too few)"
+    assert other.says("remove") == "set by hand; for recall of at least 0.8, sure to 90 % it was 0.250"
+    assert other.adds("remove") == []
+    removed = LabelRule(review_at=0.2, remove_at=0.25, remove_for=found, review_for=none)
+    assert removed.says("remove") == f"recall of at least 0.8, sure to 90 %: {found.promise}"
+    assert removed.says("review") == "set by hand; for precision of at least 0.8, sure to 90 % it was none"
+    by_hand = LabelRule(review_at=None, remove_at=0.9)
+    assert (by_hand.says("review"), by_hand.says("remove")) == ("never", "set by hand")
+    assert by_hand.adds("review") == by_hand.adds("remove") == []
+
+
+def test_from_where_a_comparison_flags():
+    best = Chosen(objective=Objective(f1="best"), at=None, posts=9, harmful=1, nothing=True, why="why")
+    for review_at, chosen, flags in (
+        (None, None, None),
+        (None, best, NOTHING),
+        (None, best.model_copy(update={"nothing": False}), None),
+        (0.5, best, 0.5),  # set by hand since
+        (0.5, None, 0.5),
+    ):
+        assert LabelRule(review_at=review_at, remove_at=None, review_for=chosen).flags_from == flags
+
+
+@pytest.mark.parametrize(
+    ("review", "remove", "score", "met"),
+    [
+        (0.5, 0.5, 0.5, ("remove", 0.5)),
+        (0.5, 0.5, 0.49, None),
+        (0.5, None, 0.5, ("review", 0.5)),
+        (0.5, None, 0.49, None),
+        (None, 0.5, 0.49, None),
+        (0.0, None, 0.0, ("review", 0.0)),
+        (None, None, 1.0, None),
+    ],
+)
+def test_what_a_score_leads_to(review, remove, score, met):
+    assert LabelRule(review_at=review, remove_at=remove).met(score) == met
+
+
+RULE = LabelRule(review_at=0.3, remove_at=None)
+
+
+@pytest.mark.parametrize(
+    ("where", "post", "applies"),
+    [
+        ({"region": "X"}, ("x", None), True),
+        ({"region": "X"}, (None, "en"), False),
+        ({"region": "X"}, ("xx", None), False),
+        ({"language": "e"}, (None, "E"), True),
+        ({"language": "en"}, ("X", "en_GB"), True),
+        ({"language": "en-GB"}, (None, "en"), False),
+        ({"language": "en"}, (None, "eng"), False),
+        ({"language": "en"}, (None, None), False),
+        ({"region": "X", "language": "en"}, ("X", "en"), True),
+        ({"region": "X", "language": "en"}, ("Y", "en"), False),
+        ({"region": "X", "language": "en"}, ("X", "de"), False),
+    ],
+)
+def test_where_an_override_applies(where, post, applies):
+    there = Override(**where, labels={"abuse": RULE})
+    assert there.applies(*post) is applies
+    by = policy(overrides=(there,))
+    assert by.rule("abuse", *post) == ((RULE, there) if applies else (by.labels["abuse"], None))
+    assert by.rule("nudity", *post) == (by.labels["nudity"], None)
+    assert by.rule("spam", *post) == (None, None)
+    assert str(there) == " and ".join(f"{name} {value}" for name, value in where.items())
+
+
+@pytest.mark.parametrize("wrong", [{}, {"region": ""}, {"language": ""}, {"region": "X", "labels": {}}])
+def test_an_override_says_where_and_what(wrong):
+    with pytest.raises(ValueError, match="region|language|labels"):
+        Override(**{"labels": {"abuse": RULE}} | wrong)
+
+
+def test_versions_count_from_one():
+    assert (policy().version, policy(version=1).version) == (1, 1)
+    with pytest.raises(ValueError, match="version"):
+        policy(version=0)
+
+
+def test_a_policy_for_some_labels_keeps_their_rules_and_overrides():
+    both, one = (
+        Override(region="X", labels={"abuse": RULE, "nudity": RULE}),
+        Override(region="Y", labels={"abuse": RULE}),
+    )
+    by = policy(overrides=(both, one))
+    kept = by.only(["nudity", "violence"])
+    assert kept.labels == {label: by.labels[label] for label in ("nudity", "violence")}
+    assert kept.overrides == (Override(region="X", labels={"nudity": RULE}),)
+    assert kept.id != by.id
+    kept.check(["nudity", "violence"], "the model")
+    with pytest.raises(WorkbenchError, match="unknown label of the model 'abuse'"):
+        by.check(["nudity", "violence", "misinformation"], "the model")
+    with pytest.raises(WorkbenchError, match="unknown label of the model 'spam'"):
+        policy(overrides=(Override(region="X", labels={"spam": RULE}),)).check(LABELS, "the model")
+
+
+def test_a_policy_file_is_short_lines_in_the_order_of_its_fields(tmp_path):
+    first = "für jede Frage gibt es auch eine Antwort, die man nicht gern hört, und diese ist so lang, dass keine"
+    asked = Chosen(objective=Objective(recall=0.8), at=None, posts=9, harmful=1, why=f"{first} Zeile nicht reicht")
+    rule = LabelRule(review_at=None, remove_at=0.5, review_for=asked)
+    Policy(name="house", date=dt.date(2026, 1, 1), labels={"abuse": rule}).dump(tmp_path / "policy.yaml")
+    lines = (tmp_path / "policy.yaml").read_text(encoding="utf-8").splitlines()
+    assert lines[:6] == [
+        "name: house",
+        "version: 1",
+        "date: '2026-01-01'",
+        "unseen: review",
+        "links: review",
+        "out_of_distribution_at: null",
+    ]
+    assert lines[-4:] == [f"      why: {first}", "        Zeile nicht reicht", "    remove_for: null", "overrides: []"]
+    assert len(lines[-4]) == 111  # a line ends with the word that reaches past 110

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,8 @@ from workbench.metrics.shares import fay_feuer
 # rank:  .9  .8  .7  .6  .5  .4  .3  .2  .1  .05
 Y = np.array([1, 1, 0, 1, 0, 0, 1, 0, 0, 0])
 P = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0.05])
+
+FEWEST = thresholds.MIN_FLAGGED
 
 
 def rule(review: Objective | None, remove: Objective | None = None, *, y=Y, p=P, known=None, weight=None):
@@ -249,3 +253,146 @@ def test_objectives_of_labels_fall_back_to_default_and_that_to_the_built_in():
 def test_wrong_objectives_are_one_sentence(given, said):
     with pytest.raises(WorkbenchError, match=said):
         objectives(given, ("abuse", "nudity"))
+
+
+# ------------------------------------------------------------------------------------- against a search post by post
+
+
+def value(objective: Objective, flagged: list[int], y, weight, few: int) -> Fraction | None:
+    """What an objective gives for flagging these posts, None where it forbids it; counted post by post."""
+    worth = [Fraction(int(w)) if objective.weighted else Fraction(1) for w in weight]
+    harmful = sum(w for w, one in zip(worth, y, strict=True) if one)
+    tp, fp = (sum(worth[n] for n in flagged if y[n] == of) for of in (1, 0))
+    passed = sum(worth) - tp - fp
+    if objective.precision is not None:
+        return tp + fp if len(flagged) >= few and tp >= Fraction(objective.precision) * (tp + fp) else None
+    if objective.recall is not None:
+        return -tp - fp if tp >= Fraction(objective.recall) * harmful else None
+    if objective.capacity is not None:
+        most = Fraction(objective.capacity.reviews_a_day) / Fraction(objective.capacity.posts_a_day)
+        return tp + fp if tp + fp <= most * sum(worth) else None
+    if objective.cost is not None:
+        return -(Fraction(objective.cost.miss) * (harmful - tp) + Fraction(objective.cost.alarm) * fp)
+    f1 = 2 * tp / (tp + fp + harmful)
+    if objective.f1_macro:
+        right = passed - (harmful - tp)
+        return (f1 + 2 * right / max(passed + sum(worth) - harmful, Fraction(1, 10**9))) / 2
+    return f1 if flagged else None
+
+
+def searched(objective: Objective, y, p, weight, floor: float, few: int) -> dict[float, Fraction]:
+    """What each threshold from `floor` on gives that an objective allows; infinite is the one that flags nothing."""
+    given = {
+        at: value(objective, [n for n in range(len(y)) if p[n] >= at], y, weight, few)
+        for at in (np.inf, *sorted(set(p), reverse=True))
+        if at >= floor
+    }
+    return {at: worth for at, worth in given.items() if worth is not None}
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"precision": 0.5},
+        {"precision": 0.75, "mix": "site"},
+        {"recall": 0.5},
+        {"recall": 0.75, "mix": "site"},
+        {"capacity": {"reviews_a_day": 2, "posts_a_day": 4}},
+        {"capacity": {"reviews_a_day": 1, "posts_a_day": 4}, "mix": "sample"},
+        {"cost": {"miss": 3, "alarm": 2}},
+        {"cost": {"miss": 1, "alarm": 2}, "mix": "site"},
+        {"f1": "best"},
+        {"f1": "best", "mix": "site"},
+        {"f1_macro": "best"},
+        {"f1_macro": "best", "mix": "site"},
+    ],
+    ids=str,
+)
+def test_no_other_threshold_serves_an_objective_better(objective, monkeypatch):
+    monkeypatch.setattr(thresholds, "MIN_FLAGGED", 3)
+    objective, rng, kinds = Objective.model_validate(objective), np.random.default_rng(0), set()
+    for n in range(60):
+        y = rng.integers(0, 2, 3 + n % 7)
+        y[rng.integers(len(y))] = 1  # without a harmful post nothing is searched
+        p, weight = rng.integers(1, 8, len(y)) / 8, rng.integers(1, 5, len(y)).astype(float)
+        floor = (0.0, 0.375, 0.75)[n % 3]
+        chosen = rule(Objective(fixed=floor) if floor else None, objective, y=y, p=p, weight=weight)
+        at = np.inf if chosen.remove_for.nothing else chosen.remove_at
+        worth = searched(objective, y, p, weight, floor, 3)
+        best = max(worth, key=lambda at: (worth[at], at), default=None)  # the highest of equal ones
+        # a mean of two F1 is rounded, so that either of two equal ones may come out ahead
+        assert at == best or (objective.f1_macro and worth[at] == worth[best])
+        kinds.add("none" if best is None else "nothing" if best == np.inf else "some")
+    assert "some" in kinds
+
+
+# ------------------------------------------------------------------------------------------------------- at the edges
+
+
+def test_a_precision_needs_twenty_flagged_posts(monkeypatch):
+    monkeypatch.setattr(thresholds, "MIN_FLAGGED", FEWEST)
+    for flagged, at in ((20, 0.5), (19, None)):
+        y = np.r_[np.ones(flagged, int), np.zeros(30, int)]
+        assert rule(Objective(precision=1.0), y=y, p=np.where(y, 0.5, 0.1)).review_at == at
+
+
+def test_one_harmful_post_is_enough_to_choose_by_and_too_little_to_prove():
+    y = (np.arange(10) == 1).astype(int)
+    assert rule(Objective(f1="best"), y=y).review_at == 0.8
+    proven = rule(Objective(recall=0.8, sure=0.9), y=y)
+    assert (proven.review_at, proven.review_for.harmful) == (None, 1)
+    assert proven.review_for.why.endswith("harmful groups without one error are needed to be sure")
+    none = rule(Objective(recall=0.8, sure=0.9), y=np.zeros(10, int))
+    assert none.review_for.why == "none of the 10 validation posts that know the label is harmful"
+
+
+def test_a_weight_of_nothing_says_that_there_are_no_weights():
+    weight = np.where(Y == 1, 0.5, 1.5)
+    site = Objective(precision=0.75, mix="site")
+    assert rule(site, weight=weight).review_at == 0.8
+    weight[-1] = 0.0
+    found = rule(site, weight=weight)
+    assert (found.review_at, found.review_for.site) == (0.6, None)
+
+
+def test_a_fixed_threshold_below_that_of_review_gives_way_to_it():
+    found = rule(Objective(fixed=0.55), Objective(fixed=0.2))
+    assert (found.remove_at, found.remove_for.flagged, found.remove_for.caught) == (0.55, 4, 3)
+    assert (found.review_for.posts, found.review_for.harmful) == (10, 4)
+    assert rule(None, Objective(fixed=0.2)).remove_at == 0.2
+    assert (
+        rule(Objective(precision=0.9), Objective(recall=0.5), y=Y[::-1].copy()).remove_at == 0.3
+    )  # no review, no floor
+
+
+@pytest.mark.parametrize(
+    ("floor", "objective", "why"),
+    [
+        (0.6, {"precision": 0.9}, "the best precision on validation from 0.600 on is 0.750"),  # the four posts alone
+        (0.65, {"precision": 0.5}, "fewer than 4 validation posts are flagged from 0.650 on, too few for a precision"),
+        (None, {"precision": 0.9}, "the best precision on validation is 0.750"),
+        (0.65, {"recall": 1.0}, "no score on validation from 0.650 on gives recall of at least 1"),
+        (0.95, {"f1": "best"}, "no score on validation from 0.950 on gives best F1"),
+        (0.65, {"cost": {"miss": 1, "alarm": 100}}, None),
+        (0.85, {"cost": {"miss": 1, "alarm": 1}}, None),
+        (0.95, {"cost": {"miss": 9, "alarm": 1}}, "no score that occurs from 0.950 on does as well"),
+        (None, {"capacity": {"reviews_a_day": 1, "posts_a_day": 20}}, "no score that occurs does as well"),
+    ],
+)
+def test_why_there_is_no_threshold(floor, objective, why, monkeypatch):
+    monkeypatch.setattr(thresholds, "MIN_FLAGGED", 4)
+    review = None if floor is None else Objective(fixed=floor)
+    assert rule(review, Objective.model_validate(objective)).remove_for.why == why
+
+
+def test_shares_are_told_to_four_places_and_are_few_where_one_of_them_is():
+    y, flags = np.arange(90) < 60, np.arange(90) < 7
+    found = shares(y, flags, np.arange(90))
+    assert (found.precision[0], found.recall[0]) == (1, 0.1167)  # 7 of 60
+    assert all(round(bound, 4) == bound for bound in (*found.precision, *found.recall))
+    assert found.few  # seven flagged posts
+    assert shares(flags, y, np.arange(90)).few  # seven harmful ones
+    assert not shares(y, y, np.arange(90)).few
+    weighed = shares(y, flags, np.arange(90), np.arange(90) + 1)  # whole numbers do, too
+    assert weighed.recall[0] == pytest.approx(28 / 1830, abs=5e-5)
+    assert shares(~y & y, flags, np.arange(90)).recall is None
