@@ -139,6 +139,139 @@ def test_an_expectation_that_is_wrong_costs_power_only():
         assert clopper_pearson(sum(at is not None for at in found), 60, alpha=0.001)[0] <= 0.1
 
 
+# ------------------------------------------------------------------------------------- against a plain count, by hand
+
+
+# n posts, the harmful ones expected, target -> the posts above each threshold, those where tests start, the least
+RANKED = [
+    # 1 + floor(log .025 / log .8) = 17 and .7 * 30 = 21; .35 * 30 = 11 are too few to prove anything
+    (100, 0.3, 0.8, [17, 20, 21, 24, 28, 34, 40, 48, 57, 68, 80, 96, 99], [17, 21], 17),
+    (100, 0.5, 0.8, [18, 21, 25, 30, 35, 36, 42, 50, 60, 72, 85, 99], [18, 35], 17),  # .35 * 50 = 17.5
+    # without an expectation three doublings of ten share .05: 1 + floor(log .0167 / log .8) = 19
+    (80, None, 0.8, [19, 22, 26, 31, 38, 45, 53, 63, 76, 79], [19, 38, 76], 19),
+    (79, None, 0.8, [17, 20, 24, 28, 34, 40, 48, 57, 68, 78], [17, 34], 17),
+    (45, None, 0.9, [36, 42, 44], [36, 44], 36),  # 72 are more than there are
+    (15, None, 0.8, [14], [14], 14),
+    (14, None, 0.8, [], [], 14),
+]
+
+
+@pytest.mark.parametrize(("n", "expected", "target", "above", "starts", "least"), RANKED)
+def test_where_a_precision_is_tested(n, expected, target, above, starts, least):
+    score = np.random.default_rng(n).permutation(n) + 0.5
+    grid, at_start, needed = guarantee._ranked(score, target, 0.05, expected)
+    assert [(score >= at).sum() for at in grid] == above
+    assert [above[place] for place in at_start] == starts
+    assert needed == least
+    assert at_start.dtype.kind == "i"
+    assert (grid == np.nextafter(np.sort(score)[::-1][above], np.inf)).all()  # just above the score of that rank
+
+
+def test_equal_scores_are_one_threshold():
+    # of 100 posts in pairs; the ranks 20 and 21 are one pair, and what starts there starts at the same threshold
+    grid, starts, _ = guarantee._ranked(np.arange(100) // 2, 0.8, 0.05, 0.3)
+    assert (49 - np.floor(grid)).astype(int).tolist() == [8, 10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 49]
+    assert starts.tolist() == [0, 1]
+
+
+def test_a_precision_is_tested_from_each_start_until_one_fails():
+    rng, found = np.random.default_rng(0), set()
+    (n, expected, target, above, starts, _), about = RANKED[0], {"kind": "precision", "sure": 0.95}
+    for _ in range(200):
+        score, y = rng.permutation(n) / n, np.zeros(n, bool)
+        order = np.argsort(-score)
+        y[order[: rng.integers(10, 60)]] = True
+        y[order[rng.integers(0, 40, rng.integers(4))]] = False
+        proven = []
+        for start in starts:  # each with half of .05
+            for rank in above[above.index(start) :]:
+                errors = rank - int(y[order[:rank]].sum())
+                if stats.binom.cdf(errors, rank, 1 - target) > 0.025:
+                    break
+                proven.append(rank)
+        at = hold(y, score, target=target, expected=expected, **about).at
+        assert (at is None) == (not proven)
+        if proven:
+            assert (score >= at).sum() == max(proven)
+            assert hold(y, score, target=target, expected=expected, floor=at, **about).at == at
+            higher = hold(y, score, target=target, expected=expected, floor=np.nextafter(at, 1), **about).at
+            rest = [rank for rank in set(proven) if rank < max(proven)]
+            assert (higher is None) == (not rest)
+            assert higher is None or (score >= higher).sum() == max(rest)
+        found.add(max(proven, default=None))
+    assert len(found) > 5
+
+
+def over(floor: float) -> str:
+    return f" from {floor:.3f} on" if floor > 0 else ""
+
+
+def test_a_recall_is_tested_at_a_hundred_scores_of_harmless_posts_from_the_lowest_up():
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        y = rng.random(2000) < 0.04
+        score = rng.normal(1.5 * y)
+        harmless, harmful = np.sort(score[~y])[::-1], score[y]
+        ranks = sorted({int(rank) for rank in np.geomspace(1, len(harmless), 100)}, reverse=True)
+        best = None
+        for rank in ranks:
+            at = np.nextafter(harmless[rank - 1], np.inf)
+            if stats.binom.cdf((harmful < at).sum(), len(harmful), 0.3) > 0.05:
+                break
+            best = at
+        assert hold(y, score, kind="recall", target=0.7).at == best is not None
+        assert hold(y, score, kind="recall", target=0.7, floor=best).at == best
+        told = hold(y, score, kind="recall", target=0.7, floor=np.nextafter(best, np.inf))
+        assert told.at is None
+        assert told.why.startswith(
+            f"of 2,000 groups, one post each, {y.sum()} harmful; none of {len(ranks)} thresholds"
+        )
+
+
+def test_the_lowest_threshold_and_the_highest_are_tried():
+    y, score = np.r_[False, np.ones(14, bool), False], np.r_[0.1, np.full(14, 0.5), 0.9]
+    assert hold(y, score, kind="recall", target=0.8).at == np.nextafter(0.1, 1)  # the other one misses all
+    y, score = np.r_[np.zeros(40, bool), np.ones(14, bool)], np.r_[np.linspace(0, 0.4, 40), np.full(14, 0.9)]
+    assert hold(y, score, kind="recall", target=0.8).at == np.nextafter(0.4, 1)
+    assert hold(np.ones(50, bool), np.linspace(0, 1, 50), kind="recall", target=0.8).at is None  # no harmless score
+
+
+def test_why_nothing_is_proven_says_from_where_on():
+    y, score = np.arange(100) < 50, np.linspace(1, 0, 100)
+    for floor, over in ((0.9, " from 0.900 on"), (0.0, ""), (-1.0, "")):
+        found = hold(~y, score, kind="precision", target=0.8, floor=floor)
+        tried = f"of 100 groups, one post each, 50 harmful; none of 11 thresholds tried{over} is proven to reach it"
+        assert found == (None, tried)
+    few = hold(y[:19], score[:19], kind="precision", target=0.9)
+    assert few.why == "of 19 groups, one post each, 19 harmful; 29 groups without one error are needed to be sure"
+
+
+def test_labels_may_be_numbers_and_scores_single_floats():
+    y, score = np.arange(400) % 2, (np.arange(400) % 2 * 2 + np.arange(400) / 400).astype(np.float32)
+    for kind in ("precision", "recall"):
+        plain = hold(y.astype(bool), score.astype(np.float64), kind=kind, target=0.8)
+        assert plain.at is not None
+        assert hold(y, score, kind=kind, target=0.8) == plain
+
+
+def test_the_post_of_a_group_is_drawn_by_a_fixed_seed():
+    assert one_of_each(np.array(list("aabbccddee") * 2)).tolist() == [2, 4, 6, 11, 19]
+
+
+@pytest.mark.parametrize(("target", "proven"), [(0.75, 0.7), (0.85, 0.8), (0.9, 0.85), (0.95, 0.9), (0.99, 0.95)])
+def test_each_lower_precision_is_tried(target, proven):
+    assert outlook(np.ones(300, bool), np.linspace(1, 0, 300), target=target, sure=0.9).proven == proven
+
+
+def test_what_is_seen_and_needed_by_hand():
+    # 21 posts: tests at 11, 13, 15, 18 and 20 flagged ones, of which only the last are enough to speak of
+    y, score = np.ones(21, bool), np.linspace(1, 0, 21)
+    assert outlook(y[:20], score[:20], target=0.8, sure=0.9)[1:] == (None, None)
+    y[[1, 4, 7, 9]] = False
+    assert outlook(y, score, target=0.8, sure=0.9) == (None, 0.8, None)  # 16 of 20 is no more than that
+    assert outlook(np.ones(300, bool), np.linspace(1, 0, 300), target=0.7, sure=0.9) == (None, 1.0, 301)
+
+
 # ------------------------------------------------------------------------------------------------------- as objectives
 
 

@@ -1,4 +1,4 @@
-"""What a threshold is chosen for: which numbers may be asked for, what is counted, and what is said of it, word by word."""
+"""What a threshold is chosen for: which numbers may be asked for, and what is said of it, word by word."""
 
 from __future__ import annotations
 
@@ -47,9 +47,7 @@ def test_a_number_out_of_its_bounds_is_refused(options, given, name, allowed, re
 
 def test_an_objective_is_exactly_one_of_the_seven():
     for wrong in ({}, {"precision": 0.9, "recall": 0.9}, {"f1": "best", "f1_macro": "best", "fixed": 0.5}):
-        with pytest.raises(
-            WorkbenchError, match="exactly one of precision, recall, f1, f1_macro, capacity, cost, fixed"
-        ):
+        with pytest.raises(WorkbenchError, match="exactly one of precision, recall, f1, f1_macro, capacity, cost,"):
             Objective.parse(wrong, "policy")
 
 
@@ -150,7 +148,8 @@ def test_a_proof_is_told_where_there_is_one_and_what_is_proven_instead_where_the
     assert chosen(**none).more == ["No lower precision is proven."]
     assert chosen(**none, site=site, proven=0.7).more == ["A precision of 0.7 is proven, sure to 95 %."]
     assert chosen(**none, seen=0.85).more == [
-        "No lower precision is proven; the precision seen at best is 0.85, so that more posts alone would not prove 0.9."
+        "No lower precision is proven; the precision seen at best is 0.85, so that more posts alone would not prove "
+        "0.9."
     ]
     assert chosen(**none, proven=0.8, seen=0.92, needed=4000).more == [
         "A precision of 0.8 is proven, sure to 95 %; the precision seen at best is 0.92, and if that holds about 4,000 "

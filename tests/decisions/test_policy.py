@@ -443,7 +443,7 @@ def test_where_an_override_applies(where, post, applies):
 
 @pytest.mark.parametrize("wrong", [{}, {"region": ""}, {"language": ""}, {"region": "X", "labels": {}}])
 def test_an_override_says_where_and_what(wrong):
-    with pytest.raises(ValueError, match="region|language|labels"):
+    with pytest.raises(ValueError, match=r"region|language|labels"):
         Override(**{"labels": {"abuse": RULE}} | wrong)
 
 

@@ -172,7 +172,7 @@ def _ranked(
     doublings = max(math.floor(math.log2(max(n, 2) / 10)), 1)
     needed = _without_error(target, level / (len(aims) or doublings))
     if n <= needed:
-        return np.zeros(0), np.zeros(0, dtype=int), needed
+        return np.empty(0), np.empty(0, dtype=int), needed
     starts = aims or [needed * 2**step for step in range(doublings)]
     starts = np.unique([min(max(math.ceil(start), needed), n - 1) for start in starts]).astype(int)
     first = starts[0]
@@ -187,7 +187,7 @@ def _ranked(
 def _harmless_scores(score: np.ndarray) -> np.ndarray:
     """Return thresholds (k,), rising, just above scores of harmless posts, the denser the higher."""
     if not len(score):
-        return np.zeros(0)
+        return np.empty(0)
     ranks = np.unique(np.geomspace(1, len(score), STEPS).astype(int)) - 1
     distinct = np.unique(np.sort(score)[::-1][ranks])
     return np.nextafter(distinct, np.inf)

@@ -81,7 +81,7 @@ def choose(
     for k, (label, objective) in enumerate(wanted.items()):
         use = known[:, k] & ~np.isnan(prob[:, k])
         some = (None if values is None else values[use] for values in (weight, group))
-        posts = _Posts(y[use, k] > 0.5, prob[use, k], *some, expected=expected[k] if expected is not None else None)
+        posts = _Posts(y[use, k] == 1, prob[use, k], *some, expected=expected[k] if expected is not None else None)
         review, remove = posts.find(objective.review), None
         if objective.remove is not None:
             remove = posts.find(objective.remove, floor=review.at if review and review.at is not None else 0.0)
@@ -99,11 +99,9 @@ def shares(y: np.ndarray, flags: np.ndarray, group: np.ndarray, weight: np.ndarr
 
     Weights count posts as the site has them. Few where one of both rests on few groups.
     """
-    codes, groups = group_codes(group)
-    weight = np.ones(len(y)) if weight is None else np.asarray(weight, dtype=np.float64)
-    caught, flagged, harmful = (
-        np.bincount(codes, weights=weight * part, minlength=groups) for part in (flags & y, flags, y)
-    )
+    codes, _ = group_codes(group)
+    weight = np.ones(len(y)) if weight is None else np.asarray(weight)
+    caught, flagged, harmful = (np.bincount(codes, weights=weight * part) for part in (flags & y, flags, y))
     precision, recall = _interval(caught, flagged), _interval(caught, harmful)
     return Shares(precision=precision, recall=recall, few=few_groups(flagged) or few_groups(harmful))
 
