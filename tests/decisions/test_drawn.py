@@ -9,7 +9,7 @@ import pytest
 from scipy.special import expit, logit
 
 from workbench.decisions.drawn import Drawn
-from workbench.metrics.calibration import IDENTITY
+from workbench.metrics.calibration import IDENTITY, choose_calibrator
 
 
 def posts(n: int, seed: int, hidden: float = 2.0):
@@ -86,3 +86,28 @@ def test_what_is_saved_is_read_back():
     y, x, weight = posts(4000, 2)
     for drawn in (Drawn.of(y, as_sampled(x), weight, np.arange(4000)), Drawn(True, None)):
         assert Drawn.parse(json.loads(json.dumps(drawn.saved))) == drawn
+
+
+def test_shares_that_differ_by_less_than_a_hundredth_are_equal():
+    y, x, _ = posts(400, 7)
+    near, off = (Drawn.of(y, x, np.where(y, ratio, 1.0), np.arange(400)) for ratio in (1.008, 1.015))
+    assert near.line == IDENTITY
+    assert off.by_label
+    assert (off.line(0.0), off.line(1.0)) == pytest.approx((np.log(1.015), 1 + np.log(1.015)))
+    why = "validation was drawn by the label alone, so its weights tell the ratio of shares"
+    assert off.line.chosen == {"why": why}
+
+
+def test_the_line_is_fitted_by_the_weights_and_the_share_counts_them():
+    y, x, weight = posts(3000, 8)
+    z, group = as_sampled(x), np.arange(3000) // 2
+    drawn = Drawn.of(y, z, weight, group)
+    assert drawn.line == choose_calibrator(y, z, group, weight=weight)
+    assert drawn.line.numbers != choose_calibrator(y, z, group).numbers
+    assert drawn.share == pytest.approx(weight[y].sum() / weight.sum())
+
+
+def test_one_class_tells_whether_it_was_drawn_by_label_and_nothing_else():
+    for y in (np.ones(4, bool), np.zeros(4, bool)):
+        assert Drawn.of(y, np.zeros(4), np.ones(4), np.arange(4)) == Drawn(True, None, IDENTITY)
+        assert Drawn.of(y, np.zeros(4), np.array([1, 2, 1, 2.0]), np.arange(4)) == Drawn(False, None, IDENTITY)

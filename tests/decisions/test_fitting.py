@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
+from scipy.special import expit
 
 from workbench import models
 from workbench.decisions import fitting
@@ -155,3 +156,55 @@ def test_what_a_threshold_is_worth_counts_groups_and_the_site_apart():
     nothing = fitting.measure(prob, y, known, LabelRule(review_at=0.95, remove_at=None), weight, group)
     assert nothing["review"]["sample"]["precision"] is None
     assert "remove" not in nothing
+
+
+@pytest.mark.parametrize(
+    ("y", "use", "constant", "share"),
+    [
+        ([1, 0, 0, 1], [1, 1, 1, 0], 0.0, 1 / 3),
+        ([1, 1, 0, 0], [1, 1, 0, 0], -2.0, expit(-2.0)),  # those that count are all harmful, or all harmless
+        ([0, 0, 1, 1], [1, 1, 0, 0], -2.0, expit(-2.0)),
+        ([0, 0, 1, 1], [0, 0, 0, 0], -2.0, expit(-2.0)),
+        ([1, 1, 1, 1], [1, 1, 1, 1], np.nan, None),
+    ],
+)
+def test_probabilities_hold_at_the_share_of_validation_and_else_of_training(y, use, constant, share):
+    assert fitting._prevalence(np.array(y, np.float32), np.array(use, bool), constant) == pytest.approx(share)
+
+
+def test_what_nobody_knows_or_could_score_counts_for_nothing(tmp_path, validation, monkeypatch):
+    # of forty posts ten have no score and ten no label; of the others two in three are abuse and score .5, else .3
+    place, kind = validation.column_names.index, validation.schema.field("labels")
+    labels = [{"abuse": None if n % 4 == 1 else n % 3 > 0} for n in range(40)]
+    posts = validation.set_column(place("labels"), kind, pa.array(labels, kind.type))
+    posts = posts.set_column(place("weight"), "weight", pa.array([None, 1.0] * 20))
+    given, choose = {}, fitting.choose
+    monkeypatch.setattr(fitting, "choose", lambda *some, **more: given.update(more) or choose(*some, **more))
+    moderator, rules = made(tmp_path, posts, [f"{n},{0.5 if n % 3 else 0.3}" for n in range(40) if n % 4 != 2])
+    counted = [n for n in range(40) if n % 4 not in (1, 2)]
+    assert rules["abuse"].review_for.posts == len(counted) == 20
+    assert moderator.prevalence["abuse"] == pytest.approx(np.mean([n % 3 > 0 for n in counted]))
+    assert given["weight"].tolist() == [1.0] * 40  # a post without a weight stands for itself
+    assert moderator.drawn["abuse"].by_label
+    assert moderator.policy.labels == {"abuse": rules["abuse"]}
+    assert "validation has 12 harmful and 8 other posts" in moderator.lines["abuse"].note
+
+
+def test_decisions_get_no_threshold_of_removal(tmp_path, validation):
+    lines = [f"{n},{'no' if n % 2 else 'yes'}" for n in range(40)]
+    _, rules = made(tmp_path, validation, lines, decisions={"yes": True, "no": False})
+    assert rules["abuse"].remove_for is None
+    assert rules["abuse"].review_for.objective.fixed == 0.5
+
+
+def test_posts_without_a_probability_or_a_label_are_not_measured():
+    prob = np.array([0.9, 0.5, 0.2, np.nan, np.nan, 0.7])
+    y, known = np.array([1, 0, 1, 1, 0, 1.0]), np.array([1, 1, 1, 1, 0, 0], bool)
+    found = fitting.measure(prob, y, known, LabelRule(review_at=0.5, remove_at=None), np.ones(6), np.arange(6))
+    assert (found["n"], found["unscored"], found["positives"]) == (3, 1, 2)
+    assert (found["review"]["at"], found["review"]["flagged"], found["review"]["caught"]) == (0.5, 2, 1)
+    assert found["average_precision"] == pytest.approx((1 + 2 / 3) / 2)
+    assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.5, 0.2]).mean())
+    assert type(found["review"]["sample"]["precision"]) is list
+    none = fitting.measure(prob, y, ~known & False, LabelRule(review_at=None, remove_at=None), np.ones(6), np.arange(6))
+    assert (none["n"], none["average_precision"], none["log_loss"]) == (0, None, None)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
+import json
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 
+from workbench.decisions import bundle as bundles
 from workbench.decisions import fitting
 from workbench.decisions.drawn import Drawn
 from workbench.decisions.moderator import Moderator
-from workbench.decisions.policy import LabelRule
+from workbench.decisions.out_of_distribution import Finding
+from workbench.decisions.policy import Assessment, LabelRule
 from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError
 from workbench.features.store import FeatureStore
-from workbench.metrics.calibration import Line
+from workbench.metrics.calibration import IDENTITY, Line
 from workbench.models import create
+from workbench.preprocessing.links import extraction
 from workbench.schema import Media, Post, Taxonomy, as_table, inputs
 
 LABELS = Taxonomy.load().names
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 HOSTILE = [
     "\ud800 you are stupid",
     "a\x00b",
@@ -239,3 +248,100 @@ def test_a_text_that_is_not_read_to_its_end_goes_to_a_person(posts, name, option
     assert (whole.action, whole.unread) == ("allow", ())
     assert (cut.action, cut.unread) == ("review", ("text",))
     assert "read" in cut.reasons[-1].detail
+
+
+def test_a_whole_assessment(words):
+    about = {"community": "garden", "language": "en", "region": "isles"}
+    post = Post(post_id="p", text="our garden needs rain", created_at=NOON, **about)
+    (found,) = words.assess([post])
+    scores = words.probabilities(as_table([post]))[0].tolist()
+    assert found == Assessment(post_id="p", scores=dict(zip(LABELS, scores, strict=True)), created_at=NOON, **about)
+    evil = "see http://paypal.com@evil.example/login"
+    (linked,) = words.assess([Post(post_id="q", text=evil)])
+    assert linked.links == extraction.findings(evil, words.lists) != ()
+    strange = Finding(np.array([0.75]), {"text": np.array([0.5]), "image": np.array([0.75])})
+    beside = words.with_detector(SimpleNamespace(look=lambda table: strange))
+    (told,) = beside.assess([post])
+    assert (told.out_of_distribution, told.out_of_distribution_in) == (0.75, "image")
+    assert told.model_copy(update={"out_of_distribution": None, "out_of_distribution_in": None}) == found
+
+
+def test_the_id_is_a_digest_of_the_model_its_lines_and_what_they_are_moved_by(words):
+    def digest(**parts):
+        text = json.dumps({"lines": [[2.0, -1.0, 0.0]] * len(LABELS), **parts})
+        return f"text-tfidf-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+    drawn = {"abuse": Drawn(False, 0.1, Line(3.0, 4.0))}
+    plain = words._changed(lines=dict.fromkeys(LABELS, Line(2.0, -1.0)), drawn=drawn)
+    assert plain._model_id("x") == digest(model="x")
+    assert plain._changed(at_site=True)._model_id("x") == digest(model="x", site={"abuse": [3.0, 4.0]})
+    moved = plain._changed(prevalence={"abuse": 0.5}, serving={"abuse": 0.1})
+    assert moved._shift("abuse") == pytest.approx(logit(0.1))
+    assert moved._shift("nudity") == 0
+    assert moved._model_id("x") != digest(model="x")
+
+
+def test_a_moved_model_has_the_same_id_before_and_after_the_disk(words, tmp_path):
+    fresh = by_label(words)
+    fresh.__dict__.pop("_digest", None)
+    fresh.__dict__.pop("model_id", None)
+    moved = fresh.serve_at_prevalence({"abuse": 0.001})
+    fresh.save(tmp_path / "a")
+    again = Moderator.load(tmp_path / "a", store=FeatureStore(None, "cpu"))
+    assert again.serve_at_prevalence({"abuse": 0.001}).model_id == moved.model_id != again.model_id
+
+
+def test_what_cannot_be_moved_is_said(words):
+    known = by_label(words)
+    for base in (None, 0.0, 1.0):
+        other = known._changed(prevalence={**known.prevalence, "abuse": base})
+        with pytest.raises(WorkbenchError, match="not known at which prevalence the probabilities of 'abuse' hold"):
+            other.serve_at_prevalence({"abuse": 0.5})
+    for share in (0, 1, 1.5, -0.5):
+        with pytest.raises(WorkbenchError, match="must be above 0 and below 1"):
+            known.serve_at_prevalence({"abuse": share})
+    moved = words._changed(drawn={}).serve_at_prevalence({"abuse": 0.5})  # where that is not recorded
+    assert moved.serving == {"abuse": 0.5}
+    assert moved.serve_at_prevalence({"nudity": 0.25}).serving == {"abuse": 0.5, "nudity": 0.25}
+    with pytest.raises(WorkbenchError, match="does not record how"):
+        moved.serve_at_site()
+    bent = {"abuse": Drawn(False, 0.1, Line(2.0, 1.0)), "nudity": Drawn(True, 0.1)}
+    with pytest.raises(WorkbenchError, match="were moved already"):
+        moved._changed(drawn=bent).serve_at_site()
+    few = {"abuse": Drawn(False, 0.1, IDENTITY._replace(note="too few")), "nudity": Drawn(True, 0.1)}
+    with pytest.raises(WorkbenchError, match=r"so serve the bundle itself; abuse: too few$"):
+        words._changed(drawn=few).serve_at_site()
+    assert words._changed(drawn=bent).serve_at_site().at_site
+
+
+def test_all_of_a_bundle_comes_back(words, tmp_path, monkeypatch):
+    told = by_label(words).serve_at_prevalence({"abuse": 0.001}).described({"made": "today"})
+    told.save(tmp_path / "bundle")
+    store = FeatureStore(None, "cpu")
+    again = Moderator.load(tmp_path / "bundle", store=store)
+    for name in ("lines", "prevalence", "serving", "drawn", "at_site", "labels", "card", "policy", "model_id"):
+        assert getattr(again, name) == getattr(told, name), name
+    assert again.classifier.store is store
+    assert again.detector is None
+    assert Moderator.load(tmp_path / "bundle").classifier.store is not None
+    read, late = bundles.read, {"drawn", "at_site"}  # the first versions did not record them
+    monkeypatch.setattr(bundles, "read", lambda at: {name: some for name, some in read(at).items() if name not in late})
+    first = Moderator.load(tmp_path / "bundle", store=store)
+    assert (first.drawn, first.at_site) == ({}, False)
+
+
+def test_a_narrowed_service_asks_no_more_than_its_labels(words):
+    narrowed = words.only(["violence", "abuse"])
+    assert narrowed.labels == ("abuse", "violence")
+    assert set(narrowed.policy.labels) == {"abuse", "violence"}
+    assert words.labels == LABELS
+
+
+def test_a_policy_that_asks_a_detector_needs_one(words):
+    asking = words.policy.model_copy(update={"out_of_distribution_at": 0.5})
+    with pytest.raises(WorkbenchError, match="has no detector"):
+        words.able(asking)
+    beside = words.with_detector(SimpleNamespace())
+    assert beside.able(asking) is asking
+    assert beside.able(words.policy) is words.policy
+    assert words.able(words.policy) is words.policy

@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from workbench.decisions import out_of_distribution
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.out_of_distribution import OutOfDistribution, OutOfDistributionOptions
 from workbench.errors import WorkbenchError
@@ -152,3 +153,58 @@ def test_a_policy_can_send_unusual_posts_to_people_and_by_default_does_not(words
     assert again.model_id == words.model_id  # its scores are the same
     words.with_policy(words.policy).save(tmp_path / "bundle")  # without it the folder is gone
     assert not (tmp_path / "bundle" / "unusual").exists()
+
+
+def units(texts: list[str]) -> np.ndarray:
+    vectors = Cones().encode_text(texts).values.astype(np.float64)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def farthest(texts: list[str], memory: np.ndarray, k: int) -> np.ndarray:
+    """The cosine distance of each text to the k-th nearest of the memory."""
+    return 1 - np.sort(units(texts) @ memory.T, axis=1)[:, -k]
+
+
+@pytest.mark.parametrize(("k", "train", "chunk"), [(1, 40, 1024), (3, 40, 7), (10, 4, 1024)])
+def test_a_distance_is_that_to_the_kth_nearest_and_a_share_counts_what_is_nearer(store, monkeypatch, k, train, chunk):
+    monkeypatch.setattr(out_of_distribution, "CHUNK", chunk)
+    known, seen = [f"a {i}" for i in range(train)], [f"c {i}" for i in range(30)]
+    new = [*(f"e {i}" for i in range(10)), "odd", "c 3"]
+    made = OutOfDistribution.fit(
+        table([{"text": text} for text in known]),
+        table([*({"text": text} for text in seen), {"text": "bad"}]),
+        store=store,
+        options=OutOfDistributionOptions(encoder="cones", k=k),
+    )
+    memory = units(known).astype(np.float16).astype(np.float64)
+    expected = np.sort(farthest(seen, memory, min(k, train)))
+    np.testing.assert_allclose(made.seen["text"], expected, atol=2e-6)
+    assert np.array_equal(made.seen["text"], np.round(made.seen["text"], 6))
+    np.testing.assert_allclose(made.overall, np.arange(30) / 30, atol=1e-6)
+    far = farthest(new, memory, min(k, train))
+    found = made.look(table([{"text": text} for text in new]))
+    near = np.abs(far[:, None] - expected).min(axis=1) < 1e-5  # which may be either side of it
+    assert np.allclose(found.by["text"][~near], (expected < far[:, None]).mean(axis=1)[~near])
+    assert np.allclose(found.share, found.by["text"])
+    nearest = made.look(table([{"text": seen[int(np.argmin(farthest(seen, memory, min(k, train))))]}]))
+    assert nearest.share.tolist() == nearest.by["text"].tolist() == [0.0]
+    assert nearest.where(0) == "text"
+
+
+def test_a_share_is_what_lies_below():
+    ordered, values = np.array([0.1, 0.2, 0.2, 0.5], np.float32), np.array([0.1, 0.2, 0.3, 0.6, np.nan])
+    np.testing.assert_array_equal(out_of_distribution._share(ordered, values), [0, 0.25, 0.75, 1, np.nan])
+    assert out_of_distribution._share(ordered[:1], np.array([0.2])).tolist() == [1.0]
+    assert out_of_distribution._share(ordered[:0], np.array([0.2])).tolist() == [0.0]
+
+
+def test_options_have_bounds_and_a_detector_does_without_them(store):
+    assert OutOfDistributionOptions().model_dump() == {"encoder": "tiny", "k": 10, "max_vectors": 20_000}
+    for name, allowed, refused in (("k", (1, 1000), (0, 1001)), ("max_vectors", (1,), (0,))):
+        for value in allowed:
+            assert getattr(OutOfDistributionOptions(**{name: value}), name) == value
+        for value in refused:
+            with pytest.raises(ValueError, match=name):
+                OutOfDistributionOptions(**{name: value})
+    some = table([{"text": "a"}])
+    assert OutOfDistribution.fit(some, some, store=store).options == OutOfDistributionOptions()

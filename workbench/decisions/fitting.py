@@ -114,8 +114,8 @@ def measure(
                 "at": at,
                 "flagged": int(flagged.sum()),
                 "caught": int((flagged & y).sum()),
-                "sample": shares(y, flagged, group).model_dump(mode="json"),
-                "site": shares(y, flagged, group, weight).model_dump(mode="json") if mixed else None,
+                "sample": shares(y, flagged, group).model_dump(),
+                "site": shares(y, flagged, group, weight).model_dump() if mixed else None,
             }
     return _plain(measures)
 

@@ -123,7 +123,7 @@ class OutOfDistribution:
         far = np.empty(len(bag.values), np.float32)
         for at in range(0, len(far), CHUNK):
             cosines = bag.values[at : at + CHUNK] @ memory.T
-            far[at : at + CHUNK] = 1 - np.partition(cosines, len(memory) - k, axis=1)[:, len(memory) - k]
+            far[at : at + CHUNK] = 1 - np.partition(cosines, len(memory) - k)[:, len(memory) - k]
         some = bag.count > 0
         out[some] = np.maximum.reduceat(far, bag.start[some])
         return np.round(out, 6)  # what products of matrices round otherwise in another batch is no difference
@@ -140,7 +140,7 @@ class OutOfDistribution:
         """Write the detector into a folder of its own: JSON and safetensors with a hash manifest."""
         arrays = {f"memory.{name}": value for name, value in self.memory.items()}
         arrays |= {f"seen.{name}": value for name, value in self.seen.items()} | {"overall": self.overall}
-        head = {"kind": KIND, "options": self.options.model_dump(mode="json"), "encoder": self._digest()}
+        head = {"kind": KIND, "options": self.options.model_dump(), "encoder": self._digest()}
         artifacts.write_model(folder, {**head, "modalities": list(self.memory)}, arrays)
 
     @classmethod
@@ -166,5 +166,5 @@ class OutOfDistribution:
 
 def _share(ordered: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return which share of `ordered (m,)` lies below each value (n,), 0 to 1; NaN stays NaN."""
-    below = np.searchsorted(ordered, np.nan_to_num(values).astype(np.float32), side="left") / max(1, len(ordered))
+    below = np.searchsorted(ordered, np.nan_to_num(values).astype(np.float32)) / max(1, len(ordered))
     return np.where(np.isnan(values), np.nan, below)
