@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -237,3 +238,83 @@ def test_the_command_says_what_it_did(bundle, tmp_path):
     failed = CliRunner().invoke(app, ["score", str(tmp_path / "no"), str(path), "-o", str(tmp_path / "o.csv")])
     assert failed.exit_code == 2
     assert "holds no bundle" in failed.output
+
+
+def test_a_summary_counts_what_was_done(bundle, tmp_path):
+    path = lines(tmp_path, {"text": "our garden needs rain"}, "{", {"text": "the rain has come"}, "[]")
+    done = batch.score(bundle, path, tmp_path / "o.jsonl", device="cpu", columns={})
+    assert (sum(done.actions.values()), done.errors, done.out) == (4, 2, tmp_path / "o.jsonl")
+    assert done.actions["review"] >= 2
+    assert 0 <= done.seconds < 60
+    some = batch.Summary({"allow": 2003, "remove": 1}, 0, 2.0, done.out, {})
+    assert str(some) == f"2,004 posts in 2.0 s (1,002 a second): 2,003 allow, 0 review, 1 remove\n{done.out}"
+    idle = some._replace(errors=1, seconds=0.0, idle={"abuse": "never"})
+    assert str(idle) == (
+        "2,004 posts in 0.0 s (at once): 2,003 allow, 0 review, 1 remove; 1 rows could not be read, see `error`\n"
+        f"no score on 'abuse' leads to anything: never\n{done.out}"
+    )
+
+
+def test_rows_without_a_name_keep_their_number_where_the_model_fails(bundle, words, tmp_path, monkeypatch):
+    decide = batch.Moderator.decide
+
+    def breaking(self, posts):
+        if any("poison" in post.text for post in posts):
+            raise RuntimeError("the model broke")
+        return decide(self, posts)
+
+    monkeypatch.setattr(batch.Moderator, "decide", breaking)
+    monkeypatch.setattr(batch, "CHUNK", 3)
+    rows = [{"text": f"{'poison' if n in (2, 4) else 'rain'} {n}"} for n in range(6)]
+    found = score(bundle, lines(tmp_path, *rows))
+    assert [row["post_id"] for row in found] == [f"row-{n + 1}" for n in range(6)]
+    assert [row["error"] is None for row in found] == [n not in (2, 4) for n in range(6)]
+    (reason,) = found[2]["reasons"]
+    assert reason["kind"] == "unread"
+    said = "The row could not be read: the model failed on this post; a person must look."
+    assert reason["detail"] == said
+    assert (found[2]["model_id"], found[2]["policy_id"]) == (words.model_id, words.policy.id)
+
+
+def test_cells_become_a_post():
+    row = {"text": "rain", "post_id": "", "author": 5, "community": 7, "language": None, "region": "isles"}
+    post, error = batch._post(row, Path("/posts"), "row-9")
+    assert error is None
+    about = (post.post_id, post.author.id, post.community, post.language, post.region)
+    assert about == ("row-9", "5", "7", None, "isles")
+    named, _ = batch._post({"text": "rain", "post_id": 12, "author": {"id": "u"}}, Path("/posts"), "row-9")
+    assert (named.post_id, named.author.id) == ("12", "u")
+    assert batch._post("it is broken", Path("/posts"), "row-9") == ("row-9", "it is broken")
+    for cell in (b"some", {"bytes": b"some", "path": None}, {"bytes": b"some", "path": "../x"}):
+        assert batch._media(cell, Path("/posts")) == {"bytes": b"some"}
+    for cell in (" a/b.png ", {"path": "a/b.png"}, {"path": "a/c/../b.png", "bytes": None}, "/posts/a/b.png"):
+        assert batch._media(cell, Path("/posts")) == {"path": "/posts/a/b.png"}
+    for cell in ("  ", {"path": None}, {}, 5, {"path": 5}):
+        with pytest.raises(WorkbenchError, match="must be a path or bytes"):
+            batch._media(cell, Path("/posts"))
+    with pytest.raises(WorkbenchError, match="leaves the folder"):
+        batch._media("/posters/a.png", Path("/posts"))
+
+
+def test_a_cell_may_be_long_and_keeps_its_line_ends(tmp_path):
+    long, before = "x" * 200_000, csv.field_size_limit()
+    (tmp_path / "posts.csv").write_bytes(f'id,text\r\na,{long}\r\nb,"two\r\nlines"\r\n'.encode())
+    names, *rows = batch._csv(tmp_path / "posts.csv")
+    assert names == ["id", "text"]
+    assert rows == [{"id": "a", "text": long}, {"id": "b", "text": "two\r\nlines"}]
+    assert csv.field_size_limit() == before
+
+
+def test_what_is_written_is_plain_unicode(bundle, tmp_path):
+    row = {"post_id": "caf\u00e9 \ud800", "text": "a", "image": "../gr\u00fcn.png"}
+    path = lines(tmp_path, row)
+    for out in ("out.jsonl", "out.csv"):
+        (found,) = score(bundle, path, out)
+        assert found["post_id"] == "caf\u00e9 ?"
+        written = path.with_name(out).read_bytes()
+        assert written.count("gr\u00fcn".encode()) == 2  # among the reasons and as the error
+        assert b"\r" not in written
+    score(bundle, path, "out.parquet")
+    schema = pq.read_schema(path.with_name("out.parquet"))
+    assert {str(kind) for name, kind in zip(schema.names, schema.types, strict=True) if name[:2] == "p_"} == {"double"}
+    assert {str(kind) for name, kind in zip(schema.names, schema.types, strict=True) if name[:2] != "p_"} == {"string"}
