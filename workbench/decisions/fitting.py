@@ -82,7 +82,7 @@ _AS_DECIDED = LabelObjectives(review=Objective(fixed=0.5), remove=None)
 
 def _prevalence(y: np.ndarray, use: np.ndarray, constant: float) -> float | None:
     """Return the share of positives at which calibrated probabilities hold: validation's, else that of training."""
-    share = float(y[use].mean()) if use.any() else 0.0
+    share = float(y[use].astype(bool).mean()) if use.any() else 0.0
     if 0 < share < 1:
         return share
     return None if np.isnan(constant) else float(expit(float(constant)))
