@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.evidence.audit import exact, hashes, keypoints, text_reuse
+from workbench.evidence.audit import exact
 from workbench.evidence.audit.families import ContentIndex, finding
+from workbench.evidence.audit.likeness import hashes, keypoints, text_reuse
 from workbench.evidence.audit.likeness.keypoints import Keypoints
 from workbench.preprocessing import media
 
