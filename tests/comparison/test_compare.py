@@ -8,12 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from made_runs import World, sigmoid
-from made_varied import SETTINGS, told, varied
 from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
 
 from workbench.comparison import compare as comparing
 from workbench.comparison.compare import CompareOptions
-from workbench.comparison.options import CostOptions
 from workbench.errors import WorkbenchError
 from workbench.metrics.table import METRICS
 from workbench.metrics.testing import holm
@@ -393,27 +391,3 @@ def test_the_headline_table_has_a_line_per_model(runs):
     ]
     low, high = (float(part) for part in lines[3]["average precision"].split("[")[1].rstrip("]").split(", "))
     assert low < high
-
-
-# what `told` says of the parts of a comparison; other draws, intervals or metrics change it
-# fmt: off
-WHOLE = {"models": 816509.95, "differences": 1600.3839, "late_fusion_limit": 2370.9688, "leak_test": 4023.6234,
-    "bundle": 132611.37, "slices": 7569.8106, "disagreement": 3554.3492, "suites": 4271.9492}
-# fmt: on
-MENTIONS = 2743.4729
-
-
-def test_every_part_of_a_comparison_is_as_it_was():
-    runs, price = varied()[1:3], CostOptions(price_per_hour=1.8, posts_per_day=3_000_000)
-    settings = SETTINGS.model_copy(update={"pairs": (("pixels", "words"),), "slices": ("language",)})
-    found = comparing.compare("s", "?", runs, settings, [("pixels", "words"), ("later", "words")], price)
-    assert (found.best_unimodal, found.chosen, found.seeds) == ("words", "words", {"words": 3, "pixels": 4})
-    assert (found.peers, found.labels_used["test"]["all"]) == (("pixels",), ("abuse", "violence"))
-    assert {row.seed for row in found.bundle} == {3}
-    assert {name: sum(told(getattr(found, name)).values()) for name in WHOLE} == pytest.approx(WHOLE, rel=2e-7)
-    assert told(found.bias.identities)["n"] == pytest.approx(MENTIONS, rel=2e-7)
-    (words, pixels) = found.costs  # 0.0005 a second; 2 and 4 ms a post
-    assert (words.per_million, words.per_day, words.busy, words.training) == pytest.approx((1, 3, 6 / 86.4, 0.0035))
-    assert (pixels.per_million, pixels.per_day, pixels.busy) == pytest.approx((2, 6, 12 / 86.4))
-    unpriced = comparing._cost(runs[0], None)
-    assert (unpriced.ms_per_post, unpriced.per_million, unpriced.per_day, unpriced.busy) == (2, None, None, None)

@@ -61,7 +61,7 @@ def test_brightness_alone_keeps_pictures_near_across_sets():
     assert found["near_image"]["overlap"] == 1
 
 
-def test_families_of_pictures_are_told_by_their_files_and_how_many_bits_they_differ_in(tmp_path):
+def test_families_of_pictures_are_told_by_their_files(tmp_path):
     one, other = drawing(1), drawing(2)
     one.save(tmp_path / "one.png")
     encoded_again = {"near": (0.9, 60), "nearest": (1.0, 95)}
@@ -73,9 +73,7 @@ def test_families_of_pictures_are_told_by_their_files_and_how_many_bits_they_dif
     done = []
     found = near_media.look_images({"train": train, "test": posts(*test)}, lambda *given: done.append(given))
     shown = [example["content"] for example in found["near_image"]["examples"]]
-    assert shown[0].startswith("one.png ~ nearest.jpg, ")
-    assert shown[1].startswith("pictures, ")
-    assert all(0 <= int(content.split()[-5]) < 20 for content in shown)
+    assert shown == ["one.png ~ nearest.jpg", "two pictures"]
     assert {name: (leak["overlap"], leak["posts"], leak["not_compared"]) for name, leak in found.items()} == {
         "near_image": (2, 5, 1),
         "template": (0, 0, 1),

@@ -11,8 +11,9 @@ from audited_posts import LONG, TAXONOMY, divided, posts
 
 from workbench import corpora
 from workbench.evidence import audit
-from workbench.evidence.audit import exact, near_text, text_reuse
+from workbench.evidence.audit import exact, near_text
 from workbench.evidence.audit.families import ContentIndex
+from workbench.evidence.audit.likeness import text_reuse
 
 COVID, CONVERSATIONS, EMOJI = "constraint_covid/Constraint_", "convabuse/ConvAbuseEMNLP", "hatemoji/build_"
 shared = pytest.mark.skipif("WORKBENCH_DATA" not in os.environ, reason="needs the shared data in WORKBENCH_DATA")

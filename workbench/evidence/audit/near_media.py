@@ -121,8 +121,8 @@ def _same_words(contents: ContentIndex, i: np.ndarray, j: np.ndarray) -> np.ndar
 
 def _asked(contents: ContentIndex) -> np.ndarray:
     """Return which contents are looked up: those of the most frequent kind only if they cross among themselves."""
-    base = int(np.bincount(contents.kind).argmax()) if len(contents) else 0
-    return (contents.kind != base) | contents.crosses[base, base]
+    base = np.bincount(contents.kind, minlength=1).argmax()
+    return (contents.kind != base) | contents.crosses.diagonal()[contents.kind]
 
 
 def _told(pictures: ContentIndex, a: int, b: int) -> str:

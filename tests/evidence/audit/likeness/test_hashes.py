@@ -187,7 +187,8 @@ def test_pairs_are_those_of_comparing_every_view_with_every_other(monkeypatch):
             near = [int(bits) for bits, most in zip((apart, within), limits, strict=True) if bits <= most]
             if owner[a] != owner[b] and near:
                 least[pair] = min(least.get(pair, 999), *near)
-    i, j, apart = near_pairs(ImageHashes(whole, inner, kinds, owner))
+    far = rng.integers(0, 2**63, (n, 4), np.uint64)
+    i, j, apart = near_pairs(ImageHashes(whole, inner, far, kinds, owner))
     assert dict(zip(zip(i.tolist(), j.tolist(), strict=True), apart.tolist(), strict=True)) == least
     assert {32, 64} <= set(least.values())
     assert len(set(least.values())) > 5
@@ -199,7 +200,7 @@ def test_a_distance_at_its_limit_is_near_and_one_bit_more_is_not(monkeypatch):
         flipped = np.packbits(np.arange(256) < bits).view(np.uint64)
         sides = np.stack([np.zeros(4, np.uint64), flipped])
         far = np.packbits(np.array([np.arange(256) % 2, np.arange(256) % 4 > 1]), axis=1).view(np.uint64)
-        i, j, apart = near_pairs(ImageHashes(sides, far, np.zeros((2, 256), np.uint8), np.arange(2)))
+        i, j, apart = near_pairs(ImageHashes(sides, far, far, np.zeros((2, 256), np.uint8), np.arange(2)))
         assert (i.tolist(), j.tolist(), apart.tolist()) in (([0], [1], [bits]), ([], [], []))
         return len(i)
 
@@ -209,7 +210,8 @@ def test_a_distance_at_its_limit_is_near_and_one_bit_more_is_not(monkeypatch):
 def test_without_pictures_there_is_no_pair():
     empty = np.zeros((0, 4), np.uint64)
     assert [
-        len(part) for part in near_pairs(ImageHashes(empty, empty, np.zeros((0, 256), np.uint8), np.zeros(0, int)))
+        len(part)
+        for part in near_pairs(ImageHashes(empty, empty, empty, np.zeros((0, 256), np.uint8), np.zeros(0, int)))
     ] == [0] * 3
 
 
@@ -244,3 +246,9 @@ def test_a_picture_is_even_below_two_levels_of_deviation_over_the_whole_of_it():
     framed = np.full((128, 128, 3), 100, np.uint8)
     framed[[0, 1, -2, -1]] = 255
     assert thumbnail(framed) is not None
+
+
+def test_a_mirror_image_is_near():
+    images = [picture(seed) for seed in range(30)]
+    i, j, _ = near_pairs(views([*images, *(image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in images[:10])]))
+    assert list(zip(i.tolist(), j.tolist(), strict=True)) == [(k, 30 + k) for k in range(10)]
