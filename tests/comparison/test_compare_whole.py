@@ -2,35 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from made_runs import World
 from made_varied import SETTINGS, told, varied
 
 from workbench.comparison import compare as comparing
 from workbench.comparison.options import CostOptions
-
-
-@pytest.fixture
-def world():
-    return World()
-
-
-@pytest.fixture
-def runs(world, tmp_path):
-    return [
-        world.write(tmp_path, "prior", np.full((1, world.n, 2), -2.0), modalities=()),
-        world.write(tmp_path, "words", world.noise(seed=3)),
-        world.write(tmp_path, "pixels", world.noise(2, seed=4), modalities=("image",)),
-        world.write(tmp_path, "cross", world.good(2), modalities=("text", "image")),
-    ]
-
-
-def row(comparison, model="cross", label="macro", view="paired", metric="average_precision", test="test"):
-    wanted = {"model": model, "label": label, "view": view, "metric": metric, "test": test}
-    (found,) = [row for row in comparison["models"] if wanted.items() <= row.items()]
-    return found
-
 
 # what `told` says of the parts of a comparison; other draws, intervals or metrics change it
 # fmt: off

@@ -199,7 +199,7 @@ def test_rows_are_held_a_chunk_at_a_time(bundle, tmp_path, monkeypatch):
     assert [row["post_id"] for row in found] == [f"row-{n + 1}" for n in range(35)]
 
 
-def test_one_post_that_breaks_the_model_does_not_take_the_others(bundle, tmp_path, monkeypatch):
+def break_on_poison(monkeypatch):
     decide = batch.Moderator.decide
 
     def breaking(self, posts):
@@ -208,6 +208,10 @@ def test_one_post_that_breaks_the_model_does_not_take_the_others(bundle, tmp_pat
         return decide(self, posts)
 
     monkeypatch.setattr(batch.Moderator, "decide", breaking)
+
+
+def test_one_post_that_breaks_the_model_does_not_take_the_others(bundle, tmp_path, monkeypatch):
+    break_on_poison(monkeypatch)
     found = score(bundle, lines(tmp_path, {"text": "one"}, {"text": "poison"}, {"text": "two"}))
     assert [row["error"] for row in found] == [None, "the model failed", None]
     assert found[1]["action"] == "review"
@@ -256,14 +260,7 @@ def test_a_summary_counts_what_was_done(bundle, tmp_path):
 
 
 def test_rows_without_a_name_keep_their_number_where_the_model_fails(bundle, words, tmp_path, monkeypatch):
-    decide = batch.Moderator.decide
-
-    def breaking(self, posts):
-        if any("poison" in post.text for post in posts):
-            raise RuntimeError("the model broke")
-        return decide(self, posts)
-
-    monkeypatch.setattr(batch.Moderator, "decide", breaking)
+    break_on_poison(monkeypatch)
     monkeypatch.setattr(batch, "CHUNK", 3)
     rows = [{"text": f"{'poison' if n in (2, 4) else 'rain'} {n}"} for n in range(6)]
     found = score(bundle, lines(tmp_path, *rows))

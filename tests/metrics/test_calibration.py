@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_families import families
 from scipy.special import expit, logit
 
 from workbench.metrics import calibration
@@ -287,16 +288,6 @@ def test_an_unknown_method_is_named_with_the_choices():
 
 
 # ------------------------------------------------------------------------------------------- numbers on a fixed sample
-
-
-def families():
-    """Posts of 300 families, their scores, and which are known and how much each counts."""
-    rng = np.random.default_rng(12)
-    group = rng.integers(0, 300, 700)
-    x = rng.normal(size=300)[group] + 0.3 * rng.normal(size=700)
-    y = rng.random(700) < expit(1.7 * x - 0.6)
-    weight = rng.choice([0, 1, 2, 5], 700)
-    return y, x, group, {"known": rng.random(700) < 0.9, "weight": weight}
 
 
 @pytest.mark.parametrize(

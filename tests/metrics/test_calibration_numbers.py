@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_families import families
 from scipy.special import expit, logit
 
 from workbench.metrics import calibration
@@ -15,16 +16,6 @@ from workbench.metrics.calibration import (
 )
 
 # ------------------------------------------------------------------------------------------- numbers on a fixed sample
-
-
-def families():
-    """Posts of 300 families, their scores, and which are known and how much each counts."""
-    rng = np.random.default_rng(12)
-    group = rng.integers(0, 300, 700)
-    x = rng.normal(size=300)[group] + 0.3 * rng.normal(size=700)
-    y = rng.random(700) < expit(1.7 * x - 0.6)
-    weight = rng.choice([0, 1, 2, 5], 700)
-    return y, x, group, {"known": rng.random(700) < 0.9, "weight": weight}
 
 
 def test_the_words_of_a_calibrator():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_families import labelled
 from oracles import clopper_pearson
 from scipy.special import expit, logit
 
@@ -298,21 +299,6 @@ def test_label_shift_passes_its_test_and_a_new_kind_of_harmless_post_does_not():
 
 
 # ------------------------------------------------------------------------------------------- numbers on a fixed sample
-
-
-def labelled():
-    """A source of 150 families with weights, of which some posts are harmful, and a target of 200 families."""
-    rng = np.random.default_rng(11)
-    group = rng.integers(0, 150, 400)
-    y = rng.random(150)[group] < 0.3
-    score = np.clip(0.35 + 0.3 * y + 0.2 * rng.normal(size=400), 0.01, 0.99)
-    target = np.clip(0.35 + 0.3 * (rng.random(300) < 0.1) + 0.2 * rng.normal(size=300), 0.01, 0.99)
-    return (
-        y,
-        score,
-        target,
-        {"group": group, "weight": rng.integers(1, 4, 400), "target_group": rng.integers(0, 200, 300)},
-    )
 
 
 def test_estimates_of_a_fixed_sample_stay():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made_families import labelled
 
 from workbench.metrics import prevalence
 from workbench.metrics.intervals import wilson
@@ -18,21 +19,6 @@ from workbench.metrics.prevalence import (
 )
 
 # ------------------------------------------------------------------------------------------- numbers on a fixed sample
-
-
-def labelled():
-    """A source of 150 families with weights, of which some posts are harmful, and a target of 200 families."""
-    rng = np.random.default_rng(11)
-    group = rng.integers(0, 150, 400)
-    y = rng.random(150)[group] < 0.3
-    score = np.clip(0.35 + 0.3 * y + 0.2 * rng.normal(size=400), 0.01, 0.99)
-    target = np.clip(0.35 + 0.3 * (rng.random(300) < 0.1) + 0.2 * rng.normal(size=300), 0.01, 0.99)
-    return (
-        y,
-        score,
-        target,
-        {"group": group, "weight": rng.integers(1, 4, 400), "target_group": rng.integers(0, 200, 300)},
-    )
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.2])

@@ -63,7 +63,7 @@ def fit(
     for label in lines:
         k = labels.index(label)
         use, log_odds = known[:, k], lines[label](logits[:, k])
-        moderator.drawn[label] = Drawn.of(y[use, k].astype(bool), log_odds[use], weight[use], groups[use])
+        moderator.drawn[label] = Drawn.of(y[use, k] > 0.5, log_odds[use], weight[use], groups[use])
     rules = choose(
         moderator.calibrated(logits), y, known, wanted, weight=weight, group=groups, expected=_trained(classifier)
     )
@@ -82,7 +82,7 @@ _AS_DECIDED = LabelObjectives(review=Objective(fixed=0.5), remove=None)
 
 def _prevalence(y: np.ndarray, use: np.ndarray, constant: float) -> float | None:
     """Return the share of positives at which calibrated probabilities hold: validation's, else that of training."""
-    share = float(y[use].astype(bool).mean()) if use.any() else 0.0
+    share = float((y[use] > 0.5).mean()) if use.any() else 0.0
     if 0 < share < 1:
         return share
     return None if np.isnan(constant) else float(expit(float(constant)))
@@ -102,7 +102,7 @@ def measure(
     `thresholds.shares` says of it: among these posts, and by their weights (None where all weigh the same).
     """
     use = known & ~np.isnan(prob)
-    y, prob, weight, group = y[use].astype(bool), prob[use], weight[use], group[use]
+    y, prob, weight, group = y[use] > 0.5, prob[use], weight[use], group[use]
     measures: dict[str, Any] = {"n": int(use.sum()), "unscored": int((known & ~use).sum()), "positives": int(y.sum())}
     measures["average_precision"] = METRICS["average_precision"](y, prob)
     measures["calibration_error"], measures["log_loss"] = calibration_error(y, prob), METRICS["log_loss"](y, prob)
@@ -146,7 +146,7 @@ def calibration_record(
         for label, line in moderator.lines.items():
             about, k = {**line._asdict(), "prevalence": moderator.prevalence[label]}, taxonomy.names.index(label)
             about["worth"] = {
-                name: worth(y[:, k].astype(bool), known[:, k], *_scores(parts[name], label))
+                name: worth(y[:, k] > 0.5, known[:, k], *_scores(parts[name], label))
                 for name, (y, known) in truth.items()
             }
             record.setdefault(label, {})[str(seed)] = about

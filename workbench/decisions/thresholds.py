@@ -81,7 +81,7 @@ def choose(
     for k, (label, objective) in enumerate(wanted.items()):
         use = known[:, k] & ~np.isnan(prob[:, k])
         some = (None if values is None else values[use] for values in (weight, group))
-        posts = _Posts(y[use, k] == 1, prob[use, k], *some, expected=expected[k] if expected is not None else None)
+        posts = _Posts(y[use, k] > 0.5, prob[use, k], *some, expected=expected[k] if expected is not None else None)
         review, remove = posts.find(objective.review), None
         if objective.remove is not None:
             remove = posts.find(objective.remove, floor=review.at if review and review.at is not None else 0.0)
