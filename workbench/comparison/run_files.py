@@ -118,10 +118,18 @@ class ShortcutScore(Stored):
     shortcut: bool = False
 
 
+class EditFound(Stored):
+    """Of how many contents that were edited on purpose the gate names the edited one."""
+
+    edit: str = ""
+    found: int = 0
+    of: int = 0
+
+
 class Overlap(Stored):
     """What stands on both sides of the split for one relation: `overlap` of `of` contents, in `posts` posts.
 
-    allowed: why the study accepts it.
+    allowed: why the study accepts it; edits: which edits of its own contents the gate sees through.
     """
 
     overlap: int = 0
@@ -131,6 +139,7 @@ class Overlap(Stored):
     allowed: str = ""
     examples: tuple[OverlapExample, ...] = ()
     scores: tuple[ShortcutScore, ...] = ()
+    edits: tuple[EditFound, ...] = ()
 
 
 class Calibrated(Stored):

@@ -14,13 +14,13 @@ def index(**keys: str) -> ContentIndex:
     """Return the contents of sets given as letters, a post each; a dot is a post without content."""
     return ContentIndex(
         {name: posts(*[{}] * len(letters)) for name, letters in keys.items()},
-        {name: [None if letter == "." else letter for letter in letters] for name, letters in keys.items()},
+        {"text": {name: [None if one == "." else one for one in letters] for name, letters in keys.items()}},
     )
 
 
 def found(contents: ContentIndex, *pairs: tuple[int, int, float]) -> dict:
     i, j, similarity = (np.array(part) for part in zip(*pairs, strict=True))
-    return finding(contents, i, j, similarity, lambda a, b, s: f"{a} {b} {s:g}")
+    return finding(contents, i, j, similarity, lambda a, b, pair: f"{a} {b} {similarity[pair]:g}")
 
 
 def test_contents_are_numbered_as_they_are_met_and_know_where_they_stand():

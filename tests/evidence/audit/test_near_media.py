@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 from audited_posts import drawing, encoded, posts
 from PIL import Image, ImageEnhance
@@ -22,7 +23,7 @@ def test_a_near_picture_with_near_or_no_words_is_a_duplicate_and_with_others_a_t
                   {"image": encoded(third)}, {"image": encoded(Image.new("RGB", (64, 64), "red"))})  # fmt: skip
     words = ("Look at this!", "something else", "words on it")
     test = posts(*({"image": cell, "text": text} for cell, text in zip(again, words, strict=True)))
-    found = near_media.look_images({"train": train, "test": test})
+    found = near_media.look({"train": train, "test": test})
     assert (found["near_image"]["overlap"], found["near_image"]["posts"]) == (2, 4)
     assert (found["template"]["overlap"], found["template"]["posts"]) == (1, 2)
     assert found["near_image"]["not_compared"] == 1
@@ -31,19 +32,26 @@ def test_a_near_picture_with_near_or_no_words_is_a_duplicate_and_with_others_a_t
 
 def test_pictures_of_the_same_bytes_are_exact_and_not_near():
     cell = encoded(drawing(1))
-    assert near_media.look_images({"train": posts({"image": cell}), "test": posts({"image": cell})})["near_image"][
+    assert near_media.look({"train": posts({"image": cell}), "test": posts({"image": cell})})["near_image"][
         "overlap"
     ] == 0  # fmt: skip
+
+
+def shared_frames(frames: np.ndarray, owner: np.ndarray) -> list[tuple[int, int, float]]:
+    """Return the pairs of clips that share frames, where a frame is near what is exactly the same."""
+    same = (frames[:, None] == frames).all(axis=2) & (owner[:, None] != owner)
+    views, others = np.nonzero(same)
+    near = pd.DataFrame({"view": views, "other": owner[others]}).drop_duplicates()
+    found = near_media._shared_frames(near, owner)
+    return list(zip(found["i"].tolist(), found["j"].tolist(), found["nearness"].tolist(), strict=True))
 
 
 def test_half_of_the_frames_make_two_clips_near():
     frames = np.random.default_rng(0).integers(0, 2**63, (8, 4), np.uint64)
     rows = np.concatenate([frames[:4], frames[[0, 1, 4, 5, 6, 7]], frames[[3, 4, 5, 6, 7]]])
-    i, j, share = near_media.near_clips(rows, np.repeat([0, 1, 2], [4, 6, 5]))
-    assert list(zip(i.tolist(), j.tolist(), share.tolist(), strict=True)) == [(0, 1, 0.5), (1, 2, 0.8)]
-    assert len(near_media.near_clips(rows[:0], np.zeros(0, np.int64))[0]) == 0
-    i, j, share = near_media.near_clips(rows[:4], np.zeros(4, np.int64))  # one clip alone is near no other
-    assert (len(i), i.dtype, j.dtype, share.dtype) == (0, np.int64, np.int64, np.float64)
+    assert shared_frames(rows, np.repeat([0, 1, 2], [4, 6, 5])) == [(0, 1, 0.5), (1, 2, 0.8)]
+    assert shared_frames(rows[:0], np.zeros(0, np.int64)) == []
+    assert shared_frames(rows[:4], np.zeros(4, np.int64)) == []  # one clip alone is near no other
 
 
 @shared
@@ -51,13 +59,13 @@ def test_edits_of_one_photograph_are_one_family():
     folder = os.path.join(os.environ["WORKBENCH_DATA"], "photos", "bridge")
     files = sorted(name for name in os.listdir(folder) if name.endswith((".jpg", ".png")))
     rows = [{"image": {"bytes": None, "path": os.path.join(folder, name)}} for name in files]
-    found = near_media.look_images({"train": posts(*rows[:4]), "test": posts(*rows[4:])})["near_image"]
+    found = near_media.look({"train": posts(*rows[:4]), "test": posts(*rows[4:])})["near_image"]
     assert (found["overlap"], found["posts"]) == (1, len(files))
 
 
 def test_brightness_alone_keeps_pictures_near_across_sets():
     cells = [encoded(ImageEnhance.Brightness(drawing(9)).enhance(by)) for by in (1.0, 1.2)]
-    found = near_media.look_images({"train": posts({"image": cells[0]}), "test": posts({"image": cells[1]})})
+    found = near_media.look({"train": posts({"image": cells[0]}), "test": posts({"image": cells[1]})})
     assert found["near_image"]["overlap"] == 1
 
 
@@ -71,12 +79,14 @@ def test_families_of_pictures_are_told_by_their_files(tmp_path):
     test = [{"image": {"bytes": None, "path": str(tmp_path / f"{name}.jpg")}} for name in encoded_again]
     test += [{"image": encoded(other, "JPEG", quality=70)}, {"image": {"bytes": b"none", "path": None}}]
     done = []
-    found = near_media.look_images({"train": train, "test": posts(*test)}, lambda *given: done.append(given))
+    found = near_media.look({"train": train, "test": posts(*test)}, lambda *given: done.append(given))
     shown = [example["content"] for example in found["near_image"]["examples"]]
-    assert shown == ["one.png ~ nearest.jpg", "two pictures"]
+    assert shown == ["one.png ~ nearest.jpg: the same picture", "the same picture"]
     assert {name: (leak["overlap"], leak["posts"], leak["not_compared"]) for name, leak in found.items()} == {
         "near_image": (2, 5, 1),
         "template": (0, 0, 1),
+        "near_video": (0, 0, 0),
+        "still": (0, 0, 1),
     }
     assert done == [(6, 6)]
 
@@ -95,16 +105,14 @@ def test_families_of_pictures_are_told_by_their_files(tmp_path):
 def test_words_beside_a_picture_are_near_where_they_are_alike_or_one_has_none(one, other, name):
     cells = [encoded(drawing(3)), encoded(drawing(3), "JPEG", quality=80)]
     sets = {"train": posts({"image": cells[0], "text": one}), "test": posts({"image": cells[1], "text": other})}
-    found = near_media.look_images(sets)
-    assert {what: leak["overlap"] for what, leak in found.items()} == {"near_image": 0, "template": 0} | {name: 1}
+    found = near_media.look(sets)
+    assert {what: leak["overlap"] for what, leak in found.items()} == dict.fromkeys(found, 0) | {name: 1}
 
 
 def test_without_pictures_and_clips_nothing_is_near():
     sets = {"train": posts({"text": "a"}), "test": posts({"text": "b"})}
     nothing = {"overlap": 0, "of": 0, "posts": 0, "examples": [], "not_compared": 0}
-    assert near_media.look_images(sets) == {"near_image": nothing, "template": nothing}
-    assert near_media.look_videos(sets) == {"near_video": nothing}
-    assert [len(part) for part in near_media.near_clips(np.zeros((0, 4), np.uint64), np.zeros(0, int))] == [0, 0, 0]
+    assert near_media.look(sets) == dict.fromkeys(("near_image", "template", "near_video", "still"), nothing)
 
 
 def test_a_clip_that_was_cut_is_told_with_the_share_of_its_frames():
@@ -113,9 +121,7 @@ def test_a_clip_that_was_cut_is_told_with_the_share_of_its_frames():
     films = [frames, frames[:4], other, np.full((3, 64, 64, 3), 90, np.uint8)]
     cells = [{"bytes": clips.write(film, np.arange(len(film) + 1) / 2), "path": None} for film in films]
     train = posts({"video": cells[0]}, {"video": cells[2]})
-    found = near_media.look_videos({"train": train, "test": posts({"video": cells[1]}, {"video": cells[3]})})[
-        "near_video"
-    ]
+    found = near_media.look({"train": train, "test": posts({"video": cells[1]}, {"video": cells[3]})})["near_video"]
     assert (found["overlap"], found["of"], found["posts"], found["not_compared"]) == (1, 3, 2, 1)
     assert found["examples"] == [
         {"content": "100 % of the frames of one", "posts": [["train", "p0"], ["test", "p0"]]},
@@ -127,12 +133,11 @@ def test_progress_is_told_every_hundred_pictures_and_at_the_end(monkeypatch):
     monkeypatch.setattr(near_media.media, "picture", lambda cell: near_media.media.decoding.Picture((), "none"))
     cells = [{"image": {"bytes": b"%d" % k, "path": None}} for k in range(203)]
     done = []
-    near_media.look_images({"train": posts(*cells), "test": posts()}, lambda *given: done.append(given))
+    near_media.look({"train": posts(*cells), "test": posts()}, lambda *given: done.append(given))
     assert done == [(100, 203), (200, 203), (203, 203)]
 
 
-def test_clips_are_paired_as_a_plain_count_pairs_them(monkeypatch):
-    monkeypatch.setattr(near_media.hashes, "_BLOCK", 7)
+def test_clips_are_paired_as_a_plain_count_pairs_them():
     rng = np.random.default_rng(0)
     owner = np.repeat(np.arange(12), rng.integers(1, 6, 12))
     frames = rng.integers(0, 2**63, (9, 4), np.uint64)[rng.integers(0, 9, len(owner))]
@@ -144,6 +149,5 @@ def test_clips_are_paired_as_a_plain_count_pairs_them(monkeypatch):
             share = max(same.any(axis=1).mean(), same.any(axis=0).mean())
             if share >= 0.5:
                 found[one, other] = float(share)
-    i, j, share = near_media.near_clips(frames, owner)
-    assert dict(zip(zip(i.tolist(), j.tolist(), strict=True), share.tolist(), strict=True)) == pytest.approx(found)
+    assert {(i, j): share for i, j, share in shared_frames(frames, owner)} == pytest.approx(found)
     assert 0.5 in found.values()

@@ -11,7 +11,7 @@ from audited_posts import LONG, TAXONOMY, divided, posts
 
 from workbench import corpora
 from workbench.evidence import audit
-from workbench.evidence.audit import exact, near_text
+from workbench.evidence.audit import near_text
 from workbench.evidence.audit.families import ContentIndex
 from workbench.evidence.audit.likeness import text_reuse
 
@@ -94,7 +94,7 @@ def test_texts_of_the_same_letters_are_paired_once_for_every_combination_of_sets
         "validation": posts({"text": f"{words}?"}, {"text": LONG.replace("six", "sax")}),
         "test": posts({"text": f"{words} :)"}, {"text": f"{words} :("}, {"text": f"and so {LONG} it is"}),
     }
-    texts = ContentIndex(sets, {name: list(exact.keys_of(table, "text")) for name, table in sets.items()})
+    texts = ContentIndex.of(sets, "text")
     letters = [text_reuse.letters(texts.cell(at, "text")) for at in texts.first.tolist()]
     pairs = near_text.near(texts, letters)
     # train 0 thank, 1 thank!, 2 long, 3 ok; validation 4 thank?, 5 sax; test 6 thank :), 7 thank :(, 8 and so long
@@ -111,4 +111,5 @@ def test_texts_of_the_same_letters_are_paired_once_for_every_combination_of_sets
         "posts": 0,
         "examples": [],
         "left_out": 0,
+        "not_compared": 1,
     }

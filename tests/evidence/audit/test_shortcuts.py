@@ -8,17 +8,11 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from audited_posts import TAXONOMY, divided, posts
+from audited_posts import TAXONOMY, divided, encoded, posts
+from PIL import Image
 from sklearn.metrics import average_precision_score
 
 from workbench.evidence.audit import shortcuts
-
-SCORES = (
-    [0.0584888, 0.0550211, 0.1027528, 0.1770077],
-    [0.0639702, 0.0507228, 0.1844581, 0.2917195],
-    [0.0038700, 0.0785878, 0.0785878, 0.3274798],
-    [0.2350813, 0.2397462, 0.2350813, 0.2824329],
-)
 
 
 def labelled(n: int, seed: int, leak: bool) -> pa.Table:
@@ -41,18 +35,14 @@ def test_a_community_that_is_the_label_is_caught_and_an_honest_one_is_not(leak):
 
 def test_the_lower_end_of_a_shortcut_is_over_groups_of_posts(monkeypatch):
     monkeypatch.setattr(shortcuts, "DRAWS", 50)
-    base = labelled(80, 1, False)
-    copies = pa.concat_tables([base] * 10)
-    alone = copies.set_column(
-        copies.column_names.index("group"), "group", pa.array([str(n) for n in range(len(copies))])
-    )
-    train, below = labelled(300, 0, False), {}
-    for name, test in {"groups": copies, "alone": alone}.items():
-        rows = shortcuts.look({"train": train, "test": test}, TAXONOMY)["shortcut"]["scores"]
-        assert all(row["lower"] < row["average_precision"] for row in rows)
-        below[name] = sum(row["average_precision"] - row["lower"] for row in rows)
+    rng = np.random.default_rng(0)
+    y = rng.random(80) < 0.3
+    score = np.where(rng.random(80) < 0.9, y, ~y).astype(float)
+    y, score = np.tile(y, 10), np.tile(score, 10)
+    value = average_precision_score(y, score)
+    groups, alone = (value - shortcuts.lower(y, score, of, 0) for of in (np.tile(np.arange(80), 10), np.arange(800)))
     # ten copies of a post are one post: were they ten, the interval would be narrower by the root of ten
-    assert below["groups"] > 2 * below["alone"] > 0
+    assert groups > 2 * alone > 0
 
 
 def test_the_synthetic_world_has_no_shortcut():
@@ -64,98 +54,127 @@ def test_the_synthetic_world_has_no_shortcut():
     assert found["overlap"] == 0
 
 
-def test_every_field_is_read_as_it_stands():
-    when = dt.datetime(1970, 1, 3, 18, tzinfo=dt.UTC)
-    author = {"id": "ann", "account_age_days": 2.5, "posts": 3, "prior_reports": 4, "prior_removals": 5}
-    first = {
-        "post_id": "ab12-34c",
-        "text": "Two  WORDS",
-        "image": {"bytes": None, "path": "a/b/c.d.PNG"},
-        "author": author,
-    }
-    first |= {"community": "home", "language": "en", "region": "de", "created_at": when}
-    first |= {"engagement": {"reactions": 6, "reports": 7, "impressions": 8}}
-    told, other = shortcuts._facts(posts(first, {"post_id": "noid"})).to_dict("records")
-    assert told == {
-        "age": 2.5,
-        "posts": 3.0,
-        "prior_reports": 4.0,
-        "prior_removals": 5.0,
-        "reactions": 6.0,
-        "reports": 7.0,
-        "impressions": 8.0,
-        "text": 1.0,
-        "image": 1.0,
-        "video": 0.0,
-        "community": "home",
-        "language": "en",
-        "region": "de",
-        "author": "ann",
-        "day": 2.75,
-        "hour": 18,
-        "weekday": 5,
-        "characters": 9.0,
-        "words": 2.0,
-        "capitals": 6.0,
-        "image_folder": "a/b",
-        "image_ending": "png",
-        "id_digits": 12.0,
-        "id_letters": "ab",
-        "id_length": 8.0,
-    }
-    assert (other["id_letters"], other["id_length"], other["characters"], other["text"]) == ("noid", 4.0, 0.0, 0.0)
-    assert pd.isna([other["image_folder"], other["image_ending"]]).all()
-    assert np.isnan([other[name] for name in ("age", "reactions", "day", "hour", "id_digits")]).all()
+def planted(n: int, seed: int, kind: str, *, shuffled: bool = False) -> pa.Table:
+    """Return posts whose label one kind of metadata tells; shuffled: it tells another label that nobody has."""
+    rng, rows = np.random.default_rng(seed), []
+    for k in range(n):
+        harmful = bool(rng.random() < 0.2)
+        told = bool(rng.random() < 0.2) if shuffled else harmful
+        here, there, mark = (int(rng.integers(2)) for _ in range(3))
+        second = 2 * int(rng.integers(30)) + (told if kind == "second" else mark)
+        width = 40 + 2 * int(rng.integers(9)) + (told if kind == "width" else mark)
+        name = {True: "ham", False: "egg"}[told] if kind == "file name" else "img"
+        rows.append({
+            "post_id": f"x{rng.integers(10**6)}" + ("ab"[told] if kind == "post id" else ""),
+            "group": f"{seed}-{k}",
+            "community": f"c{here}",
+            "language": f"l{here ^ told if kind == 'pair' else there}",
+            "created_at": dt.datetime(2026, 1, 1, 12, 30, second, tzinfo=dt.UTC) + dt.timedelta(int(rng.integers(300))),
+            "image": encoded(Image.new("L", (width, 30))) | {"path": f"pictures/{name}_{rng.integers(10**6)}.png"},
+            "labels": {"abuse": harmful},
+        })  # fmt: skip
+    rows = sorted(rows, key=lambda row: row["labels"]["abuse"]) if kind == "row" else rows
+    return posts(*rows)
 
 
-def test_a_baseline_is_judged_by_a_bootstrap_over_groups():
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [
+        ("width", ["picture's file: width"]),
+        ("pair", ["community and language"]),
+        ("file name", ["picture's file: letters"]),
+        ("post id", ["post id: last mark", "post id: last two marks"]),
+        ("second", ["second"]),
+        ("row", ["row"]),
+        ("nothing", []),
+    ],
+)
+def test_what_tells_the_label_outright_is_named_and_nothing_else(kind, named):
+    sets = {"train": planted(700, 0, kind), "test": planted(400, 1, kind)}
+    found = shortcuts.look(sets, TAXONOMY)["shortcut"]
+    assert [row["fields"] for row in found["scores"] if row["shortcut"]] == named
+    assert (found["overlap"], found["posts"]) == (len(named), 400 if named else 0)
+    assert found["of"] > 100
+    for row in found["scores"]:
+        assert {"lower", "validated"} <= row.keys() if row["shortcut"] else row["average_precision"] < 1
+
+
+def test_of_shuffled_labels_no_column_of_a_wide_file_tells():
+    named = 0
+    for seed in range(20):
+        train, test = (planted(300, 2 * seed + side, "pair", shuffled=True) for side in (0, 1))
+        named += shortcuts.look({"train": train, "test": test}, TAXONOMY)["shortcut"]["overlap"] > 0
+    assert named <= 1
+
+
+def test_the_lower_end_is_a_bootstrap_over_groups():
     rng = np.random.default_rng(0)
     y, group = rng.random(120) < 0.25, np.sort(rng.integers(0, 50, 120)) + 7
     score = np.round(y + rng.normal(size=120), 1)
-    judged = shortcuts._judged(y, score, group, 3)
     chance, names, draws = np.random.default_rng(3), np.unique(group), []
     for _ in range(200):
         drawn = names[chance.integers(len(names), size=len(names))]
         rows = np.concatenate([np.flatnonzero(group == name) for name in drawn])
         draws.append(average_precision_score(y[rows], score[rows]))
-    lower = np.quantile(draws, 0.01)
-    assert judged == {
-        "average_precision": pytest.approx(average_precision_score(y, score)),
-        "lower": pytest.approx(lower),
-        "prevalence": pytest.approx(y.mean()),
-        "positives": y.sum(),
-        "rescaled": pytest.approx((lower - y.mean()) / (1 - y.mean())),
-        "shortcut": False,
-    }
-    few = shortcuts._judged(
-        np.arange(9) == 0, -np.arange(9.0), np.arange(9), 0
-    )  # draws without the positive do not count
-    assert (few["lower"], few["rescaled"], few["shortcut"]) == (1.0, 1.0, True)
+    assert shortcuts.lower(y, score, group, 3) == pytest.approx(np.quantile(draws, 0.01))
+    # draws without the positive do not count
+    assert shortcuts.lower(np.arange(9) == 0, -np.arange(9.0), np.arange(9), 0) == 1.0
 
 
-def test_half_of_the_way_to_perfect_is_too_good(monkeypatch):
-    monkeypatch.setattr(shortcuts, "average_precision_score", lambda *given, **more: 0.75)
-    y = np.arange(20) < 10
-    assert shortcuts._judged(y, np.zeros(20), np.arange(20), 0)["shortcut"]
-    monkeypatch.setattr(shortcuts, "average_precision_score", lambda *given, **more: 0.7499)
-    assert not shortcuts._judged(y, np.zeros(20), np.arange(20), 0)["shortcut"]
+def sides(*values: list) -> shortcuts.Sides:
+    return shortcuts.Sides(*map(np.array, values))
 
 
-def test_trees_on_numbers_and_on_smoothed_rates_of_categories():
-    # the numbers change with the trees, their seed and how categories are encoded
-    rng = np.random.default_rng(4)
-    y = rng.random(300) < 0.3
-    frame = pd.DataFrame({"hour": rng.normal(size=300) + y, "community": rng.choice(["a", "b", "c", None], 300)})
-    frame["day"] = rng.normal(size=300)
-    scores = shortcuts._scored(frame[:200], y[:200], frame[200:], 1)
-    assert scores[:4] == pytest.approx(SCORES[0], rel=1e-5)
-    assert shortcuts._scored(frame[:200], y[:200], frame[200:], 2)[:4] == pytest.approx(SCORES[1], rel=1e-5)
+def test_half_of_the_way_to_perfect_is_too_good_within_train_and_on_test_and_at_its_lower_end(monkeypatch):
+    y = np.arange(40) < 20
+    question = shortcuts._Question(sides(y, y), sides(np.arange(40), np.arange(40)), 0)
+    cells = [sides(np.zeros(40, int), np.zeros(40, int))]
+    for value, within, low, expected in (
+        (0.75, 0.75, 0.75, True),
+        (0.7499, 1, 1, False),
+        (1, 0.7499, 1, False),
+        (1, 1, 0.7499, False),
+    ):
+        given = iter((value, within))
+        monkeypatch.setattr(shortcuts, "average_precision_score", lambda *_, given=given: next(given))
+        monkeypatch.setattr(shortcuts, "lower", lambda *_, low=low: low)
+        assert question.ask(cells)["shortcut"] is expected
 
-    def parts(name: str) -> tuple:
-        return frame[[name]][:200], y[:200], frame[[name]][200:]
 
-    assert shortcuts._scored(*parts("hour"), 1)[:4] == pytest.approx(SCORES[2], rel=1e-5)
-    assert shortcuts._scored(*parts("community"), 1)[:4] == pytest.approx(SCORES[3], rel=1e-5)
+def test_a_post_scores_the_share_of_its_cell_among_other_folds_and_all_of_train():
+    y = np.array([1, 1, 0, 0, 0, 1, 0, 0], bool)
+    question = shortcuts._Question(sides(y, y), sides(np.arange(8), np.arange(8)), 0)
+    question.fold = np.array([0, 1, 2, 3, 4, 0, 1, 2])
+    cells = np.array([1, 1, 1, 1, 2, 2, 2, 2])
+    of_folds, learnt = question._rates(cells)
+    share = 3 / 8
+    assert learnt == pytest.approx([share, (2 + share) / 5, (1 + share) / 5])
+    assert of_folds[1] == pytest.approx([(1 + share) / 4] * 2 + [(2 + share) / 4] * 2 + [(2 + share) / 5])
+    assert of_folds[2] == pytest.approx([share / 4, (1 + share) / 4, (1 + share) / 4, (1 + share) / 5, (1 + share) / 4])
+    assert of_folds.shape == (3, shortcuts.FOLDS)
+
+
+def test_a_family_is_in_one_fold():
+    y = np.arange(60) % 2 == 0
+    group = np.repeat(np.arange(20), 3)
+    question = shortcuts._Question(sides(y, y), sides(group, group), 0)
+    assert all(len(set(question.fold[group == one])) == 1 for one in range(20))
+    assert np.bincount(question.fold).tolist() == [12] * 5
+
+
+def test_cells_are_values_or_ranges_and_unknown_ones_are_apart():
+    few = pd.Series([3.0, 1.0, np.nan, 3.0]), pd.Series([0.0, 1.0, 2.0, 9.0, np.nan])
+    assert [side.tolist() for side in shortcuts._ranges(*few)] == [[2, 1, 0, 2], [1, 1, 1, 2, 0]]
+    many = pd.Series(np.arange(650.0)), pd.Series([-1.0, 700.0])
+    train, test = shortcuts._ranges(*many)
+    assert (np.unique(train).tolist(), test.tolist()) == (list(range(1, 33)), [1, 32])
+    assert np.bincount(train)[1:].min() >= 20
+    names = pd.Series(["a", None, "b", "a"], dtype=object), pd.Series(["b", "c", None], dtype=object)
+    assert [side.tolist() for side in shortcuts._levels(*names)] == [[1, 0, 2, 1], [2, 3, 0]]
+    assert [side.tolist() for side in shortcuts._crossed(sides([0, 1, 1], [1, 0, 2]), sides([0, 2, 0], [2, 0, 2]))] == [
+        [0, 2, 1],
+        [2, 0, 3],
+    ]
 
 
 def rows_of(positives: int, n: int, seed: int, **labels) -> list[dict]:
@@ -167,35 +186,36 @@ def rows_of(positives: int, n: int, seed: int, **labels) -> list[dict]:
     ]  # fmt: skip
 
 
-def test_twenty_positives_on_either_side_are_enough_and_a_label_that_all_posts_have_is_left_out(monkeypatch):
-    monkeypatch.setattr(shortcuts, "_scored", lambda train, y, test, seed: (test["community"] == "bad").to_numpy(float))
+def caught(found: dict) -> list[tuple[str, str]]:
+    return [(row["fields"], row["label"]) for row in found["scores"] if row["shortcut"]]
 
-    def asked(train: list[dict], test: list[dict]) -> list[str]:
+
+def test_twenty_positives_on_either_side_are_enough_and_a_label_that_all_posts_have_is_left_out():
+    def asked(train: list[dict], test: list[dict]) -> set[str]:
         found = shortcuts.look({"train": posts(*train), "test": posts(*test)}, TAXONOMY)["shortcut"]
-        return [row["label"] for row in found["scores"]]
+        return {row["label"] for row in found["scores"]}
 
-    assert asked(rows_of(20, 50, 0), rows_of(20, 50, 1)) == ["abuse"]
-    assert asked(rows_of(19, 50, 0), rows_of(30, 50, 1)) == asked(rows_of(30, 50, 0), rows_of(19, 50, 1)) == []
-    assert asked(rows_of(50, 50, 0), rows_of(30, 50, 1)) == asked(rows_of(30, 50, 0), rows_of(50, 50, 1)) == []
+    assert asked(rows_of(20, 50, 0), rows_of(20, 50, 1)) == {"abuse"}
+    assert asked(rows_of(19, 50, 0), rows_of(30, 50, 1)) == asked(rows_of(30, 50, 0), rows_of(19, 50, 1)) == set()
+    assert asked(rows_of(50, 50, 0), rows_of(30, 50, 1)) == asked(rows_of(30, 50, 0), rows_of(50, 50, 1)) == set()
 
 
-def test_shortcuts_are_told_the_surest_first_with_all_posts_of_their_labels(monkeypatch):
+def test_shortcuts_are_told_the_surest_first_with_all_posts_of_their_labels():
     other = TAXONOMY.names[1]
-    monkeypatch.setattr(shortcuts, "_scored", lambda train, y, test, seed: (test.iloc[:, 0] == "bad").to_numpy(float))
-    train, test = (posts(*rows_of(30, 80, seed, **{other: 33})) for seed in (0, 1))
+    train, test = (posts(*np.random.default_rng(0).permutation(rows_of(30, 80, s, **{other: 33}))) for s in (0, 1))
     found = shortcuts.look({"train": train, "test": test}, TAXONOMY)["shortcut"]
-    assert (found["overlap"], found["of"], found["posts"]) == (2, 2, 160)
-    assert [row["fields"] for row in found["scores"]] == ["community"] * 2
+    assert (found["overlap"], found["posts"]) == (2, 160)
+    assert caught(found) == [("community", TAXONOMY.names[0]), ("community", other)]
     first, second = found["examples"]
     assert first == {
-        "content": "community alone ranks abuse with average precision 1.00 (at least 1.00; a random order 0.38)",
+        "content": "community alone tell of abuse with average precision 1.00 (at least 1.00; a random order 0.38)",
         "posts": [],
     }
-    assert second["content"].startswith(f"community alone ranks {other} with average precision 0.9")
+    assert second["content"].startswith(f"community alone tell of {other} with average precision 0.9")
 
 
-def test_a_field_that_only_some_posts_tell_is_a_baseline():
+def test_a_column_that_only_some_posts_fill_is_asked():
     train = [row | {"community": "bad" if row["community"] == "bad" else None} for row in rows_of(30, 80, 0)]
     test = [row | {"group": None} for row in rows_of(30, 80, 1)]
     found = shortcuts.look({"train": posts(*train), "test": posts(*test)}, TAXONOMY)["shortcut"]
-    assert [row["fields"] for row in found["scores"]] == ["community"]
+    assert ("community", "abuse") in caught(found)

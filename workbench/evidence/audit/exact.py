@@ -82,13 +82,17 @@ def _shown(posts: pa.Table, row: int, relation: str, key: bytes) -> str:
 def keys_of(posts: pa.Table, relation: str) -> Iterator[bytes | None]:
     """Yield what a post is compared by, None where there is nothing of it."""
     if relation in ("group", "author"):
-        cells = posts["group"] if relation == "group" else pc.struct_field(posts["author"], "id")
-        yield from (None if cell is None else cell.encode() for cell in cells.to_pylist())
+        names = posts["group"] if relation == "group" else pc.struct_field(posts["author"], "id")
+        yield from (None if name is None else name.encode() for name in names.to_pylist())
         return
-    batches = posts.select([relation]).to_batches(max_chunksize=1000)  # all pictures may not fit into memory
-    cells = (cell for batch in batches for cell in batch.column(0).to_pylist())
-    for cell, there in zip(cells, declared(posts)[relation], strict=True):
+    for cell, there in zip(cells(posts, relation), declared(posts)[relation], strict=True):
         yield _digest(cell, relation) if there else None
+
+
+def cells(posts: pa.Table, column: str) -> Iterator[Any]:
+    """Yield the cells of a column, a batch at a time: all pictures may not fit into memory."""
+    for batch in posts.select([column]).to_batches(max_chunksize=1000):
+        yield from batch.column(0).to_pylist()
 
 
 def _digest(cell: Any, relation: str) -> bytes | None:

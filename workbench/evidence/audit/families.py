@@ -14,27 +14,34 @@ import pyarrow as pa
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from workbench.evidence.audit import exact
 from workbench.evidence.audit.relations import EXAMPLES, FITTED
 
 
 class ContentIndex:
     """The distinct contents of a study's sets.
 
-    content, place, row: int (n_posts,), for each post that has a content which content it is, in which set and row;
+    content, place, row: int (n_posts,), for each post that has a content which content it is, in which set and row; a
+    post has as many entries as it has contents; column: in which column each content stands, str (n_contents,);
     first: the post, a position in these arrays, that each content was met in first, int (n_contents,);
     kind: which combination of sets each content stands in, int (n_contents,);
     crosses: between which combinations two contents cross the split, bool (k, k).
     """
 
-    def __init__(self, sets: Mapping[str, pa.Table], keys: Mapping[str, Iterable[Hashable | None]]) -> None:
+    def __init__(
+        self, sets: Mapping[str, pa.Table], keys: Mapping[str, Mapping[str, Iterable[Hashable | None]]]
+    ) -> None:
+        """Keys: column -> set -> what each post's content is known by, None where it has none."""
         self.sets, self.names = sets, list(sets)
         known: dict[Hashable, int] = {}
         places = [
-            (known.setdefault(key, len(known)), place, row)
+            (known.setdefault((column, key), len(known)), place, row)
+            for column, of_sets in keys.items()
             for place, name in enumerate(self.names)
-            for row, key in enumerate(keys[name])
+            for row, key in enumerate(of_sets[name])
             if key is not None
         ]
+        self.column = np.array([column for column, _ in known], dtype=object)
         self.content, self.place, self.row = np.array(places, np.int64).reshape(-1, 3).T
         self.first = np.unique(self.content, return_index=True)[1]
         stands = np.zeros((len(self), len(self.names)), bool)
@@ -44,6 +51,11 @@ class ContentIndex:
         fitted = np.array([name in FITTED for name in self.names], bool)
         between = (fitted[:, None] | fitted) & ~np.eye(len(fitted), dtype=bool)
         self.crosses = (masks.astype(np.int64) @ between @ masks.T) > 0
+
+    @classmethod
+    def of(cls, sets: Mapping[str, pa.Table], *columns: str) -> ContentIndex:
+        """Return the contents of some columns as what is exactly the same tells them apart."""
+        return cls(sets, {c: {name: exact.keys_of(posts, c) for name, posts in sets.items()} for c in columns})
 
     def __len__(self) -> int:
         return len(self.first)
@@ -75,31 +87,34 @@ def finding(
     i: np.ndarray,
     j: np.ndarray,
     similarity: np.ndarray,
-    show: Callable[[int, int, float], str],
+    show: Callable[[int, int, int], str],
+    among: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return what near contents leak, as families.
 
     i, j: int (n_pairs,), contents that are near; similarity: float (n_pairs,), higher is nearer. Pairs that do not
-    cross the split count for nothing. show: what two posts, given by position, have in common, in words.
+    cross the split count for nothing. show: what two posts, given by position, have in common, in words, the pair's
+    number given last; among: bool (n_contents,), of which contents this speaks; None: of all.
     """
-    keep = contents.crosses[contents.kind[i], contents.kind[j]]
-    i, j, similarity = i[keep], j[keep], similarity[keep]
+    pair = np.flatnonzero(contents.crosses[contents.kind[i], contents.kind[j]])
+    i, j, similarity = i[pair], j[pair], similarity[pair]
     n = len(contents)
     _, family = connected_components(coo_array((np.ones(len(i)), (i, j)), shape=(n, n)), directed=False)
     linked = np.zeros(n, bool)
     linked[i] = linked[j] = True
-    sizes = np.bincount(family[contents.content[linked[contents.content]]])
+    concerned = np.flatnonzero(linked[contents.content])
+    sizes = np.bincount(family[contents.content[concerned]])
     best = np.lexsort((j, i, -similarity, family[i]))  # of each family the nearest pair comes first
     shown = [best[at] for at in np.unique(family[i[best]], return_index=True)[1]]
-    shown.sort(key=lambda pair: (-sizes[family[i[pair]]], i[pair]))
+    shown.sort(key=lambda at: (-sizes[family[i[at]]], i[at]))
     examples = []
-    for pair in shown[:EXAMPLES]:
-        a, b = contents.ends(i[pair], j[pair])
-        examples.append({"content": show(a, b, float(similarity[pair])), "posts": [contents.post(a), contents.post(b)]})
+    for at in shown[:EXAMPLES]:
+        a, b = contents.ends(i[at], j[at])
+        examples.append({"content": show(a, b, int(pair[at])), "posts": [contents.post(a), contents.post(b)]})
     families = len(np.unique(family[linked]))
     return {
         "overlap": families,
-        "of": n - int(linked.sum()) + families,
-        "posts": int(linked[contents.content].sum()),
+        "of": (n if among is None else int(among.sum())) - int(linked.sum()) + families,
+        "posts": len(np.unique(np.stack([contents.place, contents.row])[:, concerned], axis=1).T),
         "examples": examples,
     }

@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -22,17 +22,22 @@ from workbench.corpora import SOURCES
 from workbench.fingerprint import closure
 from workbench.schema import ROOT, Taxonomy
 
+if TYPE_CHECKING:
+    from workbench.evidence.audit import edits
+
 FOLDER = ROOT / "data" / "cache" / "leaks"
 KEEP = 64 * 2**20  # bytes of findings; those that were asked for longest ago go first
 NAME = "leaks.json"
 _FINDERS = {
     "near_text": "near_text:look",
-    "near_image": "near_media:look_images",
-    "template": "near_media:look_images",
-    "near_video": "near_media:look_videos",
+    "near_image": "near_media:look",
+    "template": "near_media:look",
+    "near_video": "near_media:look",
+    "still": "near_media:look",
     "time": "times:look",
     "shortcut": "shortcuts:look",
 }
+_EDITED = ("near_text:look", "near_media:look")  # which also try what they see through
 LOOKS = tuple(_FINDERS)
 
 
@@ -46,7 +51,7 @@ def look(
     cache: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the findings of those of `relations` that are in LOOKS (`template` comes with `near_image`).
+    """Return the findings of those of `relations` that are in LOOKS; those of pictures and clips come all at once.
 
     sets: train, validation, test and further test sets by name; key: what these depend on, by content; with it findings
     are kept in `cache` (default data/cache/leaks) and not made again; progress: called with a relation, how many
@@ -57,7 +62,7 @@ def look(
     for relation in relations:
         if relation not in LOOKS or relation in findings:
             continue
-        relation = "near_image" if relation == "template" else relation
+        relation = next(name for name in LOOKS if _FINDERS[name] == _FINDERS[relation])
         depends = {"key": key, "relation": relation, "later_tests": later_tests, **made_by(relation)}
         path = folder / f"{relation}-{fingerprint.of_json(depends)}.json"
         kept = read_json(path) if key is not None else None
@@ -91,17 +96,15 @@ def divided_by() -> dict[str, Any]:
 
 def made_by(relation: str) -> dict[str, Any]:
     """Return the code that looks for a relation, and its libraries."""
-    return closure.of_code(f"workbench.evidence.audit.{_FINDERS[relation]}")
+    finder = _FINDERS[relation]
+    tried = ["workbench.evidence.audit.edits:own"] if finder in _EDITED else []
+    return closure.of_code(f"workbench.evidence.audit.{finder}", *tried)
 
 
 def _finder(
     relation: str, taxonomy: Taxonomy, later_tests: bool, progress: Callable[[int, int], None] | None
 ) -> Callable[[Mapping[str, pa.Table]], dict[str, dict[str, Any]]]:
     """Return the function from sets to findings of a relation; each brings libraries that the others do not need."""
-    if relation == "near_text":
-        from workbench.evidence.audit import near_text
-
-        return near_text.look
     if relation == "time":
         from workbench.evidence.audit import times
 
@@ -110,10 +113,28 @@ def _finder(
         from workbench.evidence.audit import shortcuts
 
         return partial(shortcuts.look, taxonomy=taxonomy)
+    if relation == "near_text":
+        from workbench.evidence.audit import near_text
+
+        return partial(_with_edits, near_text.look, near_text.look, progress)
     from workbench.evidence.audit import near_media
 
-    look_for = near_media.look_images if relation == "near_image" else near_media.look_videos
-    return partial(look_for, progress=progress)
+    return partial(_with_edits, partial(near_media.look, progress=progress), near_media.look, progress)
+
+
+def _with_edits(
+    look_first: edits.Look,
+    look_again: edits.Look,
+    progress: Callable[[int, int], None] | None,
+    sets: Mapping[str, pa.Table],
+) -> dict[str, dict[str, Any]]:
+    """Return the findings of sets, with what the same look finds of contents of train that are edited on purpose."""
+    from workbench.evidence.audit import edits
+
+    found = look_first(sets)
+    for name, rows in edits.own(sets, look_again, list(found), progress).items():
+        found[name]["edits"] = rows
+    return found
 
 
 def _keep(path: Path, findings: dict[str, Any], used: bool) -> None:

@@ -1,22 +1,23 @@
-"""Near-duplicate pictures and clips across a split, and the same picture with other words (templates).
+"""Near-duplicate pictures and clips across a split, stills of clips, and the same picture with other words (templates).
 
 Two pictures of different bytes whose hashes are near (`hashes`), or which show the same thing (`keypoints`), are
 near-duplicates where their words are near too (`text_reuse`) or one of them has none; with other words they are a
 *template*, as of memes, which is counted apart: the same picture under other words is another statement by design. Two
-clips are near where at least `FRAMES` of the frames of one are near frames of the other, so a clip that was cut or
-padded is near its original.
+clips are near where at least `FRAMES` of the frames of one are near frames of the other, so a clip that was cut,
+padded, mirrored or cropped is near its original; a picture near any frame of a clip is a *still* of it.
+
+Of a clip every frame is hashed; keypoints are sought in those that differ from the last one in which they were.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.evidence.audit import exact
 from workbench.evidence.audit.families import ContentIndex, finding
 from workbench.evidence.audit.likeness import hashes, keypoints, text_reuse
 from workbench.evidence.audit.likeness.keypoints import Keypoints
@@ -26,97 +27,90 @@ FRAMES = 0.5
 Progress = Callable[[int, int], None]
 
 
-def look_images(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
-    """Return the findings `near_image` and `template`; pictures that cannot be read or are even are `not_compared`.
+def look(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
+    """Return the findings `near_image`, `template`, `near_video` and `still`.
 
-    progress: called with how many pictures are hashed and how many there are.
+    What cannot be read or is even throughout is `not_compared`. progress: called with how many pictures and clips are
+    read and how many there are.
     """
-    pictures = _contents(sets, "image")
-    asked = _asked(pictures)
-    shown, owner, mirrored = [], [], []
-
-    def read(content: int, at: int) -> tuple[np.ndarray, ...]:
-        variants = media.picture(pictures.cell(at, "image")).variants
-        for pixels in variants:
-            shown.append(Keypoints.of(pixels))
-            mirrored.append(Keypoints.of(np.ascontiguousarray(pixels[:, ::-1])) if asked[content] else None)
-            owner.append(content)
-        return variants
-
-    views = _views(pictures, read, progress)
-    i, j, apart = hashes.near_pairs(views)
-    of = np.array(owner, np.int64)
-    a, b, places = keypoints.near_pairs(shown, mirrored, pictures.kind[of], pictures.crosses)
-    pairs = pd.DataFrame(
-        {
-            "i": np.concatenate([i, np.minimum(of[a], of[b])]),
-            "j": np.concatenate([j, np.maximum(of[a], of[b])]),
-            "nearness": np.concatenate([hashes.BITS - apart, places]),  # which is how much is the same, of either
-        }
-    )
-    pairs = pairs.query("i != j").groupby(["i", "j"], as_index=False)["nearness"].max()
-    i, j, nearness = (pairs[name].to_numpy() for name in pairs)
-    same = _same_words(pictures, i, j)
-    findings = {}
-    for name, rows in (("near_image", same), ("template", ~same)):
-        leak = finding(pictures, i[rows], j[rows], nearness[rows].astype(float), lambda a, b, s: _told(pictures, a, b))
-        findings[name] = leak | {"not_compared": len(pictures) - len(np.unique(views.owner))}
-    return findings
+    contents = ContentIndex.of(sets, "image", "video")
+    views = _read(contents, progress)
+    near = _near(views, contents)
+    clip = contents.column == "video"
+    owner = views.hashes.owner
+    of_clip, with_clip = clip[owner[near["view"]]], clip[near["other"].to_numpy(int)]
+    pictures, stills = (_nearest(near[~of_clip & side], owner) for side in (~with_clip, with_clip))
+    same = _same_words(contents, pictures)
+    pairs = {
+        "near_image": (pictures[same], ~clip),
+        "template": (pictures[~same], ~clip),
+        "near_video": (_shared_frames(near[of_clip & with_clip], owner), clip),
+        "still": (stills, clip | ~clip),
+    }
+    unseen = np.ones(len(contents), bool)
+    unseen[owner] = False
+    return {
+        name: {**_finding(contents, found, among), "not_compared": int((unseen & among).sum())}
+        for name, (found, among) in pairs.items()
+    }
 
 
-def look_videos(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
-    """Return the finding `near_video`; clips that cannot be read or are even throughout are `not_compared`."""
-    clips = _contents(sets, "video")
-    frames = _views(clips, lambda _, at: media.clip(clips.cell(at, "video")).frames, progress)
-    i, j, share = near_clips(frames.whole, frames.owner)
-    leak = finding(clips, i, j, share, lambda a, b, s: f"{100 * s:.0f} % of the frames of one")
-    return {"near_video": leak | {"not_compared": len(clips) - len(np.unique(frames.owner))}}
+# ------------------------------------------------------------------------------------------------- what is compared
 
 
-def near_clips(frames: np.ndarray, owner: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pairs of clips i < j that share frames, and the larger share of one's frames found in the other.
+class _Views(NamedTuple):
+    """Views of pictures and frames of clips, and the keypoints of some of them.
 
-    frames: uint64 (n_frames, 4), hashes; owner: int (n_frames,), whose frame it is.
+    at: which view keypoints are of, int (n,); key: which view's keypoints stand for each view, int (n_views,).
     """
-    if not len(owner):
-        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
-    n = int(owner.max()) + 1
-    codes = [np.zeros(0, np.int64)]
-    for a, b, _ in hashes.near_rows(frames, frames):
-        keep = owner[a] != owner[b]
-        codes.append(np.unique(a[keep] * n + owner[b[keep]]))  # a frame counts once for each other clip
-    frame, other = np.divmod(np.unique(np.concatenate(codes)), n)
-    shared = pd.DataFrame({"of": owner[frame], "by": other}).value_counts().reset_index(name="frames")
-    shared["share"] = shared["frames"] / np.bincount(owner, minlength=n)[shared["of"]]
-    shared["i"], shared["j"] = np.minimum(shared["of"], shared["by"]), np.maximum(shared["of"], shared["by"])
-    near = shared.groupby(["i", "j"], as_index=False)["share"].max().query(f"share >= {FRAMES}")
-    return near["i"].to_numpy(), near["j"].to_numpy(), near["share"].to_numpy()
+
+    hashes: hashes.ImageHashes
+    keypoints: list[Keypoints]
+    mirrored: list[Keypoints | None]
+    at: np.ndarray
+    key: np.ndarray
 
 
-def _contents(sets: Mapping[str, pa.Table], kind: str) -> ContentIndex:
-    return ContentIndex(sets, {name: list(exact.keys_of(posts, kind)) for name, posts in sets.items()})
-
-
-def _views(
-    contents: ContentIndex, read: Callable[[int, int], tuple[np.ndarray, ...]], progress: Progress | None
-) -> hashes.ImageHashes:
+def _read(contents: ContentIndex, progress: Progress | None) -> _Views:
     """Return all views of all contents; those of one are reduced as soon as it is read."""
-    views = [hashes.ImageHashes.of(np.zeros((0, 2, hashes.PIXELS, hashes.PIXELS), np.float32), np.zeros(0, np.int64))]
-    for content, at in enumerate(contents.first.tolist()):
-        small = [thumbnail for thumbnail in map(hashes.thumbnail, read(content, at)) if thumbnail is not None]
-        if small:
-            views.append(hashes.ImageHashes.of(np.stack(small), np.full(len(small), content)))
+    nothing = np.zeros((0, 1 + len(hashes.MARGINS), hashes.PIXELS, hashes.PIXELS), np.float32)
+    hashed, shown, mirrored, at, key = [hashes.ImageHashes.of(nothing, np.zeros(0, np.int64))], [], [], [], []
+    asked = _asked(contents)
+    for content, post in enumerate(contents.first.tolist()):
+        seen = [(one, hashes.thumbnail(one)) for one in _pixels(contents, content, post)]
+        seen = [(one, grey) for one, grey in seen if grey is not None]
+        if seen:
+            pixels, small = zip(*seen, strict=True)
+            hashed.append(hashes.ImageHashes.of(np.stack(small), np.full(len(small), content)))
+            begin = len(key)
+            for number in _telling(hashed[-1].whole, contents.column[content] == "video"):
+                at.append(begin + number)
+                shown.append(Keypoints.of(pixels[number]))
+                back = np.ascontiguousarray(pixels[number][:, ::-1])
+                mirrored.append(Keypoints.of(back) if asked[content] else None)
+            new = np.array(at)[np.searchsorted(at, np.arange(begin, begin + len(small)), "right") - 1]
+            key += new.tolist()
         if progress and (content % 100 == 99 or content + 1 == len(contents)):
             progress(content + 1, len(contents))
-    return hashes.ImageHashes(*map(np.concatenate, zip(*views, strict=True)))
+    every = hashes.ImageHashes(*map(np.concatenate, zip(*hashed, strict=True)))
+    return _Views(every, shown, mirrored, np.array(at, np.int64), np.array(key, np.int64))
 
 
-def _same_words(contents: ContentIndex, i: np.ndarray, j: np.ndarray) -> np.ndarray:
-    """Return for each pair whether the words beside both are near or one has none, bool (n_pairs,)."""
-    texts = {at: contents.cell(int(contents.first[at]), "text") for at in np.unique([i, j]).tolist()}
-    letters = {at: text_reuse.letters(text, words=1, letters=1) for at, text in texts.items()}
-    pairs = [(letters[a], letters[b]) for a, b in zip(i.tolist(), j.tolist(), strict=True)]
-    return np.array([not one or not other or text_reuse.alike(one, other) for one, other in pairs], bool)
+def _pixels(contents: ContentIndex, content: int, post: int) -> tuple[np.ndarray, ...]:
+    if contents.column[content] == "video":
+        return media.clip(contents.cell(post, "video")).frames
+    return media.picture(contents.cell(post, "image")).variants
+
+
+def _telling(whole: np.ndarray, moving: bool) -> list[int]:
+    """Return which views, uint64 (n, 4) hashes, show something new: all of a picture, of a clip what differs."""
+    if not moving:
+        return list(range(len(whole)))
+    kept = [0]
+    for number in range(1, len(whole)):
+        if hashes.distances(whole[kept[-1:]], whole[[number]])[0, 0] > hashes.DISTANCE:
+            kept.append(number)
+    return kept
 
 
 def _asked(contents: ContentIndex) -> np.ndarray:
@@ -125,6 +119,70 @@ def _asked(contents: ContentIndex) -> np.ndarray:
     return (contents.kind != base) | contents.crosses.diagonal()[contents.kind]
 
 
-def _told(pictures: ContentIndex, a: int, b: int) -> str:
-    names = [(pictures.cell(at, "image") or {}).get("path") for at in (a, b)]
-    return " ~ ".join(name.rpartition("/")[2] for name in names if name) or "two pictures"
+# ----------------------------------------------------------------------------------------------------- what is near
+
+
+def _near(views: _Views, contents: ContentIndex) -> pd.DataFrame:
+    """Return which view is near which other content across the split, once each: `view`, `other`, `nearness`, `how`.
+
+    Nearness is how much is the same: bits of hashes, or places of keypoints. Each pair is there from either side.
+    """
+    owner = views.hashes.owner
+    parts = [_matches(owner, *[np.zeros(0, np.int64)] * 3, "")]
+    for a, b, apart, how in hashes.near_views(views.hashes, contents.column[owner] == "image"):
+        keep = contents.crosses[contents.kind[owner[a]], contents.kind[owner[b]]]
+        parts.append(_matches(owner, a[keep], b[keep], hashes.BITS - apart[keep], how))
+    kind = contents.kind[owner[views.at]]
+    found = keypoints.near_pairs(views.keypoints, views.mirrored, kind, contents.crosses)
+    by_keys = _matches(owner, views.at[found.i], views.at[found.j], found.places, found.how)
+    standing = pd.DataFrame({"key": views.key, "view": np.arange(len(views.key))})
+    parts.append(by_keys.rename(columns={"view": "key"}).merge(standing, on="key").drop(columns="key"))
+    every = pd.concat(parts).query("nearness > 0")
+    every = every[owner[every["view"]] != every["other"]]
+    return _first(every, ["view", "other"])
+
+
+def _matches(owner: np.ndarray, a: np.ndarray, b: np.ndarray, nearness: np.ndarray, how: Any) -> pd.DataFrame:
+    sides = ((a, owner[b]), (b, owner[a]))
+    both = [pd.DataFrame({"view": one, "other": other, "nearness": nearness, "how": how}) for one, other in sides]
+    return _first(pd.concat(both), ["view", "other"])
+
+
+def _first(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """Return the nearest row of each group."""
+    return rows.sort_values([*by, "nearness"], ascending=[True] * len(by) + [False], kind="stable").drop_duplicates(by)
+
+
+def _nearest(near: pd.DataFrame, owner: np.ndarray) -> pd.DataFrame:
+    """Return the pairs of contents `i` < `j` of near views, with `nearness` and `how`."""
+    of, other = owner[near["view"]], near["other"]
+    return _first(near.assign(i=np.minimum(of, other), j=np.maximum(of, other)), ["i", "j"])
+
+
+def _shared_frames(near: pd.DataFrame, owner: np.ndarray) -> pd.DataFrame:
+    """Return the pairs of clips i < j that share frames; nearness is the larger share of one's found in the other."""
+    of = owner[near["view"]]
+    shared = near.assign(of=of).groupby(["of", "other"], as_index=False)["view"].count()
+    shared["nearness"] = shared["view"] / np.bincount(owner, minlength=1)[shared["of"]]
+    shared["i"], shared["j"] = shared[["of", "other"]].min(axis=1), shared[["of", "other"]].max(axis=1)
+    shared["how"] = [f"{100 * share:.0f} % of the frames of one" for share in shared["nearness"]]
+    return _first(shared[shared["nearness"] >= FRAMES], ["i", "j"])
+
+
+def _same_words(contents: ContentIndex, pairs: pd.DataFrame) -> np.ndarray:
+    """Return for each pair whether the words beside both are near or one has none, bool (n_pairs,)."""
+    texts = {at: contents.cell(int(contents.first[at]), "text") for at in np.unique(pairs[["i", "j"]]).tolist()}
+    letters = {at: text_reuse.letters(text, words=1, letters=1) for at, text in texts.items()}
+    of = [(letters[a], letters[b]) for a, b in zip(pairs["i"], pairs["j"], strict=True)]
+    return np.array([not one or not other or text_reuse.alike(one, other) for one, other in of], bool)
+
+
+def _finding(contents: ContentIndex, pairs: pd.DataFrame, among: np.ndarray) -> dict[str, Any]:
+    i, j, nearness, how = (pairs[name].to_numpy() for name in ("i", "j", "nearness", "how"))
+
+    def told(a: int, b: int, pair: int) -> str:
+        cells = [contents.cell(at, contents.column[contents.content[at]]) for at in (a, b)]
+        names = [cell["path"].rpartition("/")[2] for cell in cells if cell["path"]]
+        return ": ".join(filter(None, [" ~ ".join(names), how[pair]]))
+
+    return finding(contents, i.astype(np.int64), j.astype(np.int64), nearness.astype(float), told, among)

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from workbench.evidence.audit import exact
 from workbench.evidence.audit.families import ContentIndex, finding
 from workbench.evidence.audit.likeness import text_reuse
 from workbench.evidence.audit.relations import quoted
@@ -20,17 +19,18 @@ from workbench.preprocessing.text.cleaning import clean
 
 
 def look(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
-    """Return the finding `near_text` of a study's sets; texts that are too short are compared with nothing.
+    """Return the finding `near_text` of a study's sets; texts that are too short are `not_compared`.
 
     Its `left_out` says how many runs of letters were too frequent to compare all texts that share them.
     """
-    keys = {name: list(exact.keys_of(posts, "text")) for name, posts in sets.items()}
-    texts = ContentIndex(sets, keys)
+    texts = ContentIndex.of(sets, "text")
     letters = [text_reuse.letters(texts.cell(at, "text")) for at in texts.first.tolist()]
     pairs = near(texts, letters)
-    leak = finding(texts, pairs.i, pairs.j, pairs.similarity, lambda a, b, s: _told(texts, a, b, s))
-    leak["of"] -= sum(not each for each in letters)
-    return {"near_text": {**leak, "left_out": pairs.left_out}}
+    leak = finding(
+        texts, pairs.i, pairs.j, pairs.similarity, lambda a, b, pair: _told(texts, a, b, pairs.similarity[pair])
+    )
+    short = sum(not each for each in letters)
+    return {"near_text": {**leak, "of": leak["of"] - short, "left_out": pairs.left_out, "not_compared": short}}
 
 
 def near(texts: ContentIndex, letters: list[tuple[str, ...]]) -> text_reuse.NearPairs:

@@ -16,7 +16,7 @@ from workbench.schema import Options
 
 Relation = Literal[
     *("group", "text", "image", "video"),
-    *("author", "near_text", "near_image", "near_video", "template", "time", "shortcut"),
+    *("author", "near_text", "near_image", "near_video", "template", "still", "time", "shortcut"),
 ]
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
 HELD: tuple[Relation, ...] = ("group", "text", "image", "video")
@@ -32,6 +32,7 @@ NAMES = {
     "near_image": ("near-duplicate picture", "near-duplicate pictures"),
     "near_video": ("near-duplicate clip", "near-duplicate clips"),
     "template": ("picture with other words", "pictures with other words"),
+    "still": ("still of a clip", "stills of clips"),
     "time": ("impossible time", "impossible times"),
     "shortcut": ("shortcut", "shortcuts"),
 }

@@ -1,149 +1,181 @@
-"""Shortcuts: models that never look at a post and still score well, so that others may do so for their reason.
+"""Shortcuts: metadata that tells a label although nobody looked at the post, so that a model may do so as well.
 
-For each label and each of a few sets of fields (community, author, when, how long, ...) boosted trees are trained on
-train and score test. A set of fields is a *shortcut* for a label where the lower end of the interval of its average
-precision, rescaled so that a random order is 0 and a perfect one is 1, is at least `TOO_GOOD`: more than half of what
-can be known of the label is then told without reading the post. Fakeddit's `subreddit`, which is its label, reaches 1.
+For each label, every column of `metadata` and every pair of them is asked: train is divided into cells by their values
+(a column's distinct values, or as many ranges of it as `BINS`), and a post scores the share of the label among the
+training posts of its cell. Columns are a *shortcut* where average precision, rescaled so that a random order is 0 and a
+perfect one is 1, is at least `TOO_GOOD` twice: within train by cross-validation over groups, and on test at the lower
+end of its interval. More than half of what can be known of the label is then told without reading the post. Fakeddit's
+`subreddit`, which is its label, reaches 1. A pair is one only where neither of its columns is.
 
-The interval is a bootstrap over groups of test posts at `LEVEL`, one-sided. Fields may honestly tell something (a
-community's norms, an author's record), which is why the bar is far above chance; every score is reported beside it.
-Labels with fewer than `POSITIVES` positives in train or test are not asked about.
+The interval is a bootstrap over groups of test posts at `LEVEL`, one-sided. Columns may honestly tell something (a
+community's norms, an author's record), which is why the bar is far above chance, and so high that none of a thousand
+pairs reaches it by chance. Labels with fewer than `POSITIVES` positives in train or test are not asked about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import average_precision_score
-from sklearn.model_selection import StratifiedKFold
-from sklearn.preprocessing import TargetEncoder
 
-from workbench.preprocessing.text.cleaning import clean
-from workbench.schema import Taxonomy, declared, label_matrix
+from workbench.evidence.audit.metadata import metadata
+from workbench.evidence.audit.relations import EXAMPLES
+from workbench.schema import Taxonomy, label_matrix
 
 TOO_GOOD = 0.5
 LEVEL = 0.99
 DRAWS = 200
 POSITIVES = 20
+BINS = 32
+DISTINCT = 64  # a number of at most so many different values is asked value by value
+FOLDS = 5
 
-BASELINES = {
-    "community": ("community",),
-    "author": ("author",),
-    "author's record": ("age", "posts", "prior_reports", "prior_removals"),
-    "reactions": ("reactions", "reports", "impressions"),
-    "time": ("day", "hour", "weekday"),
-    "place": ("language", "region"),
-    "length": ("characters", "words", "capitals"),
-    "kind of content": ("text", "image", "video", "image_folder", "image_ending"),
-    "post id": ("id_digits", "id_letters", "id_length"),
-}
-_CATEGORIES = ("community", "author", "language", "region", "image_folder", "image_ending", "id_letters")
+
+class Sides(NamedTuple):
+    """Something of each training post (n_train,) and of each test post (n_test,)."""
+
+    train: np.ndarray
+    test: np.ndarray
 
 
 def look(sets: Mapping[str, pa.Table], taxonomy: Taxonomy, *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Return the finding `shortcut`; its `scores` are one row per baseline and label.
+    """Return the finding `shortcut`; its `scores` are one row per label and column, and per pair that is a shortcut.
 
-    A row says `average_precision` and `lower` (both on test), `prevalence`, `rescaled` (the lower end between chance
-    and perfect) and `shortcut`. Fields that are the same for all training posts make no baseline.
+    A row says `average_precision` and `prevalence`, both on test, and `shortcut`; that of a shortcut also `lower`, the
+    lower end, and `validated`, the average precision within train.
     """
-    train, test = _facts(sets["train"]), _facts(sets["test"])
-    groups = pd.factorize(pd.Series(sets["test"]["group"].to_pylist(), dtype=object))[0]
-    (y_train, known_train), (y_test, known_test) = (label_matrix(sets[name], taxonomy) for name in ("train", "test"))
-    rows = []
+    tables = Sides(sets["train"], sets["test"])
+    groups = Sides(*(pd.factorize(pd.Series(one["group"].to_pylist(), dtype=object))[0] for one in tables))
+    columns = _cells(*map(metadata, tables))
+    labels = Sides(*(label_matrix(one, taxonomy) for one in tables))
+    rows, asked, posts = [], 0, 0
     for k, label in enumerate(taxonomy.names):
-        here, there = known_train[:, k], known_test[:, k]
-        y, truth = y_train[here, k], y_test[there, k]
-        if min(y.sum(), truth.sum()) < POSITIVES or y.all() or truth.all():
+        known = Sides(*(known[:, k] for _, known in labels))
+        y = Sides(*(y[there, k].astype(bool) for (y, _), there in zip(labels, known, strict=True)))
+        if min(y.train.sum(), y.test.sum()) < POSITIVES or y.train.all() or y.test.all():
             continue
-        for name, fields in BASELINES.items():
-            used = [field for field in fields if train.loc[here, field].nunique(dropna=False) > 1]
-            if used:
-                score = _scored(train.loc[here, used], y, test.loc[there, used], seed)
-                rows.append({"fields": name, "label": label, **_judged(truth, score, groups[there], seed)})
-    caught = sorted((row for row in rows if row["shortcut"]), key=lambda row: -row["lower"])
-    concerned = {row["label"] for row in caught}
-    posts = sum(int(known_test[:, k].sum()) for k, label in enumerate(taxonomy.names) if label in concerned)
-    return {
-        "shortcut": {
-            "overlap": len(caught),
-            "of": len(rows),
-            "posts": posts,
-            "examples": [{"content": _told(row), "posts": []} for row in caught[:5]],
-            "scores": rows,
+        group = Sides(*(of[there] for of, there in zip(groups, known, strict=True)))
+        here = {
+            name: Sides(*(cell[there] for cell, there in zip(cells, known, strict=True)))
+            for name, cells in columns.items()
         }
-    }
+        question = _Question(y, group, seed)
+        found = list(_of_label(question, {name: one for name, one in here.items() if len(np.unique(one.train)) > 1}))
+        asked += len(found)
+        rows += [{"label": label, **row} for row in found if row["shortcut"] or row["fields"] in columns]
+        posts += int(known.test.sum()) * any(row["shortcut"] for row in found)
+    caught = sorted((row for row in rows if row["shortcut"]), key=lambda row: -row["lower"])
+    examples = [{"content": _told(row), "posts": []} for row in caught[:EXAMPLES]]
+    finding = {"overlap": len(caught), "of": asked, "posts": posts, "examples": examples, "scores": rows}
+    return {"shortcut": finding}
 
 
 def _told(row: Mapping[str, Any]) -> str:
     return (
-        f"{row['fields']} alone ranks {row['label']} with average precision {row['average_precision']:.2f} "
+        f"{row['fields']} alone tell of {row['label']} with average precision {row['average_precision']:.2f} "
         f"(at least {row['lower']:.2f}; a random order {row['prevalence']:.2f})"
     )
 
 
-def _facts(table: pa.Table) -> pd.DataFrame:
-    """Every field of `BASELINES`, one row per post; categories are texts, unknown ones None."""
-    author, engagement = table["author"], table["engagement"]
-    has, paths = declared(table), pc.struct_field(table["image"], "path").to_pylist()
-    texts = pd.Series([clean(text) for text in table["text"].to_pylist()], dtype=object)
-    times, ids = pd.Series(table["created_at"].to_pandas()), pd.Series(table["post_id"].to_pylist(), dtype=str)
-    numbers = {"age": pc.struct_field(author, "account_age_days")}
-    numbers |= {name: pc.struct_field(author, name) for name in ("posts", "prior_reports", "prior_removals")}
-    numbers |= {name: pc.struct_field(engagement, name) for name in ("reactions", "reports", "impressions")}
-    facts = {name: pc.cast(column, pa.float64()).to_numpy() for name, column in numbers.items()}
-    facts |= {name: there.astype(float) for name, there in has.items()}
-    facts |= {name: table[name].to_pylist() for name in ("community", "language", "region")}
-    facts["author"] = pc.struct_field(author, "id").to_pylist()
-    facts["day"] = (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds() / 86_400
-    facts |= {"hour": times.dt.hour, "weekday": times.dt.day_of_week}
-    facts["characters"] = texts.str.len().astype(float)
-    facts["words"] = texts.str.count(r"\S+").astype(float)
-    facts["capitals"] = texts.str.count("[A-Z]").astype(float)
-    facts["image_folder"] = [path.rpartition("/")[0] if path else None for path in paths]
-    facts["image_ending"] = [path.rpartition(".")[2].lower() if path else None for path in paths]
-    facts["id_digits"] = pd.to_numeric(ids.str.extract(r"(\d{1,15})", expand=False), errors="coerce").astype(float)
-    facts["id_letters"] = ids.str.replace(r"[\W\d_]+.*", "", regex=True).to_list()
-    facts["id_length"] = ids.str.len().astype(float)
-    return pd.DataFrame(facts)
+def _of_label(question: _Question, columns: Mapping[str, Sides]) -> Iterator[dict[str, Any]]:
+    """Yield a row for every column and every pair of those that are no shortcut."""
+    left = []
+    for name, cells in columns.items():
+        row = question.ask([cells])
+        left += [] if row["shortcut"] else [name]
+        yield {"fields": name, **row}
+    for one, other in itertools.combinations(left, 2):
+        yield {"fields": f"{one} and {other}", **question.ask([columns[one], columns[other]])}
 
 
-def _scored(train: pd.DataFrame, y: np.ndarray, test: pd.DataFrame, seed: int) -> np.ndarray:
-    """Return the scores of test posts (n_test,); a category counts as its smoothed rate of positives in train."""
-    categories = [name for name in train if name in _CATEGORIES]
-    numbers = [name for name in train if name not in _CATEGORIES]
-    parts = [[frame[numbers].to_numpy(float)] for frame in (train, test)]
-    if categories:
-        encoder = TargetEncoder(target_type="binary", cv=StratifiedKFold(5, shuffle=True, random_state=seed))
-        full = [frame[categories].astype(object).where(frame[categories].notna(), "unknown") for frame in (train, test)]
-        parts[0].append(encoder.fit_transform(full[0].to_numpy(object), y.astype(int)))
-        parts[1].append(encoder.transform(full[1].to_numpy(object)))
-    trees = HistGradientBoostingClassifier(max_iter=60, max_depth=4, early_stopping=False, random_state=seed)
-    trees.fit(np.column_stack(parts[0]), y.astype(int))
-    return trees.predict_proba(np.column_stack(parts[1]))[:, 1]
+class _Question:
+    """What columns tell of a label where it is known; of both sides y, bool (n_posts,), and group, int (n_posts,)."""
+
+    def __init__(self, y: Sides, group: Sides, seed: int) -> None:
+        self.y, self.group, self.seed = y, group, seed
+        _, of = np.unique(group.train, return_inverse=True)
+        self.fold = np.random.default_rng(seed).permutation(int(of.max()) + 1)[of] % FOLDS
+        self.prevalence = float(y.test.mean())
+
+    def ask(self, columns: Sequence[Sides]) -> dict[str, Any]:
+        """Return what cells of one or more columns are worth, and whether that is too good."""
+        cells = columns[0] if len(columns) == 1 else _crossed(*columns)
+        of_folds, learnt = self._rates(cells.train)
+        unseen = np.append(learnt, self.y.train.mean())
+        score = unseen[np.minimum(cells.test, len(learnt))]
+        value = float(average_precision_score(self.y.test, score))
+        row = {"average_precision": value, "prevalence": self.prevalence, "shortcut": False}
+        if _rescaled(value, self.prevalence) < TOO_GOOD:
+            return row
+        within = float(average_precision_score(self.y.train, of_folds[cells.train, self.fold]))
+        if _rescaled(within, float(self.y.train.mean())) < TOO_GOOD:
+            return row
+        low = lower(self.y.test, score, self.group.test, self.seed)
+        return row | {"lower": low, "validated": within, "shortcut": _rescaled(low, self.prevalence) >= TOO_GOOD}
+
+    def _rates(self, cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return each cell's share of the label without each fold (n_cells, FOLDS) and in all of train (n_cells,).
+
+        As if each cell had one post more, with the share of all of train.
+        """
+        size = (int(cells.max()) + 1, FOLDS)
+        at = cells * FOLDS + self.fold
+        n, positive = (np.bincount(at, weight, size[0] * size[1]).reshape(size) for weight in (None, self.y.train))
+        share = self.y.train.mean()
+
+        def rate(positive: np.ndarray, n: np.ndarray) -> np.ndarray:
+            return (positive + share) / (n + 1)
+
+        n_all, all_positive = n.sum(axis=1), positive.sum(axis=1)
+        return rate(all_positive[:, None] - positive, n_all[:, None] - n), rate(all_positive, n_all)
 
 
-def _judged(y: np.ndarray, score: np.ndarray, group: np.ndarray, seed: int) -> dict[str, Any]:
-    """Return what a baseline is worth on posts of known label, and whether it is too good."""
-    value, prevalence = float(average_precision_score(y, score)), float(y.mean())
+def lower(y: np.ndarray, score: np.ndarray, group: np.ndarray, seed: int) -> float:
+    """Return the lower end of the interval of average precision, over groups of posts.
+
+    Draws without a positive do not count. y: bool (n_posts,); score: float (n_posts,); group: int (n_posts,).
+    """
     rng, _, of = np.random.default_rng(seed), *np.unique(group, return_inverse=True)
     draws, n = [], int(of.max()) + 1
     for _ in range(DRAWS):
         weight = np.bincount(rng.integers(n, size=n), minlength=n)[of]
         if (y * weight).any():
             draws.append(average_precision_score(y, score, sample_weight=weight))
-    lower = float(np.quantile(draws, 1 - LEVEL))
-    rescaled = (lower - prevalence) / (1 - prevalence)
-    return {
-        "average_precision": value,
-        "lower": lower,
-        "prevalence": prevalence,
-        "positives": int(y.sum()),
-        "rescaled": rescaled,
-        "shortcut": bool(rescaled >= TOO_GOOD),
-    }
+    return float(np.quantile(draws, 1 - LEVEL))
+
+
+def _rescaled(value: float, prevalence: float) -> float:
+    return (value - prevalence) / (1 - prevalence)
+
+
+def _cells(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Sides]:
+    """Return in which cell of each column each post is, int; 0 is of what is unknown."""
+    return {name: (_levels if train[name].dtype == object else _ranges)(train[name], test[name]) for name in train}
+
+
+def _levels(train: pd.Series, test: pd.Series) -> Sides:
+    codes, levels = pd.factorize(train)
+    there = pd.Index(levels).get_indexer(test)
+    return Sides(codes + 1, np.where(test.isna(), 0, np.where(there < 0, len(levels), there) + 1))
+
+
+def _ranges(train: pd.Series, test: pd.Series) -> Sides:
+    values = np.unique(train.dropna())
+    if len(values) > DISTINCT:
+        values = np.unique(np.quantile(train.dropna(), np.linspace(0, 1, BINS + 1), method="lower"))[:-1]
+    at = (np.where(side.isna(), 0, np.maximum(np.searchsorted(values, side, "right"), 1)) for side in (train, test))
+    return Sides(*at)
+
+
+def _crossed(one: Sides, other: Sides) -> Sides:
+    """Return the cells of two columns together."""
+    width = int(max(other.train.max(), other.test.max())) + 1
+    codes = [a * width + b for a, b in zip(one, other, strict=True)]
+    seen, train = np.unique(codes[0], return_inverse=True)
+    at = np.minimum(np.searchsorted(seen, codes[1]), len(seen) - 1)
+    return Sides(train, np.where(seen[at] == codes[1], at, len(seen)))

@@ -105,6 +105,20 @@ def decode(data: bytes, options: ImageOptions = DEFAULT) -> Picture:
         return Picture((), f"The {kind} file {state}.")
 
 
+def size(data: bytes, options: ImageOptions = DEFAULT) -> tuple[int, int] | None:
+    """Return the width and height in pixels that an encoded picture claims; None where such a file is not read.
+
+    Nothing is decoded. Raises MemoryError only.
+    """
+    try:
+        with _pillow.guarded():
+            return _opened(data, _accepted(data, options), options).size
+    except MemoryError:
+        raise
+    except Exception:  # as in `decode`
+        return None
+
+
 # ------------------------------------------------------------------------------------------------ before any decoding
 
 
@@ -182,9 +196,14 @@ def _check_size(size: tuple[int, int], options: ImageOptions) -> None:
 # ----------------------------------------------------------------------------------------------------------- decoding
 
 
-def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
+def _opened(data: bytes, kind: str, options: ImageOptions) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=["JPEG", "MPO"] if kind == "JPEG" else [kind])
     _check_size(image.size, options)
+    return image
+
+
+def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
+    image = _opened(data, kind, options)
     notes = []
     full = image.size
     if kind == "JPEG" and options.reduce_side:

@@ -18,7 +18,12 @@ from workbench.metrics.table import METRICS, PROBABILITY
 from workbench.report import wording
 from workbench.report.section import Section, table
 
-_TABLES = {"examples": "what was found, by example", "shortcuts": "what a label can be told from without its post"}
+_TABLES = {
+    "examples": "what was found, by example",
+    "shortcuts": "what a label can be told from without its post: the columns that tell most",
+    "edits": "what is found of posts of train that were edited on purpose and posted again",
+}
+COLUMNS = 8  # of metadata, as many as the table of shortcuts shows
 
 
 def overlaps(runs: Sequence[Run]) -> Section | None:
@@ -32,6 +37,7 @@ def overlaps(runs: Sequence[Run]) -> Section | None:
     tables = {"": table({NAMES[name][1]: _row(finding) for name, finding in findings.items()})}
     tables |= {_TABLES["examples"]: shown} if len(shown := _examples(findings)) else {}
     tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(findings.get("shortcut", Overlap()))) else {}
+    tables |= {_TABLES["edits"]: shown} if len(shown := _edits(findings)) else {}
     prose = (
         "The same group, words, picture or clip on both sides of the split would make the test a test of memory. A "
         "study stops there, or where a relation that it names is found, unless it says why it accepts it; the rest is "
@@ -41,7 +47,7 @@ def overlaps(runs: Sequence[Run]) -> Section | None:
     if left:
         prose += f" Not looked for before these runs: {', '.join(left)}; `workbench audit` does."
     if any(finding.not_compared for finding in findings.values()):
-        prose += " What could not be read, or is even throughout, was not compared with anything."
+        prose += " What is too short, cannot be read, or is even throughout, was not compared with anything."
     if metrics.dropped:
         prose += (
             f" {metrics.dropped:,} posts are in no set: the cut, by community or time, would have put some of their "
@@ -74,8 +80,26 @@ def _examples(leaks: Mapping[str, Overlap]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("what").rename_axis(None) if rows else pd.DataFrame()
 
 
+def _edits(leaks: Mapping[str, Overlap]) -> pd.DataFrame:
+    """Of how many edited contents the edit is seen through, the least first, with the edits of which that is so."""
+    rows = []
+    for name, leak in leaks.items():
+        for found, of in sorted({(row.found, row.of) for row in leak.edits}):
+            which = ", ".join(row.edit for row in leak.edits if (row.found, row.of) == (found, of))
+            rows.append({"what": NAMES[name][1], "found": f"{found} of {of}", "of those with": which})
+    return pd.DataFrame(rows).set_index("what").rename_axis(None) if rows else pd.DataFrame()
+
+
 def _shortcuts(record: Overlap) -> pd.DataFrame:
-    """Average precision of each set of fields for each label, with a mark at what is too good."""
+    """Average precision of columns for each label, those that tell most first, with a mark at what is too good."""
+    told: dict[str, float] = {}
+    for row in record.scores:
+        if row.average_precision is not None and row.prevalence is not None and row.prevalence < 1:
+            rescaled = (row.average_precision - row.prevalence) / (1 - row.prevalence)
+            told[row.fields] = max(rescaled, told.get(row.fields, rescaled))
+    caught = {row.fields for row in record.scores if row.shortcut}
+    first = sorted(told, key=lambda fields: (fields not in caught, -told[fields]))
+    shown = first[: max(COLUMNS, len(caught))]
     cells: dict[str, dict[str, str]] = {}
     for row in record.scores:
         mark = " (a shortcut)" if row.shortcut else ""
@@ -83,7 +107,7 @@ def _shortcuts(record: Overlap) -> pd.DataFrame:
             f"{wording.value('average_precision', row.average_precision)}{mark}"
         )
         cells.setdefault("a random order", {})[row.label] = wording.value("average_precision", row.prevalence)
-    return table(cells)
+    return table({name: cells[name] for name in ["a random order", *shown]} if cells else {})
 
 
 def ceilings(comparison: Comparison) -> Section | None:

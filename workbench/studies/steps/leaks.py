@@ -54,13 +54,9 @@ def command(what: str, *, columns: str, only: str, fail_on: str, encoder: str, o
 
 
 def record(study: StudyConfig, material: Material) -> None:
-    """Look for what a study's runs do not look for themselves, and write it beside them.
-
-    Near-duplicate clips take longest and are looked for here only where the study holds them; `workbench audit` does.
-    """
+    """Look for what a study's runs do not look for themselves, and write it beside them."""
     options = audit.LeakOptions.parse(study.leaks, "leaks")
-    wanted = [name for name in audit.LOOKS if name != "near_video" or name in options.fail_on]
-    findings = _beyond(material, wanted, options, expand(study.split, "the study"))
+    findings = _beyond(material, list(audit.LOOKS), options, expand(study.split, "the study"))
     looking.record(study.folder, material.digests, findings)
 
 

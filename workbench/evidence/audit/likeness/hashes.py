@@ -2,8 +2,8 @@
 
 A picture's hash are the signs of its 256 lowest spatial frequencies against their median, of 64 by 64 grey pixels: what
 `imagehash.phash(picture, hash_size=16)` computes, here for many pictures at once. Two pictures are near when at most
-`DISTANCE` of 256 bits differ; unrelated ones differ in 128. Each picture is hashed whole, mirrored, and without a
-margin of `MARGIN` of each side, so that a slight crop of one is seen as the other. A picture of one even colour has no
+`DISTANCE` of 256 bits differ; unrelated ones differ in 128. Each picture is hashed whole, mirrored, and without
+each of `MARGINS` of each side, so that a slight crop of one is seen as the other. A picture of one even colour has no
 hash.
 
 A logo or a sticker moves all low frequencies a little, and the hash with them. So where up to `LOOSE` bits differ, the
@@ -11,7 +11,7 @@ pictures are held against each other cell by cell, `CELLS` by `CELLS` of them: t
 cells, and most of those that stand out from the ground, agree once brightness and contrast are made equal (`agree`).
 
 Edits that leave pictures near: JPEG at quality 50 and 20, half and one and a half times the size, another format,
-brightness and contrast by a fifth, crops of up to 3 % of each side, an opaque logo over up to 4 % of the picture.
+brightness and contrast by a fifth, crops of up to 5 % of each side, an opaque logo over up to 4 % of the picture.
 Open doubts: rotation, larger crops and frames around a picture pass (`keypoints` finds these in pictures that are large
 enough), and so may edits of pictures without detail (mere blurs); drawings of few strokes on an even ground are nearer
 to each other than photographs are, so that among many thousands some unrelated ones are near.
@@ -24,7 +24,6 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 from scipy.fft import dctn
 
@@ -32,7 +31,7 @@ SIDE, PIXELS, BITS = 16, 64, 256
 DISTANCE, LOOSE = 32, 64
 CELLS, AGREE, STANDING, LEVELS = 16, 0.9, 0.65, 6.0
 """Cells a side, the shares of all and of those that stand out that must agree, and the grey levels (of 256) between."""
-MARGIN = 0.03
+MARGINS = (0.03, 0.06)
 EVEN = 2.0
 """Standard deviation of grey levels (of 256) below which a picture shows nothing that could be compared."""
 _BLOCK = 1024
@@ -45,7 +44,7 @@ class ImageHashes(NamedTuple):
     whole: np.ndarray
     """Hashes, uint64 (n_views, 4)."""
     inner: np.ndarray
-    """Hashes without the margin, uint64 (n_views, 4)."""
+    """Hashes without each margin, uint64 (n_views, n_margins, 4)."""
     mirrored: np.ndarray
     """Hashes of the mirror image, uint64 (n_views, 4)."""
     cells: np.ndarray
@@ -55,22 +54,22 @@ class ImageHashes(NamedTuple):
 
     @classmethod
     def of(cls, thumbnails: np.ndarray, owner: np.ndarray) -> ImageHashes:
-        """Return the views of `thumbnail`s (n_views, 2, 64, 64)."""
+        """Return the views of `thumbnail`s (n_views, 1 + n_margins, 64, 64)."""
         parts = thumbnails[:, 0].reshape(-1, CELLS, PIXELS // CELLS, CELLS, PIXELS // CELLS)
         cells = np.clip(parts.mean(axis=(2, 4)).round(), 0, 255).astype(np.uint8)
-        both = [hashed(thumbnails[:, part]) for part in range(2)]
-        return cls(*both, hashed(thumbnails[:, 0, :, ::-1]), cells.reshape(-1, CELLS * CELLS), owner)
+        whole, *inner = (hashed(thumbnails[:, part]) for part in range(1 + len(MARGINS)))
+        mirrored = hashed(thumbnails[:, 0, :, ::-1])
+        return cls(whole, np.stack(inner, axis=1), mirrored, cells.reshape(-1, CELLS * CELLS), owner)
 
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray | None:
-    """Return a picture (height, width, 3) uint8 as grey levels, float32 (2, 64, 64): whole, and without its margin.
+    """Return a picture (height, width, 3) uint8 as grey levels, float32 (1 + n_margins, 64, 64), None where it is even.
 
-    None where the picture is even.
+    First the whole picture, then what is left without each of `MARGINS`.
     """
     grey = Image.fromarray(pixels).convert("L")
     width, height = grey.size
-    inner = (MARGIN * width, MARGIN * height, (1 - MARGIN) * width, (1 - MARGIN) * height)
-    boxes = ((0, 0, width, height), inner)
+    boxes = [(m * width, m * height, (1 - m) * width, (1 - m) * height) for m in (0, *MARGINS)]
     small = [grey.resize((PIXELS, PIXELS), Image.Resampling.LANCZOS, box=box) for box in boxes]
     thumbnails = np.stack([np.asarray(picture, np.float32) for picture in small])
     return None if thumbnails[0].std() < EVEN else thumbnails
@@ -104,23 +103,25 @@ def near_rows(a: np.ndarray, b: np.ndarray, distance: int = DISTANCE) -> Iterato
             yield rows + i, columns + j, apart[rows, columns]
 
 
-def near_pairs(views: ImageHashes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pairs of pictures that are near: i < j and the bits in which they differ, each int (n_pairs,)."""
+def near_views(views: ImageHashes, loose: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, str]]:
+    """Yield (views, other views, the bits in which they differ, how they are near) of different pictures, in blocks.
+
+    loose: bool (n_views,), of which views cells are compared where hashes are further apart. Each pair comes at least
+    once, in one order or the other.
+    """
     whole, inner, mirrored, cells, owner = views
-    parts = []
-    for left, other, most in ((whole, whole, LOOSE), (whole, inner, DISTANCE), (whole, mirrored, DISTANCE)):
-        for a, b, apart in near_rows(left, other, most):
+    sides = [(whole, LOOSE, "the same picture"), (mirrored, DISTANCE, "mirrored")]
+    sides += [(inner[:, margin], DISTANCE, "cropped a little") for margin in range(inner.shape[1])]
+    for other, most, how in sides:
+        for a, b, apart in near_rows(whole, other, most):
             keep = owner[a] != owner[b]
             keep &= (a < b) | (most == DISTANCE)  # of a pair of whole pictures one order is enough
+            keep &= (apart <= DISTANCE) | (loose[a] & loose[b])
             a, b, apart = a[keep], b[keep], apart[keep].astype(np.int64)
             near = apart <= DISTANCE
-            loose = np.flatnonzero(~near)
-            near[loose] = agree(cells[a[loose]], cells[b[loose]])
-            a, b, apart = owner[a[near]], owner[b[near]], apart[near]
-            parts.append(np.stack([np.minimum(a, b), np.maximum(a, b), apart]))
-    pairs = np.concatenate(parts, axis=1) if parts else np.zeros((3, 0), np.int64)
-    nearest = pd.DataFrame(pairs.T, columns=["i", "j", "apart"]).groupby(["i", "j"], as_index=False)["apart"].min()
-    return tuple(nearest[name].to_numpy() for name in ("i", "j", "apart"))
+            doubtful = np.flatnonzero(~near)
+            near[doubtful] = agree(cells[a[doubtful]], cells[b[doubtful]])
+            yield a[near], b[near], apart[near], how
 
 
 def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:

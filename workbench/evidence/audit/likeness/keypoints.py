@@ -52,42 +52,70 @@ def _orb() -> cv2.ORB:
     return cv2.ORB_create(nfeatures=MOST, edgeThreshold=15, fastThreshold=8)
 
 
-def places(one: Keypoints, other: Keypoints) -> int:
-    """Return in how many different places of both pictures keypoints agree under one similarity transform."""
+class Agreement(NamedTuple):
+    """In how many places two pictures agree, and how one is turned (degrees) and scaled to become the other."""
+
+    places: int
+    degrees: float
+    scale: float
+
+
+def agreement(one: Keypoints, other: Keypoints) -> Agreement | None:
+    """Return how far keypoints of two pictures agree under one similarity transform, None where they are not near."""
     if min(len(one.places), len(other.places)) < PLACES:
-        return 0
+        return None
     matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(one.descriptors, other.descriptors)
     pairs = np.array([(m.queryIdx, m.trainIdx) for m in matches if m.distance <= FARTHEST], np.int64).reshape(-1, 2)
     if len(pairs) < PLACES:
-        return 0
+        return None
     a, b = one.places[pairs[:, 0]], other.places[pairs[:, 1]]
     cv2.setRNGSeed(0)
     transform, inside = cv2.estimateAffinePartial2D(a, b, ransacReprojThreshold=NEAR, maxIters=500)
-    if transform is None or not SCALES[0] < np.hypot(*transform[:, 0]) < SCALES[1]:
-        return 0
+    if transform is None or not SCALES[0] < (scale := float(np.hypot(*transform[:, 0]))) < SCALES[1]:
+        return None
     agree = inside.ravel().astype(bool)
-    return min(len(np.unique((side[agree] // CELL).astype(np.int64), axis=0)) for side in (a, b))
+    places = min(len(np.unique((side[agree] // CELL).astype(np.int64), axis=0)) for side in (a, b))
+    if places < PLACES:
+        return None
+    return Agreement(places, float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0]))), scale)
+
+
+class NearViews(NamedTuple):
+    """Pairs of views i and j that are near, int (n_pairs,), and in how many places; how: in words."""
+
+    i: np.ndarray
+    j: np.ndarray
+    places: np.ndarray
+    how: np.ndarray
 
 
 def near_pairs(
     views: Sequence[Keypoints], mirrored: Sequence[Keypoints | None], kind: np.ndarray, allowed: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return pairs of views of pictures that are near: i < j and in how many places they agree, each int (n_pairs,).
+) -> NearViews:
+    """Return the pairs of views of pictures that are near, i < j, each once.
 
     mirrored: keypoints of the mirror image of those views that are looked up, None of the others; kind: which kind of
     picture each is of, int (n_views,); allowed: which kinds are compared, bool (n_kinds, n_kinds).
     """
     words = _Words(views)
-    best: dict[tuple[int, int], int] = {}
+    best: dict[tuple[int, int], tuple[int, str]] = {}
     asked = [k for k, one in enumerate(mirrored) if one is not None]
     for side in (views, mirrored):
         for i, j in words.candidates(asked, [side[k] for k in asked], kind, allowed):
-            agree = places(side[i], views[j])
-            if agree >= PLACES:
+            agree = agreement(side[i], views[j])
+            if agree:
                 pair = (min(i, j), max(i, j))
-                best[pair] = max(agree, best.get(pair, 0))
-    pairs = np.array([(*pair, agree) for pair, agree in sorted(best.items())], np.int64).reshape(-1, 3)
-    return pairs[:, 0], pairs[:, 1], pairs[:, 2]
+                best[pair] = max((agree.places, _how(agree, side is mirrored)), best.get(pair, (0, "")))
+    pairs = np.array([(*pair, agree) for pair, (agree, _) in sorted(best.items())], np.int64).reshape(-1, 3)
+    how = np.array([best[pair][1] for pair in sorted(best)], dtype=object)
+    return NearViews(pairs[:, 0], pairs[:, 1], pairs[:, 2], how)
+
+
+def _how(agree: Agreement, mirrored: bool) -> str:
+    """Return in words what was done to a picture as far as its keypoints tell."""
+    turned = round(abs(agree.degrees))
+    done = ["mirrored"] * mirrored + [f"turned by {turned} degrees"] * (turned > 1)
+    return " and ".join(done or ["the same picture, or a part of it"])
 
 
 class _Words:
