@@ -10,10 +10,11 @@ from made_runs import World
 from made_varied import SETTINGS, told, varied
 from scipy import stats
 
-from workbench.comparison.ceilings import _beyond, of_models
+from workbench.comparison.ceilings import _beyond, _Planted, of_models
 from workbench.comparison.compare import CompareOptions, compare
-from workbench.comparison.resampled import Cell
+from workbench.comparison.resampled import Cell, Seen
 from workbench.comparison.table import Table
+from workbench.metrics.table import METRICS
 
 BOTH = ("text", "image")
 
@@ -84,6 +85,16 @@ def test_a_model_that_sees_nothing_has_no_ceiling(tmp_path):
     found = compare("s", "?", runs, CompareOptions(resamples=100))
     assert {row.ceiling for row in found.models if row.model == "prior"} == {None}
     assert {row.model for row in found.models if row.ceiling is not None} == {"w"}
+
+
+@pytest.mark.parametrize(("metric", "best", "beyond"), [("average_precision", 1.0, 1.01), ("brier", 0.0, -0.01)])
+def test_what_only_all_posts_memorised_reach_is_reached_by_all(metric, best, beyond):
+    cell = Cell.of(varied(), "test", "all", 0)
+    planted = _Planted(Seen(varied()[3], cell), METRICS[metric], [0, 1], np.full(1, np.nan))
+    assert planted.expected(1.0) == best
+    assert planted._least(best) == 1
+    assert np.isnan(planted._least(beyond))
+    assert planted._least(planted.expected(0.25)) == pytest.approx(0.25)
 
 
 ASKED = {

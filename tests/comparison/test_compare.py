@@ -110,6 +110,7 @@ def test_the_primary_family_alone_is_tested_and_adjusted(often):
     others = [d for d in result["differences"] if not d["primary"]]
     best = result["best_unimodal"]
     assert best in ("words", "pixels")
+    assert result["chosen"] == "cross"
     assert [(d["a"], d["b"]) for d in primary] == [("cross", best), ("cross", "prior")]
     assert primary[0]["pair"] == ["cross", "best-unimodal"]
     assert [d["p_holm"] for d in primary] == holm([d["p"] for d in primary]).tolist()

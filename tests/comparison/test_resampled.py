@@ -78,6 +78,13 @@ def test_posts_are_counted_by_group_and_by_known_label(cell):
     assert cell.defined.tolist() == [True] * 3
 
 
+def test_one_run_alone_has_the_posts_that_it_has_among_others(cell):
+    alone = Cell.of(varied()[:1], "test", cell.view, 0)
+    for name in ("rows", "codes", "weight", "y", "known"):
+        np.testing.assert_array_equal(getattr(alone, name), getattr(cell, name))
+    assert (alone.groups, alone.seed, alone.exact.keys()) == (cell.groups, cell.seed, cell.exact.keys())
+
+
 def test_as_many_harmless_posts_as_a_metric_asks_for_are_enough():
     cell, metric = Cell.of(varied(), "test", "all", 0), METRICS["recall_at_fpr_0.01"]
     harmless = (~cell.y & cell.known).sum(0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from workbench.comparison.rows import Comparison, Interval, ModelRow
 from workbench.comparison.rows.parts import RateTest, SliceRow, SuitePart, SuiteRow
@@ -25,6 +26,14 @@ def test_what_is_undefined_is_null_and_the_rest_is_as_json_knows_it():
     assert (row.value, row.lo, row.seed_sd) == (0.5, None, None)
     assert json.loads(json.dumps(row.model_dump(mode="json"), allow_nan=False))["hi"] is None
     assert Interval(value=math.inf, lo=np.float64("nan"), hi=1).model_dump() == {"value": None, "lo": None, "hi": 1.0}
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_a_number_that_cannot_be_undefined_is_finite(wrong):
+    about = {"name": "negation", "gold": "harmless", "n": 7, "few": True, "value": 0.5, "lo": 0.4, "hi": 0.6}
+    assert SuitePart(**about, right=3.5).right == 3.5
+    with pytest.raises(ValidationError, match="finite number"):
+        SuitePart(**about, right=wrong)
 
 
 def test_names_cannot_break_out_of_an_address():

@@ -130,6 +130,16 @@ def test_how_many_groups_it_would_take():
     assert copies == found  # groups, not posts
 
 
+@pytest.mark.parametrize(("sure", "flagged", "needed"), [(0.8, 130, 1300), (0.9, 184, 1800), (0.95, 239, 2400)])
+def test_how_many_groups_it_would_take_follows_from_how_sure_one_wants_to_be(sure, flagged, needed):
+    y, score = np.arange(1000) < 100, np.linspace(1, 0, 1000)
+    y[[10, 30, 50, 70, 90]] = False
+    # by the normal law, each of two starts with half of the level; 100 of 1,000 groups are flagged
+    reach = stats.norm.isf((1 - sure) / 2) * 0.09**0.5 + stats.norm.ppf(0.8) * 0.0475**0.5
+    assert np.ceil((reach / 0.05) ** 2) == flagged
+    assert outlook(y, score, target=0.9, sure=sure, expected=0.1 / 0.7).needed == needed
+
+
 def test_an_expectation_that_is_wrong_costs_power_only():
     # precision .75 everywhere: a proof of .8 is wrong, whatever number of harmful posts was expected
     for expected in (0.001, 0.1, 0.75, 1.0, None):

@@ -199,6 +199,11 @@ def test_the_id_changes_with_the_content():
         ("name: a\ndate: 2026-01-01\nlabels: {abuse: {review_at: 0.9, remove_at: 0.5}}", "must not be above remove_at"),
         ("name: a\ndate: 2026-01-01\nlabels: {abuse: {review_at: 1.5, remove_at: null}}", "less than or equal to 1"),
         ("name: a\ndate: 2026-01-01\nlabels: {}\nunsen: allow", "did you mean 'unseen'"),
+        (
+            "name: a\ndate: 2026-01-01\nlabels: {}\n"
+            "overrides: [{region: '', labels: {abuse: {review_at: 0.5, remove_at: null}}}]",
+            "region.*at least 1 character",
+        ),
         ("name: a b\ndate: 2026-01-01\nlabels: {}", "name"),
         ("name: a\nlabels: {}", "'date' is missing"),
         ("name: a\ndate: 2026-01-01\nlabels: {}\nname: b", "stands twice"),

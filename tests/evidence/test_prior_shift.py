@@ -248,6 +248,15 @@ def test_a_label_without_both_kinds_of_test_posts_is_left_out_and_one_without_a_
     assert not never.answered
 
 
+def test_where_all_posts_or_none_are_estimated_to_be_harmful_there_is_no_class_weight(tmp_path):
+    world = World(400)
+    run = world.write(tmp_path, "m", world.good())
+    for share in (0.0, 1.0):
+        (found,) = prior_shift.shift(run, 0, pd.DataFrame({"p_abuse": [share] * 9}), {"prevalence": {"abuse": 0.3}})
+        assert found.by_flags.value == share
+        assert np.isnan(found.class_weight).all()
+
+
 @pytest.mark.parametrize(
     ("estimate", "said"),
     [
@@ -255,6 +264,7 @@ def test_a_label_without_both_kinds_of_test_posts_is_left_out_and_one_without_a_
         ((0.0778, 0.0621, 0.0954), "0.08"),
         ((0.212, 0.2, 0.224), "0.21"),
         ((2.31, 1.0, 4.0), "2"),
+        ((2.0, 2.0, 2.0), "2"),  # an interval without a width
         ((3.0, 1.0, math.inf), "3"),
     ],
 )

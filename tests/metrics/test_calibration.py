@@ -91,8 +91,9 @@ def test_another_prevalence_is_bayes():
     # of 1000: 500 harmful, 300 of which look so; 500 harmless, 100 of which do: 300/400. At one harmful in 101 ...
     there = logit(300 / 400)
     assert expit(there + shift(0.5, 1 / 101)) == pytest.approx((0.6 * 1) / (0.6 * 1 + 0.2 * 100))
-    with pytest.raises(ValueError, match="above 0 and below 1"):
-        shift(0.0, 0.5)
+    for none_or_all in (0.0, 1.0):
+        with pytest.raises(ValueError, match="above 0 and below 1"):
+            shift(none_or_all, 0.5)
 
 
 def test_reliability_counts_every_post_once():
@@ -100,7 +101,7 @@ def test_reliability_counts_every_post_once():
     p = rng.random(1000)
     y = rng.random(1000) < p
     predicted, observed, count = reliability_curve(y, p)
-    assert count.sum() == 1000
+    assert count.tolist() == [100] * 10
     assert np.abs(predicted - observed).max() < 0.12
     assert calibration_error(y, p) < 0.06
     assert calibration_error(y, p**3) > 0.15

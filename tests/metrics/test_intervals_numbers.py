@@ -28,6 +28,13 @@ def test_weights_of_a_seed_stay():
     assert widths[-2:] == [125, 75]
 
 
+def test_a_single_group_is_drawn_every_time():
+    for chunk in (None, 2):
+        blocks = list(iv.bootstrap_weights(1, 5, seed=3, chunk=chunk))
+        assert np.hstack(blocks).tolist() == [[1] * 6]
+    assert iv.bootstrap(lambda W: 7 * W[0], 1, 20, seed=0).tolist() == [7] * 21
+
+
 def test_a_block_is_about_a_million_bytes_within_limits():
     assert [iv.chunk_of(rows) for rows in (0, 1, 125, 126, 1000, 7812, 10**6)] == [1000, 1000, 1000, 992, 125, 16, 16]
 

@@ -65,6 +65,17 @@ def test_the_counts_of_each_label_and_of_whole_posts_by_hand():
     assert np.isnan(m.whole_posts(y, score, threshold=[0.5, np.nan]).tp)
 
 
+def test_which_labels_are_known_may_be_told_in_numbers():
+    y, score = np.array([[1, 0], [0, 1], [1, 1]]), np.array([[0.9, 0.8], [0.1, 0.9], [0.2, 0.7]])
+    known = np.array([[True, False], [True, True], [False, True]])
+    expected = m.whole_posts(y, score, known=known)
+    assert (expected.fp, expected.tp) == (0, 3)
+    for kind in (int, float):
+        told = known.astype(kind)
+        assert m.whole_posts(y, score, known=told) == expected
+        assert m.confusions(y, score, known=told).tp.tolist() == [1, 2]
+
+
 def test_one_label_is_a_column_and_a_label_without_positives_weighs_nothing():
     y, score = [1, 0, 1], [0.9, 0.6, 0.1]
     assert m.confusions(y, score).tp.tolist() == [1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from made_families import labelled
+from scipy import stats
 
 from workbench.metrics import prevalence
 from workbench.metrics.intervals import wilson
@@ -65,6 +66,21 @@ def test_arithmetic_by_hand_and_what_is_no_share():
         for value in (0.0, 1.0):
             with pytest.raises(ValueError, match=f"{name} must be above 0 and below 1"):
                 of(value)
+
+
+def test_where_one_post_decides_there_is_little_more_than_one_degree_of_freedom():
+    # a source that is sure of its mean; the slope of one post of ten is nine times as far from the mean as the others'
+    target = np.r_[np.full(9, 0.1), 0.9]
+    found = estimate_from_probabilities(target, [0.3, 0.3], alpha=0.5)
+
+    def slopes(pi):
+        harmful, harmless = target / 0.3, (1 - target) / 0.7
+        return (harmful - harmless) / (pi * harmful + (1 - pi) * harmless)
+
+    off = slopes(found.value) - slopes(found.value).mean()
+    np.testing.assert_allclose(off[-1] / off[:-1], -9)
+    reach = stats.t.isf(0.25, (9 + 81) ** 2 / (9 + 81**2)) * np.sqrt(np.sum(off**2)) / 10
+    assert [slopes(pi).mean() for pi in found] == pytest.approx([0, reach, -reach])
 
 
 def test_what_lies_at_the_ends_is_found_there():

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from workbench import fingerprint
-from workbench.preprocessing.image.decoding import Format, sniff
+from workbench.preprocessing.image.decoding import Format
+from workbench.preprocessing.image.formats import sniff
 from workbench.preprocessing.media import content
 
 

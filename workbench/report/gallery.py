@@ -10,7 +10,8 @@ import base64
 import html
 import io
 import itertools
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -91,6 +92,32 @@ def gallery(posts: pa.Table, errors: list[Error]) -> str:
     wanted = posts.filter(pc.is_in(posts["post_id"], pa.array([error.post_id for error in errors], pa.string())))
     rows = {row["post_id"]: row for row in wanted.select(["post_id", "text", "image"]).to_pylist()}
     return '<div class="gallery">' + "".join(_card(rows[e.post_id], e) for e in errors if e.post_id in rows) + "</div>"
+
+
+def side_by_side(posts: pa.Table, columns: Sequence[str], pairs: Sequence[tuple[str, Sequence[str]]]) -> str:
+    """Return a page fragment with one card for each pair of posts: what both show, and what is said of them.
+
+    columns: `image` and `video`, of which the first that a post has is shown; pairs: words, and the ids of the posts.
+    Posts that the table does not hold are left out, and so are pairs of which less than two can be shown.
+    """
+    ids = pa.array([post_id for _, of in pairs for post_id in of], pa.string())
+    wanted = posts.filter(pc.is_in(posts["post_id"], ids)).select(["post_id", *columns])
+    rows = {row["post_id"]: row for row in wanted.to_pylist()}
+    cards = []
+    for words, of in pairs:
+        shown = [_first_shown(rows[post_id], columns) for post_id in of if post_id in rows]
+        if len(shown) > 1 and all(shown):
+            media = "".join(f"<div>{one}</div>" for one in shown)
+            cards.append(f'<div class="card"><div class="gallery">{media}</div><p>{html.escape(words)}</p></div>')
+    return f'<div class="gallery pairs">{"".join(cards)}</div>' if cards else ""
+
+
+def _first_shown(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    column = next((column for column in columns if row[column]), None)
+    if column == "video":
+        shown = clip(row["video"])
+        return _image(shown.frames[0]) if shown and shown.frames else ""
+    return thumbnail(row[column]) if column else ""
 
 
 def _card(row: dict, error: Error) -> str:

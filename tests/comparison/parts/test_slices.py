@@ -200,6 +200,15 @@ def test_many_small_values_are_put_together_and_identities_may_overlap():
     assert {row["slice"]: row["n"] for row in rows if row["column"] == "identity"} == {"female": 100, "male": 150}
 
 
+def test_identities_can_be_asked_for_where_posts_mention_some():
+    y, prob, language = world(300)
+    by, mentions = {"language": language}, {"female": np.arange(300) < 100}
+    rows = sliced(run(y, prob, by=by, identities=mentions), slices=("identity",))
+    assert [(row["column"], row["slice"], row["n"]) for row in rows] == [("identity", "female", 100)]
+    with pytest.raises(WorkbenchError, match=r"compare\.slices: unknown column 'identity'"):
+        sliced(run(y, prob, by=by), slices=("identity",))
+
+
 def test_unknown_labels_are_as_if_the_posts_were_absent():
     y, prob, language = world(400)
     known = np.arange(400) % 4 > 0

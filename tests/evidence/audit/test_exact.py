@@ -57,3 +57,9 @@ def test_texts_that_differ_only_after_forty_thousand_letters_differ():
     )
     assert one == again
     assert one != other
+
+
+def test_posts_of_all_contents_that_cross_are_counted():
+    train, test = posts({"text": "a"}, {"text": "a"}, {"text": "b"}, {"text": "c"}), posts({"text": "a"}, {"text": "b"})
+    found = overlap({"train": train, "test": test})["text"]
+    assert (found["overlap"], found["of"], found["posts"]) == (2, 3, 5)

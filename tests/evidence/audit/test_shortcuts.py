@@ -121,8 +121,8 @@ def test_the_lower_end_is_a_bootstrap_over_groups():
     assert shortcuts.lower(np.arange(9) == 0, -np.arange(9.0), np.arange(9), 0) == 1.0
 
 
-def sides(*values: list) -> shortcuts.Sides:
-    return shortcuts.Sides(*map(np.array, values))
+def sides(*values: list) -> shortcuts.BothSides:
+    return shortcuts.BothSides(*map(np.array, values))
 
 
 def test_half_of_the_way_to_perfect_is_too_good_within_train_and_on_test_and_at_its_lower_end(monkeypatch):

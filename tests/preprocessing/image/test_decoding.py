@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, ImageOps
 
-from workbench.preprocessing.image.decoding import ImageOptions, Picture, decode, sniff
+from workbench.preprocessing.image.decoding import ImageOptions, Picture, decode
+from workbench.preprocessing.image.formats import sniff
 
 RNG = np.random.default_rng(0)
 NOISE = Image.fromarray(RNG.integers(0, 256, (40, 56, 3), dtype=np.uint8))

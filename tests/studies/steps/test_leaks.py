@@ -80,11 +80,13 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
         return SimpleNamespace(folder=tmp_path / "run", metrics=Metrics.model_validate(metrics))
 
     section = overlaps([run()])
-    assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 1", "2", "0", ""]
-    assert "near-duplicate clips" in section.prose
+    assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 1", "2", "3", ""]
+    assert "Not looked for" not in section.prose
     assert "in no set" not in section.prose
     assert "1,200 posts are in no set" in overlaps([run(dropped=1200)]).prose
-    assert "near-duplicate texts" not in overlaps([run(digests={"corpus": "other"})]).tables[""].index
+    others = overlaps([run(digests={"corpus": "other"})])
+    assert "near-duplicate texts" not in others.tables[""].index
+    assert "Not looked for before these runs: near-duplicate texts, near-duplicate pictures" in others.prose
 
     record = tmp_path / "leaks.json"
     for module, old, new in (

@@ -131,6 +131,7 @@ def _near(views: _Views, contents: ContentIndex) -> pd.DataFrame:
     parts = [_matches(owner, *[np.zeros(0, np.int64)] * 3, "")]
     for a, b, apart, how in hashes.near_views(views.hashes, contents.column[owner] == "image"):
         keep = contents.crosses[contents.kind[owner[a]], contents.kind[owner[b]]]
+        keep &= (apart <= hashes.CLOSE) | (contents.column[owner[a]] == contents.column[owner[b]])
         parts.append(_matches(owner, a[keep], b[keep], hashes.BITS - apart[keep], how))
     kind = contents.kind[owner[views.at]]
     found = keypoints.near_pairs(views.keypoints, views.mirrored, kind, contents.crosses)

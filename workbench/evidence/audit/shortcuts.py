@@ -36,7 +36,7 @@ DISTINCT = 64  # a number of at most so many different values is asked value by 
 FOLDS = 5
 
 
-class Sides(NamedTuple):
+class BothSides(NamedTuple):
     """Something of each training post (n_train,) and of each test post (n_test,)."""
 
     train: np.ndarray
@@ -49,19 +49,19 @@ def look(sets: Mapping[str, pa.Table], taxonomy: Taxonomy, *, seed: int = 0) -> 
     A row says `average_precision` and `prevalence`, both on test, and `shortcut`; that of a shortcut also `lower`, the
     lower end, and `validated`, the average precision within train.
     """
-    tables = Sides(sets["train"], sets["test"])
-    groups = Sides(*(pd.factorize(pd.Series(one["group"].to_pylist(), dtype=object))[0] for one in tables))
+    tables = BothSides(sets["train"], sets["test"])
+    groups = BothSides(*(pd.factorize(pd.Series(one["group"].to_pylist(), dtype=object))[0] for one in tables))
     columns = _cells(*map(metadata, tables))
-    labels = Sides(*(label_matrix(one, taxonomy) for one in tables))
+    labels = BothSides(*(label_matrix(one, taxonomy) for one in tables))
     rows, asked, posts = [], 0, 0
     for k, label in enumerate(taxonomy.names):
-        known = Sides(*(known[:, k] for _, known in labels))
-        y = Sides(*(y[there, k].astype(bool) for (y, _), there in zip(labels, known, strict=True)))
+        known = BothSides(*(known[:, k] for _, known in labels))
+        y = BothSides(*(y[there, k].astype(bool) for (y, _), there in zip(labels, known, strict=True)))
         if min(y.train.sum(), y.test.sum()) < POSITIVES or y.train.all() or y.test.all():
             continue
-        group = Sides(*(of[there] for of, there in zip(groups, known, strict=True)))
+        group = BothSides(*(of[there] for of, there in zip(groups, known, strict=True)))
         here = {
-            name: Sides(*(cell[there] for cell, there in zip(cells, known, strict=True)))
+            name: BothSides(*(cell[there] for cell, there in zip(cells, known, strict=True)))
             for name, cells in columns.items()
         }
         question = _Question(y, group, seed)
@@ -82,7 +82,7 @@ def _told(row: Mapping[str, Any]) -> str:
     )
 
 
-def _of_label(question: _Question, columns: Mapping[str, Sides]) -> Iterator[dict[str, Any]]:
+def _of_label(question: _Question, columns: Mapping[str, BothSides]) -> Iterator[dict[str, Any]]:
     """Yield a row for every column and every pair of those that are no shortcut."""
     left = []
     for name, cells in columns.items():
@@ -96,13 +96,13 @@ def _of_label(question: _Question, columns: Mapping[str, Sides]) -> Iterator[dic
 class _Question:
     """What columns tell of a label where it is known; of both sides y, bool (n_posts,), and group, int (n_posts,)."""
 
-    def __init__(self, y: Sides, group: Sides, seed: int) -> None:
+    def __init__(self, y: BothSides, group: BothSides, seed: int) -> None:
         self.y, self.group, self.seed = y, group, seed
         _, of = np.unique(group.train, return_inverse=True)
         self.fold = np.random.default_rng(seed).permutation(int(of.max()) + 1)[of] % FOLDS
         self.prevalence = float(y.test.mean())
 
-    def ask(self, columns: Sequence[Sides]) -> dict[str, Any]:
+    def ask(self, columns: Sequence[BothSides]) -> dict[str, Any]:
         """Return what cells of one or more columns are worth, and whether that is too good."""
         cells = columns[0] if len(columns) == 1 else _crossed(*columns)
         of_folds, learnt = self._rates(cells.train)
@@ -153,29 +153,29 @@ def _rescaled(value: float, prevalence: float) -> float:
     return (value - prevalence) / (1 - prevalence)
 
 
-def _cells(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, Sides]:
+def _cells(train: pd.DataFrame, test: pd.DataFrame) -> dict[str, BothSides]:
     """Return in which cell of each column each post is, int; 0 is of what is unknown."""
     return {name: (_levels if train[name].dtype == object else _ranges)(train[name], test[name]) for name in train}
 
 
-def _levels(train: pd.Series, test: pd.Series) -> Sides:
+def _levels(train: pd.Series, test: pd.Series) -> BothSides:
     codes, levels = pd.factorize(train)
     there = pd.Index(levels).get_indexer(test)
-    return Sides(codes + 1, np.where(test.isna(), 0, np.where(there < 0, len(levels), there) + 1))
+    return BothSides(codes + 1, np.where(test.isna(), 0, np.where(there < 0, len(levels), there) + 1))
 
 
-def _ranges(train: pd.Series, test: pd.Series) -> Sides:
+def _ranges(train: pd.Series, test: pd.Series) -> BothSides:
     values = np.unique(train.dropna())
     if len(values) > DISTINCT:
         values = np.unique(np.quantile(train.dropna(), np.linspace(0, 1, BINS + 1), method="lower"))[:-1]
     at = (np.where(side.isna(), 0, np.maximum(np.searchsorted(values, side, "right"), 1)) for side in (train, test))
-    return Sides(*at)
+    return BothSides(*at)
 
 
-def _crossed(one: Sides, other: Sides) -> Sides:
+def _crossed(one: BothSides, other: BothSides) -> BothSides:
     """Return the cells of two columns together."""
     width = int(max(other.train.max(), other.test.max())) + 1
     codes = [a * width + b for a, b in zip(one, other, strict=True)]
     seen, train = np.unique(codes[0], return_inverse=True)
     at = np.minimum(np.searchsorted(seen, codes[1]), len(seen) - 1)
-    return Sides(train, np.where(seen[at] == codes[1], at, len(seen)))
+    return BothSides(train, np.where(seen[at] == codes[1], at, len(seen)))

@@ -17,7 +17,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from pydantic import Field
 
-from workbench.preprocessing.image.decoding import Unreadable, sniff
+from workbench.preprocessing.image.decoding import Unreadable
+from workbench.preprocessing.image.formats import sniff
 from workbench.preprocessing.video import pool
 from workbench.schema import Options
 

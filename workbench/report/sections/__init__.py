@@ -36,7 +36,7 @@ __all__ = ["MAIN", "Section", "sections"]
 def sections(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None = None) -> list[Section]:
     """Return the report's sections; those that a comparison has nothing for are left out.
 
-    posts: the corpus, for showing the worst errors; without it that section is left out.
+    posts: the corpus, for showing the worst errors and pairs of near pictures; without it none are shown.
     """
     candidates = [
         _answer(comparison, runs),
@@ -52,7 +52,7 @@ def sections(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None
         disagreement(comparison, runs),
         *suites(comparison),
         _searches(runs),
-        overlaps(runs),
+        overlaps(runs, posts),
         ceilings(comparison),
         _errors(comparison, runs, posts),
         cost(comparison),

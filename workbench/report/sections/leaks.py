@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import pyarrow as pa
 
 from workbench.comparison.options import LEAK_ALPHA, MACRO, MAIN
 from workbench.comparison.predictions import Run
@@ -15,7 +16,7 @@ from workbench.evidence.audit import looking
 from workbench.evidence.audit.looking import LOOKS
 from workbench.evidence.audit.relations import NAMES
 from workbench.metrics.table import METRICS, PROBABILITY
-from workbench.report import wording
+from workbench.report import gallery, wording
 from workbench.report.section import Section, table
 
 _TABLES = {
@@ -23,11 +24,20 @@ _TABLES = {
     "shortcuts": "what a label can be told from without its post: the columns that tell most",
     "edits": "what is found of posts of train that were edited on purpose and posted again",
 }
+_SHOWN = {
+    **dict.fromkeys(("image", "near_image", "template"), ("image",)),
+    **dict.fromkeys(("video", "near_video"), ("video",)),
+    "still": ("image", "video"),
+}
+PAIRS = 3  # of a relation
 COLUMNS = 8  # of metadata, as many as the table of shortcuts shows
 
 
-def overlaps(runs: Sequence[Run]) -> Section | None:
-    """The findings of the leak gate: exact ones of a run's own record, others as looked for before the study ran."""
+def overlaps(runs: Sequence[Run], posts: pa.Table | None = None) -> Section | None:
+    """The findings of the leak gate: exact ones of a run's own record, others as looked for before the study ran.
+
+    posts: the corpus, for showing pairs of pictures and clips.
+    """
     metrics = next((run.metrics for run in runs if run.metrics.overlap), None)
     if metrics is None:
         return None
@@ -53,7 +63,8 @@ def overlaps(runs: Sequence[Run]) -> Section | None:
             f" {metrics.dropped:,} posts are in no set: the cut, by community or time, would have put some of their "
             "group on its other side."
         )
-    return Section("overlaps", "Does the same post stand on both sides of the split?", prose, {}, tables)
+    shown = _pairs(findings, posts) if posts is not None else ""
+    return Section("overlaps", "Does the same post stand on both sides of the split?", prose, {}, tables, shown)
 
 
 def _row(leak: Overlap) -> dict[str, str]:
@@ -78,6 +89,19 @@ def _examples(leaks: Mapping[str, Overlap]) -> pd.DataFrame:
         for example in leak.examples[:2]
     ]
     return pd.DataFrame(rows).set_index("what").rename_axis(None) if rows else pd.DataFrame()
+
+
+def _pairs(leaks: Mapping[str, Overlap], posts: pa.Table) -> str:
+    """The pictures and clips of the first examples, blurred, beside what the gate takes them for."""
+    parts = []
+    for name, columns in _SHOWN.items():
+        pairs = [
+            (example.content, [post_id for _, post_id in example.posts])
+            for example in (leaks[name].examples if name in leaks else ())
+        ]
+        cards = gallery.side_by_side(posts, columns, pairs[:PAIRS])
+        parts.append(f"<h3>{NAMES[name][1].capitalize()}, blurred for good</h3>{cards}" if cards else "")
+    return "".join(parts)
 
 
 def _edits(leaks: Mapping[str, Overlap]) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from workbench.evidence.audit import edits
 from workbench.evidence.audit.likeness import keypoints
-from workbench.evidence.audit.likeness.keypoints import PLACES, Agreement, Keypoints, agreement, near_pairs
+from workbench.evidence.audit.likeness.keypoints import PLACES, Alignment, Keypoints, alignment, near_pairs
 from workbench.evidence.proof.planted import drawing
 
 shared = pytest.mark.skipif("WORKBENCH_DATA" not in os.environ, reason="needs the shared data in WORKBENCH_DATA")
@@ -26,7 +26,7 @@ EDITS = edits.MOVED | {name: edits.ENCODED[name] for name in ("mirrored", "half 
 
 def places(one: Keypoints, other: Keypoints) -> int:
     """Return in how many places two pictures agree, 0 where they are not near."""
-    return (agreement(one, other) or Agreement(0, 0, 1)).places
+    return (alignment(one, other) or Alignment(0, 0, 1)).places
 
 
 def found(originals: list[Image.Image], edited: list[Image.Image]) -> tuple[float, int]:

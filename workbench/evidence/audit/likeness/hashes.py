@@ -29,6 +29,8 @@ from scipy.fft import dctn
 
 SIDE, PIXELS, BITS = 16, 64, 256
 DISTANCE, LOOSE = 32, 64
+CLOSE = 16
+"""Bits in which mirror images, and pictures and frames of clips, differ at most: there are many more of such pairs."""
 CELLS, AGREE, STANDING, LEVELS = 16, 0.9, 0.65, 6.0
 """Cells a side, the shares of all and of those that stand out that must agree, and the grey levels (of 256) between."""
 MARGINS = (0.03, 0.06)
@@ -110,12 +112,12 @@ def near_views(views: ImageHashes, loose: np.ndarray) -> Iterator[tuple[np.ndarr
     once, in one order or the other.
     """
     whole, inner, mirrored, cells, owner = views
-    sides = [(whole, LOOSE, "the same picture"), (mirrored, DISTANCE, "mirrored")]
+    sides = [(whole, LOOSE, "the same picture"), (mirrored, CLOSE, "mirrored")]
     sides += [(inner[:, margin], DISTANCE, "cropped a little") for margin in range(inner.shape[1])]
     for other, most, how in sides:
         for a, b, apart in near_rows(whole, other, most):
             keep = owner[a] != owner[b]
-            keep &= (a < b) | (most == DISTANCE)  # of a pair of whole pictures one order is enough
+            keep &= (a < b) | (other is not whole)  # of a pair of whole pictures one order is enough
             keep &= (apart <= DISTANCE) | (loose[a] & loose[b])
             a, b, apart = a[keep], b[keep], apart[keep].astype(np.int64)
             near = apart <= DISTANCE

@@ -29,6 +29,7 @@ FARTHEST = 64  # bits of 256 in which two descriptors of one keypoint differ at 
 SCALES = (0.2, 5.0)
 TABLES, BITS, CANDIDATES = 8, 20, 20
 _BLOCK = 128
+cv2.setNumThreads(1)  # pictures are small, and its threads would wait for each other beside other work
 
 
 class Keypoints(NamedTuple):
@@ -52,7 +53,7 @@ def _orb() -> cv2.ORB:
     return cv2.ORB_create(nfeatures=MOST, edgeThreshold=15, fastThreshold=8)
 
 
-class Agreement(NamedTuple):
+class Alignment(NamedTuple):
     """In how many places two pictures agree, and how one is turned (degrees) and scaled to become the other."""
 
     places: int
@@ -60,7 +61,7 @@ class Agreement(NamedTuple):
     scale: float
 
 
-def agreement(one: Keypoints, other: Keypoints) -> Agreement | None:
+def alignment(one: Keypoints, other: Keypoints) -> Alignment | None:
     """Return how far keypoints of two pictures agree under one similarity transform, None where they are not near."""
     if min(len(one.places), len(other.places)) < PLACES:
         return None
@@ -77,7 +78,7 @@ def agreement(one: Keypoints, other: Keypoints) -> Agreement | None:
     places = min(len(np.unique((side[agree] // CELL).astype(np.int64), axis=0)) for side in (a, b))
     if places < PLACES:
         return None
-    return Agreement(places, float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0]))), scale)
+    return Alignment(places, float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0]))), scale)
 
 
 class NearViews(NamedTuple):
@@ -102,7 +103,7 @@ def near_pairs(
     asked = [k for k, one in enumerate(mirrored) if one is not None]
     for side in (views, mirrored):
         for i, j in words.candidates(asked, [side[k] for k in asked], kind, allowed):
-            agree = agreement(side[i], views[j])
+            agree = alignment(side[i], views[j])
             if agree:
                 pair = (min(i, j), max(i, j))
                 best[pair] = max((agree.places, _how(agree, side is mirrored)), best.get(pair, (0, "")))
@@ -111,7 +112,7 @@ def near_pairs(
     return NearViews(pairs[:, 0], pairs[:, 1], pairs[:, 2], how)
 
 
-def _how(agree: Agreement, mirrored: bool) -> str:
+def _how(agree: Alignment, mirrored: bool) -> str:
     """Return in words what was done to a picture as far as its keypoints tell."""
     turned = round(abs(agree.degrees))
     done = ["mirrored"] * mirrored + [f"turned by {turned} degrees"] * (turned > 1)
