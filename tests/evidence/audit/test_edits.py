@@ -150,6 +150,7 @@ def test_a_clip_is_cut_as_it_is_called():
     assert {name: (shown.shape, len(until) - 1, until[-1]) for name, (shown, until) in made.items()} == {
         "another encoding": ((7, 40, 20, 3), 7, 3.5),
         "its end cut off": ((5, 40, 20, 3), 5, 2.5),
+        "its start cut off": ((5, 40, 20, 3), 5, 2.5),
         "twice as fast": ((7, 40, 20, 3), 7, 1.75),
         "darker": ((7, 40, 20, 3), 7, 3.5),
         "mirrored": ((7, 40, 20, 3), 7, 3.5),
@@ -182,11 +183,11 @@ def test_every_edit_of_a_kind_is_looked_for_beside_its_originals(kind, cells, co
 
     def look(sets):
         seen.append(sets)
-        return {relation: {"posts": len(seen)}}
+        return {relation: {"test_posts": len(seen)}}
 
     rows = list(edits.tried(kind, cells, look, np.random.default_rng(0)))
     assert [row["edit"] for row in rows] == list(edits.KINDS[kind][3])
-    assert [(row["found"], row["of"]) for row in rows] == [(min((k + 1) // 2, 2), 2) for k in range(wanted)]
+    assert [(row["found"], row["of"]) for row in rows] == [(k + 1, 2) for k in range(wanted)]
     for sets in seen:
         assert sets["train"][edits.KINDS[kind][0]].to_pylist() == cells
         edited = sets["test"][column].to_pylist()
@@ -210,7 +211,7 @@ def test_own_contents_are_different_ones_that_can_be_edited(monkeypatch):
     assert sorted(cell["bytes"] for cell in tried["picture"]) == sorted(cells[k]["bytes"] for k in (0, 2))
     assert tried["clip"] == tried["still"] == [film(3)]
     assert found == {name: [{"edit": kind}] * 2 for name, kind in zip(relations, tried, strict=True)}
-    assert (done[0], done[-1]) == ((1, 34), (8, 34))
+    assert (done[0], done[-1]) == ((1, 35), (8, 35))
     assert edits.own({"train": posts({"text": "short"})}, None, ["near_text"]) == {"near_text": []}
 
 
@@ -223,3 +224,16 @@ def test_rewrites_of_texts_are_seen_through():
     assert len(rows) == len(edits.REWRITES)
     assert {row["of"] for row in rows} == {3}
     assert sum(row["found"] for row in rows) > 20
+
+
+def test_what_an_edit_leaves_as_it_was_does_not_count_and_alike_originals_count_once():
+    hindi = ["यह एक लंबा वाक्य है जो बदल नहीं सकता", "और यह भी एक लंबा वाक्य है जो रहता"]
+    rows = list(edits.tried("text", [*hindi, " ".join(WORDS)], near_text.look, np.random.default_rng(0)))
+    (leet,) = (row for row in rows if row["edit"] == "leet")
+    assert leet == {"edit": "leet", "found": 1, "of": 1}
+    alike = [" ".join([*WORDS, *WORDS[::-1], end]) for end in ("x", "y", "z")]
+
+    def look(sets):
+        return near_text.look({"train": sets["train"], "test": sets["test"].slice(0, 1)})
+
+    assert next(edits.tried("text", alike, look, np.random.default_rng(0)))["found"] == 1

@@ -63,6 +63,7 @@ def test_families_are_counted_with_their_posts_and_the_largest_are_shown_by_thei
     pairs = [(3, 9, 0.6), (0, 6, 0.9), (2, 8, 0.5), (0, 5, 0.9), (1, 7, 0.7), (3, 4, 1.0)]  # d and e are both in train
     leak = found(contents, *pairs)
     assert (leak["overlap"], leak["of"], leak["posts"]) == (4, 5, 11)
+    assert leak["test_posts"] == 6
     assert leak["examples"] == [
         {"content": "1 8 0.7", "posts": [["train", "p1"], ["test", "p2"]]},
         {"content": "0 6 0.9", "posts": [["train", "p0"], ["test", "p0"]]},
@@ -81,5 +82,5 @@ def test_five_families_are_shown_and_none_where_nothing_is_near():
     leak = found(index(train="abcdef", test="ABCDEF"), *[(k, 6 + k, 0.5) for k in range(6)])
     assert (leak["overlap"], len(leak["examples"])) == (6, 5)
     leak = finding(index(train="ab", test="AB"), NONE, NONE, np.zeros(0), str)
-    assert leak == {"overlap": 0, "of": 4, "posts": 0, "examples": []}
+    assert leak == {"overlap": 0, "of": 4, "posts": 0, "test_posts": 0, "examples": []}
     assert finding(index(train="", test="."), NONE, NONE, np.zeros(0), str)["of"] == 0

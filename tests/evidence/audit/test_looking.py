@@ -83,7 +83,7 @@ def test_options_and_progress_reach_what_looks():
     assert list(found) == ["near_image", "template", "near_video", "still"]  # they come of one look at all media
     assert done[0] == ("near_image", 2, 2)  # pictures read, and then edits tried
     assert [step[1] for step in done[1:]] == list(range(1, len(done)))
-    assert {step[2] for step in done[1:]} == {25}
+    assert {step[2] for step in done[1:]} == {26}
     found = audit.look(sets, TAXONOMY, ["near_video", "shortcut", "time"])
     assert list(found) == ["near_image", "template", "near_video", "still", "shortcut", "time"]
 

@@ -111,7 +111,7 @@ def test_words_beside_a_picture_are_near_where_they_are_alike_or_one_has_none(on
 
 def test_without_pictures_and_clips_nothing_is_near():
     sets = {"train": posts({"text": "a"}), "test": posts({"text": "b"})}
-    nothing = {"overlap": 0, "of": 0, "posts": 0, "examples": [], "not_compared": 0}
+    nothing = {"overlap": 0, "of": 0, "posts": 0, "test_posts": 0, "examples": [], "not_compared": 0}
     assert near_media.look(sets) == dict.fromkeys(("near_image", "template", "near_video", "still"), nothing)
 
 
@@ -151,3 +151,64 @@ def test_clips_are_paired_as_a_plain_count_pairs_them():
                 found[one, other] = float(share)
     assert {(i, j): share for i, j, share in shared_frames(frames, owner)} == pytest.approx(found)
     assert 0.5 in found.values()
+
+
+def film(frames: np.ndarray) -> dict:
+    return {"bytes": clips.write(frames, np.arange(len(frames) + 1) / 2), "path": None}
+
+
+def test_a_clip_of_many_scenes_is_near_what_is_left_of_it():
+    frames = np.stack([np.asarray(drawing(1000 + scene)) for scene in range(30) for _ in range(2)])
+    for cut in (frames[6:], frames[20:], frames[:40]):
+        found = near_media.look({"train": posts({"video": film(frames)}), "test": posts({"video": film(cut)})})
+        assert (found["near_video"]["overlap"], found["near_video"]["posts"]) == (1, 2)
+
+
+def test_a_still_of_a_clip_is_found_and_told_with_the_post_that_has_both_counted_once():
+    frames = np.stack([np.asarray(drawing(seed)) for seed in range(6)])
+    both = {"video": film(frames), "image": encoded(drawing(3), "JPEG", quality=90)}
+    still = {"image": encoded(drawing(4), "JPEG", quality=90)}
+    found = near_media.look({"train": posts(both), "test": posts(still, {"image": encoded(drawing(50))})})["still"]
+    assert (found["overlap"], found["of"], found["posts"], found["test_posts"]) == (1, 3, 2, 1)
+    assert found["examples"] == [{"content": "the same picture", "posts": [["test", "p0"], ["train", "p0"]]}]
+    alone = near_media.look({"train": posts(both), "test": posts({"text": "nothing"})})["still"]
+    assert alone["overlap"] == 0  # a post may show a still of its own clip
+
+
+def test_words_of_any_post_of_a_picture_make_it_a_duplicate_whatever_comes_first():
+    one, again = encoded(drawing(1)), encoded(drawing(1), "JPEG", quality=60)
+    same, other = "the very same words stand here again today", "completely other statement number five"
+    for texts in ((same, other), (other, same)):
+        train = posts(*({"image": one, "text": text} for text in texts))
+        found = near_media.look({"train": train, "test": posts({"image": again, "text": same})})
+        assert (found["near_image"]["overlap"], found["template"]["overlap"]) == (1, 0)
+
+
+def test_files_that_are_missing_are_not_compared():
+    sets = {
+        "train": posts({"image": {"bytes": None, "path": "/gone.png"}}),
+        "test": posts({"video": {"bytes": b"x", "path": None}}),
+    }
+    assert {name: leak["not_compared"] for name, leak in near_media.look(sets).items()} == {
+        "near_image": 1,
+        "template": 1,
+        "near_video": 1,
+        "still": 2,
+    }
+
+
+def test_of_a_transparent_picture_what_nobody_sees_does_not_count():
+    colours = np.asarray(drawing(1).resize((96, 96)))
+    left, right = (np.zeros((96, 96, 1), np.uint8) for _ in range(2))
+    left[20:70, 5:40], right[60:90, 50:95] = 255, 255
+    cells = [encoded(Image.fromarray(np.concatenate([colours, alpha], axis=2), "RGBA")) for alpha in (left, right)]
+    found = near_media.look({"train": posts({"image": cells[0]}), "test": posts({"image": cells[1]})})
+    assert found["near_image"]["overlap"] == 0
+
+
+@pytest.mark.parametrize("size", [(1, 40), (40, 1), (2, 2), (600, 20), (31, 31)])
+def test_pictures_of_any_shape_are_compared_or_not(size):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    cell = encoded(Image.fromarray(pixels))
+    found = near_media.look({"train": posts({"image": cell}), "test": posts({"image": encoded(drawing(1))})})
+    assert found["near_image"]["overlap"] == 0

@@ -110,6 +110,7 @@ def test_texts_of_the_same_letters_are_paired_once_for_every_combination_of_sets
         "of": 0,
         "posts": 0,
         "examples": [],
+        "test_posts": 0,
         "left_out": 0,
         "not_compared": 1,
     }

@@ -17,6 +17,7 @@ import pyarrow as pa
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from workbench.evidence.attacks import clips, texts
+from workbench.evidence.audit import exact
 from workbench.preprocessing import media
 from workbench.schema import INPUTS, declared
 
@@ -91,7 +92,7 @@ def under_logo(image: Image.Image, share: float) -> Image.Image:
     """Return the picture with a square of one colour over a share of it; where and which follows from the picture."""
     rng = np.random.default_rng(np.asarray(image)[0, 0])
     width, height = image.size
-    side = round((share * width * height) ** 0.5)
+    side = min(round((share * width * height) ** 0.5), width, height)
     at = int(rng.integers(width - side + 1)), int(rng.integers(height - side + 1))
     edited = image.copy()
     edited.paste(tuple(rng.integers(0, 256, 3).tolist()), (*at, at[0] + side, at[1] + side))
@@ -152,6 +153,7 @@ MOVED: dict[str, Callable[[Image.Image], Image.Image]] = {
 CUTS: dict[str, Callable[[np.ndarray, np.ndarray], clips.Shown]] = {
     "another encoding": lambda frames, times: (frames, times),
     "its end cut off": lambda frames, times: _first(frames, times, len(frames) - len(frames) // 3),
+    "its start cut off": lambda frames, times: _from(frames, times, len(frames) // 3),
     "twice as fast": lambda frames, times: (frames, times / 2),
     "darker": lambda frames, times: ((0.8 * frames).astype(np.uint8), times),
     "mirrored": lambda frames, times: (frames[:, :, ::-1], times),
@@ -162,6 +164,10 @@ CUTS: dict[str, Callable[[np.ndarray, np.ndarray], clips.Shown]] = {
 
 def _first(frames: np.ndarray, times: np.ndarray, n: int) -> clips.Shown:
     return frames[:n], times[: n + 1]
+
+
+def _from(frames: np.ndarray, times: np.ndarray, n: int) -> clips.Shown:
+    return frames[n:], times[n:] - times[n]
 
 
 def _cropped(frame: np.ndarray, share: float) -> np.ndarray:
@@ -184,14 +190,16 @@ def tried(
 ) -> Iterator[dict[str, Any]]:
     """Yield for each edit of a kind of content of how many of the contents the gate names the edited one.
 
-    cells: contents that can be read; look: from sets to findings. Originals are posts of train, edited ones of test.
+    cells: contents that can be read; look: from sets to findings. Originals are posts of train, edited ones of test;
+    what an edit leaves exactly as it was, as leet does with letters that it does not know, does not count.
     """
     column, becomes, relation, every = KINDS[kind]
     train = posts(column, cells)
+    known = set(exact.keys_of(train, column))
     for name, edit in (every if edits is None else edits).items():
         test = posts(becomes, [_edited(kind, cell, edit, rng) for cell in cells])
-        found = look({"train": train, "test": test})[relation]["posts"] // 2
-        yield {"edit": name, "found": min(found, len(cells)), "of": len(cells)}
+        test = test.filter(pa.array([key not in known for key in exact.keys_of(test, becomes)], pa.bool_()))
+        yield {"edit": name, "found": look({"train": train, "test": test})[relation]["test_posts"], "of": len(test)}
 
 
 def _edited(kind: str, cell: Any, edit: Any, rng: np.random.Generator) -> Any:

@@ -16,6 +16,7 @@ from scipy.sparse.csgraph import connected_components
 
 from workbench.evidence.audit import exact
 from workbench.evidence.audit.relations import EXAMPLES, FITTED
+from workbench.schema import declared
 
 
 class ContentIndex:
@@ -25,14 +26,14 @@ class ContentIndex:
     post has as many entries as it has contents; column: in which column each content stands, str (n_contents,);
     first: the post, a position in these arrays, that each content was met in first, int (n_contents,);
     kind: which combination of sets each content stands in, int (n_contents,);
-    crosses: between which combinations two contents cross the split, bool (k, k).
+    crosses: between which combinations two contents cross the split, bool (k, k); fitted: which sets are fitted on.
     """
 
     def __init__(
         self, sets: Mapping[str, pa.Table], keys: Mapping[str, Mapping[str, Iterable[Hashable | None]]]
     ) -> None:
         """Keys: column -> set -> what each post's content is known by, None where it has none."""
-        self.sets, self.names = sets, list(sets)
+        self.sets, self.names, self.lost = sets, list(sets), dict.fromkeys(keys, 0)
         known: dict[Hashable, int] = {}
         places = [
             (known.setdefault((column, key), len(known)), place, row)
@@ -48,17 +49,29 @@ class ContentIndex:
         stands[self.content, self.place] = True
         masks, kind = np.unique(stands, axis=0, return_inverse=True)
         self.kind = kind.ravel()
-        fitted = np.array([name in FITTED for name in self.names], bool)
-        between = (fitted[:, None] | fitted) & ~np.eye(len(fitted), dtype=bool)
+        self.fitted = np.array([name in FITTED for name in self.names], bool)
+        between = (self.fitted[:, None] | self.fitted) & ~np.eye(len(self.names), dtype=bool)
         self.crosses = (masks.astype(np.int64) @ between @ masks.T) > 0
 
     @classmethod
     def of(cls, sets: Mapping[str, pa.Table], *columns: str) -> ContentIndex:
-        """Return the contents of some columns as what is exactly the same tells them apart."""
-        return cls(sets, {c: {name: exact.keys_of(posts, c) for name, posts in sets.items()} for c in columns})
+        """Return the contents of some columns as what is exactly the same tells them apart.
+
+        `lost` says how many posts of each column could not be read.
+        """
+        keys = {c: {name: list(exact.keys_of(posts, c)) for name, posts in sets.items()} for c in columns}
+        index = cls(sets, keys)
+        for column, of_sets in keys.items():
+            there = sum(int(declared(posts)[column].sum()) for posts in sets.values())
+            index.lost[column] = there - sum(key is not None for each in of_sets.values() for key in each)
+        return index
 
     def __len__(self) -> int:
         return len(self.first)
+
+    def posts_at(self, at: np.ndarray) -> int:
+        """Return how many different posts stand at positions, of which one may have several contents."""
+        return len(np.unique(np.stack([self.place[at], self.row[at]]), axis=1).T)
 
     def post(self, at: int) -> list[str]:
         """Return [set, post_id] of the post at a position."""
@@ -71,14 +84,13 @@ class ContentIndex:
 
     def ends(self, i: int, j: int) -> tuple[int, int]:
         """Return the positions of one post of each content, in sets between which they cross the split."""
-        fitted = [name in FITTED for name in self.names]
         firsts = [np.flatnonzero(self.content == content) for content in (i, j)]
         firsts = [[posts[self.place[posts] == place][0] for place in np.unique(self.place[posts])] for posts in firsts]
         return next(
             (int(a), int(b))
             for a in firsts[0]
             for b in firsts[1]
-            if self.place[a] != self.place[b] and (fitted[self.place[a]] or fitted[self.place[b]])
+            if self.place[a] != self.place[b] and (self.fitted[self.place[a]] or self.fitted[self.place[b]])
         )
 
 
@@ -90,7 +102,7 @@ def finding(
     show: Callable[[int, int, int], str],
     among: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Return what near contents leak, as families.
+    """Return what near contents leak, as families; `test_posts` counts those of `posts` that no model is fitted on.
 
     i, j: int (n_pairs,), contents that are near; similarity: float (n_pairs,), higher is nearer. Pairs that do not
     cross the split count for nothing. show: what two posts, given by position, have in common, in words, the pair's
@@ -115,6 +127,7 @@ def finding(
     return {
         "overlap": families,
         "of": (n if among is None else int(among.sum())) - int(linked.sum()) + families,
-        "posts": len(np.unique(np.stack([contents.place, contents.row])[:, concerned], axis=1).T),
+        "posts": contents.posts_at(concerned),
+        "test_posts": contents.posts_at(concerned[~contents.fitted[contents.place[concerned]]]),
         "examples": examples,
     }

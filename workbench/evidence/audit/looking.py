@@ -168,4 +168,4 @@ def recorded(folder: Path, digests: dict[str, str] | None) -> dict[str, Any]:
         return found
     if made.get("divided_by") != divided_by():
         return {}
-    return {name: finding for name, finding in found.items() if made.get(name) == made_by(name)}
+    return {name: finding for name, finding in found.items() if name in _FINDERS and made.get(name) == made_by(name)}

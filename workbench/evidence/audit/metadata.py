@@ -34,7 +34,7 @@ def metadata(table: pa.Table) -> pd.DataFrame:
     columns |= {f"has a {_KINDS[kind]}": there.astype(float) for kind, there in declared(table).items()}
     columns |= {name: _texts(table[name].to_pylist()) for name in ("community", "language", "region")}
     columns["author"] = _texts(pc.struct_field(author, "id").to_pylist())
-    columns |= _times(pd.Series(table["created_at"].to_pandas()))
+    columns |= _times(table["created_at"])
     texts = pd.Series([clean(text) for text in table["text"].to_pylist()], dtype=object)
     columns |= {
         "characters": texts.str.len(),
@@ -50,26 +50,28 @@ def metadata(table: pa.Table) -> pd.DataFrame:
 
 
 def _numbers(column: pa.ChunkedArray) -> pd.Series:
-    return pd.Series(pc.cast(column, pa.float64()).to_numpy())
+    return pd.Series(pc.cast(column, pa.float64(), safe=False).to_numpy())
 
 
 def _texts(values: list[str | None]) -> pd.Series:
     return pd.Series(values, dtype=object)
 
 
-def _times(times: pd.Series) -> dict[str, pd.Series]:
-    parts = {name: getattr(times.dt, name) for name in ("hour", "minute", "second")}
-    since = (times - pd.Timestamp(0, tz="UTC")).dt.total_seconds() / 86_400
-    return {"day": since, "weekday": times.dt.day_of_week, **parts, "microsecond": times.dt.microsecond}
+def _times(times: pa.ChunkedArray) -> dict[str, pd.Series]:
+    """Return the parts of times; pandas' own clock ends within the years that a file may name, so Arrow's counts."""
+    parts = {"hour": pc.hour, "minute": pc.minute, "second": pc.second, "weekday": pc.day_of_week}
+    columns = {name: _numbers(part(times)) for name, part in parts.items()}
+    since = _numbers(pc.cast(times, pa.int64()))
+    return {"day": since / 86_400e6, **columns, "microsecond": since % 1e6}
 
 
 def _name(what: str, names: pd.Series) -> dict[str, pd.Series]:
-    """Return what names are made of: first letters, first number and its last two digits, last marks, length."""
-    number = pd.to_numeric(names.str.extract(r"(\d{1,15})", expand=False), errors="coerce").astype(float)
+    """Return what names are made of: first letters, words, the first number, its last digits, last marks, length."""
     parts = {
         "letters": names.str.extract(r"^([^\W\d_]*)", expand=False),
-        "number": number,
-        "digits": number % 100,
+        "words": names.str.replace(r"[\W\d_]+", " ", regex=True).str.strip(),
+        "number": names.str.extract(r"(\d+)", expand=False).astype(float),
+        "digits": names.str.extract(r"^\D*\d*?(\d{1,2})(?:\D|$)", expand=False).astype(float),
         "last mark": names.str[-1:],
         "last two marks": names.str[-2:],
         "length": names.str.len().astype(float),
@@ -79,11 +81,13 @@ def _name(what: str, names: pd.Series) -> dict[str, pd.Series]:
 
 def _file(table: pa.Table, kind: str) -> dict[str, pd.Series]:
     paths = _texts(pc.struct_field(table[kind], "path").to_pylist())
-    split = paths.str.extract(r"^(?:(?P<folder>.*)/)?(?P<name>[^/]*?)(?:\.(?P<ending>[^./]*))?$")
+    parts = paths.str.split(r"[/\\]", regex=True)
     what = f"{_KINDS[kind]}'s file"
-    columns = {f"{what}: folder": split["folder"].where(paths.isna(), split["folder"].fillna("")).astype(object)}
+    above = {"folder": 2, "folder above": 3}
+    columns = {f"{what}: {name}": parts.str[-at].astype(object) for name, at in above.items()}
+    split = parts.str[-1].astype(object).str.extract(r"(?s)^(?P<stem>.*?)(?:\.(?P<ending>[^.]*))?$")
     columns[f"{what}: ending"] = split["ending"].str.lower()
-    columns |= _name(what, split["name"].astype(object))
+    columns |= _name(what, split["stem"].astype(object))
     sizes = [_sizes(cell, kind) for cell in exact.cells(table, kind)]
     held = ("bytes", "width", "height") if kind == "image" else ("bytes",)
     return columns | {f"{what}: {name}": pd.Series([size[at] for size in sizes]) for at, name in enumerate(held)}

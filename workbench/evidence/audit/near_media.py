@@ -6,11 +6,13 @@ near-duplicates where their words are near too (`text_reuse`) or one of them has
 clips are near where at least `FRAMES` of the frames of one are near frames of the other, so a clip that was cut,
 padded, mirrored or cropped is near its original; a picture near any frame of a clip is a *still* of it.
 
-Of a clip every frame is hashed; keypoints are sought in those that differ from the last one in which they were.
+Of a clip 64 frames, evenly spread, are hashed, without even ones; keypoints are sought in those that differ from the
+last one in which they were.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -22,8 +24,10 @@ from workbench.evidence.audit.families import ContentIndex, finding
 from workbench.evidence.audit.likeness import hashes, keypoints, text_reuse
 from workbench.evidence.audit.likeness.keypoints import Keypoints
 from workbench.preprocessing import media
+from workbench.preprocessing.video import reader
 
 FRAMES = 0.5
+_FRAMES = reader.VideoOptions(frames=64)  # a clip that was cut shows its frames at other times
 Progress = Callable[[int, int], None]
 
 
@@ -49,8 +53,10 @@ def look(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict
     }
     unseen = np.ones(len(contents), bool)
     unseen[owner] = False
+    lost = {"near_image": contents.lost["image"], "near_video": contents.lost["video"]}
+    lost |= {"template": lost["near_image"], "still": sum(lost.values())}
     return {
-        name: {**_finding(contents, found, among), "not_compared": int((unseen & among).sum())}
+        name: {**_finding(contents, found, among), "not_compared": int((unseen & among).sum()) + lost[name]}
         for name, (found, among) in pairs.items()
     }
 
@@ -98,8 +104,10 @@ def _read(contents: ContentIndex, progress: Progress | None) -> _Views:
 
 def _pixels(contents: ContentIndex, content: int, post: int) -> tuple[np.ndarray, ...]:
     if contents.column[content] == "video":
-        return media.clip(contents.cell(post, "video")).frames
-    return media.picture(contents.cell(post, "image")).variants
+        return reader.decode(media.content(contents.cell(post, "video"), "video"), _FRAMES).frames
+    shown = media.picture(contents.cell(post, "image"))
+    grounds = tuple(one for one, number in zip(shown.variants, shown.numbers, strict=True) if number)
+    return grounds or shown.variants  # of a transparent picture the colours that nobody sees do not count
 
 
 def _telling(whole: np.ndarray, moving: bool) -> list[int]:
@@ -129,12 +137,12 @@ def _near(views: _Views, contents: ContentIndex) -> pd.DataFrame:
     """
     owner = views.hashes.owner
     parts = [_matches(owner, *[np.zeros(0, np.int64)] * 3, "")]
-    for a, b, apart, how in hashes.near_views(views.hashes, contents.column[owner] == "image"):
-        keep = contents.crosses[contents.kind[owner[a]], contents.kind[owner[b]]]
-        keep &= (apart <= hashes.CLOSE) | (contents.column[owner[a]] == contents.column[owner[b]])
+    asked = np.flatnonzero(_asked(contents)[owner])
+    kinds = contents.kind[owner], contents.crosses
+    for a, b, apart, how in hashes.near_views(views.hashes, contents.column[owner] == "image", asked, *kinds):
+        keep = (apart <= hashes.CLOSE) | (contents.column[owner[a]] == contents.column[owner[b]])
         parts.append(_matches(owner, a[keep], b[keep], hashes.BITS - apart[keep], how))
-    kind = contents.kind[owner[views.at]]
-    found = keypoints.near_pairs(views.keypoints, views.mirrored, kind, contents.crosses)
+    found = keypoints.near_pairs(views.keypoints, views.mirrored, kinds[0][views.at], contents.crosses)
     by_keys = _matches(owner, views.at[found.i], views.at[found.j], found.places, found.how)
     standing = pd.DataFrame({"key": views.key, "view": np.arange(len(views.key))})
     parts.append(by_keys.rename(columns={"view": "key"}).merge(standing, on="key").drop(columns="key"))
@@ -171,19 +179,24 @@ def _shared_frames(near: pd.DataFrame, owner: np.ndarray) -> pd.DataFrame:
 
 
 def _same_words(contents: ContentIndex, pairs: pd.DataFrame) -> np.ndarray:
-    """Return for each pair whether the words beside both are near or one has none, bool (n_pairs,)."""
-    texts = {at: contents.cell(int(contents.first[at]), "text") for at in np.unique(pairs[["i", "j"]]).tolist()}
-    letters = {at: text_reuse.letters(text, words=1, letters=1) for at, text in texts.items()}
-    of = [(letters[a], letters[b]) for a, b in zip(pairs["i"], pairs["j"], strict=True)]
-    return np.array([not one or not other or text_reuse.alike(one, other) for one, other in of], bool)
+    """Return for each pair whether words beside both are near or one has none, of any posts, bool (n_pairs,)."""
+    letters: dict[int, set[tuple[str, ...]]] = {}
+    for at in np.unique(pairs[["i", "j"]]).tolist():
+        texts = {contents.cell(post, "text") for post in np.flatnonzero(contents.content == at).tolist()}
+        letters[at] = {text_reuse.letters(text, words=1, letters=1) for text in texts}
+    return np.array([_any_near(letters[a], letters[b]) for a, b in zip(pairs["i"], pairs["j"], strict=True)], bool)
+
+
+def _any_near(some: set[tuple[str, ...]], others: set[tuple[str, ...]]) -> bool:
+    return any(not one or not other or text_reuse.alike(one, other) for one in some for other in others)
 
 
 def _finding(contents: ContentIndex, pairs: pd.DataFrame, among: np.ndarray) -> dict[str, Any]:
     i, j, nearness, how = (pairs[name].to_numpy() for name in ("i", "j", "nearness", "how"))
 
     def told(a: int, b: int, pair: int) -> str:
-        cells = [contents.cell(at, contents.column[contents.content[at]]) for at in (a, b)]
-        names = [cell["path"].rpartition("/")[2] for cell in cells if cell["path"]]
-        return ": ".join(filter(None, [" ~ ".join(names), how[pair]]))
+        paths = [contents.cell(at, contents.column[contents.content[at]])["path"] for at in (a, b)]
+        names = [re.split(r"[/\\]", path)[-1] for path in paths if path]
+        return ": ".join([" ~ ".join(names), how[pair]] if len(names) > 1 else [how[pair]])
 
     return finding(contents, i.astype(np.int64), j.astype(np.int64), nearness.astype(float), told, among)

@@ -14,8 +14,8 @@ from workbench.evidence.audit.likeness.hashes import LOOSE, ImageHashes, agree, 
 
 def near_pairs(views: ImageHashes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the pairs of pictures that are near, i < j, and the fewest bits in which their views differ."""
-    best: dict[tuple[int, int], int] = {}
-    for a, b, apart, _ in near_views(views, np.ones(len(views.owner), bool)):
+    best, n = {}, len(views.owner)
+    for a, b, apart, _ in near_views(views, np.ones(n, bool), np.arange(n), np.zeros(n, int), np.ones((1, 1), bool)):
         for one, other, bits in zip(views.owner[a].tolist(), views.owner[b].tolist(), apart.tolist(), strict=True):
             pair = (min(one, other), max(one, other))
             best[pair] = min(bits, best.get(pair, bits))

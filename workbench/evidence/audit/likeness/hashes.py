@@ -105,19 +105,23 @@ def near_rows(a: np.ndarray, b: np.ndarray, distance: int = DISTANCE) -> Iterato
             yield rows + i, columns + j, apart[rows, columns]
 
 
-def near_views(views: ImageHashes, loose: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, str]]:
+def near_views(
+    views: ImageHashes, loose: np.ndarray, asked: np.ndarray, kind: np.ndarray, allowed: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, str]]:
     """Yield (views, other views, the bits in which they differ, how they are near) of different pictures, in blocks.
 
-    loose: bool (n_views,), of which views cells are compared where hashes are further apart. Each pair comes at least
-    once, in one order or the other.
+    loose: bool (n_views,), of which views cells are compared where hashes are further apart; asked: which views are
+    looked up, int (n_asked,); kind: int (n_views,), and allowed: which kinds are compared, bool (n_kinds, n_kinds).
+    Each pair comes at least once, in one order or the other.
     """
     whole, inner, mirrored, cells, owner = views
-    sides = [(whole, LOOSE, "the same picture"), (mirrored, CLOSE, "mirrored")]
-    sides += [(inner[:, margin], DISTANCE, "cropped a little") for margin in range(inner.shape[1])]
-    for other, most, how in sides:
-        for a, b, apart in near_rows(whole, other, most):
-            keep = owner[a] != owner[b]
-            keep &= (a < b) | (other is not whole)  # of a pair of whole pictures one order is enough
+    sides = [(whole, whole, LOOSE, "the same picture"), (whole, mirrored, CLOSE, "mirrored")]
+    for part in np.moveaxis(inner, 1, 0):
+        sides += [(whole, part, DISTANCE, "cropped a little"), (part, whole, DISTANCE, "cropped a little")]
+    for one, other, most, how in sides:
+        for a, b, apart in near_rows(one[asked], other, most):
+            a = asked[a]
+            keep = (owner[a] != owner[b]) & allowed[kind[a], kind[b]]
             keep &= (apart <= DISTANCE) | (loose[a] & loose[b])
             a, b, apart = a[keep], b[keep], apart[keep].astype(np.int64)
             near = apart <= DISTANCE

@@ -29,6 +29,7 @@ FARTHEST = 64  # bits of 256 in which two descriptors of one keypoint differ at 
 SCALES = (0.2, 5.0)
 TABLES, BITS, CANDIDATES = 8, 20, 20
 _BLOCK = 128
+_EDGE = 15  # pixels at each side in which no keypoint stands
 cv2.setNumThreads(1)  # pictures are small, and its threads would wait for each other beside other work
 
 
@@ -43,14 +44,15 @@ class Keypoints(NamedTuple):
         """Return the keypoints of a picture, uint8 (height, width, 3)."""
         grey = Image.fromarray(pixels).convert("L")
         grey.thumbnail((SIDE, SIDE), Image.Resampling.BILINEAR)
-        found, descriptors = _orb().detectAndCompute(np.asarray(grey), None)
+        tiny = min(grey.size) <= 2 * _EDGE  # where no keypoint may stand, and where OpenCV may fail
+        found, descriptors = ((), None) if tiny else _orb().detectAndCompute(np.asarray(grey), None)
         if descriptors is None:
             return cls(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8))
         return cls(np.array([point.pt for point in found], np.float32), descriptors)
 
 
 def _orb() -> cv2.ORB:
-    return cv2.ORB_create(nfeatures=MOST, edgeThreshold=15, fastThreshold=8)
+    return cv2.ORB_create(nfeatures=MOST, edgeThreshold=_EDGE, fastThreshold=8)
 
 
 class Alignment(NamedTuple):
