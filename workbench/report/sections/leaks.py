@@ -22,7 +22,6 @@ from workbench.report.section import Section, table
 _TABLES = {
     "examples": "what was found, by example",
     "shortcuts": "what a label can be told from without its post: the columns that tell most",
-    "edits": "what is found of posts of train that were edited on purpose and posted again",
 }
 _SHOWN = {
     **dict.fromkeys(("image", "near_image", "template"), ("image",)),
@@ -47,7 +46,7 @@ def overlaps(runs: Sequence[Run], posts: pa.Table | None = None) -> Section | No
     tables = {"": table({NAMES[name][1]: _row(finding) for name, finding in findings.items()})}
     tables |= {_TABLES["examples"]: shown} if len(shown := _examples(findings)) else {}
     tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(findings.get("shortcut", Overlap()))) else {}
-    tables |= {_TABLES["edits"]: shown} if len(shown := _edits(findings)) else {}
+    points = {"What is found of training posts that are edited and posted again": _edits(findings)}
     prose = (
         "The same group, words, picture or clip on both sides of the split would make the test a test of memory. A "
         "study stops there, or where a relation that it names is found, unless it says why it accepts it; the rest is "
@@ -64,7 +63,9 @@ def overlaps(runs: Sequence[Run], posts: pa.Table | None = None) -> Section | No
             "group on its other side."
         )
     shown = _pairs(findings, posts) if posts is not None else ""
-    return Section("overlaps", "Does the same post stand on both sides of the split?", prose, {}, tables, shown)
+    points = {heading: sentences for heading, sentences in points.items() if sentences}
+    title = "Does the same post stand on both sides of the split?"
+    return Section("overlaps", title, prose, tables=tables, fragment=shown, points=points)
 
 
 def _row(leak: Overlap) -> dict[str, str]:
@@ -104,14 +105,17 @@ def _pairs(leaks: Mapping[str, Overlap], posts: pa.Table) -> str:
     return "".join(parts)
 
 
-def _edits(leaks: Mapping[str, Overlap]) -> pd.DataFrame:
-    """Of how many edited contents the edit is seen through, the least first, with the edits of which that is so."""
-    rows = []
+def _edits(leaks: Mapping[str, Overlap]) -> list[str]:
+    """Of how many contents that were edited on purpose the edit is seen through, a sentence for each relation."""
+    told = []
     for name, leak in leaks.items():
-        for found, of in sorted({(row.found, row.of) for row in leak.edits}):
-            which = ", ".join(row.edit for row in leak.edits if (row.found, row.of) == (found, of))
-            rows.append({"what": NAMES[name][1], "found": f"{found} of {of}", "of those with": which})
-    return pd.DataFrame(rows).set_index("what").rename_axis(None) if rows else pd.DataFrame()
+        tried = [row for row in leak.edits if row.of]
+        parts = []
+        for found, of in sorted({(row.found, row.of) for row in tried}, key=lambda pair: -pair[0] / pair[1]):
+            which = ", ".join(row.edit for row in tried if (row.found, row.of) == (found, of))
+            parts.append(f"{'all' if found == of else found or 'none'} of {of} ({which})")
+        told += [f"{NAMES[name][1].capitalize()}: {'; '.join(parts)}."] if parts else []
+    return told
 
 
 def _shortcuts(record: Overlap) -> pd.DataFrame:
