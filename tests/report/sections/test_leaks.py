@@ -13,7 +13,7 @@ from PIL import Image
 from workbench.comparison.run_files import Overlap
 from workbench.evidence.attacks import clips
 from workbench.report import gallery
-from workbench.schema import MEDIA
+from workbench.schema import INPUTS
 
 leaks = importlib.import_module("workbench.report.sections.leaks")
 
@@ -52,7 +52,8 @@ def posts() -> pa.Table:
     film = rng.integers(0, 256, (3, 40, 40, 3)).astype(np.uint8)
     clip = {"bytes": clips.write(film, np.arange(4.0)), "path": None}
     images, videos = [png(), png(), None, {"bytes": b"none", "path": None}], [None, clip, clip, None]
-    return pa.table({"post_id": list("abcd"), "image": pa.array(images, MEDIA), "video": pa.array(videos, MEDIA)})
+    media = INPUTS.field("image").type
+    return pa.table({"post_id": list("abcd"), "image": pa.array(images, media), "video": pa.array(videos, media)})
 
 
 def test_pairs_are_shown_side_by_side_and_blurred(posts):
