@@ -113,6 +113,7 @@ def test_without_pictures_and_clips_nothing_is_near():
     sets = {"train": posts({"text": "a"}), "test": posts({"text": "b"})}
     nothing = {"overlap": 0, "of": 0, "posts": 0, "test_posts": 0, "examples": [], "not_compared": 0}
     assert near_media.look(sets) == dict.fromkeys(("near_image", "template", "near_video", "still"), nothing)
+    assert near_media.look_pictures(sets) == dict.fromkeys(("near_image", "template"), nothing)
 
 
 def test_a_clip_that_was_cut_is_told_with_the_share_of_its_frames():

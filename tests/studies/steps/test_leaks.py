@@ -81,7 +81,7 @@ def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_
 
     section = overlaps([run()])
     assert section.tables[""].loc["near-duplicate texts"].tolist() == ["1 of 1", "2", "3", ""]
-    assert "Not looked for" not in section.prose
+    assert "Not looked for before these runs: near-duplicate clips, stills of clips;" in section.prose
     assert "in no set" not in section.prose
     assert "1,200 posts are in no set" in overlaps([run(dropped=1200)]).prose
     others = overlaps([run(digests={"corpus": "other"})])

@@ -22,7 +22,7 @@ from workbench.preprocessing import media
 from workbench.schema import INPUTS, declared
 
 WORDS = 8  # a text of at least so many words is edited
-OWN = 16  # contents of a corpus's own that are edited
+OWN = 12  # contents of a corpus's own that are edited
 Look = Callable[[Mapping[str, pa.Table]], dict[str, dict[str, Any]]]
 
 

@@ -30,14 +30,14 @@ KEEP = 64 * 2**20  # bytes of findings; those that were asked for longest ago go
 NAME = "leaks.json"
 _FINDERS = {
     "near_text": "near_text:look",
-    "near_image": "near_media:look",
-    "template": "near_media:look",
+    "near_image": "near_media:look_pictures",
+    "template": "near_media:look_pictures",
     "near_video": "near_media:look",
     "still": "near_media:look",
     "time": "times:look",
     "shortcut": "shortcuts:look",
 }
-_EDITED = ("near_text:look", "near_media:look")  # which also try what they see through
+_EDITED = ("near_text:look", "near_media:look_pictures", "near_media:look")  # which also try what they see through
 LOOKS = tuple(_FINDERS)
 
 
@@ -51,7 +51,7 @@ def look(
     cache: Path | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Return the findings of those of `relations` that are in LOOKS; those of pictures and clips come all at once.
+    """Return the findings of those of `relations` that are in LOOKS; all of pictures come at once, and all of clips.
 
     sets: train, validation, test and further test sets by name; key: what these depend on, by content; with it findings
     are kept in `cache` (default data/cache/leaks) and not made again; progress: called with a relation, how many
@@ -59,7 +59,7 @@ def look(
     """
     folder = cache or FOLDER
     findings: dict[str, dict[str, Any]] = {}
-    for relation in relations:
+    for relation in sorted(relations, key=lambda name: _FINDERS.get(name) != "near_media:look"):  # it finds all of them
         if relation not in LOOKS or relation in findings:
             continue
         relation = next(name for name in LOOKS if _FINDERS[name] == _FINDERS[relation])
@@ -119,7 +119,8 @@ def _finder(
         return partial(_with_edits, near_text.look, near_text.look, progress)
     from workbench.evidence.audit import near_media
 
-    return partial(_with_edits, partial(near_media.look, progress=progress), near_media.look, progress)
+    look_for = near_media.look if relation in ("near_video", "still") else near_media.look_pictures
+    return partial(_with_edits, partial(look_for, progress=progress), look_for, progress)
 
 
 def _with_edits(

@@ -31,13 +31,21 @@ _FRAMES = reader.VideoOptions(frames=64)  # a clip that was cut shows its frames
 Progress = Callable[[int, int], None]
 
 
+def look_pictures(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
+    """Return the findings `near_image` and `template`, as `look` does, without reading a clip."""
+    return _look(ContentIndex.of(sets, "image"), progress)
+
+
 def look(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
     """Return the findings `near_image`, `template`, `near_video` and `still`.
 
     What cannot be read or is even throughout is `not_compared`. progress: called with how many pictures and clips are
     read and how many there are.
     """
-    contents = ContentIndex.of(sets, "image", "video")
+    return _look(ContentIndex.of(sets, "image", "video"), progress)
+
+
+def _look(contents: ContentIndex, progress: Progress | None) -> dict[str, dict[str, Any]]:
     views = _read(contents, progress)
     near = _near(views, contents)
     clip = contents.column == "video"
@@ -45,16 +53,14 @@ def look(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict
     of_clip, with_clip = clip[owner[near["view"]]], clip[near["other"].to_numpy(int)]
     pictures, stills = (_nearest(near[~of_clip & side], owner) for side in (~with_clip, with_clip))
     same = _same_words(contents, pictures)
-    pairs = {
-        "near_image": (pictures[same], ~clip),
-        "template": (pictures[~same], ~clip),
-        "near_video": (_shared_frames(near[of_clip & with_clip], owner), clip),
-        "still": (stills, clip | ~clip),
-    }
+    pairs = {"near_image": (pictures[same], ~clip), "template": (pictures[~same], ~clip)}
+    lost = dict.fromkeys(pairs, contents.lost["image"])
+    if "video" in contents.lost:
+        pairs["near_video"] = _shared_frames(near[of_clip & with_clip], owner), clip
+        pairs["still"] = stills, np.ones(len(contents), bool)
+        lost |= {"near_video": contents.lost["video"], "still": sum(contents.lost.values())}
     unseen = np.ones(len(contents), bool)
     unseen[owner] = False
-    lost = {"near_image": contents.lost["image"], "near_video": contents.lost["video"]}
-    lost |= {"template": lost["near_image"], "still": sum(lost.values())}
     return {
         name: {**_finding(contents, found, among), "not_compared": int((unseen & among).sum()) + lost[name]}
         for name, (found, among) in pairs.items()

@@ -54,9 +54,13 @@ def command(what: str, *, columns: str, only: str, fail_on: str, encoder: str, o
 
 
 def record(study: StudyConfig, material: Material) -> None:
-    """Look for what a study's runs do not look for themselves, and write it beside them."""
+    """Look for what a study's runs do not look for themselves, and write it beside them.
+
+    Clips take longest and are looked at here only where the study holds what is found of them; `workbench audit` does.
+    """
     options = audit.LeakOptions.parse(study.leaks, "leaks")
-    findings = _beyond(material, list(audit.LOOKS), options, expand(study.split, "the study"))
+    wanted = [name for name in audit.LOOKS if name not in ("near_video", "still") or name in options.fail_on]
+    findings = _beyond(material, wanted, options, expand(study.split, "the study"))
     looking.record(study.folder, material.digests, findings)
 
 

@@ -77,6 +77,8 @@ def alignment(one: Keypoints, other: Keypoints) -> Alignment | None:
     if transform is None or not SCALES[0] < (scale := float(np.hypot(*transform[:, 0]))) < SCALES[1]:
         return None
     agree = inside.ravel().astype(bool)
+    if agree.sum() < PLACES:
+        return None
     places = min(len(np.unique((side[agree] // CELL).astype(np.int64), axis=0)) for side in (a, b))
     if places < PLACES:
         return None
@@ -102,7 +104,7 @@ def near_pairs(
     """
     words = _Words(views)
     best: dict[tuple[int, int], tuple[int, str]] = {}
-    asked = [k for k, one in enumerate(mirrored) if one is not None]
+    asked = [k for k, one in enumerate(mirrored) if one is not None and len(views[k].places) >= PLACES]
     for side in (views, mirrored):
         for i, j in words.candidates(asked, [side[k] for k in asked], kind, allowed):
             agree = alignment(side[i], views[j])
