@@ -19,7 +19,7 @@ class Checkout:
 
     def __init__(self, folder: Path, models: list[str]) -> None:
         self.folder = folder
-        for name in ("workbench", "notebooks", "data/sample", "data/weights"):
+        for name in ("workbench", "notebooks", "data/sample", "data/synthetic", "data/weights"):
             shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         for path in (ROOT / "data").glob("*.yaml"):
             shutil.copy(path, folder / "data")
