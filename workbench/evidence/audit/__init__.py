@@ -10,7 +10,7 @@ prints the reason.
 """
 
 from workbench.evidence.audit.exact import overlap
-from workbench.evidence.audit.looking import LOOKS, depends, look
+from workbench.evidence.audit.looking import LOOKS, depends, look, seen_through
 from workbench.evidence.audit.relations import (
     HELD,
     RELATIONS,
@@ -34,5 +34,6 @@ __all__ = [
     "hold",
     "look",
     "overlap",
+    "seen_through",
     "table",
 ]

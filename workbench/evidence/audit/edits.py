@@ -190,24 +190,38 @@ def tried(
 ) -> Iterator[dict[str, Any]]:
     """Yield for each edit of a kind of content of how many of the contents the gate names the edited one.
 
-    cells: contents that can be read; look: from sets to findings. Originals are posts of train, edited ones of test;
-    what an edit leaves exactly as it was, as leet does with letters that it does not know, does not count.
+    look: from sets to findings. Originals are posts of train, edited ones of test. What cannot be read does not count,
+    nor what an edit leaves exactly as it was, as leet does with letters that it does not know.
     """
     column, becomes, relation, every = KINDS[kind]
-    train = posts(column, cells)
+    shown = [_shown(column, cell) for cell in cells]
+    train = posts(column, [cell for cell, one in zip(cells, shown, strict=True) if one is not None])
     known = set(exact.keys_of(train, column))
     for name, edit in (every if edits is None else edits).items():
-        test = posts(becomes, [_edited(kind, cell, edit, rng) for cell in cells])
+        test = posts(becomes, [_edited(kind, one, edit, rng) for one in shown if one is not None])
         test = test.filter(pa.array([key not in known for key in exact.keys_of(test, becomes)], pa.bool_()))
         yield {"edit": name, "found": look({"train": train, "test": test})[relation]["test_posts"], "of": len(test)}
 
 
-def _edited(kind: str, cell: Any, edit: Any, rng: np.random.Generator) -> Any:
+def _shown(column: str, cell: Any) -> Any:
+    """Return what a content shows: its words, its first picture, its frames and times; None where it cannot be read."""
+    if column == "text":
+        return cell.split()
+    if column == "image":
+        variants = media.picture(cell).variants
+        return Image.fromarray(variants[0]) if variants else None
+    try:
+        return clips.read(media.content(cell, "video"))
+    except OSError:
+        return None
+
+
+def _edited(kind: str, shown: Any, edit: Any, rng: np.random.Generator) -> Any:
     if kind == "text":
-        return " ".join(edit(cell.split(), rng))
+        return " ".join(edit(shown, rng))
     if kind == "picture":
-        return picture(edit(Image.fromarray(media.picture(cell).variants[0])))
-    frames, times = clips.read(media.content(cell, "video"))
+        return picture(edit(shown))
+    frames, times = shown
     if kind == "still":
         return picture(Image.fromarray(frames[len(frames) // 2]))
     return {"bytes": clips.write(*edit(frames, times)), "path": None}
@@ -257,16 +271,9 @@ def _drawn(train: pa.Table, column: str, rng: np.random.Generator) -> list[Any]:
     cells: dict[Any, Any] = {}
     for row in rng.permutation(np.flatnonzero(declared(train)[column])).tolist():
         cell = train[column][row].as_py()
-        if _can_be_edited(column, cell):
+        shown = _shown(column, cell)
+        if shown is not None and (column != "text" or len(shown) >= WORDS):
             cells.setdefault(cell if column == "text" else media.content(cell, column), cell)
         if len(cells) == OWN:
             break
     return list(cells.values())
-
-
-def _can_be_edited(column: str, cell: Any) -> bool:
-    if column == "text":
-        return len(cell.split()) >= WORDS
-    if column == "image":
-        return bool(media.picture(cell).variants)
-    return bool(media.clip(cell).frames)

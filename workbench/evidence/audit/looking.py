@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 
@@ -21,9 +21,6 @@ from workbench.artifacts import read_json, trim, write_text
 from workbench.corpora import SOURCES
 from workbench.fingerprint import closure
 from workbench.schema import ROOT, Taxonomy
-
-if TYPE_CHECKING:
-    from workbench.evidence.audit import edits
 
 FOLDER = ROOT / "data" / "cache" / "leaks"
 KEEP = 64 * 2**20  # bytes of findings; those that were asked for longest ago go first
@@ -57,23 +54,60 @@ def look(
     are kept in `cache` (default data/cache/leaks) and not made again; progress: called with a relation, how many
     contents are done and how many there are.
     """
-    folder = cache or FOLDER
     findings: dict[str, dict[str, Any]] = {}
     for relation in sorted(relations, key=lambda name: _FINDERS.get(name) != "near_media:look"):  # it finds all of them
         if relation not in LOOKS or relation in findings:
             continue
         relation = next(name for name in LOOKS if _FINDERS[name] == _FINDERS[relation])
-        depends = {"key": key, "relation": relation, "later_tests": later_tests, **made_by(relation)}
-        path = folder / f"{relation}-{fingerprint.of_json(depends)}.json"
-        kept = read_json(path) if key is not None else None
-        found = kept
-        if found is None:
-            step = partial(progress, relation) if progress else None
-            found = _finder(relation, taxonomy, later_tests, step)(sets)
-        if key is not None:
-            _keep(path, found, used=kept is not None)
-        findings |= found
+        owed = {"key": key, "relation": relation, "later_tests": later_tests, **made_by(relation)}
+        step = partial(progress, relation) if progress else None
+        look_for = partial(_finder, relation, taxonomy, later_tests, step)
+        findings |= _once(relation, owed, cache, lambda look_for=look_for: look_for()(sets))
     return findings
+
+
+def seen_through(
+    sets: Mapping[str, pa.Table],
+    relations: Iterable[str],
+    *,
+    key: Mapping[str, Any] | None = None,
+    cache: Path | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> dict[str, list[dict[str, Any]]]:
+    """Return for those of `relations` that are about what is near how many edits of contents of train are found.
+
+    See `edits.own`; all else as in `look`. progress: called with "edits", how many are tried and how many there are.
+    """
+    finders = {_FINDERS[name] for name in relations if name in LOOKS} & set(_EDITED)
+    if "near_media:look" in finders:  # it finds all of pictures too
+        finders.discard("near_media:look_pictures")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for relation in (next(name for name in LOOKS if _FINDERS[name] == finder) for finder in sorted(finders)):
+        owed = {"key": key, "edits": relation, **made_by(relation)}
+        found |= _once("edits", owed, cache, partial(_try_edits, relation, sets, progress))
+    return found
+
+
+def _try_edits(
+    relation: str, sets: Mapping[str, pa.Table], progress: Callable[[str, int, int], None] | None
+) -> dict[str, list[dict[str, Any]]]:
+    from workbench.evidence.audit import edits
+
+    look_for = _finder(relation, None, False, None)
+    told = [name for name in LOOKS if _FINDERS[name] == _FINDERS[relation]]
+    told += ["near_image"] if relation == "near_video" else []
+    return edits.own(sets, look_for, told, partial(progress, "edits") if progress else None)
+
+
+def _once(name: str, owed: Mapping[str, Any], cache: Path | None, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what is kept of what is owed to the same things, or make it and keep it; without a key it is made."""
+    if owed["key"] is None:
+        return make()
+    path = (cache or FOLDER) / f"{name}-{fingerprint.of_json(owed)}.json"
+    kept = read_json(path)
+    made = make() if kept is None else kept
+    _keep(path, made, used=kept is not None)
+    return made
 
 
 def depends(digests: Mapping[str, str], split: Any, taxonomy: Taxonomy) -> dict[str, Any]:
@@ -102,9 +136,13 @@ def made_by(relation: str) -> dict[str, Any]:
 
 
 def _finder(
-    relation: str, taxonomy: Taxonomy, later_tests: bool, progress: Callable[[int, int], None] | None
+    relation: str, taxonomy: Taxonomy | None, later_tests: bool, progress: Callable[[int, int], None] | None
 ) -> Callable[[Mapping[str, pa.Table]], dict[str, dict[str, Any]]]:
     """Return the function from sets to findings of a relation; each brings libraries that the others do not need."""
+    if relation == "near_text":
+        from workbench.evidence.audit import near_text
+
+        return near_text.look
     if relation == "time":
         from workbench.evidence.audit import times
 
@@ -113,29 +151,10 @@ def _finder(
         from workbench.evidence.audit import shortcuts
 
         return partial(shortcuts.look, taxonomy=taxonomy)
-    if relation == "near_text":
-        from workbench.evidence.audit import near_text
-
-        return partial(_with_edits, near_text.look, near_text.look, progress)
     from workbench.evidence.audit import near_media
 
     look_for = near_media.look if relation in ("near_video", "still") else near_media.look_pictures
-    return partial(_with_edits, partial(look_for, progress=progress), look_for, progress)
-
-
-def _with_edits(
-    look_first: edits.Look,
-    look_again: edits.Look,
-    progress: Callable[[int, int], None] | None,
-    sets: Mapping[str, pa.Table],
-) -> dict[str, dict[str, Any]]:
-    """Return the findings of sets, with what the same look finds of contents of train that are edited on purpose."""
-    from workbench.evidence.audit import edits
-
-    found = look_first(sets)
-    for name, rows in edits.own(sets, look_again, list(found), progress).items():
-        found[name]["edits"] = rows
-    return found
+    return partial(look_for, progress=progress)
 
 
 def _keep(path: Path, findings: dict[str, Any], used: bool) -> None:

@@ -94,14 +94,13 @@ def _read(contents: ContentIndex, progress: Progress | None) -> _Views:
         if seen:
             pixels, small = zip(*seen, strict=True)
             hashed.append(hashes.ImageHashes.of(np.stack(small), np.full(len(small), content)))
-            begin = len(key)
-            for number in _telling(hashed[-1].whole, contents.column[content] == "video"):
-                at.append(begin + number)
+            telling = _telling(hashed[-1].whole, contents.column[content] == "video")
+            for number in telling.tolist():
                 shown.append(Keypoints.of(pixels[number]))
                 back = np.ascontiguousarray(pixels[number][:, ::-1])
                 mirrored.append(Keypoints.of(back) if asked[content] else None)
-            new = np.array(at)[np.searchsorted(at, np.arange(begin, begin + len(small)), "right") - 1]
-            key += new.tolist()
+            at += (len(key) + telling).tolist()
+            key += (len(key) + telling[np.searchsorted(telling, np.arange(len(small)), "right") - 1]).tolist()
         if progress and (content % 100 == 99 or content + 1 == len(contents)):
             progress(content + 1, len(contents))
     every = hashes.ImageHashes(*map(np.concatenate, zip(*hashed, strict=True)))
@@ -116,15 +115,13 @@ def _pixels(contents: ContentIndex, content: int, post: int) -> tuple[np.ndarray
     return grounds or shown.variants  # of a transparent picture the colours that nobody sees do not count
 
 
-def _telling(whole: np.ndarray, moving: bool) -> list[int]:
+def _telling(whole: np.ndarray, moving: bool) -> np.ndarray:
     """Return which views, uint64 (n, 4) hashes, show something new: all of a picture, of a clip what differs."""
-    if not moving:
-        return list(range(len(whole)))
     kept = [0]
     for number in range(1, len(whole)):
-        if hashes.distances(whole[kept[-1:]], whole[[number]])[0, 0] > hashes.DISTANCE:
+        if not moving or hashes.distances(whole[kept[-1:]], whole[[number]])[0, 0] > hashes.DISTANCE:
             kept.append(number)
-    return kept
+    return np.array(kept, np.int64)
 
 
 def _asked(contents: ContentIndex) -> np.ndarray:

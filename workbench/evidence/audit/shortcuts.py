@@ -50,7 +50,7 @@ def look(sets: Mapping[str, pa.Table], taxonomy: Taxonomy, *, seed: int = 0) -> 
     """Return the finding `shortcut`; its `scores` are one row per label and column, and per pair that is a shortcut.
 
     A row says `average_precision` and `prevalence`, both on test, and `shortcut`; that of a shortcut also `lower`, the
-    lower end, and `validated`, the average precision within train.
+    lower end, and `validated`, what cross-validation within train gives, rescaled.
     """
     tables = BothSides(sets["train"], sets["test"])
     groups = BothSides(*map(_groups, tables))

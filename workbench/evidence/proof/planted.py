@@ -89,23 +89,18 @@ def _pictures(pairs: int, rng: np.random.Generator, taxonomy: Taxonomy) -> Itera
     yield _repeated("picture", some, some)
     yield from _edited("picture", some, rng, edits.ENCODED)
     yield _clean("picture", fresh, ("image", "near_image"))
-    drawn = [edits.picture(drawing(rng)) for _ in range(2 * _fewer(pairs))]
-    yield from _edited("picture", drawn[: len(drawn) // 2], rng, edits.MOVED)
+    drawn = [edits.picture(drawing(rng)) for _ in range(2 * pairs)]
+    yield from _edited("picture", drawn[:pairs], rng, edits.MOVED)
     yield _clean("picture", drawn, ("image", "near_image"), "clean, drawn")
 
 
 def _clips(pairs: int, rng: np.random.Generator, taxonomy: Taxonomy) -> Iterator[Plant]:
-    films = [clips.shoot(int(rng.integers(1, len(SCENES))), rng, 0.5) for _ in range(_fewer(pairs))]
+    films = [clips.shoot(int(rng.integers(1, len(SCENES))), rng, 0.5) for _ in range(pairs)]
     fresh = [{"bytes": clips.encode(film, rng), "path": None} for film in films]
     yield _repeated("clip", fresh, fresh)
     yield from _edited("clip", fresh, rng)
     yield from _edited("still", fresh, rng)
     yield _clean("clip", fresh, ("video", "near_video"))
-
-
-def _fewer(pairs: int) -> int:
-    """Return how many drawings and clips are planted, which take longest."""
-    return max(pairs // 5, min(pairs, 12))
 
 
 def drawing(rng: np.random.Generator) -> Image.Image:

@@ -171,9 +171,12 @@ def _beyond(material: Material, relations: list[str], options: audit.LeakOptions
 
         def step(relation: str, done: int, total: int) -> None:
             if relation not in tasks:
-                tasks[relation] = bar.add_task(f"looking for {audit.counted(relation, 2)[2:]}")
+                what = "edited contents" if relation == "edits" else audit.counted(relation, 2)[2:]
+                tasks[relation] = bar.add_task(f"looking for {what}")
             bar.update(tasks[relation], completed=done, total=total)
 
-        return audit.look(
-            material.sets, material.taxonomy, relations, later_tests=options.later_tests, key=key, progress=step
-        )
+        sets, asked = material.sets, {"key": key, "progress": step}
+        found = audit.look(sets, material.taxonomy, relations, later_tests=options.later_tests, **asked)
+        for name, rows in audit.seen_through(sets, relations, **asked).items():
+            found[name]["edits"] = rows
+        return found
