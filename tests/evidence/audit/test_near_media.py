@@ -12,6 +12,7 @@ from PIL import Image, ImageEnhance
 
 from workbench.evidence.attacks import clips
 from workbench.evidence.audit import near_media
+from workbench.features import FeatureStore
 
 shared = pytest.mark.skipif("WORKBENCH_DATA" not in os.environ, reason="needs the shared data in WORKBENCH_DATA")
 
@@ -129,13 +130,37 @@ def test_a_clip_that_was_cut_is_told_with_the_share_of_its_frames():
     ]
 
 
-def test_progress_is_told_every_hundred_pictures_and_at_the_end(monkeypatch):
-    monkeypatch.setattr(near_media.hashes, "thumbnail", lambda pixels: None)
-    monkeypatch.setattr(near_media.media, "picture", lambda cell: near_media.media.decoding.Picture((), "none"))
+def test_progress_is_told_after_each_part_that_is_read(monkeypatch):
+    monkeypatch.setitem(near_media._AT_ONCE, "image", 100)
     cells = [{"image": {"bytes": b"%d" % k, "path": None}} for k in range(203)]
     done = []
     near_media.look({"train": posts(*cells), "test": posts()}, lambda *given: done.append(given))
     assert done == [(100, 203), (200, 203), (203, 203)]
+
+
+def test_parts_that_are_read_one_after_the_other_are_compared_together(monkeypatch):
+    cells = [encoded(drawing(seed)) for seed in range(5)]
+    again = [encoded(drawing(seed).transpose(Image.Transpose.FLIP_LEFT_RIGHT), "JPEG") for seed in range(5)]
+    sets = {"train": posts(*({"image": cell} for cell in cells)), "test": posts(*({"image": cell} for cell in again))}
+    whole = near_media.look(sets)
+    assert whole["near_image"]["overlap"] == 5
+    monkeypatch.setitem(near_media._AT_ONCE, "image", 3)
+    assert near_media.look(sets) == whole
+
+
+def test_a_second_look_reads_nothing_and_finds_the_same(tmp_path):
+    frames = np.stack([np.asarray(drawing(seed)) for seed in range(6)])
+    train = posts({"video": film(frames)}, {"image": encoded(drawing(7))}, {"image": encoded(drawing(8))})
+    test = posts({"video": film(frames[:, :, ::-1])}, {"image": encoded(drawing(3))},
+                 {"image": encoded(drawing(7).rotate(4))}, {"image": {"bytes": b"none", "path": None}})  # fmt: skip
+    looks = []
+    for _ in range(2):
+        store = FeatureStore(tmp_path / "features")
+        found = near_media.look({"train": train, "test": test}, store=store)
+        looks.append((found, store.hits["computed"]))
+    assert looks[0] == (looks[1][0], 10)  # seven contents, and the mirror images of those that are looked up
+    assert looks[1][1] == 0
+    assert [looks[0][0][name]["overlap"] for name in ("near_image", "near_video", "still")] == [1, 1, 1]
 
 
 def test_clips_are_paired_as_a_plain_count_pairs_them():

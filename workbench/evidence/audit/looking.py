@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -21,6 +21,9 @@ from workbench.artifacts import read_json, trim, write_text
 from workbench.corpora import SOURCES
 from workbench.fingerprint import closure
 from workbench.schema import ROOT, Taxonomy
+
+if TYPE_CHECKING:
+    from workbench.features import FeatureStore
 
 FOLDER = ROOT / "data" / "cache" / "leaks"
 KEEP = 64 * 2**20  # bytes of findings; those that were asked for longest ago go first
@@ -46,13 +49,15 @@ def look(
     later_tests: bool = False,
     key: Mapping[str, Any] | None = None,
     cache: Path | None = None,
+    store: FeatureStore | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Return the findings of those of `relations` that are in LOOKS; all of pictures come at once, and all of clips.
 
     sets: train, validation, test and further test sets by name; key: what these depend on, by content; with it findings
-    are kept in `cache` (default data/cache/leaks) and not made again; progress: called with a relation, how many
-    contents are done and how many there are.
+    are kept in `cache` (default data/cache/leaks) and not made again; store: where what is compared of pictures and
+    clips is kept, by default nowhere; progress: called with a relation, how many contents are done and how many there
+    are.
     """
     findings: dict[str, dict[str, Any]] = {}
     for relation in sorted(relations, key=lambda name: _FINDERS.get(name) != "near_media:look"):  # it finds all of them
@@ -61,8 +66,8 @@ def look(
         relation = next(name for name in LOOKS if _FINDERS[name] == _FINDERS[relation])
         owed = {"key": key, "relation": relation, "later_tests": later_tests, **made_by(relation)}
         step = partial(progress, relation) if progress else None
-        look_for = partial(_finder, relation, taxonomy, later_tests, step)
-        findings |= _once(relation, owed, cache, lambda look_for=look_for: look_for()(sets))
+        given = relation, taxonomy, later_tests, step, store
+        findings |= _once(relation, owed, cache, partial(_found, sets, *given))
     return findings
 
 
@@ -92,8 +97,9 @@ def _try_edits(
     relation: str, sets: Mapping[str, pa.Table], progress: Callable[[str, int, int], None] | None
 ) -> dict[str, list[dict[str, Any]]]:
     from workbench.evidence.audit import edits
+    from workbench.features import FeatureStore
 
-    look_for = _finder(relation, None, False, None)
+    look_for = _finder(relation, store=FeatureStore(None))  # in memory: originals are read once for all edits
     told = [name for name in LOOKS if _FINDERS[name] == _FINDERS[relation]]
     told += ["near_image"] if relation == "near_video" else []
     return edits.own(sets, look_for, told, partial(progress, "edits") if progress else None)
@@ -135,8 +141,16 @@ def made_by(relation: str) -> dict[str, Any]:
     return closure.of_code(f"workbench.evidence.audit.{finder}", *tried)
 
 
+def _found(sets: Mapping[str, pa.Table], *given: Any) -> dict[str, dict[str, Any]]:
+    return _finder(*given)(sets)
+
+
 def _finder(
-    relation: str, taxonomy: Taxonomy | None, later_tests: bool, progress: Callable[[int, int], None] | None
+    relation: str,
+    taxonomy: Taxonomy | None = None,
+    later_tests: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    store: FeatureStore | None = None,
 ) -> Callable[[Mapping[str, pa.Table]], dict[str, dict[str, Any]]]:
     """Return the function from sets to findings of a relation; each brings libraries that the others do not need."""
     if relation == "near_text":
@@ -154,7 +168,7 @@ def _finder(
     from workbench.evidence.audit import near_media
 
     look_for = near_media.look if relation in ("near_video", "still") else near_media.look_pictures
-    return partial(look_for, progress=progress)
+    return partial(look_for, progress=progress, store=store)
 
 
 def _keep(path: Path, findings: dict[str, Any], used: bool) -> None:

@@ -6,15 +6,14 @@ near-duplicates where their words are near too (`text_reuse`) or one of them has
 clips are near where at least `FRAMES` of the frames of one are near frames of the other, so a clip that was cut,
 padded, mirrored or cropped is near its original; a picture near any frame of a clip is a *still* of it.
 
-Of a clip 64 frames, evenly spread, are hashed, without even ones; keypoints are sought in those that differ from the
-last one in which they were.
+What is compared of each is in `views`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,31 +22,37 @@ import pyarrow as pa
 from workbench.evidence.audit.families import ContentIndex, finding
 from workbench.evidence.audit.likeness import hashes, keypoints, text_reuse
 from workbench.evidence.audit.likeness.keypoints import Keypoints
-from workbench.preprocessing import media
-from workbench.preprocessing.video import reader
+from workbench.evidence.audit.likeness.views import ViewEncoder, Views
+from workbench.features import Blocks, FeatureStore
+from workbench.schema import INPUTS
 
 FRAMES = 0.5
-_FRAMES = reader.VideoOptions(frames=64)  # a clip that was cut shows its frames at other times
+_AT_ONCE = {"image": 256, "video": 32}
+_NONE = Views.of(Blocks.empty(0, ViewEncoder.dim), np.zeros(0, np.int64), moving=False)
 Progress = Callable[[int, int], None]
 
 
-def look_pictures(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
+def look_pictures(
+    sets: Mapping[str, pa.Table], progress: Progress | None = None, store: FeatureStore | None = None
+) -> dict[str, dict[str, Any]]:
     """Return the findings `near_image` and `template`, as `look` does, without reading a clip."""
-    return _look(ContentIndex.of(sets, "image"), progress)
+    return _look(ContentIndex.of(sets, "image"), progress, store)
 
 
-def look(sets: Mapping[str, pa.Table], progress: Progress | None = None) -> dict[str, dict[str, Any]]:
+def look(
+    sets: Mapping[str, pa.Table], progress: Progress | None = None, store: FeatureStore | None = None
+) -> dict[str, dict[str, Any]]:
     """Return the findings `near_image`, `template`, `near_video` and `still`.
 
     What cannot be read or is even throughout is `not_compared`. progress: called with how many pictures and clips are
-    read and how many there are.
+    read and how many there are; store: where what is compared of them is kept, by default nowhere.
     """
-    return _look(ContentIndex.of(sets, "image", "video"), progress)
+    return _look(ContentIndex.of(sets, "image", "video"), progress, store)
 
 
-def _look(contents: ContentIndex, progress: Progress | None) -> dict[str, dict[str, Any]]:
-    views = _read(contents, progress)
-    near = _near(views, contents)
+def _look(contents: ContentIndex, progress: Progress | None, store: FeatureStore | None) -> dict[str, dict[str, Any]]:
+    views, mirrored = _read(contents, store or FeatureStore(None), progress)
+    near = _near(views, mirrored, contents)
     clip = contents.column == "video"
     owner = views.hashes.owner
     of_clip, with_clip = clip[owner[near["view"]]], clip[near["other"].to_numpy(int)]
@@ -70,58 +75,42 @@ def _look(contents: ContentIndex, progress: Progress | None) -> dict[str, dict[s
 # ------------------------------------------------------------------------------------------------- what is compared
 
 
-class _Views(NamedTuple):
-    """Views of pictures and frames of clips, and the keypoints of some of them.
-
-    at: which view keypoints are of, int (n,); key: which view's keypoints stand for each view, int (n_views,).
-    """
-
-    hashes: hashes.ImageHashes
-    keypoints: list[Keypoints]
-    mirrored: list[Keypoints | None]
-    at: np.ndarray
-    key: np.ndarray
-
-
-def _read(contents: ContentIndex, progress: Progress | None) -> _Views:
-    """Return all views of all contents; those of one are reduced as soon as it is read."""
-    nothing = np.zeros((0, 1 + len(hashes.MARGINS), hashes.PIXELS, hashes.PIXELS), np.float32)
-    hashed, shown, mirrored, at, key = [hashes.ImageHashes.of(nothing, np.zeros(0, np.int64))], [], [], [], []
-    asked = _asked(contents)
-    for content, post in enumerate(contents.first.tolist()):
-        seen = [(one, hashes.thumbnail(one)) for one in _pixels(contents, content, post)]
-        seen = [(one, grey) for one, grey in seen if grey is not None]
-        if seen:
-            pixels, small = zip(*seen, strict=True)
-            hashed.append(hashes.ImageHashes.of(np.stack(small), np.full(len(small), content)))
-            telling = _telling(hashed[-1].whole, contents.column[content] == "video")
-            for number in telling.tolist():
-                shown.append(Keypoints.of(pixels[number]))
-                back = np.ascontiguousarray(pixels[number][:, ::-1])
-                mirrored.append(Keypoints.of(back) if asked[content] else None)
-            at += (len(key) + telling).tolist()
-            key += (len(key) + telling[np.searchsorted(telling, np.arange(len(small)), "right") - 1]).tolist()
-        if progress and (content % 100 == 99 or content + 1 == len(contents)):
-            progress(content + 1, len(contents))
-    every = hashes.ImageHashes(*map(np.concatenate, zip(*hashed, strict=True)))
-    return _Views(every, shown, mirrored, np.array(at, np.int64), np.array(key, np.int64))
+def _read(contents: ContentIndex, store: FeatureStore, progress: Progress | None) -> tuple[Views, list[Any]]:
+    """Return the views of all contents, and keypoints of the mirror images of those that are looked up, else None."""
+    asked, parts, mirrored, done = _asked(contents), [_NONE], [], 0
+    for column in dict.fromkeys(contents.column):
+        of_column = np.flatnonzero(contents.column == column)
+        for some in np.split(of_column, range(_AT_ONCE[column], len(of_column), _AT_ONCE[column])):
+            parts.append(_views(contents, store, some, mirrored=False))
+            back = _views(contents, store, some[asked[some]], mirrored=True)
+            turned = _by_content(back)
+            for content, shown in _by_content(parts[-1]).items():
+                same = turned.get(content, [])  # a file may have changed in between
+                mirrored += same if len(same) == len(shown) else [None] * len(shown)
+            done += len(some)
+            if progress:
+                progress(done, len(contents))
+    return Views.join(parts), mirrored
 
 
-def _pixels(contents: ContentIndex, content: int, post: int) -> tuple[np.ndarray, ...]:
-    if contents.column[content] == "video":
-        return reader.decode(media.content(contents.cell(post, "video"), "video"), _FRAMES).frames
-    shown = media.picture(contents.cell(post, "image"))
-    grounds = tuple(one for one, number in zip(shown.variants, shown.numbers, strict=True) if number)
-    return grounds or shown.variants  # of a transparent picture the colours that nobody sees do not count
+def _views(contents: ContentIndex, store: FeatureStore, some: np.ndarray, *, mirrored: bool) -> Views:
+    """Return the views of some contents of one column, of which all would not fit into memory, from the store."""
+    if not len(some):
+        return _NONE
+    column = contents.column[some[0]]
+    cells = [contents.cell(post, column) for post in contents.first[some].tolist()]
+    blocks = getattr(store, column)(
+        ViewEncoder(mirrored), pa.table({column: pa.array(cells, INPUTS.field(column).type)})
+    )
+    return Views.of(blocks, some, moving=column == "video")
 
 
-def _telling(whole: np.ndarray, moving: bool) -> np.ndarray:
-    """Return which views, uint64 (n, 4) hashes, show something new: all of a picture, of a clip what differs."""
-    kept = [0]
-    for number in range(1, len(whole)):
-        if not moving or hashes.distances(whole[kept[-1:]], whole[[number]])[0, 0] > hashes.DISTANCE:
-            kept.append(number)
-    return np.array(kept, np.int64)
+def _by_content(views: Views) -> dict[int, list[Keypoints]]:
+    """Return the keypoints of each content that has any views, in order."""
+    found: dict[int, list[Keypoints]] = {}
+    for content, keypoints_of_one in zip(views.hashes.owner[views.at].tolist(), views.keypoints, strict=True):
+        found.setdefault(content, []).append(keypoints_of_one)
+    return found
 
 
 def _asked(contents: ContentIndex) -> np.ndarray:
@@ -133,7 +122,7 @@ def _asked(contents: ContentIndex) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------------- what is near
 
 
-def _near(views: _Views, contents: ContentIndex) -> pd.DataFrame:
+def _near(views: Views, mirrored: list[Any], contents: ContentIndex) -> pd.DataFrame:
     """Return which view is near which other content across the split, once each: `view`, `other`, `nearness`, `how`.
 
     Nearness is how much is the same: bits of hashes, or places of keypoints. Each pair is there from either side.
@@ -145,7 +134,7 @@ def _near(views: _Views, contents: ContentIndex) -> pd.DataFrame:
     for a, b, apart, how in hashes.near_views(views.hashes, contents.column[owner] == "image", asked, *kinds):
         keep = (apart <= hashes.CLOSE) | (contents.column[owner[a]] == contents.column[owner[b]])
         parts.append(_matches(owner, a[keep], b[keep], hashes.BITS - apart[keep], how))
-    found = keypoints.near_pairs(views.keypoints, views.mirrored, kinds[0][views.at], contents.crosses)
+    found = keypoints.near_pairs(views.keypoints, mirrored, kinds[0][views.at], contents.crosses)
     by_keys = _matches(owner, views.at[found.i], views.at[found.j], found.places, found.how)
     standing = pd.DataFrame({"key": views.key, "view": np.arange(len(views.key))})
     parts.append(by_keys.rename(columns={"view": "key"}).merge(standing, on="key").drop(columns="key"))

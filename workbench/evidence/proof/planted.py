@@ -25,6 +25,7 @@ from workbench.corpora.synthetic.causes import SCENES
 from workbench.evidence import audit
 from workbench.evidence.audit import edits
 from workbench.evidence.proof.claims import OF
+from workbench.features import FeatureStore
 from workbench.schema import Taxonomy
 
 REPEATED, CLEAN, NEAR = "repeated", "clean", "near"
@@ -115,10 +116,10 @@ def drawing(rng: np.random.Generator) -> Image.Image:
 
 
 def _edited(what: str, cells: Sequence[Any], rng: np.random.Generator, some: Any = None) -> Iterator[Plant]:
-    relation = edits.KINDS[what][2]
+    relation, store = edits.KINDS[what][2], FeatureStore(None)  # originals are read once for all edits
 
     def look(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
-        return {relation: _findings(sets, relation)}
+        return {relation: _findings(sets, relation, store)}
 
     for row in edits.tried(what, cells, look, rng, some):
         yield Plant(what, row["edit"], row["found"], row["of"])
@@ -144,10 +145,10 @@ def _repeated(what: str, cells: Sequence[Any], again: Sequence[Any]) -> Plant:
     return Plant(what, REPEATED, _findings(sets, column)["posts"] // 2, len(cells))
 
 
-def _findings(sets: Mapping[str, pa.Table], relation: str) -> dict[str, Any]:
+def _findings(sets: Mapping[str, pa.Table], relation: str, store: FeatureStore | None = None) -> dict[str, Any]:
     if relation in audit.HELD:
         return audit.overlap(sets)[relation]
-    return audit.look(sets, Taxonomy.load(), [relation])[relation]
+    return audit.look(sets, Taxonomy.load(), [relation], store=store)[relation]
 
 
 def _clean(what: str, fresh: Sequence[Any], relations: Sequence[str], called: str = CLEAN) -> Plant:

@@ -20,6 +20,7 @@ from workbench.corpora.files.mapping import named
 from workbench.errors import WorkbenchError, unknown
 from workbench.evidence import audit
 from workbench.evidence.audit import looking
+from workbench.features import FeatureStore
 from workbench.schema import ROOT, Taxonomy, expand, read_yaml
 from workbench.studies.config import StudyConfig
 
@@ -139,7 +140,6 @@ def tell(findings: dict[str, Any], options: audit.LeakOptions, console: Console 
 def neighbours_of(material: Material, encoder: str, console: Console | None = None) -> dict[str, Any]:
     """Print and return how near test posts come to training posts in an encoder's space, by text and by picture."""
     from workbench.evidence.audit import neighbours
-    from workbench.features.store import FeatureStore
 
     console, store, shown = console or Console(), FeatureStore(), {}
     for modality in ("text", "image"):
@@ -176,7 +176,8 @@ def _beyond(material: Material, relations: list[str], options: audit.LeakOptions
             bar.update(tasks[relation], completed=done, total=total)
 
         sets, asked = material.sets, {"key": key, "progress": step}
-        found = audit.look(sets, material.taxonomy, relations, later_tests=options.later_tests, **asked)
+        held = {"later_tests": options.later_tests, "store": FeatureStore()}
+        found = audit.look(sets, material.taxonomy, relations, **held, **asked)
         for name, rows in audit.seen_through(sets, relations, **asked).items():
             found[name]["edits"] = rows
         return found
