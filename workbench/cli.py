@@ -164,7 +164,7 @@ def audit(
     only: Annotated[str, typer.Option(help="Look for these beside exact repeats: near_text,time; default all.")] = "",
     fail_on: Annotated[str, typer.Option(help="What gives exit code 1, by name; default as in the study.")] = "",
     encoder: Annotated[str, typer.Option(help="Also show nearest neighbours in this encoder's space, as tiny.")] = "",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the findings go, as JSON.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Findings, as .json or .html with pairs.")] = None,
 ) -> None:
     """Look for what leaks between training and test posts: repeats, near-duplicates, impossible times, shortcuts."""
     from workbench.studies.steps import leaks

@@ -94,18 +94,23 @@ def gallery(posts: pa.Table, errors: list[Error]) -> str:
     return '<div class="gallery">' + "".join(_card(rows[e.post_id], e) for e in errors if e.post_id in rows) + "</div>"
 
 
-def side_by_side(posts: pa.Table, columns: Sequence[str], pairs: Sequence[tuple[str, Sequence[str]]]) -> str:
+def side_by_side(
+    sets: Mapping[str, pa.Table], columns: Sequence[str], pairs: Sequence[tuple[str, Sequence[tuple[str, str]]]]
+) -> str:
     """Return a page fragment with one card for each pair of posts: what both show, and what is said of them.
 
-    columns: `image` and `video`, of which the first that a post has is shown; pairs: words, and the ids of the posts.
-    Posts that the table does not hold are left out, and so are pairs of which less than two can be shown.
+    sets: posts by the name of their set; columns: `image` and `video`, of which the first that a post has is shown;
+    pairs: words, and (set, post_id) of the posts. Posts that no set holds are left out, and so are pairs of which less
+    than two can be shown.
     """
-    ids = pa.array([post_id for _, of in pairs for post_id in of], pa.string())
-    wanted = posts.filter(pc.is_in(posts["post_id"], ids)).select(["post_id", *columns])
-    rows = {row["post_id"]: row for row in wanted.to_pylist()}
+    rows = {}
+    for name, posts in sets.items():
+        ids = pa.array([post_id for _, of in pairs for place, post_id in of if place == name], pa.string())
+        wanted = posts.select(["post_id", *columns]).filter(pc.is_in(posts["post_id"], ids))
+        rows |= {(name, row["post_id"]): row for row in wanted.to_pylist()}
     cards = []
     for words, of in pairs:
-        shown = [_first_shown(rows[post_id], columns) for post_id in of if post_id in rows]
+        shown = [_first_shown(rows[tuple(post)], columns) for post in of if tuple(post) in rows]
         if len(shown) > 1 and all(shown):
             media = "".join(f"<div>{one}</div>" for one in shown)
             cards.append(f'<div class="card"><div class="gallery">{media}</div><p>{html.escape(words)}</p></div>')

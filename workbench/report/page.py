@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from matplotlib.figure import Figure
 from workbench.artifacts import write_text
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
+from workbench.comparison.run_files import Overlap
+from workbench.evidence.audit.relations import NAMES
 from workbench.metrics.plots.canvas import png
 from workbench.report import gallery, wording
-from workbench.report.sections import Section, sections
+from workbench.report.sections import Section, leaks, sections
 
 
 def write(folder: Path, comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None) -> Path:
@@ -34,6 +36,17 @@ def write(folder: Path, comparison: Comparison, runs: Sequence[Run], posts: pa.T
     about = {"study": comparison.study, "question": comparison.question, "named": wording.study(folder)}
     page = _render("report.html", sections=sections(comparison, runs, posts), picture=_both, **about)
     return write_text(folder / "report.html", page)
+
+
+def write_audit(path: Path, what: str, findings: Mapping[str, Any], sets: Mapping[str, pa.Table]) -> Path:
+    """Write what the leak gate found in posts as a page, with all pairs that it names, and return its path.
+
+    what: where the posts are from; findings: by relation, as `audit.look` and `audit.overlap` return them; sets: posts.
+    """
+    section = leaks.found({name: Overlap.model_validate(findings[name]) for name in NAMES if name in findings}, sets)
+    return write_text(
+        path, _render("report.html", sections=[section], picture=_both, study=what, question=section.title)
+    )
 
 
 def fragment(section: Section) -> str:

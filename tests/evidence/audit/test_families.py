@@ -78,9 +78,10 @@ def test_the_nearest_pair_of_a_family_is_shown_whichever_comes_first():
     assert [example["content"] for example in leak["examples"]] == ["1 3 0.9"]
 
 
-def test_five_families_are_shown_and_none_where_nothing_is_near():
-    leak = found(index(train="abcdef", test="ABCDEF"), *[(k, 6 + k, 0.5) for k in range(6)])
-    assert (leak["overlap"], len(leak["examples"])) == (6, 5)
+def test_forty_families_are_shown_and_none_where_nothing_is_near():
+    some, others = ("".join(map(chr, range(start, start + 41))) for start in (1000, 2000))
+    leak = found(index(train=some, test=others), *[(k, 41 + k, 0.5) for k in range(41)])
+    assert (leak["overlap"], len(leak["examples"])) == (41, 40)
     leak = finding(index(train="ab", test="AB"), NONE, NONE, np.zeros(0), str)
     assert leak == {"overlap": 0, "of": 4, "posts": 0, "test_posts": 0, "examples": []}
     assert finding(index(train="", test="."), NONE, NONE, np.zeros(0), str)["of"] == 0

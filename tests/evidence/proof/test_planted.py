@@ -18,7 +18,7 @@ def taxonomy():
 
 
 def test_a_gate_that_sees_no_edits_is_found_out(monkeypatch):
-    monkeypatch.setattr(planted, "_findings", lambda sets, relation: {"posts": 0, "test_posts": 0})
+    monkeypatch.setattr(planted, "_findings", lambda *_: {"posts": 0, "test_posts": 0})
     counts = planted.PlantTrial(40)(0)
     texts = {key[2]: n for key, n in counts.items() if key[0] != planted.OF}
     assert texts == dict.fromkeys(("repeated", *edits.REWRITES, "clean"), 0)

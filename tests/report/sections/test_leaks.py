@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +22,7 @@ leaks = importlib.import_module("workbench.report.sections.leaks")
 def test_each_kind_of_edit_is_told_with_the_share_found_the_most_first():
     rows = [("JPEG", 16, 16), ("framed", 3, 16), ("cropped", 0, 16), ("mirrored", 16, 16), ("leet", 0, 0)]
     edits = [{"edit": edit, "found": found, "of": of} for edit, found, of in rows]
-    told = leaks._edits({"near_image": Overlap.model_validate({"edits": edits}), "template": Overlap()})
+    told = leaks.edits({"near_image": Overlap.model_validate({"edits": edits}), "template": Overlap()})
     assert told == [
         "Near-duplicate pictures: all of 16 (JPEG, mirrored); 3 of 16 (framed); none of 16 (cropped).",
     ]
@@ -57,13 +58,27 @@ def posts() -> pa.Table:
 
 
 def test_pairs_are_shown_side_by_side_and_blurred(posts):
-    shown = gallery.side_by_side(posts, ("image",), [("<turned>", ["a", "b"]), ("one is gone", ["a", "z"])])
+    def cards(columns: tuple[str, ...], *pairs: tuple[str, str, str]) -> str:
+        told = [(words, [("train", a), ("test", b)]) for words, a, b in pairs]
+        return gallery.side_by_side({"train": posts, "test": posts}, columns, told)
+
+    shown = cards(("image",), ("<turned>", "a", "b"), ("one is gone", "a", "z"))
     assert shown.count('class="card"') == 1
     assert shown.count("data:image/jpeg") == 2
     assert "&lt;turned&gt;" in shown
-    assert gallery.side_by_side(posts, ("image",), [("no picture", ["a", "c"])]) == ""
-    assert gallery.side_by_side(posts, ("video",), [("clips", ["b", "c"])]).count("data:image/jpeg") == 2
-    assert gallery.side_by_side(posts, ("image", "video"), [("a still", ["a", "c"])]).count("data:image/jpeg") == 2
+    assert cards(("image",), ("no picture", "a", "c")) == ""
+    assert cards(("video",), ("clips", "b", "c")).count("data:image/jpeg") == 2
+    assert cards(("image", "video"), ("a still", "a", "c")).count("data:image/jpeg") == 2
+
+
+def test_a_post_of_another_set_with_the_same_id_is_not_shown_for_it(posts):
+    pair = [("alike", [("train", "a"), ("outside", "a")])]
+    assert gallery.side_by_side({"train": posts}, ("image",), pair) == ""
+    both = gallery.side_by_side({"train": posts, "outside": posts.slice(1)}, ("image",), pair)
+    assert both == ""
+    swapped = posts.set_column(0, "post_id", pa.array(list("badc")))
+    shown = gallery.side_by_side({"train": posts, "outside": swapped}, ("image",), pair)
+    assert len(set(re.findall(r"data:image/jpeg[^\"]*", shown))) == 2
 
 
 def test_found_pairs_of_pictures_and_clips_are_shown_with_what_they_are_taken_for(posts):
@@ -71,7 +86,9 @@ def test_found_pairs_of_pictures_and_clips_are_shown_with_what_they_are_taken_fo
         examples = [{"content": f"like {k}", "posts": [["train", a], ["test", b]]} for k, (a, b) in enumerate(pairs)]
         return Overlap.model_validate({"examples": examples})
 
-    shown = leaks._pairs({"near_image": found(*[("a", "b")] * 5), "still": found(("a", "c"))}, posts)
+    sets = {"train": posts, "test": posts}
+    shown = leaks._pairs({"near_image": found(*[("a", "b")] * 5), "still": found(("a", "c"))}, sets, leaks.PAIRS)
     assert shown.count('class="card"') == leaks.PAIRS + 1
     assert shown.index("Near-duplicate pictures") < shown.index("Stills of clips")
-    assert leaks._pairs({"near_text": found(("a", "b"))}, posts) == ""
+    assert leaks._pairs({"near_text": found(("a", "b"))}, sets, None) == ""
+    assert leaks._pairs({"near_image": found(*[("a", "b")] * 5)}, sets, None).count('class="card"') == 5

@@ -7,6 +7,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from audited_posts import drawing
 from code_tree import Tree
 from rich.console import Console
 
@@ -44,6 +45,22 @@ def test_a_file_of_posts_is_audited_and_fails_only_on_what_is_named(file, tmp_pa
     found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
     assert found["near_text"]["examples"][0]["posts"] == [["train", "a"], ["test", "d"]]
     assert "shortcut" not in found
+
+
+def test_an_audit_is_a_page_with_all_pairs_and_tells_in_the_terminal_what_it_sees_through(tmp_path, capsys):
+    rows = ["id,picture,part"]
+    for k in range(6):
+        drawing(k).save(tmp_path / f"{k}.png")
+        drawing(k).save(tmp_path / f"{k}.jpg", quality=60)
+        rows += [f"a{k},{k}.png,train", f"b{k},{k}.jpg,test"]
+    (tmp_path / "posts.csv").write_text("\n".join([*rows, "v,none.png,validation"]), encoding="utf-8")
+    given = {"columns": "post_id=id,image=picture,split=part,text=id", "only": "near_image", "encoder": ""}
+    page = tmp_path / "found.html"
+    assert leaks.command(str(tmp_path / "posts.csv"), fail_on="", out=page, **given) == 0
+    assert "Near-duplicate pictures: all of 6 (" in capsys.readouterr().out.replace("\n", " ")
+    shown = page.read_text(encoding="utf-8")
+    assert shown.count('class="card"') == 6
+    assert "workbench compare" not in shown  # what stands under a study's report
 
 
 def test_a_yaml_file_may_hold_no_more_than_a_corpus(file, tmp_path):

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from workbench.evidence.audit import exact
-from workbench.evidence.audit.relations import EXAMPLES, FITTED
+from workbench.evidence.audit.relations import FITTED, PAIRS
 from workbench.schema import declared
 
 
@@ -120,7 +120,7 @@ def finding(
     shown = [best[at] for at in np.unique(family[i[best]], return_index=True)[1]]
     shown.sort(key=lambda at: (-sizes[family[i[at]]], i[at]))
     examples = []
-    for at in shown[:EXAMPLES]:
+    for at in shown[:PAIRS]:
         a, b = contents.ends(i[at], j[at])
         examples.append({"content": show(a, b, int(pair[at])), "posts": [contents.post(a), contents.post(b)]})
     families = len(np.unique(family[linked]))

@@ -21,7 +21,8 @@ Relation = Literal[
 RELATIONS: tuple[Relation, ...] = get_args(Relation)
 HELD: tuple[Relation, ...] = ("group", "text", "image", "video")
 FITTED = ("train", "validation")
-EXAMPLES = 5
+EXAMPLES, PAIRS = 5, 40
+"""How many examples a finding has at most, and how many one of near contents, for each of which a look decides."""
 NAMES = {
     "group": ("group", "groups"),
     "author": ("author", "authors"),
@@ -91,7 +92,7 @@ def table(findings: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the examples of what crosses as lines of text: the relation, where it stands, what it is."""
     rows = [("same", "where", "what")]
     for name, leak in findings.items():
-        for example in leak["examples"]:
+        for example in leak["examples"][:EXAMPLES]:
             where = ", ".join(f"{split} {post_id}" for split, post_id in example["posts"])
             rows.append((NAMES[name][0], where, example["content"]))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -12,6 +13,7 @@ from workbench.comparison.options import LEAK_ALPHA, MACRO, MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, LeakTest
 from workbench.comparison.run_files import Overlap
+from workbench.corpora.splits import SPLITS
 from workbench.evidence.audit import looking
 from workbench.evidence.audit.looking import LOOKS
 from workbench.evidence.audit.relations import NAMES
@@ -35,37 +37,46 @@ COLUMNS = 8  # of metadata, as many as the table of shortcuts shows
 def overlaps(runs: Sequence[Run], posts: pa.Table | None = None) -> Section | None:
     """The findings of the leak gate: exact ones of a run's own record, others as looked for before the study ran.
 
-    posts: the corpus, for showing pairs of pictures and clips.
+    posts: the corpus, for showing pairs of pictures and clips, or None where it is not at hand.
     """
     metrics = next((run.metrics for run in runs if run.metrics.overlap), None)
     if metrics is None:
         return None
     beyond = looking.recorded(runs[0].folder.parent, metrics.digests)
-    findings = {name: Overlap.model_validate(finding) for name, finding in beyond.items()} | metrics.overlap
-    findings = {name: findings[name] for name in NAMES if name in findings}
-    tables = {"": table({NAMES[name][1]: _row(finding) for name, finding in findings.items()})}
-    tables |= {_TABLES["examples"]: shown} if len(shown := _examples(findings)) else {}
-    tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(findings.get("shortcut", Overlap()))) else {}
-    points = {"What is found of training posts that are edited and posted again": _edits(findings)}
-    prose = (
-        "The same group, words, picture or clip on both sides of the split would make the test a test of memory. A "
-        "study stops there, or where a relation that it names is found, unless it says why it accepts it; the rest is "
-        "only counted."
-    )
-    left = [NAMES[name][1] for name in LOOKS if name not in findings]
+    every = {name: Overlap.model_validate(finding) for name, finding in beyond.items()} | metrics.overlap
+    section = found(every, {} if posts is None else dict.fromkeys(SPLITS, posts), PAIRS)
+    prose = section.prose
+    left = [NAMES[name][1] for name in LOOKS if name not in every]
     if left:
         prose += f" Not looked for before these runs: {', '.join(left)}; `workbench audit` does."
-    if any(finding.not_compared for finding in findings.values()):
-        prose += " What is too short, cannot be read, or is even throughout, was not compared with anything."
     if metrics.dropped:
         prose += (
             f" {metrics.dropped:,} posts are in no set: the cut, by community or time, would have put some of their "
             "group on its other side."
         )
-    shown = _pairs(findings, posts) if posts is not None else ""
-    points = {heading: sentences for heading, sentences in points.items() if sentences}
+    return replace(section, prose=prose)
+
+
+def found(findings: Mapping[str, Overlap], sets: Mapping[str, pa.Table], pairs: int | None = None) -> Section:
+    """Findings by relation: how many, examples, what tells labels, which edits are seen through, and pairs of media.
+
+    sets: the posts that findings name, by set, as far as they are at hand; pairs: how many of a relation, None for all.
+    """
+    findings = {name: findings[name] for name in NAMES if name in findings}
+    tables = {"": table({NAMES[name][1]: _row(finding) for name, finding in findings.items()})}
+    tables |= {_TABLES["examples"]: shown} if len(shown := _examples(findings)) else {}
+    tables |= {_TABLES["shortcuts"]: shown} if len(shown := _shortcuts(findings.get("shortcut", Overlap()))) else {}
+    told = edits(findings)
+    points = {"What is found of training posts that are edited and posted again": told} if told else {}
+    prose = (
+        "The same group, words, picture or clip on both sides of the split would make the test a test of memory. A "
+        "study stops there, or where a relation that it names is found, unless it says why it accepts it; the rest is "
+        "only counted."
+    )
+    if any(finding.not_compared for finding in findings.values()):
+        prose += " What is too short, cannot be read, or is even throughout, was not compared with anything."
     title = "Does the same post stand on both sides of the split?"
-    return Section("overlaps", title, prose, tables=tables, fragment=shown, points=points)
+    return Section("overlaps", title, prose, tables=tables, fragment=_pairs(findings, sets, pairs), points=points)
 
 
 def _row(leak: Overlap) -> dict[str, str]:
@@ -92,20 +103,18 @@ def _examples(leaks: Mapping[str, Overlap]) -> pd.DataFrame:
     return pd.DataFrame(rows).set_index("what").rename_axis(None) if rows else pd.DataFrame()
 
 
-def _pairs(leaks: Mapping[str, Overlap], posts: pa.Table) -> str:
+def _pairs(leaks: Mapping[str, Overlap], sets: Mapping[str, pa.Table], most: int | None) -> str:
     """The pictures and clips of the first examples, blurred, beside what the gate takes them for."""
     parts = []
     for name, columns in _SHOWN.items():
-        pairs = [
-            (example.content, [post_id for _, post_id in example.posts])
-            for example in (leaks[name].examples if name in leaks else ())
-        ]
-        cards = gallery.side_by_side(posts, columns, pairs[:PAIRS])
+        examples = leaks[name].examples if name in leaks else ()
+        pairs = [(example.content, example.posts) for example in examples[:most]]
+        cards = gallery.side_by_side(sets, columns, pairs)
         parts.append(f"<h3>{NAMES[name][1].capitalize()}, blurred for good</h3>{cards}" if cards else "")
     return "".join(parts)
 
 
-def _edits(leaks: Mapping[str, Overlap]) -> list[str]:
+def edits(leaks: Mapping[str, Overlap]) -> list[str]:
     """Of how many contents that were edited on purpose the edit is seen through, a sentence for each relation."""
     told = []
     for name, leak in leaks.items():

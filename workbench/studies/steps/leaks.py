@@ -16,11 +16,14 @@ from rich.table import Table
 
 from workbench import corpora
 from workbench.artifacts import write_json
+from workbench.comparison.run_files import Overlap
 from workbench.corpora.files.mapping import named
 from workbench.errors import WorkbenchError, unknown
 from workbench.evidence import audit
 from workbench.evidence.audit import looking
 from workbench.features import FeatureStore
+from workbench.report import page
+from workbench.report.sections import leaks as sections
 from workbench.schema import ROOT, Taxonomy, expand, read_yaml
 from workbench.studies.config import StudyConfig
 
@@ -49,7 +52,9 @@ def command(what: str, *, columns: str, only: str, fail_on: str, encoder: str, o
     held = tell(findings, options)
     if encoder:
         findings["neighbours"] = neighbours_of(material, encoder)
-    if out:
+    if out and out.suffix.lower() == ".html":
+        page.write_audit(out, what, findings, material.sets)
+    elif out:
         write_json(out, findings)
     return int(held)
 
@@ -134,6 +139,9 @@ def tell(findings: dict[str, Any], options: audit.LeakOptions, console: Console 
         counts = (f"{finding[part]:,}" for part in ("overlap", "of", "posts"))
         shown.add_row(audit.counted(name, 2)[2:], *counts, verdict, "\n".join(lines))
     console.print(shown, markup=False)
+    told = sections.edits({name: Overlap.model_validate(finding) for name, finding in findings.items()})
+    for line in ["Of training posts that are edited and posted again is found", *told] if told else ():
+        console.print(line, markup=False)
     return held
 
 
