@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -45,6 +46,16 @@ def found(originals: list[Image.Image], edited: list[Image.Image]) -> tuple[floa
 def test_an_edited_picture_is_found_among_others_and_no_other_is_near(edit):
     originals = [picture(seed) for seed in range(40)]
     assert found(originals, [EDITS[edit](image) for image in originals[:12]]) == (1.0, 0)
+
+
+def test_matches_are_those_of_opencv_that_are_near():
+    one, other = (Keypoints.of(np.asarray(image)) for image in (picture(1), picture(1).rotate(5)))
+    both = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(one.descriptors, other.descriptors)
+    near = [(match.queryIdx, match.trainIdx) for match in both if match.distance <= keypoints.FARTHEST]
+    assert list(zip(*(at.tolist() for at in keypoints.matches(one, other)), strict=True)) == near
+    assert 100 < len(near) < len(both)
+    single = Keypoints(one.places[:1], one.descriptors[:1])
+    assert not len(keypoints.matches(single, single._replace(descriptors=255 - single.descriptors))[0])  # 256 bits
 
 
 @shared

@@ -22,6 +22,8 @@ import numpy as np
 from PIL import Image
 from scipy import sparse
 
+from workbench.evidence.audit.likeness.hashes import distances
+
 MOST, SIDE = 400, 320
 PLACES, CELL, NEAR = 17, 8, 4.0
 """Places that must agree, how many pixels wide each is, and within how many pixels a keypoint lies where it should."""
@@ -67,11 +69,9 @@ def alignment(one: Keypoints, other: Keypoints) -> Alignment | None:
     """Return how far keypoints of two pictures agree under one similarity transform, None where they are not near."""
     if min(len(one.places), len(other.places)) < PLACES:
         return None
-    matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(one.descriptors, other.descriptors)
-    pairs = np.array([(m.queryIdx, m.trainIdx) for m in matches if m.distance <= FARTHEST], np.int64).reshape(-1, 2)
-    if len(pairs) < PLACES:
+    a, b = (side.places[at] for side, at in zip((one, other), matches(one, other), strict=True))
+    if len(a) < PLACES:
         return None
-    a, b = one.places[pairs[:, 0]], other.places[pairs[:, 1]]
     cv2.setRNGSeed(0)
     transform, inside = cv2.estimateAffinePartial2D(a, b, ransacReprojThreshold=NEAR, maxIters=500)
     if transform is None or not SCALES[0] < (scale := float(np.hypot(*transform[:, 0]))) < SCALES[1]:
@@ -83,6 +83,14 @@ def alignment(one: Keypoints, other: Keypoints) -> Alignment | None:
     if places < PLACES:
         return None
     return Alignment(places, float(np.degrees(np.arctan2(transform[1, 0], transform[0, 0]))), scale)
+
+
+def matches(one: Keypoints, other: Keypoints) -> tuple[np.ndarray, np.ndarray]:
+    """Return which keypoints of two pictures are each other's nearest and near, int (n,) of either."""
+    apart = distances(one.descriptors.view(np.uint64), other.descriptors.view(np.uint64))
+    nearest, each = apart.argmin(axis=1), np.arange(len(apart))
+    at = np.flatnonzero((apart.argmin(axis=0)[nearest] == each) & (apart[each, nearest] <= FARTHEST))
+    return at, nearest[at]
 
 
 class NearViews(NamedTuple):
