@@ -63,7 +63,7 @@ def test_the_highest_value_on_test_is_too_high_and_that_of_the_chosen_is_not(cla
 def test_leaks_of_every_kind_are_planted(claims):
     found = [claim for claim in claims if claim.setting == proof.LEAKS]
     assert len(found) == settings.planted.KINDS
-    assert min(claim.worlds for claim in found) >= 40
+    assert min(claim.worlds for claim in found) >= 20
 
 
 def test_a_guarantee_is_kept_where_a_plain_choice_is_a_coin_flip(claims):

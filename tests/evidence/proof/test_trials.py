@@ -46,7 +46,7 @@ def test_the_sizes_of_a_quick_look():
         "resamples": 120,
         "draws": 199,
         "population": 300_000,
-        "pairs": 40,
+        "pairs": 20,
         "seed": 0,
         "jobs": 2,
     }

@@ -45,8 +45,8 @@ class ProofOptions(Options):
 
     @classmethod
     def quick(cls) -> ProofOptions:
-        """Return sizes for a look that takes two minutes: it fails what is far off and lets the rest pass."""
-        size = {"worlds": 40, "families": 2000, "smaller": (500,), "population": 300_000, "pairs": 40}
+        """Return sizes for a look that takes a minute: it fails what is far off and lets the rest pass."""
+        size = {"worlds": 40, "families": 2000, "smaller": (500,), "population": 300_000, "pairs": 20}
         return cls(**size, resamples=120, draws=199)
 
 

@@ -137,12 +137,12 @@ class _Words:
     def __init__(self, pictures: Sequence[Keypoints]) -> None:
         rng = np.random.default_rng(0)
         self.samples = [rng.choice(256, BITS, replace=False) for _ in range(TABLES)]
-        counts = self._matrix(pictures)
-        frequency = np.bincount(counts.indices, minlength=counts.shape[1])
-        rarity = np.log1p(len(pictures) / np.maximum(frequency, 1)).astype(np.float32)
-        counts.data *= rarity[counts.indices]
-        length = np.sqrt(counts.multiply(counts).sum(axis=1))
-        self.weighted = (sparse.diags_array(1 / np.maximum(length, 1e-9)) @ counts).T.tocsr()
+        words, ends = self._words(pictures)
+        self.known, column, frequency = np.unique(words, return_inverse=True, return_counts=True)
+        rarity = np.log1p(len(pictures) / frequency).astype(np.float32)
+        rows = sparse.csr_array((rarity[column], column, ends), shape=(len(pictures), len(self.known)))
+        length = np.sqrt(rows.multiply(rows).sum(axis=1))
+        self.weighted = (sparse.diags_array(1 / np.maximum(length, 1e-9)) @ rows).T.tocsr()
 
     def candidates(
         self, asked: Sequence[int], pictures: Sequence[Keypoints], kind: np.ndarray, allowed: np.ndarray
@@ -150,21 +150,28 @@ class _Words:
         """Yield (number of a picture that is asked about, number of one that has most rare words in common with it)."""
         for start in range(0, len(asked), _BLOCK):
             numbers = np.array(asked[start : start + _BLOCK])
-            likeness = (self._matrix(pictures[start : start + _BLOCK]) @ self.weighted).toarray()
+            likeness = (self._counts(pictures[start : start + _BLOCK]) @ self.weighted).toarray()
             likeness[~allowed[kind[numbers]][:, kind]] = 0
             likeness[np.arange(len(numbers)), numbers] = 0
             first = np.argsort(-likeness, axis=1, kind="stable")[:, :CANDIDATES]
             rows, ranks = np.nonzero(np.take_along_axis(likeness, first, axis=1) > 0)
             yield from zip(numbers[rows].tolist(), first[rows, ranks].tolist(), strict=True)
 
-    def _matrix(self, pictures: Sequence[Keypoints]) -> sparse.csr_array:
-        each = [self._words(one.descriptors) for one in pictures]
-        indices = np.concatenate([np.zeros(0, np.int64), *each])
-        ends = np.cumsum([0, *map(len, each)])
-        shape = len(pictures), TABLES << BITS
-        return sparse.csr_array((np.ones(len(indices), np.float32), indices, ends), shape=shape)
+    def _counts(self, pictures: Sequence[Keypoints]) -> sparse.csr_array:
+        """Return which of the known words pictures have, 0 or 1 a word."""
+        words, ends = self._words(pictures)
+        known = np.isin(words, self.known)
+        ends = np.concatenate([[0], np.cumsum(known)])[ends]
+        column = np.searchsorted(self.known, words[known])
+        return sparse.csr_array(
+            (np.ones(len(column), np.float32), column, ends), shape=(len(pictures), len(self.known))
+        )
 
-    def _words(self, descriptors: np.ndarray) -> np.ndarray:
-        bits = np.unpackbits(descriptors, axis=1).astype(np.int64)
-        values = 1 << np.arange(BITS)
-        return np.unique([(bits[:, some] @ values) + (table << BITS) for table, some in enumerate(self.samples)])
+    def _words(self, pictures: Sequence[Keypoints]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the different words of each picture, one picture after the other, and where each begins and ends."""
+        values, each = 1 << np.arange(BITS), [np.zeros(0, np.int64)]
+        for one in pictures:
+            bits = np.unpackbits(one.descriptors, axis=1).astype(np.int64)
+            tables = [(bits[:, some] @ values) + (table << BITS) for table, some in enumerate(self.samples)]
+            each.append(np.unique(tables))
+        return np.concatenate(each), np.cumsum([len(words) for words in each])
