@@ -52,7 +52,7 @@ def finish(study: StudyConfig, aliases: str, modalities: tuple[str, ...] = ("tex
     for number, alias in enumerate(aliases):
         run, rng, parts = runs[alias], np.random.default_rng(number), []
         run.folder.mkdir(parents=True)
-        for name in ("validation", "test"):
+        for name in (name for name in sets if name != "train"):
             columns = {"post_id": sets[name]["post_id"], "split": [name] * len(sets[name])}
             columns["seed"] = np.zeros(len(sets[name]), int)
             for label in labels:

@@ -16,7 +16,7 @@ import pytest
 from toy_study import OTHER, toy, why
 from typer.testing import CliRunner
 
-from workbench import cli
+from workbench import cli, studies
 from workbench.comparison.run_files import RunRecord
 from workbench.errors import WorkbenchError
 from workbench.studies import display, run, worker
@@ -92,15 +92,15 @@ def test_ctrl_c_before_anything_runs_is_no_traceback(call, study, monkeypatch):
 
 
 def test_a_study_is_found_by_path_and_by_name(study, monkeypatch, tmp_path):
-    monkeypatch.setattr(cli, "ROOT", tmp_path / "repository")
+    monkeypatch.setattr(studies, "ROOT", tmp_path / "repository")
     (tmp_path / "repository" / "experiments").mkdir(parents=True)
     named = tmp_path / "repository" / "experiments" / "quickstart.yaml"
     named.write_text("")
     monkeypatch.chdir(tmp_path)
-    assert cli.find(str(study)) == study
-    assert cli.find("quickstart") == named
+    assert studies.find(str(study)) == study
+    assert studies.find("quickstart") == named
     with pytest.raises(WorkbenchError, match=r"unknown study 'quikstart'; did you mean 'quickstart'\?"):
-        cli.find("quikstart")
+        studies.find("quikstart")
 
 
 def test_status_of_all_shows_the_others_where_one_cannot_be_read(call, monkeypatch, tmp_path):

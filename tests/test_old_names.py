@@ -4,6 +4,7 @@ import pytest
 
 from workbench import schema
 from workbench.errors import WorkbenchError
+from workbench.studies import config
 
 
 def test_options_are_read_by_the_names_of_earlier_versions_unless_a_field_has_that_name():
@@ -34,9 +35,9 @@ def test_people_s_own_names_are_no_names_of_earlier_editions():
     """Labels, columns and words of decisions can be called anything."""
     own = {"class_weight": {"unusual": 3.0}, "columns": {"sight": "sketchy"}, "decisions": {"crossing": True}}
     policy = {"sketchy": {"review": {"recall": 0.9}}}
-    assert schema.old_names({"models": [{"name": "scores", "options": own}], "policy": policy}) == []
+    assert config.old_names({"models": [{"name": "scores", "options": own}], "policy": policy}) == []
     old = {"models": [{"options": {"readings": False, **own}}], "policy": {**policy, "unusual": {"at": 0.9}}}
-    assert schema.old_names(old) == [
+    assert config.old_names(old) == [
         "models.0.options.readings is now models.0.options.variants",
         "policy.unusual is now policy.out_of_distribution",
     ]

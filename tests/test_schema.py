@@ -150,7 +150,10 @@ def test_another_taxonomys_artefact_is_refused_with_both_names_and_the_next_step
         ({"labels": [{**A, "name": "a\n"}]}, "labels.0.name"),
         ({"labels": [{**A, "deadline_hours": 0}]}, "labels.0.deadline_hours: Input should be greater than 0"),
         ({"labels": [{**A, "mode": "never"}]}, "'proactive' or 'reactive'"),
-        ({"labels": [{"name": "a", "title": "A"}]}, "key 'labels.0.definition' is missing"),
+        ({"labels": [{"title": "A"}]}, "key 'labels.0.name' is missing"),
+        ({"labels": ["Hate Speech"]}, "small letters, digits and _ only, as in hate_speech (got 'Hate Speech')"),
+        ({"labels": [7]}, "labels.0"),
+        ({"labels": ["default"]}, "cannot be called 'default'"),
         ({"labels": [{**A, "weight": 1}]}, "labels.0: unknown key 'weight'"),
         ({"labels": [A], "exclusif": []}, "did you mean 'exclusive'?"),
     ],
@@ -175,28 +178,6 @@ def test_a_taxonomy_is_read_from_a_file(tmp_path):
     path.write_text("labels:\n- {name: spam, title: Spam, definition: Ünwanted.}\n", encoding="utf-8")
     assert Taxonomy.load(path).labels[0].definition == "Ünwanted."
     assert Taxonomy.load(str(path)).names == ("spam",)
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (None, "No such file or directory; check the path"),
-        (b"\xff\xfe\xff", "is not UTF-8"),
-        (b"a: [1", "is not valid YAML"),
-        (b"a: !!python/object/apply:os.getcwd []", "is not valid YAML"),  # a file runs no code
-        (b"- 1", "must hold a mapping of keys to values, not list"),
-        (b"", "not NoneType"),
-    ],
-)
-def test_a_file_that_is_no_mapping_is_refused_in_one_line(tmp_path, content, said):
-    path = tmp_path / "x.yaml"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(WorkbenchError) as caught:
-        schema.read_yaml(path)
-    assert said in str(caught.value)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
 
 
 class Inner(Options):
@@ -230,19 +211,6 @@ def test_a_value_of_several_kinds_is_refused_in_the_words_of_the_one_that_was_me
         Outer.parse(given, "x")
     assert str(caught.value).startswith(said)
     assert "[" not in str(caught.value)
-
-
-def test_words_that_mean_yes_or_no_are_words(tmp_path):
-    path = tmp_path / "x.yaml"
-    path.write_text("{yes: [no, off, N], language: no, truly: [true, False], quoted: 'true'}", encoding="utf-8")
-    found = {"yes": ["no", "off", "N"], "language": "no", "truly": [True, False], "quoted": "true"}
-    assert schema.read_yaml(path) == found
-
-    class Switch(Options):
-        readings: bool = Field(True, description="Either.")
-
-    path.write_text("readings: no", encoding="utf-8")
-    assert Switch.parse(schema.read_yaml(path), "switch") == Switch(readings=False)
 
 
 def test_the_root_is_the_repository():

@@ -8,8 +8,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from workbench.bench.commands import COMMANDS
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
+from workbench.studies import find
 
 
 class _Plain(TyperGroup):
@@ -34,6 +36,8 @@ bench = typer.Typer(cls=_Plain, no_args_is_help=True, help="Measure speed, as ra
 app.add_typer(bundles, name="bundle")
 app.add_typer(features, name="features")
 app.add_typer(bench, name="bench")
+for _name, _command in COMMANDS.items():
+    bench.command(_name)(_command)
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study's YAML file, or its name in experiments/.")]
 Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or STUDY:MODEL[:SEED].")]
@@ -43,6 +47,18 @@ Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda."
 @app.callback()
 def _about() -> None:
     """Compare moderation models with evidence: studies in, run folders and one report out."""
+
+
+@app.command()
+def init(
+    posts: Annotated[Path, typer.Argument(metavar="FILE", help="A file of posts, or a folder of train, dev and test.")],
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The study's YAML; default: in experiments/.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; what is guessed stands.")] = False,
+) -> None:
+    """Look at a file of posts and write a study about it, with the reason for every guess."""
+    from workbench.studies.init import init_study
+
+    raise typer.Exit(init_study(posts, out, yes=yes))
 
 
 @app.command()
@@ -111,7 +127,7 @@ def trace(
 
     study, number = (number, then) if then else (_study_of(number), number)
     config = StudyConfig.load(find(study))
-    links = tracing.chain(config.folder, config.corpus, number)
+    links = tracing.chain(config.folder, config.corpus, config.taxonomy, number)
     typer.echo(tracing.shown(links))
     raise typer.Exit(any(link.check.startswith(tracing.DIFFERS) for link in links))
 
@@ -175,15 +191,20 @@ def audit(
 @app.command()
 def score(
     bundle: Bundle,
-    posts: Annotated[Path, typer.Argument(metavar="INPUT", help="A CSV, TSV, JSONL or Parquet file of posts.")],
+    posts: Annotated[Path, typer.Argument(metavar="INPUT", help="A CSV, TSV, JSON, Parquet or .xlsx file of posts.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where decisions go: .csv, .jsonl or .parquet.")],
     columns: Annotated[str, typer.Option(help="Columns with other names, as in text=body,image=path.")] = "",
+    read: Annotated[
+        str,
+        typer.Option(help="How the file is read where it does not say, as in encoding=latin-1,time_format=%d.%m.%Y."),
+    ] = "",
     device: Device = "auto",
 ) -> None:
     """Decide on every post of a file: one row each, in order; one that cannot be read is marked for review."""
     from workbench.decisions import batch
 
-    typer.echo(batch.score(locate(bundle), posts, out, device=device, columns=batch.mapping(columns)))
+    how = batch.reading(read)
+    typer.echo(batch.score(locate(bundle), posts, out, device=device, columns=batch.mapping(columns), how=how))
 
 
 @app.command()
@@ -268,58 +289,6 @@ def adopt(
         typer.echo(line)
 
 
-@bench.command("features")
-def bench_features(
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer files: a look, not a result.")] = False,
-    device: Device = "auto",
-) -> None:
-    """Compare the encoders with a plain open_clip loop, on the same files in the same run."""
-    from workbench.bench.features import FeatureBench
-    from workbench.bench.features import features as measure
-
-    options = FeatureBench.quick() if quick else FeatureBench()
-    measure(options.model_copy(update={"device": device}), out)
-
-
-@bench.command("models")
-def bench_models(
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Fewer posts: a look, not a result.")] = False,
-    only: Annotated[str, typer.Option(help="Models to measure, by name, as in text-tfidf,clip-cross.")] = "",
-    device: Device = "cpu",
-) -> None:
-    """Compare each model with a plain loop of itself."""
-    from workbench.bench.models import ModelBench
-    from workbench.bench.models import models as measure
-
-    options = ModelBench.quick() if quick else ModelBench()
-    names = tuple(name for name in only.split(",") if name)
-    measure(options.model_copy(update={"device": device, "models": names or options.models}), out)
-
-
-@bench.command("intervals")
-def bench_intervals(
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
-) -> None:
-    """Compare bootstrap intervals of ten models with a plain loop over resampled posts."""
-    from workbench.bench.intervals import intervals as measure
-
-    measure(out=out)
-
-
-@bench.command("report")
-def bench_report(
-    harm: Annotated[float, typer.Option(help="Share of positives of each label.")] = 0.05,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
-) -> None:
-    """Say how long the report of ten models takes, and how large it is."""
-    from workbench.bench.report import ReportBench
-    from workbench.bench.report import report as measure
-
-    measure(ReportBench.parse({"harm": harm}, "bench report"), out)
-
-
 @app.command()
 def prove(
     only: Annotated[str, typer.Option(help="Settings to simulate, by name, as in copies-60-1,recipe-0.02.")] = "",
@@ -339,17 +308,18 @@ def prove(
 @app.command()
 def noise(
     study: Study,
-    label: Annotated[str, typer.Option(help="The label to look at.")] = "abuse",
+    label: Annotated[str, typer.Option(help="The label to look at; default: the study's first.")] = "",
     most: Annotated[int, typer.Option(min=0, help="How many suspects are printed.")] = 20,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where all suspects go, as CSV.")] = None,
 ) -> None:
     """Say how far annotators agree on a study's posts, and which labels look wrong to a model of words."""
     from workbench import corpora
     from workbench.evidence import noise as suspects
-    from workbench.schema import Taxonomy, expand
+    from workbench.schema import expand
     from workbench.studies.config import StudyConfig
 
-    config, taxonomy = StudyConfig.load(find(study)), Taxonomy.load()
+    config = StudyConfig.load(find(study))
+    taxonomy, label = config.taxonomy, label or config.taxonomy.names[0]
     table = corpora.load(expand(config.corpus, f"study {config.path}"), taxonomy).table
     votes = suspects.votes_of(table, label)
     flagged = suspects.suspected(table, taxonomy, label)
@@ -383,17 +353,6 @@ def locate(bundle: str) -> Path:
     if seed and not seed[0].isdecimal():
         raise WorkbenchError(f"{bundle!r} names no seed after its second colon; write STUDY:MODEL or STUDY:MODEL:SEED")
     return bundle_of(study, model, *map(int, seed))
-
-
-def find(study: str) -> Path:
-    """Return the YAML file of a study given by path or by name; raise WorkbenchError naming those there are."""
-    from workbench.errors import unknown
-
-    named = ROOT / "experiments" / f"{study}.yaml"
-    for path in (Path(study), Path(f"{study}.yaml"), named):
-        if path.is_file():
-            return path
-    raise WorkbenchError(unknown("study", study, sorted(path.stem for path in named.parent.glob("*.yaml"))))
 
 
 if __name__ == "__main__":

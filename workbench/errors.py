@@ -24,6 +24,25 @@ def unknown(kind: str, value: object, choices: Iterable[str]) -> str:
     return f"unknown {kind} {str(value)!r}{hint} choices are: {', '.join(choices) or 'none'}"
 
 
+def unknown_label(value: object, choices: Iterable[str], kind: str = "label") -> str:
+    """Return the sentence for a label that the taxonomy lacks, which says how a study has labels of its own.
+
+    >>> unknown_label("race", ["abuse", "nudity"]).partition("; the ")[2]
+    'choices are: abuse, nudity; for other labels write `taxonomy: [race, ...]` beside `corpus`'
+    """
+    return f"{unknown(kind, value, choices)}; for other labels write `taxonomy: [{slug(value)}, ...]` beside `corpus`"
+
+
+def slug(value: object) -> str:
+    """Return a name for a label that is called so elsewhere: small letters, digits and _.
+
+    >>> slug("Hate-Speech (explicit)"), slug("2nd"), slug("?")
+    ('hate_speech_explicit', 'label_2nd', 'label')
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", str(value).lower()).strip("_")
+    return name if name[:1].isalpha() else f"label_{name}".rstrip("_")
+
+
 def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """Return a pydantic error as one sentence: the key, what is wrong with its value, and the choices."""
     items = [item | {"loc": _place(item["loc"])} for item in error.errors(include_url=False)]

@@ -14,15 +14,15 @@ import re
 from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from workbench.errors import TaxonomyMismatch, WorkbenchError, explain, unknown
+from workbench.errors import TaxonomyMismatch, WorkbenchError, explain, slug, unknown
+from workbench.strict_yaml import read_yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 MODALITIES = ("text", "image", "video")
@@ -73,14 +73,38 @@ class Options(BaseModel):
 
 
 class Label(Options):
-    """One kind of harm."""
+    """One kind of harm; by its name alone, people read the name."""
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9_]*$", description="The identifier used in columns and files.")
-    title: str = Field(description="What a report calls it.")
-    definition: str = Field(description="One sentence that policy staff can apply.")
+    name: str = Field(description="The identifier used in columns and files.")
+    title: str = Field(description="What a report calls it; the name in plain words, if not given.")
+    definition: str = Field("", description="One sentence that policy staff can apply.")
     urgency: int = Field(0, description="Higher is handled first.")
     deadline_hours: float = Field(24, gt=0, description="Hours from post to decision.")
     mode: Literal["proactive", "reactive"] = Field("proactive", description="Scored at once, or on a signal.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_alone(cls, values: Any) -> Any:
+        values = {"name": values} if isinstance(values, str) else values
+        if isinstance(values, dict) and isinstance(name := values.get("name"), str):
+            return {"title": name.replace("_", " ").capitalize(), **values}
+        return values
+
+    @field_validator("name")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if name in _TAKEN:
+            raise ValueError(f"a label cannot be called {name!r}, {_TAKEN[name]}; choose another")
+        if not re.fullmatch("[a-z][a-z0-9_]*", name):
+            raise ValueError(f"a label's name has small letters, digits and _ only, as in {slug(name)}")
+        return name
+
+
+_TAKEN = {
+    "macro": "the name of the mean over labels",
+    "default": "the name of what a policy asks for all labels",
+    "out_of_distribution": "the name of what a policy asks beside labels",
+}
 
 
 class Taxonomy(Options):
@@ -94,8 +118,6 @@ class Taxonomy(Options):
     def _names_are_consistent(self) -> Self:
         if len(set(self.names)) < len(self.names):
             raise ValueError(f"label names repeat: {', '.join(self.names)}")
-        if "macro" in self.names:
-            raise ValueError("a label cannot be called 'macro', the name of the mean over labels; choose another")
         for name in (name for group in self.exclusive for name in group):
             if name not in self.names:
                 raise ValueError(unknown("label in `exclusive`", name, self.names))
@@ -112,66 +134,34 @@ class Taxonomy(Options):
         core = {"names": self.names, "exclusive": sorted(sorted(group) for group in self.exclusive)}
         return hashlib.sha256(json.dumps(core).encode()).hexdigest()[:12]
 
-    def check(self, fingerprint: str, what: str) -> None:
-        """Raise TaxonomyMismatch when an artefact was made for another taxonomy."""
+    def check(self, fingerprint: str, what: str, labels: Iterable[str] = ()) -> None:
+        """Raise TaxonomyMismatch when an artefact was made for another taxonomy, that of `labels` if they are told."""
         if fingerprint != self.fingerprint:
+            theirs = f" ({', '.join(labels)})" if labels else ""
             raise TaxonomyMismatch(
-                f"{what} was made for taxonomy {fingerprint}, but {', '.join(self.names)} is taxonomy "
-                f"{self.fingerprint}; train it again with `workbench run STUDY --all`"
+                f"{what} was made for taxonomy {fingerprint}{theirs}, but {', '.join(self.names)} is taxonomy "
+                f"{self.fingerprint}; take one of these labels, or train it again with `workbench run STUDY --all`"
             )
 
     @classmethod
-    def load(cls, path: Path | str | None = None) -> Self:
-        """Read a taxonomy file; the default is `data/taxonomy.yaml`."""
-        path = Path(path) if path else ROOT / "data" / "taxonomy.yaml"
+    def load(cls, given: Path | str | list | dict | None = None, where: str = "taxonomy") -> Self:
+        """Return the labels of a file, or those given themselves; where nothing is given those of `data/taxonomy.yaml`.
+
+        given: a path (see `located`), the labels' names, or what such a file holds. Raises WorkbenchError in `where`.
+
+        >>> Taxonomy.load(["spam", "hate_speech"]).labels[1].title
+        'Hate speech'
+        """
+        if isinstance(given, list | dict) and given:
+            return cls.parse(given if isinstance(given, dict) else {"labels": given}, where)
+        path = located(expand(str(given), where)) if given else ROOT / "data" / "taxonomy.yaml"
         return cls.parse(read_yaml(path), f"taxonomy {path}")
-
-
-_BOOL = "tag:yaml.org,2002:bool"
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML without repeated keys, of which the last would win silently, and with YAML 1.2's booleans.
-
-    Those are true and false alone: `yes`, `no`, `on` and `off` are words of posts, answers of annotators, and `no` is
-    the code of a language and of a country.
-    """
-
-    yaml_implicit_resolvers: ClassVar[dict[str, list]] = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """Return a mapping, or raise for a key that stands twice."""
-        keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
-        if repeated := next((key for key in keys if keys.count(key) > 1), None):
-            raise yaml.YAMLError(f"key {repeated!r} stands twice in line {node.start_mark.line + 1} ff.")
-        return super().construct_mapping(node, deep)
-
-
-_StrictLoader.add_implicit_resolver(_BOOL, re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 
 
 def located(path: str) -> Path:
     """Return where a path leads: a relative one is meant from the working directory, else from the repository."""
     given = Path(path).expanduser()
     return given.resolve() if given.exists() or given.is_absolute() else (ROOT / given).resolve()
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file, or raise WorkbenchError saying what is wrong with the file."""
-    try:
-        values = yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except OSError as error:
-        raise WorkbenchError(f"cannot read {path}: {error.strerror or error}; check the path") from None
-    except UnicodeDecodeError as error:
-        raise WorkbenchError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from None
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise WorkbenchError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(values, dict):
-        raise WorkbenchError(f"{path} must hold a mapping of keys to values, not {type(values).__name__}")
-    return values
 
 
 # ------------------------------------------------------------------------------------------------- posts and decisions
@@ -348,24 +338,10 @@ def declared(table: pa.Table) -> dict[str, np.ndarray]:
     return flags
 
 
-# keys of mappings that go by people's own names (labels, columns, words), and what else can stand there
-_OWN_NAMES = {"class_weight": (), "columns": (), "decisions": (), "policy": ("out_of_distribution",)}
-
-
-def old_names(value: Any, where: str = "", among: Container[str] = frozenset(OLD_NAMES.values())) -> list[str]:
-    """Return, for keys at any depth that are called as in an earlier version, where they stand and what they are now.
-
-    >>> old_names({"policy": {"unusual": {}}})
-    ['policy.unusual is now policy.out_of_distribution']
-    """
-    places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    renamed = []
-    for key, inner in places:
-        place = f"{where}.{key}" if where else str(key)
-        if key in OLD_NAMES and OLD_NAMES[key] in among:
-            renamed.append(f"{place} is now {place.removesuffix(key)}{OLD_NAMES[key]}")
-        renamed += old_names(inner, place, _OWN_NAMES.get(key, frozenset(OLD_NAMES.values())))
-    return renamed
+def paired(table: pa.Table) -> np.ndarray:
+    """Return which posts (n_posts,) bring text and a picture or clip."""
+    has = declared(table)
+    return has["text"] & (has["image"] | has["video"])
 
 
 def expand(value: Any, where: str) -> Any:

@@ -47,7 +47,7 @@ def test_the_chosen_model_is_best_on_validation_and_its_peers_are_those_not_show
     lucky = world.write(tmp_path, "lucky", np.where(validation, noise, 2 * truth))  # better on test alone
     weak = world.write(tmp_path, "weak", noise)
     found = compare([weak, lucky, steady], FAST)
-    assert (found["chosen"], found["peers"]) == ("steady", ["lucky"])
+    assert (found["chosen"], found["peers"]) == ("steady", {"test": ["lucky"]})
 
 
 def test_the_bundle_is_the_training_that_is_best_on_validation(world, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from made_varied import SETTINGS, told, varied
 
 from workbench.comparison.differences import _Pair, differences, peers
+from workbench.comparison.options import Family
 from workbench.comparison.resampled import Cell
 from workbench.comparison.table import Table
 
@@ -89,8 +90,8 @@ def asked(**changed) -> Table:
 @pytest.mark.parametrize("name", ASKED)
 def test_every_field_of_every_difference_is_as_it_was(name):
     table = asked(**ASKED[name])
-    family = [("cross", "best-unimodal"), ("pixels", "words"), ("cross", "not there yet")]
-    rows = differences(table, "words", family)
+    family = Family((("cross", "best-unimodal"), ("pixels", "words"), ("cross", "not there yet")))
+    rows = differences([table], "words", family)
     assert [(row.a, row.b, row.primary) for row in rows] == [
         ("cross", "words", True),
         ("cross", "prior", False),
@@ -98,13 +99,13 @@ def test_every_field_of_every_difference_is_as_it_was(name):
         ("prior", "words", False),
     ]
     assert told(rows) == pytest.approx(ROWS[name], rel=2e-7)
-    assert [peers(table, one) for one in ("words", "cross")] == PEERS[name]
+    assert [list(peers([table], one)["test"]) for one in ("words", "cross")] == PEERS[name]
 
 
 def test_without_a_best_or_a_chosen_model_nothing_is_set_against_it():
     table = asked()
     plain = Table(table.cell, SETTINGS.model_copy(update={"pairs": ()}), *list(vars(table).values())[2:])
-    assert differences(plain, None, []) == peers(plain, None) == []
+    assert (differences([plain], None, Family(())), peers([plain], None)) == ([], {"test": ()})
 
 
 def test_three_positive_groups_of_every_label_are_enough_to_test():

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from workbench.comparison import facts
+from workbench.comparison import cases, facts
 from workbench.errors import WorkbenchError
 from workbench.schema import Taxonomy, corpus_schema
 
@@ -214,7 +214,7 @@ def test_text_with_a_clip_is_paired_and_what_nobody_says_is_empty(tmp_path):
     ]
     meta = [{"functionality": "negation", "target": None, "note": "n"}] + [{"functionality": None, "note": "o"}] * 3
     table = pa.Table.from_pylist(rows, schema=corpus_schema(TAXONOMY))
-    table = table.append_column("meta", pa.array(meta, pa.struct(dict.fromkeys(facts.CASES, pa.string()))))
+    table = table.append_column("meta", pa.array(meta, pa.struct(dict.fromkeys(cases.CASES, pa.string()))))
     facts.write(tmp_path / "posts.parquet", {"test": table}, TAXONOMY)
     found = facts.read(tmp_path / "posts.parquet").sets["test"]
     assert found.paired.tolist() == [True, False, False, True]

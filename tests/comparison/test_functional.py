@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from made_runs import LABELS, World
+from made_varied import varied
 
-from workbench.comparison import facts
+from workbench.comparison import cases, facts
 from workbench.comparison.compare import CompareOptions, compare
 from workbench.comparison.parts import suites
-from workbench.comparison.predictions import load_run
+from workbench.comparison.predictions import Scores, load_run
+from workbench.corpora import files
+from workbench.errors import WorkbenchError
 from workbench.report.sections.suites import suites as sections_of
 
 N = 40
@@ -114,3 +120,51 @@ def test_what_a_corpus_tells_of_its_cases_reaches_the_facts(small, tmp_path):
         "functionality": [f"kind-{n}" for n in range(5)]  # no case has a target
     }
     assert found["test"].suite == {}  # a set that is no suite
+
+
+def test_a_suite_and_its_contrast_sets_are_told_by_any_columns(small, tmp_path):
+    lines = ["id\tpost\tlang\tpair\tgold"]
+    lines += [f"{n}\tword {n}\t{('en', 'de', 'en', 'de', '')[n % 5]}\t{n // 2}\t{n % 2}" for n in range(40)]
+    (tmp_path / "cases.tsv").write_text("\n".join(lines) + "\n")
+    mapping = {"path": str(tmp_path / "cases.tsv"), "post_id": "id", "text": "post", "labels": {"abuse": "gold"}}
+    mapping["suite"] = {"case": "pair", "by": ["lang"]}
+    posts = files.build(files.SourceOptions.parse(mapping, "corpus"), small.TAXONOMY, tmp_path)
+    facts.write(tmp_path / "posts.parquet", small.material().sets | {"cases": posts}, small.TAXONOMY)
+    told_of = facts.read(tmp_path / "posts.parquet").sets["cases"]
+    assert set(told_of.suite) == {"case", "by:lang"}
+    assert not [name for name in told_of.slices if name.startswith("suite")]
+    flagged = told_of.y.copy()
+    flagged[told_of.post_id == "3", 0] = False  # a harmful German case, the second of pair 1
+    scores = Scores(**vars(told_of), logit=np.where(flagged, 1.0, -1.0)[None], prob=np.where(flagged, 0.9, 0.1)[None])
+    run = replace(varied()[1], labels=small.LABELS, thresholds=np.full((1, 2), 0.5), sets={"cases": scores})
+    (row,) = suites.tested([run], ["cases"], alpha=0.05, few=3)
+    assert (row.functionalities, row.targets) == ((), ())
+    by = {(part.name, part.gold): (part.n, part.right) for part in row.by["lang"]}
+    assert by == {
+        ("en", "harmless"): (8, 8.0),
+        ("en", "harmful"): (8, 8.0),
+        ("de", "harmless"): (8, 8.0),
+        ("de", "harmful"): (8, 7.0),
+    }
+    assert (row.contrast.n, row.contrast.right) == (20, 19.0)
+    assert row.address("by:lang", row.by["lang"][0]) == "suite/cases/abuse/by:lang/en/harmless"
+    assert set(row.kinds) == {"halves", "functionalities", "targets", "by:lang"}
+    (section,) = sections_of(SimpleNamespace(suites=(row,)))
+    assert list(section.tables) == ["both halves", "by lang"]
+    assert section.figures == {}
+
+
+def test_a_column_with_too_many_values_is_no_way_to_tell_a_suite_by(small, tmp_path):
+    meta = pa.array([{"suite_by:nr": str(n)} for n in range(201)])
+    with pytest.raises(WorkbenchError, match=r"suite\.by: the column 'nr' has 201 different values, more than the 200"):
+        cases.case_columns(pa.table({"meta": meta}))
+
+
+def test_a_suite_maps_columns_of_words_and_only_facts_that_there_are(small, tmp_path):
+    (tmp_path / "cases.jsonl").write_text('{"t": "a", "kind": ["x"]}\n')
+    options = {"path": str(tmp_path / "cases.jsonl"), "text": "t"}
+    given = files.SourceOptions.parse(options | {"suite": {"functionality": "kind"}}, "corpus")
+    with pytest.raises(WorkbenchError, match="suite: column 'kind' holds list"):
+        files.build(given, small.TAXONOMY, tmp_path)
+    with pytest.raises(WorkbenchError, match="unknown key 'functionalities'; did you mean 'functionality'"):
+        files.SourceOptions.parse(options | {"suite": {"functionalities": "kind"}}, "corpus")

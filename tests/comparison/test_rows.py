@@ -81,7 +81,9 @@ def test_a_file_of_another_format_is_refused_with_the_command_that_makes_it_agai
     folder.mkdir()
     assert Comparison.load(folder) is None
     (folder / "comparison.json").write_text(wrong)
-    with pytest.raises(WorkbenchError, match=r"comparison\.json is not .*; `workbench compare memes` makes it again"):
+    with pytest.raises(
+        WorkbenchError, match=r"comparison\.json is not .*; `workbench compare .*memes.yaml` makes it again"
+    ):
         Comparison.load(folder)
 
 

@@ -16,7 +16,9 @@ from workbench.comparison.run_files import (
     SearchTrial,
     ShortcutScore,
     scored,
+    study_name,
 )
+from workbench.schema import ROOT
 
 
 def test_null_is_absent_and_what_this_version_does_not_know_is_kept(tmp_path):
@@ -50,3 +52,10 @@ def test_inputs_are_told_by_their_kind_and_those_of_posts_apart():
         "nothing uncommitted",
         "state unknown",
     ]
+
+
+def test_a_study_is_named_as_commands_find_it(tmp_path):
+    assert study_name(ROOT / "experiments" / "sample") == "sample"
+    assert study_name(tmp_path / "mine") == (tmp_path / "mine.yaml").resolve().as_posix()
+    (tmp_path / "v1.2.yml").touch()
+    assert study_name(tmp_path / "v1.2") == (tmp_path / "v1.2.yml").resolve().as_posix()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from workbench import corpora
-from workbench.comparison import facts
+from workbench.comparison import cases
 from workbench.corpora import synthetic, synthetic_suite
 from workbench.corpora.synthetic.causes import LABELS
 from workbench.corpora.synthetic_suite import FAMILIES, SourceOptions
@@ -106,9 +106,9 @@ def test_it_is_a_corpus_source_that_tells_its_cases(tmp_path):
     assert loaded.digest == corpora.digest(config, TAXONOMY)
     assert loaded.digest != corpora.digest({**config, "seed": 1}, TAXONOMY)
     assert set(loaded.table["split"].to_pylist()) == {"test"}
-    cases = facts.case_columns(loaded.table)
-    assert set(cases) == set(facts.CASES)
-    assert cases["note"].to_pylist().count("not in training") == 7  # of the texts all but the plain attack
+    told = cases.case_columns(loaded.table)
+    assert set(told) == set(cases.CASES)
+    assert told["note"].to_pylist().count("not in training") == 7  # of the texts all but the plain attack
 
 
 def test_no_post_of_the_training_world_says_what_is_marked_as_new(table):

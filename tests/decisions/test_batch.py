@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ from oracles import write_jsonl
 from typer.testing import CliRunner
 
 from workbench.cli import app
+from workbench.corpora import files, reading
 from workbench.decisions import batch
 from workbench.errors import WorkbenchError
 from workbench.schema import Taxonomy
@@ -98,7 +98,7 @@ def test_an_exported_corpus_is_scored_with_its_pictures_and_clips(vision, posts,
 def test_what_a_late_line_brings_for_the_first_time_is_seen(bundle, tmp_path):
     plain = {"post_id": "plain", "text": "our garden needs rain again"}
     (tmp_path / "broken.png").write_bytes(b"no picture")
-    found = score(bundle, lines(tmp_path, *[plain] * (batch.PEEK + 1), plain | {"image": "broken.png"}))
+    found = score(bundle, lines(tmp_path, *[plain] * (batch.CHUNK + 1), plain | {"image": "broken.png"}))
     assert found[0]["unseen"] == []
     assert found[-1]["unseen"] == ["image"]
 
@@ -108,22 +108,22 @@ def test_what_a_late_line_brings_for_the_first_time_is_seen(bundle, tmp_path):
     [
         ("{not json", "not valid JSON"),
         ("[1, 2]", "holds a list, not an object"),
-        (b'{"text": "caf\xe9"}', "not UTF-8"),
         ("[" * 100_000, "too deep or too long"),
         ({"post_id": "x"}, "at least one of text, image and video"),
         ({"post_id": "x", "text": "\u200b "}, "at least one of text, image and video"),
-        ({"post_id": "x", "text": 5}, "text"),
-        ({"post_id": "x", "text": "a", "author": {"id": "u", "age": 3}}, "author"),
-        ({"post_id": "x", "text": "a", "created_at": "yesterday"}, "created_at"),
+        ({"post_id": "x", "text": ["a"]}, "the text column holds list"),
+        ({"post_id": "x", "text": "a", "author": {"age": 3}}, "column 'author' holds objects"),
+        ({"post_id": "x", "text": "a", "region": ["here"]}, "column 'region' holds lists"),
+        ({"post_id": "x", "text": "a", "image": "https://x.org/a.png"}, "nothing is fetched"),
         ({"post_id": "x", "text": "a", "image": "../../etc/passwd"}, "leaves the folder"),
         ({"post_id": "x", "text": "a", "image": "/etc/passwd"}, "leaves the folder"),
-        ({"post_id": "x", "text": "a", "image": 3}, "must be a path or bytes"),
+        ({"post_id": "x", "text": "a", "image": 3}, "must hold paths, bytes"),
     ],
 )
 def test_a_bad_row_is_one_marked_row(bundle, tmp_path, row, said):
     good = {"post_id": "good", "text": "our garden needs rain again"}
     found = score(bundle, lines(tmp_path, good, row, good))
-    assert [one["post_id"] for one in found] == ["good", "x" if isinstance(row, dict) else "row-2", "good"]
+    assert [one["post_id"] for one in found] == ["good", "x" if isinstance(row, dict) else "row-1", "good"]
     assert (found[1]["action"], found[1]["p_abuse"]) == ("review", None)
     assert said in found[1]["error"]
     assert "\n" not in found[1]["error"]
@@ -134,11 +134,11 @@ def test_bad_rows_of_a_csv(bundle, tmp_path):
     path = tmp_path / "posts.csv"
     path.write_bytes(b'\xef\xbb\xbfid,text\r\na,one\r\nb\r\nc,caf\xe9\r\n\r\nd,"two\nlines"\r\ne,a\x00b\r\n')
     found = score(bundle, path, "out.csv")
-    assert [row["post_id"] for row in found] == ["a", "row-2", "row-3", "d", "e"]
+    assert [row["post_id"] for row in found] == ["a", "b", "c", "d", "e"]
     assert [row["error"] for row in found] == [
         "",
         "it has 1 cells, but the header names 2 columns",
-        "it is not UTF-8; save the file as UTF-8",
+        "it is not UTF-8; save the file as UTF-8, or set `encoding`",
         "",
         "",
     ]
@@ -173,7 +173,7 @@ def test_a_mapping_that_is_none_is_one_sentence(given, said):
         ("posts.jsonl", '{"body": "a"}\n', "o.csv", {}, "no column text, image or video .it has body."),
         ("posts.jsonl", '{"text": "a"}\n', "o.csv", {"text": "txt"}, "did you mean 'text'"),
         ("posts.csv", "", "o.csv", {}, "no column text"),
-        ("posts.xlsx", "x", "o.csv", {}, "unknown file ending"),
+        ("posts.doc", "x", "o.csv", {}, "unknown file ending"),
         ("posts.jsonl", '{"text": "a"}\n', "o.txt", {}, "unknown file ending"),
         ("posts.parquet", "no parquet", "o.csv", {}, "cannot be read as Parquet"),
         ("posts.jsonl", '{"text": "a"}\n', "posts.jsonl", {}, "is the file of posts itself"),
@@ -196,7 +196,7 @@ def test_rows_are_held_a_chunk_at_a_time(bundle, tmp_path, monkeypatch):
     monkeypatch.setattr(batch, "_decided", lambda m, rows, *more: sizes.append(len(rows)) or decided(m, rows, *more))
     found = score(bundle, lines(tmp_path, *({"text": f"words {n}"} for n in range(35))))
     assert sizes == [10, 10, 10, 5]
-    assert [row["post_id"] for row in found] == [f"row-{n + 1}" for n in range(35)]
+    assert [row["post_id"].rsplit("-", 1)[0] for row in found] == [f"row-{n}" for n in range(35)]
 
 
 def break_on_poison(monkeypatch):
@@ -264,7 +264,7 @@ def test_rows_without_a_name_keep_their_number_where_the_model_fails(bundle, wor
     monkeypatch.setattr(batch, "CHUNK", 3)
     rows = [{"text": f"{'poison' if n in (2, 4) else 'rain'} {n}"} for n in range(6)]
     found = score(bundle, lines(tmp_path, *rows))
-    assert [row["post_id"] for row in found] == [f"row-{n + 1}" for n in range(6)]
+    assert [row["post_id"].rsplit("-", 1)[0] for row in found] == [f"row-{n}" for n in range(6)]
     assert [row["error"] is None for row in found] == [n not in (2, 4) for n in range(6)]
     (reason,) = found[2]["reasons"]
     assert reason["kind"] == "unread"
@@ -273,32 +273,44 @@ def test_rows_without_a_name_keep_their_number_where_the_model_fails(bundle, wor
     assert (found[2]["model_id"], found[2]["policy_id"]) == (words.model_id, words.policy.id)
 
 
-def test_cells_become_a_post():
-    row = {"text": "rain", "post_id": "", "author": 5, "community": 7, "language": None, "region": "isles"}
-    post, error = batch._post(row, Path("/posts"), "row-9")
-    assert error is None
-    about = (post.post_id, post.author.id, post.community, post.language, post.region)
-    assert about == ("row-9", "5", "7", None, "isles")
-    named, _ = batch._post({"text": "rain", "post_id": 12, "author": {"id": "u"}}, Path("/posts"), "row-9")
-    assert (named.post_id, named.author.id) == ("12", "u")
-    assert batch._post("it is broken", Path("/posts"), "row-9") == ("row-9", "it is broken")
-    for cell in (b"some", {"bytes": b"some", "path": None}, {"bytes": b"some", "path": "../x"}):
-        assert batch._media(cell, Path("/posts")) == {"bytes": b"some"}
-    for cell in (" a/b.png ", {"path": "a/b.png"}, {"path": "a/c/../b.png", "bytes": None}, "/posts/a/b.png"):
-        assert batch._media(cell, Path("/posts")) == {"path": "/posts/a/b.png"}
-    for cell in ("  ", {"path": None}, {}, 5, {"path": 5}):
-        with pytest.raises(WorkbenchError, match="must be a path or bytes"):
-            batch._media(cell, Path("/posts"))
-    with pytest.raises(WorkbenchError, match="leaves the folder"):
-        batch._media("/posters/a.png", Path("/posts"))
+def test_a_post_has_the_same_id_in_decisions_and_in_a_corpus(bundle, tmp_path):
+    rows = [{"id": 10.0, "text": "a"}, {"id": 0, "text": "b"}, {"id": "007", "text": "c"}, {"text": "d"}]
+    rows += [{"id": 2**64 + 1, "text": 911, "author": {"id": 2**70}}, {"id": "9" * 19, "text": True}]
+    path = lines(tmp_path, *rows)
+    built = files.build(files.SourceOptions(path=str(path), post_id="id", text="text"), Taxonomy.load())
+    assert [row["post_id"] for row in score(bundle, path)] == built["post_id"].to_pylist()
+    assert built["post_id"].to_pylist()[:3] == ["10", "0", "007"]
+    assert built["post_id"].to_pylist()[4:] == [str(2**64 + 1), "9" * 19]
+    assert built["text"].to_pylist()[4:] == ["911", "true"]
+
+
+def test_a_time_that_cannot_be_read_costs_the_time_alone(bundle, tmp_path):
+    row = {"id": "x", "text": "our garden needs rain", "created_at": "yesterday"}
+    (found,) = score(bundle, lines(tmp_path, row))
+    assert found["p_abuse"] is not None
+    assert found["error"].startswith("scored without its time: ")
+
+
+def test_a_broken_line_keeps_its_id(bundle, tmp_path):
+    path = tmp_path / "posts.csv"
+    path.write_text('id,text,who\nt3_a,one, two,ann\nt3_b,"one" two,bob\nt3_c,"three, four",eve\n')
+    found = score(bundle, path)
+    assert [row["post_id"] for row in found] == ["t3_a", "t3_b", "t3_c"]
+    assert [row["error"] is None for row in found] == [False, False, True]
+    mixed = '{"id": "t3_e", "text": "café"}'
+    found = score(
+        bundle, lines(tmp_path, mixed, '{"id": "t3_d", "text": "cut', mixed.replace("3_e", "3_f").encode("latin-1"))
+    )
+    assert [row["post_id"] for row in found] == ["t3_e", "t3_d", "t3_f"]
+    assert "not UTF-8" in found[2]["error"]
 
 
 def test_a_cell_may_be_long_and_keeps_its_line_ends(tmp_path):
     long, before = "x" * 200_000, csv.field_size_limit()
     (tmp_path / "posts.csv").write_bytes(f'id,text\r\na,{long}\r\nb,"two\r\nlines"\r\n'.encode())
-    names, *rows = batch._csv(tmp_path / "posts.csv")
-    assert names == ["id", "text"]
-    assert rows == [{"id": "a", "text": long}, {"id": "b", "text": "two\r\nlines"}]
+    found = reading.read(tmp_path / "posts.csv", ["id", "text"])
+    assert found.names == ["id", "text"]
+    assert found.table.to_pylist() == [{"id": "a", "text": long}, {"id": "b", "text": "two\r\nlines"}]
     assert csv.field_size_limit() == before
 
 

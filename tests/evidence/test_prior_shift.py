@@ -113,7 +113,7 @@ def test_a_share_that_is_none_is_one_sentence(place, tmp_path, given, said):
     ("name", "content", "said"),
     [
         ("a.csv", "post_id,p_abuse\np1,0.5\n", "no column model_id"),
-        ("a.txt", "", "file ending"),
+        ("a.doc", "", "file ending"),
         ("a.parquet", "no", "cannot be read"),
         ("missing.csv", None, "cannot read"),
         ("a.csv", "post_id,model_id,p_nothing\n", "holds no score"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -351,3 +352,21 @@ def test_a_verdict_at_its_limits():
     assert testing.verdict(0.01, (0.1, np.nan), inner, 0.01, 1) == "undefined"
     assert testing.verdict(0.01, (0.01, 0.2), inner, 0.01, -1) == "worse"
     assert testing.verdict(0.5, (-0.1, 0.02), (-0.05, 0.005), 0.01, -1) == "no worse"
+
+
+@pytest.mark.parametrize("rank", [1, 30, 62, 119])
+def test_one_positive_ranked_anywhere_is_no_evidence_against_a_constant(rank):
+    y, score = np.zeros(120), np.random.default_rng(rank).permutation(120).astype(float)
+    y[np.flatnonzero(score == 120 - rank)] = 1
+    swaps = testing.swapped_ranking(y, score, np.zeros(120), np.arange(120), 120)
+    found, p = testing.permutation_test([swaps], 120, draws=2000)
+    assert found == pytest.approx(1 / rank - 1 / 120)  # average precision of one positive is one over its rank
+    assert math.isnan(p)
+
+
+def test_a_ranking_with_a_few_ties_is_still_tested():
+    rng = np.random.default_rng(3)
+    y, score = np.arange(300) % 3 == 0, rng.normal(size=300)
+    rounded = np.round(score + 0.8 * y, 1)  # ties few pairs
+    p = testing.permutation_test([testing.swapped_ranking(y, rounded, score, np.arange(300), 300)], 300, draws=2000)[1]
+    assert p < 0.01

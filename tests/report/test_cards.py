@@ -94,7 +94,8 @@ def test_the_data_card_counts_the_posts(written, runs):
     test = runs[0].sets["test"]
     n = sum(len(scores.post_id) for scores in runs[0].sets.values()) + 8000
     assert card.data.size_categories == ("1K<n<10K" if n < 10_000 else "10K<n<100K")
-    assert f"| abuse | test | {test.known[:, 0].sum()} | {test.y[:, 0].sum()} |" in card.content
+    known, yes = int(test.known[:, 0].sum()), int((test.y & test.known)[:, 0].sum())
+    assert f"| abuse | test | {yes} | {known - yes} | {len(test.known) - known} |" in card.content
     assert "no run recorded it" in card.content  # what crosses the split
     assert card.content.count(cards.OPEN) >= 5
 

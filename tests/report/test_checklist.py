@@ -31,7 +31,7 @@ METRICS = {
 def run_of(alias: str, record: dict, metrics: dict) -> SimpleNamespace:
     """A run with no more than its records."""
     return SimpleNamespace(
-        alias=alias, record=RunRecord.model_validate(record), metrics=Metrics.model_validate(metrics)
+        sets={}, alias=alias, record=RunRecord.model_validate(record), metrics=Metrics.model_validate(metrics)
     )
 
 

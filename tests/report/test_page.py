@@ -143,7 +143,7 @@ def test_headings_go_down_one_level_at_a_time(page):
     assert levels.count(1) == 1
     assert all(after <= before + 1 for before, after in itertools.pairwise(levels))
     assert all(words.strip() for _, words in page.headings)
-    titles = ["The answer", "Contents", "How good is each model?", "Which differences are real?"]
+    titles = ["The answer", "Contents", "Does it hold on other posts?", "How good is each model?"]
     assert [words for level, words in page.headings if level == 2][:4] == titles
 
 
@@ -151,7 +151,7 @@ def test_the_contents_lead_to_each_section(page):
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     assert [link["href"] for link in page.all("a")] == [f"#{part['id']}" for part in page.all("section")]
-    assert len(page.all("section")) == 15
+    assert len(page.all("section")) == 16
 
 
 def test_pictures_are_described_and_come_for_light_and_dark(page):
@@ -196,7 +196,7 @@ def test_a_page_can_be_drawn_where_nothing_is_defined(small, tmp_path):
 def test_a_report_replaces_the_one_before(small, tmp_path, comparison, runs):
     (tmp_path / "report.html").write_text("old")
     page = Page(report.write(tmp_path, Comparison.model_validate(comparison), runs, None).read_text(encoding="utf-8"))
-    assert len(page.all("section")) == 15
+    assert len(page.all("section")) == 16
 
 
 def test_a_fragment_is_a_section_with_its_style(comparison, runs):
@@ -242,6 +242,12 @@ def test_the_page_fits_and_is_quiet_in_a_browser(browser, written, scheme, width
     assert tab.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     boxes = tab.evaluate("[...document.querySelectorAll('.wide')].map(b => b.scrollWidth > b.clientWidth)")
     assert any(boxes) == (width == 390) or width == 1200  # on a phone some table must scroll in its box
+    hints = tab.evaluate(
+        "[...document.querySelectorAll('.wide')].map(b => getComputedStyle(b, '::before').height > '0px')"
+    )
+    shown = tab.evaluate("[...document.querySelectorAll('.wide')].map(b => b.offsetParent !== null)")
+    seen = [(wide, hint) for wide, hint, there in zip(boxes, hints, shown, strict=True) if there]
+    assert all(wide == hint for wide, hint in seen)  # what scrolls says so, and nothing else does
     assert tab.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0)")
     chosen = tab.evaluate(
         "[...document.querySelectorAll('picture')].map("

@@ -29,7 +29,17 @@ def row(comparison: dict, model: str, metric: str = "average_precision", label: 
 
 
 def test_every_section_is_there_in_its_order(comparison, runs, posts):
-    keys = ["answer", "values", "differences", "label-abuse", "label-violence", "prevalence", "calibration", "all"]
+    keys = [
+        "answer",
+        "transfer",
+        "values",
+        "differences",
+        "label-abuse",
+        "label-violence",
+        "prevalence",
+        "calibration",
+        "all",
+    ]
     keys += ["test-hatecheck", "slices", "ceilings", "errors", "cost", "provenance", "checklist"]
     assert [*by_key(comparison, runs, posts)] == keys
     assert "not at hand" in by_key(comparison, runs)["errors"].prose

@@ -48,7 +48,7 @@ def by_what(study: StudyConfig, address: str = RECALL) -> dict[str, trace.Link]:
 
 
 def chain(study: StudyConfig, address: str = RECALL) -> list[trace.Link]:
-    return trace.chain(study.folder, study.corpus, address)
+    return trace.chain(study.folder, study.corpus, study.taxonomy, address)
 
 
 def test_the_chain_goes_from_the_number_to_the_run(study):
@@ -140,7 +140,7 @@ def test_an_address_that_is_not_there_names_those_that_are(study):
     assert trace.studies_with(RECALL, study.folder.parent) == ["tiny"]
     assert trace.studies_with("no/such", study.folder.parent) == []
     (study.folder / "comparison.json").unlink()
-    with pytest.raises(WorkbenchError, match="workbench run tiny"):
+    with pytest.raises(WorkbenchError, match=r"workbench run .*tiny\.yaml"):
         chain(study)
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from workbench.comparison.rows import Comparison
 from workbench.report import wording
-from workbench.schema import ROOT
 
 Row = SimpleNamespace
 
@@ -51,9 +50,9 @@ def asked(*, metric: str = "average_precision", models=(), differences=(), alpha
     rows = [
         {"lo": None, "hi": None, "ceiling": None, "few": False, "coverage": 1.0} | place | model for model in models
     ]
-    settings = Row(metric=metric, label="macro", view="paired", alpha=alpha)
+    settings = Row(metric=metric, label="macro", view="paired", alpha=alpha, test=("test",))
     tables = {"leak_test": [], "missing": [], "stale": []} | more | {"models": rows}
-    about = {"chosen": tables.pop("chosen", None), "peers": tables.pop("peers", ())}
+    about = {"chosen": tables.pop("chosen", None), "peers": {"test": tables.pop("peers", ())}}
     tables |= {"differences": [place | {"few": False} | one for one in differences]}
     found = {name: [Row(**row) for row in rows] for name, rows in tables.items()}
     return Comparison.model_construct(compare=settings, **about, **found)
@@ -198,11 +197,6 @@ def test_a_model_that_scored_only_some_of_the_posts_is_named_and_what_the_others
 def test_posts_of_all_labels_together_are_no_posts():
     assert [wording.harmful("abuse", n) for n in (1, 1540)] == ["1 harmful post", "1,540 harmful posts"]
     assert wording.harmful("macro", 605) == "605 label-posts"
-
-
-def test_a_study_is_named_as_commands_find_it(tmp_path):
-    assert wording.study(ROOT / "experiments" / "sample") == "sample"
-    assert wording.study(tmp_path / "mine") == f"{(tmp_path / 'mine.yaml').resolve().as_posix()}"
 
 
 def test_runs_that_are_out_of_date_are_named():

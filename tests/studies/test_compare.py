@@ -112,7 +112,11 @@ def test_a_trace_names_the_file_that_the_runs_were_compared_on(study, tmp_path):
     finish(later, "")  # its facts stand in place of those that were scored
     comparison = compare.recompare(later.path)
     address = comparison.models[0].id
-    (link,) = (one for one in trace.chain(later.folder, later.corpus, address) if one.what == "facts of the posts")
+    (link,) = (
+        one
+        for one in trace.chain(later.folder, later.corpus, later.taxonomy, address)
+        if one.what == "facts of the posts"
+    )
     (kept,) = later.folder.glob("posts-*.parquet")
     assert (link.found, link.check) == (f"{kept.name}, sha256 {comparison.made_from.posts}", "agrees")
 
@@ -168,7 +172,8 @@ def test_posts_come_from_the_corpus_where_it_is_at_hand(tmp_path, monkeypatch):
     (tmp_path / "posts.csv").write_text("text\nhello\n")
     config = {"source": "files", "path": "${WORKBENCH_DATA}/posts.csv", "text": "text"}
     scored = corpora.digest({**config, "path": str(tmp_path / "posts.csv")}, Taxonomy.load())
-    run, study = SimpleNamespace(record=RunRecord(corpus_digest=scored)), SimpleNamespace(corpus=config)
+    run = SimpleNamespace(record=RunRecord(corpus_digest=scored))
+    study = SimpleNamespace(corpus=config, taxonomy=Taxonomy.load())
     assert compare.posts_of(study, [run])["text"].to_pylist() == ["hello"]
     older = SimpleNamespace(record=RunRecord(corpus_digest="as older code told of the same posts"))
     assert compare.posts_of(study, [older, run])["text"].to_pylist() == ["hello"]
@@ -178,3 +183,13 @@ def test_posts_come_from_the_corpus_where_it_is_at_hand(tmp_path, monkeypatch):
     assert compare.posts_of(study, [run]) is None
     monkeypatch.delenv("WORKBENCH_DATA")
     assert compare.posts_of(study, [run]) is None
+
+
+def test_a_corpus_that_tells_no_label_is_refused_before_any_model_starts(tmp_path, monkeypatch):
+    study = written(tmp_path)
+    lines = (tmp_path / "posts.jsonl").read_text().replace('"abuse": 1', '"abuse": null').replace(": 0}", ": null}")
+    (tmp_path / "posts.jsonl").write_text(lines)
+    monkeypatch.setattr(corpora, "load", functools.partial(corpora.load, cache=tmp_path / "cache"))
+    with pytest.raises(WorkbenchError, match="none of 36 train posts says yes or no to abuse"):
+        prepare.gate(study, plan(study))
+    assert not (study.folder / "plan.json").exists()

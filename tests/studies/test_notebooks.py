@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from papermill import execute_notebook
 
 from workbench.errors import WorkbenchError
+from workbench.schema import ROOT
 from workbench.studies import notebooks
 from workbench.studies.notebooks import Watch
 from workbench.studies.parameters import resolve
@@ -186,6 +188,32 @@ def test_a_run_that_ends_well_gives_its_values_to_the_cells_in_this_python(tmp_p
     assert not out.with_suffix(".partial.ipynb").exists()
 
 
+@pytest.mark.parametrize("level", ["1", "2"])
+def test_a_check_that_fails_is_red_where_the_environment_leaves_checks_out(tmp_path, monkeypatch, level):
+    monkeypatch.setenv("PYTHONOPTIMIZE", level)
+    path = make(tmp_path / "n.ipynb", "assert x == 2, 'the prose is no longer true'")
+    end = notebooks.execute(path, tmp_path / "o.ipynb", {})
+    assert (end.state, end.error) == ("failed", "AssertionError: the prose is no longer true")
+
+
+def test_without_checks_no_kernel_imports_the_workbench():
+    ask = "import ipykernel.kernelapp, workbench"
+    done = subprocess.run([sys.executable, "-O", "-c", ask], capture_output=True, text=True, check=False)
+    assert "ImportError: Python runs without asserts here" in done.stderr
+    assert subprocess.run([sys.executable, "-O", "-c", "import workbench"], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("length", [60, 90, 150])
+def test_a_long_folder_for_temporary_files_is_no_fault(tmp_path, monkeypatch, length):
+    place = tmp_path / ("d" * max(1, length - len(str(tmp_path)) - 1))
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    end = notebooks.execute(make(tmp_path / "n.ipynb", "print(x)"), tmp_path / "o.ipynb", {})
+    assert (end.state, end.error) == ("done", None)
+    monkeypatch.setattr(notebooks, "_socket_folder", lambda cleanup: None)  # as where no folder is short enough
+    assert notebooks.execute(tmp_path / "n.ipynb", tmp_path / "o.ipynb", {}).state == "done"
+
+
 def test_an_error_names_its_cell_and_its_last_line_and_keeps_later_cells_pending(tmp_path):
     path = make(tmp_path / "n.ipynb", "print(x)", "raise ValueError('first line\\nthe column is missing')", "y = 1")
     end = notebooks.execute(path, tmp_path / "out.ipynb", {"x": 5})
@@ -303,3 +331,40 @@ def test_the_engine_checks_what_papermill_was_given(tmp_path, given, sentence):
     path = make(tmp_path / "n.ipynb", "print(x)")
     with pytest.raises(WorkbenchError, match=sentence):
         execute_notebook(str(path), str(tmp_path / "out.ipynb"), given, engine_name="strict", progress_bar=False)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "shown"),
+    [
+        ("x: list[int] = [1]", "[0,1]", "list[int], not str '[0,1]'; papermill's -p gives a text or a number, so write "
+         "-y 'x: [0,1]'"),
+        ("x: list[int] = [1]", "0", "so write -y 'x: [0]'"),
+        ("x: list = []", "words, bytes", "so write -y 'x: [words, bytes]'"),
+        ("x: dict = {}", "{a: 1}", "so write -y 'x: {a: 1}'"),
+        ("x: list[str] = []", "it's", "so write -y 'x: ...'"),
+    ],
+)  # fmt: skip
+def test_what_p_cannot_give_is_one_sentence_that_says_how(tmp_path, parameter, given, shown):
+    path = make(tmp_path / "n.ipynb", "print(x)", parameters=parameter)
+    done = papermill("--engine", "strict", path, tmp_path / "out.ipynb", "-p", "x", given)
+    assert done.returncode == 1
+    (line,) = done.stderr.strip().splitlines()[-1:]
+    assert line.startswith("Error: parameter 'x' of the notebook must be ")
+    assert line.endswith(shown)
+    assert "Traceback" not in done.stderr
+
+
+def test_plain_papermill_cannot_make_a_text_of_a_list(tmp_path):
+    cells = "from workbench.studies.parameters import hold\n\nhold(globals())", "print(x, y)"
+    path = make(tmp_path / "n.ipynb", *cells, parameters="x: list[int] = [1]\ny: str | list = ''")
+    assert papermill(path, tmp_path / "out.ipynb", "-y", "x: [0, 2]", "-p", "y", "a").returncode == 0
+    done = papermill(path, tmp_path / "out.ipynb", "-p", "x", "[0, 2]")
+    assert done.returncode == 1
+    assert "parameter 'x' of this notebook must be list[int], not str '[0, 2]'" in done.stderr
+    assert "write -y 'x: [0, 2]'" in done.stderr
+
+
+def test_every_notebook_holds_its_parameters():
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = [cell.source for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+        assert any("hold(globals())" in source for source in cells[1:3]), path

@@ -18,8 +18,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from workbench import fingerprint
-from workbench.comparison.differences import differences, peers
-from workbench.comparison.options import BEST, MACRO, MAIN, VALIDATION, CompareOptions, CostOptions
+from workbench.comparison.differences import differences, exploratory, peers
+from workbench.comparison.options import BEST, MACRO, MAIN, SCORED, VALIDATION, CompareOptions, CostOptions, Family
 from workbench.comparison.parts import bias, disagreement, slices, suites
 from workbench.comparison.predictions import Run, check_same_items
 from workbench.comparison.resampled import VIEWS, Cell, Seen, at_once
@@ -36,39 +36,31 @@ def compare(
     question: str,
     runs: list[Run],
     settings: CompareOptions,
-    family: Sequence[tuple[str, str]] | None = None,
+    family: Family | None = None,
     cost: CostOptions | None = None,
 ) -> Comparison:
     """Return the comparison of finished runs; the same runs and settings give the same.
 
-    family: the primary one, pairs of models that have not run yet included; other pairs of the settings are
-    exploratory. Without it the settings' own pairs are the family. cost: the price that costs are told at.
+    family: the primary one, pairs of models that have not run yet included; other pairs and test sets of the settings
+    are exploratory. Without it the settings' own are the family. cost: the price that costs are told at.
 
     Raises WorkbenchError in one sentence for runs on different items, unknown names, and a view without posts.
     """
     _check(runs, settings)
     tests = sorted({*runs[0].sets} - {VALIDATION}, key=lambda name: (name != MAIN, name))
     there = on_validation(runs, settings)
-    best, chosen, models, used, in_view = best_unimodal(runs, there), highest(there), [], {}, {}
+    best, chosen = best_unimodal(runs, there), highest(there)
     if any(BEST in pair for pair in settings.pairs) and best is None:
         raise WorkbenchError(
             f"compare.pairs names {BEST}, but no model with one modality has a validation value of {settings.metric}; "
             "add one (such as text-tfidf) or name an alias"
         )
     seeds = {run.alias: run.seeds[int(np.argmax(there[run.alias]))] for run in runs if run.alias in there}
-    for test in tests:
-        for view in VIEWS:
-            cell = Cell.of(runs, test, view, settings.seed)
-            if not len(cell.codes):
-                continue
-            table = Table.of(runs, cell, settings)
-            used.setdefault(test, {})[view] = table.labels_used
-            models += table.rows()
-            if (test, view) == (MAIN, settings.view):
-                in_view["differences"] = differences(table, best, settings.pairs if family is None else family)
-                in_view["peers"] = peers(table, chosen)
-                in_view["bundle"] = _bundle(table, chosen, seeds)
-                in_view["late_fusion_limit"], in_view["leak_test"] = table.against_ceilings()
+    models, used, tables = _tables(runs, tests, settings)
+    asked, own = [tables[test, settings.view] for test in settings.test], tables.get((MAIN, settings.view))
+    apart = [table for (_, view), table in tables.items() if view == SCORED]
+    late_fusion_limit, leak_test = own.against_ceilings() if own else ((), ())
+    family = Family(settings.pairs, settings.test) if family is None else family
     return Comparison(
         study=study,
         question=question,
@@ -80,14 +72,49 @@ def compare(
         seeds=seeds,
         items={name: fingerprint.of_items(runs[0].sets[name].post_id.tolist()) for name in tests},
         models=models,
-        **in_view,
-        slices=slices.sliced(runs, Cell.of(runs, MAIN, "all", settings.seed), settings),
+        differences=differences(asked, best, family) + [row for table in apart for row in exploratory(table, best)],
+        peers=peers(asked, chosen),
+        bundle=[row for table in asked for row in _bundle(table, chosen, seeds)],
+        late_fusion_limit=late_fusion_limit,
+        leak_test=leak_test,
+        slices=slices.sliced(runs, settings),
         bias=bias.biased(runs, tests, settings),
-        disagreement=disagreement.disagreement(runs, MAIN, settings),
+        disagreement=disagreement.disagreement(runs, settings),
         suites=suites.tested(runs, tests, alpha=settings.alpha, few=settings.few),
         cost=cost,
         costs=[_cost(run, cost) for run in runs],
     )
+
+
+_Tables = dict[tuple[str, str], Table]
+
+
+def _tables(
+    runs: list[Run], tests: Sequence[str], settings: CompareOptions
+) -> tuple[list[ModelRow], dict[str, dict[str, list[str]]], _Tables]:
+    """Return the rows of every test set and view with posts, the labels of macro there, and the tables of those asked.
+
+    Of compared test sets also on the posts that every model scored, where those are not all; kept are besides those the
+    one of the study's own test set.
+    """
+    kept: _Tables = {}
+    rows: list[ModelRow] = []
+    used: dict[str, dict[str, list[str]]] = {}
+
+    def add(table: Table, keep: bool) -> None:
+        test, view = table.cell.test, table.cell.view
+        rows.extend(table.rows())
+        used.setdefault(test, {})[view] = table.labels_used
+        kept.update({(test, view): table} if keep else {})
+
+    for test, view in ((test, view) for test in tests for view in VIEWS):
+        cell = Cell.of(runs, test, view, settings.seed)
+        if len(cell.codes):
+            add(Table.of(runs, cell, settings), view == settings.view and test in (MAIN, *settings.test))
+    for scored in [kept[test, settings.view].on_scored() for test in settings.test]:
+        if scored is not None:
+            add(scored, True)
+    return rows, used, kept
 
 
 def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
@@ -105,20 +132,42 @@ def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
     for name in (name for pair in settings.pairs for name in pair):
         if name not in (*aliases, BEST):
             raise WorkbenchError(f"compare.pairs: {unknown('model', name, (*aliases, BEST))}")
-    if MAIN not in runs[0].sets:
-        there = ", ".join(runs[0].sets)
-        raise WorkbenchError(f"the runs hold no {MAIN!r} set, only {there}; give the split a test share")
-    cell = Cell.of(runs, MAIN, settings.view, settings.seed)
+    for test in settings.test:
+        _check_test(runs, test, settings)
+
+
+def _check_test(runs: Sequence[Run], test: str, settings: CompareOptions) -> None:
+    """Raise WorkbenchError where a test set holds nothing that the settings could compare."""
+    there = [name for name in runs[0].sets if name != VALIDATION]
+    if test not in there:
+        raise WorkbenchError(f"compare.test: {unknown('test set', test, there)}; `workbench run STUDY` scores new ones")
+    cell = Cell.of(runs, test, settings.view, settings.seed)
+    post, posts = ("test post", "test posts") if test == MAIN else (f"post of {test}", f"posts of {test}")
     if not len(cell.codes):
         raise WorkbenchError(
-            "no test post has both text and a picture or clip, so the view 'paired' is empty; set `view: all` under "
+            f"no {post} has both text and a picture or clip, so the view 'paired' is empty; set `view: all` under "
             "`compare` and run `workbench compare STUDY`"
         )
     if METRICS[settings.metric].site and not cell.weighted:
         raise WorkbenchError(
-            f"compare.metric {settings.metric} needs posts of different weight, and all test posts of the view "
+            f"compare.metric {settings.metric} needs posts of different weight, and all {posts} of the view "
             f"{settings.view!r} weigh the same; compare {settings.metric.removesuffix('_site')}"
         )
+    hold_known(cell.known, test, runs[0].labels, settings)
+
+
+def hold_known(known: np.ndarray, test: str, labels: Sequence[str], settings: CompareOptions) -> None:
+    """Raise WorkbenchError where no post of a test set, known (n, L), tells whether a compared label applies."""
+    asked = labels if settings.label == MACRO else (settings.label,)
+    if known[:, np.isin(labels, asked)].any():
+        return
+    what = f"the label {asked[0]!r} is" if len(asked) == 1 else f"none of the labels {', '.join(asked)} is"
+    place = "corpus" if test == MAIN else f"tests.{test}"
+    none = "known for none of" if len(asked) == 1 else "known for any of"
+    raise WorkbenchError(
+        f"{what} {none} the {len(known):,} posts of the test set {test!r}, so there is nothing to compare there; map "
+        f"them under `{place}`, as labels or votes, or compare other sets (`compare.test`)"
+    )
 
 
 def on_validation(runs: Sequence[Run], settings: CompareOptions) -> dict[str, np.ndarray]:

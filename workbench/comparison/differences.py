@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.comparison.options import BEST
+from workbench.comparison.options import BEST, Family
 from workbench.comparison.resampled import permutation
 from workbench.comparison.rows import Difference, Disagreements
 from workbench.comparison.table import Table
@@ -24,34 +24,54 @@ from workbench.metrics.table import METRICS
 ENOUGH_TO_TEST = 3  # positive groups of a label below which no p is told
 
 
-def differences(table: Table, best: str | None, family: Sequence[tuple[str, str]]) -> list[Difference]:
-    """Return the rows of the settings' pairs, those of the family tested, then every other model against the best.
+def differences(tables: Sequence[Table], best: str | None, family: Family) -> list[Difference]:
+    """Return table by table the rows of the settings' pairs, those of the family tested, then all others against best.
 
-    best: the best unimodal model. Holm's correction counts the whole family, whatever of it is here.
+    tables: of different test sets; best: the best unimodal model. Holm's correction counts the whole family, on
+    whichever test set, whatever of it is here.
     """
-    pairs = [_Pair.of(table, pair, best) for pair in table.settings.pairs]
-    tested = [pair for pair in pairs if pair.named in family]
+    pairs = [_Pair.of(table, named, best) for table in tables for named in _named(table, best)]
+    tested = [pair for pair in pairs if family.holds(pair.table.cell.test, pair.named)]
     trained = [pair.permuted() for pair in tested]
     p = [pair.p if pair.recipes else alone for pair, alone in zip(tested, trained, strict=True)]
     adjusted = testing.holm(p, len(family))
-    tests = {
-        pair.named: pair.tested(*numbers, len(family))
-        for pair, *numbers in zip(tested, p, trained, adjusted, strict=True)
-    }
-    rows = [Difference(**pair.row() | tests.get(pair.named, {})) for pair in pairs]
-    done = {frozenset((pair.a, pair.b)) for pair in pairs} | {frozenset([best])}
-    others = [alias for alias in table.seen if best is not None and frozenset((alias, best)) not in done]
-    return rows + [Difference(**_Pair.of(table, (alias, BEST), best).row()) for alias in others]
+    numbers = zip(tested, p, trained, adjusted, strict=True)
+    tests = {id(pair): pair.tested(*of, len(family)) for pair, *of in numbers}
+    return [Difference(**pair.row() | tests.get(id(pair), {})) for pair in pairs]
 
 
-def peers(table: Table, chosen: str | None) -> list[str]:
-    """Return the models that are not shown to be worse than the chosen one, by Holm's corrected tests of them all."""
-    others = [alias for alias in table.seen if chosen is not None and alias != chosen]
-    found = [_Pair.of(table, (chosen, alias), None).found() for alias in others]
-    adjusted = testing.holm([row.p for row in found])
-    sign, alpha = METRICS[table.settings.metric].sign, table.settings.alpha
-    worse = [p < alpha and sign * row.delta > 0 for row, p in zip(found, adjusted, strict=True)]
-    return [alias for alias, shown in zip(others, worse, strict=True) if not shown]
+def exploratory(table: Table, best: str | None) -> list[Difference]:
+    """Return the same rows of one table without any test."""
+    return differences([table], best, Family(()))
+
+
+def _named(table: Table, best: str | None) -> list[tuple[str, str]]:
+    """Return the pairs of a table as they are named: the settings', then every other model against the best one.
+
+    A pair of which a side has no place in the table is none of its.
+    """
+    there = {*table.seen, *([BEST] if best in table.seen else [])}
+    asked = [pair for pair in table.settings.pairs if there.issuperset(pair)]
+    done = {frozenset(best if name == BEST else name for name in pair) for pair in asked} | {frozenset([best])}
+    others = [alias for alias in table.seen if BEST in there and frozenset((alias, best)) not in done]
+    return asked + [(alias, BEST) for alias in others]
+
+
+def peers(tables: Sequence[Table], chosen: str | None) -> dict[str, tuple[str, ...]]:
+    """Return by test set the models that are not shown to be worse than the chosen one, by Holm's tests of them all."""
+    pairs = [
+        _Pair.of(table, (chosen, alias), None)
+        for table in tables
+        for alias in table.seen
+        if chosen is not None and alias != chosen
+    ]
+    found = [pair.found() for pair in pairs]
+    equal: dict[str, list[str]] = {table.cell.test: [] for table in tables}
+    for pair, row, p in zip(pairs, found, testing.holm([row.p for row in found]), strict=True):
+        settings = pair.table.settings
+        if not (p < settings.alpha and METRICS[settings.metric].sign * row.delta > 0):
+            equal[pair.table.cell.test].append(pair.b)
+    return {test: tuple(models) for test, models in equal.items()}
 
 
 @dataclass(frozen=True)

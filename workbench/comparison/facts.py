@@ -24,6 +24,7 @@ import pyarrow.parquet as pq
 
 from workbench import fingerprint
 from workbench.artifacts import write_bytes
+from workbench.comparison.cases import SUITE, case_columns
 from workbench.errors import WorkbenchError
 from workbench.preprocessing.text.identities import Identities
 from workbench.schema import MODALITIES, Taxonomy, declared
@@ -35,17 +36,7 @@ BANDS = {"length": (40.0, 140.0, 280.0, 1000.0), "author_age": (7.0, 30.0, 365.0
 """Upper edges of the bands, each within its band: characters of text, days since the account was made."""
 VALUES = 200  # a column with more different values is no slice: names, addresses, running texts
 OTHER, UNKNOWN = "other", "unknown"
-CASES = {
-    "functionality": ("functionality",),
-    "target": ("target", "target_ident"),
-    "case": ("case",),
-    "label": ("label",),
-    "note": ("note",),
-}
-"""What is known of a case of a functional test -> the columns of `meta` that may tell it; without a functionality there
-is no suite. `label` is the label that a case is about, where its suite has cases of several; `note` is for the reader.
-"""
-_PREFIX, _IDENTITIES, _SUITE, _EXACT = "slice_", "identities", "suite_", "exact_"
+_PREFIX, _IDENTITIES, _EXACT = "slice_", "identities", "exact_"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +47,7 @@ class PostFacts:
     image or a clip; y, known (n, L) bool, y False where unknown; exact: information set -> (n, L) float64, the world's
     own probability, empty where there is no truth; slices: name -> (n,), text with "" for unknown or numbers with NaN;
     identities: identity -> (n,) bool, who is mentioned, in alphabetical order; votes (n, L, 2) float64, how many
-    annotators said yes and no, NaN where nobody counted; suite: name of CASES -> (n,) str, empty where it is none.
+    annotators said yes and no, NaN where nobody counted; suite: name of `cases.CASES` -> (n,) str, empty if it is none.
     """
 
     post_id: np.ndarray
@@ -179,7 +170,7 @@ def columns(table: pa.Table, split: str, taxonomy: Taxonomy) -> dict[str, Any]:
     """Return the columns of `posts.parquet` for one set of a corpus (n_posts).
 
     `post_id`, `group`, `split`, `weight`, `has_MODALITY`, those of `slice_columns`; `y_LABEL`, null where unknown;
-    `suite_FACT` of CASES; `exact_INFORMATION_LABEL` where the world's own probabilities are known.
+    `suite_FACT` of `cases.CASES`; `exact_INFORMATION_LABEL` where the world's own probabilities are known.
     """
     facts: dict[str, Any] = {"post_id": table["post_id"], "group": table["group"]}
     facts["split"] = pa.array([split] * len(table), pa.string())
@@ -187,7 +178,7 @@ def columns(table: pa.Table, split: str, taxonomy: Taxonomy) -> dict[str, Any]:
     facts |= {f"has_{name}": pa.array(there) for name, there in declared(table).items()}
     facts |= slice_columns(table)
     facts |= {f"y_{name}": pc.struct_field(table["labels"], name) for name in taxonomy.names}
-    facts |= {f"{_SUITE}{name}": cells for name, cells in case_columns(table).items()}
+    facts |= {f"{SUITE}{name}": cells for name, cells in case_columns(table).items()}
     if "truth" in table.column_names:
         for information in table.schema.field("truth").type:
             for label in information.type:
@@ -222,7 +213,7 @@ def _meta(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
     """Yield the plain columns of `meta` that hold few different values, or numbers."""
     if "meta" not in table.column_names:
         return
-    for column in table.schema.field("meta").type:
+    for column in (column for column in table.schema.field("meta").type if not column.name.startswith(SUITE)):
         cells = pc.struct_field(table["meta"], column.name)
         if pa.types.is_boolean(column.type):
             yield column.name, pc.cast(cells, pa.string())
@@ -230,18 +221,6 @@ def _meta(table: pa.Table) -> Iterator[tuple[str, pa.ChunkedArray]]:
             yield column.name, pc.cast(cells, pa.float64())
         elif pa.types.is_string(column.type) and pc.count_distinct(cells).as_py() <= VALUES:
             yield column.name, cells
-
-
-def case_columns(posts: pa.Table) -> dict[str, pa.ChunkedArray]:
-    """Return what a corpus tells of its cases, by the names of CASES, as strings; empty where it is no suite."""
-    if "meta" not in posts.column_names or not pa.types.is_struct(posts.schema.field("meta").type):
-        return {}
-    there = {field.name for field in posts.schema.field("meta").type}
-    columns = {name: next((field for field in choices if field in there), None) for name, choices in CASES.items()}
-    if columns["functionality"] is None:
-        return {}
-    meta = posts["meta"]
-    return {name: pc.cast(pc.struct_field(meta, field), pa.string()) for name, field in columns.items() if field}
 
 
 # ------------------------------------------------------------------------------------------------------------- reading
@@ -309,8 +288,8 @@ def _posts(rows: pa.Table, labels: Sequence[str], what: str) -> PostFacts:
 
 def _suite(rows: pa.Table) -> dict[str, np.ndarray]:
     """Return the columns `suite_<fact>` that say anything, as strings, null as ""."""
-    names = [name for name in rows.column_names if name.startswith(_SUITE) and rows[name].null_count < len(rows)]
-    return {name.removeprefix(_SUITE): pc.fill_null(rows[name], "").to_numpy().astype(str) for name in names}
+    names = [name for name in rows.column_names if name.startswith(SUITE) and rows[name].null_count < len(rows)]
+    return {name.removeprefix(SUITE): pc.fill_null(rows[name], "").to_numpy().astype(str) for name in names}
 
 
 def _informations(rows: pa.Table, labels: Sequence[str]) -> list[str]:

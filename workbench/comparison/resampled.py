@@ -20,7 +20,7 @@ from joblib import Parallel, cpu_count, delayed
 from workbench.comparison.predictions import Run
 from workbench.metrics import intervals, testing
 from workbench.metrics.classification import Curve
-from workbench.metrics.ranking import Ranking, tied_apart
+from workbench.metrics.ranking import Ranking
 from workbench.metrics.shares import uneven
 from workbench.metrics.table import LABELS, METRICS, POSTS, PROBABILITY, RANKING, Metric
 
@@ -44,10 +44,11 @@ class Cell:
     seed: int
 
     @classmethod
-    def of(cls, runs: Sequence[Run], test: str, view: str, seed: int) -> Cell:
-        """Return the cell of runs that `check_same_items` has passed."""
+    def of(cls, runs: Sequence[Run], test: str, view: str, seed: int, within: np.ndarray | None = None) -> Cell:
+        """Return the cell of runs that `check_same_items` has passed; within (n,) bool: the posts that it is of."""
         scores = runs[0].sets[test]
         rows = scores.paired if view == "paired" else np.ones(len(scores.paired), dtype=bool)
+        rows = rows if within is None else within
         codes, groups = intervals.group_codes(scores.group[rows])
         exact = {name: values[rows] for run in runs for name, values in run.sets[test].exact.items()}
         # a seed of its own per test set and view: a model more or less changes nobody else's draws
@@ -105,7 +106,7 @@ class Cell:
 
 
 class Seen:
-    """One run in one cell: prob and ranks (S, n, L), NaN where nothing is known.
+    """One run in one cell: prob, logit and ranks (S, n, L), NaN where nothing is known; logit as the run has it.
 
     flagged (S, n, L) is what its thresholds flag; coverage (L,) is the share of rows that the model could see; counts
     (4, L, S, groups) are tn, fp, fn, tp.
@@ -115,7 +116,7 @@ class Seen:
         scores = run.sets[cell.test]
         prob, logit = scores.prob[:, cell.rows], scores.logit[:, cell.rows]
         unseen = np.isnan(logit)
-        self.run, self.cell = run, cell
+        self.run, self.cell, self.logit = run, cell, logit
         self.coverage = 1 - unseen.mean(axis=(0, 1))
         with np.errstate(divide="ignore"):
             stand_in = np.log(run.prevalence) - np.log1p(-run.prevalence)
@@ -291,15 +292,11 @@ def spanned(draws: np.ndarray, left_out: np.ndarray | None = None, **about: Any)
     return {"value": draws[..., 0].mean(), "lo": low, "hi": high}
 
 
-_TIED = 0.05  # a share of pairs
-
-
 def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) -> tuple[float, float]:
     """Return a - b in the mean of a metric over labels and seeds, and its p when groups are swapped between a and b.
 
     Seeds are paired in their order; where their numbers differ both are repeated up to the least common multiple, which
-    leaves the two means as they are. The same groups are swapped under every label and seed. A ranking that ties many
-    pairs of posts which the other tells apart is not exchangeable with it, so p is NaN then.
+    leaves the two means as they are. The same groups are swapped under every label and seed.
     """
     metric, cell, differences = METRICS[name], a.cell, []
     used = np.isin(np.arange(cell.y.shape[1]), labels)
@@ -311,10 +308,6 @@ def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) 
         for k in [None] if metric.over_labels else labels:
             if metric.kind is RANKING:
                 ranks = (side.ranks[s, :, k] for side, s in zip((a, b), seeds, strict=True))
-                ranks = tuple(ranks)
-                known = cell.known[:, k]
-                if tied_apart(cell.y[known, k], *(side[known] for side in ranks)) > _TIED:
-                    return math.nan, math.nan
                 weight = cell.weight if metric.site else None
                 about = {"metric": metric.function, "known": cell.known[:, k], "weight": weight}
                 swapped = testing.swapped_ranking(cell.y[:, k], *ranks, cell.codes, cell.groups, **about)

@@ -8,13 +8,22 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from workbench.artifacts import read_json
-from workbench.schema import with_new_names
+from workbench.schema import ROOT, with_new_names
 
 
 def scored(inputs: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a run's inputs that says which posts it scored, and what is known of them."""
     whole = ("data ", "source ", "parameter split", "taxonomy")
     return {name: value for name, value in inputs.items() if name.startswith(whole)}
+
+
+def study_name(folder: Path) -> str:
+    """Return how commands find the study with this folder: by its name in experiments/, elsewhere by its file."""
+    folder = Path(folder).resolve()
+    if folder.parent == ROOT.resolve() / "experiments":
+        return folder.name
+    files = [folder.with_name(f"{folder.name}{ending}") for ending in (".yaml", ".yml")]
+    return next((file for file in files if file.is_file()), files[0]).as_posix()
 
 
 class Stored(BaseModel):
@@ -193,7 +202,8 @@ class Metrics(RunFile):
 
     thresholds: label -> seed -> the probability from which a post is flagged, None where no threshold qualified;
     removal: label -> seed; train_prevalence by label; calibration: label -> seed; digests of the corpora; items: test
-    set -> digest of its posts; overlap by relation; dropped: posts in no set; peak_mb: `host`, `cuda`; unread: set ->
+    set -> digest of its posts; overlap by relation; dropped: posts in no set; labelled: set -> label
+    -> yes, no, unknown and why; noticed: when the corpora were read; peak_mb: `host`, `cuda`; unread: set ->
     modality -> posts.
     """
 
@@ -217,6 +227,8 @@ class Metrics(RunFile):
     items: dict[str, str] = {}
     overlap: dict[str, Overlap] = {}
     dropped: int = 0
+    labelled: dict[str, dict[str, dict[str, Any]]] = {}
+    noticed: tuple[str, ...] = ()
     unread: dict[str, dict[str, int]] = {}
     feature_hits: Any = None
     search: Search | None = None

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from workbench.comparison import ceilings
-from workbench.comparison.options import MACRO, CompareOptions
+from workbench.comparison.options import MACRO, SCORED, CompareOptions
 from workbench.comparison.predictions import Run
 from workbench.comparison.resampled import Cell, Seen, each, resample, spanned
 from workbench.comparison.rows import FusionLimit, LeakTest, ModelRow
@@ -57,6 +57,23 @@ class Table:
         parts = each(partial(_drawn, used=used, resamples=settings.resamples), list(seen.values()), size)
         draws, left_out = (dict(zip(seen, part, strict=True)) for part in zip(*parts, strict=True))
         return cls(cell, settings, seen, used, draws, left_out)
+
+    def on_scored(self) -> Table | None:
+        """Return the table on the posts that every model scored; None where that is all of them, or none.
+
+        Left out are models that scored nothing here. A label for which a model has no scores at all counts for none.
+        """
+        scores = {alias: ~np.isnan(seen.logit) for alias, seen in self.seen.items()}  # (S, n, L)
+        there = {alias: some | ~some.any(axis=(0, 1)) for alias, some in scores.items() if some.any()}
+        if not there:
+            return None
+        every = np.logical_and.reduce([some.all(axis=(0, 2)) for some in there.values()])
+        if every.all() or not every.any():
+            return None
+        within = np.zeros(len(self.cell.rows), dtype=bool)
+        within[self.cell.rows] = every
+        runs = [self.seen[alias].run for alias in there]
+        return Table.of(runs, Cell.of(runs, self.cell.test, SCORED, self.settings.seed, within), self.settings)
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -83,8 +83,9 @@ def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> pa
     folders = {kind.column: (top / (getattr(options, kind.folder) or ""), cache) for kind in KINDS}
     parts = []
     for split, data in _loaded(options, home, cache):
-        parts.append(Part(_plain(data, options), data.column_names, split, f"{where}, split {data.split}", folders))
-    return table_of(stacked(parts, options), options, taxonomy, where)
+        table = _plain(data, options)
+        parts.append(Part(table, data.column_names, len(data), split, f"{where}, split {data.split}", folders))
+    return table_of(stacked(parts, options), options, taxonomy, where, parts)
 
 
 # ------------------------------------------------------------------------------------------------------------ the set

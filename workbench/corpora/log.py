@@ -29,7 +29,7 @@ from scipy.sparse.csgraph import connected_components
 
 from workbench import fingerprint
 from workbench.corpora.files import cells
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown, unknown_label
 from workbench.records import Entry, Event, Records
 from workbench.schema import INPUTS, MODALITIES, ROOT, Options, Taxonomy, corpus_schema
 
@@ -112,7 +112,7 @@ def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> pa
             f"log {options.folder!r} has no posts of service {options.service!r} in that time; check both"
         )
     table = pa.concat_tables(chunks)
-    groups = families(posts, cells.content_keys(table["text"], *media.values()))
+    groups = families(posts, cells.content_keys(table["text"], *media.values()).to_pylist())
     return table.set_column(table.column_names.index("group"), schema.field("group"), pa.array(groups, pa.string()))
 
 
@@ -161,7 +161,7 @@ def _meanings(options: SourceOptions, taxonomy: Taxonomy) -> dict[str, str]:
     """Return the label that each name in events stands for."""
     for label in options.labels:
         if label not in taxonomy.names:
-            raise WorkbenchError(f"log {options.folder!r}: {unknown('label', label, taxonomy.names)}")
+            raise WorkbenchError(f"log {options.folder!r}: {unknown_label(label, taxonomy.names)}")
     named = {label: options.labels.get(label, (label,)) for label in taxonomy.names}
     return {name: label for label, names in named.items() for name in names}
 

@@ -25,7 +25,7 @@ from pydantic import Field, model_validator
 
 from workbench import corpora
 from workbench.errors import WorkbenchError
-from workbench.schema import Options, Taxonomy, declared, label_matrix
+from workbench.schema import Options, Taxonomy, label_matrix, paired
 
 SPLITS = ("train", "validation", "test")
 DROPPED = "dropped"  # by community or time: what would stand on both sides of a cut
@@ -208,9 +208,7 @@ def _follow(splits: np.ndarray, group: np.ndarray, n_groups: int) -> None:
 def _strata(table: pa.Table, taxonomy: Taxonomy) -> np.ndarray:
     """Return which labels hold for each post, bool (n_posts, n_labels + 2): all labels, none though known, paired."""
     y, known = label_matrix(table, taxonomy)
-    has = declared(table)
-    paired = has["text"] & (has["image"] | has["video"])
-    return np.column_stack([(y > 0) & known, known.any(axis=1) & ~(y > 0).any(axis=1), paired])
+    return np.column_stack([(y > 0) & known, known.any(axis=1) & ~(y > 0).any(axis=1), paired(table)])
 
 
 def _deal(

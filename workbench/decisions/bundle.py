@@ -37,5 +37,5 @@ def taxonomy(head: dict[str, Any], folder: Path, given: Taxonomy | None) -> Taxo
     own = Taxonomy.parse(values, f"the taxonomy of the bundle in {folder}")
     if given is None:
         return own
-    given.check(own.fingerprint, f"the bundle in {folder}")
+    given.check(own.fingerprint, f"the bundle in {folder}", own.names)
     return given

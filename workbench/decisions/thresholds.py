@@ -19,7 +19,7 @@ from pydantic import Field
 from workbench.decisions.guarantee import hold, outlook
 from workbench.decisions.objective import Chosen, Objective, Shares
 from workbench.decisions.policy import LabelRule
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown_label
 from workbench.metrics.classification import counts_at_thresholds
 from workbench.metrics.intervals import group_codes
 from workbench.metrics.prevalence import share
@@ -50,7 +50,7 @@ def objectives(given: Mapping[str, Any], labels: Sequence[str], where: str = "po
     """
     for name in given:
         if name not in (DEFAULT, OUT_OF_DISTRIBUTION, *labels):
-            raise WorkbenchError(f"{where}: {unknown('label', name, (DEFAULT, *labels))}")
+            raise WorkbenchError(f"{where}: {unknown_label(name, (DEFAULT, *labels))}")
     shared, parsed = given.get(DEFAULT), {}
     LabelObjectives.parse(shared, f"{where}.{DEFAULT}")
     for label in labels:

@@ -26,7 +26,7 @@ import pandas as pd
 
 from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run, Scores, load_run
-from workbench.corpora.files import reading
+from workbench.corpora import reading
 from workbench.decisions import bundle
 from workbench.decisions.drawn import OTHERWISE, Drawn
 from workbench.decisions.moderator import Moderator
@@ -317,7 +317,7 @@ def _interval(estimate: Estimate) -> str:
 
 def _decided(path: Path, labels: Sequence[str]) -> pd.DataFrame:
     """Return a file of decisions as a frame with `model_id` and what it has of `p_<label>`."""
-    table, names = reading.read(path, ["model_id", *(f"p_{label}" for label in labels)])
+    table, names, *_ = reading.read(path, ["model_id", *(f"p_{label}" for label in labels)])
     if "model_id" not in names:
         raise WorkbenchError(f"{path} has no column model_id; make it with `workbench score BUNDLE POSTS -o {path}`")
     return table.to_pandas()

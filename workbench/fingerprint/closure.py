@@ -35,7 +35,7 @@ OUTSIDE = {
     "artifacts": "files that are whole or refused",
     "device": "where something is computed; the number format is told by its value",
     "schema:Options": "how options are read and refused; their values are told",
-    "schema:_StrictLoader": "how YAML is read; its values are told",
+    "strict_yaml": "how YAML is read; its values are told",
     "schema:ROOT": "where the repository lies",
     "preprocessing.video.pool": "the processes that decode; what they do is in RUN_BY_NAME",
     "features.store": "what was computed before",

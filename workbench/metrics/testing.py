@@ -23,9 +23,11 @@ from scipy import sparse, stats
 
 from workbench.metrics.classification import Curve
 from workbench.metrics.intervals import RecipeDifference, Statistic, chunk_of, defined_draws, student_reach
-from workbench.metrics.ranking import Ranking
+from workbench.metrics.ranking import Ranking, tied_apart
 
 # ---------------------------------------------------------------------------------------------------------- permutation
+
+_TIED = 0.05  # the share of pairs of posts from which on a ranking that ties them is not exchangeable with another
 
 
 def swapped_ranking(
@@ -45,6 +47,10 @@ def swapped_ranking(
     scores, where 0 the two models' are exchanged. Scores of two models share no scale, so each model's are first
     replaced by its mid-ranks, which changes neither model's metric. The 2n ranks are sorted once; list A under S is the
     pooled list with weights (S, 1 - S), and list B has the weights that A leaves.
+
+    A ranking that ties many pairs of posts which the other tells apart, such as a constant, is not exchangeable with
+    it: its mid-ranks lie in the middle of the other's, where a swap nearly always makes either worse. The function's
+    `exchangeable` says so.
     """
     y = np.asarray(y)
     known = np.ones(len(y), dtype=bool) if known is None else np.asarray(known, dtype=bool)
@@ -64,6 +70,7 @@ def swapped_ranking(
         return first - second
 
     difference.rows = max(groups, ranking.positives.shape[0])
+    difference.exchangeable = not tied_apart(y, pooled[: len(y)], pooled[len(y) :]) > _TIED
     return difference
 
 
@@ -102,14 +109,16 @@ def permutation_test(
 
     The statistic is the mean of `differences`, one per label and seed, all under the same swaps. Under the hypothesis
     that the models are exchangeable the test is exact: p = (1 + draws at least as extreme) / (1 + draws) (Phipson &
-    Smyth 2010, arXiv 1603.05766). A draw in which the statistic is undefined counts as extreme. NaN when the observed
-    difference is undefined.
+    Smyth 2010, arXiv 1603.05766). A draw in which the statistic is undefined counts as extreme. Both are NaN when the
+    observed difference is undefined, and p is where two rankings are not exchangeable (`swapped_ranking`).
     """
     rng, extreme = np.random.default_rng(seed), 0
     mean = lambda S: sum(difference(S) for difference in differences) / len(differences)  # noqa: E731
     observed = float(mean(np.ones((groups, 1)))[0]) if differences else np.nan
     if np.isnan(observed):
         return np.nan, np.nan
+    if not all(getattr(difference, "exchangeable", True) for difference in differences):
+        return observed, np.nan
     chunk = chunk_of(max(difference.rows for difference in differences))
     for start in range(0, draws, chunk):
         S = rng.integers(0, 2, size=(min(chunk, draws - start), groups), dtype=np.int8).T.astype(np.float64, order="C")

@@ -29,6 +29,7 @@ The contract (tests/models/test_contract.py holds every model in the table to it
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -82,9 +83,7 @@ class Prediction:
         logits (n_posts, n_labels): float32 and NaN where nothing is readable, as `predict` returns it; what `_predict`
             writes for unreadable posts and labels that are not trained is replaced.
         readable (n_posts,): whether anything could be read of what the model scores.
-        unread: modality -> per post why its content could not be read, wholly or in part (`Truncated`), or None; what
-        is
-            not named was read wherever it is.
+        unread: modality -> per post why it could not be read, wholly or in part (`Truncated`), or None where it was.
         variants (n_posts, n_labels), or None: what was undone in the text variant that a score is of, in words that
             complete "scored by its variant with ..."; None for scores of the raw text or of other content.
         alike (n_posts, n_labels), or None: the ids of the training posts with the label that a score comes from, the
@@ -106,6 +105,7 @@ class Classifier(ABC):
         modalities: what of a post it looks at, in the order of `schema.MODALITIES`; it may depend on the options, and
             shrink when fitting.
         seeded: whether the seed can change the model at all; where False, one fit stands for all seeds.
+        learns: whether posts with labels are needed to make it, as they are for nearly all.
         made_of: the option that holds the `MemberOptions` of the models that it is made of, one or several; or None.
         search: option name -> values worth trying, for `studies.steps.search`; empty where there is nothing to choose.
         record: what fitting found out (chosen strength, best epoch), plain JSON, saved with the model.
@@ -116,6 +116,7 @@ class Classifier(ABC):
     options_class: ClassVar[type[Options]] = Options
     modalities: tuple[str, ...] = ()
     seeded: bool = True
+    learns: ClassVar[bool] = True
     made_of: ClassVar[str | None] = None
     encoder_digest: str = ""
     search: ClassVar[dict[str, tuple]] = {}
@@ -171,6 +172,10 @@ class Classifier(ABC):
         logits = np.where(self.trained, made.logits, self.constants).astype(np.float32)
         logits[~made.readable] = np.nan
         return replace(made, logits=logits, unread=every | made.unread)
+
+    def meet(self, sets: Mapping[str, pa.Table]) -> None:
+        """Raise WorkbenchError where it can say nothing of the posts that it is about to score, by set."""
+        return
 
     def save(self, folder: Path | str) -> None:
         """Write the fitted model into a folder of its own, in the place of an earlier model there."""
@@ -331,7 +336,7 @@ def load(folder: Path | str, *, taxonomy: Taxonomy, store: FeatureStore | None) 
     file that does not belong there (a pickle), an unknown model, and an encoder other than the one it was trained on.
     """
     head, arrays = artifacts.read_model(folder)
-    taxonomy.check(str(head.get("taxonomy")), f"the model in {folder}")
+    taxonomy.check(str(head.get("taxonomy")), f"the model in {folder}", head.get("labels", ()))
     name = head.get("model")
     model = create(name, of_earlier(name, head.get("options") or {}), taxonomy=taxonomy, store=store)
     try:
@@ -354,6 +359,11 @@ def option_names(name: str) -> tuple[str, ...]:
 def space(name: str) -> dict[str, tuple]:
     """Return the options of a model that are worth searching, each with its candidates."""
     return dict(_class(name).search)
+
+
+def learns(name: str) -> bool:
+    """Return whether a model is made of posts with labels; raises WorkbenchError for an unknown model."""
+    return _class(name).learns
 
 
 def _entry(name: str) -> str:

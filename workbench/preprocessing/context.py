@@ -2,7 +2,7 @@
 
 Only columns of `schema.INPUTS` are read, which hold what was known at the time of scoring; nothing later can enter. A
 number that is not there stays NaN until `Scaling` fills it with the training median, and can say so in a column of its
-own. What cannot be true (a negative count, an endless age) counts as not there.
+own. What cannot be true (a negative count, an age of 1e308 days) counts as not there.
 
 Source: Huber 1981, Robust Statistics (median and quartile range); van Buuren 2018, Flexible Imputation of Missing Data,
 section 1.3 (why a filled value needs a flag).
@@ -29,6 +29,7 @@ RATES = {  # what a count is shared out over; one is added below, so that a new 
     "engagement": (("reports", "impressions"), ("reactions", "impressions")),
 }
 HOURS = ("hour_sin", "hour_cos")
+LARGEST = 1e12  # a larger count, or age in days, is what some database writes for an unknown one
 
 
 class ContextOptions(Options):
@@ -77,7 +78,7 @@ def _count(posts: pa.Table, column: str, name: str) -> np.ndarray:
         return np.full(len(posts), np.nan)
     values = pc.cast(pc.struct_field(posts[column], name), pa.float64(), safe=False)
     counts = pc.fill_null(values, np.nan).to_numpy()
-    return np.where(np.isfinite(counts) & (counts >= 0), counts, np.nan)
+    return np.where((counts >= 0) & (counts <= LARGEST), counts, np.nan)
 
 
 def _hours(posts: pa.Table) -> list[np.ndarray]:

@@ -24,7 +24,7 @@ from sklearn.preprocessing import normalize
 from workbench.comparison.options import MAIN, VALIDATION
 from workbench.corpora import splits
 from workbench.corpora.export import write_media
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown_label
 from workbench.features import FeatureStore
 from workbench.preprocessing.text.cleaning import clean
 from workbench.questions.active_learning import Pool, PoolPosts, by_clusters, farthest, in_turn, learn
@@ -57,10 +57,11 @@ def material(
 ) -> tuple[Side, Side]:
     """Return the pool and the held-out side of a corpus; no group stands on both, and a corpus's own test part is kept.
 
-    Raises WorkbenchError for an unknown label, a label that no post knows, and a corpus that cannot be divided.
+    Raises WorkbenchError for an unknown label, a label that no post knows or all posts agree on, and a
+    corpus that cannot be divided.
     """
     if label not in taxonomy.names:
-        raise WorkbenchError(unknown("label", label, taxonomy.names))
+        raise WorkbenchError(unknown_label(label, taxonomy.names))
     column = taxonomy.names.index(label)
     known = label_matrix(table, taxonomy)[1][:, column]
     if not known.any():
@@ -69,10 +70,17 @@ def material(
     shares = {VALIDATION: (1 - held_out) / 2, MAIN: held_out}  # what a split calls validation is part of the pool
     part = splits.assign(table, taxonomy, splits.SplitOptions.parse(shares, "held_out"))
     tables = [table.filter(pa.array(side)) for side in (part != MAIN, part == MAIN)]
-    return tuple(
+    sides = tuple(
         _side(posts, x, label_matrix(posts, taxonomy)[0][:, column] > 0.5)
         for posts, x in zip(tables, embed(*tables, embedding, store), strict=True)
     )
+    for name, side in zip(("the pool", "what is held out"), sides, strict=True):
+        if len(set(side.posts.y.tolist())) < 2:
+            raise WorkbenchError(
+                f"{name} has {int(side.posts.y.sum())} of {len(side.posts.y)} readable posts that are {label!r}, and "
+                "both kinds are needed; choose another label or more posts"
+            )
+    return sides
 
 
 def _side(table: pa.Table, x: np.ndarray, y: np.ndarray) -> Side:

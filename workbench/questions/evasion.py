@@ -23,7 +23,7 @@ from workbench.evidence import robustness
 from workbench.evidence.robustness import POOLED, RobustnessOptions
 from workbench.features.store import FeatureStore
 from workbench.models import Classifier
-from workbench.schema import Taxonomy, inputs, label_matrix
+from workbench.schema import inputs, label_matrix
 from workbench.studies.run import Results
 
 RAW = "as it stands"
@@ -88,38 +88,56 @@ def survival(
 ) -> Survival:
     """Return what a study's models catch when obfuscated, with variants and, as "NAME as it stands", without.
 
-    aliases: models of the study, whose first seed's bundle is used; most: at most so many test posts. Raises
-    WorkbenchError for a model that the study does not have.
+    aliases: models of the study, whose first seed's bundle is used, none: all that look at posts; most: at most so many
+    test posts. Labels that none of these posts knows are left out. Raises WorkbenchError for a model that the study
+    does not have, and where there is none, or no harmful post, to look at.
     """
     runs = {run.alias: run for run in results.runs}
+    aliases = aliases or [alias for alias, run in runs.items() if run.modalities]
     for alias in aliases:
         if alias not in runs:
             raise WorkbenchError(unknown("model of the study", alias, runs))
-    taxonomy, store, posts = Taxonomy.load(), store or FeatureStore(None), scored_posts(results, most)
-    y, known = label_matrix(posts, taxonomy)
+    if not aliases:
+        raise WorkbenchError(f"none of the study's models looks at posts: {', '.join(runs)}; add one to the study")
+    store, posts = store or FeatureStore(None), scored_posts(results, most)
     models, defended = {}, {}
     for alias in aliases:
         folder = runs[alias].folder / "bundle" / str(runs[alias].seeds[0])
-        classifier = Moderator.load(folder, store=store, taxonomy=taxonomy).classifier
-        models[alias] = classifier
+        models[alias] = classifier = Moderator.load(folder, store=store).classifier
         alone = without_variants(classifier)
         if alone is not None:
             models[f"{alias} {RAW}"] = alone
             defended[alias] = alone
-    scores = {name: _score(model) for name, model in models.items()}
-    rows = robustness.robustness(scores, posts, y, known, taxonomy.names, options)
+    y, known = label_matrix(posts, classifier.taxonomy)  # which is that of all models of a study
+    if not (y * known).any():
+        raise WorkbenchError(f"none of {len(posts):,} test posts is known to be harmful, so there is nothing to catch")
+    told = np.flatnonzero(known.any(axis=0))
+    y, known, labels = y[:, told], known[:, told], [classifier.taxonomy.names[k] for k in told]
+    scores = {name: _score(model, told) for name, model in models.items()}
+    rows = robustness.robustness(scores, posts, y, known, labels, options)
     cost = [
         {"model": alias, **row}
         for alias, alone in defended.items()
         for row in robustness.cost_of_variants(
-            _score(alone)(posts), scores[alias](posts), y, known, taxonomy.names, fpr=options.fpr, alpha=options.alpha
+            _score(alone, told)(posts), scores[alias](posts), y, known, labels, fpr=options.fpr, alpha=options.alpha
         )
     ]
     return Survival(rows, cost, len(posts), int((y * known).sum()))
 
 
-def _score(classifier: Classifier) -> robustness.Score:
-    return lambda posts: classifier.logits(inputs(posts))
+def _score(classifier: Classifier, labels: np.ndarray) -> robustness.Score:
+    return lambda posts: classifier.logits(inputs(posts))[:, labels]
+
+
+def defence(measured: Survival) -> pd.DataFrame:
+    """Return a line per model that has variants and label: what they cost on clean posts, as `cost_of_variants` has it.
+
+    Empty where no model has any.
+    """
+    return pd.DataFrame(measured.cost, columns=["model", "label", *_COST]).set_index(["model", "label"])
+
+
+_COST = ("negatives", "fpr_without", "alarms", "lo", "hi", "positives", "recall_without", "recall_with")
 
 
 def table(measured: Survival, *, strength: float, label: str = POOLED) -> pd.DataFrame:

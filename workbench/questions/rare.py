@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from workbench.comparison.options import MAIN
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import WorkbenchError
 from workbench.metrics.classification import Confusion
 from workbench.metrics.intervals import (
     bootstrap,
@@ -94,11 +94,9 @@ def compare(
 
 
 def _labels(material: Material, name: str, label: str) -> tuple[np.ndarray, np.ndarray, int]:
-    names = material.taxonomy.names
-    if label not in names:
-        raise WorkbenchError(unknown("label", label, names))
+    column = material.column(label)
     y, known = label_matrix(material.sets[name], material.taxonomy)
-    return y > 0.5, known, names.index(label)
+    return y > 0.5, known, column
 
 
 def _draws(truth: np.ndarray, score: np.ndarray, flagged: np.ndarray, codes: np.ndarray, groups: int) -> np.ndarray:

@@ -89,8 +89,7 @@ def measure(
     label: whose AP on test is taken, as the mean over seeds; pairs: how many pairs of sentences the context test has
     for training; as many test.
     """
-    if label not in material.taxonomy.names:
-        raise WorkbenchError(unknown("label", label, material.taxonomy.names))
+    material.column(label)
     runs = []
     context_pairs.trained({"epochs": 1}, 8, label, material.taxonomy, 0)  # what is loaded at first use is no one's cost
     for name, options in schemes.items():

@@ -7,7 +7,7 @@ the body is for people. A bundle's own README says what its thresholds are; a ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from workbench.artifacts import write_text
 from workbench.comparison.options import MACRO
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
+from workbench.corpora.counts import why
 from workbench.metrics.table import headline
 from workbench.report import removals, wording
 
@@ -89,9 +90,11 @@ def model_card(comparison: Comparison, run: Run) -> str:
 
 
 def _scores(comparison: Comparison, alias: str) -> list[ModelRow]:
-    """The defined values of a model in the study's view of the test set, for each label and for their mean."""
+    """The defined values of a model in the study's view of each compared test set, for each label and their mean."""
     measured = {*headline(), comparison.compare.metric}
-    rows = comparison.rows(model=alias, metric=None, label=None)
+    rows = [
+        row for test in comparison.tests for row in comparison.rows(model=alias, metric=None, label=None, test=test)
+    ]
     return [row for row in rows if row.metric in measured and row.value is not None]
 
 
@@ -113,17 +116,17 @@ def _made_from(run: Run) -> dict[str, Any]:
 
 def _worth(comparison: Comparison, alias: str) -> tuple[list[str], list[list[str]]]:
     """Return the columns and the cells of a table with a row per label."""
-    rows = {(row.label, row.metric): row for row in _scores(comparison, alias)}
-    site = [name for name in ("precision_site", "recall_site") if any(metric == name for _, metric in rows)]
+    rows = {(row.test, row.label, row.metric): row for row in _scores(comparison, alias)}
+    site = [name for name in ("precision_site", "recall_site") if any(metric == name for *_, metric in rows)]
     shown = dict.fromkeys(["precision", "recall", *site, "average_precision", "roc_auc", comparison.compare.metric])
     lines = []
-    for label in dict.fromkeys(label for label, _ in rows):
-        values = [rows.get((label, metric)) for metric in shown]
+    for test, label in dict.fromkeys((test, label) for test, label, _ in rows):
+        values = [rows.get((test, label, metric)) for metric in shown]
         if first := next((row for row in values if row), None):
             cells = [wording.interval(row) if row else "–" for row in values]
             posts = f"{first.positives:,}"  # of all labels together it is no number of posts
             harmful = wording.harmful(label, first.positives) if label == MACRO else posts
-            lines.append([wording.label(label), f"{first.n:,}", harmful, *cells])
+            lines.append([wording.caption(comparison, wording.label(label), test), f"{first.n:,}", harmful, *cells])
     return ["label", "posts", "harmful", *map(wording.column, shown)], lines
 
 
@@ -140,7 +143,6 @@ def data_card(comparison: Comparison, runs: Sequence[Run]) -> str:
     )
     record, sets = runs[0].record, runs[0].sets
     given = {name: value for name, value in record.inputs_of("parameter").items() if name.startswith(_SOURCE)}
-    known = {name: scores.known for name, scores in sets.items()}
     card = DatasetCard.from_template(
         data,
         _TEMPLATES / "data_card.md",
@@ -151,14 +153,34 @@ def data_card(comparison: Comparison, runs: Sequence[Run]) -> str:
         trained_on=wording.plain(record.n_train),
         sets=[(name, len(of.post_id), len(np.unique(of.group)), int(of.paired.sum())) for name, of in sets.items()],
         dropped=next((run.metrics.dropped for run in runs if run.metrics.dropped), 0),
-        labels=[
-            (label, name, int(known[name][:, k].sum()), int((of.y & known[name])[:, k].sum()))
-            for k, label in enumerate(runs[0].labels)
-            for name, of in sets.items()
-        ],
+        labels=_labelled(runs),
+        noticed=next((run.metrics.noticed for run in runs if run.metrics.noticed), ()),
         overlap=next((run.metrics.overlap for run in runs if run.metrics.overlap), {}),
     )
     return f"{card}\n"
+
+
+def _labelled(runs: Sequence[Run]) -> list[tuple[str, str, int, int, int, str]]:
+    """Return label, set, how many say yes, no and nothing, and why; of sets alone where no run recorded more."""
+    recorded = next((run.metrics.labelled for run in runs if run.metrics.labelled), {})
+    if not recorded:
+        for name, scores in runs[0].sets.items():
+            yes, known = (scores.y & scores.known).sum(0), scores.known.sum(0)
+            recorded[name] = {
+                label: {"yes": yes[k], "no": known[k] - yes[k], "unknown": len(scores.known) - known[k], "why": {}}
+                for k, label in enumerate(runs[0].labels)
+            }
+    told = [label for label in runs[0].labels if any(_says(rows.get(label)) for rows in recorded.values())]
+    return [
+        (label, name, rows[label]["yes"], rows[label]["no"], rows[label]["unknown"], why(rows[label]))
+        for label in told  # of the others the posts say nothing
+        for name, rows in recorded.items()
+        if label in rows
+    ]
+
+
+def _says(row: Mapping[str, Any] | None) -> bool:
+    return row is not None and row["yes"] + row["no"] > 0
 
 
 def _size(n: int) -> str:

@@ -15,6 +15,7 @@ from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
 from workbench.report import wording
+from workbench.report.section import told
 
 YES, PARTLY, NO, UNKNOWN = "yes", "partly", "no", "not recorded"
 
@@ -92,9 +93,15 @@ def _person(records: StudyRecords) -> Answer:
 
 
 def _positives(records: StudyRecords) -> Answer:
-    label = records.comparison.labels
-    rows = {name: rows[0] for name in label if (rows := records.comparison.rows(metric="recall", label=name))}
-    untold = [name for name, row in rows.items() if not row.n]
+    comparison = records.comparison
+    rows = {
+        wording.caption(comparison, name, test): some[0]
+        for test in comparison.tests
+        for name in comparison.labels
+        if (some := comparison.rows(metric="recall", label=name, test=test))
+    }
+    labels = told(comparison, [*records.runs.values()])
+    untold = [name for name, row in rows.items() if not row.n and row.label in labels]
     rows = {name: row for name, row in rows.items() if row.n}
     if not rows:
         return UNKNOWN, "no label has known posts in this view"
@@ -186,7 +193,7 @@ def _all_shown(records: StudyRecords) -> Answer:
 
 
 def _uncertain(records: StudyRecords) -> Answer:
-    rows = records.comparison.rows()
+    rows = [row for test in records.comparison.tests for row in records.comparison.rows(test=test)]
     bare = [row.model for row in rows if row.lo is None]
     if not rows or len(bare) == len(rows):
         return NO, "no value has an interval"
@@ -220,7 +227,11 @@ def _corrected(records: StudyRecords) -> Answer:
 
 def _elsewhere(records: StudyRecords) -> Answer:
     names = [name for name in records.comparison.items if name != MAIN]
-    return (YES, f"further test sets: {', '.join(names)}") if names else (NO, "the study has no further test set")
+    if not names:
+        return NO, "the study has no further test set"
+    apart = [name for name in names if name not in records.comparison.tests]
+    rest = f"; not compared: {', '.join(apart)}" if apart else ""
+    return YES, f"further test sets: {', '.join(names)}{rest}"
 
 
 # ------------------------------------------------------------------------------------------------- can it be done again

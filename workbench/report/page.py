@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from workbench.artifacts import write_text
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
-from workbench.comparison.run_files import Overlap
+from workbench.comparison.run_files import Overlap, study_name
 from workbench.evidence.audit.relations import NAMES
 from workbench.metrics.plots.canvas import png
-from workbench.report import gallery, wording
+from workbench.report import gallery
 from workbench.report.sections import Section, leaks, sections
 
 
@@ -33,7 +33,7 @@ def write(folder: Path, comparison: Comparison, runs: Sequence[Run], posts: pa.T
 
     posts: the corpus that the runs scored; where it is not at hand (None), the worst errors are not shown.
     """
-    about = {"study": comparison.study, "question": comparison.question, "named": wording.study(folder)}
+    about = {"study": comparison.study, "question": comparison.question, "named": study_name(folder)}
     page = _render("report.html", sections=sections(comparison, runs, posts), picture=_both, **about)
     return write_text(folder / "report.html", page)
 
@@ -81,10 +81,14 @@ def _table(frame: pd.DataFrame, anchors: set[str]) -> dict[str, Any]:
     """
     keys = [key if isinstance(key, tuple) else (key,) for key in frame.index]
     places, metrics = frame.attrs.get("rows", [""] * len(keys)), frame.attrs.get("cells", {})
+    addresses = frame.attrs.get("addresses", {})  # (row, column) -> address, where it does not follow from the row's
     rows = []
     for i, (place, values) in enumerate(zip(places, frame.itertuples(index=False, name=None), strict=True)):
         names = [(name, span) for level, name in enumerate(keys[i]) if (span := _rows_alike(keys, i, level))]
         titles = ["/".join(filter(None, (place, metrics[name]))) if name in metrics else "" for name in frame.columns]
+        titles = [
+            addresses.get((frame.index[i], name), title) for name, title in zip(frame.columns, titles, strict=True)
+        ]
         cells = [("–" if pd.isna(value) else value, title) for value, title in zip(values, titles, strict=True)]
         rows.append({"anchor": "" if place in anchors else place, "names": names, "cells": cells})
         anchors.add(place)

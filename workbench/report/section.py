@@ -19,6 +19,7 @@ class Section:
 
     folded: tables that open on a click.
     points: heading -> sentences, each a point of a list; they stand between the prose and the figures.
+    captions: whether figures show their names, which then say of which test set each is.
     """
 
     key: str
@@ -29,6 +30,7 @@ class Section:
     fragment: str = ""
     folded: dict[str, pd.DataFrame] = field(default_factory=dict)
     points: dict[str, list[str]] = field(default_factory=dict)
+    captions: bool = False
 
 
 def winning(comparison: Comparison, runs: Sequence[Run]) -> Run | None:
@@ -40,6 +42,19 @@ def shown_models(comparison: Comparison) -> list[str]:
     """The models that per-label figures show: the best, the best unimodal, and those of the primary family."""
     family = [model for row in comparison.differences if row.primary for model in (row.a, row.b)]
     return list(dict.fromkeys(name for name in (comparison.chosen, comparison.best_unimodal, *family) if name))[:4]
+
+
+def told(comparison: Comparison, runs: Sequence[Run]) -> list[str]:
+    """Return the labels that some post tells anything of, be it in validation; a study does not speak of the others."""
+    known = [scores.known.any(axis=0) for run in runs[:1] for scores in run.sets.values()]
+    in_rows = {row.label for row in comparison.models if row.n}
+    return [label for k, label in enumerate(comparison.labels) if label in in_rows or any(some[k] for some in known)]
+
+
+def left_out(comparison: Comparison) -> str:
+    """Return a sentence on the models that `shown_models` leaves out, empty where it leaves out none."""
+    rest = [name for name in comparison.names if name not in shown_models(comparison)]
+    return f" Left out here are models that the study's pairs do not name first: {', '.join(rest)}." if rest else ""
 
 
 def table(

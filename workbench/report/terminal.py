@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 
 from workbench.comparison.rows import Comparison, ModelRow
@@ -10,17 +11,18 @@ from workbench.report import wording
 
 
 def tables(comparison: Comparison, *, by_label: bool = False) -> list[dict[str, str]]:
-    """Return a line per model for a terminal: the compared metric with its ceiling, the headline, the costs.
+    """Return a line per compared test set and model: the compared metric with its ceiling, the headline, the costs.
 
     by_label: a line per label and model instead of those of the compared label; a metric that is over all labels has no
     value there and is left out.
     """
     metric, lines = comparison.compare.metric, []
-    for label in comparison.labels if by_label else [comparison.compare.label]:
-        for model in comparison.names:
-            rows = {row.metric: row for row in comparison.rows(metric=None, label=label, model=model)}
-            if rows:
-                lines.append(({"label": label} if by_label else {}) | {"model": model} | _line(rows, metric))
+    labels = comparison.labels if by_label else [comparison.compare.label]
+    for test, label, model in itertools.product(comparison.tests, labels, comparison.names):
+        rows = {row.metric: row for row in comparison.rows(metric=None, label=label, model=model, test=test)}
+        if rows and next(iter(rows.values())).n:
+            place = {} if wording.alone(comparison) else {"test set": test}
+            lines.append(place | ({"label": label} if by_label else {}) | {"model": model} | _line(rows, metric))
     return lines
 
 
@@ -48,9 +50,8 @@ def show(comparison: Comparison, lines: list[dict[str, str]]) -> None:
         table.add_row(*line.values())
     console.print(f"\n{comparison.question}")
     console.print(table)
-    for row in comparison.differences:
-        if row.primary:
-            console.print(wording.verdict(row, comparison.compare.alpha), soft_wrap=True)
+    for sentence in wording.verdicts(comparison):
+        console.print(sentence, soft_wrap=True)
     for sentence in wording.coverage(comparison):
         console.print(sentence, soft_wrap=True)
     for row in comparison.stale:

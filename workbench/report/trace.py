@@ -19,7 +19,7 @@ from workbench.comparison.compare import compare
 from workbench.comparison.options import MAIN, VALIDATION
 from workbench.comparison.predictions import Run, load_runs
 from workbench.comparison.rows import Comparison, Interval, PlainRow, path
-from workbench.comparison.run_files import RunRecord, scored
+from workbench.comparison.run_files import RunRecord, scored, study_name
 from workbench.decisions import bundle
 from workbench.errors import WorkbenchError
 from workbench.fingerprint.inputs import of_inputs
@@ -54,8 +54,8 @@ def located(comparison: Comparison) -> Iterator[Located]:
                 if isinstance(part, Interval):
                     yield _located(f"{row.address}/{name}", table, row, part)
     for row in comparison.suites:
-        for kind in ("halves", "functionalities", "targets"):
-            for part in getattr(row, kind):
+        for kind, parts in row.kinds.items():
+            for part in parts:
                 yield _located(f"{row.address(kind, part)}/{path(row.model)}", "suites", row, part)
 
 
@@ -76,6 +76,13 @@ class Link(NamedTuple):
     check: str = ""
 
 
+class _Data(NamedTuple):
+    """Where a study's posts come from, and its labels."""
+
+    corpus: dict[str, Any]
+    taxonomy: Taxonomy
+
+
 def studies_with(address: str, folder: Path) -> list[str]:
     """Return the names of the studies under a folder whose comparison has a number of that address."""
     places = sorted(path.parent for path in folder.glob("*/comparison.json"))
@@ -90,22 +97,24 @@ def _has(folder: Path, address: str) -> bool:
         return False
 
 
-def chain(folder: Path, corpus: dict[str, Any], address: str) -> list[Link]:
+def chain(folder: Path, corpus: dict[str, Any], taxonomy: Taxonomy, address: str) -> list[Link]:
     """Return the chain behind a number; raise WorkbenchError where the study has no comparison or no such number.
 
-    folder: the results of a study, named after it; corpus: where its posts come from.
+    folder: the results of a study, named after it; corpus: where its posts come from, with the labels of
+    `taxonomy`.
     """
     comparison = Comparison.load(folder)
     if comparison is None:
-        raise WorkbenchError(f"study {folder.name!r} has no comparison; `workbench run {folder.name}` makes it")
+        raise WorkbenchError(f"study {folder.name!r} has no comparison; `workbench run {study_name(folder)}` makes it")
     number = _find(comparison, address, folder.name)
     runs, lost = _load(folder, comparison)
+    data = _Data(corpus, taxonomy)
     return [
         Link(0, address, _value(number), _recomputed(comparison, runs, lost, number)),
         *_settings(comparison, number),
         *_items(comparison, runs, number),
         *_facts(comparison, runs),
-        *(link for alias in number.models for link in _run(folder, corpus, comparison, alias)),
+        *(link for alias in number.models for link in _run(folder, data, comparison, alias)),
     ]
 
 
@@ -153,7 +162,7 @@ def _recomputed(comparison: Comparison, runs: list[Run], lost: str, number: Loca
     settings = comparison.compare
     if number.table != "differences":
         settings = settings.model_copy(update={"pairs": ()})  # no other number needs the permutations
-    kept = {number.test, MAIN, VALIDATION}
+    kept = {number.test, MAIN, VALIDATION, *settings.test}
     slim = [replace(run, sets={name: some for name, some in run.sets.items() if name in kept}) for run in runs]
     family = comparison.made_from and comparison.made_from.family
     again = compare(comparison.study, comparison.question, slim, settings, family, comparison.cost)
@@ -200,7 +209,7 @@ def _facts(comparison: Comparison, runs: list[Run]) -> Iterator[Link]:
     yield Link(1, "facts of the posts", f"{', '.join(sorted(files))}, sha256 {stated}", check)
 
 
-def _run(study: Path, corpus: dict[str, Any], comparison: Comparison, alias: str) -> Iterator[Link]:
+def _run(study: Path, data: _Data, comparison: Comparison, alias: str) -> Iterator[Link]:
     key = comparison.made_from.runs.get(alias) if comparison.made_from else None
     if key is None:
         yield Link(1, "run", f"{alias}, of which the comparison names no run", UNCHECKED)
@@ -217,7 +226,7 @@ def _run(study: Path, corpus: dict[str, Any], comparison: Comparison, alias: str
     patch = "; code.patch makes its code of that commit" if (folder / "code.patch").is_file() else ""
     yield Link(2, "commit", f"{record.commit or 'not recorded'}, {record.edited}{patch}")
     yield _predictions(comparison, alias, folder)
-    yield _data(corpus, record)
+    yield _digest(data, record)
     yield from _weights(record)
     yield from _bundles(folder)
     versions = ", ".join(f"{name} {version}" for name, version in record.versions.items())
@@ -238,14 +247,14 @@ def _predictions(comparison: Comparison, alias: str, folder: Path) -> Link:
     return Link(2, "predictions", f"sha256 {sha}", check)
 
 
-def _data(corpus: dict[str, Any], record: RunRecord) -> Link:
+def _digest(data: _Data, record: RunRecord) -> Link:
     digest = record.corpus_digest
     try:
-        now = corpora.digest(expand(corpus, "the study"), Taxonomy.load())
+        now = corpora.digest(expand(data.corpus, "the study"), data.taxonomy)
         check = AGREES if now == digest else DIFFERS
     except WorkbenchError as error:
         check = f"{UNCHECKED}: {error}"
-    return Link(2, "data", f"{corpus.get('source')}, digest {digest or 'not recorded'}", check)
+    return Link(2, "data", f"{data.corpus.get('source')}, digest {digest or 'not recorded'}", check)
 
 
 def _weights(record: RunRecord) -> Iterator[Link]:

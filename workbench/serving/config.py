@@ -15,7 +15,7 @@ from workbench.comparison.rows import Comparison
 from workbench.comparison.run_files import RunRecord
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import MODALITIES, ROOT, Options, read_yaml
-from workbench.studies import DONE
+from workbench.studies import DONE, find
 
 SERVICES = ("text", "image", "video", "misinformation", "post")
 Service = Literal["text", "image", "video", "misinformation", "post"]
@@ -137,7 +137,10 @@ def _bundles(study: str, model: str, seed: int | None) -> list[Path]:
 
 def _folder(study: str) -> Path:
     """Return where a study's results are: under experiments/, or beside its YAML file."""
-    return Path(study).with_suffix("") if study.endswith((".yaml", ".yml")) else ROOT / "experiments" / study
+    try:
+        return find(study).resolve().with_suffix("")
+    except WorkbenchError:  # results count also where the file is gone
+        return Path(study).with_suffix("") if study.endswith((".yaml", ".yml")) else ROOT / "experiments" / study
 
 
 def _finished(study: str) -> Iterator[tuple[Path, RunRecord]]:

@@ -94,6 +94,7 @@ class Engine:
         self.store = FeatureStore(None, None if device == "auto" else device, memory_mb=config.memory_mb)
         self.bundles = config.bundles()
         self._load = load
+        self._taxonomy: Taxonomy | None = None
         self._services: dict[str, Service] = {}
         self._moderators: dict[Path, Moderator] = {}
         self._batching: dict[tuple[Path, bool], BatchingQueue[_Job]] = {}
@@ -112,8 +113,16 @@ class Engine:
     def ready(self) -> bool:
         return not self._closed and len(self._services) == len(self.config.services)
 
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The labels of the first bundle, to which all others are held; until it is loaded those of the checkout."""
+        return self._taxonomy or Taxonomy.load()
+
     def load(self) -> None:
-        """Load what is not loaded yet; raises WorkbenchError for a bundle or a policy that cannot be used."""
+        """Load what is not loaded yet; raises WorkbenchError for a bundle or a policy that cannot be used.
+
+        That is also a bundle of other labels than the first one's.
+        """
         with self._loading:
             for name, config in self.config.services.items():
                 if name not in self._services:
@@ -128,13 +137,13 @@ class Engine:
                 from workbench.decisions.moderator import Moderator  # the first thing that imports torch
 
                 self._load = Moderator.load
-            moderator = self._load(folder, store=self.store, taxonomy=Taxonomy.load())
+            moderator = self._load(folder, store=self.store, taxonomy=self._taxonomy)
             waiting = max(service.limits.waiting for service in self.config.services.values())
             for media, most in ((False, self.config.batch), (True, min(MEDIA_BATCH, self.config.batch))):
                 name = f"{moderator.model_id}{' with media' if media else ''}"
                 wait = self.config.wait_ms / 1000
                 self._batching[folder, media] = BatchingQueue(name, self._score, most=most, wait=wait, limit=waiting)
-            self._moderators[folder] = moderator
+            self._moderators[folder], self._taxonomy = moderator, moderator.taxonomy
         return self._moderators[folder]
 
     def close(self, timeout: float = 8.0) -> None:

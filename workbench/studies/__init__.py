@@ -12,9 +12,29 @@ A run folder holds `run.json` (written last, by rename), `metrics.json`, `predic
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+from workbench.errors import WorkbenchError, unknown
+from workbench.schema import ROOT
 
 PLANNED, RUNNING, DONE = "planned", "running", "done"
 FAILED, TIMEOUT, KERNEL_DIED, INTERRUPTED = "failed", "timeout", "kernel-died", "interrupted"
+
+
+def find(study: str) -> Path:
+    """Return the YAML file of a study given by its path, with or without ending, or by its name in experiments/.
+
+    A relative path is meant from here, else from the repository.
+
+    Raises WorkbenchError naming those there are.
+    """
+    named, study = ROOT / "experiments", study.rstrip("/")
+    files = [Path(f"{study}{ending}") for ending in ("", ".yaml", ".yml")]
+    for path in (*files, *(ROOT / file for file in files), named / f"{study}.yaml"):
+        if path.is_file():
+            return path
+    there = sorted(path.stem for path in named.glob("*.yaml"))
+    raise WorkbenchError(f"{unknown('study', study, there)}; or the path of a study's file")
 
 
 def last_line(text: str) -> str:

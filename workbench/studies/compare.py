@@ -12,17 +12,17 @@ import pyarrow as pa
 from workbench import fingerprint
 from workbench.artifacts import write_json
 from workbench.comparison import facts
-from workbench.comparison.options import BEST, CostOptions
+from workbench.comparison.options import BEST, MAIN, CostOptions, Family
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import OTHER_POSTS, Comparison, MadeFrom, MissingModel, StaleModel
 from workbench.comparison.run_files import scored
 from workbench.errors import WorkbenchError
 from workbench.fingerprint.inputs import of_inputs
-from workbench.schema import Taxonomy, expand
+from workbench.schema import expand
 from workbench.studies import DONE, keys
 from workbench.studies.config import StudyConfig
 from workbench.studies.plan import PlannedRun, finished_or_latest, latest_runs, standing
-from workbench.studies.steps.planned import StudyPlan, notice
+from workbench.studies.steps.planned import StudyPlan, digests_of, notice
 from workbench.studies.steps.prepare import refresh_posts
 
 _CODE = ("workbench.comparison.compare", "workbench.report.page", "workbench.report.cards")  # what the results are of
@@ -52,15 +52,17 @@ def compare_study(
     path, page = study.folder / "comparison.json", study.folder / "report.html"
     posts = facts.place(study.folder, scored(done[0].inputs))
     asked = {"question": study.question, "compare": study.compare.model_dump(mode="json"), "cost": study.cost}
-    plan = notice(study.folder, done[0].inputs, study.compare, done)
+    plan, digests = notice(study.folder, done[0].inputs, study.compare, done), digests_of(study.folder, done[0].inputs)
+    family = None if plan is None else plan.family(study.compare, digests)
     made_from = MadeFrom(
         runs={run.alias: run.key for run in done},
         ended={run.alias: run.record.ended for run in done},
         missing={run.alias: run.state for run in runs if run.state != DONE},
         stale={run.alias: (*run.reasons, *run.upgraded) for run in done if run.reasons or run.upgraded},
         settings=fingerprint.of_json(asked),
-        planned=None if plan is None else plan.family(study.compare),
-        plan=None if plan is None else plan.record(study.compare),
+        planned=None if family is None else family.pairs,
+        tests=study.compare.test if family is None else family.tests,
+        plan=None if plan is None else plan.record(study.compare, digests),
         asked=study.compare.pairs,
         posts=fingerprint.of_file(posts) if posts.is_file() else None,
         code=of_inputs(keys.reach(_CODE).inputs),
@@ -70,19 +72,20 @@ def compare_study(
     comparison = _stored(study.folder)
     if always or comparison is None or comparison.made_from != made_from or not page.is_file():
         comparison = _made(study, done, made_from)
-    for line in _of_plan(made_from):
+    for line in _of_plan(made_from, study.compare.test):
         print(line, flush=True)
     terminal.show(comparison, terminal.tables(comparison, by_label=by_label))
     print(f"comparison: {path}\nreport:     {page}", flush=True)
     return comparison
 
 
-def _of_plan(made_from: MadeFrom) -> list[str]:
+def _of_plan(made_from: MadeFrom, tests: Sequence[str]) -> list[str]:
     """Return what is to be said of a plan: that there is none, or that it is not followed, or is not the first."""
     if made_from.plan is None:
         unknown = f"No {StudyPlan.FILE} says what was planned before these posts were scored."
         return [unknown] if made_from.asked else []
     later = [" and ".join(pair) for pair in made_from.asked if pair not in made_from.planned]
+    later += [f"all on {test}" for test in tests if made_from.asked and test not in made_from.tests]
     explored = [f"Exploratory, since it was not planned: {', '.join(later)}."] if later else []
     return [*filter(None, [made_from.plan.words]), *explored]
 
@@ -101,15 +104,17 @@ def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -
     from workbench.report import cards, page
 
     asked = study.compare.pairs
-    family = made_from.family
+    family: Family = made_from.family
     loaded = predictions.load_runs({run.alias: run.folder for run in done})
     names = {run.alias for run in done} | {BEST}
-    pairs = [pair for pair in dict.fromkeys([*family, *asked]) if names.issuperset(pair)]
+    pairs = [pair for pair in dict.fromkeys([*family.pairs, *asked]) if names.issuperset(pair)]
     if any(BEST in pair for pair in pairs):
         predictions.check_same_items(loaded)
         if best_unimodal(loaded, on_validation(loaded, study.compare)) is None:
             pairs = [pair for pair in pairs if BEST not in pair or (pair in asked and not made_from.missing)]
-    settings = study.compare.model_copy(update={"pairs": tuple(pairs)})  # the rest waits for its models
+    planned = [test for test in family.tests if test in (MAIN, *study.tests)]
+    tests = tuple(dict.fromkeys([*study.compare.test, *planned]))
+    settings = study.compare.model_copy(update={"pairs": tuple(pairs), "test": tests})  # the rest waits for its models
     about = {
         "missing": tuple(MissingModel(model=alias, state=state) for alias, state in made_from.missing.items()),
         "stale": tuple(StaleModel(model=alias, reasons=reasons) for alias, reasons in made_from.stale.items()),
@@ -129,7 +134,7 @@ def posts_of(study: StudyConfig, runs: Sequence[Run]) -> pa.Table | None:
     from workbench import corpora
 
     try:
-        corpus = corpora.load(expand(study.corpus, "the study"), Taxonomy.load())
+        corpus = corpora.load(expand(study.corpus, "the study"), study.taxonomy)
     except WorkbenchError:
         return None
     return corpus.table if corpus.digest in {run.record.corpus_digest for run in runs} else None

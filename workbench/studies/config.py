@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StrictInt, field_validator, model_validator
 
-from workbench.comparison.options import BEST, CompareOptions, CostOptions
+from workbench.comparison.options import BEST, MACRO, MAIN, CompareOptions, CostOptions
 from workbench.corpora import SOURCES
 from workbench.decisions.thresholds import objectives
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown, unknown_label
 from workbench.evidence.audit import LeakOptions
 from workbench.models import MODELS
-from workbench.schema import ROOT, Options, Taxonomy, old_names, read_yaml
+from workbench.schema import OLD_NAMES, ROOT, Options, Taxonomy, read_yaml
 from workbench.studies.steps.search import Budget
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*"
@@ -54,11 +55,26 @@ def _policy(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def labels_of(given: Any, study: Path) -> Taxonomy:
+    """Return what a study's file names under `taxonomy`; a relative path is meant from its folder first."""
+    if given is None:
+        return Taxonomy.load()
+    if not given or not isinstance(given, str | list | dict):
+        raise WorkbenchError(f"study {study}: taxonomy names no label; name some, as in [spam], or leave it out")
+    beside = study.parent / given if isinstance(given, str) else None
+    return Taxonomy.load(beside if beside and beside.is_file() else given, f"study {study}: taxonomy")
+
+
 class StudyConfig(Options):
     """What a study asks and of what: the content of its YAML file."""
 
     question: str = Field(description="The question that the report answers, as a sentence.")
     corpus: dict[str, Any] = Field(description="Where the posts come from: `source` and that source's options.")
+    taxonomy: Taxonomy = Field(
+        default_factory=Taxonomy.load,
+        description="The labels: a file's path, from this file's folder or the repository, their names, or what "
+        "such a file holds; those of `data/taxonomy.yaml`, if not given.",
+    )
     tests: dict[str, dict[str, Any]] = Field({}, description="Further test sets, each a corpus of its own.")
     split: dict[str, Any] = Field({}, description="How posts are divided into train, validation and test.")
     leaks: Annotated[dict[str, Any], _held_to(LeakOptions, "leaks")] = Field(
@@ -79,7 +95,7 @@ class StudyConfig(Options):
         {}, description="`trials` and `seconds` that every model may use to choose its options on validation."
     )
     compare: Annotated[CompareOptions, BeforeValidator(lambda values: {} if values is None else values)] = Field(
-        CompareOptions(), description="The primary comparison: metric, label, view, pairs."
+        CompareOptions(), description="The primary comparison: test sets, metric, label, view, pairs."
     )
     cost: Annotated[dict[str, Any], _held_to(CostOptions, "cost")] = Field(
         {},
@@ -102,7 +118,7 @@ class StudyConfig(Options):
         values = read_yaml(path)
         if old := old_names({name: values[name] for name in ("policy", "models") if name in values}):
             raise WorkbenchError(f"study {path} uses names of an earlier version: {'; '.join(old)}; rename them")
-        study = cls.parse(values, f"study {path}")
+        study = cls.parse({**values, "taxonomy": labels_of(values.get("taxonomy"), path)}, f"study {path}")
         study._path = path
         study._check_names()
         return study
@@ -157,7 +173,10 @@ class StudyConfig(Options):
 
     def _check_names(self) -> None:
         where = f"study {self.path}"
-        objectives(self.policy, Taxonomy.load().names, f"{where}: policy")
+        objectives(self.policy, self.taxonomy.names, f"{where}: policy")
+        if self.compare.label not in (MACRO, *self.taxonomy.names):
+            choices = (MACRO, *self.taxonomy.names)
+            raise WorkbenchError(f"{where}: compare.label: {unknown_label(self.compare.label, choices)}")
         for entry in self.models:
             if entry.name not in MODELS:
                 raise WorkbenchError(f"{where}: {unknown('model', entry.name, MODELS)}")
@@ -166,7 +185,30 @@ class StudyConfig(Options):
                 raise WorkbenchError(f"{where}: {name} needs a `source`; the choices are: {', '.join(SOURCES)}")
             if corpus["source"] not in SOURCES:
                 raise WorkbenchError(f"{where}: {name}: {unknown('source', corpus['source'], SOURCES)}")
+        for test in self.compare.test:
+            if test not in (MAIN, *self.tests):
+                raise WorkbenchError(f"{where}: compare.test: {unknown('test set', test, (MAIN, *self.tests))}")
         aliases = [*(entry.alias for entry in self.models), BEST]
         for alias in (alias for pair in self.compare.pairs for alias in pair):
             if alias not in aliases:
                 raise WorkbenchError(f"{where}: compare.pairs: {unknown('model', alias, aliases)}")
+
+
+# keys of mappings that go by people's own names (labels, columns, words), and what else can stand there
+_OWN_NAMES = {"class_weight": (), "columns": (), "decisions": (), "policy": ("out_of_distribution",)}
+
+
+def old_names(value: Any, where: str = "", among: Container[str] = frozenset(OLD_NAMES.values())) -> list[str]:
+    """Return, for keys at any depth that are called as in an earlier version, where they stand and what they are now.
+
+    >>> old_names({"policy": {"unusual": {}}})
+    ['policy.unusual is now policy.out_of_distribution']
+    """
+    places = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+    renamed = []
+    for key, inner in places:
+        place = f"{where}.{key}" if where else str(key)
+        if key in OLD_NAMES and OLD_NAMES[key] in among:
+            renamed.append(f"{place} is now {place.removesuffix(key)}{OLD_NAMES[key]}")
+        renamed += old_names(inner, place, _OWN_NAMES.get(key, frozenset(OLD_NAMES.values())))
+    return renamed

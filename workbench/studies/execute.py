@@ -92,13 +92,14 @@ def _jobs(waiting: Sequence[PlannedRun]) -> int:
 def code_state(study: StudyConfig, run: PlannedRun) -> tuple[str | None, bytes | None]:
     """Return the commit and the patch that makes the run's code of it, empty where it is the same; None: git fails.
 
-    Tracked files as they are now, and the notebook and modules that the run needs and nobody has added yet; other
-    untracked files, such as a new study's YAML, are no edit. Nobody's git settings enter the patch.
+    Tracked files as they are now, and the notebook and modules that the run needs and nobody has added yet; what people
+    write (`_PROSE`) and other untracked files, such as a new study's YAML, are no edit. Nobody's git settings enter the
+    patch.
     """
     commit, root = None, ROOT.resolve()
     try:
         commit = _git("rev-parse", "HEAD").decode().strip()
-        patch = _git(*_DIFF, "--no-relative", "HEAD")
+        patch = _git(*_DIFF, "--no-relative", "HEAD", "--", ":(top)", *_PROSE, magic=True)
         files = keys.files_of_code(study.notebook_path, run.parameters)
         ours = [file.relative_to(root).as_posix() for file in files if file.is_relative_to(root)]
         for name in filter(None, _git("ls-files", "-z", "--others", "--", *ours).split(b"\0") if ours else ()):
@@ -110,11 +111,15 @@ def code_state(study: StudyConfig, run: PlannedRun) -> tuple[str | None, bytes |
 
 _DIFF = ("diff", "--binary", "--unified=3", "--no-color", "--no-ext-diff", "--no-textconv")
 _DIFF += ("--src-prefix=a/", "--dst-prefix=b/")
+_PROSE = tuple(f":(exclude){path}" for path in ("experiments", "docs", "*.md"))  # a run's record has the study's part
 
 
-def _git(*arguments: str, fine: Sequence[int] = (0,)) -> bytes:
-    """Return what git prints in the repository; raises OSError or SubprocessError where it ends with another status."""
-    command = ["git", "--literal-pathspecs", *arguments]
+def _git(*arguments: str, fine: Sequence[int] = (0,), magic: bool = False) -> bytes:
+    """Return what git prints in the repository; raises OSError or SubprocessError where it ends with another status.
+
+    magic: whether paths may be patterns.
+    """
+    command = ["git", *([] if magic else ["--literal-pathspecs"]), *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=30, check=False)
     if done.returncode not in fine:
         raise subprocess.CalledProcessError(done.returncode, command, stderr=done.stderr)

@@ -30,13 +30,14 @@ from workbench.fingerprint.inputs import contents
 from workbench.schema import ROOT, Taxonomy
 from workbench.studies.parameters import code, read
 
-NOT_KEYED = ("folder", "device")  # where results go says nothing about them; the device enters resolved
+NOT_KEYED = ("folder", "device", "taxonomy")  # where results go says nothing; the others enter as what they are
 OUTSIDE = {
     "workbench.artifacts": "writes files whole or not at all; what is in them comes from others",
     "workbench.errors": "sentences for people",
     "workbench.evidence.audit": "decides whether a study may run; what it counts enters no model and no score",
     "workbench.features.store": "gives back what an encoder made of a content, from whichever tier",
     "workbench.fingerprint": "names contents, and computes nothing that a model or a score is made of",
+    "workbench.studies.parameters": "refuses parameters; those that it takes are told by their values",
     "workbench.preprocessing.video.pool": "lends processes to those who decode",
 }
 """Modules, with those below them, that decide whether and where a run happens and never what it finds."""
@@ -174,7 +175,7 @@ class Inputs:
 
     def __init__(self, notebook: Path, taxonomy: Taxonomy, device: str) -> None:
         self.path, self.taxonomy, self.device = notebook, taxonomy, device
-        self._known: dict[str, str] = {}
+        self._known: dict[str, tuple[str, str]] = {}
 
     def of(self, written: dict[str, Any], resolved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
         """Return component -> value or digest for one run, and the versions of the libraries that its code imports.
@@ -187,8 +188,7 @@ class Inputs:
         for parameter, value in written.items():
             if parameter not in NOT_KEYED:
                 inputs.update(_flat(f"parameter {parameter}", value, top=True))
-        for label, config in _data(resolved).items():
-            inputs |= {f"data {label}": self._digest(config), f"source {label}": corpora.code(config)}
+        inputs |= self.data(resolved)
         inputs["taxonomy"] = self.taxonomy.fingerprint
         files = list(models.artefacts(name, options))
         if "out_of_distribution" in (resolved.get("policy") or {}):
@@ -200,11 +200,21 @@ class Inputs:
         inputs["device"] = self.device
         return dict(sorted(inputs.items())), libraries
 
-    def _digest(self, config: dict[str, Any]) -> str:
-        known = fingerprint.of_json(config)
-        if known not in self._known:
-            self._known[known] = corpora.digest(config, self.taxonomy)
-        return self._known[known]
+    def data(self, resolved: dict[str, Any]) -> dict[str, str]:
+        """Return the part that is data: of corpus and further tests the digest, and that of the code that reads them.
+
+        Raises WorkbenchError for one that cannot be read, and says which.
+        """
+        inputs = {}
+        for label, config in _data(resolved).items():
+            known = fingerprint.of_json(config)
+            if known not in self._known:
+                try:
+                    self._known[known] = corpora.digest(config, self.taxonomy), corpora.code(config)
+                except WorkbenchError as error:
+                    raise WorkbenchError(str(error) if label == "corpus" else f"tests.{label}: {error}") from None
+            inputs[f"data {label}"], inputs[f"source {label}"] = self._known[known]
+        return inputs
 
 
 def of_code(notebook: Path, resolved: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

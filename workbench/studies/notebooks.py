@@ -13,6 +13,7 @@ import logging
 import math
 import os
 import signal
+import socket
 import tempfile
 import time
 import warnings
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
 import nbformat
 
 from workbench.artifacts import write_text
@@ -133,11 +135,8 @@ class _Client(PapermillNotebookClient):
     def create_kernel_manager(self) -> Any:
         manager = super().create_kernel_manager()
         manager.kernel_spec_manager = _ThisPython()
-        if os.name == "posix":
-            # Sockets in a private folder: several kernels starting at once cannot take each other's ports.
-            folder = tempfile.TemporaryDirectory(prefix="kernel-", ignore_cleanup_errors=True)
-            manager.transport = "ipc"
-            manager.connection_file = os.path.join(self.cleanup.enter_context(folder), "k.json")
+        if folder := _socket_folder(self.cleanup):
+            manager.transport, manager.connection_file = "ipc", os.path.join(folder, "k.json")
         return manager
 
     def execute(self, **kwargs: Any) -> Any:
@@ -145,7 +144,8 @@ class _Client(PapermillNotebookClient):
             return super().execute(**kwargs)
 
     def start_new_kernel(self, **kwargs: Any) -> None:
-        super().start_new_kernel(**kwargs)
+        # Without asserts a notebook would check nothing, whatever the environment says of other programs.
+        super().start_new_kernel(env={**os.environ, "PYTHONOPTIMIZE": ""}, **kwargs)
         self.nb_man.watch.started(self.km.provisioner.pid)
 
     def papermill_execute_cells(self) -> None:
@@ -179,6 +179,22 @@ class _Client(PapermillNotebookClient):
         return last_line(str(error)) or type(error).__name__
 
 
+def _socket_folder(cleanup: contextlib.ExitStack) -> str | None:
+    """Return a private folder for a kernel's sockets, so that kernels starting at once cannot take each other's ports.
+
+    None where the system has no such sockets, or neither its folder for temporary files nor /tmp can hold them, as
+    their paths are 107 bytes at most; kernels then take ports.
+    """
+    for place in (None, "/tmp") if hasattr(socket, "AF_UNIX") else ():
+        with contextlib.suppress(OSError):
+            folder = tempfile.TemporaryDirectory(prefix="kernel-", dir=place, ignore_cleanup_errors=True)
+            name = cleanup.enter_context(folder)
+            with socket.socket(socket.AF_UNIX) as trial:
+                trial.bind(os.path.join(name, "k-ipc-10"))  # as long as any that a kernel makes
+            return name
+    return None
+
+
 class StrictEngine(NBClientEngine):
     """papermill's engine with a truthful record: `papermill --engine strict in.ipynb out.ipynb`."""
 
@@ -186,11 +202,17 @@ class StrictEngine(NBClientEngine):
     def execute_notebook(cls, nb: Any, kernel_name: str, output_path: Any = None, **kwargs: Any) -> Any:
         """Execute as papermill's engine does; a failing cell is `failed`, later ones `pending`, also when it raises.
 
-        Parameters that papermill was given are held to the notebook's own first; raises WorkbenchError.
+        Parameters that papermill was given are held to the notebook's own first; raises WorkbenchError, which
+        papermill's command shows as one sentence.
         """
         if given := nb.metadata.papermill.get("parameters"):
             own = [cell for cell in nb.cells if "injected-parameters" not in cell.metadata.get("tags", [])]
-            overlay(parameters(nbformat.from_dict({**nb, "cells": own}), "the notebook"), given, "the notebook")
+            try:
+                overlay(parameters(nbformat.from_dict({**nb, "cells": own}), "the notebook"), given, "the notebook")
+            except WorkbenchError as error:
+                if click.get_current_context(silent=True):
+                    raise click.ClickException(str(error)) from None
+                raise
         log = kwargs.pop("log_output", False)
         options = {name: kwargs.pop(name) for name in ("progress_bar", "autosave_cell_every") if name in kwargs}
         manager = _Manager(nb, output_path, log_output=log, **options)

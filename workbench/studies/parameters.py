@@ -88,10 +88,20 @@ class Parameter:
         try:
             return TypeAdapter(self.type, config=ConfigDict(strict=True)).validate_python(value)
         except ValidationError:
+            how = "nothing is converted, so write the value as that type"
+            if isinstance(value, str) or (self.annotation.startswith("list") and not isinstance(value, list | dict)):
+                how = f"papermill's -p gives a text or a number, so write -y '{self.name}: {self._as_yaml(value)}'"
             raise WorkbenchError(
                 f"parameter {self.name!r} of {where} must be {self.annotation}, not {type(value).__name__} "
-                f"{value!r:.80}; nothing is converted, so write the value as that type"
+                f"{value!r:.80}; {how}"
             ) from None
+
+    def _as_yaml(self, value: Any) -> str:
+        """Return how papermill's -y takes a value that -p was given, "..." where it is long or has quotes."""
+        text = str(value)
+        if self.annotation.startswith("list") and not text.startswith("["):
+            text = f"[{text}]"
+        return text if len(text) <= 60 and not set("'\"\n") & set(text) else "..."
 
 
 def parameters(notebook: nbformat.NotebookNode, where: str) -> dict[str, Parameter]:
@@ -137,6 +147,18 @@ def overlay(declared: dict[str, Parameter], values: dict[str, Any], where: str) 
             raise WorkbenchError(unknown(f"parameter of {where}", name, declared))
         resolved[name] = declared[name].check(value, where)
     return resolved
+
+
+def hold(values: dict[str, Any]) -> None:
+    """Hold a running notebook's variables, its `globals()`, to what its parameters cell declares of them.
+
+    For papermill without the strict engine, whose `-p` makes a text of a list, and for people who edit the cell. Raises
+    WorkbenchError.
+    """
+    for name, kind in values.get("__annotations__", {}).items():
+        if name in values:
+            annotation = kind.__name__ if isinstance(kind, type) else str(kind)
+            Parameter(name, annotation, kind, None).check(values[name], "this notebook")
 
 
 def _declaration(line: ast.stmt, where: str) -> Parameter:

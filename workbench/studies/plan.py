@@ -77,8 +77,13 @@ def plan(study: StudyConfig, device: str = "auto") -> list[PlannedRun]:
     Raises WorkbenchError for whatever can be found wrong before a kernel starts: parameters, options, data, weights.
     """
     device, where = resolve_device(device), f"study {study.path}"
-    collected = keys.Inputs(study.notebook_path, Taxonomy.load(), device)
+    collected = keys.Inputs(study.notebook_path, study.taxonomy, device)
     latest = latest_runs(study.folder)
+    posts = expand({"corpus": study.corpus, "tests": study.tests}, where)
+    try:
+        collected.data(posts)
+    except WorkbenchError as error:  # of no model in particular
+        raise WorkbenchError(f"{where}: {error}") from None
     runs = []
     for entry in study.models:
         written = {
@@ -88,6 +93,7 @@ def plan(study: StudyConfig, device: str = "auto") -> list[PlannedRun]:
             "seeds": list(study.seeds),
             "device": device,
             "folder": "",
+            **({"taxonomy": study.taxonomy.model_dump(mode="json")} if study.taxonomy != Taxonomy.load() else {}),
             **({"calibration": study.calibration} if study.calibration != "auto" else {}),
             **({"search": search.asked(study.search, study.compare)} if study.search else {}),
         }

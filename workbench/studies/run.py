@@ -21,8 +21,9 @@ from filelock import FileLock, Timeout
 
 from workbench.comparison.predictions import Run, load_runs
 from workbench.comparison.rows import Comparison
+from workbench.comparison.run_files import study_name
 from workbench.errors import WorkbenchError
-from workbench.studies import DONE
+from workbench.studies import DONE, find
 from workbench.studies.compare import compare_study, posts_of
 from workbench.studies.config import StudyConfig
 from workbench.studies.display import ending
@@ -94,7 +95,7 @@ def _locked(study: StudyConfig) -> Iterator[None]:
     except Timeout:
         raise WorkbenchError(
             f"study {study.name!r} is being run by another process; wait for it, or look with "
-            f"`workbench status {study.name}`"
+            f"`workbench status {study_name(study.folder)}`"
         ) from None
     except OSError as error:
         raise WorkbenchError(
@@ -137,13 +138,14 @@ class Results:
 
 
 def results(path: Path | str, *, jobs: int | None = None, device: str = "auto") -> Results:
-    """Return a study's results, running what is missing or stale first.
+    """Return a study's results, running what is missing or stale first; path: as `studies.find` takes it.
 
     Raises WorkbenchError when a run fails; what has finished stays and is not run again.
     """
-    study = StudyConfig.load(path)
+    study = StudyConfig.load(find(str(path)))
     if run_study(study.path, jobs=jobs, device=device):
-        raise WorkbenchError(f"some run of {study.name} failed; `workbench status {study.name}` says which and why")
+        named = study_name(study.folder)
+        raise WorkbenchError(f"some run of {study.name} failed; `workbench status {named}` says which and why")
     comparison = Comparison.load(study.folder)
     runs = load_runs({run.alias: run.folder for run in current(study)})
     return Results(comparison, runs, posts_of(study, runs))

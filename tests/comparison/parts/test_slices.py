@@ -15,12 +15,11 @@ from sklearn.metrics import average_precision_score, precision_score, recall_sco
 
 from workbench.comparison.parts import bias, disagreement, slices
 from workbench.comparison.predictions import Run, Scores
-from workbench.comparison.resampled import Cell
 from workbench.comparison.rows.parts import Bias
 from workbench.errors import WorkbenchError
 from workbench.metrics.table import METRICS
 
-SETTINGS = SimpleNamespace(slices=None, slice_resamples=200, resamples=200, alpha=0.05, few=20, seed=0)
+SETTINGS = SimpleNamespace(test=("test",), slices=None, slice_resamples=200, resamples=200, alpha=0.05, few=20, seed=0)
 
 
 def run(y, prob, *, by=None, identities=None, group=None, known=None, alias="one", votes=None) -> Run:
@@ -60,8 +59,7 @@ def run(y, prob, *, by=None, identities=None, group=None, known=None, alias="one
 
 
 def sliced(*runs: Run, **changed) -> list[dict]:
-    cell = Cell.of(runs, "test", "all", 0)
-    return [row.model_dump() for row in slices.sliced(runs, cell, SimpleNamespace(**{**vars(SETTINGS), **changed}))]
+    return [row.model_dump() for row in slices.sliced(runs, SimpleNamespace(**{**vars(SETTINGS), **changed}))]
 
 
 def world(n=2000, *, seed=0, rate=0.3):
@@ -255,7 +253,7 @@ def test_scores_where_annotators_disagree_stand_beside_plain_ones():
     votes[disputed] = np.where(y[disputed, None], [2, 1], [1, 2])
     votes[0] = [1, 1]  # a tie: no majority
     prob = np.where(disputed, 0.45, np.where(y, 0.9, 0.1))  # says no where they differ
-    (row,) = disagreement.disagreement([run(y, prob, votes=votes.astype(float))], "test", SETTINGS)
+    (row,) = disagreement.disagreement([run(y, prob, votes=votes.astype(float))], SETTINGS)
     row = row.model_dump()
     assert (row["n"], row["disputed_n"]) == (899, 299)
     assert row["unanimous"]["value"] == 1
@@ -269,10 +267,10 @@ def test_scores_where_annotators_disagree_stand_beside_plain_ones():
     two = np.repeat([1, 0], 899)
     soft = average_precision_score(two, np.r_[p, p], sample_weight=np.r_[share, 1 - share])
     assert row["soft_average_precision"]["value"] == pytest.approx(soft)
-    assert disagreement.disagreement([run(y, prob)], "test", SETTINGS) == []
+    assert disagreement.disagreement([run(y, prob)], SETTINGS) == []
     # a certain error costs what it does in every other table, and the interval of a loss is that of a loss
     prob[np.flatnonzero(y[1:])[0] + 1] = 0.0
-    (row,) = disagreement.disagreement([run(y, prob, votes=votes.astype(float))], "test", SETTINGS)
+    (row,) = disagreement.disagreement([run(y, prob, votes=votes.astype(float))], SETTINGS)
     assert row.log_loss.value == pytest.approx(METRICS["log_loss"](y[1:], prob[1:]))
     up, down = row.log_loss.hi / row.log_loss.value, row.log_loss.value / row.log_loss.lo
     assert up == pytest.approx(down)
@@ -324,6 +322,7 @@ ROWS = {"model": 49.460637, "label": 134.76637, "n": 32623.601, "positives": 788
 
 
 def test_every_field_of_every_row_is_as_it_was():
-    rows = slices.sliced(varied(), Cell.of(varied(), "test", "all", 0), ASKED)
+    rows = slices.sliced(varied(), ASKED.model_copy(update={"seed": 0}))
     assert len(rows) == 4 * 3 * len(list(slices.slices_of(varied()[0].sets["test"])))
-    assert told(rows) == pytest.approx(ROWS, rel=2e-7)
+    assert {row.test for row in rows} == {"test"}
+    assert told(row.model_dump(exclude={"test"}) for row in rows) == pytest.approx(ROWS, rel=2e-7)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_varied import told, varied
 
-from workbench.comparison import facts
+from workbench.comparison import cases
 from workbench.comparison.parts import suites
 from workbench.metrics.intervals import wilson
 
@@ -161,12 +161,12 @@ def test_parts_add_up_and_the_order_of_cases_changes_no_share(cases, random):
 
 def test_what_a_corpus_tells_of_its_cases():
     posts = pa.table({"meta": [{"functionality": "threat", "target_ident": None, "votes": 3}]})
-    assert {name: column.to_pylist() for name, column in facts.case_columns(posts).items()} == {
+    assert {name: column.to_pylist() for name, column in cases.case_columns(posts).items()} == {
         "functionality": ["threat"],
         "target": [None],
     }
-    assert facts.case_columns(pa.table({"meta": [{"target": "north"}]})) == {}
-    assert facts.case_columns(pa.table({"text": ["hello"]})) == {}
+    assert cases.case_columns(pa.table({"meta": [{"target": "north"}]})) == {}
+    assert cases.case_columns(pa.table({"text": ["hello"]})) == {}
 
 
 # what `told` says of all rows; another interval changes it

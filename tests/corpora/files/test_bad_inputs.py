@@ -65,16 +65,14 @@ CASES = {
     "a missing column": Case(rows(3, int), MAPPED | {"text": "words"}, "unknown column 'words'; the choices are: i"),
     "a missing label column": Case(rows(3, int), MAPPED | {"labels": {"abuse": "hate"}}, "unknown column 'hate'"),
     "a column missing in every row": Case("i,t,y\n1,a,\n2,b,\n", MAPPED, None, lambda c: known(c) == [None, None]),
-    "duplicate ids": Case(
-        "i,t,y\n1,a,0\n1,a,0\n", MAPPED, "1 post ids occur more than once, 0 of them with different content"
-    ),
+    "a row once more": Case("i,t,y\n1,a,0\n1,a,0\n", MAPPED, None, lambda c: texts(c) == ["a"]),
     "duplicate ids of unlike content": Case(
-        "i,t,y\n1,a,0\n1,b,0\n", MAPPED, "1 post ids occur more than once, 1 of them with different content"
+        "i,t,y\n1,a,0\n1,b,0\n", MAPPED, "1 post ids occur more than once over different rows, such as '1'"
     ),
     "a label outside the taxonomy": Case(
         rows(3, int), MAPPED | {"labels": {"hate": "y"}}, "unknown label 'hate'; the choices are: abuse, nudity"
     ),
-    "a value that is no label": Case("i,t,y\n1,a,high\n2,b,low\n", MAPPED, "holds high, low, not yes or no; list the"),
+    "a value that is no label": Case("i,t,y\n1,a,high\n2,b,low\n", MAPPED, "high (1), low (1), not yes or no; list"),
     "no positives for a label": Case(
         rows(4, lambda k: 0), MAPPED, None, lambda c: profile.labels(c.table, TAXONOMY).loc["abuse", "positives"] == 0
     ),
@@ -113,7 +111,13 @@ CASES = {
         MAPPED,
         "line 3, byte 6 of the line (0xe9) is not utf-8; set `encoding` (often latin-1 or cp1252), or mend the line",
     ),
-    "UTF-16": Case("i,t,y\n1,a,0\n".encode("utf-16"), MAPPED, "it starts like UTF-16; set `encoding: utf-16`"),
+    "UTF-16": Case("i,t,y\n1,é,0\n".encode("utf-16"), MAPPED, None, lambda c: texts(c) == ["é"]),
+    "UTF-16 without its mark": Case("i,t,y\n1,a,0\n".encode("utf-16-be"), MAPPED, None, lambda c: texts(c) == ["a"]),
+    "UTF-16, said to be UTF-8": Case(
+        "i,t,y\n1,a,0\n".encode("utf-16"),
+        MAPPED | {"encoding": "utf-8"},
+        "it starts like UTF-16; set `encoding: utf-16`",
+    ),
     "UTF-16, said so": Case(
         "i,t,y\n1,é,0\n".encode("utf-16"), MAPPED | {"encoding": "utf-16"}, None, lambda c: texts(c) == ["é"]
     ),
@@ -125,9 +129,11 @@ CASES = {
         'i,t,y\r\n1,"a\r\nb",0\r\n2,c,1\r\n', MAPPED, None, lambda c: texts(c) == ["a\r\nb", "c"]
     ),
     "old Mac line ends": Case("i,t,y\r1,a,0\r2,b,1\r", MAPPED, None, lambda c: texts(c) == ["a", "b"]),
-    "a row that is too short": Case("i,t,y\n1,a,0\n2,b\n", MAPPED, "Row #3: Expected 3 columns, got 2"),
-    "a row that is too long": Case("i,t,y\n1,a,0\n2,b,1,x\n", MAPPED, "Row #3: Expected 3 columns, got 4"),
-    "a quote that is never closed": Case('i,t,y\n1,"a,0\n2,b,1\n', MAPPED, "cannot be read as CSV"),
+    "a row that is too short": Case("i,t,y\n1,a,0\n2,b\n", MAPPED, "line 3 has 2 cells, but the header names 3"),
+    "a row that is too long": Case("i,t,y\n1,a,0\n2,b,1,x\n", MAPPED, "line 3 has 4 cells, but the header names 3"),
+    "a quote that is never closed": Case(
+        'i,t,y\n1,"a,0\n2,"b",1\n3,"c\n', MAPPED, 'line 2: the `"` there opens a cell that takes in'
+    ),
     "NUL bytes": Case(b"i,t,y\n1,a\x00b,0\n", MAPPED, None, lambda c: texts(c) == ["a\0b"]),
     "NUL bytes alone": Case(bytes(5000), MAPPED, "unknown column 'i'; the choices are: \\x00\\x00"),
     "a thousand columns": Case(
@@ -143,7 +149,7 @@ CASES = {
     ),
     "lone surrogates": Case('{"i": 1, "t": "\\ud800", "y": 0}\n', MAPPED, None, lambda c: texts(c) == ["?"], "a.jsonl"),
     "Parquet that is none": Case(b"PAR1 nonsense PAR1", MAPPED, "cannot be read as Parquet", name="a.parquet"),
-    "an unknown format": Case("i", MAPPED, "unknown file ending '.xlsx'", name="a.xlsx"),
+    "an unknown format": Case("i", MAPPED, "unknown file ending '.doc'", name="a.doc"),
 }  # fmt: skip
 
 

@@ -73,8 +73,9 @@ def test_clips_as_bytes_and_with_names(folder):
 @pytest.mark.parametrize("name", ["../secret.mp4", "/etc/passwd", "a/../../secret.mp4"])
 def test_clip_paths_stay_in_their_folder(folder, name):
     (folder / "posts.csv").write_text(f"t,v\nhi,{name}\n")
-    assert f"the clip path '{name}' leaves {folder / 'clips'}; set `videos` to the clips' folder" in sentence(
-        folder, text="t", video="v", videos="clips"
+    assert (
+        f"the clip path '{name}' leaves the folder {folder / 'clips'}; set `videos` to the clips' folder"
+        in sentence(folder, text="t", video="v", videos="clips")
     )
 
 

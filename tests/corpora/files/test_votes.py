@@ -45,6 +45,9 @@ def test_columns_of_counts_may_hold_several_annotations_of_a_repeated_post(tmp_p
 def test_columns_of_answers_are_counted_by_what_is_positive(tmp_path):
     lines = ["text,x,y,z", "one,Hate,fine,hate", "two,fine,skip,", "three,hate,fine,"]
     rule = {"columns": ["x", "y", "z"], "positive": ["hate"], "unclear": ["skip"]}
+    with pytest.raises(WorkbenchError, match="more than one value"):  # is Hate another answer?
+        load(tmp_path / "p.csv", lines, votes={"abuse": rule})
+    rule["positive"] = ["hate", "Hate"]
     table = load(tmp_path / "p.csv", lines, votes={"abuse": rule}, keep=["x"])
     assert told(table) == [(True, 2, 1), (False, 0, 1), (None, 1, 1)]
     assert [row["x"] for row in table["meta"].to_pylist()] == ["Hate", "fine", "hate"]
@@ -56,7 +59,7 @@ def test_columns_of_answers_are_counted_by_what_is_positive(tmp_path):
         ({"yes": ["a.-1"]}, "both for `yes` and for `no`"),
         ({"yes": ["a.-1"], "no": ["a.1"], "columns": ["b.1"]}, "either `yes` and `no`"),
         ({"columns": ["b.1"]}, "`columns` needs the `positive` answers"),
-        ({"columns": ["b.1"], "positive": ["hate"]}, "none of b.1 holds an answer of hate"),
+        ({"columns": ["b.1"], "positive": ["hate"]}, "the value 'hate' does not occur in .*: b.1; list"),
         ({"yes": ["text"], "no": ["a.1"]}, "column 'text' must hold numbers of votes"),
         ({"yes": ["nowhere"], "no": ["a.1"]}, "nowhere"),
     ],

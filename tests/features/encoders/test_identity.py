@@ -53,7 +53,7 @@ TEXT, SIGHT, ALL = ["text"], ["image", "video"], ["text", "image", "video"]
         ("features.encoders.forward.towers", "(pixels - self._mean)", "(pixels + self._mean)", SIGHT),
         ("features.encoders.forward.transform", "variants[0].shape[:2])", "variants[-1].shape[:2])", SIGHT),
         ("preprocessing.image.decoding", "_ORIENTATION = 0x0112", "_ORIENTATION = 0x0113", ["image"]),
-        ("preprocessing.video.sampling", "(at + 0.5)", "(at + 0.25)", ["video"]),
+        ("preprocessing.video.sampling", "THUMB = 16", "THUMB = 17", ["video"]),
         ("preprocessing.video.decoder", "THUMB, THUMB, **how", "2 * THUMB, THUMB, **how", ["video"]),
         ("preprocessing.video.reader", "across < 0 or down < 0", "across < 0", ["video"]),
         ("features.encoders.loading", "part.batch_first = False", "part.batch_first = True", ALL),

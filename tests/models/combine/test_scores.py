@@ -87,8 +87,8 @@ def test_numbers_serve_as_ids(logits):
         ("post_id,toxic\nb,0.5\n", ".csv", {}, "no column for any of the labels abuse, nudity"),
         ("post_id,abuse\nb,0.5\n", ".csv", {"columns": {"abuse": "toxic"}}, "unknown column 'toxic'"),
         ("post_id,abuse\nb,0.5\n", ".csv", {"columns": {"abus": "abuse"}}, "unknown label 'abus'"),
-        ("post_id,abuse\nb,0.5,3\n", ".csv", {}, "cannot be read as CSV"),
-        ("post_id", ".xlsx", {}, "unknown file ending"),
+        ("post_id,abuse\nb,0.5,3\n", ".csv", {}, "line 2 has 3 cells"),
+        ("post_id", ".doc", {}, "unknown file ending"),
         ("PAR1", ".parquet", {}, "cannot be read as Parquet"),
         ('{"post_id": null, "abuse": 1}', ".jsonl", {}, "1 rows have no 'post_id'"),
     ],
@@ -130,3 +130,18 @@ def test_only_decisions_are_decided(taxonomy):
         return models.create("scores", {"path": "x.csv", **options}, taxonomy=taxonomy, store=None).decided
 
     assert (made(), made(decisions={"yes": True})) == (False, True)
+
+
+def test_a_file_and_posts_without_an_id_in_common_are_refused(posts, taxonomy, tmp_path):
+    path = tmp_path / "vendor.csv"
+    path.write_text("post_id,abuse\n1.0,0.5\n2.0,0.25\n3.0,0.75\n4.0,0.5\n")
+    model = models.create("scores", {"path": str(path)}, taxonomy=taxonomy, store=None)
+    model.fit(posts, posts, seed=0)
+    sets = {"validation": pa.table({"post_id": ["p1", "p2"]}), "test": pa.table({"post_id": ["p3", "p4", "p5"]})}
+    words = (
+        r"vendor\.csv, column 'post_id': none of its 4 ids \(such as '1\.0', '2\.0', '3\.0'\) is the id of one of the "
+        r"5 posts to score \(such as 'p1', 'p2', 'p3'\); name the column"
+    )
+    with pytest.raises(WorkbenchError, match=words):
+        model.meet(sets)
+    model.meet(sets | {"far": pa.table({"post_id": ["3.0"]})})  # one set of the study is enough

@@ -11,6 +11,8 @@ import pytest
 from workbench.comparison.rows import Comparison
 from workbench.comparison.run_files import Metrics, RunRecord
 from workbench.errors import WorkbenchError
+from workbench.report import cards, checklist, sections, terminal, wording
+from workbench.report import section as section_module
 from workbench.report.wording import summary
 
 Row = SimpleNamespace
@@ -25,7 +27,7 @@ def row(metric: str, value: float | None, label: str = "abuse", **more) -> dict:
 
 
 def made(*rows: dict, **more) -> Comparison:
-    asked = {"metric": "average_precision", "label": "macro", "view": "paired", "alpha": 0.05}
+    asked = {"metric": "average_precision", "label": "macro", "view": "paired", "alpha": 0.05, "test": ("test",)}
     best = row("average_precision", 0.8, "macro")
     tables = {
         "models": [best, *rows],
@@ -37,7 +39,7 @@ def made(*rows: dict, **more) -> Comparison:
     } | more
     found = {name: [Row(**one) for one in table] for name, table in tables.items() if name != "cost"}
     cost = Row(**more["cost"]) if "cost" in more else None
-    about = {"compare": Row(**asked), "labels": ["abuse"], "cost": cost, "chosen": "m"}
+    about = {"compare": Row(**asked), "labels": ["abuse"], "cost": cost, "chosen": "m", "items": {"test": "x"}}
     return Comparison.model_construct(**about, **found)
 
 
@@ -45,7 +47,7 @@ def told(record: dict | None = None, **metrics) -> list[SimpleNamespace]:
     """One run with no more than its records."""
     metrics = {"overlap": {"group": {"overlap": 0, "of": 9}}} | metrics
     record = RunRecord.model_validate(record or {})
-    return [SimpleNamespace(record=record, metrics=Metrics.model_validate(metrics))]
+    return [SimpleNamespace(alias="m", sets={}, record=record, metrics=Metrics.model_validate(metrics))]
 
 
 def test_what_people_would_notice_is_of_the_site_or_of_the_test_posts_and_never_of_both():
@@ -93,8 +95,11 @@ def test_few_and_no_positives_stand_under_what_could_be_wrong():
     none = summary.points(made(row("recall", None, few=True, positives=0)), told())
     assert NOTICED not in none
     assert "Abuse: none of 1,000 posts is harmful, so nothing can be said of it." in none[WRONG]
-    untold = summary.points(made(row("recall", None, few=True, positives=0, n=0)), told())[WRONG]
+    nothing = row("recall", None, few=True, positives=0, n=0)
+    elsewhere = row("recall", 0.5, test="far")  # a label that no post tells anything of is no subject of the study
+    untold = summary.points(made(nothing, elsewhere), told())[WRONG]
     assert "Nothing is said of abuse: these posts do not tell whether they apply." in untold
+    assert not any("abuse" in one.lower() for one in summary.points(made(nothing), told())[WRONG])
     assert not any("none of" in one for one in untold)
 
 
@@ -159,3 +164,44 @@ def test_few_none_and_other_items_from_predictions_to_the_page(small, tmp_path):
     other = np.where(np.arange(small.N) % 5 == 0, "validation", "test")
     with pytest.raises(WorkbenchError, match="scored on different items"):
         small.settled([runs[0], small.write(tmp_path, "c", small.good(), y=y, split=other, exact=False)], pairs=[])
+
+
+def test_few_posts_in_a_file_of_scores_are_told_on_the_first_page(small, tmp_path):
+    few = np.full((1, small.N, 2), np.nan)
+    few[:, 6::8] = 1.0  # 30 of the 180 test posts
+    runs = [
+        small.write(tmp_path, "words", small.noise(seed=3)),
+        small.write(tmp_path, "vendor", few, record={"model": "scores"}),
+    ]
+    said = summary.points(small.compared(runs, pairs=[], view="all"), runs)["What could be wrong?"]
+    assert (
+        "The file of vendor has scores for 30 of 180 posts of the study's own test set only: if it should have more, "
+        "compare how both write their ids." in said
+    )
+
+
+def test_a_study_of_one_label_does_not_speak_of_others(small, tmp_path):
+    known = np.tile([True, False], (small.N, 1))
+    runs = small.four(tmp_path, known=known, metrics={"calibration": {"violence": {"0": {"note": "untold"}}}})
+    found = small.compared(runs, view="all", label="abuse")
+    page = {section.key: section for section in sections.sections(found, runs)}
+    said = " ".join(wording.answer(found)) + str(summary.points(found, runs)) + "".join(page)
+    said += "".join(part for section in page.values() for part in (section.title, section.prose, *section.tables))
+    said += "".join(item.evidence for item in checklist.answered(found, runs))
+    said += cards.data_card(found, runs).partition("\n---\n")[2]
+    said += str(terminal.tables(found, by_label=True))
+    assert "violence" not in said.lower()
+    assert "abuse" in said
+
+
+def test_models_that_figures_leave_out_are_named(small, tmp_path):
+    runs = [*small.four(tmp_path), small.write(tmp_path, "dull", small.noise(seed=8))]
+    found = small.compared(runs, view="all", pairs=[("cross", "words")])
+    page = {section.key: section for section in sections.sections(found, runs)}
+    assert section_module.shown_models(found) == ["cross", "words"]
+    for key in ("label-abuse", "slices"):
+        assert (
+            "Left out here are models that the study's pairs do not name first: prior, pixels, dull" in page[key].prose
+        )
+    assert page["label-abuse"].prose.endswith("; the tables have them.")
+    assert {"prior", "pixels", "dull"} <= set(page["label-abuse"].tables[""].index)

@@ -6,6 +6,9 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.csv as csv
+import pyarrow.parquet as pq
 import pytest
 from finished_study import PAIRS, finish, written
 
@@ -287,3 +290,77 @@ def test_plans_of_earlier_versions_are_read(study, clock):
     write_json(study.folder / "plan.json", older)
     assert set(differences(study)) == {("a", "b"), ("a", "c")}
     assert record(study) == PlanRecord(written=clock[0])
+
+
+def of_sets(tmp_path: Path, compared: list[str] | str = "test", posts: int = 60) -> StudyConfig:
+    """Return the study with four further test sets, each in a file of another format."""
+    study = written(tmp_path)
+    rows = [{"id": f"x{n}", "text": f"a man of day {n}", "abuse": n % 4 == 1} for n in range(posts)]
+    table = pa.Table.from_pylist(rows)
+    (tmp_path / "b.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    csv.write_csv(table, tmp_path / "a.csv")
+    csv.write_csv(table, tmp_path / "c.tsv", csv.WriteOptions(delimiter="\t", quoting_style="none"))
+    pq.write_table(table, tmp_path / "d.parquet")
+    values = json.loads(study.path.read_text())
+    mapped = {"source": "files", "post_id": "id", "text": "text", "labels": {"abuse": "abuse"}}
+    files = {"comma": "a.csv", "lines": "b.jsonl", "tabs": "c.tsv", "columns": "d.parquet"}
+    values["tests"] = {name: mapped | {"path": str(tmp_path / file)} for name, file in files.items()}
+    values["compare"]["test"] = compared
+    study.path.write_text(json.dumps(values))
+    return StudyConfig.load(study.path)
+
+
+EVERY = ["test", "comma", "lines", "tabs", "columns"]
+
+
+def primary(study: StudyConfig) -> set[tuple[str, str]]:
+    return {(row.test, row.pair) for row in compare.recompare(study.path).differences if row.primary}
+
+
+def test_sets_in_different_files_are_one_family(study, tmp_path):
+    study = of_sets(tmp_path, EVERY)
+    finish(study, "abc")
+    found = compare.recompare(study.path)
+    rows = [row for row in found.differences if row.primary]
+    assert {(row.test, row.pair) for row in rows} == {(test, tuple(pair)) for test in EVERY for pair in PAIRS}
+    lowest = min(rows, key=lambda row: row.p)
+    assert lowest.p_holm == pytest.approx(min(1, 10 * lowest.p))  # two pairs on five sets
+    assert found.made_from.tests == tuple(EVERY)
+    assert "chosen before anything was scored" in sections.differences(found).prose
+    (table,) = (section.tables[""] for section in sections.sections(found, []) if section.key == "transfer")
+    assert table.shape == (3, 5)
+
+
+def test_a_set_that_is_named_after_the_first_scoring_is_exploratory(study, tmp_path, capsys):
+    study = of_sets(tmp_path, ["test", "comma"])
+    finish(study, "abc")
+    before = primary(study)
+    assert before == {(test, tuple(pair)) for test in ("test", "comma") for pair in PAIRS}
+    later = of_sets(tmp_path, ["test", "comma", "lines"])
+    assert primary(later) == before
+    said = capsys.readouterr().out
+    assert "Test sets changed on " in said
+    assert "Exploratory, since it was not planned: all on lines." in said
+    fewer = of_sets(tmp_path, "lines")  # what was planned stays in the family, and is shown
+    assert primary(fewer) == before
+    assert compare.recompare(fewer.path).tests == ("lines", "test", "comma")
+
+
+def test_a_set_whose_posts_changed_after_the_first_scoring_is_exploratory(study, tmp_path, capsys):
+    finish(of_sets(tmp_path, ["test", "comma"]), "abc")
+    other = of_sets(tmp_path, ["test", "comma"], posts=59)
+    finish(other, "abc")
+    assert primary(other) == {("test", tuple(pair)) for pair in PAIRS}
+    assert "Posts of comma changed on " in capsys.readouterr().out
+
+
+def test_the_order_of_sets_is_no_change(study, tmp_path):
+    finish(of_sets(tmp_path, ["test", "comma"]), "abc")
+    turned = of_sets(tmp_path, ["comma", "test"])
+    assert len(primary(turned)) == 4
+    assert compare.recompare(turned.path).made_from.plan.what == ()
+
+
+def test_an_unknown_set_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(WorkbenchError, match=r"compare\.test: unknown test set 'coma'; did you mean 'comma'\?"):
+        of_sets(tmp_path, ["test", "coma"])

@@ -131,9 +131,9 @@ def test_a_model_that_no_seed_changes_is_trained_once(small, store):
     assert [one.seconds for one in fitted[1:]] == [0, 0]  # its cost counts once
 
 
-@pytest.mark.parametrize("seeds", [[], [0, 0], [1, 2, 1]])
+@pytest.mark.parametrize("seeds", [[], [0, 0], [1, 2, 1], "[0, 1]"])
 def test_seeds_that_repeat_or_are_missing_are_refused(small, seeds, store):
-    with pytest.raises(WorkbenchError, match="seeds must be one or more different numbers"):
+    with pytest.raises(WorkbenchError, match="seeds must be a list of different numbers"):
         training.fit("reader", {}, small.material(), seeds, store)
 
 

@@ -25,16 +25,17 @@ from workbench.metrics.shares import few_groups
 from workbench.metrics.table import METRICS
 
 
-def disagreement(runs: Sequence[Run], test: str, settings: CompareOptions) -> list[DisagreementRow]:
-    """Return a row per model and label with votes.
+def disagreement(runs: Sequence[Run], settings: CompareOptions) -> list[DisagreementRow]:
+    """Return a row per compared test set, model and label with votes.
 
     A score is few where fewer than `settings.few` posts carry it; `alpha` is Krippendorff's on all posts with several
     votes.
     """
-    return [row for run in runs for row in _rows(run, run.sets[test], settings)]
+    return [row for test in settings.test for run in runs for row in _rows(run, test, settings)]
 
 
-def _rows(run: Run, scores: Scores, settings: CompareOptions) -> Iterator[DisagreementRow]:
+def _rows(run: Run, test: str, settings: CompareOptions) -> Iterator[DisagreementRow]:
+    scores = run.sets[test]
     for k, label in enumerate(run.labels) if scores.votes is not None else ():
         votes = scores.votes[:, k]
         several = np.nan_to_num(votes).sum(axis=1) >= 2
@@ -43,6 +44,7 @@ def _rows(run: Run, scores: Scores, settings: CompareOptions) -> Iterator[Disagr
         if not rows.any():
             continue
         yield DisagreementRow(
+            test=test,
             model=run.alias,
             label=label,
             n=int(rows.sum()),

@@ -9,9 +9,9 @@ Intervals are those of a bootstrap over whole groups, all slices under the same 
 rate of 0 or 1) it knows nothing, and Wilson's interval stands in, in differences by Newcombe's method (1998, Statistics
 in Medicine 17:873, method 10). p is Fisher's exact test, two-sided by doubling, on the counts inside and outside: means
 over seeds, divided by the design effect of groups (Rao & Scott 1992, Biometrics 48:577) and rounded. Holm's correction
-spans everything that is tested of one model. Where the positives are worth fewer than `few` groups there is no p for
-recall and no interval for areas, where the negatives are no p for the false positive rate; nor is tested what the rest
-is too small for.
+spans everything that is tested of one model, on all compared test sets. Where the positives are worth fewer than `few`
+groups there is no p for recall and no interval for areas, where the negatives are no p for the false positive rate; nor
+is tested what the rest is too small for.
 
 `fairlearn.metrics.MetricFrame` computes the same values and differences, and the tests hold these to it; its intervals
 resample posts, not groups, and it knows no unknown labels, so the numbers here are made by `metrics.intervals`.
@@ -93,24 +93,30 @@ def _folded(masks: dict[str, np.ndarray]) -> Iterator[tuple[str, np.ndarray]]:
         yield f"{OTHER} ({len(ordered) - MOST})", np.any([rows for _, rows in ordered[MOST:]], axis=0)
 
 
-def sliced(runs: Sequence[Run], cell: Cell, settings: CompareOptions) -> list[SliceRow]:
-    """Return a row per model, label and slice, the worst first, in one cell of all posts.
+def sliced(runs: Sequence[Run], settings: CompareOptions) -> list[SliceRow]:
+    """Return a row per model, compared test set, label and slice of all its posts, the worst first.
 
     `gap` is by how much, at least, the worse of the tested rates is worse than in the rest: the nearer bound of its
     difference, so that small slices do not come first by chance, and rates that are not tested not at all.
     """
-    parts = list(slices_of(runs[0].sets[cell.test], settings.slices))
-    if not parts:
-        return []
-    seen = [Seen(run, cell) for run in runs]
-    share = sum(part.rows.mean() for part in parts)
-    size = settings.slice_resamples * share * sum(model.ranks.size for model in seen)
-    rows = list(chain(*each(partial(_of_model, parts=parts, settings=settings), seen, size)))
+    by_test = [_of_test(runs, Cell.of(runs, test, "all", settings.seed), settings) for test in settings.test]
+    rows = chain.from_iterable(_corrected(list(chain(*of_model))) for of_model in zip(*by_test, strict=True))
     return sorted(rows, key=lambda row: math.inf if row.gap is None else -row.gap)
 
 
+def _of_test(runs: Sequence[Run], cell: Cell, settings: CompareOptions) -> list[list[SliceRow]]:
+    """Return the rows of each model in one cell of all posts, not yet corrected for how many there are."""
+    parts = list(slices_of(runs[0].sets[cell.test], settings.slices))
+    if not parts:
+        return [[] for _ in runs]
+    seen = [Seen(run, cell) for run in runs]
+    share = sum(part.rows.mean() for part in parts)
+    size = settings.slice_resamples * share * sum(model.ranks.size for model in seen)
+    return each(partial(_of_model, parts=parts, settings=settings), seen, size)
+
+
 def _of_model(model: Seen, parts: Sequence[Slice], settings: CompareOptions) -> list[SliceRow]:
-    """Return the rows of one model, as `sliced` has them."""
+    """Return the rows of one model in its cell, as `sliced` has them but for Holm's correction."""
     rows, draws = [], _draws(model, parts, settings.slice_resamples, settings.few)
     for part, drawn in zip(parts, draws, strict=True):
         for k, label in enumerate(model.run.labels):
@@ -118,11 +124,12 @@ def _of_model(model: Seen, parts: Sequence[Slice], settings: CompareOptions) -> 
             if counts["n"]:
                 values = _values(model, part, k, drawn[:, k], settings)
                 losses = [least for name in TESTED if (least := loss(values[name], name)) is not None]
-                about = {"model": model.run.alias, "label": label, "column": part.column, "slice": part.value}
+                about = {"model": model.run.alias, "test": model.cell.test, "label": label}
+                about |= {"column": part.column, "slice": part.value}
                 harmful = model.cell.groups_of(part.rows & model.cell.known[:, k] & model.cell.y[:, k])
                 about |= {"prevalence": counts["positives"] / counts["n"], "few": few_groups(harmful, settings.few)}
                 rows.append(SliceRow(**about, **counts, **values, gap=max(losses, default=None)))
-    return _corrected(rows)
+    return rows
 
 
 # ------------------------------------------------------------------------------------------------------------ resamples

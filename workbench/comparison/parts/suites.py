@@ -13,11 +13,12 @@ it declares none each case is its own, and intervals are too narrow for a claim 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from workbench.comparison.cases import BY
 from workbench.comparison.predictions import Run, Scores
 from workbench.comparison.rows.parts import SuitePart, SuiteParts, SuiteRow
 from workbench.metrics import prevalence
@@ -31,22 +32,24 @@ ALL = "all"
 def measure(
     gold: Any,
     flagged: Any,
-    functionality: Sequence[str],
+    functionality: Sequence[str] | None = None,
     *,
     target: Sequence[str] | None = None,
     case: Sequence[str] | None = None,
     note: Sequence[str] | None = None,
+    by: Mapping[str, Sequence[str]] | None = None,
     group: Sequence[str] | None = None,
     alpha: float = 0.05,
     few: int = 20,
 ) -> SuiteParts:
-    """Return how often decisions are right: by half, by functionality, by target, and over whole contrast sets.
+    """Return how often decisions are right: by half, functionality, target and column, and over whole contrast sets.
 
     gold (n,): whether a case is harmful; flagged (n,) or (S, n): whether a model says so, S seeds of which the mean
-    counts; functionality, target, case, note (n,) strings, "" where there is none; group (n,): cases of one are one
-    piece of evidence. Every row has `name`, `gold` (a half or "all"), `n`, `right`, `value` with its interval `lo`,
-    `hi`, Wilson's of as many cases as the groups are worth, and `few`; functionalities keep the suite's order.
-    `contrast` is the row of case ids with two or more cases, right where all of them are; None without any.
+    counts; functionality, target, case, note (n,) strings, "" where there is none; by: further columns (n,), such as
+    the language; group (n,): cases of one are one piece of evidence. Every row has `name`, `gold` (a half or "all"),
+    `n`, `right`, `value` with its interval `lo`, `hi`, Wilson's of as many cases as the groups are worth, and `few`;
+    functionalities keep the suite's order. `contrast` is the row of case ids with two or more cases, right where all of
+    them are; None without any.
 
     >>> found = measure([1, 1, 0], [1, 0, 0], ["threat", "threat", "negation"])
     >>> [(row.name, row.gold, row.n, row.value) for row in found.functionalities]
@@ -58,8 +61,8 @@ def measure(
     rules = {"alpha": alpha, "few": few}
     codes = np.arange(len(gold)) if group is None else group_codes(group)[0]
     both = [_row(ALL, ALL, share, codes, **rules)]
-    functionalities = _rows(functionality, half, share, codes, **rules)
-    if note is not None:
+    functionalities = [] if functionality is None else _rows(functionality, half, share, codes, **rules)
+    if note is not None and functionality is not None:
         notes = dict(zip(functionality, note, strict=True))
         functionalities = [row.model_copy(update={"note": notes[row.name]}) for row in functionalities]
     return SuiteParts(
@@ -67,6 +70,7 @@ def measure(
         functionalities=functionalities,
         targets=[] if target is None else _rows(target, half, share, codes, **rules),
         contrast=None if case is None else _contrast(np.asarray(case), right, codes, **rules),
+        by={name: _rows(values, half, share, codes, **rules) for name, values in (by or {}).items()},
     )
 
 
@@ -115,7 +119,7 @@ def tested(runs: Sequence[Run], tests: Sequence[str], *, alpha: float, few: int)
     for test in tests:
         scores = runs[0].sets[test]
         for label, rows, columns in _asked(scores, runs[0].labels):
-            given = {name: values[rows] for name, values in scores.suite.items() if name != "label"}
+            given = _given({name: values[rows] for name, values in scores.suite.items() if name != "label"})
             gold = scores.y[rows, columns]
             for run in runs:
                 prob = run.sets[test].prob[:, rows, columns]  # (S, cases)
@@ -126,11 +130,21 @@ def tested(runs: Sequence[Run], tests: Sequence[str], *, alpha: float, few: int)
     return records
 
 
+def _given(suite: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return what is known of cases as `measure` takes it: columns that only results are told by stand in `by`."""
+    by = {name.removeprefix(BY): values for name, values in suite.items() if name.startswith(BY)}
+    return {name: values for name, values in suite.items() if not name.startswith(BY)} | {"by": by}
+
+
 def _asked(scores: Scores, labels: Sequence[str]) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Return (name of the label, rows (m,), the column of the label for each (m,)) of every suite in a test set."""
     if not scores.suite:
         return []
-    cases = scores.suite["functionality"] != ""
+    told = [values for name, values in scores.suite.items() if name == "functionality"]
+    told = told or [values for name, values in scores.suite.items() if name not in ("label", "note")]
+    if not told:
+        return []
+    cases = np.any([values != "" for values in told], axis=0)
     if "label" in scores.suite:
         columns = np.array([labels.index(name) if name in labels else -1 for name in scores.suite["label"]])
         rows = np.flatnonzero(cases & (columns >= 0) & scores.known[np.arange(len(columns)), columns])

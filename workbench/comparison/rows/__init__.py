@@ -13,12 +13,13 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
-from workbench.comparison.options import MAIN, CompareOptions, CostOptions
+from workbench.comparison.options import MAIN, CompareOptions, CostOptions, Family
 from workbench.comparison.rows.parts import Bias, DisagreementRow, SliceRow, SuiteRow
 from workbench.comparison.rows.plans import PlanRecord
 from workbench.comparison.rows.values import AddressedRow, Count, Interval, Number, PlainRow, path
+from workbench.comparison.run_files import study_name
 from workbench.errors import WorkbenchError
 
 
@@ -194,15 +195,17 @@ class MadeFrom(PlainRow):
     stale: dict[str, tuple[str, ...]]
     settings: str
     planned: tuple[tuple[str, str], ...] | None = None  # as it was before any model had scored, None without a plan
+    tests: tuple[str, ...] = (MAIN,)  # the test sets of the primary family, as planned, or as the study's file asks
     plan: PlanRecord | None = None
     asked: tuple[tuple[str, str], ...] | None = None  # what the study's file asks now, models without a run included
     posts: str | None = None  # sha256 of the file with their facts; before, 16 digits of what it was made from
     code: str
 
     @property
-    def family(self) -> tuple[tuple[str, str], ...] | None:
+    def family(self) -> Family | None:
         """The primary family: the planned one, or what the study's file asks; None in files that tell neither."""
-        return self.asked if self.planned is None else self.planned
+        pairs = self.asked if self.planned is None else self.planned
+        return None if pairs is None else Family(pairs, self.tests)
 
 
 class Comparison(PlainRow):
@@ -216,7 +219,7 @@ class Comparison(PlainRow):
     best_unimodal: str | None
     chosen: str | None = None  # the model with the best value on validation
     seeds: dict[str, int] = Field(default_factory=dict)  # of each model, the training that is best there
-    peers: tuple[str, ...] = ()  # the models that are not shown to be worse than the chosen one
+    peers: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # by test set: not shown to be worse than chosen
     bundle: tuple[ModelRow, ...] = ()  # what that one training of the chosen model is worth
     items: dict[str, str]
     models: tuple[ModelRow, ...]
@@ -234,18 +237,29 @@ class Comparison(PlainRow):
     costs: tuple[CostRow, ...] = ()
     sources: dict[str, str] = Field(default_factory=dict)
 
+    @field_validator("peers", mode="before")
+    @classmethod
+    def _of_one_test_set(cls, value: Any) -> Any:
+        """Read files from when a study compared its own test set alone."""
+        return value if isinstance(value, dict) else {MAIN: value}
+
+    @property
+    def tests(self) -> tuple[str, ...]:
+        """The test sets that the study's question is about."""
+        return self.compare.test
+
     @property
     def names(self) -> list[str]:
         """The models, in the order of the study."""
         return list(dict.fromkeys(row.model for row in self.models))
 
     def rows(self, **wanted: str | None) -> list[ModelRow]:
-        """Return the rows of what the study asks: its metric, label and view, on its own test set.
+        """Return the rows of what the study asks: its metric, label and view, on the first of its test sets.
 
         wanted: another `metric`, `label`, `view` or `test`, None for any; or one `model`.
         """
-        asked = {name: getattr(self.compare, name) for name in ("metric", "label", "view")} | {"test": MAIN} | wanted
-        place = {name: value for name, value in asked.items() if value is not None}
+        asked = {name: getattr(self.compare, name) for name in ("metric", "label", "view")} | {"test": self.tests[0]}
+        place = {name: value for name, value in (asked | wanted).items() if value is not None}
         return [row for row in self.models if all(getattr(row, name) == value for name, value in place.items())]
 
     @property
@@ -274,7 +288,7 @@ class Comparison(PlainRow):
             fault = f"{'.'.join(map(str, first['loc'])) or 'it'}: {first['msg']}"
             raise WorkbenchError(
                 f"{place} is not what this version of the workbench writes ({fault}); "
-                f"`workbench compare {place.parent.name}` makes it again from stored predictions"
+                f"`workbench compare {study_name(place.parent)}` makes it again from stored predictions"
             ) from None
         except OSError as error:
             raise WorkbenchError(f"cannot read {place}: {error.strerror or error}") from None

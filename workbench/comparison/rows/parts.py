@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pydantic import Field
+
+from workbench.comparison.options import MAIN
 from workbench.comparison.rows.values import CountedInterval, Interval, Number, PlainRow, path
 
 
@@ -44,11 +47,13 @@ class SliceRow(PartRow):
     recall: RateTest
     false_positive_rate: RateTest
     gap: Number
+    test: str = MAIN
 
     @property
     def address(self) -> str:
-        """The address of its numbers up to the metric."""
-        return path("slice", self.column, self.slice, self.label, self.model)
+        """The address of its numbers up to the metric, with its test set where that is not the study's own."""
+        place = () if self.test == MAIN else (self.test,)
+        return path("slice", *place, self.column, self.slice, self.label, self.model)
 
 
 class IdentityRow(PartRow):
@@ -97,6 +102,7 @@ class DisagreementRow(ModelLabelRow):
     soft_average_precision: CountedInterval
     unanimous: CountedInterval
     disputed: CountedInterval
+    test: str = MAIN
 
 
 class SuitePart(CountedInterval):
@@ -110,12 +116,19 @@ class SuitePart(CountedInterval):
 
 
 class SuiteParts(PlainRow):
-    """How often decisions are right: by half, by functionality, by target, and over whole contrast sets."""
+    """How often decisions are right: by half, functionality, target, further columns, and over whole contrast sets."""
 
     halves: tuple[SuitePart, ...]
     functionalities: tuple[SuitePart, ...]
     targets: tuple[SuitePart, ...]
     contrast: SuitePart | None
+    by: dict[str, tuple[SuitePart, ...]] = Field(default_factory=dict)
+
+    @property
+    def kinds(self) -> dict[str, tuple[SuitePart, ...]]:
+        """Its shares by what they are of: halves, functionalities, targets, and each further column as `by:COLUMN`."""
+        named = {name: getattr(self, name) for name in ("halves", "functionalities", "targets")}
+        return named | {f"by:{column}": parts for column, parts in self.by.items()}
 
 
 class SuiteRow(ModelLabelRow, SuiteParts):
@@ -125,5 +138,5 @@ class SuiteRow(ModelLabelRow, SuiteParts):
     unseen: int
 
     def address(self, kind: str, part: SuitePart) -> str:
-        """Return the address of a part up to the model; kind: halves, functionalities or targets."""
+        """Return the address of a part up to the model; kind: one of `kinds`."""
         return path("suite", self.test, self.label, kind, part.name, part.gold)

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from workbench import fingerprint
-from workbench.corpora.files.mapped import Part, stacked, table_of
+from workbench.corpora.files.mapped import Part, held, stacked, table_of
 from workbench.corpora.files.mapping import SourceOptions
 from workbench.corpora.files.media import KINDS, content, files_of
-from workbench.corpora.files.reading import read
+from workbench.corpora.reading import read
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT, Taxonomy
 
@@ -27,9 +27,9 @@ _LAYOUT = {"post_id": "id", "image": "img", "text": "text"}
 
 def digest(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> str:
     """Return what the corpus depends on: mapping, labels, and the bytes of files and media, not where they lie."""
-    options, files, columns, _ = _read(options, taxonomy, folder)
-    named = (getattr(options, kind.column) for kind in KINDS)
-    known = [[content(path) for path in files_of(columns[name])] if name else [] for name in named]
+    options, files, columns, *_ = _read(options, taxonomy, folder)
+    media = [columns.get(held(kind)) for kind in KINDS]
+    known = [[] if cells is None else [content(path) for path in files_of(cells)] for cells in media]
     mapping = options.model_dump(mode="json", exclude={"path", "paths", *(kind.folder for kind in KINDS)})
     digests = [[split, fingerprint.of_file(path)] for path, split in files]
     return fingerprint.of_json({"mapping": mapping, "files": digests, "media": known, "taxonomy": taxonomy.fingerprint})
@@ -42,8 +42,8 @@ def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> pa
     split value, a cell that is not what its column must hold, and when not one of the pictures, or of the clips, is
     there. A row whose picture is missing stays: it is unread when it is encoded.
     """
-    options, _, columns, where = _read(options, taxonomy, folder)
-    return table_of(columns, options, taxonomy, where)
+    source = _read(options, taxonomy, folder)
+    return table_of(source.columns, source.options, taxonomy, source.where, source.parts)
 
 
 class _Source(NamedTuple):
@@ -53,6 +53,7 @@ class _Source(NamedTuple):
     files: list[tuple[Path, str | None]]
     columns: dict[str, pa.ChunkedArray]
     where: str
+    parts: list[Part]
 
 
 def _read(options: SourceOptions, taxonomy: Taxonomy, folder: Path) -> _Source:
@@ -66,13 +67,13 @@ def _read(options: SourceOptions, taxonomy: Taxonomy, folder: Path) -> _Source:
             raise WorkbenchError(f"there is no file {path}; {hint}")
     options.check(taxonomy, where)
     for path, split in files:
-        table, names = read(path, options.columns, options.encoding, options.quotes)
-        if not names:
+        found = read(path, options.columns, options.reading)
+        if not found.names:
             raise WorkbenchError(f"{path} is empty; check that it is the right file")
         named = {kind.column: getattr(options, kind.folder) for kind in KINDS}
         folders = {column: (folder / start if start else path.parent,) for column, start in named.items()}
-        parts.append(Part(table, names, split, str(path), folders))
-    return _Source(options, files, stacked(parts, options), where)
+        parts.append(Part(found.table, found.names, found.rows, split, str(path), folders, found.told))
+    return _Source(options, files, stacked(parts, options), where, parts)
 
 
 def _files(options: SourceOptions, folder: Path) -> list[tuple[Path, str | None]]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.corpora.files.labels import plain_text
 from workbench.corpora.files.mapping import SplitColumn
+from workbench.corpora.files.values import MISSING, plain, present
+from workbench.corpora.reading.columns import EXACT
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import INPUTS
 
 SPLITS = ("train", "validation", "test")
-_TIME = INPUTS.field("created_at").type
+_ROWS = 20_000  # that are Python objects at one time
+_HEAVIEST = 1e12  # posts that one row can stand for
 
 
 def struct(columns: Mapping[str, pa.ChunkedArray]) -> pa.ChunkedArray:
@@ -24,124 +26,147 @@ def struct(columns: Mapping[str, pa.ChunkedArray]) -> pa.ChunkedArray:
     return pa.table(dict(columns)).to_struct_array()
 
 
-def words(cells: pa.ChunkedArray, where: str) -> pa.ChunkedArray:
-    """Return the text column, character for character."""
+def words(cells: pa.ChunkedArray, where: str, name: str = "text") -> pa.ChunkedArray:
+    """Return the text column, character for character; numbers as they are written elsewhere."""
+    if pa.types.is_string(cells.type):
+        return cells
     if pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type):
         raise WorkbenchError(f"{where}: the text column holds {cells.type}; name a column of text")
-    return pc.cast(cells, pa.string())
+    return plain(cells, name, where)
 
 
 def content_keys(
-    text: pa.ChunkedArray, pictures: list[str | None], clips: list[str | None] | None = None
-) -> list[str | None]:
-    """Return, per row, 16 hex digits over its normalised text, its picture and its clip, None for a row without any.
+    text: pa.ChunkedArray, pictures: Sequence[str | None] | None = None, clips: Sequence[str | None] | None = None
+) -> pa.ChunkedArray:
+    """Return, per row, 16 hex digits over its normalised text, its picture and its clip, null for a row without any.
 
-    Normalised: NFKC, lower-cased, white space collapsed. Equal keys are exact repeats.
+    Normalised: NFKC, lower-cased, white space collapsed. Equal keys are exact repeats. Some rows at a time are Python
+    objects.
     """
-    plain = pc.utf8_lower(pc.utf8_normalize(text, form="NFKC"))
-    plain = pc.binary_join(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(plain)), " ")
-    keys = []
-    for words, picture, clip in zip(plain.to_pylist(), pictures, clips or [None] * len(pictures), strict=True):
-        parts = [words or "", picture or "", *([clip] if clip else [])]
-        keys.append(hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16] if any(parts) else None)
-    return keys
+    chunks = []
+    for start in range(0, len(text), _ROWS):
+        some = pc.utf8_lower(pc.utf8_normalize(text.slice(start, _ROWS), form="NFKC"))
+        plain_texts = pc.binary_join(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(some)), " ").to_pylist()
+        media = (kind and kind[start : start + _ROWS] for kind in (pictures, clips))
+        rows = zip(plain_texts, *(kind or itertools.repeat(None, len(plain_texts)) for kind in media), strict=True)
+        chunks.append(pa.array([_content_key(*row) for row in rows], pa.string()))
+    return pa.chunked_array(chunks, pa.string())
 
 
-def ids(cells: pa.ChunkedArray | None, keys: list[str | None], where: str) -> pa.ChunkedArray:
-    """Return the ids; a row without one gets `row-NUMBER-CONTENT`. Raises WorkbenchError for ids that repeat."""
-    own = [f"row-{row}-{(key or 'empty')[:8]}" for row, key in enumerate(keys)]
-    values = filled(cells, own)
-    counts = pc.value_counts(values)
-    repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
-    if len(repeated):
-        some = ", ".join(repr(post_id) for post_id in sorted(repeated.slice(0, 1000).to_pylist())[:3])
-        contents: dict[str, set[str | None]] = {post_id: set() for post_id in repeated.to_pylist()}
-        for post_id, key in zip(values.to_pylist(), keys, strict=True):
-            if post_id in contents:
-                contents[post_id].add(key)
-        unlike = sum(len(values) > 1 for values in contents.values())
-        raise WorkbenchError(
-            f"{where}: {len(repeated)} post ids occur more than once, {unlike} of them with different content, such as "
-            f"{some}; remove the repeats, or leave out `post_id` to number the rows"
-        )
-    return values
+def _content_key(words: str | None, picture: str | None, clip: str | None) -> str | None:
+    if not (words or picture or clip):
+        return None
+    parts = f"{words or ''}\0{picture or ''}\0{clip}" if clip else f"{words or ''}\0{picture or ''}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:16]
 
 
-def filled(cells: pa.ChunkedArray | None, own: list[str]) -> pa.ChunkedArray:
-    """Return a column as text, with `own` where it has nothing."""
-    fallback = pa.chunked_array([pa.array(own, pa.string())])
-    return fallback if cells is None else pc.coalesce(plain_text(cells), fallback)
+def ids(
+    cells: pa.ChunkedArray | None, keys: pa.ChunkedArray | None, where: str, name: str = "post_id", start: int = 0
+) -> pa.ChunkedArray:
+    """Return the ids; a row without one gets `row-NUMBER-CONTENT`, counted from `start`.
+
+    Raises WorkbenchError for ids that were rounded when they were saved as floats.
+    """
+    if cells is not None and pa.types.is_floating(cells.type):
+        largest = pc.max(pc.abs(pc.if_else(pc.is_nan(cells), None, cells))).as_py()
+        if largest is not None and largest >= EXACT:
+            raise WorkbenchError(
+                f"{where}: the ids in column {name!r} are floats such as {largest:.17g}, whose last digits are lost; "
+                "save them as text"
+            )
+    numbered = cells is None or pc.any(pc.is_null(plain(cells, name, where))).as_py()
+    own = [f"row-{row}-{(key or 'empty')[:8]}" for row, key in enumerate(keys.to_pylist(), start)] if numbered else None
+    return filled(cells, own, name, where)
 
 
-def author(cells: pa.ChunkedArray | None) -> pa.ChunkedArray | None:
+def filled(
+    cells: pa.ChunkedArray | None,
+    own: list[str] | pa.ChunkedArray | None,
+    name: str,
+    where: str,
+    missing: Sequence[str] = (),
+) -> pa.ChunkedArray:
+    """Return a column as text, with `own` where it has nothing, or a word for missing."""
+    values = None if cells is None else present(cells, name, where, missing)
+    if own is None:
+        return values
+    fallback = own if isinstance(own, pa.ChunkedArray) else pa.chunked_array([pa.array(own, pa.string())])
+    return fallback if values is None else pc.coalesce(values, fallback)
+
+
+def place_of_post(cells: pa.ChunkedArray, name: str, where: str, missing: Sequence[str]) -> pa.ChunkedArray:
+    """Return a community, language or region as text; NA is Namibia there, and na is Nauruan."""
+    return present(cells, name, where, [word for word in missing if word.lower() != "na"])
+
+
+def author(
+    cells: pa.ChunkedArray | None, name: str, where: str, missing: Sequence[str] = MISSING
+) -> pa.ChunkedArray | None:
     """Return the authors, from a column of ids or from structs that share fields with the corpus."""
     if cells is None:
         return None
     kind = INPUTS.field("author").type
+    rows = cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
+    given = {"id": cells}
     if pa.types.is_struct(cells.type):
         given = {field.name: pc.struct_field(cells, field.name) for field in cells.type}
-    else:
-        given = {"id": plain_text(cells)}
-    parts = [
-        given[field.name].cast(field.type).combine_chunks() if field.name in given else pa.nulls(len(cells), field.type)
-        for field in kind
-    ]
+        if not {field.name for field in kind} & set(given):
+            plain(cells, name, where)  # raises, with what to name instead
+    parts = []
+    for field in kind:
+        inner = f"{name}.{field.name}" if pa.types.is_struct(cells.type) else name
+        if field.name not in given:
+            parts.append(pa.nulls(len(rows), field.type))
+            continue
+        values = present(given[field.name], inner, where, missing)
+        try:
+            parts.append(_number(values, field.type).combine_chunks())
+        except pa.ArrowException:
+            odd = next(text for text in values.to_pylist() if text is not None and not _reads(text, field.type))
+            raise WorkbenchError(
+                f"{where}: column {inner!r} must hold numbers, not {odd:.40!r}; name another"
+            ) from None
     nobody = np.logical_and.reduce([part.is_null().to_numpy(zero_copy_only=False) for part in parts])
     return pa.chunked_array([pa.StructArray.from_arrays(parts, fields=list(kind), mask=pa.array(nobody))])
 
 
-def times(cells: pa.ChunkedArray | None, where: str, form: str | None = None) -> pa.ChunkedArray | None:
-    """Return UTC times from times, text in ISO 8601 or in a form of strptime (without a zone: UTC), or seconds."""
-    if cells is None:
-        return None
-    if pa.types.is_temporal(cells.type):
-        return cells.cast(_TIME)
-    values = plain_text(cells)
-    if form:
-        return _parsed(values, form, where)
-    for read in (_seconds, lambda texts: texts.cast(_TIME), lambda texts: texts.cast(pa.timestamp("us")).cast(_TIME)):
-        try:
-            return read(values)
-        except pa.ArrowException as error:
-            last = " ".join(str(error).split())
-    raise WorkbenchError(
-        f"{where}: `created_at` must hold ISO 8601 times or seconds since 1970, or `time_format` must say how they are "
-        f"written: {last:.150}"
-    )
+def _number(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
+    """Return text as numbers; a count beyond any count, as some databases write an unknown one, is none."""
+    if not pa.types.is_integer(kind):
+        return values.cast(kind)
+    numbers = values.cast(pa.float64())
+    return pc.if_else(pc.less(pc.abs(numbers), EXACT), numbers, None).cast(kind, safe=False)
 
 
-def _parsed(texts: pa.ChunkedArray, form: str, where: str) -> pa.ChunkedArray:
+def _reads(text: str, kind: pa.DataType) -> bool:
     try:
-        parsed = pd.to_datetime(pd.Series(texts.to_pylist(), dtype=object), format=form, utc=True)
-    except ValueError as error:
-        cause = " ".join(str(error).partition("You might want")[0].split())
-        raise WorkbenchError(f"{where}: `created_at` is not written as {form!r}: {cause:.150}") from None
-    return pa.chunked_array([pa.Array.from_pandas(parsed.dt.as_unit("us"), type=_TIME)])
+        _number(pa.chunked_array([[text]]), kind)
+    except pa.ArrowException:
+        return False
+    return True
 
 
-def _seconds(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    micros = pc.multiply(texts.cast(pa.float64()), 1e6)
-    return pc.cast(pc.round(micros), pa.int64()).cast(pa.timestamp("us")).cast(_TIME)
-
-
-def weights(cells: pa.ChunkedArray | None, rows: int, where: str) -> pa.ChunkedArray:
+def weights(
+    cells: pa.ChunkedArray | None, rows: int, where: str, name: str = "weight", missing: Sequence[str] = MISSING
+) -> pa.ChunkedArray:
     """Return how many posts each row stands for, 1 where nothing is said."""
     if cells is None:
-        return pa.chunked_array([pa.array([1.0] * rows)])
+        return pa.chunked_array([pa.array(np.ones(rows))])
     try:
-        numbers = pc.fill_null(pc.cast(plain_text(cells), pa.float64()), 1.0)
+        numbers = pc.fill_null(pc.cast(present(cells, name, where, missing), pa.float64()), 1.0)
     except pa.ArrowException as error:
         raise WorkbenchError(f"{where}: `weight` must hold numbers: {error}") from None
-    if not pc.all(pc.and_(pc.is_finite(numbers), pc.greater(numbers, 0))).as_py():
+    if not pc.all(pc.and_(pc.less(numbers, _HEAVIEST), pc.greater(numbers, 0))).as_py():
         raise WorkbenchError(
-            f"{where}: `weight` must be above zero in every row; remove the rows that stand for nothing"
+            f"{where}: `weight` must be above zero and below {_HEAVIEST:g} in every row; remove the rows that stand "
+            "for nothing"
         )
     return numbers
 
 
-def splits(cells: pa.ChunkedArray, rule: SplitColumn, where: str) -> pa.ChunkedArray:
+def splits(cells: pa.ChunkedArray, rule: SplitColumn, where: str, missing: Sequence[str] = MISSING) -> pa.ChunkedArray:
     """Return train, validation, test or null; raise WorkbenchError for a value that means none of them."""
-    values = plain_text(cells)
+    values = present(cells, rule.column, where, missing)
     meaning = {**{split: split for split in SPLITS}, **rule.values}
     for value in pc.unique(values).to_pylist():
         if value is not None and value not in meaning:

@@ -1,160 +1,206 @@
-"""From a file's own annotations to true, false or unknown: what a mapping does not name stays unknown."""
+"""From a file's own annotations to true, false or unknown: what a mapping does not name stays unknown, with the reason.
+
+A soft label is a share: models learn from it where they can, and as a truth it is what more than half says.
+"""
 
 from __future__ import annotations
 
-import difflib
-from typing import Self
+import ast
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
+from workbench.corpora.files.values import MISSING, ValueRule, counted, looked_up, meanings, plain, present, shown
 from workbench.errors import WorkbenchError
-from workbench.schema import Options
 
-Value = bool | int | float | str
-YES, NO = ("1", "1.0", "true", "yes", "y", "t"), ("0", "0.0", "false", "no", "n", "f")
+SEPARATORS = (";", "|", ",")
 
 
-class LabelOptions(Options):
-    """How one label is read off one column: by its values, by a threshold, or by the elements of its lists."""
+class LabelOptions(ValueRule):
+    """How one label is read off one column: by its values, its numbers, or by the elements of its lists."""
 
     column: str = Field(description="The column; a dot reaches into nested ones.")
-    positive: tuple[Value, ...] | None = Field(None, description="Values that mean true.")
-    negative: tuple[Value, ...] | None = Field(
-        None, description="Values that mean false; without it, all values that are neither positive nor unclear."
-    )
-    unclear: tuple[Value, ...] = Field((), description="Values, or list elements, that leave the label unknown.")
-    contains: tuple[Value, ...] | None = Field(
+    contains: tuple[Any, ...] | None = Field(
         None, description="For columns of lists: true where a list has one of these, else false."
     )
+    separator: str | None = Field(
+        None, description="What parts the elements of lists that are written in cells; default: told from the cells."
+    )
     threshold: float | None = Field(None, description="For columns of numbers: true from this value on, else false.")
+    soft: bool = Field(
+        False, description="For columns of shares from 0 to 1: models learn the share; the truth is what most say."
+    )
 
     @model_validator(mode="after")
     def _one_way_to_read(self) -> Self:
         ways = [name for name in ("positive", "contains", "threshold") if getattr(self, name) is not None]
+        ways += ["soft"] if self.soft else []
         if len(ways) > 1:
             raise ValueError(f"give only one of {', '.join(ways)}")
-        if ways != ["positive"] and self.negative is not None:
+        if ways not in (["positive"], ["contains"]) and self.negative is not None:
             raise ValueError("`negative` goes with `positive`")
+        if self.separator is not None and ways != ["contains"]:
+            raise ValueError("`separator` goes with `contains`")
         return self
 
 
-def read_label(cells: pa.ChunkedArray, rule: LabelOptions, where: str) -> pa.Array:
-    """Return a bool array (n_rows,) with nulls where the label is unknown.
+class LabelCells(NamedTuple):
+    """What a column says of a label, each (n_rows,): bool with nulls, why where it is unknown, and shares if soft."""
 
-    Raises WorkbenchError naming `where` when the rule does not fit the column: no listed value occurs in it, a listed
-    one looks mistyped, a plain column says neither yes nor no, or its type does not suit the rule.
+    says: pa.Array
+    why: pa.Array
+    share: pa.Array | None = None
+
+
+def read_label(cells: pa.ChunkedArray, rule: LabelOptions, where: str, missing: Sequence[str] = MISSING) -> LabelCells:
+    """Return what the column says of the label.
+
+    Raises WorkbenchError naming `where` when the rule does not fit the column: it leaves open what a value means, a
+    listed one looks mistyped, a plain column says neither yes nor no, or its type does not suit the rule.
     """
-    is_list = pa.types.is_list(cells.type) or pa.types.is_large_list(cells.type)
-    if pa.types.is_null(cells.type):
-        return pa.nulls(len(cells), pa.bool_())
+    place = f"{where}: column {rule.column!r}"
     if rule.contains is not None:
-        if not is_list:
-            raise WorkbenchError(f"{where}: `contains` needs a column of lists, but {rule.column!r} holds {cells.type}")
-        return _by_element(cells, rule, where)
-    if is_list or pa.types.is_struct(cells.type):
-        raise WorkbenchError(
-            f"{where}: column {rule.column!r} holds {cells.type}; use `contains` for lists, a dot for structs"
-        )
-    if rule.threshold is not None:
-        return _by_threshold(cells, rule, where)
-    return _by_value(cells, rule, where)
+        return _by_element(cells, rule, place, where, missing)
+    if pa.types.is_list(cells.type):
+        raise WorkbenchError(f"{place} holds lists; use `contains` for lists, a dot for structs")
+    if rule.threshold is not None or rule.soft:
+        return _by_number(cells, rule, place, where, missing)
+    values = plain(cells, rule.column, where)
+    return LabelCells(*looked_up(values, meanings(counted(values), rule, missing, place)))
 
 
-def _by_value(cells: pa.ChunkedArray, rule: LabelOptions, where: str) -> pa.Array:
-    values = plain_text(cells)
-    if rule.positive is None:
-        values = pc.utf8_lower(values)
-        yes, no = _is_in(values, YES), _is_in(values, NO)
-        if pc.any(pc.is_valid(values)).as_py() and not pc.any(pc.or_(yes, no)).as_py():
-            raise WorkbenchError(
-                f"{where}: column {rule.column!r} holds {_some(values)}, not yes or no; list the `positive` values"
-            )
-    else:
-        positive, negative = _texts(rule.positive), _texts(rule.negative or ())
-        _occur(values, (*positive, *negative), where, rule)
-        yes = _is_in(values, positive)
-        no = _is_in(values, negative) if rule.negative is not None else pc.and_(pc.is_valid(values), pc.invert(yes))
-    clear = pc.invert(_is_in(values, _texts(rule.unclear)))
-    return _array(pc.if_else(pc.and_(pc.or_(yes, no), clear), yes, None))
-
-
-def _by_threshold(cells: pa.ChunkedArray, rule: LabelOptions, where: str) -> pa.Array:
-    """Read numbers; what is missing or NaN stays unknown."""
+def _by_number(
+    cells: pa.ChunkedArray, rule: LabelOptions, place: str, where: str, missing: Sequence[str]
+) -> LabelCells:
+    """Read numbers; what is missing stays unknown, and so does half of a soft label."""
+    written = plain(cells, rule.column, where)
+    values = present(cells, rule.column, where, missing)
     try:
-        numbers = pc.cast(cells, pa.float64())
-    except pa.ArrowException as error:
-        raise WorkbenchError(f"{where}: column {rule.column!r} must hold numbers: {error}") from None
-    return _array(pc.if_else(pc.is_nan(numbers), None, pc.greater_equal(numbers, rule.threshold)))
-
-
-def _by_element(cells: pa.ChunkedArray, rule: LabelOptions, where: str) -> pa.Array:
-    """Read lists by their elements; an empty list has none of them, a missing one is unknown."""
-    rows = cells.combine_chunks()
-    elements = plain_text(pa.chunked_array([pc.list_flatten(rows)]))
-    parents = pc.list_parent_indices(rows).to_numpy(zero_copy_only=False)
-    _occur(elements, _texts(rule.contains), where, rule)
-
-    def rows_with(values: tuple[str, ...]) -> np.ndarray:
-        hits = _array(_is_in(elements, values)).to_numpy(zero_copy_only=False)
-        mask = np.zeros(len(rows), bool)
-        mask[parents[hits]] = True
-        return mask
-
-    yes, unclear = rows_with(_texts(rule.contains)), rows_with(_texts(rule.unclear))
-    missing = rows.is_null().to_numpy(zero_copy_only=False)
-    return pa.array(yes, mask=missing | (unclear & ~yes))
-
-
-# ------------------------------------------------------------------------------------------------------------- values
-
-
-def plain_text(cells: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return single values as trimmed text, numbers without a needless `.0`, empty ones as null."""
-    if pa.types.is_floating(cells.type):
-        whole = pc.all(pc.or_kleene(pc.is_null(cells, nan_is_null=True), pc.equal(pc.floor(cells), cells))).as_py()
-        cells = pc.if_else(pc.is_nan(cells), None, cells)
-        cells = pc.cast(cells, pa.int64(), safe=False) if whole and len(cells) else cells
-    values = pc.utf8_trim_whitespace(pc.cast(cells, pa.string()))
-    return pc.if_else(pc.equal(values, ""), None, values)
-
-
-def _texts(values: tuple[Value, ...] | None) -> tuple[str, ...]:
-    """Return the values of a rule as `plain_text` writes them."""
-    cells = [
-        str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else value
-        for value in values or ()
-    ]
-    return tuple(str(cell).strip() for cell in cells)
-
-
-def _is_in(values: pa.ChunkedArray, chosen: tuple[str, ...]) -> pa.ChunkedArray:
-    """Say which values are among the chosen; a missing one is not."""
-    return pc.is_in(values, value_set=pa.array(chosen, pa.string()), skip_nulls=True)
-
-
-def _array(cells: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return cells.combine_chunks() if isinstance(cells, pa.ChunkedArray) else cells
-
-
-def _some(values: pa.ChunkedArray, most: int = 8) -> str:
-    """Return a few distinct values, quoted."""
-    distinct = sorted(value for value in pc.unique(values).to_pylist() if value is not None)
-    return ", ".join(f"{value:.40}" for value in distinct[:most]) + (" ..." if len(distinct) > most else "")
-
-
-def _occur(values: pa.ChunkedArray, listed: tuple[str, ...], where: str, rule: LabelOptions) -> None:
-    """Raise WorkbenchError when the listed values look mistyped; a corpus that really lacks some is fine."""
-    distinct = {value for value in pc.unique(values).to_pylist() if value is not None}
-    absent = [value for value in listed if value not in distinct]
-    if not distinct or not absent:
-        return
-    others = sorted(distinct - set(listed) - set(_texts(rule.unclear)))[:1000]
-    near = next((match for value in absent for match in difflib.get_close_matches(value, others, 1, 0.85)), None)
-    if near or (len(absent) == len(listed) and rule.contains is None):
-        hint = f"; did you mean {near!r}?" if near else "; list the `negative` values too if no row is positive;"
+        numbers = pc.cast(values, pa.float64())
+    except pa.ArrowException:
+        odd = {value: n for value, n in counted(values).items() if not _is_float(value)}
         raise WorkbenchError(
-            f"{where}: the value {absent[0]!r} does not occur in column {rule.column!r}{hint} It holds {_some(values)}"
+            f"{place} must hold numbers, not {shown(odd)}; add words for missing to `missing`"
+        ) from None
+    numbers = numbers.combine_chunks()
+    outside = pc.invert(pc.is_finite(numbers))
+    if rule.soft:
+        outside = pc.or_(outside, pc.or_(pc.less(numbers, 0), pc.greater(numbers, 1)))
+    if pc.any(outside).as_py():
+        bad = numbers.filter(outside)[0].as_py()
+        hint = "must hold shares from 0 to 1" if rule.soft else "must hold finite numbers"
+        raise WorkbenchError(f"{place} {hint}, not {bad:g}; divide it, or name another column")
+    blank = pc.if_else(
+        pc.is_null(written).combine_chunks(),
+        "empty",
+        pc.binary_join_element_wise("missing: ", written.combine_chunks(), ""),
+    )
+    if rule.soft:
+        says = pc.if_else(pc.equal(numbers, 0.5), None, pc.greater(numbers, 0.5))
+        why = pc.if_else(pc.is_null(numbers), blank, pc.if_else(pc.equal(numbers, 0.5), "one half", None))
+        return LabelCells(says, why, numbers)
+    return LabelCells(pc.greater_equal(numbers, rule.threshold), pc.if_else(pc.is_null(numbers), blank, None))
+
+
+def _is_float(value: str) -> bool:
+    try:
+        return bool(pa.array([value]).cast(pa.float64()))
+    except pa.ArrowException:
+        return False
+
+
+# --------------------------------------------------------------------------------------------------------------- lists
+
+
+def _by_element(
+    cells: pa.ChunkedArray, rule: LabelOptions, place: str, where: str, missing: Sequence[str]
+) -> LabelCells:
+    """Read lists by their elements; an empty list has none of them, a missing one is unknown."""
+    lists, why = _lists(cells, rule, place, where, missing)
+    named = ValueRule(positive=rule.contains, negative=rule.negative or "rest", unclear=rule.unclear)
+    elements = [element for row in lists if row is not None for element in row]
+    counts = counted(pa.chunked_array([pa.array(elements, pa.string())]))
+    found = meanings(counts, named, (), place, may_lack=True)
+    says = {element: meaning.says for element, meaning in found.items()}
+    unclear = {element for element, meaning in found.items() if (meaning.why or "").startswith("unclear")}
+    out, whys = [], []
+    for row, reason in zip(lists, why, strict=True):
+        yes = row is not None and any(says[element] is True for element in row)
+        doubt = next((element for element in row or () if element in unclear), None)
+        known = row is not None and (yes or doubt is None)
+        out.append(yes if known else None)
+        whys.append(None if known else reason or f"unclear: {doubt}")
+    return LabelCells(pa.array(out, pa.bool_()), pa.array(whys, pa.string()))
+
+
+def _lists(
+    cells: pa.ChunkedArray, rule: LabelOptions, place: str, where: str, missing: Sequence[str]
+) -> tuple[list[list[str] | None], list[str | None]]:
+    """Return each row's elements as text, None for none, and then why."""
+    if pa.types.is_null(cells.type):
+        return [None] * len(cells), ["empty"] * len(cells)
+    if pa.types.is_list(cells.type):
+        inner = cells.type.value_type
+        if pa.types.is_nested(inner) or pa.types.is_binary(inner):
+            held = "objects" if pa.types.is_struct(inner) else "lists or bytes"
+            fields = (
+                f"such as `{rule.column}.{inner[0].name}`" if pa.types.is_struct(inner) and len(inner) else "with dots"
+            )
+            raise WorkbenchError(f"{place} holds lists of {held}; name what is in them, {fields}")
+        flat = plain(pa.chunked_array([pc.list_flatten(cells.combine_chunks())]), rule.column, where).to_pylist()
+        ends = np.cumsum(pc.fill_null(pc.list_value_length(cells), 0).to_numpy())
+        lists = [
+            [element for element in flat[end - size : end] if element is not None] if size is not None else None
+            for end, size in zip(ends, pc.list_value_length(cells).to_pylist(), strict=True)
+        ]
+        return lists, [None if row is not None else "empty" for row in lists]
+    written = plain(cells, rule.column, where)
+    named = {*map(str, (*rule.contains, *(rule.negative or ()), *rule.unclear))}
+    absent = {word.lower() for word in missing}
+    texts = written.to_pylist()
+    separator = rule.separator or _separator(counted(written), place)
+    lists = [
+        None if text is None or (text not in named and text.lower() in absent) else elements_in(text, separator)
+        for text in texts
+    ]
+    if any(row is None and text is not None for row, text in zip(lists, texts, strict=True)) and all(
+        row is None or {*row} & {*map(str, rule.contains)} for row in lists
+    ):
+        words = sorted({text for row, text in zip(lists, texts, strict=True) if row is None and text is not None})
+        raise WorkbenchError(
+            f"{place}: nothing but words for missing ({', '.join(words)}) is left to mean no; say what they are, as in "
+            f"`negative: [{words[0]!r}]` or `unclear: [{words[0]!r}]`"
         )
+    return lists, [
+        None if row is not None else ("empty" if text is None else f"missing: {text}")
+        for row, text in zip(lists, texts, strict=True)
+    ]
+
+
+def _separator(counts: dict[str, int], place: str) -> str | None:
+    """Return what parts the elements in cells that are no JSON; raise WorkbenchError where that is open."""
+    plain_cells = [cell for cell in counts if not cell.startswith("[")]
+    used = [mark for mark in SEPARATORS if any(mark in cell for cell in plain_cells)]
+    if len(used) > 1:
+        raise WorkbenchError(
+            f"{place}: both {used[0]!r} and {used[1]!r} may part its elements; say which in `separator`"
+        )
+    return used[0] if used else None
+
+
+def elements_in(text: str, separator: str | None) -> list[str]:
+    """Return the elements of a list in a cell: JSON, Python, or parted by a separator."""
+    if text.startswith("[") and text.endswith("]"):
+        for parse in (json.loads, ast.literal_eval):
+            try:
+                return [str(element).strip() for element in parse(text) if str(element).strip()]
+            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+                continue
+        text, separator = text[1:-1], separator or ","
+    parts = text.split(separator) if separator else [text]
+    return [part.strip().strip("'\"") for part in parts if part.strip()]

@@ -7,9 +7,12 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from workbench.corpora.files.annotators import AnnotatorOptions
 from workbench.corpora.files.labels import LabelOptions
+from workbench.corpora.files.values import MISSING
 from workbench.corpora.files.votes import VoteOptions
-from workbench.errors import WorkbenchError, unknown
+from workbench.corpora.reading import Reading
+from workbench.errors import WorkbenchError, unknown_label
 from workbench.schema import Options, Taxonomy
 
 Split = Literal["train", "validation", "test"]
@@ -33,6 +36,23 @@ class SplitColumn(Options):
     values: dict[str, Split] = Field({}, description="What its values mean, such as {dev: test}.")
 
 
+class SuiteColumns(Options):
+    """What is known of the cases of a functional test, each in a column."""
+
+    functionality: str | None = Field(None, description="Column with the kind of case: negation, counter-speech ...")
+    target: str | None = Field(None, description="Column with whom a case is about.")
+    case: str | None = Field(None, description="Column that cases which differ by a small edit have in common.")
+    label: str | None = Field(None, description="Column with the label that a case is about; default: each label.")
+    note: str | None = Field(None, description="Column with a remark on the functionality, for the reader.")
+    by: tuple[str, ...] = Field((), description="Further columns to tell results by, such as the language.")
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The column of each fact, as `comparison.facts` names facts."""
+        named = {name: getattr(self, name) for name in SuiteColumns.model_fields if name != "by"}
+        return {name: column for name, column in named.items() if column} | {f"by:{name}": name for name in self.by}
+
+
 class Mapping(Options):
     """Which column is what; a dot reaches into nested columns (`labels.abuse`)."""
 
@@ -47,7 +67,7 @@ class Mapping(Options):
     community: str | None = Field(None, description="Column with where it was posted.")
     language: str | None = Field(None, description="Column with the BCP 47 tag.")
     region: str | None = Field(None, description="Column with the region.")
-    created_at: str | None = Field(None, description="Column with ISO 8601 times, or seconds since 1970, in UTC.")
+    created_at: str | None = Field(None, description="Column with ISO 8601 times, or since 1970, in UTC.")
     time_format: str | None = Field(
         None, description="How the times are written where not so, as strptime has it: `%B %d, %Y` for May 1, 2026."
     )
@@ -57,7 +77,18 @@ class Mapping(Options):
     votes: dict[str, VoteOptions] = Field(
         {}, description="Label -> what several annotators said; most of them decide, counts are kept in `meta`."
     )
+    annotators: AnnotatorOptions | None = Field(
+        None, description="For one row per annotator and post: who said what; rows of a post become one, with votes."
+    )
+    missing: tuple[str, ...] = Field(
+        MISSING,
+        description="Words that stand for nothing, in any case of letters: unknown in labels, votes, groups, authors, "
+        "times, media and the like, unless a rule names them; never in post texts and ids.",
+    )
     keep: tuple[str, ...] = Field((), description="Further columns, kept in `meta`; no model sees them.")
+    suite: SuiteColumns | None = Field(
+        None, description="What is known of the cases of a functional test; default: kept columns of the same names."
+    )
 
     @model_validator(mode="after")
     def _columns_go_together(self) -> Self:
@@ -65,9 +96,12 @@ class Mapping(Options):
             raise ValueError(f"`image` and `video` both name column {self.image!r}; a column is one or the other")
         if self.time_format and not self.created_at:
             raise ValueError("`time_format` says how the column `created_at` is written; name that column too")
-        twice = sorted(set(self.labels) & set(self.votes))
-        if twice:
-            raise ValueError(f"label {twice[0]!r} stands under both `labels` and `votes`; keep one")
+        origins = {"labels": self.labels, "votes": self.votes}
+        origins |= {"annotators": self.annotators.label} if self.annotators else {}
+        for label in (label for labels in origins.values() for label in labels):
+            both = [f"`{origin}`" for origin, labels in origins.items() if label in labels]
+            if len(both) > 1:
+                raise ValueError(f"label {label!r} stands under both {' and '.join(both)}; keep one")
         return self
 
     @property
@@ -77,7 +111,9 @@ class Mapping(Options):
         plain += [self.language, self.region, self.created_at, self.weight]
         rules = [self.rule(label).column for label in self.labels]
         rules += [name for rule in self.votes.values() for name in rule.names]
+        rules += self.annotators.names if self.annotators else ()
         rules += [self.split_column.column] if self.split_column else []
+        rules += self.suite.columns.values() if self.suite else ()
         return list(dict.fromkeys(name for name in (*plain, *rules, *self.keep) if name))
 
     @property
@@ -92,24 +128,24 @@ class Mapping(Options):
 
     def check(self, taxonomy: Taxonomy, where: str) -> None:
         """Raise WorkbenchError for a label outside the taxonomy and for a mapping without content."""
-        for label in (*self.labels, *self.votes):
+        for label in (*self.labels, *self.votes, *(self.annotators.label if self.annotators else ())):
             if label not in taxonomy.names:
-                raise WorkbenchError(f"{where}: {unknown('label', label, taxonomy.names)}")
+                raise WorkbenchError(f"{where}: {unknown_label(label, taxonomy.names)}")
         if not (self.text or self.image or self.video):
             raise WorkbenchError(
                 f"{where} maps none of `text`, `image` and `video`; name the column of at least one of them"
             )
 
 
-class SourceOptions(Mapping):
-    """Which files, and which of their columns is what."""
+class SourceOptions(Mapping, Reading):
+    """Which files, how they are read, and which of their columns is what."""
 
     path: str | tuple[str, ...] | None = Field(
-        None, description="A CSV, TSV, JSONL or Parquet file, several of them, or a folder in the Hateful Memes layout."
+        None,
+        description="A CSV, TSV, JSON, JSONL, Parquet or .xlsx file, also as .gz, several of them, or a folder in "
+        "the Hateful Memes layout.",
     )
     paths: dict[Split, str | tuple[str, ...]] | None = Field(None, description="Files per split, instead of `path`.")
-    encoding: str = Field("utf-8", description="How the text files are encoded.")
-    quotes: bool = Field(True, description='Whether CSV and TSV cells may be quoted by `"`.')
 
     @model_validator(mode="after")
     def _files_are_named_once(self) -> Self:
@@ -118,6 +154,11 @@ class SourceOptions(Mapping):
         if self.paths and self.split:
             raise ValueError("`paths` already says the split; leave out `split`")
         return self
+
+    @property
+    def reading(self) -> Reading:
+        """How the files are read."""
+        return Reading(**{name: getattr(self, name) for name in Reading.model_fields})
 
     @property
     def name(self) -> str:

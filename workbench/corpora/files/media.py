@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench import fingerprint
+from workbench.corpora.files.values import MISSING, lowered
 from workbench.errors import WorkbenchError
 from workbench.schema import INPUTS
 
 MEDIA = INPUTS.field("image").type
+_ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+:)?//|www\.", re.IGNORECASE)
 
 
 class Kind(NamedTuple):
@@ -27,20 +32,29 @@ class Kind(NamedTuple):
 KINDS = (Kind("image", "images", "picture"), Kind("video", "videos", "clip"))
 
 
-def as_media(cells: pa.ChunkedArray, kind: Kind, folders: tuple[Path, ...], where: str) -> pa.ChunkedArray:
+def as_media(
+    cells: pa.ChunkedArray,
+    kind: Kind,
+    folders: tuple[Path, ...],
+    where: str,
+    missing: Sequence[str] = MISSING,
+    hint: str | None = None,
+) -> pa.ChunkedArray:
     """Return a column of paths, bytes or {bytes, path} as {bytes, path}, with paths absolute and inside a folder.
 
     Relative paths start at the first of `folders`; a path may lead into any of them. Media that have bytes keep their
     path as a name only. Raises WorkbenchError for a path that leaves the folders (a data set from elsewhere must not
     make the workbench read other files) and for a column of another type.
     """
-    roots = [os.path.abspath(folder) for folder in folders]
-    return pa.chunked_array([_media_chunk(chunk, kind, roots, where) for chunk in cells.chunks], MEDIA)
+    found = _Finder([os.path.abspath(folder) for folder in folders], kind, lowered(missing), where, hint)
+    return pa.chunked_array([_media_chunk(chunk, kind, found, where) for chunk in cells.chunks], MEDIA)
 
 
-def _media_chunk(cells: pa.Array, kind: Kind, roots: list[str], where: str) -> pa.Array:
+def _media_chunk(cells: pa.Array, kind: Kind, found: _Finder, where: str) -> pa.Array:
     data, paths = pa.nulls(len(cells), pa.binary()), pa.nulls(len(cells), pa.string())
     held = cells.type
+    if held == MEDIA and cells.null_count == len(cells):
+        return cells
     if pa.types.is_struct(held) and {field.name for field in held} & {"bytes", "path"}:
         given = {field.name: pc.struct_field(cells, field.name) for field in held}
         data = given.get("bytes", data).cast(pa.binary())
@@ -55,25 +69,66 @@ def _media_chunk(cells: pa.Array, kind: Kind, roots: list[str], where: str) -> p
         )
     if paths.null_count < len(paths):
         is_file = pc.is_null(data).to_pylist()
-        resolved = [
-            _inside(roots, path, kind, where) if alone else path
-            for path, alone in zip(paths.to_pylist(), is_file, strict=True)
-        ]
+        resolved = [found.path(path) if alone else path for path, alone in zip(paths.to_pylist(), is_file, strict=True)]
         paths = pa.array(resolved, pa.string())
     absent = pc.and_(pc.is_null(data), pc.is_null(paths))
     return pa.StructArray.from_arrays([data, paths], fields=list(MEDIA), mask=absent)
 
 
-def _inside(roots: list[str], path: str | None, kind: Kind, where: str) -> str | None:
-    """Return an absolute path; None for an empty one."""
-    if not path or not path.strip():
-        return None
-    full = os.path.normpath(os.path.join(roots[0], path.strip()))
-    if not any(os.path.commonpath([root, full]) == root for root in roots):
-        raise WorkbenchError(
-            f"{where}: the {kind.noun} path {path!r} leaves {roots[0]}; set `{kind.folder}` to the {kind.noun}s' folder"
-        )
-    return full
+class _Finder:
+    """Where paths of one column lead: inside its folders, a name without ending to the file that has one."""
+
+    def __init__(self, roots: list[str], kind: Kind, missing: set[str], where: str, hint: str | None) -> None:
+        self.roots, self.kind, self.missing, self.where = roots, kind, missing, where
+        self.hint = hint or f"set `{kind.folder}` to the {kind.noun}s' folder"
+        self.folders: dict[str, dict[str, list[str]]] = {}
+
+    def path(self, path: str | None) -> str | None:
+        """Return an absolute path; None for an empty one and a word for missing.
+
+        Raises WorkbenchError for an address, for content in place of a path, and for a path that leaves the folders.
+        """
+        path = path and path.strip()
+        if not path or path.lower() in self.missing:
+            return None
+        self._is_no_path(path)
+        roots = self.roots
+        full = os.path.normpath(os.path.join(roots[0], path))
+        if not any(os.path.commonpath([root, full]) == root for root in roots):
+            raise WorkbenchError(
+                f"{self.where}: the {self.kind.noun} path {path!r:.200} leaves the folder {roots[0]}; {self.hint}"
+            )
+        return full if os.path.splitext(full)[1] else self._with_ending(full)
+
+    def _is_no_path(self, path: str) -> None:
+        noun = self.kind.noun
+        if path[:5].lower() == "data:" or _is_base64(path):
+            raise WorkbenchError(
+                f"{self.where}: a {noun} cell holds base64, {len(path):,} characters of it, and no path; write the "
+                f"{noun}s to files and name those, or save bytes in Parquet"
+            )
+        if _ADDRESS.match(path):
+            raise WorkbenchError(
+                f"{self.where}: {path!r:.80} is an address and no path; nothing is fetched, so download the {noun}s "
+                "first and name their files"
+            )
+
+    def _with_ending(self, full: str) -> str:
+        """Return the one file that is called so but for its ending, else the path as it is."""
+        folder, name = os.path.split(full)
+        if folder not in self.folders:
+            names: dict[str, list[str]] = {}
+            with suppress(OSError, ValueError):
+                for entry in sorted(os.listdir(folder)):
+                    names.setdefault(os.path.splitext(entry)[0], []).append(entry)
+            self.folders[folder] = names
+        near = self.folders[folder].get(name, [])
+        return os.path.join(folder, near[0]) if len(near) == 1 else full
+
+
+def _is_base64(path: str) -> bool:
+    """Say whether a long cell without an ending is content and no name."""
+    return len(path) > 200 and re.fullmatch(r"[A-Za-z0-9+/_\s-]+=*\s*", path) is not None
 
 
 def files_of(media: pa.ChunkedArray) -> list[str]:
@@ -90,14 +145,14 @@ def content(path: str) -> str | None:
         return None
 
 
-def identities(media: pa.ChunkedArray, kind: Kind, where: str) -> list[str | None]:
+def identities(media: pa.ChunkedArray, kind: Kind, where: str | None) -> list[str | None]:
     """Return what each row's picture or clip is by content, None for none; a missing file is known by its name.
 
-    Raises WorkbenchError when files are referred to and not one of them is there.
+    Raises WorkbenchError when files are referred to and not one of them is there, unless `where` is None.
     """
     files = files_of(media)
     known = {path: content(path) for path in files}
-    if files and not any(known.values()):
+    if where is not None and files and not any(known.values()):
         raise WorkbenchError(
             f"{where}: none of the {len(files)} {kind.noun}s is there, for example {files[0]}; "
             f"set `{kind.folder}` to their folder"

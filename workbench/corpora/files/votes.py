@@ -1,30 +1,31 @@
 """From what several annotators said to one label: what most of them say; how many said what is kept in `meta`.
 
-A tie, and a row that nobody judged, stay unknown. Cells may hold several answers, as in `1, 1` of a repeated post.
+A tie, and a row that nobody judged, stay unknown. Cells may hold several answers, as in `1, 1` of a repeated post. The
+share of votes for a label can be what models learn, as a soft label.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from workbench.corpora.files.labels import Value, plain_text
+from workbench.corpora.files.labels import LabelCells
+from workbench.corpora.files.values import MISSING, ValueRule, counted, lowered, meanings, plain
 from workbench.errors import WorkbenchError
-from workbench.schema import Options
 
 
-class VoteOptions(Options):
+class VoteOptions(ValueRule):
     """Where annotators' answers stand: counted columns for and against, or a column with each annotator's answer."""
 
     yes: tuple[str, ...] = Field((), description="Columns whose numbers are votes for the label.")
     no: tuple[str, ...] = Field((), description="Columns whose numbers are votes against it.")
     columns: tuple[str, ...] = Field((), description="Instead: columns with one annotator's answer each.")
-    positive: tuple[Value, ...] = Field((), description="Answers in `columns` that mean yes; all others mean no.")
-    unclear: tuple[Value, ...] = Field((), description="Answers in `columns` that count for neither.")
+    soft: bool = Field(False, description="Whether models learn the share of votes for the label, not what most say.")
 
     @model_validator(mode="after")
     def _one_way_to_count(self) -> Self:
@@ -42,43 +43,74 @@ class VoteOptions(Options):
         return (*self.yes, *self.no, *self.columns)
 
 
-def read_votes(given: Mapping[str, pa.ChunkedArray], rule: VoteOptions, where: str) -> np.ndarray:
+def read_votes(
+    given: Mapping[str, pa.ChunkedArray], rule: VoteOptions, where: str, missing: Sequence[str] = MISSING
+) -> np.ndarray:
     """Return the votes for and against, int (n_rows, 2); raise WorkbenchError for a cell that is no number of votes."""
     rows = len(given[rule.names[0]])
     if not rule.columns:
         sides = (rule.yes, rule.no)
         return np.stack(
-            [sum((_numbers(given[item], item, where) for item in side), np.zeros(rows, int)) for side in sides], 1
+            [
+                sum((_numbers(given[item], item, where, missing) for item in side), np.zeros(rows, int))
+                for side in sides
+            ],
+            axis=1,
         )
+    cells = [_answered(given[name], name, where) for name in rule.columns]
+    counts: dict[str, int] = {}
+    for column in cells:
+        for answers in column:
+            for answer in answers:
+                counts[answer] = counts.get(answer, 0) + 1
+    place = f"{where}: {', '.join(rule.columns)}"
+    if not counts:
+        raise WorkbenchError(f"{place}: none holds an answer of {', '.join(map(str, rule.positive))}; name others")
+    says = {answer: meaning.says for answer, meaning in meanings(counts, rule, missing, place).items()}
     votes = np.zeros((rows, 2), dtype=int)
-    positive, unclear = ({str(item).lower() for item in values} for values in (rule.positive, rule.unclear))
-    for name in rule.columns:
-        for row, cell in enumerate(plain_text(given[name]).to_pylist()):
-            for answer in _answers(cell):
-                if answer.lower() not in unclear:
-                    votes[row, int(answer.lower() not in positive)] += 1
-    if not votes[:, 0].any():
-        raise WorkbenchError(
-            f"{where}: none of {', '.join(rule.columns)} holds an answer of {', '.join(sorted(positive))}"
-        )
+    for column in cells:
+        for row, answers in enumerate(column):
+            for answer in answers:
+                if says[answer] is not None:
+                    votes[row, int(not says[answer])] += 1
     return votes
 
 
-def majority(votes: np.ndarray) -> pa.Array:
-    """Return the label that most votes (n_rows, 2) are for, null where they tie."""
-    return pa.array(votes[:, 0] > votes[:, 1], mask=votes[:, 0] == votes[:, 1])
+def majority(votes: np.ndarray, soft: bool = False) -> LabelCells:
+    """Return the label that most votes (n_rows, 2) are for, unknown where they tie; its share of them where `soft`."""
+    total = votes.sum(axis=1)
+    tied = votes[:, 0] == votes[:, 1]
+    why = np.where(total == 0, "no vote", "a tie").astype(object)
+    share = pa.array(votes[:, 0] / np.maximum(total, 1), mask=total == 0) if soft else None
+    return LabelCells(pa.array(votes[:, 0] > votes[:, 1], mask=tied), pa.array(why, pa.string(), mask=~tied), share)
+
+
+def _answered(cells: pa.ChunkedArray, name: str, where: str) -> list[list[str]]:
+    """Return the answers in each cell, which may be a list."""
+    if pa.types.is_list(cells.type) and not pa.types.is_nested(cells.type.value_type):
+        lists = cells.to_pylist()
+        flat = plain(pa.chunked_array([pc.list_flatten(cells.combine_chunks())]), name, where).to_pylist()
+        answers = iter(flat)
+        return [[answer for answer in (next(answers) for _ in row or ()) if answer is not None] for row in lists]
+    return [_answers(cell) for cell in plain(cells, name, where).to_pylist()]
 
 
 def _answers(cell: str | None) -> list[str]:
     return [] if cell is None else [answer.strip() for answer in cell.split(",") if answer.strip()]
 
 
-def _numbers(cells: pa.ChunkedArray, name: str, where: str) -> np.ndarray:
+def _numbers(cells: pa.ChunkedArray, name: str, where: str, missing: Sequence[str]) -> np.ndarray:
     """Return the sum of the numbers in each cell, 0 where it is empty."""
-    try:
-        sums = [sum(float(number) for number in _answers(cell)) for cell in plain_text(cells).to_pylist()]
-        if any(number < 0 or number != int(number) for number in sums):
-            raise ValueError
-    except ValueError:
-        raise WorkbenchError(f"{where}: column {name!r} must hold numbers of votes, 0 or more; name another") from None
-    return np.array(sums, dtype=int)
+    absent = lowered(missing)
+    values = plain(cells, name, where)
+    sums = {}
+    for cell in counted(values):
+        try:
+            sums[cell] = sum(float(number) for number in _answers(cell) if number.lower() not in absent)
+            if not 0 <= sums[cell] <= 1e9 or sums[cell] != int(sums[cell]):
+                raise ValueError
+        except ValueError:
+            raise WorkbenchError(
+                f"{where}: column {name!r} must hold numbers of votes, 0 or more, not {cell:.40}; name another"
+            ) from None
+    return np.array([0 if cell is None else sums[cell] for cell in values.to_pylist()], dtype=int)

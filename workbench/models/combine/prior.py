@@ -13,6 +13,7 @@ class Prior(Classifier):
 
     modalities = ()
     seeded = False
+    learns = False
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         self.trained = np.zeros_like(self.trained)  # all that is known is the constant

@@ -8,6 +8,7 @@ to review as unseen. Both are loud, so no claim is made by leaving something out
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
-from workbench.corpora.files import reading
-from workbench.errors import WorkbenchError, unknown
+from workbench.corpora import reading
+from workbench.corpora.files.values import plain
+from workbench.errors import WorkbenchError, unknown, unknown_label
 from workbench.models import Classifier, Prediction
 from workbench.schema import MODALITIES, Options, located
 
@@ -56,13 +58,14 @@ class ScoresClassifier(Classifier):
     options_class = ScoresOptions
     options: ScoresOptions
     seeded = False
+    learns = False
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)
         self.modalities = self.options.modalities
         for label in self.options.columns:
             if label not in self.taxonomy.names:
-                raise WorkbenchError(f"options of model {name!r}: {unknown('label', label, self.taxonomy.names)}")
+                raise WorkbenchError(f"options of model {name!r}: {unknown_label(label, self.taxonomy.names)}")
         self.ids: list[str] = []
         self.table = np.empty((0, len(self.taxonomy.names)), dtype=np.float32)
 
@@ -82,6 +85,16 @@ class ScoresClassifier(Classifier):
         self.trained = scored
         self.record = {"posts": len(self.ids)}
 
+    def meet(self, sets: Mapping[str, pa.Table]) -> None:
+        """Raise WorkbenchError where the file and the posts have not one id in common."""
+        posts = [post for table in sets.values() for post in table["post_id"].to_pylist()]
+        if set(self.ids).isdisjoint(posts):
+            raise WorkbenchError(
+                f"{located(self.options.path)}, column {self.options.id!r}: none of its {len(self.ids):,} ids (such as "
+                f"{_some(self.ids)}) is the id of one of the {len(posts):,} posts to score (such as {_some(posts)}); "
+                "name the column that holds the posts' ids under `id`, or write them there as the corpus has them"
+            )
+
     def _predict(self, posts: pa.Table) -> Prediction:
         row = {name: number for number, name in enumerate(self.ids)}
         index = np.array([row.get(name, -1) for name in posts["post_id"].to_pylist()])
@@ -95,6 +108,10 @@ class ScoresClassifier(Classifier):
         self.ids, self.table = state["ids"], arrays["table"]
 
 
+def _some(ids: Sequence[str]) -> str:
+    return ", ".join(map(repr, ids[:3])) or "none"
+
+
 # ----------------------------------------------------------------------------------------------------------- the file
 
 
@@ -105,7 +122,7 @@ def read(options: ScoresOptions, labels: tuple[str, ...]) -> tuple[list[str], np
     or outside [0, 1], and one post with two different scores.
     """
     path = located(options.path)
-    table, names = reading.read(path, (options.id, *labels, *options.columns.values()))
+    table, names, *_ = reading.read(path, (options.id, *labels, *options.columns.values()))
     for column in (options.id, *options.columns.values()):
         if column not in names:
             raise WorkbenchError(f"{path}: {unknown('column', column, names)}")
@@ -116,12 +133,13 @@ def read(options: ScoresOptions, labels: tuple[str, ...]) -> tuple[list[str], np
             f"{path} has no column for any of the labels {', '.join(labels)} (it has {', '.join(names)}); "
             "name them in `columns`"
         )
-    if table[options.id].null_count:
-        raise WorkbenchError(f"{path}: {table[options.id].null_count} rows have no {options.id!r}; delete or name them")
+    ids = plain(table[options.id], options.id, str(path))
+    if ids.null_count:
+        raise WorkbenchError(f"{path}: {ids.null_count} rows have no {options.id!r}; delete or name them")
     scores = np.full((len(table), len(labels)), np.nan)
     for label, column in columns.items():
         scores[:, labels.index(label)] = _column(table[column], path, column, options)
-    return _unique(table[options.id].cast(pa.string()).to_pylist(), scores, path)
+    return _unique(ids.to_pylist(), scores, path)
 
 
 def _unique(ids: list[str], scores: np.ndarray, path: Path) -> tuple[list[str], np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import WorkbenchError, unknown_label
 from workbench.schema import Options
 
 LONGEST = 20  # words or characters of an n-gram
@@ -64,7 +64,7 @@ def positive_weights(wanted: ClassWeight, labels: Sequence[str]) -> Literal["bal
         return (float(wanted),) * len(labels)
     for name in wanted:
         if name not in labels:
-            raise WorkbenchError(unknown("label in class_weight", name, labels))
+            raise WorkbenchError(unknown_label(name, labels, "label in class_weight"))
     return tuple(float(wanted.get(name, 1.0)) for name in labels)
 
 

@@ -26,10 +26,10 @@ from pydantic import Field, model_validator
 from workbench import fingerprint
 from workbench.features.encoders import identity
 from workbench.fingerprint import closure
+from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, combinations
 from workbench.models.heads.frozen import ClipClassifier, Posts
 from workbench.models.heads.options import CrossOptions
-from workbench.schema import label_matrix
 
 if TYPE_CHECKING:
     import torch
@@ -174,7 +174,7 @@ class ClipFinetune(ClipClassifier):
         read = self._read(table)
         sides = self._sides(read, len(table), first=True)
         usable = np.flatnonzero(np.any([side.count > 0 for side in sides], axis=0))
-        y, known = label_matrix(table, self.taxonomy)
+        y, known = target_matrix(table, self.taxonomy, self.options.loss.name)
         texts: list[Any] = [None] * len(table)
         if "text" in read:
             there = read["text"][1].count > 0

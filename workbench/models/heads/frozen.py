@@ -20,9 +20,10 @@ import pyarrow as pa
 from workbench.features import Blocks, TransientError, Truncated, encoder_files
 from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.options import positive_weights
+from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, bags, combinations, highest_rows, undone
 from workbench.models.heads.options import HIDDEN_BY_DEFAULT, RARE, AlignOptions, CrossOptions, HeadOptions, PairOptions
-from workbench.schema import Options, declared, label_matrix
+from workbench.schema import Options, declared
 
 if TYPE_CHECKING:
     import torch
@@ -240,7 +241,7 @@ class ClipClassifier(Classifier):
         return {side: names for side, names in mine.items() if names}
 
     def _labels(self, table: pa.Table, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        y, known = label_matrix(table, self.taxonomy)
+        y, known = target_matrix(table, self.taxonomy, self.options.loss.name)
         return y[usable], known[usable]
 
     def _examples(self, table: pa.Table, sides: list[Vectors]) -> Examples | None:

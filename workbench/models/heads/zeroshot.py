@@ -78,6 +78,7 @@ class ClipZeroShot(Classifier):
     options_class = ZeroShotOptions
     options: ZeroShotOptions
     seeded = False
+    learns = False
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)

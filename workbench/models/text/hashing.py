@@ -28,6 +28,7 @@ from scipy.special import expit
 from workbench.models import two_classes
 from workbench.models.fit.choose import best_strength
 from workbench.models.fit.options import VARIANTS, check_ngrams
+from workbench.models.fit.targets import target_matrix
 from workbench.models.text.variants import WordModel, said
 from workbench.preprocessing.text.cleaning import TextOptions
 from workbench.schema import Options, label_matrix
@@ -76,7 +77,7 @@ class HashingClassifier(WordModel):
         self.bias = np.zeros(len(self.taxonomy.names), np.float32)
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        y, known = label_matrix(train, self.taxonomy)
+        y, known = target_matrix(train, self.taxonomy)
         there = said(train, self.options.text)
         self.trained &= two_classes(y[there], known[there])
         options, rng = self.options, np.random.default_rng(seed)

@@ -7,7 +7,7 @@ counts or reads a text to its end, or to where the option `text` cuts it, which 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -20,12 +20,14 @@ from sklearn.linear_model import LogisticRegression
 from workbench.features.blocks import Truncated
 from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.choose import best_strength
+from workbench.models.fit.targets import fit_shares, target_matrix
 from workbench.models.heads.bags import highest_rows
 from workbench.preprocessing.text.cleaning import TextOptions, clean, left_out, stands_for_none
 from workbench.preprocessing.text.spelling import Lexicon
 from workbench.preprocessing.text.variants import variants
-from workbench.schema import declared, label_matrix
+from workbench.schema import Taxonomy, declared, label_matrix
 
+Matrix = Callable[[pa.Table, Taxonomy], tuple[np.ndarray, np.ndarray]]
 LEXICON = "lexicon.json"
 CHUNK = 4096  # posts whose variants are in memory together
 
@@ -109,15 +111,15 @@ class WordModel(Classifier):
     weights: np.ndarray
     bias: np.ndarray
 
-    def _said(self, table: pa.Table) -> tuple[list[str], np.ndarray, np.ndarray]:
+    def _said(self, table: pa.Table, matrix: Matrix = label_matrix) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Return the raw texts of the posts that say something, with their y and known (n_texts, n_labels)."""
         rows = said(table, self.options.text)
-        y, known = (array[rows] for array in label_matrix(table, self.taxonomy))
+        y, known = (array[rows] for array in matrix(table, self.taxonomy))
         return table["text"].filter(pa.array(rows)).to_pylist(), y, known
 
     def _learn_from(self, train: pa.Table) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Return cleaned training texts, y and known, after finding which labels can be learnt, and the lexicon."""
-        raw, y, known = self._said(train)
+        raw, y, known = self._said(train, target_matrix)
         self.trained &= two_classes(y, known)
         self.lexicon = learn_words(raw, self.options.text)
         return self._cleaned(raw), y, known
@@ -136,11 +138,11 @@ class WordModel(Classifier):
         strengths = {}
         for k in np.flatnonzero(self.trained):
             some, there = known[:, k], held_known[:, k]
-            truth = y[some, k] > 0.5
-            own, other = self._label_features(k, x[some], truth, held)
+            share = y[some, k]
+            own, other = self._label_features(k, x[some], share > 0.5, held)
             strengths[self.taxonomy.names[k]], best = best_strength(
                 self.options.C,
-                lambda c, k=k, own=own, truth=truth: self._regression(k, c, len(truth)).fit(own, truth),
+                lambda c, k=k, own=own, y=share: fit_shares(self._regression(k, c, len(y)), own, y),
                 held_y[there, k] > 0.5,
                 lambda model, other=other, there=there: model.decision_function(other[there]),
             )

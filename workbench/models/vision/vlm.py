@@ -61,6 +61,7 @@ class VlmPrompt(Classifier):
     options_class = VlmOptions
     options: VlmOptions
     seeded = False
+    learns = False
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)

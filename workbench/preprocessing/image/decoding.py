@@ -28,6 +28,7 @@ import numpy as np
 from PIL import Image, ImageFile
 from pydantic import Field
 
+from workbench.preprocessing.image.animation import gif_frames, holds, sample, shown
 from workbench.preprocessing.image.formats import sniff
 from workbench.schema import Options
 
@@ -45,7 +46,9 @@ class ImageOptions(Options):
         64_000_000, gt=0, le=170_000_000, description="Pictures that claim more pixels are refused before decoding."
     )
     max_ratio: float = Field(50, ge=1, description="Refused if the longer side is more than this many times the other.")
-    frames: int = Field(4, ge=1, le=64, description="At most so many frames of an animation, evenly spaced, are read.")
+    frames: int = Field(
+        4, ge=1, le=64, description="At most so many frames of an animation, at evenly spaced times, are read."
+    )
     max_animation_frames: int = Field(2000, ge=1, description="Longer animations are refused.")
     max_animation_pixels: int = Field(200_000_000, gt=0, description="Limit on the frames times the pixels of a frame.")
     composites: bool = Field(True, description="Whether a transparent picture is also read on white and on black.")
@@ -168,10 +171,11 @@ def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
         if number:
             image.seek(number)
             _check_size(image.size, options)
-        if number in chosen:
+        if number in chosen or number == 0:
             image.load()
             if number == 0 and _padded(data, kind, image):
                 raise Unreadable(f"The {kind} file is cut short, so it was not read.")
+        if number in chosen:
             views += enumerate(_views(image, notes, options))
     numbers, variants = [], []
     for number, view in sorted(views, key=lambda pair: pair[0]):  # those on other grounds behind all frames
@@ -187,35 +191,27 @@ def _read(data: bytes, kind: str, options: ImageOptions) -> Picture:
 
 
 def _chosen_frames(image: Image.Image, data: bytes, kind: str, options: ImageOptions) -> tuple[list[int], int]:
-    """Return the numbers of the frames to read, first and last among them, and how many frames there are."""
+    """Return the numbers of the frames to read, spread over the time that they are shown, and how many there are."""
     if kind not in _CAN_MOVE:
         return [0], 1
-    if kind == "GIF" and _gif_frames(data, options.max_animation_frames) > options.max_animation_frames:
+    if kind == "GIF" and gif_frames(data, options.max_animation_frames) > options.max_animation_frames:
         total = options.max_animation_frames + 1  # Pillow would parse every frame to count them
     else:
         total = getattr(image, "n_frames", 1)
     pixels = total * image.size[0] * image.size[1]
     if total > 1 and (total > options.max_animation_frames or pixels > options.max_animation_pixels):
         raise Unreadable("The animation has too many or too large frames to be read; please send it as a clip.")
-    return sorted({round(at) for at in np.linspace(0, total - 1, min(options.frames, total))}), total
+    told = holds(data, kind, total) if total > options.frames else None
+    if told is None and total > options.frames:  # only decoding tells
+        told = shown([_loaded(image, number).info.get("duration", 0) for number in range(total)])
+        image.seek(0)
+    return (list(range(total)) if told is None else sample(told, options.frames)), total
 
 
-def _gif_frames(data: bytes, limit: int) -> int:
-    """Count the frames of a GIF by walking its blocks, to just above the limit (GIF89a specification, appendix B)."""
-    at, count = 13 + (3 << ((data[10] & 7) + 1) if data[10] & 0x80 else 0), 0
-    while count <= limit and at + 10 < len(data):
-        if data[at] == 0x2C:
-            count += 1
-            flags = data[at + 9]
-            at += 11 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
-        elif data[at] == 0x21:
-            at += 2
-        else:
-            break
-        while at < len(data) and data[at]:
-            at += data[at] + 1
-        at += 1
-    return count
+def _loaded(image: Image.Image, number: int) -> Image.Image:
+    image.seek(number)
+    image.load()
+    return image
 
 
 def _views(image: Image.Image, notes: list[str], options: ImageOptions) -> list[np.ndarray]:

@@ -19,7 +19,8 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
-from workbench.preprocessing.video.sampling import MOST_PROBES, PROBES, THUMB, most_different, sample, stretches
+from workbench.preprocessing.image.animation import sample
+from workbench.preprocessing.video.sampling import MOST_PROBES, PROBES, THUMB, most_different, stretches
 
 CODECS = {
     "h264": ("h264", "H.264"),

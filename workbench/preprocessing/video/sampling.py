@@ -1,6 +1,7 @@
 """Which frames of a clip are read: arithmetic on times, packets and thumbnails, with the standard library alone.
 
-It runs in the process that decodes clips (`video_worker`), like `video_frames`, which says how they are decoded.
+How frames are spread over the time that they are shown says `image.animation`. This runs in the process that decodes
+clips (`video_worker`), like `video_frames`, which says how they are decoded.
 
 Open doubts: all three ways look at a bounded number of frames, so a scene that is shorter than the gaps between those
 can be missed, and whoever knows the way can place it there. Key frames are where the file's encoder put them: many
@@ -11,7 +12,6 @@ not count, and a clip full of cuts can draw the frames away (half of them are th
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import accumulate
 
 PROBES = 4
 """Adaptive sampling compares so many times as many frames as it keeps."""
@@ -19,29 +19,6 @@ MOST_PROBES = 96
 """And at most so many, unless more are kept."""
 THUMB = 16
 """Frames are compared at so many pixels a side."""
-
-
-def sample(holds: list[float], count: int) -> list[int]:
-    """Return which frames to read, at most `count`, given how long each is shown: those in the middle of equal slices.
-
-    A frame that is shown for longer than a slice counts as one slice, so that a picture held for an hour leaves the
-    other slices to the rest of the clip; whatever is shown for at least a slice is met.
-    """
-    if len(holds) <= count:
-        return list(range(len(holds)))
-    slice_ = _slice(holds, count)
-    ends = list(accumulate(min(hold, slice_) for hold in holds))
-    return sorted({bisect_right(ends, (at + 0.5) * ends[-1] / count, hi=len(ends) - 1) for at in range(count)})
-
-
-def _slice(holds: list[float], count: int) -> float:
-    """Return the length c of a slice where every hold counts for at most c: the sum of min(hold, c) is count * c."""
-    rest, longest = sum(holds), sorted(holds, reverse=True)
-    for above in range(count):  # if so many holds are cut to c, the others fill the remaining slices
-        if longest[above] <= rest / (count - above):
-            return rest / (count - above)
-        rest -= longest[above]
-    return longest[count - 1]
 
 
 def stretches(wanted: list[int], keys: list[int], place: list[int]) -> list[tuple[int, int]]:

@@ -6,11 +6,13 @@ Numbers come from `comparison.json`; only curves and the worst errors go back to
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import pandas as pd
 import pyarrow as pa
+from matplotlib.figure import Figure
 
-from workbench.comparison.options import MAIN
+from workbench.comparison.options import MAIN, SCORED
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
 from workbench.metrics.plots import curves
@@ -40,6 +42,7 @@ def sections(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None
     """
     candidates = [
         _answer(comparison, runs),
+        _transfer(comparison),
         _values(comparison),
         differences(comparison),
         *labels(comparison, runs),
@@ -71,9 +74,35 @@ def _answer(comparison: Comparison, runs: Sequence[Run]) -> Section:
     return Section("answer", "The answer", " ".join(wording.answer(comparison)), points=points)
 
 
+def _transfer(comparison: Comparison) -> Section | None:
+    """The compared metric of every model on every test set, also on those that the study does not compare."""
+    asked, lines, addresses = comparison.compare, {}, {}
+    by_test = {test: rows for test in comparison.items if (rows := comparison.rows(test=test)) and rows[0].n}
+    if len(by_test) < 2:
+        return None
+    for test, rows in by_test.items():
+        harmful = f"{rows[0].n:,} posts, {wording.percent(rows[0].prevalence)} harmful"
+        column = f"{wording.test_set(test)}: {harmful}{'' if test in comparison.tests else ', not compared'}"
+        for row in rows:
+            lines.setdefault(row.model, {})[column] = wording.interval(row)
+            addresses[row.model, column] = row.id
+    what = f"{wording.metric(asked.metric)}, {wording.label(asked.label)}, {wording.view(asked.view)}"
+    prose = (
+        f"{what[0].upper()}{what[1:]}: a row for each model, a column for each test set, with "
+        f"{100 * (1 - asked.alpha):g} % intervals. Models, calibration and thresholds are the same on all of them, and "
+        "none of these sets trained or chose them."
+    )
+    if asked.metric != "roc_auc":
+        prose += " Where it depends on the share of harmful posts, columns are to be read down and not across."
+    frame = table(lines)
+    frame.attrs["addresses"] = addresses
+    return Section("transfer", "Does it hold on other posts?", prose, {}, {"": frame})
+
+
 def _values(comparison: Comparison) -> Section:
-    asked = comparison.compare
-    rows = comparison.rows()
+    asked, figures, tables = comparison.compare, {}, {}
+    by_test = {test: comparison.rows(test=test) for test in comparison.tests}
+    rows = [row for of_test in by_test.values() for row in of_test]
     what = f"{wording.metric(asked.metric)}, {wording.label(asked.label)}, {wording.view(asked.view)}"
     trained = " and in other trainings" if any(row.seed_sd for row in rows) else ""
     prose = (
@@ -86,16 +115,29 @@ def _values(comparison: Comparison) -> Section:
             f" A tick is what the {METRICS[asked.metric].optimum} of what a model sees is worth on these very posts, "
             "the thin line its own interval: in the long run no model is better, on one sample one may be by luck."
         )
-    prose = " ".join([prose, *wording.coverage(comparison)])
-    dots = _dots(comparison, rows)
-    figure = {"every model with its interval": lambda theme: curves.values(dots, theme=theme)}
-    return Section("values", "How good is each model?", prose, figure, {"": _value_table(comparison, asked.view)})
+    prose = " ".join([prose, *(wording.coverage(comparison) if wording.alone(comparison) else ())])
+    for test, of_test in by_test.items():
+        name, dots = wording.caption(comparison, "every model with its interval", test), _dots(comparison, of_test)
+        figures[name] = partial(_drawn, dots)
+        tables[wording.caption(comparison, "", test)] = _value_table(comparison, asked.view, test)
+    for test in comparison.tests:
+        scored = _value_table(comparison, SCORED, test)
+        if not scored.empty:
+            tables[wording.caption(comparison, "on the posts that every model scored", test)] = scored
+    several = len(figures) > 1
+    return Section("values", "How good is each model?", prose, figures, tables, captions=several)
+
+
+def _drawn(dots: Sequence[curves.Dot], theme: str) -> Figure:
+    return curves.values(dots, theme=theme)
 
 
 def _dots(comparison: Comparison, rows: Sequence[ModelRow]) -> list[curves.Dot]:
     """Return what a figure draws of the rows; a ceiling's interval is known where the leak test was made."""
-    tests = {(test.model, test.label, test.metric): test for test in comparison.leak_test}
-    ends = [tests.get((row.model, row.label, row.metric)) if row.ceiling is not None else None for row in rows]
+    tests = {(test.test, test.model, test.label, test.metric): test for test in comparison.leak_test}
+    ends = [
+        tests.get((row.test, row.model, row.label, row.metric)) if row.ceiling is not None else None for row in rows
+    ]
     return [
         curves.Dot(
             **{name: getattr(row, name) for name in ("model", "label", "view", "metric", "value", "lo", "hi")},
@@ -108,12 +150,12 @@ def _dots(comparison: Comparison, rows: Sequence[ModelRow]) -> list[curves.Dot]:
     ]
 
 
-def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
+def _value_table(comparison: Comparison, view: str, test: str) -> pd.DataFrame:
     """One row per model: the compared metric with its company, the headline, the costs."""
     asked, lines = comparison.compare, {}
     others = [name for name in headline() if name != asked.metric]
     for model in comparison.names:
-        metrics = {row.metric: row for row in comparison.rows(model=model, metric=None, view=view)}
+        metrics = {row.metric: row for row in comparison.rows(model=model, metric=None, view=view, test=test)}
         main = metrics.get(asked.metric)  # a metric at the site's mix is one of several only where weights differ
         if main is None:
             continue
@@ -128,7 +170,7 @@ def _value_table(comparison: Comparison, view: str) -> pd.DataFrame:
             "parameters": wording.count(main.parameters),
             "training, s": wording.number(main.fit_seconds, 1),
         }
-    places = [path(MAIN, view, asked.label, model) for model in lines]
+    places = [path(test, view, asked.label, model) for model in lines]
     cells = {wording.column(name): name for name in others} | {wording.metric(asked.metric): asked.metric}
     return table(lines, places, cells)
 
@@ -143,14 +185,18 @@ def _of_the_best(row: ModelRow) -> dict[str, str]:
 
 def _everything(comparison: Comparison) -> Section | None:
     other = "all" if comparison.compare.view == "paired" else "paired"
-    values = _value_table(comparison, other)
-    if values.empty:
+    values = {
+        wording.caption(comparison, "", test): frame
+        for test in comparison.tests
+        if not (frame := _value_table(comparison, other, test)).empty
+    }
+    if not values:
         return None
     prose = (
         f"The same numbers on {wording.view(other)}. A post that a model cannot see counts with the model's training "
         "prevalence when posts are ranked and as not flagged in precision and recall; coverage says how many it sees."
     )
-    return Section("all", f"And on {wording.view(other)}?", prose, {}, {"": values})
+    return Section("all", f"And on {wording.view(other)}?", prose, {}, values)
 
 
 _FURTHER = ("recall", "true_negative_rate", "f1_macro", "roc_auc")  # the metrics of its columns

@@ -11,7 +11,7 @@ from workbench.comparison.rows import Comparison
 from workbench.comparison.rows.parts import BiasSummary, IdentityRow
 from workbench.metrics.bias import KINDS
 from workbench.report import wording
-from workbench.report.section import Section, shown_models, table
+from workbench.report.section import Section, left_out, shown_models, table
 
 _COLUMNS = {"subgroup_auc": "subgroup AUC", "bpsn_auc": "BPSN AUC", "bnsp_auc": "BNSP AUC"}
 
@@ -27,7 +27,7 @@ def bias(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
         "How posts that mention a group of people are ranked; mentions are words of data/identities.yaml. Subgroup "
         "AUC: is harm told from harmless talk among the mentions? BPSN AUC: do harmless mentions rank below harmful "
         "posts without one (low: mentions are flagged too easily)? BNSP AUC: do harmful mentions rank above "
-        f"harmless posts without one (low: they are missed)? {_worst(best, rows)}"
+        f"harmless posts without one (low: they are missed)? {_worst(best, rows)}{left_out(comparison)}"
     )
     summaries = [row for row in record.summaries if row.model in shown]
     folded = {}

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from workbench.comparison.options import MAIN
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
 from workbench.metrics.calibration import BINS, reliability_curve, worth
@@ -22,17 +21,22 @@ _WORDS = {"calibration_error": "ECE", "brier": "Brier", "log_loss": "log loss"}
 
 def calibration(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     """Return the section: the winner's diagrams, and a table of all models by label; None without any probability."""
-    labels = comparison.labels
-    tables = {label: worths for label in labels if not (worths := _table(runs, label)).empty}
+    places = [(test, label) for test in comparison.tests for label in comparison.labels]
+    tables = {
+        wording.caption(comparison, label, test): worths
+        for test, label in places
+        if not (worths := _table(runs, test, label)).empty
+    }
     if not tables:
         return None
     best = winning(comparison, runs)
     figures = {}
-    for label in labels if best is not None else ():
-        sides = _sides(best, label)
+    for test, label in places if best is not None else ():
+        sides = _sides(best, test, label)
         if len(sides["after"].count) > 1:
-            figures[f"{best.alias}, {label}: probability against what happened"] = (
-                lambda theme, sides=sides, label=label: reliability(sides, label=label, theme=theme)
+            name = f"{best.alias}, {label}: probability against what happened"
+            figures[wording.caption(comparison, name, test)] = lambda theme, sides=sides, label=label: reliability(
+                sides, label=label, theme=theme
             )
     prose = (
         "A probability holds if of the posts that get it just that share is harmful. Before takes the score for "
@@ -46,18 +50,20 @@ def calibration(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
         prose += " Posts count once each, whatever they stand for on the site."
     if figures:
         prose += f" Figures show {best.alias}, its first seed; tables are means over seeds."
-    return Section("calibration", "Do the probabilities hold?", prose, figures, tables)
+    return Section(
+        "calibration", "Do the probabilities hold?", prose, figures, tables, captions=len(comparison.tests) > 1
+    )
 
 
-def _columns(run: Run, label: str, seed: int) -> tuple[np.ndarray, ...]:
-    """Return y, known, logit, prob (n,) of a run's test set, all posts."""
-    scores, k = run.sets[MAIN], run.labels.index(label)
+def _columns(run: Run, test: str, label: str, seed: int) -> tuple[np.ndarray, ...]:
+    """Return y, known, logit, prob (n,) of a run on a test set, all posts."""
+    scores, k = run.sets[test], run.labels.index(label)
     return scores.y[:, k], scores.known[:, k], scores.logit[seed, :, k], scores.prob[seed, :, k]
 
 
-def _sides(run: Run, label: str) -> dict[str, Reliability]:
+def _sides(run: Run, test: str, label: str) -> dict[str, Reliability]:
     """Return the first seed's groups of test posts before and after calibration."""
-    y, known, logit, prob = _columns(run, label, 0)
+    y, known, logit, prob = _columns(run, test, label, 0)
     use, sides = known & ~np.isnan(logit) & ~np.isnan(prob), {}
     for side, values in {"before": expit(logit[use]), "after": prob[use]}.items():
         predicted, observed, count = reliability_curve(y[use], values, bins=BINS)
@@ -66,11 +72,11 @@ def _sides(run: Run, label: str) -> dict[str, Reliability]:
     return sides
 
 
-def _table(runs: Sequence[Run], label: str) -> pd.DataFrame:
+def _table(runs: Sequence[Run], test: str, label: str) -> pd.DataFrame:
     """One row per model: how it was calibrated, and before and after on the test set, mean over seeds."""
     lines = {}
     for run in runs:
-        worths = [worth(*_columns(run, label, seed)) for seed in range(len(run.seeds))]
+        worths = [worth(*_columns(run, test, label, seed)) for seed in range(len(run.seeds))]
         if not worths[0]["n"] or not worths[0]["positives"]:
             continue
         line = {"calibration": _methods(run, label)}

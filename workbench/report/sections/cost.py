@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+
+from matplotlib.figure import Figure
+
 from workbench.comparison.options import CostOptions
 from workbench.comparison.rows import Comparison, CostRow, ModelRow
 from workbench.metrics.plots import diagrams
@@ -14,18 +19,30 @@ def cost(comparison: Comparison) -> Section | None:
     rows = comparison.costs
     if all(row.ms_per_post is None for row in rows):
         return None
-    stated, values = comparison.cost, {row.model: row for row in comparison.rows()}
-    shown = [values[row.model] for row in rows if row.model in values and values[row.model].ms_per_post]
+    stated = comparison.cost
+    by_test = {test: {row.model: row for row in comparison.rows(test=test)} for test in comparison.tests}
     prose = "Times are of one process that scores unseen posts from their raw content. " + _priced(stated)
     figures = {}
-    if any(row.value is not None for row in shown):
-        figures["quality against milliseconds per post"] = lambda theme: diagrams.quality_against_cost(
-            shown, theme=theme
+    for test, values in by_test.items():
+        shown = [values[row.model] for row in rows if row.model in values and values[row.model].ms_per_post]
+        if any(row.value is not None for row in shown):
+            figures[wording.caption(comparison, "quality against milliseconds per post", test)] = partial(_drawn, shown)
+    lines = {}
+    for row in rows:
+        worth = {
+            wording.caption(comparison, wording.metric(comparison.compare.metric), test): values.get(row.model)
+            for test, values in by_test.items()
+        }
+        lines[row.model] = {name: wording.interval(of) if of else "–" for name, of in worth.items()} | _line(
+            row, stated
         )
-    lines = {row.model: _line(row, values.get(row.model), stated) for row in rows}
-    cells = dict.fromkeys([*lines[rows[0].model]][1:], "")
+    cells = dict.fromkeys([*lines[rows[0].model]][len(by_test) :], "")
     shown_costs = table(lines, [row.id for row in rows], cells)
-    return Section("cost", "What does it cost?", prose, figures, {"": shown_costs})
+    return Section("cost", "What does it cost?", prose, figures, {"": shown_costs}, captions=len(by_test) > 1)
+
+
+def _drawn(rows: Sequence[ModelRow], theme: str) -> Figure:
+    return diagrams.quality_against_cost(rows, theme=theme)
 
 
 def _priced(stated: CostOptions | None) -> str:
@@ -41,9 +58,8 @@ def _priced(stated: CostOptions | None) -> str:
     )
 
 
-def _line(row: CostRow, value: ModelRow | None, stated: CostOptions | None) -> dict[str, str]:
+def _line(row: CostRow, stated: CostOptions | None) -> dict[str, str]:
     line = {
-        wording.metric(value.metric) if value else "value": wording.interval(value) if value else "–",
         "ms per post": wording.quantity(row.ms_per_post),
         "posts a second": wording.quantity(1000 / row.ms_per_post if row.ms_per_post else None),
         "peak MB": wording.count(row.peak_mb),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from workbench.comparison.options import SCORED
 from workbench.comparison.rows import Comparison, Difference
 from workbench.metrics.plots import curves
 from workbench.metrics.table import METRICS
@@ -27,34 +30,62 @@ def differences(comparison: Comparison) -> Section | None:
         f"probability; to find {asked.margin:g} as surely it would have to hold as many independent harmful posts, of "
         f"all labels together, as “needed” says, where more posts are enough.{_trained(rows)}"
     )
-    lines = [
-        {
-            "difference": wording.difference(row),
-            "p (Holm)": wording.p(row.p_holm) if row.primary else "exploratory",
-            **({"p, these trainings": wording.p(row.p_trained)} if any(other.recipes for other in rows) else {}),
-            "shows": wording.plain(row.verdict),
-            "at most": wording.value(row.metric, row.equivalent_within),
-            "found from": wording.value(row.metric, row.detectable),
-            "needed": wording.count(row.groups_for_margin),
-        }
-        for row in rows
-    ]
-    frame = pd.DataFrame(lines, index=[" − ".join(wording.sides(row)) for row in rows])
+    frame = pd.DataFrame(
+        [_line(row, recipes=any(other.recipes for other in rows)) for row in rows],
+        index=pd.Index([_named(row) for row in rows]) if _one_place(comparison) else _by_place(rows),
+    )
     addressed(frame, [row.id for row in rows], {"difference": ""})
-    figure = {"differences with intervals": lambda theme: curves.differences(rows, theme=theme)}
-    apart = _apart(rows)
+    figures = {}
+    for test, view in dict.fromkeys((row.test, row.view) for row in rows):
+        name = wording.caption(comparison, "differences with intervals", test)
+        name += "" if view == asked.view else f", {wording.view(view)}"
+        figures[name] = partial(_drawn, [row for row in rows if (row.test, row.view) == (test, view)])
+    apart = _apart(rows, comparison)
     tables = {"": frame} | (
         {"posts that only one of two models decides rightly (first seeds; p as it is, not corrected)": apart}
         if len(apart)
         else {}
     )
-    return Section("differences", "Which differences are real?", prose, figure, tables)
+    return Section("differences", "Which differences are real?", prose, figures, tables, captions=len(figures) > 1)
 
 
-def _apart(rows: Sequence[Difference]) -> pd.DataFrame:
+def _drawn(rows: Sequence[Difference], theme: str) -> Figure:
+    return curves.differences(rows, theme=theme)
+
+
+def _line(row: Difference, *, recipes: bool) -> dict[str, str]:
+    return {
+        "difference": wording.difference(row),
+        "p (Holm)": wording.p(row.p_holm) if row.primary else "exploratory",
+        **({"p, these trainings": wording.p(row.p_trained)} if recipes else {}),
+        "shows": wording.plain(row.verdict),
+        "at most": wording.value(row.metric, row.equivalent_within),
+        "found from": wording.value(row.metric, row.detectable),
+        "needed": wording.count(row.groups_for_margin),
+    }
+
+
+def _named(row: Difference) -> str:
+    return " − ".join(wording.sides(row))
+
+
+def _one_place(comparison: Comparison) -> bool:
+    """Whether all differences are of one test set and view, which then needs no name."""
+    return wording.alone(comparison) and len({row.view for row in comparison.differences}) == 1
+
+
+def _place(row: Difference) -> str:
+    return wording.test_set(row.test) + (f", {wording.view(row.view)}" if row.view == SCORED else "")
+
+
+def _by_place(rows: Sequence[Difference]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_tuples([(_place(row), _named(row)) for row in rows])
+
+
+def _apart(rows: Sequence[Difference], comparison: Comparison) -> pd.DataFrame:
     """Return per pair and label how many groups of posts only one model is right about, and McNemar's exact p."""
     lines = {
-        (" − ".join(wording.sides(row)), part.label): {
+        (*(() if _one_place(comparison) else (_place(row),)), _named(row), part.label): {
             "only the first right": wording.count(part.only_a),
             "only the second right": wording.count(part.only_b),
             "p (McNemar)": wording.p(part.p),
@@ -69,7 +100,12 @@ def _trained(rows: Sequence[Difference]) -> str:
     """What several trainings change, where there are several."""
     if not any(row.recipes for row in rows):
         return ""
-    halved = [f"{row.a} and {row.b} {row.seeds_to_halve:,.0f}" for row in rows if row.primary and row.seeds_to_halve]
+    several = len({row.test for row in rows}) > 1
+    halved = [
+        f"{row.a} and {row.b}{f' on {wording.test_set(row.test)}' if several else ''} {row.seeds_to_halve:,.0f}"
+        for row in rows
+        if row.primary and row.seeds_to_halve
+    ]
     seeds = f" To halve its interval by more seeds alone takes a model of {'; of '.join(halved)}." if halved else ""
     return (
         " Intervals and p (Holm) speak of recipes, trained on other seeds too; “p, these trainings” of the models as "
@@ -103,7 +139,9 @@ def _family(comparison: Comparison) -> str:
         if recipes
         else "p comes from swapping both models' scores of whole groups of posts at random"
     )
+    every = "" if wording.alone(comparison) else " on all compared test sets together"
     tested = (
-        f"What has a p {chosen} and is corrected for how many there are (Holm); {student}. The rest is exploratory."
+        f"What has a p {chosen} and is corrected for how many there are{every} (Holm); {student}. The rest is "
+        "exploratory."
     )
     return " ".join([*said, tested])

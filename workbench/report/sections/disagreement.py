@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison
 from workbench.report import wording
-from workbench.report.section import Section, shown_models, table
+from workbench.report.section import Section, left_out, shown_models, table
 
 _COLUMNS = {
     "unanimous": ("right where all agree", "accuracy"),
@@ -25,20 +25,29 @@ def disagreement(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     rows = [row for row in comparison.disagreement if row.model in shown]
     if not rows:
         return None
+    alone = wording.alone(comparison)
     clauses = {
-        row.label: f"{row.label}: {row.disputed_n:,} of {row.n:,} posts are disputed, Krippendorff's alpha "
-        f"{wording.number(row.alpha)}"
+        (
+            row.test,
+            row.label,
+        ): f"{row.label}{'' if alone else f' on {wording.test_set(row.test)}'}: {row.disputed_n:,} of "
+        f"{row.n:,} posts are disputed, Krippendorff's alpha {wording.number(row.alpha)}"
         for row in rows
     }
     prose = (
         "Several annotators judged these posts, and what most of them said is the label. A model cannot be more right "
         f"than they are sure. {'; '.join(clauses.values())}. Shares of votes as labels count a post that one of three "
-        "calls harmful as a third harmful."
+        f"calls harmful as a third harmful.{left_out(comparison)}"
     )
-    lines = {
-        (row.model, wording.label(row.label)): {
-            words: wording.interval(getattr(row, name), metric) for name, (words, metric) in _COLUMNS.items()
-        }
-        for row in rows
-    }
-    return Section("disagreement", "And where annotators disagree?", prose, {}, {"": table(lines)})
+    tables = {}
+    for test in dict.fromkeys(row.test for row in rows):
+        tables[wording.caption(comparison, "", test)] = table(
+            {
+                (row.model, wording.label(row.label)): {
+                    words: wording.interval(getattr(row, name), metric) for name, (words, metric) in _COLUMNS.items()
+                }
+                for row in rows
+                if row.test == test
+            }
+        )
+    return Section("disagreement", "And where annotators disagree?", prose, {}, tables)

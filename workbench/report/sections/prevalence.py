@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from workbench.comparison.options import MAIN, CompareOptions
+from workbench.comparison.options import CompareOptions
 from workbench.comparison.predictions import Run
 from workbench.comparison.resampled import Cell, Seen
 from workbench.comparison.rows import Comparison
@@ -45,22 +47,26 @@ def prevalence(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     run = winning(comparison, runs)
     if run is None:
         return None
-    asked = comparison.compare
-    seen = Seen(run, Cell.of([run], MAIN, "all", asked.seed))
-    values = {name: rate for k, name in enumerate(run.labels) if (rate := _rates(seen, k, asked.alpha)) is not None}
-    if not values:
+    asked, figures, by_place = comparison.compare, {}, {}
+    marks = {f"{100 * share:g} %": share for share in asked.prevalences if _CURVE[0] <= share <= _CURVE[-1]}
+    for test in comparison.tests:
+        seen = Seen(run, Cell.of([run], test, "all", asked.seed))
+        values = {name: rate for k, name in enumerate(run.labels) if (rate := _rates(seen, k, asked.alpha)) is not None}
+        if values:
+            curves = {label: _curve(rate) for label, rate in values.items()}
+            name = wording.caption(comparison, "precision against prevalence", test)
+            figures[name] = partial(_drawn, curves, marks)
+            by_place |= {wording.caption(comparison, label, test): rate for label, rate in values.items()}
+    if not by_place:
         return None
-    chosen = asked.prevalences
-    curves = {label: _curve(rate) for label, rate in values.items()}
-    marks = {f"{100 * share:g} %": share for share in chosen if _CURVE[0] <= share <= _CURVE[-1]}
-    figures = {
-        "precision against prevalence": lambda theme: precision_against_prevalence(
-            _CURVE, curves, marks=marks, theme=theme
-        )
-    }
-    tables = {label: _table(rate, chosen) for label, rate in values.items()}
-    tables["what a precision of 90 % takes"] = _needs(values, chosen)
-    return Section("prevalence", "What would reviewers see?", _prose(run.alias, values, asked), figures, tables)
+    tables = {place: _table(rate, asked.prevalences) for place, rate in by_place.items()}
+    tables["what a precision of 90 % takes"] = _needs(by_place, asked.prevalences)
+    prose, several = _prose(run.alias, by_place, asked), len(figures) > 1
+    return Section("prevalence", "What would reviewers see?", prose, figures, tables, captions=several)
+
+
+def _drawn(curves: dict[str, np.ndarray], marks: dict[str, float], theme: str) -> Figure:
+    return precision_against_prevalence(_CURVE, curves, marks=marks, theme=theme)
 
 
 def _prose(alias: str, values: dict[str, _Rates], asked: CompareOptions) -> str:

@@ -13,7 +13,7 @@ from workbench.comparison.rows import Comparison
 from workbench.comparison.rows.parts import RateTest, SliceRow
 from workbench.metrics.table import METRICS
 from workbench.report import wording
-from workbench.report.section import Section, addressed, shown_models, table
+from workbench.report.section import Section, addressed, left_out, shown_models, table
 
 SHOWN = 15
 _WORDS = {"author_age": "author's account age, days", "length": "length, characters", "identity": "mentions"}
@@ -35,10 +35,15 @@ def slices(comparison: Comparison, runs: Sequence[Run]) -> Section | None:
     if not mine:
         return None
     findings = sorted(_findings(mine), key=lambda entry: -entry.loss)
-    shown = shown_models(comparison)
-    every = {f"{_column(name)}: every slice": _full(rows, name, shown) for name in _columns(mine)}
-    tables = {f"{best}, worst first": _worst(findings[:SHOWN])} if findings else {}
-    return Section("slices", "Where does it do worse?", _prose(comparison, findings, mine), {}, tables, folded=every)
+    shown, every, tables = shown_models(comparison), {}, {}
+    for test in comparison.tests:
+        worst = [entry for entry in findings if entry.row.test == test][:SHOWN]
+        tables |= {wording.caption(comparison, f"{best}, worst first", test): _worst(worst)} if worst else {}
+        there = [row for row in rows if row.test == test]
+        for name in _columns([row for row in mine if row.test == test]):
+            every[wording.caption(comparison, f"{_column(name)}: every slice", test)] = _full(there, name, shown)
+    prose = _prose(comparison, findings, mine) + left_out(comparison)
+    return Section("slices", "Where does it do worse?", prose, {}, tables, folded=every)
 
 
 def _findings(rows: Sequence[SliceRow]) -> Iterator[_Finding]:
@@ -54,17 +59,19 @@ def _prose(comparison: Comparison, findings: Sequence[_Finding], rows: Sequence[
     best, alpha = comparison.chosen, comparison.compare.alpha
     tests = sum(getattr(row, rate).p is not None for row in rows for rate in TESTED)
     sure = [entry for entry in findings if entry.test.p_holm is not None and entry.test.p_holm < alpha]
-    few = len({(row.column, row.slice, row.label) for row in rows if row.few})
+    few = len({(row.test, row.column, row.slice, row.label) for row in rows if row.few})
+    posts = "test posts" if wording.alone(comparison) else "posts of each compared test set"
     prose = (
-        f"{best} on every part of all test posts against the rest of them: {tests} comparisons of recall and false "
+        f"{best} on every part of all {posts} against the rest of them: {tests} comparisons of recall and false "
         "positive rate at its own thresholds, the p of each corrected for all of them (Holm)."
     )
     if not tests:
         prose += " No slice holds enough of both kinds of posts, so nothing can be said."
     elif sure:
         most = sure[0]
+        on = "" if wording.alone(comparison) else f" on {wording.test_set(most.row.test)}"
         prose += (
-            f" {len(sure)} {'is' if len(sure) == 1 else 'are'} shown to be worse; most of all {_name(most.row)}: "
+            f" {len(sure)} {'is' if len(sure) == 1 else 'are'} shown to be worse; most of all {_name(most.row)}{on}: "
             f"{wording.metric(most.rate)} {wording.value(most.rate, most.test.value)} against "
             f"{wording.value(most.rate, most.test.rest)} "
             f"({wording.label(most.row.label)})."

@@ -20,7 +20,7 @@ _SAYS = {"harmful": "to catch", "harmless": "to pass"}
 
 
 def suites(comparison: Comparison) -> Iterator[Section]:
-    """Yield a section for every suite of a comparison: halves, every functionality, every target."""
+    """Yield a section for every suite of a comparison: halves, every functionality, target and further column."""
     rows = comparison.suites
     for (test, label), group in groupby(rows, key=lambda row: (row.test, row.label)):
         yield _section(test, label, list(group))
@@ -29,7 +29,7 @@ def suites(comparison: Comparison) -> Iterator[Section]:
 def _section(test: str, label: str, rows: list[SuiteRow]) -> Section:
     cases = rows[0].halves[-1].n
     prose = (
-        f"{cases:,} cases, each written for one functionality and decided beyond doubt; about {label}. A share with "
+        f"{cases:,} cases, each written for one purpose and decided beyond doubt; about {label}. A share with "
         "Wilson's interval is of cases decided rightly at the model's own threshold. One number over both halves would "
         "say how the suite was mixed: a model that flags everything catches all harmful cases and passes none of the "
         "others."
@@ -38,10 +38,14 @@ def _section(test: str, label: str, rows: list[SuiteRow]) -> Section:
     if unseen:
         blind = ", ".join(f"{model} ({count:,})" for model, count in unseen.items())
         prose += f" Cases that a model cannot see are not flagged: {blind}."
-    tables = {"both halves": _halves(rows), "each functionality": _parts(rows, "functionalities")}
+    tables = {"both halves": _halves(rows)}
+    if rows[0].functionalities:
+        tables["each functionality"] = _parts(rows, "functionalities")
     if rows[0].targets:
         tables["whom the cases are about"] = _parts(rows, "targets")
-    drawn = {"share decided rightly, by functionality": lambda theme: _drawn(rows, theme)}
+    tables |= {f"by {column.replace('_', ' ')}": _parts(rows, f"by:{column}") for column in rows[0].by}
+    name = "share decided rightly, by functionality"
+    drawn = {name: lambda theme: _drawn(rows, theme)} if rows[0].functionalities else {}
     return Section(f"suite-{test}-{label}".replace(" ", "-"), f"Which kinds of cases of {test}?", prose, drawn, tables)
 
 
@@ -59,7 +63,7 @@ def _parts(rows: list[SuiteRow], what: str) -> pd.DataFrame:
     lines: dict[tuple[str, str], dict[str, str]] = {}
     places: dict[tuple[str, str], str] = {}
     for row in rows:
-        for part in getattr(row, what):
+        for part in row.kinds[what]:
             places[part.name, _SAYS[part.gold]] = row.address(what, part)
             few = " few" if part.few else ""
             line = lines.setdefault((part.name, _SAYS[part.gold]), {"cases": f"{part.n:,}{few}"})

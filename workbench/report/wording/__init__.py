@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from workbench.comparison.options import BEST, MACRO
-from workbench.comparison.rows import OTHER_POSTS, Comparison, Difference, ModelRow
+from workbench.comparison.options import BEST, MACRO, MAIN, SCORED
+from workbench.comparison.rows import OTHER_POSTS, Comparison, Difference
 from workbench.metrics.table import METRICS
-from workbench.schema import ROOT
 
 
 def metric(name: str) -> str:
@@ -30,7 +28,7 @@ def label(name: str) -> str:
 
 def view(name: str) -> str:
     """Return what a view is called in prose."""
-    return {"paired": "posts with text and media", "all": "all posts"}[name]
+    return {"paired": "posts with text and media", "all": "all posts", SCORED: "posts that every model scored"}[name]
 
 
 def plain(value: object) -> str:
@@ -64,12 +62,6 @@ def counted(n: float, what: str) -> str:
 def harmful(label_: str, positives: int) -> str:
     """Return how many posts a label holds of; of all labels together it is no number of posts."""
     return counted(positives, "label-post" if label_ == MACRO else "harmful post")
-
-
-def study(folder: Path) -> str:
-    """Return how commands find the study with this folder: by its name in experiments/, elsewhere by its file."""
-    folder = Path(folder).resolve()
-    return folder.name if folder.parent == ROOT.resolve() / "experiments" else folder.with_suffix(".yaml").as_posix()
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -151,33 +143,86 @@ def sides(row: Difference) -> tuple[str, str]:
 
 
 def answer(comparison: Comparison) -> Iterator[str]:
-    """Yield the sentences that answer a study's question; each follows from one row of the comparison."""
-    asked, rows = comparison.compare, comparison.rows()
-    row = next((row for row in rows if row.model == comparison.chosen), None)
-    yield from _chosen(row, comparison) if row else [_nothing(comparison)]
-    for row in (row for row in comparison.differences if row.primary):
-        yield verdict(row, asked.alpha)
-    if any(row.few for row in rows if row.value is not None):
-        yield "Some label has few positives in the test set, so these numbers are uncertain beyond their intervals."
-    yield from coverage(comparison)
+    """Yield the sentences that answer a study's question; each follows from rows of the comparison."""
+    if alone(comparison):
+        yield from _best(comparison, comparison.tests[0])
+        yield from verdicts(comparison)
+    else:
+        yield from _best_across(comparison)
+        yield from _across(comparison)
+    values = [row for test in comparison.tests for row in comparison.rows(test=test) if row.value is not None]
+    if few := dict.fromkeys(row.test for row in values if row.few):
+        where = "the test set" if alone(comparison) else listing(map(test_set, few), "and")
+        yield f"Some label has few positives in {where}, so these numbers are uncertain beyond their intervals."
+    yield from coverage(comparison) if alone(comparison) else _covered(comparison)
     yield from doubts(comparison)
 
 
+def alone(comparison: Comparison) -> bool:
+    """Return whether a study compares its own test set and no other, which then needs no name."""
+    return comparison.tests == (MAIN,)
+
+
+def test_set(name: str) -> str:
+    """Return what a test set is called in prose."""
+    return "the study's own test set" if name == MAIN else name
+
+
+def caption(comparison: Comparison, what: str, test: str) -> str:
+    """Return the heading of what stands on one test set, which is named where there are others."""
+    return what if alone(comparison) else ", ".join(filter(None, (what, test_set(test))))
+
+
+def verdicts(comparison: Comparison) -> Iterator[str]:
+    """Yield a sentence on each primary difference; of several test sets it names its own."""
+    for row in (row for row in comparison.differences if row.primary):
+        on = "" if alone(comparison) else f"On {test_set(row.test)}: "
+        yield on + verdict(row, comparison.compare.alpha)
+
+
 def weighted(comparison: Comparison) -> bool:
-    """Return whether the test posts stand for unequal numbers of the site's."""
-    return bool(comparison.rows(metric="recall_site", label=None, view="all"))
+    """Return whether posts of a compared test set stand for unequal numbers of the site's."""
+    return any(comparison.rows(test=test, metric="recall_site", label=None, view="all") for test in comparison.tests)
 
 
 def coverage(comparison: Comparison) -> Iterator[str]:
-    """Yield which models could not score all posts that they are compared on, and how such posts count."""
-    part = {row.model: row.coverage for row in comparison.rows() if row.coverage is not None and row.coverage < 1}
-    if part:
-        # rounded down: a model that left posts out did not score 100 %
-        some = ", ".join(f"{model} scored {math.floor(1000 * share) / 10:.1f} %" for model, share in part.items())
-        yield (
-            f"{some} of these posts; the others count with the share of harm in training when posts are ranked, and as "
-            "not flagged."
-        )
+    """Yield which models could not score all posts that they are compared on, how such posts count, and what is left.
+
+    Beside the values on all posts stand those on the posts that every model scored, where there are any.
+    """
+    for test in comparison.tests:
+        rows = [row for row in comparison.rows(test=test) if row.coverage is not None]
+        posts = "these posts" if alone(comparison) else f"the posts of {test_set(test)}"
+        none = [row.model for row in rows if row.coverage == 0]
+        if none:
+            yield f"{listing(none, 'and')} scored none of {posts}."
+        part = {row.model: row.coverage for row in rows if 0 < row.coverage < 1}
+        if part:
+            # rounded down: a model that left posts out did not score 100 %
+            some = ", ".join(f"{model} scored {math.floor(1000 * share) / 10:.1f} %" for model, share in part.items())
+            how = "the others count with the share of harm in training when posts are ranked, and as not flagged."
+            yield " ".join([f"{some} of {posts}; {how}", *_on_scored(comparison, test)])
+
+
+def _covered(comparison: Comparison) -> Iterator[str]:
+    """Say in a sentence which models left out posts of which test sets, and where that is told in full."""
+    shares: dict[str, list[str]] = {}
+    for row in (row for test in comparison.tests for row in comparison.rows(test=test)):
+        if row.coverage is not None and row.coverage < 1:
+            shares.setdefault(row.model, []).append(
+                f"{math.floor(1000 * row.coverage) / 10:.1f} % of {test_set(row.test)}"
+            )
+    if shares:
+        some = "; ".join(f"{model} scored {listing(of, 'and')}" for model, of in shares.items())
+        yield f"{some}: what all models are worth on the posts that each of them scored stands below."
+
+
+def _on_scored(comparison: Comparison, test: str) -> Iterator[str]:
+    """What models are worth on the posts that all of them scored: the fair comparison with those that left some out."""
+    rows = [row for row in comparison.rows(test=test, view=SCORED) if row.value is not None]
+    if rows:
+        values = ", ".join(f"{row.model} {interval(row)}" for row in rows)
+        yield f"On the {counted(rows[0].n, 'post')} that every model scored {metric(rows[0].metric)} is: {values}."
 
 
 def doubts(comparison: Comparison) -> Iterator[str]:
@@ -195,22 +240,31 @@ def doubts(comparison: Comparison) -> Iterator[str]:
             yield f"Not compared, because their runs {why}: {names}."
 
 
-def _nothing(comparison: Comparison) -> str:
-    what, asked = metric(comparison.compare.metric), comparison.compare
-    if any(row.value is not None for row in comparison.rows()):
+def _nothing(comparison: Comparison, test: str) -> str:
+    what, posts = metric(comparison.compare.metric), _posts(comparison, test)
+    if any(row.value is not None for row in comparison.rows(test=test)):
         return f"No model has a value of {what} on validation posts, so none is chosen."
-    return f"No model has a value of {what} on {view(asked.view)}: there are too few labelled posts, or no threshold."
+    return f"No model has a value of {what} on {posts}: there are too few labelled posts, or no threshold."
 
 
-def _chosen(row: ModelRow, comparison: Comparison) -> Iterator[str]:
+def _posts(comparison: Comparison, test: str) -> str:
+    posts = view(comparison.compare.view)
+    return posts if alone(comparison) else f"{posts} of {test_set(test)}"
+
+
+def _best(comparison: Comparison, test: str) -> Iterator[str]:
     """Say that the model chosen on validation is best, where tests show it, else which ones may be as good."""
-    where, sign = view(row.view), METRICS[row.metric].sign
-    others = [name for name in comparison.names if name != row.model]
-    if set(others) & set(comparison.peers):
-        rest = f"; every other model is worse than {row.model}" if len(comparison.peers) < len(others) else ""
+    row = next((row for row in comparison.rows(test=test) if row.model == comparison.chosen), None)
+    if row is None:
+        yield _nothing(comparison, test)
+        return
+    where, sign = _posts(comparison, test), METRICS[row.metric].sign
+    others, peers = [name for name in comparison.names if name != row.model], comparison.peers.get(test, ())
+    if set(others) & set(peers):
+        rest = f"; every other model is worse than {row.model}" if len(peers) < len(others) else ""
         yield (
             f"On {where} no model is shown to be best: {row.model}, which validation would choose, is not shown to be "
-            f"better than {named(comparison.peers)}{rest}."
+            f"better than {named(peers)}{rest}."
         )
         return
     what = f"{metric(row.metric)} {interval(row)}"
@@ -224,14 +278,68 @@ def _chosen(row: ModelRow, comparison: Comparison) -> Iterator[str]:
         yield share if sign > 0 else f"On these posts {exact} have {best}."
 
 
-def named(names: Sequence[str]) -> str:
+def _best_across(comparison: Comparison) -> Iterator[str]:
+    """Say what the model chosen on validation is worth on each compared test set, and on which of them it is best."""
+    rows = [next((r for r in comparison.rows(test=t) if r.model == comparison.chosen), None) for t in comparison.tests]
+    if None in rows or all(row.value is None for row in rows):
+        yield _nothing(comparison, comparison.tests[0])
+        return
+    values = "; ".join(
+        f"{interval(row) if row.value is not None else 'undefined'} on {test_set(row.test)}" for row in rows
+    )
+    less = ", of which less is better" if METRICS[rows[0].metric].sign < 0 else ""
+    what = f"{metric(rows[0].metric)} ({label(rows[0].label)}{less})"
+    yield f"{comparison.chosen}, chosen on validation, has on {view(comparison.compare.view)} {what} {values}."
+    defined = [row.test for row in rows if row.value is not None]
+    equal = {test: named(comparison.peers.get(test) or [""]) for test in defined}
+    best = [test for test in defined if not equal[test]]
+    if len(comparison.names) > 1 and best:
+        yield f"It is shown to be best on {listing(map(test_set, best), 'and')}."
+    for models in dict.fromkeys(filter(None, equal.values())):
+        tests = listing((test_set(test) for test in defined if equal[test] == models), "and")
+        yield f"On {tests} it is not shown to be better than {models}."
+
+
+def _across(comparison: Comparison) -> Iterator[str]:
+    """Yield a sentence per planned pair of models: on which test sets which is ahead, and where nothing is shown."""
+    primary = [row for row in comparison.differences if row.primary and row.a != row.b]
+    for pair in dict.fromkeys(row.pair for row in primary):
+        rows, on = [row for row in primary if row.pair == pair], {}
+        for row in rows:
+            on.setdefault(_shown(row), []).append(test_set(row.test))
+        whole = len(on) == 1 < len(rows)
+        clauses = (f"{how} on {'every set' if whole else listing(sets, 'and')}" for how, sets in on.items())
+        yield f"{' against '.join(sides(rows[0]))}: {'; '.join(clauses)}."
+    if any(row.p_holm is not None for row in primary):
+        yield "Every p is corrected for all pairs on all sets together."
+
+
+def _shown(row: Difference) -> str:
+    """What is shown of a primary difference, in a word or two."""
+    if row.delta is None or row.p_holm is None:
+        return "could not be tested"
+    if row.verdict not in ("better", "worse"):
+        return "no difference is shown"
+    return "better" if METRICS[row.metric].sign * row.delta > 0 else "worse"
+
+
+def listing(names: Iterable[str], last: str = "or") -> str:
     """Return names as a list in prose.
+
+    >>> listing(["a", "b", "c"], "and")
+    'a, b and c'
+    """
+    *most, end = names
+    return f"{', '.join(most)} {last} {end}" if most else end
+
+
+def named(names: Sequence[str]) -> str:
+    """Return names of which one is meant.
 
     >>> named(["a", "b", "c"])
     'a, b or c'
     """
-    *most, last = names
-    return f"{', '.join(most)} or {last}" if most else last
+    return listing(names, "or")
 
 
 def verdict(row: Difference, alpha: float) -> str:

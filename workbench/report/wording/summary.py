@@ -14,6 +14,9 @@ from workbench.evidence.audit import HELD
 from workbench.evidence.audit.relations import counted
 from workbench.metrics.plots.curves import of_100
 from workbench.report import wording
+from workbench.report.section import told
+
+HALF = 0.5
 
 
 def points(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
@@ -21,6 +24,8 @@ def points(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
     best = comparison.chosen
     answers = {
         "What was asked": list(_asked(comparison)),
+        "What is shown, set by set": [] if wording.alone(comparison) else list(wording.verdicts(comparison)),
+        "Posts that not every model scored": [] if wording.alone(comparison) else list(wording.coverage(comparison)),
         "What people would notice": list(_noticed(comparison, best)) if best else [],
         "How sure is this?": list(_sure(comparison)),
         "What could be wrong?": list(_wrong(comparison, runs)),
@@ -33,31 +38,44 @@ def _asked(comparison: Comparison) -> Iterator[str]:
     asked = comparison.compare
     models = comparison.names
     what = f"{wording.metric(asked.metric)} ({wording.label(asked.label)})"
+    sets = "" if wording.alone(comparison) else f" of {wording.listing(map(wording.test_set, comparison.tests), 'and')}"
     yield (
         f"{wording.counted(len(models), 'model')} ({', '.join(models)}) {'is' if len(models) == 1 else 'are'} judged "
-        f"on the same {wording.view(asked.view)}; {what} decides."
+        f"on the same posts ({wording.view(asked.view)}{sets}); {what} decides."
     )
+    if others := [test for test in comparison.items if test not in comparison.tests]:
+        names, every = wording.listing(map(wording.test_set, others), "and"), ", ".join([*comparison.tests, *others])
+        yield (
+            f"{names} {'is' if len(others) == 1 else 'are'} scored too and not compared; "
+            f"`compare: {{test: [{every}]}}` makes them part of the answer."
+        )
 
 
 def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
-    """Per label: what of 100 harmful posts is caught and what of 100 flagged ones is harmless, with intervals.
+    """Per label and test set: what of 100 harmful posts is caught and what of 100 flagged ones is harmless.
 
-    It is told of the one training that would be deployed. Both at the site where the posts carry its weights, else both
-    of the test posts: at another share of harm not only precision is another, recall is too.
+    It is told of the one training that would be deployed, with intervals. Both at the site where the posts carry its
+    weights, else both of the test posts: at another share of harm not only precision is another, recall is too.
     """
-    noticed, deployed = False, comparison.bundle or comparison.rows(model=model, label=None, metric=None)
-    for label in comparison.labels:
-        rows = {row.metric: row for row in deployed if row.label == label}
+    noticed, deployed = False, comparison.bundle or comparison.rows(model=model, label=None, metric=None, test=None)
+    for label, test in ((label, test) for label in comparison.labels for test in comparison.tests):
+        rows = {row.metric: row for row in deployed if (row.label, row.test) == (label, test)}
         if rows.get("recall") is None or rows["recall"].value is None:
             continue
         noticed, site = True, {"recall_site", "precision_site"} <= rows.keys()
         recall, precision = (rows[f"{name}_site" if site else name] for name in ("recall", "precision"))
         caught = f"of 100 harmful posts {'on the site ' if site else ''}{_of_100(recall)} caught"
-        yield f"{label.capitalize()}: {caught}; {_flagged(precision, site=site)}.{_few(recall, precision, site=site)}"
+        what = _named(comparison, label, test)
+        yield f"{what}: {caught}; {_flagged(precision, site=site)}.{_few(recall, precision, site=site)}"
     if noticed:
         seed = comparison.seeds.get(model)
         which = model if seed is None else f"{model} as trained with seed {seed}, which validation would deploy,"
         yield f"That is {which} at the thresholds chosen on validation; in brackets, what other posts could have shown."
+
+
+def _named(comparison: Comparison, label: str, test: str) -> str:
+    """A label at the beginning of a sentence, with the test set where there are several."""
+    return label.capitalize() + ("" if wording.alone(comparison) else f" on {wording.test_set(test)}")
 
 
 def _few(*rows: ModelRow, site: bool) -> str:
@@ -86,18 +104,16 @@ def _flagged(precision: ModelRow, *, site: bool) -> str:
 
 
 def _sure(comparison: Comparison) -> Iterator[str]:
-    asked, rows = comparison.compare, comparison.rows()
+    asked, rows = comparison.compare, [row for test in comparison.tests for row in comparison.rows(test=test)[:1]]
     row = next(iter(rows), None)
     if row is not None:
         each = " (a post counts once for each label that applies to it)" if row.label == MACRO else ""
-        yield (
-            f"The numbers rest on {wording.counted(row.n, 'test post')} with "
-            f"{wording.harmful(row.label, row.positives)}{each}; intervals are of {100 * (1 - asked.alpha):g} %."
-        )
-    recipes = any(entry.recipes for entry in comparison.differences)
-    for entry in comparison.differences:
+        posts = wording.listing((_counted(comparison, of_test) for of_test in rows), "and")
+        yield f"The numbers rest on {posts}{each}; intervals are of {100 * (1 - asked.alpha):g} %."
+    for entry in comparison.differences if wording.alone(comparison) else ():
         if entry.primary and entry.delta is not None and entry.p_holm is not None and entry.a != entry.b:
             yield _shown(entry)
+    recipes = any(entry.recipes for entry in comparison.differences)
     if recipes:
         yield (
             "Models were trained on several seeds, so intervals and tests speak of recipes: of other posts and other "
@@ -106,14 +122,20 @@ def _sure(comparison: Comparison) -> Iterator[str]:
         halved = next((entry for entry in comparison.differences if entry.primary and entry.seeds_to_halve), None)
         if halved:
             names = " and ".join(wording.sides(halved))
-            yield f"{halved.seeds_to_halve:,.0f} seeds a model would halve the interval between {names}."
+            on = "" if wording.alone(comparison) else f" on {wording.test_set(halved.test)}"
+            yield f"{halved.seeds_to_halve:,.0f} seeds a model would halve the interval between {names}{on}."
     elif row is not None:
         yield (
             "Intervals and tests speak of these trained models on other posts: how far training again would move them "
             "is not known."
-            if all(entry.seed_sd is None for entry in rows)
+            if all(entry.seed_sd is None for entry in comparison.rows())
             else "No model here changes with its seed, so intervals and tests speak of other posts alone."
         )
+
+
+def _counted(comparison: Comparison, row: ModelRow) -> str:
+    posts = f"{wording.counted(row.n, 'test post')} with {wording.harmful(row.label, row.positives)}"
+    return posts if wording.alone(comparison) else f"{posts} of {wording.test_set(row.test)}"
 
 
 def _shown(entry: Difference) -> str:
@@ -128,26 +150,51 @@ def _shown(entry: Difference) -> str:
 def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
     yield from wording.doubts(comparison)
     yield from _overlaps(runs)
-    untold = []
+    for test in comparison.tests:
+        yield from _doubtful(comparison, test)
+        unsaid = [label for label in told(comparison, runs) if not _tells(comparison, label, test)]
+        if unsaid:
+            where = "these posts" if wording.alone(comparison) else f"the posts of {wording.test_set(test)}"
+            yield f"Nothing is said of {', '.join(unsaid)}: {where} do not tell whether they apply."
+    yield from _few_joined(comparison, runs)
+    yield from _recorded(comparison, runs)
+
+
+def _tells(comparison: Comparison, label: str, test: str) -> bool:
+    """Whether posts of a test set tell of a label; True where the comparison has no row to say so."""
+    rows = comparison.rows(label=label, metric="recall", test=test)
+    return not rows or rows[0].n > 0
+
+
+def _doubtful(comparison: Comparison, test: str) -> Iterator[str]:
+    """What of a test set's labels can hardly be judged."""
     for label in comparison.labels:
-        rows, site = (comparison.rows(label=label, metric=name) for name in ("recall", "recall_site"))
-        if not rows:
+        rows, site = (comparison.rows(label=label, metric=name, test=test) for name in ("recall", "recall_site"))
+        if not rows or not rows[0].n:
             continue
-        posts = wording.harmful(label, rows[0].positives)
-        if not rows[0].n:
-            untold.append(label)
-        elif not rows[0].positives:
-            yield f"{label.capitalize()}: none of {rows[0].n:,} posts is harmful, so nothing can be said of it."
+        posts, what = wording.harmful(label, rows[0].positives), _named(comparison, label, test)
+        if not rows[0].positives:
+            yield f"{what}: none of {rows[0].n:,} posts is harmful, so nothing can be said of it."
         elif rows[0].few:
-            yield f"{label.capitalize()}: few harmful posts decide ({posts})."
+            yield f"{what}: few harmful posts decide ({posts})."
         elif site and site[0].few:
-            yield f"{label.capitalize()}: at the site's mix few harmful posts decide, those of {posts} that weigh most."
+            yield f"{what}: at the site's mix few harmful posts decide, those of {posts} that weigh most."
         never = [row.model for row in rows if row.value is None] if rows[0].positives else []
         if never:
-            yield f"{label.capitalize()}: no threshold for {', '.join(never)}."
-    if untold:
-        yield f"Nothing is said of {', '.join(untold)}: these posts do not tell whether they apply."
-    yield from _recorded(runs)
+            yield f"{what}: no threshold for {', '.join(never)}."
+
+
+def _few_joined(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
+    """Which files of scores name few of the posts: perhaps their ids are written otherwise."""
+    for run in (run for run in runs if run.record.model == "scores"):
+        for test in comparison.tests:
+            row = next(iter(comparison.rows(model=run.alias, test=test)), None)
+            if row is not None and row.coverage is not None and 0 < row.coverage < HALF:
+                n = round(row.coverage * row.n)
+                yield (
+                    f"The file of {run.alias} has scores for {n:,} of {wording.counted(row.n, 'post')} of "
+                    f"{wording.test_set(test)} only: if it should have more, compare how both write their ids."
+                )
 
 
 def _overlaps(runs: Sequence[Run]) -> Iterator[str]:
@@ -163,13 +210,13 @@ def _overlaps(runs: Sequence[Run]) -> Iterator[str]:
             yield f"{overlap.overlap:,} of {counted(name, overlap.of)} stand on both sides of the split{why}"
 
 
-def _recorded(runs: Sequence[Run]) -> Iterator[str]:
+def _recorded(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
     if any(run.record.source == "synthetic" for run in runs):
         yield "The posts are generated: this validates the workbench and says nothing about a real site."
     calibrated = [
         (label, record) for run in runs for label, seeds in run.metrics.calibration.items() for record in seeds.values()
     ]
-    notes = sorted({label for label, record in calibrated if record.note})
+    notes = sorted({label for label, record in calibrated if record.note} & {*told(comparison, runs)})
     if notes:
         yield f"Some model's probabilities are not calibrated for {', '.join(notes)}."
     dirty = {run.record.dirty for run in runs}

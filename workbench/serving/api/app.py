@@ -25,7 +25,7 @@ from starlette.types import Receive, Scope, Send
 
 from workbench.errors import WorkbenchError
 from workbench.records import Records
-from workbench.schema import ROOT, Taxonomy
+from workbench.schema import ROOT
 from workbench.serving.api import openapi
 from workbench.serving.api.guard import OWN, BytesHeld, Guard, body_of, failure, post_id_of
 from workbench.serving.api.listening import listen
@@ -82,7 +82,7 @@ class Api:
     """The handlers; `engine` may raise Busy for whatever is asked of it before it is ready."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine, self.labels = engine, Taxonomy.load().names
+        self.engine = engine
         self.requests, self.budget = Requests(), BytesHeld(HELD)
         moderate = "/v1/moderate/{service}/{post_id:any}"
         self.routes = [
@@ -100,6 +100,14 @@ class Api:
         # What is none of these is answered here too, whatever else is mounted at "/".
         elsewhere = ("/v1/{rest:any}", "/healthz", "/readyz", "/metrics")
         self.routes += [Route(path, _NotRouted(tuple(self.routes))) for path in elsewhere]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the labels that are served; an engine that is still loading has none."""
+        try:
+            return self.engine.taxonomy.names
+        except WorkbenchError as error:
+            raise _refusal(error) from error
 
     # ------------------------------------------------------------------------------------------------ moderation
 

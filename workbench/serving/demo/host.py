@@ -59,15 +59,14 @@ def assemble(
     from workbench.serving.api.app import create_app
     from workbench.serving.demo import examples, page
 
-    taxonomy = Taxonomy.load()
     app = create_app(engine)
     app.add_middleware(CORSMiddleware, allow_origins=[])  # its presence keeps Gradio from reflecting any origin
     body = max(service.limits.body_mb for service in config.services.values())
     max_bytes = min(page.LARGEST, int(body * 2**20 * 3 / 4))  # what the API takes, less what base64 adds
-    tries = examples.load(taxonomy, folder / "examples")
+    tries = examples.load(Taxonomy.load(), folder / "examples")
 
     async def mounted() -> None:
-        shown = page.build(engine, taxonomy, tuple(config.services), engine.standing, tries, max_bytes=max_bytes)
+        shown = page.build(engine, tuple(config.services), engine.standing, tries, max_bytes=max_bytes)
         page.mount(app, shown, max_bytes)
 
     asyncio.run(mounted())  # outside a running loop, Gradio opens one and leaves it open

@@ -17,7 +17,7 @@ import gradio as gr
 from workbench.errors import WorkbenchError
 from workbench.preprocessing.image import decoding
 from workbench.preprocessing.video import reader
-from workbench.schema import MODALITIES, ROOT, Media, Post, Taxonomy, visible
+from workbench.schema import MODALITIES, ROOT, Media, Post, visible
 from workbench.serving.demo import preview, verdict
 from workbench.serving.demo.examples import Example
 from workbench.serving.demo.startup import Standing
@@ -72,7 +72,6 @@ def _upload(label: str) -> gr.File:
 
 def build(
     engine: Engine,
-    taxonomy: Taxonomy,
     services: Sequence[str],
     standing: Callable[[], Standing],
     examples: Sequence[Example] = (),
@@ -95,7 +94,7 @@ def build(
                 results = [gr.Markdown(value, elem_id=name, latex_delimiters=[]) for name, value in _RESULTS.items()]
             with gr.Column(elem_id="tries"):
                 buttons = _examples(examples)
-        asked = {"fn": _answering(engine, taxonomy), "inputs": fields, "outputs": results, "api_visibility": "private"}
+        asked = {"fn": _answering(engine), "inputs": fields, "outputs": results, "api_visibility": "private"}
         asked |= {
             "concurrency_limit": AT_ONCE,
             "concurrency_id": "check",
@@ -194,7 +193,7 @@ def _looking(standing: Callable[[], Standing], buttons: int) -> Callable[[], lis
 # ----------------------------------------------------------------------------------------------------------- answering
 
 
-def _answering(engine: Engine, taxonomy: Taxonomy) -> Callable[..., tuple[str, str, str]]:
+def _answering(engine: Engine) -> Callable[..., tuple[str, str, str]]:
     """Return what turns the form's fields into verdict, details and preview, and every fault into one sentence."""
 
     def answer(
@@ -208,7 +207,7 @@ def _answering(engine: Engine, taxonomy: Taxonomy) -> Callable[..., tuple[str, s
     ) -> tuple[str, str, str]:
         about = {"language": language, "region": region, "community": community}
         try:
-            return _answer(engine, taxonomy, service, _post(text, picture, clip, about))
+            return _answer(engine, service, _post(text, picture, clip, about))
         except WorkbenchError as error:
             message = str(error).rstrip(".")
             return verdict.told(f"{message[:1].upper()}{message[1:]}."), "", ""
@@ -240,7 +239,7 @@ def _post(
     return Post(post_id=f"demo-{secrets.token_hex(8)}", text=text or None, **media, **known)
 
 
-def _answer(engine: Engine, taxonomy: Taxonomy, service: str, post: Post) -> tuple[str, str, str]:
+def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
     info = engine.services()[service]
     given = [name for name in MODALITIES if (visible(post.text) if name == "text" else getattr(post, name) is not None)]
     if not set(given) & set(info.needs):
@@ -253,7 +252,7 @@ def _answer(engine: Engine, taxonomy: Taxonomy, service: str, post: Post) -> tup
     rules = {name: policy.rule(name, post.region, post.language)[0] for name in info.labels}
     shown = verdict.ShownDecision(
         decision=result.decision,
-        taxonomy=taxonomy,
+        taxonomy=engine.taxonomy,
         rules={name: rule for name, rule in rules.items() if rule is not None},
         given=given,
         looks=info.modalities,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.comparison.run_files import RunRecord
 from workbench.errors import WorkbenchError
-from workbench.schema import ROOT
+from workbench.schema import ROOT, Taxonomy
 from workbench.serving.config import ServingConfig
 
 if TYPE_CHECKING:
@@ -73,6 +73,11 @@ class Startup:
             return standing
         seconds = round(time.monotonic() - self._since)
         return Standing(f"{standing.sentence} {seconds} seconds so far.", done=standing.done, total=standing.total)
+
+    @property
+    def taxonomy(self) -> Taxonomy:
+        """The labels that are decided about; until the engine is there those of the checkout."""
+        return Taxonomy.load() if self._engine is None else self._engine.taxonomy
 
     @property
     def ready(self) -> bool:

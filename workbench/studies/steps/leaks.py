@@ -17,6 +17,7 @@ from rich.table import Table
 from workbench import corpora
 from workbench.artifacts import write_json
 from workbench.comparison.run_files import Overlap
+from workbench.corpora import reading
 from workbench.corpora.files.mapping import named
 from workbench.errors import WorkbenchError, unknown
 from workbench.evidence import audit
@@ -24,24 +25,24 @@ from workbench.evidence.audit import looking
 from workbench.features import FeatureStore
 from workbench.report import page
 from workbench.report.sections import leaks as sections
-from workbench.schema import ROOT, Taxonomy, expand, read_yaml
-from workbench.studies.config import StudyConfig
+from workbench.schema import Taxonomy, expand, read_yaml
+from workbench.studies import find
+from workbench.studies.config import StudyConfig, labels_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from workbench.studies.steps.training import Material
 
-FILES = (".csv", ".tsv", ".jsonl", ".parquet")
-
 
 class Asked(NamedTuple):
-    """What an audit reads: corpus, split and further tests as in a study, and what stops it."""
+    """What an audit reads: corpus, split and further tests as in a study, what stops it, and the labels."""
 
     corpus: dict[str, Any]
     split: dict[str, Any]
     tests: dict[str, dict[str, Any]]
     leaks: dict[str, Any]
+    taxonomy: Taxonomy
 
 
 def command(what: str, *, columns: str, only: str, fail_on: str, encoder: str, out: Path | None) -> int:
@@ -76,21 +77,21 @@ def asked(what: str, columns: dict[str, str]) -> Asked:
     columns: for a file of posts, which column is what (as in a study's corpus; `label.NAME` for labels). Raises
     WorkbenchError where there is no such file or study.
     """
-    path = next((p for p in (Path(what), ROOT / "experiments" / f"{what}.yaml") if p.is_file()), None)
-    if path is None:
-        studies = sorted(item.stem for item in (ROOT / "experiments").glob("*.yaml"))
-        raise WorkbenchError(f"{unknown('study', what, studies)}; or give a file of posts ({', '.join(FILES)})")
-    if path.suffix.lower() in FILES:
+    try:
+        path = find(what)
+    except WorkbenchError as error:
+        raise WorkbenchError(f"{error}, or a file of posts ({', '.join(reading.FORMATS)})") from None
+    if reading.is_posts(path):
         labels = {name.removeprefix("label."): item for name, item in columns.items() if name.startswith("label.")}
         plain = {name: item for name, item in columns.items() if not name.startswith("label.")}
         corpus = {"source": "files", "path": str(path.resolve()), "text": "text", **plain, "labels": labels}
-        return Asked(corpus, {}, {}, {})
+        return Asked(corpus, {}, {}, {}, Taxonomy.load(list(labels), "columns"))
     values = read_yaml(path)
     values = {"corpus": values} if "source" in values else values
     if "corpus" not in values:
         raise WorkbenchError(f"{path} has no `corpus`; write one as in a study, such as corpus: {{source: synthetic}}")
     parts = ((values.get(name) or {}) for name in ("corpus", "split", "tests", "leaks"))
-    return Asked(*(expand(part, str(path)) for part in parts))
+    return Asked(*(expand(part, str(path)) for part in parts), labels_of(values.get("taxonomy"), path))
 
 
 def tables(names: Iterable[str]) -> Iterator[pa.Table]:
@@ -98,7 +99,7 @@ def tables(names: Iterable[str]) -> Iterator[pa.Table]:
     for name in names:
         posts = asked(name, {})
         for config in (posts.corpus, *posts.tests.values()):
-            yield corpora.load(config, Taxonomy.load()).table
+            yield corpora.load(config, posts.taxonomy).table
 
 
 def look(
@@ -113,7 +114,7 @@ def look(
     own = {**what.leaks, **({"fail_on": list(fail_on)} if fail_on else {})}
     options = audit.LeakOptions.parse(own, "leaks")
     accepted = dict.fromkeys(audit.HELD, "looked at by an audit")  # nothing stops it before all is looked at
-    material = training.prepare(what.corpus, what.split, what.tests, Taxonomy.load(), {"allow": accepted})
+    material = training.prepare(what.corpus, what.split, what.tests, what.taxonomy, {"allow": accepted})
     wanted = dict.fromkeys([*relations, *options.fail_on])
     findings = material.overlap | _beyond(material, list(wanted), options, what.split)
     for name in audit.HELD:

@@ -1,8 +1,9 @@
 """`plan.json`: what a study was to compare before any model had scored its test posts, and what became of that.
 
-A plan is of one test set: the corpus with its labels, and how it is divided. What counts is the parsed `compare` block,
-so names of keys and the order of pairs change nothing. A pair that is added after the first scoring is exploratory
-alone; with another metric, label or view everything is, and so it is where a corpus is divided anew after scoring.
+A plan is of one corpus with its labels, and how it is divided. What counts is the parsed `compare` block, so names of
+keys and the order of pairs and test sets change nothing. A pair or a test set that is added after the first scoring is
+exploratory alone, and so is a further test set whose posts have changed since; with another metric, label or view
+everything is, and so it is where a corpus is divided anew after scoring.
 
 Open doubt: the file tells what passed through `workbench run` and `workbench compare` of this study. Whoever deletes it
 with the results, or scores the same posts in another study, leaves no trace in it.
@@ -10,16 +11,16 @@ with the results, or scores the same posts in another study, leaves no trace in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from workbench.artifacts import write_json
 from workbench.comparison import facts, run_files
-from workbench.comparison.options import CompareOptions
+from workbench.comparison.options import MAIN, CompareOptions, Family
 from workbench.comparison.rows.plans import PlanRecord
 from workbench.comparison.run_files import RunFile, Stored
 from workbench.studies import DONE
@@ -29,7 +30,7 @@ _QUESTION = ("metric", "label", "view")  # with another of these all is explorat
 _VERDICTS = ("alpha", "margin")  # these move what a difference is said to show, and no p
 TEST_SET = "test set"
 
-Pair = tuple[str, str]
+Digests = Mapping[str, set[str]]
 
 
 class LaterBlock(Stored):
@@ -42,16 +43,18 @@ class LaterBlock(Stored):
 class StudyPlan(RunFile):
     """What a study planned for one test set.
 
-    written: when, before the first scoring that stands here; posts: what they are, by content; compare: the study's
-    parsed block. scored: when the first run on them ended, None where none has, as far as anybody noticed; before: the
-    same of earlier first scorings whose results were deleted. after: when another division of the corpus had been
-    scored already. later: what was asked since. others: the plans for other posts that the study had before.
+    written: when, before the first scoring that stands here; posts: what they are, by content; tests: compared further
+    test set -> digest of its posts; compare: the study's parsed block. scored: when the first run on them ended, None
+    where none has, as far as anybody noticed; before: the same of earlier first scorings whose results were deleted.
+    after: when another division of the corpus had been scored already. later: what was asked since. others: the plans
+    for other posts that the study had before.
     """
 
     FILE = "plan.json"
 
     written: str
     posts: dict[str, Any]
+    tests: dict[str, str] = Field(default_factory=dict)
     compare: dict[str, Any]
     scored: str | None = None
     before: tuple[str, ...] = ()
@@ -81,34 +84,52 @@ class StudyPlan(RunFile):
         plan = cls.read(folder)
         return [] if plan is None else [plan, *plan.others]
 
-    def changed(self, asked: CompareOptions) -> tuple[str, ...]:
-        """Return in which fields a study now asks for something that was not planned; `TEST_SET` is one of them."""
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The test sets that were planned; files from when a study compared its own alone do not name it."""
+        return tuple(self.compare.get("test") or (MAIN,))
+
+    def changed(self, asked: CompareOptions, digests: Digests | None = None) -> tuple[str, ...]:
+        """Return in which fields a study now asks for something that was not planned; `TEST_SET` is one of them.
+
+        digests: as `digests_of` has them, without which further test sets count as they were.
+        """
         now = _block(asked)
         names = [name for name in (*_QUESTION, *_VERDICTS) if name in self.compare and now[name] != self.compare[name]]
-        added = _unordered(now["pairs"]) - _unordered(self.compare["pairs"])
-        return (*([TEST_SET] if self.after else []), *names, *(["pairs"] if added else []))
+        added = ["test sets"] if set(asked.test) - set(self.compared) else []
+        added += [f"posts of {name}" for name in self._others(digests)]
+        added += ["pairs"] if _unordered(now["pairs"]) - _unordered(self.compare["pairs"]) else []
+        return (*([TEST_SET] if self.after else []), *names, *added)
 
-    def family(self, asked: CompareOptions) -> tuple[Pair, ...]:
+    def family(self, asked: CompareOptions, digests: Digests | None = None) -> Family:
         """Return the planned pairs, turned round as the study now asks for them; none where all is exploratory."""
-        if {TEST_SET, *_QUESTION}.intersection(self.changed(asked)):
-            return ()
+        tests = tuple(name for name in self.compared if name not in self._others(digests))
+        if {TEST_SET, *_QUESTION}.intersection(self.changed(asked, digests)):
+            return Family((), tests)
         pairs = ((str(a), str(b)) for a, b in self.compare["pairs"])
         turned = {pair[::-1] for pair in asked.pairs} - set(asked.pairs)
-        return tuple(pair[::-1] if pair in turned else pair for pair in pairs)
+        return Family(tuple(pair[::-1] if pair in turned else pair for pair in pairs), tests)
 
-    def record(self, asked: CompareOptions) -> PlanRecord:
+    def _others(self, digests: Digests | None) -> list[str]:
+        """Return the further test sets that hold other posts now than those that were planned."""
+        now = digests or {}
+        return [name for name, digest in self.tests.items() if name in now and digest not in now[name]]
+
+    def record(self, asked: CompareOptions, digests: Digests | None = None) -> PlanRecord:
         """Return what a report says of the plan."""
-        what, now = self.changed(asked), _matters(_block(asked))
+        what, now = self.changed(asked, digests), _matters(_block(asked))
         seen = [block.noticed for block in self.later if _matters(block.compare) == now]
         seen += [self.written] if self.after else []
         return PlanRecord(written=self.written, changed=min(seen) if what else None, what=what, before=self.before)
 
-    def noticing(self, asked: CompareOptions, scored: Iterable[PlannedRun]) -> StudyPlan:
+    def noticing(
+        self, asked: CompareOptions, scored: Iterable[PlannedRun], digests: Digests | None = None
+    ) -> StudyPlan:
         """Return the plan with what a study's finished runs on its posts, and its block of today, add to it."""
         ended = [run.record.ended for run in scored if run.record.ended]
         plan = self.model_copy(update={"scored": self.scored or min(ended, default=_now())})
         known = [_matters(block.compare) for block in plan.later]
-        if not plan.changed(asked) or _matters(_block(asked)) in known:
+        if not plan.changed(asked, digests) or _matters(_block(asked)) in known:
             return plan
         return plan.model_copy(update={"later": (*plan.later, LaterBlock(noticed=_now(), compare=_block(asked)))})
 
@@ -119,15 +140,16 @@ def begin(folder: Path, inputs: dict[str, Any], asked: CompareOptions) -> None:
     Where a finished run has scored them, what was planned for them before, or that nothing was, stays. Where runs had
     and are gone, the plan says so, and only where nothing else is asked now it is still the plan of before.
     """
-    same, before = same_posts(folder, inputs), StudyPlan.of(folder, inputs)
+    same, before, digests = same_posts(folder, inputs), StudyPlan.of(folder, inputs), digests_of(folder, inputs)
     done = [run for run in ended_runs(folder) if run.state == DONE]
     mine = [run for run in done if tested(run.inputs) in same]
     if mine:
-        plan = before and before.noticing(asked, mine)
-    elif before is not None and before.scored and not before.changed(asked):
+        plan = before and before.noticing(asked, mine, digests)
+    elif before is not None and before.scored and not before.changed(asked, digests):
         plan = before.model_copy(update={"scored": None, "before": _scorings(before)})
     else:
-        about = {"posts": same[0], "compare": _block(asked), "before": _scorings(before)}
+        tests = {name: inputs[f"data {name}"] for name in asked.test if name != MAIN}
+        about = {"posts": same[0], "tests": tests, "compare": _block(asked), "before": _scorings(before)}
         plan = StudyPlan(written=_now(), after=_divided_before(folder, inputs, done), **about)
     if plan is not None:
         _write(folder, plan, same)
@@ -147,7 +169,7 @@ def notice(folder: Path, inputs: dict[str, Any], asked: CompareOptions, runs: Se
     plan = StudyPlan.of(folder, inputs)
     if plan is None:
         return None
-    noticed = plan.noticing(asked, runs)
+    noticed = plan.noticing(asked, runs, digests_of(folder, inputs))
     if noticed != plan:
         _write(folder, noticed, same_posts(folder, inputs))
     return noticed
@@ -155,8 +177,15 @@ def notice(folder: Path, inputs: dict[str, Any], asked: CompareOptions, runs: Se
 
 def tested(data: dict[str, Any]) -> dict[str, Any]:
     """Return which test posts a run scores, whatever code reads them and whatever else it scores beside them."""
-    whole = ("data corpus", "parameter split", "taxonomy")
-    return {name: value for name, value in data.items() if name.startswith(whole)}
+    whole = ("data corpus", "taxonomy")
+    return {name: value for name, value in data.items() if name in whole or name.startswith("parameter split")}
+
+
+def digests_of(folder: Path, inputs: dict[str, Any]) -> Digests:
+    """Return by corpus, `corpus` or a further test set, by which digests a study has known the posts of a run."""
+    same, kind = facts.alike(folder, run_files.scored(inputs)), "data "
+    names = [name for name in same[0] if name.startswith(kind)]
+    return {name.removeprefix(kind): {data[name] for data in same if name in data} for name in names}
 
 
 def same_posts(folder: Path, inputs: dict[str, Any]) -> list[dict[str, Any]]:
@@ -180,8 +209,8 @@ def _unordered(pairs: Iterable[Sequence[str]]) -> set[frozenset[str]]:
 
 def _matters(compare: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a block by which it is another question, in a form that no order changes."""
-    pairs = sorted(sorted(pair) for pair in compare["pairs"])
-    return {name: compare.get(name) for name in (*_QUESTION, *_VERDICTS)} | {"pairs": pairs}
+    pairs, tests = sorted(sorted(pair) for pair in compare["pairs"]), sorted(compare.get("test") or (MAIN,))
+    return {name: compare.get(name) for name in (*_QUESTION, *_VERDICTS)} | {"pairs": pairs, "test": tests}
 
 
 def _write(folder: Path, plan: StudyPlan, same: Sequence[dict[str, Any]]) -> None:

@@ -6,36 +6,102 @@ Facts are made again only when something changed that they depend on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from workbench import fingerprint
+from workbench import fingerprint, models
 from workbench.comparison import facts, run_files
+from workbench.comparison.options import BEST, MACRO, MAIN, VALIDATION
+from workbench.corpora import counts
 from workbench.errors import WorkbenchError
 from workbench.fingerprint.inputs import of_inputs
 from workbench.preprocessing.text import identities
-from workbench.schema import Taxonomy, expand
+from workbench.schema import Taxonomy, expand, label_matrix, paired
 from workbench.studies import DONE, keys
 from workbench.studies.config import StudyConfig
 from workbench.studies.plan import PlannedRun
 from workbench.studies.steps import planned
 
+if TYPE_CHECKING:
+    from workbench.studies.steps.training import Material
+
 _FACTS = ("workbench.comparison.facts", "workbench.corpora.splits")
 
 
 def gate(study: StudyConfig, waiting: Sequence[PlannedRun]) -> None:
-    """Load and divide the posts once before any run does, and raise LeakFound where they leak across the split."""
+    """Load and divide the posts once before any run does.
+
+    Raises LeakFound where they leak across the split, and WorkbenchError where no post tells what is to be compared.
+    """
     if waiting:
         print("reading the posts ...", flush=True)
         from workbench.studies.steps import leaks, training
 
         given = waiting[0].parameters
         material = training.prepare(
-            *(given[name] for name in ("corpus", "split", "tests")), Taxonomy.load(), study.leaks
+            *(given[name] for name in ("corpus", "split", "tests")), study.taxonomy, study.leaks
         )
+        _tell(material)
+        answerable(study, material)
         leaks.record(study, material)
         prepare_study(study, waiting[0].inputs, material.sets)
+
+
+def _tell(material: Material) -> None:
+    """Print what was read, and how many posts of each set say yes, no or nothing, and why."""
+    for line in material.noticed:
+        print(f"  {line}", flush=True)
+    for line in counts.lines(counts.of_labels(material.sets, material.taxonomy)):
+        print(f"  {line}", flush=True)
+
+
+def answerable(study: StudyConfig, material: Material) -> None:
+    """Raise WorkbenchError where the posts cannot answer what a study compares, which no training would mend.
+
+    That is: a set knows no label that is asked for, no label has both classes to learn or to choose by, or the compared
+    view is empty.
+    """
+    names, asked = material.taxonomy.names, study.compare.label
+    wanted = [label for label in names if asked in (MACRO, label)]
+    words = " or ".join(filter(None, [", ".join(wanted[:-1]), wanted[-1]]))
+    where = f"study {study.path}"
+    counts = {name: _both(table, material.taxonomy) for name, table in material.sets.items()}
+    for name, table in material.sets.items():
+        told = wanted if name in ("train", "validation", *study.compare.test) else names
+        if not any(sum(counts[name][label]) for label in told) and (name != "train" or _learns(study)):
+            place = "corpus" if name in ("train", "validation", MAIN) else f"tests.{name}"
+            raise WorkbenchError(
+                f"{where}: none of {len(table):,} {name} posts says yes or no to {words}; name the column that does "
+                f"under `labels` of `{place}`, as in `labels: {{{wanted[0]}: COLUMN}}`"
+            )
+    needed = [*(["train"] if _learns(study) else []), *([VALIDATION] if BEST in chain(*study.compare.pairs) else [])]
+    for name in needed:
+        if not any(min(counts[name][label]) for label in wanted):
+            told = "; ".join(f"{label}: {yes} yes, {no} no" for label, (yes, no) in counts[name].items() if yes + no)
+            raise WorkbenchError(
+                f"{where}: {name} needs posts of both kinds of {words}, and has {told}; look at what `labels` of "
+                "`corpus` names, or take more posts"
+            )
+    for name in study.compare.test if study.compare.view == "paired" else ():
+        if not paired(material.sets[name]).any():
+            raise WorkbenchError(
+                f"{where}: compare.view is paired, but none of {len(material.sets[name]):,} {name} posts has text and "
+                "a picture or clip; write `view: all` under `compare`"
+            )
+
+
+def _both(posts: pa.Table, taxonomy: Taxonomy) -> dict[str, tuple[int, int]]:
+    """Return, per label, how many posts say yes and how many say no."""
+    y, known = label_matrix(posts, taxonomy)
+    yes, told = (y * known).sum(axis=0).astype(int), known.sum(axis=0)
+    return {label: (int(yes[k]), int(told[k] - yes[k])) for k, label in enumerate(taxonomy.names)}
+
+
+def _learns(study: StudyConfig) -> bool:
+    """Whether any model of a study learns from labels."""
+    return any(models.learns(entry.name) for entry in study.models)
 
 
 def prepare_study(study: StudyConfig, inputs: dict[str, Any], sets: Mapping[str, pa.Table]) -> None:
@@ -45,7 +111,7 @@ def prepare_study(study: StudyConfig, inputs: dict[str, Any], sets: Mapping[str,
     """
     made_from, path = _made_from(inputs), study.folder / facts.NAME
     if facts.made_from(path) != made_from:
-        facts.write(path, sets, Taxonomy.load(), made_from)
+        facts.write(path, sets, study.taxonomy, made_from)
     planned.begin(study.folder, inputs, study.compare)
 
 
@@ -70,8 +136,8 @@ def refresh_posts(study: StudyConfig, inputs: dict[str, Any], runs: Sequence[Pla
     print("reading the facts of the posts ...", flush=True)
     corpus, split, tests = (expand(part, f"study {study.path}") for part in (study.corpus, study.split, study.tests))
     try:
-        sets, _, _ = splits.divide(corpus, split, tests, Taxonomy.load())
+        sets, _, _ = splits.divide(corpus, split, tests, study.taxonomy)
     except WorkbenchError as error:
         print(f"the facts of the posts are as they were: {error}", flush=True)
         return
-    facts.write(study.folder / facts.NAME, sets, Taxonomy.load(), made_from)
+    facts.write(study.folder / facts.NAME, sets, study.taxonomy, made_from)

@@ -24,16 +24,16 @@ import pyarrow.parquet as pq
 from workbench import device as devices
 from workbench import fingerprint, models
 from workbench.artifacts import write_json
-from workbench.corpora import splits
+from workbench.corpora import counts, splits
 from workbench.decisions import fitting
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.policy import LabelRule
 from workbench.decisions.thresholds import LabelObjectives, objectives
-from workbench.errors import WorkbenchError
+from workbench.errors import WorkbenchError, unknown_label
 from workbench.evidence import audit
 from workbench.features.store import FeatureStore
 from workbench.metrics import classification
-from workbench.schema import ROOT, Taxonomy, declared, inputs, label_matrix
+from workbench.schema import ROOT, Taxonomy, inputs, label_matrix, paired
 
 _FITTED = ("train", "validation")
 _SECONDS, _UNREAD = b"seconds", b"unread"
@@ -50,16 +50,34 @@ class Material:
     overlap: dict[str, Any]
     dropped: int = 0
 
+    @property
+    def noticed(self) -> list[str]:
+        """What was noticed when the corpora were read, each sentence once."""
+        return list(dict.fromkeys(line for table in self.sets.values() for line in counts.noticed(table)))
+
+    def column(self, label: str) -> int:
+        """Return the column of a label of which train and test know both classes; raises WorkbenchError for another."""
+        if label not in self.taxonomy.names:
+            raise WorkbenchError(unknown_label(label, self.taxonomy.names))
+        k = self.taxonomy.names.index(label)
+        for name in ("train", "test"):
+            y, known = (part[:, k] for part in label_matrix(self.sets[name], self.taxonomy))
+            harmful, n = int((y * known).sum()), int(known.sum())
+            if not 0 < harmful < n:
+                raise WorkbenchError(
+                    f"{name} has {harmful} posts that are {label!r} and {n - harmful} that are not, and needs both; "
+                    "choose another label or more posts"
+                )
+        return k
+
     def summary(self) -> pd.DataFrame:
         """Return a table, one row per set: posts, groups, paired posts, and known positives per label."""
         rows = {}
         for name, table in self.sets.items():
             y, known = label_matrix(table, self.taxonomy)
-            has = declared(table)
-            paired = has["text"] & (has["image"] | has["video"])
-            positives = {label: int((y[:, k] * known[:, k]).sum()) for k, label in enumerate(self.taxonomy.names)}
+            positives = dict(zip(self.taxonomy.names, (y * known).sum(axis=0).astype(int).tolist(), strict=True))
             groups = pc.count_distinct(table["group"]).as_py()
-            rows[name] = {"posts": len(table), "groups": groups, "paired": int(paired.sum()), **positives}
+            rows[name] = {"posts": len(table), "groups": groups, "paired": int(paired(table).sum()), **positives}
         return pd.DataFrame.from_dict(rows, orient="index")
 
     def overlaps(self) -> pd.DataFrame:
@@ -114,8 +132,9 @@ def fit(
     name: str, options: dict[str, Any], material: Material, seeds: Sequence[int], store: FeatureStore
 ) -> list[Fitted]:
     """Train one model per seed on the train set; where the seed changes nothing, one model stands for all seeds."""
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise WorkbenchError(f"seeds must be one or more different numbers, not {list(seeds)}; give each once")
+    if not seeds or isinstance(seeds, str) or len(set(seeds)) < len(seeds):
+        how = "in papermill by -y 'seeds: [0, 1]'" if isinstance(seeds, str) else "give each once"
+        raise WorkbenchError(f"seeds must be a list of different numbers, not {seeds!r}; {how}")
     fitted: list[Fitted] = []
     for seed in seeds:
         if fitted and not fitted[0].model.seeded:
@@ -124,6 +143,8 @@ def fit(
         started = time.perf_counter()
         model = models.create(name, options, taxonomy=material.taxonomy, store=store)
         model.fit(material.sets["train"], material.sets["validation"], seed=seed)
+        for part in (model, *model.parts()):
+            part.meet({name: posts for name, posts in material.sets.items() if name != "train"})
         fitted.append(Fitted(seed, model, time.perf_counter() - started))
     return fitted
 
@@ -284,6 +305,8 @@ def save(
         },
         "overlap": material.overlap,
         "dropped": material.dropped,
+        "labelled": counts.of_labels(sets, material.taxonomy),
+        "noticed": material.noticed,
         "unread": json.loads((predictions.schema.metadata or {}).get(_UNREAD, b"{}")),
         "feature_hits": store.hits,
         "search": search,
@@ -367,8 +390,7 @@ def quality(predictions: pa.Table, ready: Sequence[Ready], material: Material) -
                 use = known[:, k] & scored[f"prob_{label}"].notna().to_numpy()
                 truth, prob = y[use, k] > 0.5, scored[f"prob_{label}"].to_numpy()[use]
                 ranks = scored[f"logit_{label}"].to_numpy()[use]  # tells apart what is certain in both
-                cut = np.nan if threshold is None else threshold
-                at = classification.confusion(truth, prob, threshold=cut)
+                at = classification.confusion(truth, prob, threshold=np.nan if threshold is None else threshold)
                 ranked = classification.average_precision(truth, ranks)
                 values.append((use.sum(), truth.sum(), ranked, at.precision, at.recall))
             rows[name, label] = np.mean(values, axis=0)

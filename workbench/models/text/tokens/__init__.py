@@ -22,6 +22,7 @@ from sklearn.preprocessing import normalize
 
 from workbench.features.encoders.forward.windows import starts
 from workbench.models.fit.options import VARIANTS
+from workbench.models.fit.targets import fit_shares
 from workbench.models.text.variants import WordModel, read_words, write_words
 from workbench.preprocessing.text import tokenizers
 from workbench.preprocessing.text.cleaning import TextOptions
@@ -97,7 +98,7 @@ class TokensClassifier(WordModel):
         for k in np.flatnonzero(self.trained):
             some = known[:, k]
             model = LogisticRegression(C=self.options.C, solver="liblinear", random_state=0, max_iter=10_000)
-            model.fit(x[some], y[some, k] > 0.5)
+            fit_shares(model, x[some], y[some, k])
             self.weights[:, k], self.bias[k] = model.coef_[0], model.intercept_[0]
         counted = x.data.nbytes + x.indices.nbytes + x.indptr.nbytes
         self.record = {"memory": {"parameters": self.weights.nbytes, "counts": counted}}

@@ -25,8 +25,9 @@ from workbench.features import Truncated, encoder_files
 from workbench.features.encoders.names import TRANSFORMER
 from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.options import VARIANTS
+from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, highest_rows, undone
-from workbench.schema import Options, declared, label_matrix
+from workbench.schema import Options, declared
 
 HEAD = "head"  # the folder of a frozen model's head
 BY_MODE = {  # what null stands for: under a head, and fine-tuned
@@ -122,7 +123,7 @@ class Transformer(Classifier):
         windows = network.tokens.windows(_texts(table))
         counts = np.array(windows.counts)
         rows = np.flatnonzero(counts)
-        y, known = label_matrix(table, self.taxonomy)
+        y, known = target_matrix(table, self.taxonomy)
         first = (np.cumsum(counts) - counts)[rows]
         return tuning.TokenRows([windows.rows[at] for at in first], y[rows], known[rows])
 

@@ -1,0 +1,63 @@
+"""From a file that the workbench has never seen to a report, by two commands."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+from written_study import HARMFUL, N, delimited, texts
+
+from workbench import cli
+
+WORDS = ["awful fool", "lovely day"]
+
+
+def semicolons(folder):
+    rows = [{"Nr": f"{n:03}", "Beitrag": text, "Abuse?": answer} for n, text, answer in rows_of("yes", "no")]
+    path = folder / "posts.csv"
+    path.write_text(delimited(rows, ";"), encoding="utf-8-sig")
+    return path
+
+
+def annotators(folder):
+    rows = [
+        {"post": n, "rater": who, "text": text, "abuse": answer if who else 0}
+        for n, text, answer in rows_of(1, 0)
+        for who in range(3)
+    ]
+    path = folder / "posts.csv"
+    path.write_text(delimited([{"post_id": row.pop("post"), **row} for row in rows]))
+    return path
+
+
+def label_studio(folder):
+    tasks = [
+        {"id": n, "data": {"text": text}, "annotations": [{"result": [{"value": {"choices": [answer]}}]}]}
+        for n, text, answer in rows_of("abuse", "none")
+    ]
+    path = folder / "posts.json"
+    path.write_text(json.dumps(tasks))
+    return path
+
+
+def rows_of(yes, no):
+    """Yield number, words and answer of 120 posts."""
+    for n, text in enumerate(texts(2 * N)):
+        harmful = HARMFUL[n % N]
+        yield n, f"{WORDS[not harmful]} {text}", yes if harmful else no
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("write", [semicolons, annotators, label_studio])
+def test_two_commands_lead_to_a_report(tmp_path, write):
+    path, study = write(tmp_path), tmp_path / "study.yaml"
+    for command in (["init", str(path), "--yes", "-o", str(study)], ["run", str(study), "--jobs", "1"]):
+        done = CliRunner().invoke(cli.app, command)
+        assert done.exit_code == 0, done.output
+    assert (tmp_path / "study" / "report.html").is_file()
+    rows = json.loads((tmp_path / "study" / "comparison.json").read_text())["models"]
+    best = {
+        row["model"]: row["value"] for row in rows if row["metric"] == "average_precision" and row["test"] == "test"
+    }
+    assert best["text-tfidf"] > 0.9 > best["prior"]

@@ -1,0 +1,71 @@
+"""The commands under `workbench bench`; what is heavy is imported in its turn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
+
+
+def features(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer files: a look, not a result.")] = False,
+    device: Device = "auto",
+) -> None:
+    """Compare the encoders with a plain open_clip loop, on the same files in the same run."""
+    from workbench.bench.features import FeatureBench
+    from workbench.bench.features import features as measure
+
+    options = FeatureBench.quick() if quick else FeatureBench()
+    measure(options.model_copy(update={"device": device}), out)
+
+
+def models(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer posts: a look, not a result.")] = False,
+    only: Annotated[str, typer.Option(help="Models to measure, by name, as in text-tfidf,clip-cross.")] = "",
+    device: Device = "cpu",
+) -> None:
+    """Compare each model with a plain loop of itself."""
+    from workbench.bench.models import ModelBench
+    from workbench.bench.models import models as measure
+
+    options = ModelBench.quick() if quick else ModelBench()
+    names = tuple(name for name in only.split(",") if name)
+    measure(options.model_copy(update={"device": device, "models": names or options.models}), out)
+
+
+def intervals(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+) -> None:
+    """Compare bootstrap intervals of ten models with a plain loop over resampled posts."""
+    from workbench.bench.intervals import intervals as measure
+
+    measure(out=out)
+
+
+def report(
+    harm: Annotated[float, typer.Option(help="Share of positives of each label.")] = 0.05,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+) -> None:
+    """Say how long the report of ten models takes, and how large it is."""
+    from workbench.bench.report import ReportBench
+    from workbench.bench.report import report as measure
+
+    measure(ReportBench.parse({"harm": harm}, "bench report"), out)
+
+
+def reading(
+    rows: Annotated[int, typer.Option(min=1000, help="Rows of the CSV; the JSON has a fifth of them.")] = 1_000_000,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+) -> None:
+    """Compare how files of posts are read with pandas and pyarrow, in processor time and memory."""
+    from workbench.bench.reading import reading as measure
+
+    measure(rows, out)
+
+
+COMMANDS = {"features": features, "models": models, "intervals": intervals, "report": report, "reading": reading}

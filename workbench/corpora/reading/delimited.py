@@ -1,0 +1,326 @@
+"""CSV and TSV: cells as text, as they are written; quotation marks by the letter of RFC 4180, so that none eats rows.
+
+Where quotes are not said, the whole file says: a quoted cell that runs over several lines, each end of which would be a
+row by itself, or that does not end where it may, is no quoted cell. Then the file is read without quotes if each of its
+lines is a row so, and refused otherwise.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from workbench.corpora.reading.sources import Batch, Fault, OpenFile, Reading, Told, many_small
+from workbench.corpora.reading.text import NOT_UTF8, Coding, characters, coding, undecodable
+from workbench.errors import WorkbenchError
+
+DELIMITERS = (",", ";", "\t", "|")
+_HEAD = 300  # lines that tell the delimiter and the header
+_ROWS = 2000  # that are looked at together for quotes
+_ABOVE = 20  # lines that may stand above the header
+_LONGEST_CELL = 64 * 2**20  # characters
+
+
+class _Layout(NamedTuple):
+    """How a file is laid out: its encoding, delimiter and quotes, rows above the header, the header's names."""
+
+    coding: Coding
+    delimiter: str
+    quotes: bool
+    above: int
+    names: list[str]
+
+
+def delimited(path: Path, wanted: list[str], how: Reading, rows: int) -> OpenFile:
+    """Return a CSV or TSV as batches of `rows` rows; raise WorkbenchError where it cannot be told what its rows are."""
+    told = Told()
+    with _long_cells():
+        layout = _layout(path, wanted, how, told)
+    twice = sorted(name for name, times in Counter(layout.names).items() if times > 1 and name in wanted)
+    if twice:
+        raise WorkbenchError(f"{path} has more than one column {twice[0]!r}; rename one of them")
+    return OpenFile(path, layout.names, _batches(path, layout, set(wanted), rows, told), told)
+
+
+class _long_cells:  # noqa: N801 (reads as a statement)
+    """Let a cell be long while it is read; the limit is one for all of Python."""
+
+    def __enter__(self) -> None:
+        self.before = csv.field_size_limit(_LONGEST_CELL)
+
+    def __exit__(self, *_: object) -> None:
+        csv.field_size_limit(self.before)
+
+
+# -------------------------------------------------------------------------------------------------------------- layout
+
+
+def _layout(path: Path, wanted: list[str], how: Reading, told: Told) -> _Layout:
+    code = coding(path, how.encoding)
+    told.notes += [code.note] if code.note else []
+    try:
+        with characters(path, code) as file:
+            head = list(itertools.islice(file, _HEAD))
+    except UnicodeError:
+        raise WorkbenchError(undecodable(path, code.name)) from None
+    first = next((line for line in head if line.strip()), "")
+    said = first.strip()[4:] if first.lower().startswith("sep=") and len(first.strip()) == 5 else None
+    delimiter = how.delimiter or said or _delimiter(head, wanted, path, how.quotes is not False)
+    if len(delimiter) != 1:
+        raise WorkbenchError(f"a delimiter is one character, such as ';' or a tab, not {delimiter!r}; set another")
+    listed = [row for row in csv.reader(head, delimiter=delimiter, quoting=_quoting(how.quotes is not False)) if row]
+    above = _above(listed, wanted)
+    names = [name.strip() for name in listed[above]] if listed else []
+    if above and said is None:
+        told.notes.append(f"{path.name}: {above} lines above the header were left out")
+    quotes = code.quotes if how.quotes is None else how.quotes
+    if how.quotes is None and quotes:
+        quotes = _has_quotes(path, code, delimiter, len(names), told)
+    return _Layout(code, delimiter, quotes, above, names)
+
+
+def _quoting(quotes: bool) -> int:
+    return csv.QUOTE_MINIMAL if quotes else csv.QUOTE_NONE
+
+
+def _delimiter(head: list[str], wanted: list[str], path: Path, quotes: bool) -> str:
+    """Return what parts the cells: the wanted names stand apart then, and rows have as many cells as the header."""
+    usual = "\t" if ".tsv" in path.suffixes else ","
+
+    def worth(delimiter: str) -> tuple[int, float, int, bool, int]:
+        listed = [row for row in csv.reader(head, delimiter=delimiter, quoting=_quoting(quotes)) if row]
+        if not listed:
+            return 0, 0.0, 0, delimiter == usual, 0
+        header = listed[above := _above(listed, wanted)]
+        found = len({name.strip() for name in header} & set(wanted))
+        even = sum(len(row) == len(header) for row in listed) / len(listed) if len(header) > 1 else 0.0
+        return found, round(even, 1), -above, delimiter == usual, len(header)
+
+    return max(DELIMITERS, key=worth)
+
+
+def _above(listed: list[list[str]], wanted: list[str]) -> int:
+    """Return how many rows stand above the header: the first with a wanted name, else the first as wide as most."""
+    for number, row in enumerate(listed[:_ABOVE]):
+        if {cell.strip() for cell in row} & set(wanted):
+            return number
+    widths = Counter(len(row) for row in listed)
+    usual = widths.most_common(1)[0][0] if widths else 0
+    return next((number for number, row in enumerate(listed[:_ABOVE]) if len(row) == usual > 1), 0)
+
+
+def _has_quotes(path: Path, code: Coding, delimiter: str, width: int, told: Told) -> bool:
+    """Say whether cells are quoted, by all of a file; raise WorkbenchError where it cannot be told."""
+    try:
+        doubtful, broken = _spans(path, code, delimiter, width)
+        if not (doubtful or broken):
+            return True
+        if _fits_without(path, code, delimiter, width):
+            told.notes.append(f'{path.name} was read without quotes: a `"` in it is part of the text, and ends no cell')
+            return False
+    except UnicodeError:
+        raise WorkbenchError(undecodable(path, code.name)) from None
+    if not doubtful and all(count == 1 for _, count in broken):
+        return True  # faulty rows, which eat no other
+    line, count = doubtful or next(span for span in broken if span[1] > 1)
+    raise WorkbenchError(
+        f'{path}, line {line}: the `"` there opens a cell that takes in {count} lines; set `quotes: false` if '
+        "quotation marks are parts of the posts, `quotes: true` if that cell has several lines, or mend the line"
+    )
+
+
+def _spans(
+    path: Path, code: Coding, delimiter: str, width: int
+) -> tuple[tuple[int, int] | None, list[tuple[int, int]]]:
+    """Return the line and number of lines of the first doubtful quoted cell, and of all that do not end as they may.
+
+    Doubtful: the first and the last of its lines would be rows by themselves, with cells as other rows have them.
+    """
+    doubtful, broken = None, []
+    with characters(path, code) as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        for start, block, error in _blocks(reader, _ROWS):
+            if reader.line_num - start > len(block) and width > 1 and doubtful is None:
+                spans = ((line, _height(row), row) for line, row in zip(_places(start, block), block, strict=False))
+                doubtful = next((span[:2] for span in spans if _doubtful(span[2], block, delimiter, width)), None)
+            if error:
+                begins = start + 1 + sum(map(_height, block))
+                broken.append((begins, reader.line_num - begins + 1))
+    return doubtful, broken
+
+
+def _blocks(reader: Any, rows: int) -> Iterator[tuple[int, list[list[str]], str | None]]:
+    """Yield the line before some rows, the rows, blank ones too, and what is wrong with the one after them, if any."""
+    while True:
+        start, block = reader.line_num, []
+        try:
+            with many_small():
+                block.extend(itertools.islice(reader, rows))
+        except csv.Error as error:
+            yield start, block, str(error)
+            continue
+        if not block:
+            return
+        yield start, block, None
+
+
+def _height(row: list[str]) -> int:
+    """Return how many lines a row takes."""
+    return 1 + sum(len(_breaks(cell)) - 1 for cell in row if "\n" in cell or "\r" in cell)
+
+
+def _breaks(cell: str) -> list[str]:
+    return cell.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+
+
+def _doubtful(row: list[str], block: list[list[str]], delimiter: str, width: int) -> bool:
+    """Say whether the first and the last line of a row that takes several would each be a row like others of a block.
+
+    That is: without quotes they have all cells, and what then stands beside the text looks as it does in other rows.
+    """
+    tall = [place for place, cell in enumerate(row) if "\n" in cell or "\r" in cell]
+    if not tall:
+        return False
+    first = delimiter.join([*row[: tall[0]], _breaks(row[tall[0]])[0]]).split(delimiter)
+    last = delimiter.join([_breaks(row[tall[-1]])[-1], *row[tall[-1] + 1 :]]).split(delimiter)
+    if len(first) != width or len(last) != width:
+        return False
+    plain = [other for other in block if len(other) == width and _height(other) == 1][1:]  # the header is no such row
+    beside = {**dict(enumerate(first[tall[0] + 1 :], tall[0] + 1)), **dict(enumerate(last[: tall[-1]]))}
+    return not plain or all(_shape(cell) in {_shape(other[at]) for other in plain} for at, cell in beside.items())
+
+
+def _shape(cell: str) -> str:
+    """Return how a cell looks: a run of digits as one, a run of letters as one."""
+    return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))
+
+
+def _fits_without(path: Path, code: Coding, delimiter: str, width: int) -> bool:
+    """Say whether each line is a row if quotation marks are parts of the text, and no cell looks quoted."""
+    with characters(path, code) as file:
+        for row in csv.reader(file, delimiter=delimiter, quoting=csv.QUOTE_NONE):
+            if row and (len(row) != width or any(len(c) > 1 and c[0] == '"' == c[-1] for c in row)):
+                return False
+    return True
+
+
+# ---------------------------------------------------------------------------------------------------------------- rows
+
+
+class _Lines:
+    """The lines of a file, the last one kept as it stands."""
+
+    def __init__(self, file: TextIO) -> None:
+        self.file, self.last = file, ""
+
+    def __iter__(self) -> _Lines:
+        return self
+
+    def __next__(self) -> str:
+        self.last = next(self.file)
+        return self.last
+
+
+def _batches(path: Path, layout: _Layout, wanted: set[str], rows: int, told: Told) -> Iterator[Batch]:
+    at = {name: place for place, name in enumerate(layout.names) if name in wanted}
+    try:
+        with _long_cells(), characters(path, layout.coding) as file:
+            lines = _Lines(file) if layout.quotes else file
+            reader = csv.reader(
+                lines, delimiter=layout.delimiter, quoting=_quoting(layout.quotes), strict=layout.quotes
+            )
+            above = layout.above + 1
+            for start, block, error in _blocks(reader, rows):
+                flat = reader.line_num - start == len(block)
+                lines_of = range(start + 1, reader.line_num + 1) if flat else [*_places(start, block)]
+                wrong = {}
+                if error:
+                    wrong[len(block)] = f"it is not valid CSV ({error})"
+                    block.append(lines.last.rstrip("\r\n").split(layout.delimiter) if layout.quotes else [""])
+                if not all(block):
+                    there = [n for n, row in enumerate(block) if row]
+                    wrong = {there.index(n): why for n, why in wrong.items()}
+                    block, lines_of = [block[n] for n in there], [lines_of[n] for n in there]
+                skipped = min(above, len(block))
+                above -= skipped
+                wrong = {n - skipped: why for n, why in wrong.items()}
+                if any(n < 0 for n in wrong):
+                    raise WorkbenchError(
+                        f"{path}: the header cannot be read: {error}; the first line must name columns"
+                    )
+                with many_small():
+                    batch = _batch(block[skipped:], lines_of[skipped:], wrong, layout, at, told)
+                told.rows += batch.size
+                yield batch
+    except UnicodeError:
+        raise WorkbenchError(undecodable(path, layout.coding.name)) from None
+
+
+def _places(start: int, block: list[list[str]]) -> Iterator[int]:
+    """Yield the line in which each row of a block begins, and that of the row after it."""
+    return itertools.accumulate(map(_height, block), initial=start + 1)
+
+
+def _batch(
+    block: list[list[str]],
+    lines: Sequence[int],
+    wrong: dict[int, str],
+    layout: _Layout,
+    at: dict[str, int],
+    told: Told,
+) -> Batch:
+    """Return rows, those that are not as wide as the header or `wrong` as faults; the header once more is left out."""
+    width = len(layout.names)
+    if width > 1 and layout.names in block:
+        there = [n for n, row in enumerate(block) if row != layout.names]
+        told.left_out["the header once more"] += len(block) - len(there)
+        block, lines = [block[n] for n in there], [lines[n] for n in there]
+        wrong = {there.index(n): why for n, why in wrong.items()}
+    faults = {n: Fault(lines[n], why) for n, why in wrong.items()}
+    if faults or {*map(len, block)} - {width}:
+        for n, row in enumerate(block):
+            if n in faults or len(row) != width:
+                why = f"it has {len(row)} cells, but the header names {width} columns"
+                faults.setdefault(n, Fault(lines[n], why))
+                block[n] = _ends(row, width)
+    columns = {}
+    for name, place in at.items():
+        values = [row[place] for row in block]
+        try:
+            array = pa.array(values, pa.string())
+        except UnicodeEncodeError:
+            array, bad = _sound(values)
+            for n in bad:
+                faults.setdefault(n, Fault(lines[n], NOT_UTF8))
+        columns[name] = pc.if_else(pc.equal(array, ""), None, array)
+    return Batch(columns, len(block), faults)
+
+
+def _ends(row: list[str], width: int) -> list[str]:
+    """Return as many cells as the header has; of a row with others only those that are surely in their place."""
+    if len(row) > width:
+        return [row[0], *[""] * (width - 2), row[-1]][:width] if width > 1 else [""]
+    return [*row[: max(len(row) - 1, 1)], *[""] * width][:width]
+
+
+def _sound(values: list[str]) -> tuple[pa.Array, list[int]]:
+    """Return texts with what could not be decoded replaced, and the places of those."""
+    bad = [n for n, value in enumerate(values) if not _encodes(value)]
+    sound = [value.encode(errors="surrogateescape").decode(errors="replace") for value in values]
+    return pa.array(sound, pa.string()), bad
+
+
+def _encodes(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
