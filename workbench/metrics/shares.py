@@ -25,10 +25,12 @@ def kish(weight) -> float:
 
     Source: Kish 1965, Survey Sampling, ch. 11.7.
 
-    >>> kish([1, 1, 1, 1]), round(kish([60, 1, 1, 1]), 2)
-    (4.0, 1.1)
+    >>> kish([1, 1, 1, 1]), round(kish([60, 1, 1, 1]), 2), kish([1e300, 1e300])
+    (4.0, 1.1, 2.0)
     """
     weight = np.asarray(weight, dtype=np.float64)
+    if weight.max(initial=0) > 1e100:  # its square may be no number
+        weight = weight / weight.max()
     squares = float(np.sum(weight**2))
     return float(weight.sum()) ** 2 / squares if squares > 0 else 0.0
 
