@@ -223,10 +223,17 @@ def test_objects_and_lists_in_any_column_are_one_sentence(tmp_path, field, value
 
 
 def test_a_post_of_several_lines_is_no_swallowed_row(tmp_path):
-    rows = "".join(f"{n},words {n},{n % 2}\n" for n in range(6))
-    data = f'id,text,y\n{rows}7,"hot, they say\nor cold, they say",1\n'
-    assert load(tmp_path, "a.csv", data, **SIMPLE)["text"][6].as_py() == "hot, they say\nor cold, they say"
-    swallowed = f'id,text,y\n{rows}7,"hot,1\n8,cold",0\n'
-    assert load(tmp_path, "b.csv", swallowed, **SIMPLE)["post_id"].to_pylist()[6:] == ["7", "8"]
-    other = swallowed.replace("words 2", '"words, 2"')  # some cells are quoted
+    rows = "".join(f"{n},words {n},{n % 2}\n" for n in range(20))
+    data = f'id,text,y\n{rows}77,"hot, they say\nor cold, they say",1\n'
+    assert load(tmp_path, "a.csv", data, **SIMPLE)["text"][20].as_py() == "hot, they say\nor cold, they say"
+    swallowed = f'id,text,y\n{rows}77,"hot,1\n78,cold",0\n'
+    assert load(tmp_path, "b.csv", swallowed, **SIMPLE)["post_id"].to_pylist()[20:] == ["77", "78"]
+    other = swallowed.replace("words 2,", '"words, 2",')  # some cells are quoted
     assert "takes in 2 lines" in sentence(tmp_path, "c.csv", other, **SIMPLE)
+
+
+@pytest.mark.parametrize("rows", [3, 200])
+def test_free_text_beside_the_text_does_not_tell_that_no_row_is_swallowed(tmp_path, rows):
+    titles = "".join(f'{"so " * (n % 40)}title {n}!,"words, {n}"\n' for n in range(rows))
+    data = f'title,text\n{titles}One,"it begins\nAnd; a new: one?,it ends"\n'
+    assert "takes in 2 lines" in sentence(tmp_path, "a.csv", data, text="text")

@@ -70,15 +70,17 @@ def _cell(column: pa.Array, row: int) -> pa.Array:
 
 
 def _alone(given: dict[str, pa.Array], form: PostFormat, number: int, fault: Any) -> InputRow:
-    """Return one row, with what is wrong with it."""
-    name, why = f"row-{number}", fault and fault.why
+    """Return one row, with what is wrong with it; a wrong cell does not cost it its id."""
+    named = None
     try:
-        named = plain(pa.chunked_array([given["post_id"]]), "post_id", _ROW)[0].as_py() if "post_id" in given else None
-        if why is None:
-            return next(iter(_read(given, form, number, 1)))
+        if "post_id" in given:
+            named = plain(pa.chunked_array([given["post_id"]]), "post_id", _ROW)[0].as_py()
+        if fault is None:
+            return _read(given, form, number, 1)[0]
+        why = fault.why
     except WorkbenchError as error:
-        named, why = (named if "named" in locals() else None), str(error)
-    return InputRow(named or name, {}, why)
+        why = fault.why if fault else str(error)
+    return InputRow(named or f"row-{number}", {}, why)
 
 
 def _read(given: dict[str, pa.Array], form: PostFormat, start: int, rows: int) -> list[InputRow]:

@@ -150,7 +150,8 @@ def _spans(
         for start, block, error in _blocks(reader, _ROWS):
             if reader.line_num - start > len(block) and width > 1 and doubtful is None:
                 spans = ((line, _height(row), row) for line, row in zip(_places(start, block), block, strict=False))
-                doubtful = next((span[:2] for span in spans if _doubtful(span[2], block, delimiter, width)), None)
+                looks = _Looks(block, width)
+                doubtful = next((span[:2] for span in spans if _doubtful(span[2], looks, delimiter, width)), None)
             if error:
                 begins = start + 1 + sum(map(_height, block))
                 broken.append((begins, reader.line_num - begins + 1))
@@ -181,10 +182,10 @@ def _breaks(cell: str) -> list[str]:
     return cell.replace("\r\n", "\n").replace("\r", "\n").split("\n")
 
 
-def _doubtful(row: list[str], block: list[list[str]], delimiter: str, width: int) -> bool:
+def _doubtful(row: list[str], looks: _Looks, delimiter: str, width: int) -> bool:
     """Say whether the first and the last line of a row that takes several would each be a row like others of a block.
 
-    That is: without quotes they have all cells, and what then stands beside the text looks as it does in other rows.
+    That is: without quotes they have all cells, and nothing that then stands beside the text looks as it never does.
     """
     tall = [place for place, cell in enumerate(row) if "\n" in cell or "\r" in cell]
     if not tall:
@@ -193,13 +194,28 @@ def _doubtful(row: list[str], block: list[list[str]], delimiter: str, width: int
     last = delimiter.join([_breaks(row[tall[-1]])[-1], *row[tall[-1] + 1 :]]).split(delimiter)
     if len(first) != width or len(last) != width:
         return False
-    plain = [other for other in block if len(other) == width and _height(other) == 1][1:]  # the header is no such row
-    beside = {**dict(enumerate(first[tall[0] + 1 :], tall[0] + 1)), **dict(enumerate(last[: tall[-1]]))}
-    return not plain or all(_shape(cell) in {_shape(other[at]) for other in plain} for at, cell in beside.items())
+    beside = [*enumerate(first[tall[0] + 1 :], tall[0] + 1), *enumerate(last[: tall[-1]])]
+    return not any(looks.odd(place, cell) for place, cell in beside)
 
 
-def _shape(cell: str) -> str:
-    """Return how a cell looks: a run of digits as one, a run of letters as one."""
+class _Looks:
+    """How cells of a block look, column by column: ids and labels have few looks, and free text tells nothing."""
+
+    def __init__(self, block: list[list[str]], width: int) -> None:
+        # the first row of a file is its header
+        self.rows = [row for row in block if len(row) == width and _height(row) == 1][1:]
+        self._known: dict[int, set[str]] = {}
+
+    def odd(self, place: int, cell: str) -> bool:
+        """Say whether no cell of a column looks like this one, though a tenth as many looks as rows are all it has."""
+        if place not in self._known:
+            self._known[place] = {_look(row[place]) for row in self.rows}
+        known = self._known[place]
+        return 0 < 10 * len(known) <= len(self.rows) and _look(cell) not in known
+
+
+def _look(cell: str) -> str:
+    """Return a cell with each run of digits, and each of letters, as one."""
     return re.sub(r"[^\W\d_]+", "a", re.sub(r"\d+", "0", cell.strip()))
 
 
