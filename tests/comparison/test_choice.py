@@ -65,13 +65,14 @@ def test_the_bundle_is_the_training_that_is_best_on_validation(world, tmp_path):
     assert one["hi"] - one["lo"] < both["hi"] - both["lo"]
 
 
-def test_a_p_needs_three_groups_with_harm_and_scores_that_tie_alike(world, tmp_path):
+def test_a_p_needs_three_groups_with_harm_and_where_scores_tie_otherwise_comes_from_the_variance(world, tmp_path):
     settings = CompareOptions(resamples=100, pairs=[("words", "coarse")], label="abuse")
     fine = world.write(tmp_path, "words", world.good())
     coarse = world.write(tmp_path, "coarse", np.where(world.good() > 0, 1.0, -1.0))
     difference = compare([fine, coarse], settings)["differences"][0]
-    assert (difference["p"], difference["p_trained"], difference["p_holm"]) == (None, None, None)
-    assert difference["verdict"] not in ("better", "worse")
+    assert difference["p_trained"] is None  # a swap of tied scores with others says nothing
+    assert difference["p"] == difference["p_holm"] < 1
+    assert (difference["p"] < 0.05) == (difference["lo"] > 0)
     (tmp_path / "rare").mkdir()
     world.y[:] = False
     world.y[np.flatnonzero(items(world))[:2]] = True
@@ -87,3 +88,15 @@ def test_copies_of_a_few_posts_are_few(world, tmp_path):
     found = row(compare([world.write(tmp_path, "words", world.good())], FAST), "words", "abuse")
     assert (found["positives"], found["few"]) == (len(copies), True)
     assert found["effective"] == pytest.approx(2, abs=0.1)
+
+
+def test_a_model_is_tested_against_one_that_says_the_same_of_every_post(world, tmp_path):
+    constant = np.zeros_like(world.good())
+    sides = {"good": world.good(), "noise": world.noise(), "prior": constant}
+    runs = [world.write(tmp_path, name, logit) for name, logit in sides.items()]
+    for metric in ("roc_auc", "average_precision"):
+        pairs = [("good", "prior"), ("noise", "prior")]
+        settings = CompareOptions(resamples=200, pairs=pairs, metric=metric, label="abuse")
+        good, noise = compare(runs, settings)["differences"][:2]
+        assert (good["verdict"], noise["verdict"] in ("better", "worse")) == ("better", False)
+        assert good["p_holm"] < 0.001 < 0.05 < noise["p_holm"]

@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from workbench.metrics import classification as c
 from workbench.metrics import intervals as iv
+from workbench.metrics.classification import Curve
 from workbench.metrics.ranking import Ranking
 
 
@@ -178,6 +179,19 @@ def test_equal_recipes_are_told_apart_as_often_as_the_level_says():
         trained += not low <= 0 <= high
     assert 0.02 <= recipes / 400 <= 0.08
     assert trained / 400 > 0.3  # what resampling posts alone says of recipes
+
+
+@pytest.mark.parametrize("metric", [Curve.roc_auc, Curve.average_precision])
+def test_a_score_that_means_nothing_is_told_from_a_constant_as_often_as_the_level_says(metric):
+    rng, y, codes = np.random.default_rng(5), np.arange(200) % 10 == 0, np.arange(200)
+    W = np.c_[np.ones(200), rng.multinomial(200, np.full(200, 1 / 200), size=200).T]
+    constant = Ranking.build(y, np.zeros(200), codes, 200).values(W, (metric,))[0]
+    p = []
+    for _ in range(200):
+        noise = Ranking.build(y, rng.normal(size=200), codes, 200).values(W, (metric,))[0]
+        own = tuple(iv.value_interval(side) for side in (noise, constant))
+        p.append(iv.recipe_difference(noise, constant, own=own).p)
+    assert np.mean(np.array(p) < 0.05) < 0.1  # 0.05 + 3 standard errors of 200 trials
 
 
 def test_a_share_of_copies_has_the_interval_of_families_and_of_trainings():

@@ -1,7 +1,8 @@
 """What two models of one table differ by: the planned family with its tests, and every other difference without.
 
 With several seeds a difference is one of recipes (`metrics.intervals.recipe_difference`); of these trained models
-alone speaks the permutation.
+alone speaks the permutation, and where it cannot, since one model ties many posts (none at all says the same of every
+post), Student's t with the variance of posts.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def differences(tables: Sequence[Table], best: str | None, family: Family) -> li
     pairs = [_Pair.of(table, named, best) for table in tables for named in _named(table, best)]
     tested = [pair for pair in pairs if family.holds(pair.table.cell.test, pair.named)]
     trained = [pair.permuted() for pair in tested]
-    p = [pair.p if pair.recipes else alone for pair, alone in zip(tested, trained, strict=True)]
+    by_variance = [pair.recipes or math.isnan(alone) for pair, alone in zip(tested, trained, strict=True)]
+    p = [pair.p if varied else alone for varied, pair, alone in zip(by_variance, tested, trained, strict=True)]
     adjusted = testing.holm(p, len(family))
     numbers = zip(tested, p, trained, adjusted, strict=True)
     tests = {id(pair): pair.tested(*of, len(family)) for pair, *of in numbers}
@@ -121,7 +123,7 @@ class _Pair:
 
     @property
     def p(self) -> float:
-        """The p of "the recipes do not differ", NaN where too little is there to test."""
+        """The p of "no difference" by the variance of posts and trainings, NaN where too little is there to test."""
         return self.found().p if self.enough else math.nan
 
     def permuted(self) -> float:

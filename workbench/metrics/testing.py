@@ -110,7 +110,8 @@ def permutation_test(
     The statistic is the mean of `differences`, one per label and seed, all under the same swaps. Under the hypothesis
     that the models are exchangeable the test is exact: p = (1 + draws at least as extreme) / (1 + draws) (Phipson &
     Smyth 2010, arXiv 1603.05766). A draw in which the statistic is undefined counts as extreme. Both are NaN when the
-    observed difference is undefined, and p is where two rankings are not exchangeable (`swapped_ranking`).
+    observed difference is undefined, and p is where two rankings are not exchangeable (`swapped_ranking`): there
+    `intervals.recipe_difference` has one, by the variance of posts.
     """
     rng, extreme = np.random.default_rng(seed), 0
     mean = lambda S: sum(difference(S) for difference in differences) / len(differences)  # noqa: E731

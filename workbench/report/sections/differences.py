@@ -133,12 +133,12 @@ def _family(comparison: Comparison) -> str:
         if comparison.planned
         else "is what the study's file asks, of which no plan says that it stood there before anything was scored,"
     )
-    recipes = any(row.primary and row.recipes for row in comparison.differences)
-    student = (
-        "p is Student's, with the variance that other posts and other trainings give the difference"
-        if recipes
-        else "p comes from swapping both models' scores of whole groups of posts at random"
-    )
+    primary = [row for row in comparison.differences if row.primary and row.p is not None]
+    student = "p comes from swapping both models' scores of whole groups of posts at random"
+    if any(row.recipes for row in primary):
+        student = "p is Student's, with the variance that other posts and other trainings give the difference"
+    elif any(row.p_trained is None for row in primary):
+        student += ", or where one of them says the same of many posts is Student's, with the variance of other posts"
     every = "" if wording.alone(comparison) else " on all compared test sets together"
     tested = (
         f"What has a p {chosen} and is corrected for how many there are{every} (Holm); {student}. The rest is "
