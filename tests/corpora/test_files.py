@@ -345,6 +345,18 @@ def test_repeated_ids(tmp_path):
     assert built["group"][3] == built["group"][4]
 
 
+def test_posts_are_parsed_for_their_digest_only_where_they_name_media(tmp_path):
+    write(tmp_path / "a.csv", "t\nhi\n")
+    options = SourceOptions(path="a.csv", text="words")
+    assert len(digest(options, TAXONOMY, tmp_path)) == len(
+        digest(SourceOptions(path="a.csv", text="t"), TAXONOMY, tmp_path)
+    )
+    with pytest.raises(WorkbenchError, match="column 'words'"):
+        build(options, TAXONOMY, tmp_path)
+    with pytest.raises(WorkbenchError, match="column 'p'"):
+        digest(SourceOptions(path="a.csv", text="t", image="p"), TAXONOMY, tmp_path)
+
+
 def test_a_missing_file_and_unknown_keys(tmp_path):
     assert f"there is no file {tmp_path}/no.csv" in sentence(tmp_path / "no.csv", text="t")
     with pytest.raises(WorkbenchError, match="there is no file"):

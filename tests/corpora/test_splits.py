@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workbench.corpora.splits import SPLITS, SplitOptions, assign
+from workbench.corpora.splits import SPLITS, SplitOptions, _numbered, assign, divide
 from workbench.errors import WorkbenchError
 from workbench.evidence import audit
 from workbench.schema import Taxonomy, corpus_schema
@@ -248,3 +248,23 @@ def test_what_time_and_community_need_is_told():
         split(posts(list(range(10))), by="community")
     with pytest.raises(WorkbenchError, match="have a split of their own"):
         split(dated(list(range(10)), own=["train"] * 10), by="time")
+
+
+def test_the_same_flags_have_the_same_number():
+    flags = np.random.default_rng(0).random((500, 20)) < 0.1
+    numbers = _numbered(flags)
+    assert {*numbers} == {*range(len({*map(tuple, flags)}))}
+    assert len({*zip(numbers, map(tuple, flags), strict=True)}) == len({*numbers})
+
+
+def test_a_fault_in_a_further_test_set_says_in_which(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("text,y\n" + "".join(f"post {n},{n % 2}\n" for n in range(20)))
+    corpus, other = (
+        {"source": "files", "path": str(tmp_path / f"{name}.csv"), "text": column, "labels": {"abuse": "y"}}
+        for name, column in (("a", "text"), ("b", "txt"))
+    )
+    with pytest.raises(WorkbenchError, match=r"^tests\.other: .*column 'txt'; did you mean 'text'"):
+        divide(corpus, {}, {"other": other}, TAXONOMY)
+    with pytest.raises(WorkbenchError, match=r"^(?!tests).*column 'txt'"):
+        divide(other, {}, {"other": corpus}, TAXONOMY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,6 +17,7 @@ from workbench.schema import INPUTS
 
 SPLITS = ("train", "validation", "test")
 _ROWS = 20_000  # that are Python objects at one time
+_ODD_SPACE = r"  |\p{Cc}|[^ \P{Z}]"  # within a text: what white space is collapsed from
 
 
 def struct(columns: Mapping[str, pa.ChunkedArray]) -> pa.ChunkedArray:
@@ -44,19 +44,35 @@ def content_keys(
     """
     chunks = []
     for start in range(0, len(text), _ROWS):
-        some = pc.utf8_lower(pc.utf8_normalize(text.slice(start, _ROWS), form="NFKC"))
-        plain_texts = pc.binary_join(pc.utf8_split_whitespace(pc.utf8_trim_whitespace(some)), " ").to_pylist()
-        media = (kind and kind[start : start + _ROWS] for kind in (pictures, clips))
-        rows = zip(plain_texts, *(kind or itertools.repeat(None, len(plain_texts)) for kind in media), strict=True)
-        chunks.append(pa.array([_content_key(*row) for row in rows], pa.string()))
+        content = pc.fill_null(_normalised(text.slice(start, _ROWS)), "")
+        picture, clip = (_media(kind, start, len(content)) for kind in (pictures, clips))
+        content = pc.binary_join_element_wise(content, picture, "\0")
+        if clips:  # posts without one have the key that they had before there were clips
+            content = pc.if_else(pc.equal(clip, ""), content, pc.binary_join_element_wise(content, clip, "\0"))
+        chunks += pc.if_else(pc.equal(content, "\0"), None, _hashed(content)).chunks
     return pa.chunked_array(chunks, pa.string())
 
 
-def _content_key(words: str | None, picture: str | None, clip: str | None) -> str | None:
-    if not (words or picture or clip):
-        return None
-    parts = f"{words or ''}\0{picture or ''}\0{clip}" if clip else f"{words or ''}\0{picture or ''}"
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+def _normalised(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    some = pc.utf8_trim_whitespace(pc.utf8_lower(pc.utf8_normalize(texts, form="NFKC")))
+    odd = pc.fill_null(pc.match_substring_regex(some, _ODD_SPACE), False).combine_chunks()
+    if not pc.any(odd).as_py():
+        return some  # taking texts apart and joining them takes longer than all the rest
+    parts = pc.utf8_split_whitespace(some.filter(odd))
+    return pc.replace_with_mask(some, odd, pc.binary_join(parts, " ").combine_chunks())
+
+
+def _media(identities: Sequence[str | None] | None, start: int, rows: int) -> pa.Scalar | pa.Array:
+    if not identities:
+        return pa.scalar("")
+    return pc.fill_null(pa.array(identities[start : start + rows], pa.string()), "")
+
+
+def _hashed(contents: pa.ChunkedArray) -> pa.Array:
+    """Return the first 16 hex digits of the sha256 of each text."""
+    heads = b"".join([hashlib.sha256(content).digest()[:8] for content in contents.cast(pa.binary()).to_pylist()])
+    ends = np.arange(0, 16 * len(contents) + 1, 16, dtype=np.int32)
+    return pa.StringArray.from_buffers(len(contents), pa.py_buffer(ends), pa.py_buffer(heads.hex().encode()))
 
 
 def ids(

@@ -7,19 +7,21 @@ lines is a row so, and refused otherwise.
 
 from __future__ import annotations
 
+import codecs
 import csv
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from workbench.corpora.reading.lines import cells_of_lines, each_is_a_row
 from workbench.corpora.reading.sources import Batch, Fault, OpenFile, Reading, Told, many_small
-from workbench.corpora.reading.text import NOT_UTF8, Coding, characters, coding, undecodable
+from workbench.corpora.reading.text import NOT_UTF8, Coding, characters, coding, raw, undecodable
 from workbench.errors import WorkbenchError
 
 DELIMITERS = (",", ";", "\t", "|")
@@ -30,13 +32,17 @@ _LONGEST_CELL = 64 * 2**20  # characters
 
 
 class _Layout(NamedTuple):
-    """How a file is laid out: its encoding, delimiter and quotes, rows above the header, the header's names."""
+    """How a file is laid out: its encoding, delimiter and quotes, rows above the header, the header's names.
+
+    whole: no quoted cell takes in the end of a line or ends where it may not.
+    """
 
     coding: Coding
     delimiter: str
     quotes: bool
     above: int
     names: list[str]
+    whole: bool
 
 
 def delimited(path: Path, wanted: list[str], how: Reading, rows: int) -> OpenFile:
@@ -82,9 +88,10 @@ def _layout(path: Path, wanted: list[str], how: Reading, told: Told) -> _Layout:
     if above and said is None:
         told.notes.append(f"{path.name}: {above} lines above the header were left out")
     quotes = code.quotes if how.quotes is None else how.quotes
-    if how.quotes is None and quotes:
+    whole = quotes in (True, code.quotes) and each_is_a_row(path, code, delimiter)
+    if how.quotes is None and quotes and not whole:
         quotes = _has_quotes(path, code, delimiter, len(names), told)
-    return _Layout(code, delimiter, quotes, above, names)
+    return _Layout(code, delimiter, quotes, above, names, whole)
 
 
 def _quoting(quotes: bool) -> int:
@@ -231,53 +238,86 @@ def _fits_without(path: Path, code: Coding, delimiter: str, width: int) -> bool:
 # ---------------------------------------------------------------------------------------------------------------- rows
 
 
-class _Lines:
-    """The lines of a file, the last one kept as it stands."""
+class _LastLine:
+    """Lines one by one, the last one kept as it stands."""
 
-    def __init__(self, file: TextIO) -> None:
-        self.file, self.last = file, ""
+    def __init__(self, lines: Iterable[str]) -> None:
+        self.lines, self.last = iter(lines), ""
 
-    def __iter__(self) -> _Lines:
+    def __iter__(self) -> _LastLine:
         return self
 
     def __next__(self) -> str:
-        self.last = next(self.file)
+        self.last = next(self.lines)
         return self.last
 
 
 def _batches(path: Path, layout: _Layout, wanted: set[str], rows: int, told: Told) -> Iterator[Batch]:
-    at = {name: place for place, name in enumerate(layout.names) if name in wanted}
+    below = _BelowHeader(path, layout, wanted, rows, told)
     try:
-        with _long_cells(), characters(path, layout.coding) as file:
-            lines = _Lines(file) if layout.quotes else file
-            reader = csv.reader(
-                lines, delimiter=layout.delimiter, quoting=_quoting(layout.quotes), strict=layout.quotes
-            )
-            above = layout.above + 1
-            for start, block, error in _blocks(reader, rows):
-                flat = reader.line_num - start == len(block)
-                lines_of = range(start + 1, reader.line_num + 1) if flat else [*_places(start, block)]
-                wrong = {}
-                if error:
-                    wrong[len(block)] = f"it is not valid CSV ({error})"
-                    block.append(lines.last.rstrip("\r\n").split(layout.delimiter) if layout.quotes else [""])
-                if not all(block):
-                    there = [n for n, row in enumerate(block) if row]
-                    wrong = {there.index(n): why for n, why in wrong.items()}
-                    block, lines_of = [block[n] for n in there], [lines_of[n] for n in there]
-                skipped = min(above, len(block))
-                above -= skipped
-                wrong = {n - skipped: why for n, why in wrong.items()}
-                if any(n < 0 for n in wrong):
-                    raise WorkbenchError(
-                        f"{path}: the header cannot be read: {error}; the first line must name columns"
-                    )
-                with many_small():
-                    batch = _batch(block[skipped:], lines_of[skipped:], wrong, layout, at, told)
-                told.rows += batch.size
-                yield batch
+        with _long_cells():
+            if layout.whole:
+                yield from below.fast()
+            else:
+                with characters(path, layout.coding) as file:
+                    yield from below.one_by_one(file)
     except UnicodeError:
         raise WorkbenchError(undecodable(path, layout.coding.name)) from None
+
+
+class _BelowHeader:
+    """The rows below a file's header, so many at a time."""
+
+    def __init__(self, path: Path, layout: _Layout, wanted: set[str], rows: int, told: Told) -> None:
+        self.path, self.layout, self.rows, self.told = path, layout, rows, told
+        self.at = {name: place for place, name in enumerate(layout.names) if name in wanted}
+        self.above = layout.above + 1  # rows that are yet to come, the header among them
+
+    def fast(self) -> Iterator[Batch]:
+        """Yield lines that are rows each as Arrow parses them, and by Python where that finds anything odd."""
+        number = 0
+        with raw(self.path) as file:
+            while lines := list(itertools.islice(file, self.rows)):
+                columns = None
+                if not self.above:
+                    columns = cells_of_lines(lines, self.layout.delimiter, self.layout.names, self.at)
+                if columns is None:
+                    lines[0] = lines[0].removeprefix(codecs.BOM_UTF8) if number == 0 else lines[0]
+                    texts = [line.decode("utf-8", "surrogateescape") for line in lines]
+                    yield from self.one_by_one(texts, number)
+                else:
+                    size = len(next(iter(columns.values())))
+                    self.told.rows += size
+                    yield Batch(columns, size, {})
+                number += len(lines)
+
+    def one_by_one(self, lines: Iterable[str], before: int = 0) -> Iterator[Batch]:
+        """Yield rows as Python parses them; `before`: lines of the file before these."""
+        layout, kept = self.layout, _LastLine(lines)
+        reader = csv.reader(kept, delimiter=layout.delimiter, quoting=_quoting(layout.quotes), strict=layout.quotes)
+        for start, block, error in _blocks(reader, self.rows):
+            flat = reader.line_num - start == len(block)
+            first, end = before + start, before + reader.line_num
+            lines_of = range(first + 1, end + 1) if flat else [*_places(first, block)]
+            wrong = {}
+            if error:
+                wrong[len(block)] = f"it is not valid CSV ({error})"
+                block.append(kept.last.rstrip("\r\n").split(layout.delimiter) if layout.quotes else [""])
+            if not all(block):
+                there = [n for n, row in enumerate(block) if row]
+                wrong = {there.index(n): why for n, why in wrong.items()}
+                block, lines_of = [block[n] for n in there], [lines_of[n] for n in there]
+            skipped = min(self.above, len(block))
+            self.above -= skipped
+            wrong = {n - skipped: why for n, why in wrong.items()}
+            if any(n < 0 for n in wrong):
+                raise WorkbenchError(
+                    f"{self.path}: the header cannot be read: {error}; the first line must name columns"
+                )
+            with many_small():
+                batch = _batch(block[skipped:], lines_of[skipped:], wrong, layout, self.at, self.told)
+            self.told.rows += batch.size
+            yield batch
 
 
 def _places(start: int, block: list[list[str]]) -> Iterator[int]:

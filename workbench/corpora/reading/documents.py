@@ -21,12 +21,14 @@ import pyarrow as pa
 
 from workbench.corpora.reading.columns import cells_of, has, reach, wanted_names
 from workbench.corpora.reading.sources import Batch, Fault, OpenFile, Reading, Told, many_small
-from workbench.corpora.reading.text import NOT_UTF8, Coding, characters, coding, raw, undecodable
+from workbench.corpora.reading.text import NOT_UTF8, UTF8, Coding, characters, coding, raw, undecodable
 from workbench.errors import WorkbenchError
 
 KEY = "key"  # the column with the keys of an object of objects
 _PEEK = 100  # rows of a batch whose objects are looked into for names
 _BLANK = " \t\r\n"
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_LONG = b"0" * len(str(2**63))
 _ROUNDED = 2.0**63  # whole numbers from here on are floats in the fast parser
 _DECODER = json.JSONDecoder()
 Numbered = tuple[int, Any, str | None]  # line, the row as an object or as it stands, why it is no row
@@ -66,7 +68,7 @@ def _batches(blocks: Iterator[_Block], wanted: dict[str, list[str]], names: list
             if block.faults:
                 objects = [row if isinstance(row, dict) else _salvaged(row, wanted) for row in block.objects]
                 block = block._replace(objects=objects)
-            if block.lines and _has_rounded(block.objects, wanted):
+            if block.lines and _has_long_number(block.lines) and _has_rounded(block.objects, wanted):
                 block = _one_by_one(block.lines, block.start)
             columns = _columns(block.objects, wanted)
             for shape in {*map(tuple, block.objects)} - shapes:
@@ -77,6 +79,11 @@ def _batches(blocks: Iterator[_Block], wanted: dict[str, list[str]], names: list
         if block.objects:
             told.rows += len(block.objects)
             yield Batch(columns, len(block.objects), block.faults)
+
+
+def _has_long_number(lines: list[bytes]) -> bool:
+    """Say whether any line holds as many digits together as a number has that the fast parser rounds."""
+    return _LONG in b"".join(lines).translate(_DIGITS)
 
 
 def _has_rounded(objects: list[dict[str, Any]], wanted: dict[str, list[str]]) -> bool:
@@ -131,7 +138,7 @@ def _salvaged(text: Any, wanted: dict[str, list[str]]) -> dict[str, Any]:
 def _lines(path: Path, encoding: str, rows: int) -> Iterator[_Block]:
     """Yield the objects of so many lines at a time, blank ones left out."""
     number = 0
-    if encoding in ("utf-8", "utf-8-sig"):
+    if encoding in UTF8:
         with raw(path) as file:
             while lines := list(itertools.islice(file, rows)):
                 lines[0] = lines[0].removeprefix(codecs.BOM_UTF8) if number == 0 else lines[0]

@@ -28,6 +28,7 @@ _MARKS = (  # the longer ones first: UTF-32's begins with UTF-16's
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 NOT_UTF8 = "it is not UTF-8; save the file as UTF-8, or set `encoding`"
+UTF8 = ("utf-8", "utf-8-sig")
 _BLOCK = 2**20
 _SAMPLE = 2**18  # bytes of lines beyond ASCII that a guess looks at
 _LIKELY = ["cp1251", "cp1253", "cp1255", "cp1256", "koi8_r", "cp932", "euc_jp", "gb18030", "big5", "euc_kr"]
@@ -83,10 +84,10 @@ def coding(path: Path, given: str | None) -> Coding:
     marked = next((name for mark, name in _MARKS if head.startswith(mark)), None)
     if marked and (named is None or named.startswith(marked.removesuffix("-sig"))):
         named = marked  # whose codec takes the mark away
-    if marked and named in ("utf-8", "utf-8-sig") and marked != "utf-8-sig":
+    if marked and named in UTF8 and marked != "utf-8-sig":
         raise WorkbenchError(undecodable(path, "utf-8"))
     named = named or _zeros(head)
-    if named not in (None, "utf-8", "utf-8-sig"):
+    if named not in (None, *UTF8):
         return Coding(named)
     valid, quotes = _is_utf8(path)
     return Coding(named or "utf-8", not valid, quotes) if valid or named else _guess(path, quotes)
