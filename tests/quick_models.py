@@ -10,7 +10,12 @@ from checkpoints import quick, write_prompts
 from workbench import models
 from workbench.models import MODELS
 
-UNTRAINED = ("prior", "scores", "clip-zeroshot", "vlm-prompt")  # nothing of posts and labels, or no more than counts
+LEARN_NOTHING = {
+    "scores": "reads its scores from a file",
+    "clip-zeroshot": "compares posts with prompts",
+    "vlm-prompt": "asks a model that others have trained",
+}
+UNTRAINED = ("prior", *LEARN_NOTHING)  # nothing of posts and labels, or no more than counts
 LEARNING = [name for name in MODELS if name not in UNTRAINED]
 ON_CHECKPOINTS = ("text-transformer", "vlm-prompt")  # which read a model of the hub, not the fake encoder
 WITH_ENCODER = [name for name in LEARNING if "encoder" in models.option_names(name) and name not in ON_CHECKPOINTS]
@@ -71,11 +76,23 @@ class World:
     test: pa.Table
     scores_file: object
 
-    def make(self, name):
-        return models.create(name, options(name, self.scores_file), taxonomy=self.taxonomy, store=self.store)
+    def make(self, name, **more):
+        chosen = options(name, self.scores_file) | more
+        return models.create(name, chosen, taxonomy=self.taxonomy, store=self.store)
 
-    def fit(self, name, seed=0, train=None):
-        return self.make(name).fit(self.train if train is None else train, self.validation, seed=seed)
+    def fit(self, name, seed=0, train=None, **more):
+        return self.make(name, **more).fit(self.train if train is None else train, self.validation, seed=seed)
+
+
+def hesitating(table):
+    """Return a table in which some said the first label of posts with the second one alone, and few of all others.
+
+    Their shares of .45 and of .05 are both a no to most.
+    """
+    first, second = table.schema.field("labels").type.names[:2]
+    shares = [{first: 1.0 if row[first] else 0.45 if row[second] else 0.05} for row in table["labels"].to_pylist()]
+    kind = pa.struct({name: pa.float64() for name in table.schema.field("labels").type.names})
+    return table.append_column("soft", pa.array(shares, kind))
 
 
 def build(taxonomy, store, table, rows, folder):

@@ -1,12 +1,24 @@
 """Every model in the table keeps the contract of `workbench.models`."""
 
 import math
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from quick_models import LEARNING, PAIRS, QUICK, WITH_ENCODER, WITH_TEXT, WORDLESS, build, options
+from quick_models import (
+    LEARN_NOTHING,
+    LEARNING,
+    PAIRS,
+    QUICK,
+    WITH_ENCODER,
+    WITH_TEXT,
+    WORDLESS,
+    build,
+    hesitating,
+    options,
+)
 
 from workbench import models
 from workbench.models import MODELS
@@ -252,12 +264,34 @@ def test_an_unknown_label_teaches_nothing(world, name, monkeypatch):
 
     flips = 0
     bases = {kind.__module__ for kind in type(world.make(name)).__mro__}  # models can share how they learn
-    for module in {"workbench.models", *(e.partition(":")[0] for e in models.entries(name, options(name))), *bases}:
+    for module in {
+        "workbench.models.fit.targets",
+        *(e.partition(":")[0] for e in models.entries(name, options(name))),
+        *bases,
+    }:
         if hasattr(import_module(module), "label_matrix"):
             monkeypatch.setattr(f"{module}.label_matrix", flipped)
             flips += 1
     assert flips
     assert np.array_equal(world.fit(name, train=train).logits(world.test), expected, equal_nan=True)
+
+
+def test_models_that_learn_no_shares_are_those_that_learn_nothing():
+    assert set(MODELS) - {"prior", *LEARNING} == set(LEARN_NOTHING)
+    assert not any(models.learns(name) or "labels" in models.option_names(name) for name in LEARN_NOTHING)
+
+
+@pytest.mark.parametrize("name", ["prior", *LEARNING])
+def test_shares_teach_what_most_say_does_not_tell(world, name):
+    hesitant = replace(world, train=hesitating(world.train), validation=hesitating(world.validation))
+    soft, hard = (hesitant.fit(name, labels=kind).logits(world.train)[:, 0] for kind in ("soft", "hard"))
+    assert np.array_equal(hard, world.fit(name).logits(world.train)[:, 0], equal_nan=True)  # labels that most say
+    doubtful, sure = ((label_matrix(world.train, world.taxonomy)[0] == row).all(axis=1) for row in ([0, 1], [0, 0]))
+    seen = ~np.isnan(soft)
+    assert soft[seen].mean() > hard[seen].mean()
+    if name != "prior":  # which says the same of all posts
+        gaps = [logits[doubtful & seen].mean() - logits[sure & seen].mean() for logits in (soft, hard)]
+        assert gaps[0] > gaps[1]
 
 
 @pytest.mark.parametrize("name", ["prior", *LEARNING])

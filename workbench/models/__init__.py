@@ -18,6 +18,8 @@ The contract (tests/models/test_contract.py holds every model in the table to it
   is the maximum over the windows of the raw text: nothing that is read becomes shorter.
 - Whatever is random comes from `seed`: the same table and seed give the same model on the same machine.
 - An unknown label (`known` False) costs nothing and teaches nothing, whatever `y` says there.
+- Where a corpus has soft labels, what learns learns the shares (`fit.targets`, the one place to have targets from), or
+  with the option `labels: hard` what most say.
 - A label whose known training posts are all of one class is not learnt: every readable post gets the log-odds of its
   smoothed prevalence, (positives + 1/2) / (known + 1). A label without any known training post has NaN for every post:
   a made-up 0.5 would look like evidence, lead to actions, and count as coverage.
@@ -40,8 +42,9 @@ import pyarrow as pa
 
 from workbench import artifacts
 from workbench.errors import WorkbenchError, unknown
-from workbench.models.fit.options import MemberOptions
-from workbench.schema import INPUTS, Options, Taxonomy, label_matrix
+from workbench.models.fit.options import MemberOptions, TargetOptions
+from workbench.models.fit.targets import prevalence_logits, target_matrix, two_classes, without_shares
+from workbench.schema import INPUTS, Options, Taxonomy
 
 if TYPE_CHECKING:
     from workbench.features import FeatureStore
@@ -113,7 +116,7 @@ class Classifier(ABC):
         encoder_digest: what the encoder was when it was trained, of models on one.
     """
 
-    options_class: ClassVar[type[Options]] = Options
+    options_class: ClassVar[type[Options]] = TargetOptions
     modalities: tuple[str, ...] = ()
     seeded: bool = True
     learns: ClassVar[bool] = True
@@ -152,7 +155,9 @@ class Classifier(ABC):
 
     def fit(self, train: pa.Table, validation: pa.Table, *, seed: int) -> Self:
         """Learn from the corpus table `train`; `validation` only stops or chooses. Returns the classifier."""
-        y, known = label_matrix(train, self.taxonomy)
+        if getattr(self.options, "labels", None) == "hard":
+            train, validation = without_shares(train), without_shares(validation)
+        y, known = target_matrix(train, self.taxonomy)
         self.constants, self.trained = prevalence_logits(y, known), two_classes(y, known)
         self.record = {}
         self._fit(train, validation, seed)
@@ -375,26 +380,3 @@ def _entry(name: str) -> str:
 def _class(name: str) -> type[Classifier]:
     module, _, attribute = _entry(name).partition(":")
     return getattr(import_module(module), attribute)
-
-
-# ------------------------------------------------------------------------------------------------------- label states
-
-
-def prevalence_logits(y: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return the log-odds (n_labels,) float32 of each label's smoothed prevalence, NaN where no post knows the label.
-
-    y, known: (n_posts, n_labels). Smoothed as (positives + 1/2) / (known + 1), Jeffreys' prior, so it is never 0 or 1.
-
-    >>> prevalence_logits(np.array([[1.0], [0.0], [0.0]]), np.array([[True], [True], [False]]))
-    array([0.], dtype=float32)
-    """
-    n = known.sum(axis=0)
-    positives = ((y > 0.5) & known).sum(axis=0)
-    logits = np.log(positives + 0.5) - np.log(n - positives + 0.5)
-    return np.where(n > 0, logits, np.nan).astype(np.float32)
-
-
-def two_classes(y: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Return which labels (n_labels,) have a known positive and a known negative; y, known: (n_posts, n_labels)."""
-    positive = y > 0.5
-    return (positive & known).any(axis=0) & (~positive & known).any(axis=0)

@@ -76,6 +76,30 @@ def test_one_cell_by_hand(name, y, numbers, expected):
     assert math.isclose(cell(name, 1.0, y, **numbers), expected, rel_tol=1e-9, abs_tol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["bce", "squared", "focal", "asymmetric", "hinge"])
+def test_a_share_costs_so_many_yes_and_so_many_no(name):
+    mixed = 0.3 * cell(name, 1.0, 1.0) + 0.7 * cell(name, 1.0, 0.0)
+    spread = 0.3 * 0.7 if name == "squared" else 0.0  # of the votes about their share, which no probability mends
+    assert math.isclose(cell(name, 1.0, 0.3), mixed - spread, rel_tol=1e-9)
+
+
+def test_shares_of_an_exclusive_set_are_the_mean_over_its_answers():
+    logits = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
+    whole = math.log(1 + math.exp(1) + math.exp(2))
+
+    def cost(y, known):
+        return losses.softmax(logits, torch.tensor([y]).double(), torch.tensor([known]), exclusive=SETS).item()
+
+    # a fifth said the first, half the second, and the rest none of them
+    expected = 0.2 * (whole - 1) + 0.5 * (whole - 2) + 0.3 * whole
+    assert math.isclose(cost([0.2, 0.5], [True, True]), expected, rel_tol=1e-6)
+    # of the second nobody was asked: the rest said none of them or the second
+    expected = 0.2 * (whole - 1) + 0.8 * (whole - math.log(1 + math.exp(2)))
+    assert math.isclose(cost([0.2, 0.5], [True, False]), expected, rel_tol=1e-6)
+    # shares that add up to two are halved
+    assert math.isclose(cost([1.0, 1.0], [True, True]), 0.5 * (whole - 1) + 0.5 * (whole - 2), rel_tol=1e-6)
+
+
 def test_an_exclusive_set_is_one_answer_of_three():
     logits = torch.tensor([[1.0, 2.0, 0.5]], dtype=torch.float64)
     whole = 1 + math.exp(1) + math.exp(2)  # none of them, the first, the second

@@ -11,7 +11,14 @@ from sklearn.linear_model import LogisticRegression
 
 from workbench import corpora, models
 from workbench.features.store import FeatureStore
-from workbench.models.fit.targets import fit_shares, target_matrix
+from workbench.models.fit.targets import (
+    as_classes,
+    fit_shares,
+    prevalence_logits,
+    target_matrix,
+    two_classes,
+    without_shares,
+)
 from workbench.schema import Taxonomy, label_matrix
 
 TAXONOMY = Taxonomy.load()
@@ -36,7 +43,8 @@ def test_the_truth_is_what_most_say_and_one_half_is_learnt_from_but_unknown(tmp_
     y, known = target_matrix(table, TAXONOMY)
     assert y[:, 0].tolist() == [0, 0.25, 0.5, 0.75, 1, 0]
     assert known[:, 0].tolist() == [True] * 5 + [False]
-    assert target_matrix(table, TAXONOMY, "focal")[0][:, 0].tolist() == [0, 0, 0, 1, 1, 0]  # it knows no shares
+    y, known = target_matrix(without_shares(table), TAXONOMY)
+    assert (y[:, 0].tolist(), known[:, 0].tolist()) == ([0, 0, 0, 1, 1, 0], [True, True, False, True, True, False])
     hard = load(tmp_path, [0, 0.25, 0.5, 0.75, 1, None], threshold=0.5)
     for mine, theirs in zip(target_matrix(hard, TAXONOMY), label_matrix(hard, TAXONOMY), strict=True):
         assert (mine == theirs).all()
@@ -50,6 +58,22 @@ def test_a_share_counts_as_so_many_yes_and_so_many_no():
     # four votes a post weigh four times a share, so a quarter of the penalty gives the same line
     assert shares.coef_ == pytest.approx(several.coef_, abs=1e-3)
     assert shares.intercept_ == pytest.approx(several.intercept_, abs=1e-3)
+
+
+def test_a_post_of_a_share_is_a_yes_and_a_no_that_together_weigh_as_one():
+    x, truth, weight = as_classes(np.array([[1.0], [2.0], [3.0]]), np.array([1.0, 0.25, 0.0]))
+    assert x[:, 0].tolist() == [1, 2, 2, 3]
+    assert truth.tolist() == [True, True, False, False]
+    assert weight.tolist() == [1, 0.25, 0.75, 1]
+    x, truth, weight = as_classes(np.array([[1.0], [2.0]]), np.array([1.0, 0.0]))
+    assert (x[:, 0].tolist(), truth.tolist(), weight) == ([1, 2], [True, False], None)
+
+
+def test_shares_that_most_deny_are_enough_to_learn_and_add_up_to_a_prevalence():
+    y, known = np.array([[0.25, 0.0], [0.5, 0.0], [1.0, 1.0]]), np.array([[True, True], [True, True], [False, False]])
+    assert two_classes(y, known).tolist() == [True, False]
+    # (.25 + .5 + 1/2) / (2 + 1) has the odds 1.25 / 1.75, (0 + 1/2) / (2 + 1) those of .5 / 2.5
+    assert prevalence_logits(y, known) == pytest.approx(np.log([1.25 / 1.75, 0.5 / 2.5]), rel=1e-6)
 
 
 @pytest.mark.parametrize("name", ["text-tfidf", "text-hashing"])

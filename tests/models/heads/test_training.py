@@ -66,6 +66,23 @@ def test_without_known_validation_labels_the_training_loss_decides():
     assert records[0]["best_epoch"] == 5
 
 
+@pytest.mark.parametrize("weight", [None, [3.0, 0.5], "balanced"])
+@pytest.mark.parametrize("loss", ["bce", "focal", "asymmetric"])
+def test_a_share_is_learnt_as_its_votes_are_also_where_classes_weigh_unlike(loss, weight):
+    posts = examples(12)._replace(y=torch.randint(5, (12, 2), generator=torch.Generator().manual_seed(1)) / 4)
+    votes = examples(48)._replace(
+        sides=(posts.sides[0].repeat_interleave(4, dim=0),),
+        y=(torch.arange(4).repeat(12)[:, None] < 4 * posts.y.repeat_interleave(4, dim=0)).float(),
+    )
+    options = HeadOptions(loss=loss, epochs=5, lr=0.05, weight_decay=0.0, batch_size=48)
+    made = []
+    for train in (posts, votes):
+        network = head(hidden=0)
+        fit_head(network, train, None, options, torch.Generator().manual_seed(0), class_weight=weight)
+        made.append(score(network, posts.sides, posts.present))
+    assert torch.allclose(*made, atol=1e-3)
+
+
 def test_a_diverging_training_says_what_to_lower():
     train = examples(50)
     train = train._replace(sides=(train.sides[0] * float("inf"),))

@@ -33,14 +33,15 @@ from scipy.special import expit
 from workbench.metrics.classification import average_precision
 from workbench.models import Classifier, Prediction, option_names, two_classes
 from workbench.models.fit.choose import enough
-from workbench.models.fit.options import MemberOptions
+from workbench.models.fit.options import MemberOptions, TargetOptions
 from workbench.models.fit.out_of_fold import folds, held_out
+from workbench.models.fit.targets import target_matrix
 from workbench.schema import INPUTS, MODALITIES, Options, label_matrix
 
 ROUNDS = 20  # picks that make up chosen weights
 
 
-class LateFusionOptions(Options):
+class LateFusionOptions(TargetOptions):
     """Which models are stacked, and how."""
 
     members: tuple[MemberOptions, ...] = Field(
@@ -109,7 +110,7 @@ class LateFusionClassifier(Classifier):
         return tuple(name for name in MODALITIES if any(name in member.modalities for member in self.models))
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        y, known = label_matrix(train, self.taxonomy)
+        y, known = target_matrix(train, self.taxonomy)
         fold = folds(train, self.options.folds, seed)
         scores = held_out(self._new_members, train, validation, fold, seed)
         kept = self._fit_members(train, validation, seed)
@@ -235,8 +236,8 @@ def features(scores: np.ndarray) -> np.ndarray:
 def stacker(x: np.ndarray, y: np.ndarray, strength: float, n_members: int) -> tuple[np.ndarray, float]:
     """Return weights (n_features,) and bias of an L2-penalised logistic regression whose first weights are >= 0.
 
-    x: (n_posts, n_features), the first `n_members` columns being members' logits; y: (n_posts,) 0 or 1. The objective
-    is scikit-learn's: strength * sum of log losses + half the squared weights; the bias is free.
+    x: (n_posts, n_features), the first `n_members` columns being members' logits; y: (n_posts,) in [0, 1]. The
+    objective is scikit-learn's: strength * sum of log losses + half the squared weights; the bias is free.
     """
 
     def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:

@@ -20,11 +20,12 @@ from pydantic import Field, field_validator
 
 from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.choose import enough
-from workbench.models.fit.options import BaselineOptions
-from workbench.schema import INPUTS, Options, label_matrix
+from workbench.models.fit.options import BaselineOptions, TargetOptions
+from workbench.models.fit.targets import target_matrix
+from workbench.schema import INPUTS, Options
 
 
-class PerGroupOptions(Options):
+class PerGroupOptions(TargetOptions):
     """What posts are grouped by, and which groups get a model of their own."""
 
     base: BaselineOptions = Field(BaselineOptions(), description="The kind of model; a name alone is enough.")
@@ -77,7 +78,7 @@ class PerGroup(Classifier):
         self.modalities = self.base.modalities
         self.trained &= self.base.trained
         self.by_group, shares = {}, []
-        y, known = label_matrix(train, self.taxonomy)
+        y, known = target_matrix(train, self.taxonomy)
         ours, theirs = (groups(table, self.options.by) for table in (train, validation))
         for name in sorted({name for name in ours if name}):
             rows = ours == name
@@ -96,7 +97,7 @@ class PerGroup(Classifier):
 
     def _with_both_classes(self, y: np.ndarray, known: np.ndarray) -> np.ndarray:
         """Which labels (n_labels,) a group knows well enough for a model of its own."""
-        positives = ((y > 0.5) & known).sum(axis=0)
+        positives = np.where(known, y, 0.0).sum(axis=0)
         return two_classes(y, known) & (positives >= self.options.min_positives)
 
     def _share(self, own: Classifier, held: pa.Table) -> np.ndarray:
@@ -105,14 +106,13 @@ class PerGroup(Classifier):
         chosen = np.full(len(self.taxonomy.names), shares[0])
         if len(shares) == 1 or not len(held):
             return chosen
-        y, known = label_matrix(held, self.taxonomy)
+        y, known = target_matrix(held, self.taxonomy)
         ours, theirs = self.base.logits(held), own.logits(held)
         for k in range(len(chosen)):
             rows = known[:, k] & ~np.isnan(ours[:, k]) & ~np.isnan(theirs[:, k])
-            truth = y[rows, k] > 0.5
-            if enough(truth):
+            if enough(y[rows, k] > 0.5):
                 mixed = (1 - shares[:, None]) * ours[rows, k] + shares[:, None] * theirs[rows, k]
-                losses = (np.logaddexp(0, mixed) - truth * mixed).mean(axis=1)
+                losses = (np.logaddexp(0, mixed) - y[rows, k] * mixed).mean(axis=1)
                 chosen[k] = shares[int(np.argmin(losses))]
         return chosen
 

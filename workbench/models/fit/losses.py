@@ -3,7 +3,8 @@
 Every loss in LOSSES takes logits, y and known, each (n_posts, n_labels), and returns the mean over the known cells, 0
 where nothing is known. Being a mean of cells, the loss of a whole is that of its parts weighted by their `cells`: it
 depends neither on how large a batch is nor on how many labels happen to be known. `y` is not looked at where `known` is
-False. `weight` (n_posts, n_labels) multiplies cells and does not change what the sum is divided by.
+False. A share y costs what so many yes and so many no cost, for `kl` and `squared` less what no model can help.
+`weight` (n_posts, n_labels) multiplies cells and does not change what the sum is divided by.
 
 Sources: focal, Lin et al. 2017 (Focal loss for dense object detection, eq. 5); asymmetric, Ridnik et al. 2021
 (Asymmetric loss for multi-label classification, eq. 4 to 7); hinge, Cortes and Vapnik 1995; exclusive sets where only
@@ -84,14 +85,17 @@ def squared(logits: torch.Tensor, y: torch.Tensor, smoothing: float = 0.0) -> to
 
 @_over_known
 def focal(logits: torch.Tensor, y: torch.Tensor, gamma: float = 2.0, alpha: float | None = None) -> torch.Tensor:
-    """Return focal loss, -(1 - p_t)^gamma log p_t, where p_t is the probability of what is true; y of 0 and 1.
+    """Return focal loss, -(1 - p_t)^gamma log p_t, where p_t is the probability of what is true.
 
     gamma: how strongly what is already right is discounted; 0 is cross-entropy. alpha: weight of positives, 1 - alpha
     that of negatives (0.25 in the paper); None weighs both by 1.
     """
-    right = logits * (2 * y - 1)  # the logit of what is true
-    cells = (-right).sigmoid() ** gamma * functional.softplus(-right)
-    return cells if alpha is None else cells * (alpha * y + (1 - alpha) * (1 - y))
+
+    def side(right: torch.Tensor) -> torch.Tensor:  # of the logit of what is true
+        return (-right).sigmoid() ** gamma * functional.softplus(-right)
+
+    up, down = (1.0, 1.0) if alpha is None else (alpha, 1 - alpha)
+    return y * up * side(logits) + (1 - y) * down * side(-logits)
 
 
 @_over_known
@@ -102,7 +106,7 @@ def asymmetric(
     gamma_negative: float = 4.0,
     shift: float = 0.05,
 ) -> torch.Tensor:
-    """Return asymmetric loss (ASL); y of 0 and 1.
+    """Return asymmetric loss (ASL).
 
     A positive costs -(1 - p)^gamma_positive log p. A negative costs -q^gamma_negative log(1 - q) with q = max(p -
     shift, 0): easy negatives weigh little, those below the shift nothing.
@@ -112,16 +116,16 @@ def asymmetric(
     q = (p - shift).clamp(min=0)
     # log(1 - q) from p loses digits where p is near 1 and there is no shift: there it is -softplus(logit).
     far = -(1 - q).clamp(min=1e-8).log() if shift else functional.softplus(logits)
-    return positive.where(y > 0.5, q**gamma_negative * far if gamma_negative else far)
+    return y * positive + (1 - y) * (q**gamma_negative * far if gamma_negative else far)
 
 
 @_over_known
 def hinge(logits: torch.Tensor, y: torch.Tensor, margin: float = 1.0) -> torch.Tensor:
-    """Return max(0, margin - s * logit), s = 1 for a positive and -1 for a negative (a linear SVM's); y of 0 and 1.
+    """Return max(0, margin - s * logit), s = 1 for a positive and -1 for a negative (a linear SVM's).
 
     What is right by the margin costs nothing. The logit is a score here: calibration makes a probability of it.
     """
-    return (margin - (2 * y - 1) * logits).clamp(min=0)
+    return y * (margin - logits).clamp(min=0) + (1 - y) * (margin + logits).clamp(min=0)
 
 
 # ------------------------------------------------------------------------------------------- labels that exclude others
@@ -139,8 +143,9 @@ def softmax(
 
     exclusive: sets of columns of which at most one holds; "none of them" has the logit 0. A set counts as one cell,
     known where any of its labels is: it costs -log of the probability of all that is still possible. That is the label
-    that holds; or, where none is known to hold, none of them and the unknown ones. A `weight` raises ValueError: it
-    weighs labels, and a set is one answer.
+    that holds; or, where none is known to hold, none of them and the unknown ones. With shares it is the mean over
+    those answers, each by its share; shares of more than 1 in all are divided by their sum. A `weight` raises
+    ValueError: it weighs labels, and a set is one answer.
     """
     if weight is not None:
         raise ValueError("labels of an exclusive set cannot be weighed one by one")
@@ -151,10 +156,11 @@ def softmax(
     total = total.where(known[:, outside], 0.0).sum()
     for group in exclusive:
         z, mine = _with_none(logits[:, list(group)]), known[:, list(group)]
-        holds = mine & (y[:, list(group)] > 0.5)
-        some = holds.any(dim=1, keepdim=True)
-        possible = _with_none(holds.where(some, ~mine), first=~some[:, 0])
-        cost = z.logsumexp(dim=1) - z.masked_fill(~possible, -float("inf")).logsumexp(dim=1)
+        share = y[:, list(group)].where(mine, 0.0)
+        share = share / share.sum(dim=1, keepdim=True).clamp(min=1)
+        others = z.masked_fill(_with_none(mine), -float("inf")).logsumexp(dim=1)  # none of them and the unknown ones
+        whole = z.logsumexp(dim=1)
+        cost = (share * (whole[:, None] - z[:, 1:])).sum(dim=1) + (1 - share.sum(dim=1)) * (whole - others)
         total = total + cost.where(mine.any(dim=1), 0.0).sum()
     return total / cells(known, exclusive).sum().clamp(min=1)
 
@@ -178,10 +184,9 @@ def log_odds(logits: torch.Tensor, exclusive: Sets) -> torch.Tensor:
     return odds
 
 
-def _with_none(columns: torch.Tensor, first: torch.Tensor | None = None) -> torch.Tensor:
-    """Return columns (n, m) with "none of them" before them (n, m + 1): 0, or `first` (n,)."""
-    none = columns.new_zeros(len(columns)) if first is None else first
-    return torch.cat([none[:, None], columns], dim=1)
+def _with_none(columns: torch.Tensor) -> torch.Tensor:
+    """Return columns (n, m) with a 0 for "none of them" before them (n, m + 1)."""
+    return torch.cat([columns.new_zeros(len(columns), 1), columns], dim=1)
 
 
 # ------------------------------------------------------------------------------------------------------------- by name
@@ -223,9 +228,9 @@ def balanced(y: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
 
 
 def class_counts(y: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    """Return the known negatives and positives of each label (2, n_labels)."""
-    truth = y > 0.5
-    return torch.stack([(known & ~truth).sum(dim=0), (known & truth).sum(dim=0)]).to(y.dtype)
+    """Return the known negatives and positives of each label (2, n_labels), shares of a post in both."""
+    y = y.where(known, 0.0)
+    return torch.stack([known.sum(dim=0) - y.sum(dim=0), y.sum(dim=0)])
 
 
 def charges(names: Sequence[str | dict], logits: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:

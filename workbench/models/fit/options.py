@@ -83,6 +83,16 @@ def check_ngrams(words: Sequence[int] | None, characters: Sequence[int] | None) 
         raise ValueError("ngrams and char_ngrams cannot both be null")
 
 
+class TargetOptions(Options):
+    """What a model is trained towards."""
+
+    labels: Literal["soft", "hard"] = Field(
+        "soft",
+        description="Where a corpus has soft labels: learn how many say a label (soft), or what most say (hard); "
+        "elsewhere both are the same.",
+    )
+
+
 class MemberOptions(Options):
     """A model that another one is made of; in a study its name alone is enough."""
 
@@ -141,7 +151,7 @@ class LossOptions(Options):
         return self
 
 
-class LearningOptions(Options):
+class LearningOptions(TargetOptions):
     """What a head is trained by."""
 
     loss: LossOptions = Field(LossOptions(), description="What a wrong answer costs; a name alone is enough.")

@@ -174,7 +174,7 @@ class ClipFinetune(ClipClassifier):
         read = self._read(table)
         sides = self._sides(read, len(table), first=True)
         usable = np.flatnonzero(np.any([side.count > 0 for side in sides], axis=0))
-        y, known = target_matrix(table, self.taxonomy, self.options.loss.name)
+        y, known = target_matrix(table, self.taxonomy)
         texts: list[Any] = [None] * len(table)
         if "text" in read:
             there = read["text"][1].count > 0

@@ -241,7 +241,7 @@ class ClipClassifier(Classifier):
         return {side: names for side, names in mine.items() if names}
 
     def _labels(self, table: pa.Table, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        y, known = target_matrix(table, self.taxonomy, self.options.loss.name)
+        y, known = target_matrix(table, self.taxonomy)
         return y[usable], known[usable]
 
     def _examples(self, table: pa.Table, sides: list[Vectors]) -> Examples | None:

@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, combinations
 from workbench.models.heads.frozen import ClipClassifier, Posts
 from workbench.models.heads.options import CrossOptions
-from workbench.schema import label_matrix
 
 if TYPE_CHECKING:
     import torch
@@ -122,10 +122,10 @@ class ClipRetrieval(ClipClassifier):
         count = np.bincount(post)[post]
         few = (place * FRAMES // count != (place - 1) * FRAMES // count) | (count <= FRAMES)  # evenly spaced
         chosen = np.isin(post, kept) & few
-        y, known = label_matrix(train, self.taxonomy)
+        y, known = target_matrix(train, self.taxonomy)
         vectors = self._vectors(sides, [row[chosen] for row in rows]).astype(np.float16)
         at = np.searchsorted(kept, post[chosen]).astype(np.int32)
-        self.memory = TrainingPosts(vectors, at, y[kept] > 0.5, known[kept])
+        self.memory = TrainingPosts(vectors, at, np.where(known, y, 0.0)[kept], known[kept])
         ids = train["post_id"].to_pylist()
         self.post_ids = [ids[i] for i in kept]
 
@@ -133,7 +133,7 @@ class ClipRetrieval(ClipClassifier):
         """Return k and temperature: those given, else those that lose least on validation, else the middle ones."""
         ks = [self.options.k] if self.options.k else [k for k in KS if k < len(self.memory.vectors)] or [KS[0]]
         heats = [self.options.temperature] if self.options.temperature else list(TEMPERATURES)
-        y, known = label_matrix(validation, self.taxonomy)
+        y, known = target_matrix(validation, self.taxonomy)
         known &= self.trained & np.any([side.count > 0 for side in sides], axis=0)[:, None]
         if not known.any():
             return {"k": ks[len(ks) // 2], "temperature": heats[len(heats) // 2]}
@@ -143,7 +143,7 @@ class ClipRetrieval(ClipClassifier):
         for k in ks:
             for heat in heats:
                 logits = np.maximum.reduceat(self._votes(*nearest, k, heat), starts, axis=0)
-                cells = np.logaddexp(0, np.where(y > 0.5, -logits, logits))
+                cells = y * np.logaddexp(0, -logits) + (1 - y) * np.logaddexp(0, logits)
                 losses[k, heat] = float(cells[known].mean())
         k, heat = min(losses, key=losses.get)
         return {"k": k, "temperature": heat, "loss": losses[k, heat]}
@@ -166,7 +166,7 @@ class ClipRetrieval(ClipClassifier):
         weight *= self.memory.weight[rows]
         post = self.memory.post[rows]  # (n, k)
         known = self.memory.known[post]
-        votes = np.einsum("nk,nkl->nl", weight, known & self.memory.y[post])
+        votes = np.einsum("nk,nkl->nl", weight, self.memory.y[post])
         total = np.einsum("nk,nkl->nl", weight, known)
         prior = 1 / (1 + np.exp(-np.nan_to_num(self.constants.astype(np.float64))))
         share = (votes + self.options.smoothing * prior) / (total + self.options.smoothing)
@@ -197,7 +197,10 @@ class ClipRetrieval(ClipClassifier):
         used, place = np.unique(best, return_inverse=True)
         nearest = self.memory.search(self._vectors(sides, [row[used] for row in rows]), self.record["k"])[0]
         nearest = self.memory.post[nearest]  # (n_used, k), the nearest first
-        place, voted = place.reshape(best.shape), (self.memory.known & self.memory.y)[nearest]  # (n_used, k, n_labels)
+        place, voted = (
+            place.reshape(best.shape),
+            (self.memory.y > 0.5)[nearest],
+        )  # (n_used, k, n_labels)
         readable = np.any([side.count > 0 for side in sides], axis=0)
         for post, label in np.argwhere(readable[:, None] & self.trained):
             row = place[post, label]

@@ -102,7 +102,8 @@ def fit_head(
         batch = take(train, posts)
         present = hidden(batch.present, hide, generator, batch.owner)
         logits = pooled(network, network(batch.sides, present, batch.owner), batch.owner)
-        return cost(logits, batch.y, batch.known, weight=weigh(batch, True))
+        y, weight = weigh(batch.y, True)
+        return cost(logits, y, batch.known, weight=weight)
 
     def learn(epoch: int) -> None:
         for posts in order[torch.randperm(len(order), generator=generator)].split(options.batch_size):
@@ -111,7 +112,8 @@ def fit_head(
 
     def lost() -> float:
         scores = pooled(network, score(network, watched.sides, watched.present), watched.owner)
-        return float(cost(scores, watched.y, watched.known, weight=weigh(watched, False)))
+        y, weight = weigh(watched.y, False)
+        return float(cost(scores, y, watched.known, weight=weight))
 
     return {**train_epochs(network, options, learn, lost), "at_once": room.at_once}
 
@@ -172,11 +174,12 @@ def _repeated(
 
 def _weights(
     train: Examples, wanted: Literal["balanced"] | Sequence[float] | None, shares: torch.Tensor | None
-) -> Callable[..., torch.Tensor | None]:
-    """Return what weighs the cells of some examples: class weights, and in validation the shares of repeats too.
+) -> Callable[[torch.Tensor, bool], tuple[torch.Tensor, torch.Tensor | None]]:
+    """Return what weighs cells (y, whether they are train's): class weights, and in validation shares of repeats too.
 
     wanted: None, "balanced" (`losses.balanced` of the training posts), or what each label's positive weighs against a
-    negative.
+    negative. It returns y and the weights, both (n_posts, n_labels): where y is a share, its yes and its no weigh
+    unlike, so that together they weigh the sum of both, and the yes' part of that sum is the share to learn.
     """
     by_class = None
     if wanted == "balanced":
@@ -184,12 +187,13 @@ def _weights(
     elif wanted is not None:
         by_class = torch.stack([torch.ones_like(train.y[0]), train.y.new_tensor(wanted)])
 
-    def weigh(examples: Examples, training: bool) -> torch.Tensor | None:
+    def weigh(y: torch.Tensor, training: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
         parts = [part for part in (by_class, None if training else shares) if part is not None]
         if not parts:
-            return None
-        table = parts[0] if len(parts) == 1 else parts[0] * parts[1]
-        return torch.where(examples.y > 0.5, table[1], table[0])
+            return y, None
+        down, up = parts[0] if len(parts) == 1 else parts[0] * parts[1]
+        weight = y * up + (1 - y) * down
+        return y * up / weight, weight
 
     return weigh
 

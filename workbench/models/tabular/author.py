@@ -16,10 +16,11 @@ import pyarrow as pa
 from pydantic import Field
 
 from workbench.models import Classifier, Prediction, two_classes
+from workbench.models.fit.targets import target_matrix
 from workbench.models.tabular.learners import Tabular, TabularOptions
 from workbench.preprocessing import context
 from workbench.preprocessing.context import ContextOptions, Scaling
-from workbench.schema import INPUTS, Options, label_matrix
+from workbench.schema import INPUTS, Options
 
 
 class AuthorOptions(TabularOptions):
@@ -56,7 +57,7 @@ class AuthorProfile(Classifier):
 
     def _numbers(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the numbers of the posts that have any, with their y and known."""
-        values, (y, known) = context.numbers(table, self.options.context), label_matrix(table, self.taxonomy)
+        values, (y, known) = context.numbers(table, self.options.context), target_matrix(table, self.taxonomy)
         rows = ~np.isnan(values).all(axis=1)
         return values[rows], y[rows], known[rows]
 

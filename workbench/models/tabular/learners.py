@@ -17,17 +17,17 @@ from pydantic import Field
 from scipy.special import logit
 from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
-from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.class_weight import compute_class_weight
 
+from workbench.metrics.classification import log_losses
 from workbench.models.fit.choose import best_strength, enough
-from workbench.models.fit.options import CLASS_WEIGHT, ClassWeight, by_class
-from workbench.schema import Options
+from workbench.models.fit.options import CLASS_WEIGHT, ClassWeight, TargetOptions, by_class
+from workbench.models.fit.targets import as_classes, fit_shares
 
 _STRENGTHS = (0.01, 0.1, 1.0)
 
 
-class TabularOptions(Options):
+class TabularOptions(TargetOptions):
     """How a label is learnt from a row of numbers."""
 
     learner: Literal["boosting", "linear"] = Field("boosting", description="Boosted trees or logistic regression.")
@@ -59,14 +59,14 @@ class Tabular:
     def fit(self, x: np.ndarray, y: np.ndarray, known: np.ndarray, trained: np.ndarray, held_out: tuple) -> list[Any]:
         """Learn each trained label; return what was chosen per label (trees or strength), None for the others.
 
-        y, known: (n_posts, n_labels); held_out: x, y, known of validation.
+        y, known: (n_posts, n_labels), y in [0, 1]; held_out: x, y, known of validation.
         """
         self.weights = np.zeros((len(self.labels), x.shape[1]))
         grown: list[tuple[int, list]] = []
         chosen: list[Any] = [None] * len(self.labels)
         for k in np.flatnonzero(trained):
             rows, held = known[:, k], held_out[2][:, k]
-            sets = x[rows], y[rows, k] > 0.5, held_out[0][held], held_out[1][held, k] > 0.5
+            sets = x[rows], y[rows, k], held_out[0][held], held_out[1][held, k]
             if self.options.learner == "linear":
                 chosen[k] = self._linear(k, *sets)
             else:
@@ -76,35 +76,39 @@ class Tabular:
         self._pack(grown)
         return chosen
 
-    def _linear(self, k: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, truth: np.ndarray) -> float:
+    def _linear(self, k: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, held: np.ndarray) -> float:
         weight = by_class(self.options.class_weight, self.labels, k)
         fixed = {"class_weight": weight, "solver": "newton-cholesky", "max_iter": 200}  # in any scaling
         strength, best = best_strength(
             _STRENGTHS,
-            lambda c: LogisticRegression(C=c, **fixed).fit(x, y),
-            truth,
+            lambda c: fit_shares(LogisticRegression(C=c, **fixed), x, y),
+            held > 0.5,
             lambda model: model.predict_proba(z)[:, 1],
-            lambda truth, p: -log_loss(truth, p, labels=[False, True]),
+            lambda _, p: -log_losses(held, p).mean(),
         )
         self.weights[k], self.bias[k] = best.coef_[0], best.intercept_[0]
         return strength
 
-    def _boost(self, k: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, truth: np.ndarray) -> tuple[list, float]:
+    def _boost(self, k: int, x: np.ndarray, y: np.ndarray, z: np.ndarray, held: np.ndarray) -> tuple[list, float]:
         """Return trees, each as its arrays, and the log-odds they start from."""
-        options = self.options
+        options, posts = self.options, len(y)
+        x, truth, weight = as_classes(x, y)
+        leaf = min(options.leaf, max(1, posts // 4))
         made = GradientBoostingClassifier(
             n_estimators=options.trees,
             max_depth=options.depth,
             learning_rate=options.rate,
-            min_samples_leaf=min(options.leaf, max(1, len(y) // 4)),
+            min_samples_leaf=leaf * len(truth) // posts,  # a share is two rows
             random_state=0,
         )
         wanted = by_class(options.class_weight, self.labels, k)
-        weight = compute_sample_weight(wanted, y) if wanted else None
-        made.fit(x, y, sample_weight=weight)
+        if wanted:
+            of_class = compute_class_weight(wanted, classes=np.array([False, True]), y=truth, sample_weight=weight)
+            weight = of_class[truth.astype(int)] * (1.0 if weight is None else weight)
+        made.fit(x, truth, sample_weight=weight)
         count = options.trees
-        if enough(truth):
-            staged = [log_loss(truth, p[:, 1], labels=[False, True]) for p in made.staged_predict_proba(z)]
+        if enough(held > 0.5):
+            staged = [log_losses(held, p[:, 1]).mean() for p in made.staged_predict_proba(z)]
             count = int(np.argmin(staged)) + 1
         trees = [_arrays(stage[0].tree_, options.rate) for stage in made.estimators_[:count]]
         return trees, float(logit(made.init_.class_prior_[1]))

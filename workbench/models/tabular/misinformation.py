@@ -19,11 +19,12 @@ from pydantic import Field
 from workbench.models import Classifier, Prediction, two_classes
 from workbench.models.fit.options import BaselineOptions
 from workbench.models.fit.out_of_fold import folds, held_out
+from workbench.models.fit.targets import target_matrix
 from workbench.models.tabular.learners import Tabular, TabularOptions
 from workbench.preprocessing import context
 from workbench.preprocessing.context import ContextOptions, Scaling
 from workbench.preprocessing.links import extraction
-from workbench.schema import INPUTS, Options, label_matrix
+from workbench.schema import INPUTS, Options
 
 
 class MisinformationOptions(TabularOptions):
@@ -84,7 +85,7 @@ class Misinformation(Classifier):
         around = self._around(train)
         rows = self._readable(scores, around)
         self.scaling = Scaling.fit(around[rows], self._form)
-        y, known = (values[rows] for values in label_matrix(train, self.taxonomy))
+        y, known = (values[rows] for values in target_matrix(train, self.taxonomy))
         self.trained &= two_classes(y, known)
         x = self._rows(train, scores, around)[rows]
         chosen = self.learner.fit(x, y, known, self.trained, self._held_out(validation))
@@ -93,7 +94,7 @@ class Misinformation(Classifier):
     def _held_out(self, validation: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         scores, around = self.text.logits(validation), self._around(validation)
         rows = self._readable(scores, around)
-        y, known = label_matrix(validation, self.taxonomy)
+        y, known = target_matrix(validation, self.taxonomy)
         return self._rows(validation, scores, around)[rows], y[rows], known[rows]
 
     def _around(self, posts: pa.Table) -> np.ndarray:

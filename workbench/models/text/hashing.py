@@ -27,7 +27,7 @@ from scipy.special import expit
 
 from workbench.models import two_classes
 from workbench.models.fit.choose import best_strength
-from workbench.models.fit.options import VARIANTS, check_ngrams
+from workbench.models.fit.options import VARIANTS, TargetOptions, check_ngrams
 from workbench.models.fit.targets import target_matrix
 from workbench.models.text.variants import WordModel, said
 from workbench.preprocessing.text.cleaning import TextOptions
@@ -38,7 +38,7 @@ STRETCH_CHARACTERS = 2_000_000  # hashed at once; takes about 100 bytes each
 START = 1.0  # of the sums of squares: the first step for a rare n-gram is then small, as its slope is
 
 
-class HashingOptions(Options):
+class HashingOptions(TargetOptions):
     """Which n-grams are hashed, into how many numbers, and how weights are learnt."""
 
     ngrams: tuple[int, int] | None = Field((1, 2), description="Shortest and longest run of words; null: no words.")

@@ -23,7 +23,15 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
-from workbench.models.fit.options import CLASS_WEIGHT, VARIANTS, ClassWeight, Strengths, by_class, check_ngrams
+from workbench.models.fit.options import (
+    CLASS_WEIGHT,
+    VARIANTS,
+    ClassWeight,
+    Strengths,
+    TargetOptions,
+    by_class,
+    check_ngrams,
+)
 from workbench.models.text.variants import WordModel, read_words, write_words
 from workbench.preprocessing.text.cleaning import TextOptions
 from workbench.schema import Options
@@ -32,7 +40,7 @@ VOCABULARY = "vocabulary.json"
 WORD = r"(?u)\b\w+\b"  # one-letter words too: "u", "I"
 
 
-class TfidfOptions(Options):
+class TfidfOptions(TargetOptions):
     """Which n-grams are counted and how strongly their weights are held back."""
 
     ngrams: tuple[int, int] | None = Field((1, 2), description="Shortest and longest run of words; null: no words.")
@@ -174,10 +182,10 @@ class TfidfClassifier(WordModel):
 def log_count_ratios(x: sparse.csr_array, y: np.ndarray) -> np.ndarray:
     """Return |log of the n-gram's share among positives over that among negatives| (n_ngrams,), each count plus one.
 
-    x: (n_posts, n_ngrams), of which only zero or not counts; y: (n_posts,) bool.
+    x: (n_posts, n_ngrams), of which only zero or not counts; y: (n_posts,) in [0, 1].
     """
-    there = (x > 0).astype(np.float64)
-    positive, negative = (1 + np.asarray(there[rows].sum(axis=0)).ravel() for rows in (y, ~y))
+    there = (x > 0).astype(np.float64).T
+    positive, negative = (1 + there @ share for share in (y.astype(np.float64), 1 - y.astype(np.float64)))
     return np.abs(np.log(positive / positive.sum()) - np.log(negative / negative.sum()))
 
 

@@ -139,7 +139,7 @@ class WordModel(Classifier):
         for k in np.flatnonzero(self.trained):
             some, there = known[:, k], held_known[:, k]
             share = y[some, k]
-            own, other = self._label_features(k, x[some], share > 0.5, held)
+            own, other = self._label_features(k, x[some], share, held)
             strengths[self.taxonomy.names[k]], best = best_strength(
                 self.options.C,
                 lambda c, k=k, own=own, y=share: fit_shares(self._regression(k, c, len(y)), own, y),
@@ -154,7 +154,7 @@ class WordModel(Classifier):
         raise NotImplementedError
 
     def _label_features(self, k: int, x: Any, y: np.ndarray, held: Any) -> tuple[Any, Any]:
-        """Return what label k is learnt from, and chosen on, after learning it from x and y (n_texts,) bool."""
+        """Return what label k is learnt from, and chosen on, after learning it from x and y (n_texts,)."""
         raise NotImplementedError
 
     def _regression(self, k: int, strength: float, n: int) -> LogisticRegression:

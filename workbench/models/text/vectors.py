@@ -21,7 +21,7 @@ import pyarrow as pa
 from pydantic import Field
 from sklearn.linear_model import LogisticRegression
 
-from workbench.models.fit.options import VARIANTS, Strengths
+from workbench.models.fit.options import VARIANTS, Strengths, TargetOptions
 from workbench.models.text import word_vectors
 from workbench.models.text.variants import WordModel, read_words, write_words
 from workbench.models.text.word_vectors import WORD
@@ -31,7 +31,7 @@ from workbench.schema import ROOT, Options
 WORDS = "words.json"
 
 
-class VectorOptions(Options):
+class VectorOptions(TargetOptions):
     """Where the vectors come from, and how texts and labels are made of them."""
 
     path: str | None = Field(

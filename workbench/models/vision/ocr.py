@@ -21,13 +21,14 @@ from pydantic import Field
 
 from workbench.errors import WorkbenchError
 from workbench.models import Classifier, Prediction, of_earlier
+from workbench.models.fit.options import TargetOptions
 from workbench.preprocessing.image import ocr
 from workbench.schema import Options, declared
 
 log = logging.getLogger(__name__)
 
 
-class WordsOptions(Options):
+class WordsOptions(TargetOptions):
     """The text model, and whether pictures are read."""
 
     model: str = Field("text-tfidf", description="The text model, by its name in `workbench.models.MODELS`.")

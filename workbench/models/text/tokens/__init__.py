@@ -21,8 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import normalize
 
 from workbench.features.encoders.forward.windows import starts
-from workbench.models.fit.options import VARIANTS
-from workbench.models.fit.targets import fit_shares
+from workbench.models.fit.options import VARIANTS, TargetOptions
+from workbench.models.fit.targets import fit_shares, target_matrix
 from workbench.models.text.variants import WordModel, read_words, write_words
 from workbench.preprocessing.text import tokenizers
 from workbench.preprocessing.text.cleaning import TextOptions
@@ -32,7 +32,7 @@ from workbench.schema import Options
 TOKENS = "tokens.json"
 
 
-class TokensOptions(TokenOptions):
+class TokensOptions(TargetOptions, TokenOptions):
     """The tokens, what reads them, and how that is trained."""
 
     network: Literal["linear", "mean", "conv"] = Field(
@@ -112,7 +112,7 @@ class TokensClassifier(WordModel):
 
         generator = torch.Generator().manual_seed(seed)
         self.network = network.TokenNetwork(self.tokenizer.size, y.shape[1], self.options, generator)
-        raw, z, z_known = self._said(validation)
+        raw, z, z_known = self._said(validation, target_matrix)
         watched = self._encoded(self._cleaned(raw))
         length = self.options.length
         train, watched = (

@@ -24,7 +24,7 @@ from pydantic import Field
 from workbench.features import Truncated, encoder_files
 from workbench.features.encoders.names import TRANSFORMER
 from workbench.models import Classifier, Prediction, two_classes
-from workbench.models.fit.options import VARIANTS
+from workbench.models.fit.options import VARIANTS, TargetOptions
 from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, highest_rows, undone
 from workbench.schema import Options, declared
@@ -40,7 +40,7 @@ BY_MODE = {  # what null stands for: under a head, and fine-tuned
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 
 
-class TransformerOptions(Options):
+class TransformerOptions(TargetOptions):
     """Which encoder, how its tokens become a vector, and how it or the head on it is trained."""
 
     encoder: str = Field(

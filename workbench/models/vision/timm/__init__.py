@@ -23,14 +23,16 @@ from pydantic import Field, model_validator
 
 from workbench.features import encoder_files
 from workbench.models import Classifier, Prediction, of_earlier, two_classes
+from workbench.models.fit.options import TargetOptions
+from workbench.models.fit.targets import target_matrix
 from workbench.preprocessing.image import augmentation
 from workbench.preprocessing.image.augmentation import AugmentOptions
-from workbench.schema import Options, label_matrix
+from workbench.schema import Options
 
 HEAD = "image-clip"
 
 
-class BackboneOptions(Options):
+class BackboneOptions(TargetOptions):
     """The encoder, whether it learns, and from which pictures."""
 
     encoder: str = Field(
@@ -97,7 +99,7 @@ class ImageTimm(Classifier):
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         self.network, self.head, self.encoder_digest = None, None, self._encoder_digest()
-        y, known = label_matrix(train, self.taxonomy)
+        y, known = target_matrix(train, self.taxonomy)
         rare = augmentation.rare_rows(y, known, self.options.rare) if self.options.copies else np.empty(0, np.int64)
         if self.options.finetune:
             self._finetune(train, validation, rare, seed)
@@ -136,14 +138,14 @@ class ImageTimm(Classifier):
         shown, watched = (finetuning.Pixels(table, self._encoder().fit) for table in (train, validation))
         readable = shown.readable
         self.modalities = type(self).modalities if readable.any() else ()
-        y, known = label_matrix(train, self.taxonomy)
+        y, known = target_matrix(train, self.taxonomy)
         self.trained &= two_classes(y[readable], known[readable])
         if not self.trained.any():
             self.record = {"epochs": 0}
             return
         rows = np.concatenate([np.flatnonzero(readable), np.repeat(rare[readable[rare]], self.options.copies)])
         self.network = finetuning.Network.on(self._encoder(), len(self.taxonomy.names), seed)
-        labels = label_matrix(validation, self.taxonomy)
+        labels = target_matrix(validation, self.taxonomy)
         examples = finetuning.PictureExamples(shown, rows, y, known & self.trained)
         held_out = np.flatnonzero(watched.readable)
         held_out = finetuning.PictureExamples(watched, held_out, labels[0], labels[1] & self.trained)
