@@ -54,11 +54,14 @@ def init(
     posts: Annotated[Path, typer.Argument(metavar="FILE", help="A file of posts, or a folder of train, dev and test.")],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="The study's YAML; default: in experiments/.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing; what is guessed stands.")] = False,
+    encoding: Annotated[
+        str | None, typer.Option(help="How the file is encoded, as in cp1252; default: told from its bytes.")
+    ] = None,
 ) -> None:
     """Look at a file of posts and write a study about it, with the reason for every guess."""
     from workbench.studies.init import init_study
 
-    raise typer.Exit(init_study(posts, out, yes=yes))
+    raise typer.Exit(init_study(posts, out, yes=yes, encoding=encoding))
 
 
 @app.command()
@@ -193,7 +196,7 @@ def score(
     bundle: Bundle,
     posts: Annotated[Path, typer.Argument(metavar="INPUT", help="A CSV, TSV, JSON, Parquet or .xlsx file of posts.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Where decisions go: .csv, .jsonl or .parquet.")],
-    columns: Annotated[str, typer.Option(help="Columns with other names, as in text=body,image=path.")] = "",
+    columns: Annotated[str, typer.Option(help="Columns with other names, as in text=title+body,image=path.")] = "",
     read: Annotated[
         str,
         typer.Option(help="How the file is read where it does not say, as in encoding=latin-1,time_format=%d.%m.%Y."),

@@ -262,7 +262,19 @@ def test_pictures_by_path(tmp_path):
     assert groups[0] == groups[1]  # the same picture under another name
     assert len(set(groups)) == 4
     said = sentence(path, text="t", image="p")
-    assert f"none of the 4 pictures is there, for example {tmp_path}/x/a.png; set `images`" in said
+    names = f"{tmp_path}/x/a.png, b.png, c.png (the folder holds a.csv)"
+    assert f"none of the 4 pictures is there, such as {names}; set `images`" in said
+    assert f"(there is no folder {tmp_path}/none)" in sentence(path, text="t", image="p", images=str(tmp_path / "none"))
+
+
+def test_a_text_of_several_columns(tmp_path):
+    rows = [("a title", "a body"), ("a link", ""), ("gone", "[removed]"), ("", "a body"), ("nan", "None"), (None, None)]
+    path = jsonl(tmp_path / "a.jsonl", *({"id": n, "t": title, "b": body} for n, (title, body) in enumerate(rows)))
+    missing = ["nan", "None", "[removed]"]
+    built = table(path, post_id="id", text=["t", "b"], missing=missing)
+    assert built["text"].to_pylist() == ["a title\na body", "a link", "gone", "a body", "nan\nNone", None]
+    assert table(path, text="b", missing=missing)["text"].to_pylist()[2] == "[removed]"  # alone it is what was posted
+    assert "unknown column 'c'" in sentence(path, text=["t", "c"])
 
 
 def test_pictures_as_bytes(tmp_path):

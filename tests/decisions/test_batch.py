@@ -159,6 +159,16 @@ def test_columns_may_have_other_names(bundle, tmp_path):
     assert batch.mapping("text=body, post_id = key,") == {"text": "body", "post_id": "key"}
 
 
+def test_a_text_may_stand_in_several_columns(bundle, tmp_path):
+    title, body = "our garden needs rain", "again and again"
+    path = lines(tmp_path, {"id": 1, "t": title, "b": body}, {"id": 2, "t": title, "b": "None"}, {"id": 3, "b": body})
+    several = [row["p_abuse"] for row in score(bundle, path, text="t+b")]
+    path = lines(tmp_path, *({"id": n, "text": text} for n, text in enumerate((f"{title}\n{body}", title, body), 1)))
+    assert several == [row["p_abuse"] for row in score(bundle, path)]
+    with pytest.raises(WorkbenchError, match="unknown column 'c'"):
+        score(bundle, path, text="text+c")
+
+
 @pytest.mark.parametrize(
     ("given", "said"), [("text", "not of the form"), ("txt=body", "did you mean 'text'"), ("text=", "not of the form")]
 )

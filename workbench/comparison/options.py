@@ -54,7 +54,9 @@ class CompareOptions(Options):
         (0.001, 0.01, 0.05), description="Shares of harmful posts at which the report says what reviewers would see."
     )
     slices: tuple[str, ...] | None = Field(
-        None, description="Columns to slice by, those that the corpus keeps included; default: the standard ones."
+        None,
+        description="Columns to slice by, those that the corpus keeps included; `standard`, the default, stands for "
+        "community, language, region, modality, length, author's age, month and who is mentioned.",
     )
     slice_resamples: int = Field(500, ge=100, description="Bootstrap resamples for the intervals of slices.")
     few: int = Field(20, ge=1, description="Fewer positives than this are marked `few`.")

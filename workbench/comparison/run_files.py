@@ -203,7 +203,7 @@ class Metrics(RunFile):
     thresholds: label -> seed -> the probability from which a post is flagged, None where no threshold qualified;
     removal: label -> seed; train_prevalence by label; calibration: label -> seed; digests of the corpora; items: test
     set -> digest of its posts; overlap by relation; dropped: posts in no set; labelled: set -> label
-    -> yes, no, unknown and why; noticed: when the corpora were read; peak_mb: `host`, `cuda`; unread: set ->
+    -> yes, no, unknown and why; noticed, warned: when the corpora were read; peak_mb: `host`, `cuda`; unread: set ->
     modality -> posts.
     """
 
@@ -229,6 +229,7 @@ class Metrics(RunFile):
     dropped: int = 0
     labelled: dict[str, dict[str, dict[str, Any]]] = {}
     noticed: tuple[str, ...] = ()
+    warned: tuple[str, ...] = ()
     unread: dict[str, dict[str, int]] = {}
     feature_hits: Any = None
     search: Search | None = None

@@ -20,6 +20,15 @@ TOLD = b"told"
 _SHOWN = 4  # reasons
 
 
+def record(sets: Mapping[str, pa.Table], taxonomy: Taxonomy) -> dict[str, Any]:
+    """Return what a run keeps of how its posts were read: `labelled` (see `of_labels`), `noticed` and `warned`."""
+    told = {"noticed": noticed, "warned": warned}
+    lines = {
+        name: list(dict.fromkeys(line for table in sets.values() for line in of(table))) for name, of in told.items()
+    }
+    return {"labelled": of_labels(sets, taxonomy), **lines}
+
+
 def of_labels(sets: Mapping[str, pa.Table], taxonomy: Taxonomy) -> dict[str, dict[str, dict[str, Any]]]:
     """Return, per set and label, posts that say `yes`, `no` and nothing (`unknown`), and `why`: reason -> posts."""
     return {name: {label: _of_label(table, label) for label in taxonomy.names} for name, table in sets.items()}
@@ -71,7 +80,7 @@ def why(row: Mapping[str, Any]) -> str:
 
 def noticed(table: pa.Table) -> list[str]:
     """Return what was noticed when a corpus was read: rows read, left out and merged, and what was assumed."""
-    told = json.loads((table.schema.metadata or {}).get(TOLD, b"{}"))
+    told = _told(table)
     found = []
     for file in told.get("files", ()):
         left = "".join(f", {count:,} left out ({reason})" for reason, count in file["left_out"].items())
@@ -81,5 +90,14 @@ def noticed(table: pa.Table) -> list[str]:
         twice = f", {told['annotations_twice']:,} of them given twice" if told.get("annotations_twice") else ""
         found.append(f"{told['annotations']:,} rows of annotators{twice} became one row a post")
     if told.get("merged"):
-        found.append(f"{told['merged']:,} rows were another once more, and were merged")
+        found.append(f"{told['merged']:,} rows repeat an earlier one, and were merged")
     return found + told.get("notes", [])
+
+
+def warned(table: pa.Table) -> list[str]:
+    """Return what speaks against how a corpus was read: most of what its rows name was not found."""
+    return _told(table).get("warnings", [])
+
+
+def _told(table: pa.Table) -> dict[str, Any]:
+    return json.loads((table.schema.metadata or {}).get(TOLD, b"{}"))

@@ -24,6 +24,7 @@ from workbench import fingerprint
 from workbench.corpora.files.mapped import Part, stacked, table_of
 from workbench.corpora.files.mapping import Mapping, Split
 from workbench.corpora.files.media import KINDS
+from workbench.corpora.reading.columns import read_for
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import ROOT, Taxonomy
 
@@ -212,7 +213,7 @@ def _cut_off(offline: bool) -> Iterator[None]:
 
 def _plain(data: Any, mapping: Mapping) -> pa.Table:
     """Return the mapped columns of a `datasets.Dataset` as stored, class labels by their names."""
-    wanted = {form for name in mapping.columns for form in (name, name.split(".")[0])}
+    wanted = {form for name in mapping.columns for form in read_for(name)}
     table = data.with_format("arrow")[:] if data._indices is not None else data.data.table
     table = table.select([name for name in table.column_names if name in wanted])
     for place, name in enumerate(table.column_names):

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from workbench import device as devices
 from workbench.artifacts import writing
 from workbench.corpora.files.mapping import named
-from workbench.corpora.files.posts import InputRow, PostFormat, rows_of
+from workbench.corpora.files.posts import InputRow, PostFormat, parts_of, rows_of
 from workbench.corpora.files.values import MISSING
 from workbench.corpora.reading import OpenFile, Reading, opened
 from workbench.decisions.moderator import Moderator
@@ -186,13 +186,15 @@ def _opened(path: Path, columns: Mapping[str, str], how: Reading) -> tuple[OpenF
     Raises WorkbenchError where none of it can be used.
     """
     usual = {field: _ALIASES.get(field, (field,)) for field in INPUTS.names if field not in columns}
-    source = opened(path, [*columns.values(), *itertools.chain(*usual.values())], how, CHUNK)
-    for column in columns.values():
-        if column not in source.names:
-            raise WorkbenchError(f"{path}: {unknown('column', column, source.names)}")
+    parts = parts_of(columns.get("text", ""), ())
+    source = opened(path, [*columns.values(), *parts, *itertools.chain(*usual.values())], how, CHUNK)
+    for field, named_so in columns.items():
+        for column in parts_of(named_so, source.names) if field == "text" else [named_so]:
+            if column not in source.names:
+                raise WorkbenchError(f"{path}: {unknown('column', column, source.names)}")
     # a later line of JSON may bring what none of the first did
     own = {field: next((name for name in names if name in source.names), names[0]) for field, names in usual.items()}
-    if not any((own | columns)[field] in source.names for field in MODALITIES):
+    if "text" not in columns and not any((own | columns)[field] in source.names for field in MODALITIES):
         have = ", ".join(name for name in source.names if name) or "no columns"
         raise WorkbenchError(
             f"{path} has no column text, image or video (it has {have}); name one, as in --columns text=COLUMN"

@@ -7,7 +7,7 @@ the body is for people. A bundle's own README says what its thresholds are; a ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,8 @@ from workbench.artifacts import write_text
 from workbench.comparison.options import MACRO
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
-from workbench.corpora.counts import why
 from workbench.metrics.table import headline
-from workbench.report import removals, wording
+from workbench.report import labelled, removals, wording
 
 OPEN = "**not stated: fill in**"
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -152,35 +151,11 @@ def data_card(comparison: Comparison, runs: Sequence[Run]) -> str:
         digest=record.corpus_digest,
         trained_on=wording.plain(record.n_train),
         sets=[(name, len(of.post_id), len(np.unique(of.group)), int(of.paired.sum())) for name, of in sets.items()],
-        dropped=next((run.metrics.dropped for run in runs if run.metrics.dropped), 0),
-        labels=_labelled(runs),
-        noticed=next((run.metrics.noticed for run in runs if run.metrics.noticed), ()),
+        labels=labelled.counted(runs),
+        noticed=[*labelled.noticed(runs), *labelled.warned(runs)],
         overlap=next((run.metrics.overlap for run in runs if run.metrics.overlap), {}),
     )
     return f"{card}\n"
-
-
-def _labelled(runs: Sequence[Run]) -> list[tuple[str, str, int, int, int, str]]:
-    """Return label, set, how many say yes, no and nothing, and why; of sets alone where no run recorded more."""
-    recorded = next((run.metrics.labelled for run in runs if run.metrics.labelled), {})
-    if not recorded:
-        for name, scores in runs[0].sets.items():
-            yes, known = (scores.y & scores.known).sum(0), scores.known.sum(0)
-            recorded[name] = {
-                label: {"yes": yes[k], "no": known[k] - yes[k], "unknown": len(scores.known) - known[k], "why": {}}
-                for k, label in enumerate(runs[0].labels)
-            }
-    told = [label for label in runs[0].labels if any(_says(rows.get(label)) for rows in recorded.values())]
-    return [
-        (label, name, rows[label]["yes"], rows[label]["no"], rows[label]["unknown"], why(rows[label]))
-        for label in told  # of the others the posts say nothing
-        for name, rows in recorded.items()
-        if label in rows
-    ]
-
-
-def _says(row: Mapping[str, Any] | None) -> bool:
-    return row is not None and row["yes"] + row["no"] > 0
 
 
 def _size(n: int) -> str:

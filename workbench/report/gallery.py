@@ -61,7 +61,8 @@ def style() -> str:
     """Return the style sheet that fragments of this module need in a notebook."""
     return (
         "<style>.gallery{display:flex;flex-wrap:wrap;gap:.75rem}.gallery .card{width:11rem;padding:.6rem;"
-        "border:1px solid #8886;border-radius:.5rem;overflow-wrap:anywhere}.gallery p{margin:.3rem 0}</style>"
+        "border:1px solid #8886;border-radius:.5rem;overflow-wrap:anywhere}.gallery p{margin:.3rem 0}"
+        ".words.words{text-align:left;white-space:normal}</style>"
     )
 
 

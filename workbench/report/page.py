@@ -77,7 +77,8 @@ def _prose(text: str) -> Markup:
 def _table(frame: pd.DataFrame, anchors: set[str]) -> dict[str, Any]:
     """Return what `table.html` shows of a table; `anchors` grows by the addresses of its rows, none twice on a page.
 
-    A number says, when pointed at, by which address `workbench trace` follows it.
+    A number says, when pointed at, by which address `workbench trace` follows it. Columns named in the attribute
+    `words` hold text that wraps.
     """
     keys = [key if isinstance(key, tuple) else (key,) for key in frame.index]
     places, metrics = frame.attrs.get("rows", [""] * len(keys)), frame.attrs.get("cells", {})
@@ -89,10 +90,14 @@ def _table(frame: pd.DataFrame, anchors: set[str]) -> dict[str, Any]:
         titles = [
             addresses.get((frame.index[i], name), title) for name, title in zip(frame.columns, titles, strict=True)
         ]
-        cells = [("–" if pd.isna(value) else value, title) for value, title in zip(values, titles, strict=True)]
+        cells = [
+            ("–" if pd.isna(value) else value, title, name in frame.attrs.get("words", ()))
+            for value, title, name in zip(values, titles, frame.columns, strict=True)
+        ]
         rows.append({"anchor": "" if place in anchors else place, "names": names, "cells": cells})
         anchors.add(place)
-    return {"columns": frame.columns, "levels": frame.index.nlevels, "rows": rows}
+    words = [name in frame.attrs.get("words", ()) for name in frame.columns]
+    return {"columns": list(zip(frame.columns, words, strict=True)), "levels": frame.index.nlevels, "rows": rows}
 
 
 def _rows_alike(keys: Sequence[tuple[Any, ...]], i: int, level: int) -> int:

@@ -17,7 +17,7 @@ from workbench.comparison.rows import Comparison
 class Section:
     """A part of the report: prose, figures (drawn for a light or dark page), tables, and at most one ready fragment.
 
-    folded: tables that open on a click.
+    folded, folded_points: tables and lists that open on a click.
     points: heading -> sentences, each a point of a list; they stand between the prose and the figures.
     captions: whether figures show their names, which then say of which test set each is.
     """
@@ -29,6 +29,7 @@ class Section:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     fragment: str = ""
     folded: dict[str, pd.DataFrame] = field(default_factory=dict)
+    folded_points: dict[str, list[str]] = field(default_factory=dict)
     points: dict[str, list[str]] = field(default_factory=dict)
     captions: bool = False
 

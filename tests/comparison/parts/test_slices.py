@@ -179,6 +179,8 @@ def test_columns_named_and_not_named():
     )
     assert {row["column"] for row in sliced(one)} == {"language", "length"}  # a column that says nothing has no slices
     assert {row["column"] for row in sliced(one, slices=("functionality",))} == {"functionality"}
+    both = {row["column"] for row in sliced(one, slices=("standard", "functionality"))}
+    assert both == {"language", "length", "functionality"}
     with pytest.raises(WorkbenchError, match=r"compare\.slices.*did you mean 'language'"):
         sliced(one, slices=("langage",))
     bands = {row["slice"] for row in sliced(one, slices=("length",))}

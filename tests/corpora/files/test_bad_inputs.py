@@ -89,7 +89,7 @@ CASES = {
     "groups that do not leak": Case(LEAKY, MAPPED | {"group": "g"}, None, lambda c: not leaks(c)),
     "a split that is none": Case("i,t,y,s\n1,a,0,holdout\n", MAPPED | {"split": "s"}, "unknown split 'holdout'"),
     "pictures none of which is there": Case(
-        "i,t,y,p\n1,a,0,x.png\n", MAPPED | {"image": "p"}, "none of the 1 pictures is there, for example"
+        "i,t,y,p\n1,a,0,x.png\n", MAPPED | {"image": "p"}, "none of the 1 pictures is there, such as"
     ),
     "a picture that is not there": Case(
         "i,t,y,p\n1,a,0,a.csv\n2,b,0,x.png\n",

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from workbench.corpora import counts
 from workbench.corpora.files import SourceOptions, build, digest
 from workbench.errors import WorkbenchError
 from workbench.schema import Taxonomy, declared
@@ -81,7 +82,8 @@ def test_clip_paths_stay_in_their_folder(folder, name):
 
 def test_clips_that_are_not_there(folder):
     said = sentence(folder, text="t", video="v")
-    assert f"none of the 4 clips is there, for example {folder}/a.mp4; set `videos` to their folder" in said
+    names = f"{folder}/a.mp4, b.mp4, c.webm (the folder holds p.png, posts.csv)"
+    assert f"none of the 4 clips is there, such as {names}; set `videos` to their folder" in said
     assert "both name column 'v'; a column is one or the other" in sentence(folder, video="v", image="v")
     (folder / "n.jsonl").write_text('{"v": 3}\n')
     with pytest.raises(WorkbenchError, match="the clip column holds int64"):
@@ -109,3 +111,11 @@ def test_hateful_memes_layout_with_clips_beside(tmp_path):
     built = build(options, TAXONOMY, Path("/"))
     assert [clip and clip["path"] for clip in built["video"].to_pylist()] == [None, str(tmp_path / "c.mp4")]
     assert built["post_id"].to_pylist() == ["1", "2"]
+
+
+def test_some_that_are_not_there_are_warned_of(folder):
+    gone = "1 of 4 clips are not there, such as {}; their posts are read without them"
+    built = table(folder, text="t", video="v", videos="clips")
+    assert counts.warned(built) == [gone.format(folder / "clips" / "gone.mp4")]
+    (folder / "clips" / "gone.mp4").write_bytes(b"here")
+    assert counts.warned(table(folder, text="t", video="v", videos="clips")) == []

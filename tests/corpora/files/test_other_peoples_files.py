@@ -150,6 +150,14 @@ def test_an_excel_workbook(tmp_path):
     assert "unknown sheet 'other'" in sentence(tmp_path, "b.xlsx", data, **SIMPLE, sheet="other")
 
 
+def test_annotators_of_whom_no_two_judged_one_post_are_warned_of(tmp_path):
+    data = "row,id,text,y\n1,a,words,1\n2,a,words,0\n3,b,more,0\n"
+    rule = {"item": "row", "label": {"abuse": "y"}}
+    (warning,) = counts.warned(load(tmp_path, "a.csv", data, text="text", annotators=rule))
+    assert warning.startswith("annotators: each of the 3 rows has a 'row' of its own")
+    assert counts.warned(load(tmp_path, "a.csv", data, text="text", annotators=rule | {"item": "id"})) == []
+
+
 def test_one_row_per_annotator_becomes_one_row_a_post(tmp_path):
     rows = [
         "id,text,who,y",
@@ -162,6 +170,7 @@ def test_one_row_per_annotator_becomes_one_row_a_post(tmp_path):
     told = counts.of_labels({"all": table}, TAXONOMY)["all"]["abuse"]
     assert told == {"yes": 1, "no": 0, "unknown": 2, "why": {"a tie": 1, "no vote": 1}}
     assert "7 rows of annotators, 1 of them given twice became one row a post" in counts.noticed(table)
+    assert counts.warned(table) == []
     soft = load(tmp_path, "b.csv", "\n".join(rows), text="text", annotators=rule | {"soft": True})
     assert [row["abuse"] for row in soft["soft"].to_pylist()] == [pytest.approx(2 / 3), 0.5, None]
     assert "the rows of post '1' differ in 'text'" in sentence(

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 from written_study import AS_WRITTEN, HARMFUL, N, delimited, init, table, texts, told
+
+from workbench import cli
 
 BIT = [int(harm) for harm in HARMFUL]
 NOT = (AS_WRITTEN[1], AS_WRITTEN[0], 0)
@@ -165,6 +170,94 @@ def test_an_argilla_export_in_the_hubs_form(tmp_path):
     assert told(study) == {"hate": AS_WRITTEN}
 
 
+def response(value: str | None, status: str) -> dict:
+    return {"value": value, "status": status, "user_id": "u"}
+
+
+def drafts(n: int) -> list[dict]:
+    """What three people answered: one submitted, one had not yet, one discarded what was asked."""
+    right, wrong = ("hate", "ok") if BIT[n] else ("ok", "hate")
+    return [response(right, "submitted"), response(wrong, "draft"), response(wrong if n % 2 else None, "discarded")]
+
+
+ARGILLA = {
+    "by question": lambda n: {"fields": {"text": texts()[n]}, "responses": {"kind": drafts(n)}},
+    "by person": lambda n: {
+        "fields": {"text": texts()[n]},
+        "responses": [{"status": one["status"], "values": {"kind": {"value": one["value"]}}} for one in drafts(n)],
+    },
+    "in columns": lambda n: {
+        "text": texts()[n],
+        "kind.responses": [one["value"] for one in drafts(n)],
+        "kind.responses.users": ["a", "b", "c"],
+        "kind.responses.status": [one["status"] for one in drafts(n)],
+    },
+    "in objects": lambda n: {"text": texts()[n], "kind": drafts(n)},
+}
+
+
+@pytest.mark.parametrize("form", ARGILLA)
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_what_was_not_submitted_to_argilla_does_not_count(tmp_path, form, ending):
+    rows = [{"id": f"r{n}", **ARGILLA[form](n)} for n in range(N)]
+    path = tmp_path / f"records.{ending}"
+    if ending == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    study, said = init(path if ending == "parquet" else lines(path, rows))
+    assert "an Argilla export" in said
+    assert f"responses that are no answers yet do not count: discarded ({N}), draft ({N})" in said
+    assert told(study) == {"hate": AS_WRITTEN}
+    assert table(study)["text"].to_pylist() == texts()
+
+
+@pytest.mark.parametrize("form", ["by question", "in columns"])
+def test_where_nothing_was_submitted_to_argilla_there_is_no_label(tmp_path, form):
+    rows = [{"id": f"r{n}", **ARGILLA[form](n)} for n in range(N)]
+    path = lines(tmp_path / "records.jsonl", rows)
+    path.write_text(path.read_text().replace("submitted", "draft"))
+    done = CliRunner().invoke(cli.app, ["init", str(path), "-o", str(tmp_path / "study.yaml"), "--yes"])
+    assert done.exit_code == 1
+    assert f"no response was submitted (draft ({2 * N}), discarded ({N}))" in done.output
+
+
+def test_a_dump_of_reddits_posts_and_comments_keeps_the_words_of_both(tmp_path):
+    about = {"author": "a", "subreddit": "somewhere", "created_utc": 1_600_000_000}
+    rows = [
+        {"id": f"t{n}", **about, "harassment": bool(BIT[n])} | ({"title": text} if n % 2 else {"body": text})
+        for n, text in enumerate(texts())
+    ]
+    study, _ = init(lines(tmp_path / "dump.jsonl", rows))
+    assert study["corpus"]["text"] == ["title", "body"]
+    assert table(study)["text"].to_pylist() == texts()
+
+
+def test_what_was_skipped_in_label_studio_does_not_count(tmp_path):
+    tasks = [
+        {
+            "id": n,
+            "data": {"text": text},
+            "annotations": [
+                choice("Hateful" if BIT[n] else "Normal") | {"was_cancelled": False},
+                choice("Normal" if BIT[n] else "Hateful", 2) | {"was_cancelled": True},
+            ],
+        }
+        for n, text in enumerate(texts())
+    ]
+    (tmp_path / "export.json").write_text(json.dumps(tasks))
+    study, said = init(tmp_path / "export.json")
+    assert f"{N} annotations that were skipped do not count" in said
+    assert told(study) == {"hateful": AS_WRITTEN}
+
+
+def test_a_layout_that_others_share_or_that_leaves_a_choice_says_so(tmp_path):
+    pictures(tmp_path / "img", [f"{n:05}.png" for n in range(N)])
+    _, said = init(lines(tmp_path / "train.jsonl", memes()))
+    assert "if their `label` says something else than hateful, rename the label" in " ".join(
+        said.replace("\n#", "").split()
+    )
+    assert "hateful: label  # 1 is hateful, in Hateful Memes" in said
+
+
 @pytest.mark.parametrize("annotators", [1, 3])
 def test_a_prodigy_export(tmp_path, annotators):
     rows = [
@@ -217,7 +310,8 @@ def test_a_dump_of_reddit(tmp_path):
     assert "a dump of Reddit" in said
     assert told(study) == {"harassment": AS_WRITTEN}
     posts = table(study)
-    assert posts["text"].to_pylist() == texts()
+    bodies = ["", "", "\nsome words of it"]  # a link's text is its title, and so is that of a post whose words are gone
+    assert posts["text"].to_pylist() == [f"{title}{bodies[n % 3]}" for n, title in enumerate(texts())]
     assert posts["created_at"][0].as_py().year == 2020
     assert posts["author"][0].as_py() is None
 

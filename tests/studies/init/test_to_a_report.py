@@ -55,8 +55,12 @@ def test_two_commands_lead_to_a_report(tmp_path, write):
     for command in (["init", str(path), "--yes", "-o", str(study)], ["run", str(study), "--jobs", "1"]):
         done = CliRunner().invoke(cli.app, command)
         assert done.exit_code == 0, done.output
-    assert (tmp_path / "study" / "report.html").is_file()
-    rows = json.loads((tmp_path / "study" / "comparison.json").read_text())["models"]
+    assert "Which posts are these?" in (tmp_path / "study" / "report.html").read_text()
+    found = json.loads((tmp_path / "study" / "comparison.json").read_text())
+    rows = found["models"]
+    (planned,) = [row for row in found["differences"] if row["primary"]]
+    assert (planned["a"], planned["b"]) == ("text-tfidf", "text-vectors")
+    assert planned["p_holm"] is not None  # a first report tests something
     best = {
         row["model"]: row["value"] for row in rows if row["metric"] == "average_precision" and row["test"] == "test"
     }

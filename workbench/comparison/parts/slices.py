@@ -46,6 +46,7 @@ from workbench.metrics.table import METRICS
 RATES = ("precision", "recall", "false_positive_rate")
 AREAS = ("average_precision", "roc_auc")
 TESTED = {"recall": 1, "false_positive_rate": 0}  # rate -> the truth of the posts that it is a share of
+ALL_STANDARD = "standard"
 MOST = 12  # values of one column; the smaller ones are put together
 
 
@@ -61,16 +62,19 @@ class Slice:
 def slices_of(scores: Scores, columns: Sequence[str] | None = None) -> Iterator[Slice]:
     """Yield the slices of a test set by the named columns (default: the standard ones), the largest value first.
 
-    A column in which all posts are alike has no slices. Values beyond the MOST largest are put together as `other`,
-    posts of which nothing is said as `unknown`. Raises WorkbenchError for a named column that the scores do not hold.
+    Among the named ones `standard` stands for all standard ones. A column in which all posts are alike has no slices.
+    Values beyond the MOST largest are put together as `other`, posts of which nothing is said as `unknown`. Raises
+    WorkbenchError for a named column that the scores do not hold.
     """
     there = [*scores.slices, *(["identity"] if scores.identities else [])]
     for name in columns or ():
-        if name not in there:
+        if name not in (*there, ALL_STANDARD):
             raise WorkbenchError(
                 f"compare.slices: {unknown('column', name, there)}; a column of the corpus is kept by `keep`"
             )
-    for name in STANDARD if columns is None else columns:
+    asked = (ALL_STANDARD,) if columns is None else columns
+    wanted = [STANDARD if name == ALL_STANDARD else (name,) for name in asked]
+    for name in dict.fromkeys(chain(*wanted)):
         if name == "identity":
             yield from (Slice(name, value, rows) for value, rows in _by_size(scores.identities))
         elif name in scores.slices:

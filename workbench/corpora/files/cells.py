@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench.corpora.files.mapping import SplitColumn
-from workbench.corpora.files.values import MISSING, plain, present
+from workbench.corpora.files.values import MISSING, lowered, plain, present
 from workbench.corpora.reading.columns import EXACT
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import INPUTS
@@ -32,6 +32,29 @@ def words(cells: pa.ChunkedArray, where: str, name: str = "text") -> pa.ChunkedA
     if pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type):
         raise WorkbenchError(f"{where}: the text column holds {cells.type}; name a column of text")
     return plain(cells, name, where)
+
+
+def in_lines(texts: Sequence[pa.ChunkedArray], missing: Sequence[str] = MISSING) -> pa.ChunkedArray:
+    """Return one text a row from those of several columns, each from a line of its own.
+
+    An empty part, and one that is a word for missing beside another that is none, is left out; a text of one column
+    stays as it is.
+    """
+    if len(texts) == 1:
+        return texts[0]
+    absent = pa.array(sorted({*lowered(missing), ""}), pa.string())
+    said = [pc.if_else(pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(text)), absent), "", text) for text in texts]
+    whole, kept = (_lines([pc.fill_null(text, "") for text in parts]) for parts in (texts, said))
+    kept = pc.if_else(pc.equal(kept, ""), whole, kept)
+    return pc.if_else(pc.equal(kept, ""), None, kept)
+
+
+def _lines(texts: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    first, *rest = texts
+    for text in rest:
+        both = pc.binary_join_element_wise(first, text, "\n")
+        first = pc.if_else(pc.equal(first, ""), text, pc.if_else(pc.equal(text, ""), first, both))
+    return first
 
 
 def content_keys(

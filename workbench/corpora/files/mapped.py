@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from workbench.corpora.counts import NOT_MAPPED, TOLD
 from workbench.corpora.files import cells
-from workbench.corpora.files.annotators import one_row_a_post
+from workbench.corpora.files.annotators import Annotated, AnnotatorOptions, one_row_a_post
 from workbench.corpora.files.labels import LabelCells, read_label
 from workbench.corpora.files.mapping import Mapping
 from workbench.corpora.files.media import KINDS, MEDIA, Kind, as_media, identities
@@ -47,7 +47,7 @@ def stacked(parts: list[Part], mapping: Mapping) -> dict[str, pa.ChunkedArray]:
     for content that one of them lacks, and where one has the column under a name that is nearly the same.
     """
     splits = [pa.array([part.split] * part.rows, pa.string()) for part in parts]
-    content = (mapping.text, mapping.image, mapping.video)
+    content = (*mapping.texts, mapping.image, mapping.video)
     columns = {}
     for name in mapping.columns:
         pieces = [_piece(name, part) for part in parts]
@@ -113,29 +113,41 @@ def table_of(
     told: dict[str, Any] = {"files": [{"file": Path(part.where).name, **part.told} for part in parts if part.told]}
     votes: dict[str, np.ndarray] = {}
     if mapping.annotators:
-        content = [name for name in (mapping.text, *map(held, KINDS)) if name in given]
+        content = [name for name in (*mapping.texts, *map(held, KINDS)) if name in given]
         annotated = one_row_a_post(given, mapping.annotators, content, where, mapping.missing)
         given, votes = annotated.columns, annotated.votes
         told |= {"annotations": annotated.rows, "annotations_twice": annotated.repeated}
+        told["warnings"] = list(_joined_nothing(annotated, mapping.annotators))
     named = mapping.post_id or (mapping.annotators and mapping.annotators.item)
     given, told["merged"] = once(given, named, [(part.where, part.rows) for part in parts], where)
     votes |= {
         label: read_votes(given, rule, f"{where}, votes.{label}", mapping.missing)
         for label, rule in mapping.votes.items()
     }
-    return _Columns(given, mapping, named, where, told.setdefault("notes", [])).table(votes, taxonomy, told)
+    return _Columns(given, mapping, named, where, told).table(votes, taxonomy)
+
+
+def _joined_nothing(annotated: Annotated, rule: AnnotatorOptions) -> Iterator[str]:
+    """Say where no two rows of annotators are about one post, so that nobody's answers were put together."""
+    posts = len(annotated.columns[rule.item])
+    if posts == annotated.rows > 1:
+        yield (
+            f"annotators: each of the {posts:,} rows has a {rule.item!r} of its own, so no post has a second answer; "
+            "check that `item` names the post and not the row"
+        )
 
 
 class _Columns:
     """The columns of a corpus, one by one, from those of a mapping."""
 
     def __init__(
-        self, given: dict[str, pa.ChunkedArray], mapping: Mapping, named: str | None, where: str, notes: list[str]
+        self, given: dict[str, pa.ChunkedArray], mapping: Mapping, named: str | None, where: str, told: dict[str, Any]
     ) -> None:
-        self.given, self.mapping, self.named, self.where, self.notes = given, mapping, named, where, notes
+        self.given, self.mapping, self.named, self.where, self.told = given, mapping, named, where, told
+        self.notes, self.warnings = told.setdefault("notes", []), told.setdefault("warnings", [])
         self.rows = len(given[SPLIT])
 
-    def table(self, votes: dict[str, np.ndarray], taxonomy: Taxonomy, told: dict[str, Any]) -> pa.Table:
+    def table(self, votes: dict[str, np.ndarray], taxonomy: Taxonomy) -> pa.Table:
         """Return them as the corpus's table."""
         found = self._labels(votes)
         columns = self._inputs() | {"labels": self._struct(found, taxonomy, "says", pa.bool_())}
@@ -156,13 +168,14 @@ class _Columns:
             table = table.append_column("unknown", self._struct(found, taxonomy, "why", pa.string()))
         if any(label.share is not None for label in found.values()):
             table = table.append_column("soft", self._struct(found, taxonomy, "share", pa.float64()))
-        return table.replace_schema_metadata({TOLD: json.dumps(told)})
+        return table.replace_schema_metadata({TOLD: json.dumps(self.told)})
 
     def _inputs(self) -> dict[str, pa.ChunkedArray]:
         given, mapping, where, missing = self.given, self.mapping, self.where, self.mapping.missing
-        text = cells.words(given[mapping.text], where, mapping.text) if mapping.text else _nulls(self.rows, pa.string())
+        texts = [cells.words(given[name.strip()], where, name) for name in mapping.texts]
+        text = cells.in_lines(texts, missing) if texts else _nulls(self.rows, pa.string())
         media = {kind: given.get(held(kind), _nulls(self.rows, MEDIA)) for kind in KINDS}
-        known = (identities(media[kind], kind, where) if held(kind) in given else None for kind in KINDS)
+        known = [identities(media[kind], kind, where, self.warnings) if held(kind) in given else None for kind in KINDS]
         keys = cells.content_keys(text, *known)
         ids = cells.ids(given.get(self.named), keys, where, self.named or "")
         own = pc.coalesce(keys, pc.binary_join_element_wise("post ", ids, ""))

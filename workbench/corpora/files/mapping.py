@@ -54,10 +54,16 @@ class SuiteColumns(Options):
 
 
 class Mapping(Options):
-    """Which column is what; a dot reaches into nested columns (`labels.abuse`)."""
+    """Which column is what; a dot reaches into nested columns (`labels.abuse`).
+
+    `answers[status=submitted]` is a list without the elements whose `status` is another, be it a field of theirs or a
+    list beside it, called `answers.status`.
+    """
 
     post_id: str | None = Field(None, description="Column with the ids; without it they derive from row and content.")
-    text: str | None = Field(None, description="Column with the words.")
+    text: str | tuple[str, ...] | None = Field(
+        None, description="Column with the words, or several, such as a title and a body, whose words stand in lines."
+    )
     image: str | None = Field(None, description="Column with picture paths, or in Parquet bytes or {bytes, path}.")
     video: str | None = Field(None, description="Column with clips, in the same ways.")
     images: str | None = Field(None, description="Folder that picture paths start at; default: where the corpus lies.")
@@ -83,7 +89,8 @@ class Mapping(Options):
     missing: tuple[str, ...] = Field(
         MISSING,
         description="Words that stand for nothing, in any case of letters: unknown in labels, votes, groups, authors, "
-        "times, media and the like, unless a rule names them; never in post texts and ids.",
+        "times, media and the like, unless a rule names them; never in post texts and ids, where a title, say, alone "
+        "is left of a text of several columns.",
     )
     keep: tuple[str, ...] = Field((), description="Further columns, kept in `meta`; no model sees them.")
     suite: SuiteColumns | None = Field(
@@ -107,7 +114,7 @@ class Mapping(Options):
     @property
     def columns(self) -> list[str]:
         """All column names that the mapping mentions."""
-        plain = [self.post_id, self.text, self.image, self.video, self.group, self.author, self.community]
+        plain = [self.post_id, *self.texts, self.image, self.video, self.group, self.author, self.community]
         plain += [self.language, self.region, self.created_at, self.weight]
         rules = [self.rule(label).column for label in self.labels]
         rules += [name for rule in self.votes.values() for name in rule.names]
@@ -115,6 +122,11 @@ class Mapping(Options):
         rules += [self.split_column.column] if self.split_column else []
         rules += self.suite.columns.values() if self.suite else ()
         return list(dict.fromkeys(name for name in (*plain, *rules, *self.keep) if name))
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The columns with the words."""
+        return (self.text,) if isinstance(self.text, str) else self.text or ()
 
     @property
     def split_column(self) -> SplitColumn | None:

@@ -145,17 +145,26 @@ def content(path: str) -> str | None:
         return None
 
 
-def identities(media: pa.ChunkedArray, kind: Kind, where: str | None) -> list[str | None]:
+def identities(
+    media: pa.ChunkedArray, kind: Kind, where: str | None, warnings: list[str] | None = None
+) -> list[str | None]:
     """Return what each row's picture or clip is by content, None for none; a missing file is known by its name.
 
-    Raises WorkbenchError when files are referred to and not one of them is there, unless `where` is None.
+    Files that are not there are told in `warnings`. Raises WorkbenchError when files are referred to and not one of
+    them is there, unless `where` is None.
     """
     files = files_of(media)
     known = {path: content(path) for path in files}
-    if where is not None and files and not any(known.values()):
+    absent = [path for path in files if known[path] is None]
+    if where is not None and absent and len(absent) == len(files):
         raise WorkbenchError(
-            f"{where}: none of the {len(files)} {kind.noun}s is there, for example {files[0]}; "
-            f"set `{kind.folder}` to their folder"
+            f"{where}: none of the {len(files):,} {kind.noun}s is there, such as {_some(absent)}{_beside(absent)}; set "
+            f"`{kind.folder}` to their folder, or write their names as the files are called"
+        )
+    if absent and warnings is not None:
+        warnings.append(
+            f"{len(absent):,} of {len(files):,} {kind.noun}s are not there, such as {_some(absent)}; their posts are "
+            "read without them"
         )
     keys: list[str | None] = []
     for chunk in media.chunks:
@@ -166,3 +175,17 @@ def identities(media: pa.ChunkedArray, kind: Kind, where: str | None) -> list[st
             else:
                 keys.append(path and (known[path] or f"missing {os.path.basename(path)}"))
     return keys
+
+
+def _some(paths: Sequence[str], most: int = 3) -> str:
+    return ", ".join(path if number == 0 else os.path.basename(path) for number, path in enumerate(paths[:most]))
+
+
+def _beside(absent: Sequence[str]) -> str:
+    """Return what the folder of missing files holds instead, to compare how both are called."""
+    folder = os.path.dirname(absent[0])
+    try:
+        names = sorted(entry.name for entry in os.scandir(folder) if entry.is_file())
+    except (OSError, ValueError):
+        return f" (there is no folder {folder})"
+    return f" (the folder holds {_some(names)})" if names else " (the folder holds no file)"

@@ -6,7 +6,7 @@ A corpus is refused as a whole where a cell is wrong; here that row alone is, an
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +33,15 @@ class InputRow(NamedTuple):
     note: str | None = None
 
 
+def parts_of(column: str, names: Collection[str]) -> list[str]:
+    """Return the columns that `title+body` names, where no column is called so.
+
+    >>> parts_of("title+body", ["title", "body"]), parts_of("a+b", ["a+b"])
+    (['title', 'body'], ['a+b'])
+    """
+    return [column] if column in names else [part.strip() for part in column.split("+")]
+
+
 class PostFormat(NamedTuple):
     """Which column is which field of INPUTS, where paths start, and how times are written."""
 
@@ -45,6 +54,9 @@ class PostFormat(NamedTuple):
 def rows_of(batch: Batch, form: PostFormat, start: int) -> Iterator[InputRow]:
     """Yield the rows of a batch, whose first is number `start` of its file."""
     given = {field: batch.columns[name] for field, name in form.columns.items() if name in batch.columns}
+    if "text" not in given:
+        parts = parts_of(form.columns.get("text", ""), batch.columns)
+        given |= {f"text {n}": batch.columns[name] for n, name in enumerate(parts) if name in batch.columns}
     whole = None
     if not batch.faults:
         try:
@@ -87,8 +99,9 @@ def _read(given: dict[str, pa.Array], form: PostFormat, start: int, rows: int) -
     """Return rows whose cells can all be read; raise WorkbenchError where one cannot, unless it is a time."""
     columns = {field: pa.chunked_array([column]) for field, column in given.items()}
     missing, note = form.missing, None
-    if "text" in columns:
-        columns["text"] = cells.words(columns["text"], _ROW)
+    texts = [cells.words(columns.pop(field), _ROW) for field in [*columns] if field.startswith("text")]
+    if texts:
+        columns["text"] = cells.in_lines(texts, missing)
     media = {}
     for kind in KINDS:
         if kind.column in columns:

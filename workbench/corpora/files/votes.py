@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from workbench.corpora.files.labels import LabelCells
+from workbench.corpora.files.labels import LabelCells, elements_in
 from workbench.corpora.files.values import MISSING, ValueRule, counted, lowered, meanings, plain
 from workbench.errors import WorkbenchError
 
@@ -25,6 +25,7 @@ class VoteOptions(ValueRule):
     yes: tuple[str, ...] = Field((), description="Columns whose numbers are votes for the label.")
     no: tuple[str, ...] = Field((), description="Columns whose numbers are votes against it.")
     columns: tuple[str, ...] = Field((), description="Instead: columns with one annotator's answer each.")
+    separator: str = Field(",", min_length=1, description="What parts several answers in one cell; lists need none.")
     soft: bool = Field(False, description="Whether models learn the share of votes for the label, not what most say.")
 
     @model_validator(mode="after")
@@ -52,12 +53,12 @@ def read_votes(
         sides = (rule.yes, rule.no)
         return np.stack(
             [
-                sum((_numbers(given[item], item, where, missing) for item in side), np.zeros(rows, int))
+                sum((_numbers(given[item], item, rule, where, missing) for item in side), np.zeros(rows, int))
                 for side in sides
             ],
             axis=1,
         )
-    cells = [_answered(given[name], name, where) for name in rule.columns]
+    cells = [_answered(given[name], name, rule.separator, where) for name in rule.columns]
     counts: dict[str, int] = {}
     for column in cells:
         for answers in column:
@@ -85,28 +86,26 @@ def majority(votes: np.ndarray, soft: bool = False) -> LabelCells:
     return LabelCells(pa.array(votes[:, 0] > votes[:, 1], mask=tied), pa.array(why, pa.string(), mask=~tied), share)
 
 
-def _answered(cells: pa.ChunkedArray, name: str, where: str) -> list[list[str]]:
+def _answered(cells: pa.ChunkedArray, name: str, separator: str, where: str) -> list[list[str]]:
     """Return the answers in each cell, which may be a list."""
     if pa.types.is_list(cells.type) and not pa.types.is_nested(cells.type.value_type):
         lists = cells.to_pylist()
         flat = plain(pa.chunked_array([pc.list_flatten(cells.combine_chunks())]), name, where).to_pylist()
         answers = iter(flat)
         return [[answer for answer in (next(answers) for _ in row or ()) if answer is not None] for row in lists]
-    return [_answers(cell) for cell in plain(cells, name, where).to_pylist()]
+    return [[] if cell is None else elements_in(cell, separator) for cell in plain(cells, name, where).to_pylist()]
 
 
-def _answers(cell: str | None) -> list[str]:
-    return [] if cell is None else [answer.strip() for answer in cell.split(",") if answer.strip()]
-
-
-def _numbers(cells: pa.ChunkedArray, name: str, where: str, missing: Sequence[str]) -> np.ndarray:
+def _numbers(cells: pa.ChunkedArray, name: str, rule: VoteOptions, where: str, missing: Sequence[str]) -> np.ndarray:
     """Return the sum of the numbers in each cell, 0 where it is empty."""
     absent = lowered(missing)
     values = plain(cells, name, where)
     sums = {}
     for cell in counted(values):
         try:
-            sums[cell] = sum(float(number) for number in _answers(cell) if number.lower() not in absent)
+            sums[cell] = sum(
+                float(number) for number in elements_in(cell, rule.separator) if number.lower() not in absent
+            )
             if not 0 <= sums[cell] <= 1e9 or sums[cell] != int(sums[cell]):
                 raise ValueError
         except ValueError:

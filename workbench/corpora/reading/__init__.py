@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from workbench.corpora.reading.columns import column, stack
+from workbench.corpora.reading.columns import beside, column, stack
 from workbench.corpora.reading.delimited import delimited
 from workbench.corpora.reading.documents import documents
 from workbench.corpora.reading.sources import Batch, Fault, OpenFile, Reading
@@ -62,7 +62,8 @@ def opened(path: Path, wanted: Iterable[str], how: Reading | None = None, rows: 
     """
     if not is_posts(path):
         raise WorkbenchError(f"{path}: {unknown('file ending', path.suffix, [*FORMATS, '.gz'])}")
-    wanted = list(dict.fromkeys(name.strip() for name in wanted if name))
+    names = (name.strip() for name in wanted if name)
+    wanted = list(dict.fromkeys(form for name in names for form in (name, *beside(name))))
     with readable(path):
         source = FORMATS[ending(path)](path, wanted, how or Reading(), rows)
     return source._replace(batches=_readable(source))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import difflib
 import json
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,12 +17,28 @@ from workbench.errors import WorkbenchError, unknown
 
 MIXED = pa.struct({"objects or lists beside single values": pa.string()})
 """How a column looks that holds both: nothing that is mapped can be of this type, so it is told and not guessed."""
+_CHOICE = re.compile(r"(.+)\[([\w-]+)=([\w-]+)\]")  # those of a list of which a field says so: `notes[status=done]`
 EXACT = 2**53  # whole numbers up to here are floats without loss
 
 
 def wanted_names(names: Iterable[str]) -> dict[str, list[str]]:
     """Return names as they are looked for: each with its steps into objects."""
     return {name: name.split(".") for name in dict.fromkeys(name.strip() for name in names if name)}
+
+
+def read_for(name: str) -> list[str]:
+    """Return the columns of a file that a name can be made of: itself, the outermost, a list and the one beside it.
+
+    >>> read_for("a.b"), read_for("a.b[c=d]")
+    (['a.b', 'a'], ['a.b[c=d]', 'a', 'a.b', 'a.b.c'])
+    """
+    return [name, name.split(".")[0].partition("[")[0], *beside(name)]
+
+
+def beside(name: str) -> list[str]:
+    """Return the column of lists, and the one beside it that says which of their elements a name means, if any."""
+    choice = _CHOICE.fullmatch(name)
+    return [choice[1], f"{choice[1]}.{choice[2]}"] if choice else []
 
 
 def number_text(value: float) -> str:
@@ -91,12 +108,21 @@ def column(table: pa.Table, name: str, names: list[str], where: str) -> pa.Chunk
     name = name.strip()
     if name in table.column_names:
         return simple(table[name])
+    if (chosen := _chosen_beside(table, name)) is not None:
+        return chosen
     first, *steps = name.split(".")
+    if choice := _CHOICE.fullmatch(first):
+        cells = table[choice[1]] if choice[1] in table.column_names else None
+        table = (
+            table
+            if cells is None
+            else pa.table({first: [reach({choice[1]: row}, [first]) for row in cells.to_pylist()]})
+        )
     if first not in table.column_names or not steps:
         raise WorkbenchError(f"{where}: {unknown('column', name, _shown(name, names))}")
     cells = table[first]
     for at, step in enumerate(steps):
-        if not pa.types.is_struct(cells.type):
+        if not pa.types.is_struct(cells.type) or _CHOICE.fullmatch(step):
             reached = [reach(value, steps[at:]) for value in cells.to_pylist()]
             if all(value is None for value in reached):
                 raise WorkbenchError(f"{where}: {unknown('column', name, _shown(name, names))}")
@@ -109,18 +135,41 @@ def column(table: pa.Table, name: str, names: list[str], where: str) -> pa.Chunk
     return simple(cells)
 
 
+def _chosen_beside(table: pa.Table, name: str) -> pa.ChunkedArray | None:
+    """Return lists without the elements of which a list beside them, `NAME.FIELD`, says something else."""
+    lists = beside(name)
+    if not lists or not {*lists} <= {*table.column_names}:
+        return None
+    both, wanted = (table[column].to_pylist() for column in lists), _CHOICE.fullmatch(name)[3]
+    return pa.chunked_array([cells_of([_those(values, said, wanted) for values, said in zip(*both, strict=True)])])
+
+
+def _those(values: Any, said: Any, wanted: str) -> Any:
+    if not isinstance(values, list) or not isinstance(said, list) or len(values) != len(said):
+        return None
+    return [value for value, word in zip(values, said, strict=True) if scalar_text(word) == wanted]
+
+
 def reach(value: Any, steps: list[str]) -> Any:
     """Return what steps lead to in nested values, None where there is nothing.
 
-    A number is a place in a list; any other step into a list is taken in each of its elements, and lists of lists
-    become one, so that all answers of all annotators are one list.
+    A number is a place in a list; `notes[status=done]` is a list without the objects whose `status` is another; any
+    other step into a list is taken in each of its elements, and lists of lists become one, so that all answers of all
+    annotators are one list.
 
     >>> reach([{"choices": ["insult"]}, {"choices": ["threat"]}], ["choices"])
     ['insult', 'threat']
+    >>> reach({"notes": [{"by": "a", "done": True}, {"by": "b", "done": False}]}, ["notes[done=true]", "by"])
+    ['a']
     """
     for at, step in enumerate(steps):
         if isinstance(value, dict):
-            value = value.get(step)
+            choice = None if step in value else _CHOICE.fullmatch(step)
+            value = value.get(choice[1] if choice else step)
+            if choice and isinstance(value, list):
+                value = [
+                    item for item in value if isinstance(item, dict) and scalar_text(item.get(choice[2])) == choice[3]
+                ]
         elif isinstance(value, list) and step.isdecimal():
             value = value[int(step)] if int(step) < len(value) else None
         elif isinstance(value, list):
@@ -137,9 +186,11 @@ def has(value: Any, steps: list[str]) -> bool:
         return any(has(item, steps) for item in value) or (
             steps[0].isdecimal() and has(reach(value, steps[:1]), steps[1:])
         )
-    if not isinstance(value, dict) or not steps or steps[0] not in value:
+    if not isinstance(value, dict) or not steps:
         return not steps
-    return len(steps) == 1 or has(value[steps[0]], steps[1:])
+    choice = None if steps[0] in value else _CHOICE.fullmatch(steps[0])
+    first = choice[1] if choice else steps[0]
+    return first in value and (len(steps) == 1 or has(value[first], steps[1:]))
 
 
 def _shown(name: str, names: list[str], most: int = 40) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workbench.corpora.reading.columns import cells_of, number_text, simple
+from workbench.corpora.reading.columns import cells_of, number_text, read_for, simple
 from workbench.corpora.reading.sources import Batch, OpenFile, Reading, Told
 from workbench.corpora.reading.text import raw
 from workbench.errors import WorkbenchError, unknown
@@ -25,7 +25,7 @@ def parquet(path: Path, wanted: list[str], how: Reading, rows: int) -> OpenFile:
         names = file.schema_arrow.names
     except pa.ArrowException as error:
         raise WorkbenchError(_unread(path, "Parquet", error)) from None
-    forms = {form.strip() for name in wanted for form in (name, name.split(".")[0])}
+    forms = {form.strip() for name in wanted for form in read_for(name)}
     chosen = [name for name in names if name in forms]
     if twice := next((name for name in chosen if names.count(name) > 1), None):
         raise WorkbenchError(f"{path} has more than one column {twice!r}; rename one of them")

@@ -17,7 +17,7 @@ from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
 from workbench.metrics.plots import curves
 from workbench.metrics.table import METRICS, headline
-from workbench.report import gallery, wording
+from workbench.report import gallery, labelled, wording
 from workbench.report.section import Section, table, winning
 from workbench.report.sections.bias import bias
 from workbench.report.sections.calibration import calibration
@@ -69,9 +69,13 @@ def sections(comparison: Comparison, runs: Sequence[Run], posts: pa.Table | None
 
 
 def _answer(comparison: Comparison, runs: Sequence[Run]) -> Section:
-    """The question, answered in sentences; then what people would notice, how sure it is, what could be wrong."""
-    points = summary.points(comparison, runs)
-    return Section("answer", "The answer", " ".join(wording.answer(comparison)), points=points)
+    """The question, answered in sentences; what people would notice, how sure it is; which posts it rests on."""
+    rests, points = labelled.first_page(runs), summary.points(comparison, runs)
+    if rests.lines or rests.tables or rests.folded:
+        points["Which posts are these?"] = rests.lines
+    folded = {"folded": rests.folded, "folded_points": rests.folded_lines}
+    answer = " ".join(wording.answer(comparison))
+    return Section("answer", "The answer", answer, points=points, tables=rests.tables, **folded)
 
 
 def _transfer(comparison: Comparison) -> Section | None:

@@ -13,7 +13,7 @@ from workbench.comparison.rows import Comparison, Difference, ModelRow
 from workbench.evidence.audit import HELD
 from workbench.evidence.audit.relations import counted
 from workbench.metrics.plots.curves import of_100
-from workbench.report import wording
+from workbench.report import labelled, wording
 from workbench.report.section import told
 
 HALF = 0.5
@@ -149,6 +149,7 @@ def _shown(entry: Difference) -> str:
 
 def _wrong(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
     yield from wording.doubts(comparison)
+    yield from (f"{warning}." for warning in labelled.warned(runs))
     yield from _overlaps(runs)
     for test in comparison.tests:
         yield from _doubtful(comparison, test)

@@ -16,14 +16,16 @@ from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
 
 if TYPE_CHECKING:
+    from workbench.studies.init import kept
     from workbench.studies.init.draft import Draft
     from workbench.studies.init.look import Contents
 
 
-def init_study(given: Path, out: Path | None = None, *, yes: bool = False) -> int:
+def init_study(given: Path, out: Path | None = None, *, yes: bool = False, encoding: str | None = None) -> int:
     """Write a study about a file or folder of posts, say what it assumes, and return the exit status.
 
-    out: where the YAML goes; default: `experiments/`, by the file's name. 1: no column could be taken as a label. Asks
+    out: where the YAML goes; default: `experiments/`, by the file's name; encoding: of the file, where its bytes cannot
+    tell. 1: no column could be taken as a label. Asks
     in the terminal unless `yes`. Raises WorkbenchError where there is nothing to write a study about, or one is there.
     """
     from workbench.corpora import counts
@@ -36,9 +38,10 @@ def init_study(given: Path, out: Path | None = None, *, yes: bool = False) -> in
     path = out or ROOT / "experiments" / f"{study_name(given)}.yaml"
     if path.exists():
         raise WorkbenchError(f"there is a study {path} already; delete it, or name another with --out")
-    seen, draft = look(given), Draft()
+    seen, draft = look(given, encoding), Draft()
     _guess(seen, draft, yes)
     seen = without_labels(seen, draft)
+    kept.keep(seen, draft)
     place(seen, draft)
     sets = settle(seen, draft) if draft.labels else {}
     choose(draft)

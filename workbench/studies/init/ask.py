@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from workbench.corpora.files.posts import parts_of
 from workbench.errors import WorkbenchError, unknown
 from workbench.studies.init.draft import Draft, checked_name
 from workbench.studies.init.look import Contents
@@ -17,15 +18,18 @@ def ask_content(seen: Contents, draft: Draft, prompt: Prompt, say: Callable[[str
     names = [name for name, found in seen.columns.items() if found.kind == "values"]
 
     def column(answer: str) -> str:
-        if answer not in (*names, _NONE):
-            raise WorkbenchError(unknown("column", answer, [*names, _NONE]))
+        for part in parts_of(answer, names):
+            if part not in (*names, _NONE):
+                raise WorkbenchError(unknown("column", part, [*names, _NONE]))
         return answer
 
-    answer = _until(f"column with the words ({_NONE} for none)", draft.corpus.get("text", _NONE), column, prompt, say)
+    guess = "+".join(draft.texts) or _NONE
+    answer = _until(f"column with the words ({_NONE} for none)", guess, column, prompt, say)
     if answer == _NONE:
         draft.corpus.pop("text", None)
-    elif answer != draft.corpus.get("text"):
-        draft.set("text", answer, "as you said")
+    elif answer != guess:
+        chosen = parts_of(answer, names)
+        draft.set("text", chosen[0] if len(chosen) == 1 else chosen, "as you said")
 
 
 def ask_labels(draft: Draft, prompt: Prompt, say: Callable[[str], None]) -> None:

@@ -19,7 +19,8 @@ class Draft:
         why: key, or `label NAME`, -> what the guess rests on.
         split, leaks: as in a study; models: entries of its models; pairs: what is compared.
         layout: the published layout that the file is in, if any.
-        skip: keys that the layout leaves out on purpose; open: what could not be told, as sentences.
+        skip: keys that the layout leaves out on purpose; no_labels: columns that it says are none; open: what could not
+            be told, as sentences.
     """
 
     corpus: dict[str, Any] = field(default_factory=dict)
@@ -30,6 +31,7 @@ class Draft:
     pairs: list[list[str]] = field(default_factory=list)
     layout: str | None = None
     skip: tuple[str, ...] = ()
+    no_labels: list[str] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
 
     def tell(self, sentence: str) -> None:
@@ -52,11 +54,32 @@ class Draft:
         self.why[f"label {name}"] = why
 
     @property
+    def texts(self) -> list[str]:
+        """The columns with the words."""
+        given = self.corpus.get("text", [])
+        return [given] if isinstance(given, str) else given
+
+    @property
+    def taken(self) -> set[str]:
+        """The columns that some key names already, those of labels apart."""
+        values = [*self.corpus.values(), *self.texts]
+        values += [value.get("column", value.get("item")) for value in values if isinstance(value, dict)]
+        values += [self.corpus.get("annotators", {}).get("who")]
+        return {value for value in values if isinstance(value, str)}
+
+    @property
     def places(self) -> dict[str, dict[str, Any]]:
         """The mappings that are keyed by label."""
         annotators = self.corpus.get("annotators", {})
         found = {name: self.corpus.get(name, {}) for name in ("labels", "votes")}
         return found | {"annotators": annotators.get("label", {})}
+
+    @property
+    def told(self) -> set[str]:
+        """The columns that labels are read from."""
+        rules = [rule for of_label in self.places.values() for rule in of_label.values()]
+        named = [[rule] if isinstance(rule, str) else rule.get("columns") or [rule["column"]] for rule in rules]
+        return {column for columns in named for column in columns}
 
     @property
     def labels(self) -> list[str]:

@@ -17,7 +17,10 @@ from workbench.studies.init.look import Contents, FileColumn, plainly
 
 _WHERE = "the file"
 _FAMILIES = 20  # fewer cannot be divided fairly
-IDS = "post_id postid comment_id tweet_id message_id rewire_id case_id item_id doc_id uid guid uuid id nr no index key"
+IDS = (
+    "post_id postid comment_id tweet_id message_id example_id rewire_id case_id item_id doc_id uid guid uuid id nr no "
+)
+IDS += "index key"
 _TEXTS = (
     "text body comment_text comment tweet_text tweet content message post sentence transcription caption ocr selftext "
     "utterance response document test_case statement headline claim title "
@@ -38,9 +41,10 @@ _SPLITS = {
     "validation": "validation valid val dev develop development",
     "test": "test testing tst eval evaluation held_out holdout",
 }
-_FORMS = ("%Y", "%Y%m%d", "%d.%m.%Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S", "%Y/%m/%d", "%Y/%m/%d %H:%M:%S")
-_FORMS += ("%d/%m/%Y", "%m/%d/%Y", "%d/%m/%Y %H:%M", "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S")
-_FORMS += ("%B %d, %Y", "%d %B %Y", "%d %b %Y", "%b %d, %Y")
+_DAYS = ("%Y/%m/%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d.%m.%y", "%d/%m/%y", "%m/%d/%y")
+_DAYS += ("%d-%m-%y", "%m-%d-%y", "%B %d, %Y", "%d %B %Y", "%d %b %Y", "%b %d, %Y", "%d-%b-%Y", "%d-%b-%y")
+_CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+_FORMS = ("%Y", "%Y%m%d", *(f"{day}{clock}" for day in _DAYS for clock in _CLOCKS))
 _ENDINGS = {
     "image": (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"),
     "video": (".mp4", ".webm", ".mov", ".mkv", ".avi", ".m4v"),
@@ -84,7 +88,7 @@ def columns_called(seen: Contents, names: str) -> list[FileColumn]:
 
 def _free(draft: Draft, name: str) -> bool:
     """Say whether no key names this column yet."""
-    return name not in [value for value in draft.corpus.values() if isinstance(value, str)]
+    return name not in draft.taken
 
 
 # ------------------------------------------------------------------------------------------------------------- content
@@ -248,14 +252,26 @@ def _times(found: FileColumn, draft: Draft) -> str | None:
             return None
         if form:
             draft.set("created_at", found.name, "times, as all of its values are written")
-            other = form.replace("%d/%m", "%m/%d")
-            both = other != form and _reads_as(found, other)
-            draft.set("time_format", form, f"{other} would read it too: check" if both else "all values are written so")
-            draft.open += [f"the times in {found.name!r} may be {form} or {other}; {form} was taken"] if both else []
+            _time_format(found, form, draft)
         return "times, as all of its values are written"
     some = next(iter(found.said), "")
     draft.tell(f"column {found.name!r} holds {some!r:.40}, which is no time in a known form; see `time_format`")
     return None
+
+
+def _time_format(found: FileColumn, form: str, draft: Draft) -> None:
+    """Take how times are written; where day and month could change places, say so with a value that both read."""
+    places = {"%d": "%m", "%m": "%d"}
+    other = re.sub("%[dm]", lambda match: places[match[0]], form)
+    if other == form or not {"%d", "%m"} <= {*re.findall("%[a-z]", form)} or not _reads_as(found, other):
+        draft.set("time_format", form, "all values are written so")
+        return
+    some = next((value for value in found.said if len({*re.findall(r"\d+", value)[:2]}) > 1), next(iter(found.said)))
+    draft.set("time_format", form, f"unsure: {other} would read every value too")
+    draft.tell(
+        f"the times in {found.name!r} may be {form} or {other} (no day is above 12: {some!r} is either); {form} was "
+        "taken: correct `time_format` where it is the other, or leave out `created_at`"
+    )
 
 
 def _reads_as(found: FileColumn, form: str) -> bool:

@@ -17,10 +17,12 @@ from workbench.studies.init.answers import LabelAnswer, answers
 from workbench.studies.init.draft import Draft, label_name
 from workbench.studies.init.fields import take_ids, take_paths
 from workbench.studies.init.labels import holds
-from workbench.studies.init.look import Contents, FileColumn
+from workbench.studies.init.look import Contents, FileColumn, plainly
 
 Finish = Callable[[Contents, Draft], None]
 _GONE = ("[deleted]", "[removed]")
+_STATUS = {"submitted", "draft", "discarded", "pending"}
+_ABOUT_RESPONSES = {"status", "user_id", "users", "inserted_at", "updated_at", "id", "suggestion"}
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Layout:
     finish: Finish = lambda seen, draft: None
     note: str = ""
     value: tuple[str, str] | None = None  # a column, and what must occur in it
+    tells: Callable[[Contents], Any] = lambda seen: True  # what else must be so
+    doubt: str = ""  # what else the file may be
     skip: tuple[str, ...] = ()
 
 
@@ -44,6 +48,7 @@ def recognize(seen: Contents, draft: Draft) -> None:
     if known is None:
         return
     draft.layout, draft.skip = known.name, known.skip
+    draft.open += [known.doubt] if known.doubt else []
     for key, value in known.corpus.items():
         if isinstance(value, str) and key in ("post_id", "text", "author", "created_at", "community"):
             if key == "post_id" and value in seen.columns:
@@ -63,7 +68,9 @@ def recognize(seen: Contents, draft: Draft) -> None:
 
 def _fits(layout: Layout, seen: Contents) -> bool:
     there = {*layout.needs.split()} <= {*seen.columns}
-    return there and (layout.value is None or layout.value[1] in seen.columns[layout.value[0]].said)
+    return bool(
+        there and (layout.value is None or layout.value[1] in seen.columns[layout.value[0]].said) and layout.tells(seen)
+    )
 
 
 def _picture(column: str) -> Finish:
@@ -104,6 +111,7 @@ def _of_people(found: FileColumn, answer: LabelAnswer, many: bool) -> tuple[dict
 
 def _label_studio(seen: Contents, draft: Draft) -> None:
     inner = "annotations.result.value.choices"
+    skipped = seen.columns["annotations.was_cancelled"].counts.get("true") if _skips(seen) else None
     texts = [name for name, found in seen.columns.items() if name.startswith("data.") and found.kind == "values"]
     wordy = max(texts, key=lambda name: seen.columns[name].length, default=None)
     if wordy and any(" " in value for value in seen.columns[wordy].said):
@@ -111,21 +119,68 @@ def _label_studio(seen: Contents, draft: Draft) -> None:
     if inner in seen.columns and seen.columns[inner].kind == "lists":
         given = seen.columns["annotations.result"].cells.to_pylist()
         several = any(len(result.get("value", {}).get("choices") or ()) > 1 for row in given for result in row or ())
+        if skipped:
+            inner = seen.add(inner.replace("annotations", "annotations[was_cancelled=false]"))
+            draft.tell(f"{skipped:,} annotations that were skipped do not count")
         _questions(seen, draft, {"harmful": inner}, lambda found: several)
     elif not draft.labels:
         draft.tell("the Label Studio export has no choices; ratings, spans and boxes are not read as labels")
+
+
+def _skips(seen: Contents) -> bool:
+    return "annotations.was_cancelled" in seen.columns and seen.columns["annotations.was_cancelled"].kind == "lists"
 
 
 def _argilla(seen: Contents, draft: Draft) -> None:
     texts = [name for name in seen.columns if name.startswith("fields.") and seen.columns[name].kind == "values"]
     if texts:
         draft.set("text", max(texts, key=lambda name: seen.columns[name].length), "the record's longest field")
-    asked = {}
+    asked, statuses = {}, _statuses(seen)
     for name, found in seen.columns.items():
         match = re.fullmatch(r"responses\.(\w+)\.value|(\w+)\.responses", name)
         if match and found.kind == "lists":
             asked[match[1] or match[2]] = name
+    for status in statuses:
+        place = status.removesuffix(".status")
+        asked = {question: name for question, name in asked.items() if not f"{name}.".startswith(f"{place}.")}
+    for status in statuses:
+        asked |= _submitted(seen, draft, status)
     _questions(seen, draft, asked, lambda found: False)
+
+
+def _statuses(seen: Contents) -> list[str]:
+    """Return the columns with the status of each response of a record."""
+    lists = {name: found.counts for name, found in seen.columns.items() if found.kind == "lists"}
+    return [
+        name
+        for name, counts in lists.items()
+        if name.endswith(".status")
+        and counts
+        and {*counts} <= _STATUS
+        and ("submitted" in counts or "responses" in name)
+    ]
+
+
+def _submitted(seen: Contents, draft: Draft, status: str) -> dict[str, str]:
+    """Return the columns of answers beside a status by question: those that were submitted, where others are too."""
+    place = status.removesuffix(".status")
+    others = {word: count for word, count in seen.columns[status].counts.items() if word != "submitted"}
+    inside = [name for name in seen.columns if name == place or name.startswith(f"{place}.")]
+    if "submitted" not in seen.columns[status].counts:
+        draft.tell(f"no response was submitted ({plainly(others)}), so {place!r} is no label")
+        draft.no_labels += inside
+        return {}
+    asked = {}
+    for name in inside:
+        words = [word for word in name.split(".") if word not in ("responses", "values", "value")]
+        if seen.columns[name].kind != "lists" or words[-1] in _ABOUT_RESPONSES:
+            continue
+        chosen = f"{place}[status=submitted]{name.removeprefix(place)}" if others else name
+        seen.add(chosen)
+        asked[words[-1]] = chosen
+    if others and asked:
+        draft.tell(f"responses that are no answers yet do not count: {plainly(others)}")
+    return asked
 
 
 def _prodigy(seen: Contents, draft: Draft) -> None:
@@ -159,17 +214,21 @@ def _prodigy(seen: Contents, draft: Draft) -> None:
 
 def _reddit(seen: Contents, draft: Draft) -> None:
     draft.set("missing", [*MISSING, *_GONE], "authors and texts that are gone stand for nobody")
-    own = seen.columns.get("selftext") or seen.columns.get("body")
-    if own is not None and own.kind == "values":
-        empty = len(own.cells) - sum(count for value, count in own.said.items() if value not in _GONE)
+    words = {name: seen.columns[name] for name in ("title", "selftext", "body") if name in seen.columns}
+    left = {
+        name: sum(count for value, count in found.said.items() if value not in _GONE)
+        for name, found in words.items()
+        if found.kind == "values"
+    }
+    used = [name for name, count in left.items() if count]
+    if len(used) > 1:
+        why = "; ".join(f"{name} of {left[name]:,} rows" for name in used)
+        draft.set("text", used, f"{why}; what is gone or empty is left out, so that a link's text is its title")
+    elif used:
+        own = words[used[0]]
         gone = sum(own.said.get(word, 0) for word in _GONE)
-        if own.name == "selftext" and "title" in seen.columns and 2 * empty > len(own.cells):
-            draft.set("text", "title", f"{empty:,} of the posts are links, or gone, and have a title alone")
-        else:
-            draft.set(
-                "text", own.name, f"as in Reddit's dumps; {gone:,} of {len(own.cells):,} are [deleted] or [removed]"
-            )
-        if gone and draft.corpus["text"] == own.name:
+        draft.set("text", own.name, f"as in Reddit's dumps; {gone:,} of {len(own.cells):,} are [deleted] or [removed]")
+        if gone:
             draft.tell(f"{gone:,} texts are [deleted] or [removed]; they are posts with these words: remove the rows")
 
 
@@ -184,7 +243,9 @@ LAYOUTS = (
         {"post_id": "id", "text": "text"},
         {"hateful": "label"},
         finish=_picture("img"),
-        note="1 is hateful",
+        note="1 is hateful, in Hateful Memes",
+        doubt="`id`, `img` and `text` are the columns of Hateful Memes, and of other memes published in its layout: if "
+        "their `label` says something else than hateful, rename the label",
     ),
     Layout(
         "Jigsaw's unintended bias",
@@ -208,6 +269,7 @@ LAYOUTS = (
     ),
     Layout("a Label Studio export", "id data annotations", {"post_id": "id"}, finish=_label_studio),
     Layout("an Argilla export", "id fields responses", {"post_id": "id"}, finish=_argilla),
+    Layout("an Argilla export", "id", {"post_id": "id"}, finish=_argilla, tells=_statuses),
     Layout("a Prodigy export", "text _input_hash answer", {"text": "text"}, finish=_prodigy),
     Layout(
         "Fakeddit",
@@ -234,6 +296,8 @@ LAYOUTS = (
             "offensive_language": {"column": "class", "positive": [1], "negative": [0, 2]},
         },
         note="what most annotators said: 0 hate speech, 1 offensive language, 2 neither",
+        doubt="offensive language is a label of its own, and no hate speech, as its authors have it; one label of both "
+        "is `positive: [0, 1]`",
     ),
     Layout(
         "MMHS150K",
@@ -248,6 +312,7 @@ LAYOUTS = (
         },
         finish=_mmhs,
         note="three annotators; most of them decide",
+        doubt="all kinds of hate together are one label: votes for different kinds count as votes for hate",
     ),
     Layout(
         "MAMI",
@@ -264,6 +329,7 @@ LAYOUTS = (
         {"harmful": {"column": "labels", "contains": ["somewhat harmful", "very harmful"]}},
         finish=_picture("image"),
         note="somewhat or very harmful",
+        doubt="whether somewhat harmful counts as harmful is yours to say; leave it out of `contains` if not",
         value=("labels", "not harmful"),
     ),
 )

@@ -111,12 +111,21 @@ class Contents:
     columns: dict[str, FileColumn]
     rows: list[int]  # of each file
     told: list[str] = field(default_factory=list)
-    quotes: bool | None = None  # what the reader must be told of them
+    how: reading.Reading = field(default_factory=reading.Reading)  # what the reader must be told of them
 
     @property
     def folder(self) -> Path:
         """Where paths of media start."""
         return self.files[0][0].parent
+
+    def add(self, name: str) -> str:
+        """Take up a column that is part of another, such as `answers[status=done]`; return its name."""
+        if name not in self.columns:
+            given = {
+                outer: self.columns[outer].cells for outer in reading.columns.read_for(name) if outer in self.columns
+            }
+            self.columns[name] = FileColumn(name, column(pa.table(given), name, [*given], "the file"))
+        return name
 
     def slices(self, name: str) -> Iterator[pa.ChunkedArray]:
         """Yield a column's cells file by file."""
@@ -134,22 +143,24 @@ class Contents:
             columns[name] = FileColumn(name, stack(parts))
         kept = [at for at, stays in enumerate(keep) if stays]
         files, rows = ([given[at] for at in kept] for given in (self.files, self.rows))
-        return Contents(self.given, files, columns, rows, self.told, self.quotes)
+        return Contents(self.given, files, columns, rows, self.told, self.how)
 
 
-def look(given: Path) -> Contents:
+def look(given: Path, encoding: str | None = None) -> Contents:
     """Return what a file, or the files of a folder that are called after splits, hold.
+
+    encoding: of text files, told from their bytes by default.
 
     Raises WorkbenchError where there is no file of posts, or one cannot be read.
     """
     told: list[str] = []
     files = _files(given, told)
-    tables, quotes = [], None
+    tables, how = [], reading.Reading(encoding=encoding)
     for path, _ in files:
         try:
-            found = _read(path, quotes)
+            found = _read(path, how)
         except WorkbenchError as error:
-            quotes, found = _quoted(path, error, told)
+            how, found = _quoted(path, how, error, told)
         told += found.told["notes"]
         tables.append((found.table, found.rows))
     nested = [dict(_nested(table)) for table, _ in tables]
@@ -161,30 +172,34 @@ def look(given: Path) -> Contents:
             for columns_of, (_, rows) in zip(nested, tables, strict=True)
         ]
         columns[name] = FileColumn(name, stack(parts))
-    return Contents(given, files, columns, [rows for _, rows in tables], told, quotes)
+    return Contents(given, files, columns, [rows for _, rows in tables], told, how)
 
 
-def _read(path: Path, quotes: bool | None) -> reading.Read:
+def _read(path: Path, how: reading.Reading) -> reading.Read:
     """Return all columns of a file."""
-    how = reading.Reading(quotes=quotes)
     names = reading.read(path, (), how).names
     inner = {name for name in names for outer in names if outer and name.startswith(f"{outer}.")}
     found = reading.read(path, [name for name in names if name and name not in inner], how)
+    if flat := inner - dict(_nested(found.table)).keys():  # dots in the name of a column, and no steps into objects
+        found = reading.read(path, [name for name in names if name in flat or (name and name not in inner)], how)
     if not found.rows:
         raise WorkbenchError(f"{path} holds no rows; check that it is the right file")
     return found
 
 
-def _quoted(path: Path, error: WorkbenchError, told: list[str]) -> tuple[bool, reading.Read]:
+def _quoted(
+    path: Path, how: reading.Reading, error: WorkbenchError, told: list[str]
+) -> tuple[reading.Reading, reading.Read]:
     """Return a file, all of whose rows have all cells if quoted cells may have several lines; else raise the error."""
     if "quotes: true" not in str(error):
         raise error
+    how = how.model_copy(update={"quotes": True})
     try:
-        found = _read(path, True)
+        found = _read(path, how)
     except WorkbenchError:
         raise error from None
     told.append(f"{str(error).partition(';')[0]}; it was read so, as every row then has all its cells: look at it")
-    return True, found
+    return how, found
 
 
 def _files(given: Path, told: list[str]) -> list[tuple[Path, str | None]]:

@@ -9,6 +9,7 @@ from workbench.corpora import counts
 from workbench.corpora.splits import SPLITS, SplitOptions, assign
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
+from workbench.studies.init import kept
 from workbench.studies.init.draft import Draft
 from workbench.studies.init.look import Contents
 
@@ -27,8 +28,9 @@ def place(seen: Contents, draft: Draft) -> None:
         full = path.resolve()
         split.setdefault(part, []).append(str(full.relative_to(ROOT)) if full.is_relative_to(ROOT) else str(full))
     plain = {part: files[0] if len(files) == 1 else files for part, files in split.items()}
-    if seen.quotes is not None:
-        draft.set("quotes", seen.quotes, "a quoted cell has several lines")
+    why = {"encoding": "as you said", "quotes": "a quoted cell has several lines"}
+    for key, value in seen.how.model_dump(exclude_none=True).items():
+        draft.set(key, value, why[key])
     if None in plain:
         draft.corpus = {"path": plain[None], **draft.corpus}
         return
@@ -40,9 +42,8 @@ def place(seen: Contents, draft: Draft) -> None:
 
 def without_labels(seen: Contents, draft: Draft) -> Contents:
     """Return the contents without files in which no label is told, as test files of competitions."""
-    names = {rule if isinstance(rule, str) else rule.get("column") for rule in draft.corpus.get("labels", {}).values()}
-    names |= {name for rule in draft.corpus.get("votes", {}).values() for name in rule.get("columns", ())}
-    content = [draft.corpus[key] for key in ("text", "image", "video") if key in draft.corpus]
+    names = draft.told
+    content = [*draft.texts, *(draft.corpus[key] for key in ("image", "video") if key in draft.corpus)]
     bare = []
     for at, (path, _) in enumerate(seen.files):
         told = [[*seen.slices(name)][at].null_count < seen.rows[at] for name in names if name in seen.columns]
@@ -68,6 +69,7 @@ def settle(seen: Contents, draft: Draft) -> dict[str, pa.Table]:
             draft.drop_label(label, f"label {label} left out: {counts.said(told)}")
     if not draft.labels:
         return {}
+    kept.narrow(table, seen, draft)
     shares = {"validation": 0.2, "test": 0.3} if len(table) < _FEW else {"validation": 0.15, "test": 0.25}
     draft.split = {"by": "group", **shares}
     return _without_leaks(seen, draft)

@@ -13,9 +13,9 @@ from workbench.studies.init.draft import Draft
 
 _WIDTH = 120
 _ORDER = (
-    *("path", "paths", "quotes", "post_id", "annotators", "text", "image", "images", "video", "videos"),
+    *("path", "paths", "encoding", "quotes", "post_id", "annotators", "text", "image", "images", "video", "videos"),
     *("group", "author", "community", "language", "region", "created_at", "time_format", "weight", "split"),
-    *("missing", "labels", "votes"),
+    *("missing", "keep", "labels", "votes"),
 )
 
 
@@ -35,6 +35,8 @@ def as_yaml(draft: Draft, name: str, told: list[str]) -> str:
     lines += _line("leaks", draft.leaks, "what may stand on both sides of the split") if draft.leaks else []
     lines += ["seeds: [0]", "models:", *(line for model in draft.models for line in _model(model))]
     compare = {"metric": "average_precision", "label": labels[0] if len(labels) == 1 else "macro", "view": "all"}
+    if kept := draft.corpus.get("keep"):
+        compare["slices"] = ["standard", *kept]
     lines += _line("compare", compare | {"pairs": draft.pairs}, None)
     return "\n".join(lines) + "\n"
 

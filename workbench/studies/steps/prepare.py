@@ -51,9 +51,9 @@ def gate(study: StudyConfig, waiting: Sequence[PlannedRun]) -> None:
 
 def _tell(material: Material) -> None:
     """Print what was read, and how many posts of each set say yes, no or nothing, and why."""
-    for line in material.noticed:
-        print(f"  {line}", flush=True)
-    for line in counts.lines(counts.of_labels(material.sets, material.taxonomy)):
+    told = counts.record(material.sets, material.taxonomy)
+    warnings = (f"warning: {line}" for line in told["warned"])
+    for line in (*told["noticed"], *warnings, *counts.lines(told["labelled"])):
         print(f"  {line}", flush=True)
 
 

@@ -50,11 +50,6 @@ class Material:
     overlap: dict[str, Any]
     dropped: int = 0
 
-    @property
-    def noticed(self) -> list[str]:
-        """What was noticed when the corpora were read, each sentence once."""
-        return list(dict.fromkeys(line for table in self.sets.values() for line in counts.noticed(table)))
-
     def column(self, label: str) -> int:
         """Return the column of a label of which train and test know both classes; raises WorkbenchError for another."""
         if label not in self.taxonomy.names:
@@ -305,8 +300,7 @@ def save(
         },
         "overlap": material.overlap,
         "dropped": material.dropped,
-        "labelled": counts.of_labels(sets, material.taxonomy),
-        "noticed": material.noticed,
+        **counts.record(sets, material.taxonomy),
         "unread": json.loads((predictions.schema.metadata or {}).get(_UNREAD, b"{}")),
         "feature_hits": store.hits,
         "search": search,
