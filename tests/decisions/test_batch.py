@@ -182,7 +182,7 @@ def test_a_mapping_that_is_none_is_one_sentence(given, said):
     [
         ("posts.jsonl", '{"body": "a"}\n', "o.csv", {}, "no column text, image or video .it has body."),
         ("posts.jsonl", '{"text": "a"}\n', "o.csv", {"text": "txt"}, "did you mean 'text'"),
-        ("posts.csv", "", "o.csv", {}, "no column text"),
+        ("posts.csv", "", "o.csv", {}, "is empty; check that it is the right file"),
         ("posts.doc", "x", "o.csv", {}, "unknown file ending"),
         ("posts.jsonl", '{"text": "a"}\n', "o.txt", {}, "unknown file ending"),
         ("posts.parquet", "no parquet", "o.csv", {}, "cannot be read as Parquet"),

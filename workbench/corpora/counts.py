@@ -22,11 +22,12 @@ _SHOWN = 4  # reasons
 
 def record(sets: Mapping[str, pa.Table], taxonomy: Taxonomy) -> dict[str, Any]:
     """Return what a run keeps of how its posts were read: `labelled` (see `of_labels`), `noticed` and `warned`."""
-    told = {"noticed": noticed, "warned": warned}
-    lines = {
-        name: list(dict.fromkeys(line for table in sets.values() for line in of(table))) for name, of in told.items()
+    warnings = dict.fromkeys(line for table in sets.values() for line in warned(table))
+    return {
+        "labelled": of_labels(sets, taxonomy),
+        "noticed": noticed_in(sets, taxonomy),
+        "warned": list(warnings),
     }
-    return {"labelled": of_labels(sets, taxonomy), **lines}
 
 
 def of_labels(sets: Mapping[str, pa.Table], taxonomy: Taxonomy) -> dict[str, dict[str, dict[str, Any]]]:
@@ -97,6 +98,30 @@ def noticed(table: pa.Table) -> list[str]:
 def warned(table: pa.Table) -> list[str]:
     """Return what speaks against how a corpus was read: most of what its rows name was not found."""
     return _told(table).get("warnings", [])
+
+
+def noticed_in(sets: Mapping[str, pa.Table], taxonomy: Taxonomy) -> list[str]:
+    """Return what was noticed when the posts of some sets were read, each sentence once, and what they cannot tell."""
+    read = (line for table in sets.values() for line in noticed(table))
+    return list(dict.fromkeys([*read, *one_sided(of_labels(sets, taxonomy))]))
+
+
+def one_sided(counts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterable[str]:
+    """Yield a sentence on each label that others of the sets tell and one does not, or in which all its posts agree."""
+    for label in next(iter(counts.values()), {}):
+        told = {name: (rows[label]["yes"], rows[label]["no"]) for name, rows in counts.items()}
+        for name, (yes, no) in told.items() if any(map(sum, told.values())) else ():
+            if not yes + no:
+                yield f"{name} says nothing of {label}: what is a mean over labels leaves that one out there"
+            elif not (yes and no):
+                yield f"{name}: all {yes + no:,} posts say {'yes' if yes else 'no'} to {label}: nothing to rank there"
+
+
+def and_noticed(table: pa.Table, note: str) -> pa.Table:
+    """Return a table of which one more thing was noticed."""
+    told = _told(table)
+    told["notes"] = [*told.get("notes", []), note]
+    return table.replace_schema_metadata({**(table.schema.metadata or {}), TOLD: json.dumps(told).encode()})
 
 
 def _told(table: pa.Table) -> dict[str, Any]:

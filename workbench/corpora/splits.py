@@ -24,6 +24,7 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from workbench import corpora
+from workbench.corpora import counts
 from workbench.errors import WorkbenchError
 from workbench.schema import Options, Taxonomy, label_matrix, paired
 
@@ -79,6 +80,9 @@ def divide(
         sets[name], digests[name] = extra.table.filter(held_out), extra.digest
         if not len(sets[name]):
             raise WorkbenchError(f"test set {name!r} has no post whose split is test; map another `split`, or none")
+        if left := len(extra.table) - len(sets[name]):
+            note = f"test set {name!r}: {left:,} of {len(extra.table):,} posts left out, as their own split is not test"
+            sets[name] = counts.and_noticed(sets[name], note)
     return sets, digests, int((part == DROPPED).sum())
 
 

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from tqdm import tqdm
 
 from workbench import device as devices
@@ -83,7 +83,12 @@ class ReadOptions(Reading):
     """How `score` reads a file, where that does not say so itself."""
 
     time_format: str | None = Field(None, description="How times are written, as strptime has it.")
-    missing: tuple[str, ...] = Field(MISSING, description="Words that stand for nothing.")
+    missing: tuple[str, ...] = Field(MISSING, description="Words that stand for nothing, parted by `;`.")
+
+    @field_validator("missing", mode="before")
+    @classmethod
+    def _words(cls, value: Any) -> Any:
+        return tuple(value.split(";")) if isinstance(value, str) else value
 
 
 def reading(text: str) -> ReadOptions:
@@ -188,6 +193,8 @@ def _opened(path: Path, columns: Mapping[str, str], how: Reading) -> tuple[OpenF
     usual = {field: _ALIASES.get(field, (field,)) for field in INPUTS.names if field not in columns}
     parts = parts_of(columns.get("text", ""), ())
     source = opened(path, [*columns.values(), *parts, *itertools.chain(*usual.values())], how, CHUNK)
+    if not source.names:
+        raise WorkbenchError(f"{path} is empty; check that it is the right file")
     for field, named_so in columns.items():
         for column in parts_of(named_so, source.names) if field == "text" else [named_so]:
             if column not in source.names:

@@ -194,7 +194,8 @@ def test_answers_deep_in_a_label_studio_export(tmp_path):
     [
         ("2021", "`time_format: '%Y'`"),
         ("20210105", "`time_format: '%Y%m%d'`"),
-        ("0", "no time between 1980 and 2100"),
+        ("0", "which is no time; clear those cells"),
+        ("5", "no time between 1980 and 2100"),
         ("0001-01-01", "a post is made between 1980 and 2100"),
         ("9999-12-31T00:00:00Z", "a post is made between 1980 and 2100"),
     ],

@@ -81,7 +81,7 @@ def test_numbers_serve_as_ids(logits):
     [
         ("post_id,abuse\nb,1.2\n", ".csv", {}, "holds 1.2, which is no probability"),
         ("post_id,abuse\nb,high\n", ".csv", {}, "scores must be numbers"),
-        ("post_id,abuse\nb,true\n", ".csv", {}, "booleans are decisions, not scores; scores must be numbers"),
+        ("post_id,abuse\nb,true\n", ".csv", {}, "booleans are decisions, not scores; say what they mean"),
         ("post_id,abuse\nb,TRUE\n", ".csv", {}, "booleans are decisions, not scores"),
         ("postid,abuse\nb,0.5\n", ".csv", {}, "unknown column 'post_id'; did you mean 'postid'"),
         ("post_id,toxic\nb,0.5\n", ".csv", {}, "no column for any of the labels abuse, nudity"),
@@ -117,7 +117,7 @@ def test_decisions_are_as_sure_as_scores_get(logits):
     words = {"hateful": True, "fine": False}
     found = logits("post_id,abuse\nb,hateful\n007,fine\n", decisions=words)
     np.testing.assert_allclose(found[:2, 0], [-27.63, 27.63], atol=0.01)  # log((1 - 1e-12) / 1e-12)
-    with pytest.raises(WorkbenchError, match="unknown decision 'hatefull'; did you mean 'hateful'"):
+    with pytest.raises(WorkbenchError, match="did you mean 'hatefull'"):
         logits("post_id,abuse\nb,hatefull\n", decisions=words)
     lines = '{"post_id": "b", "abuse": true}\n{"post_id": "007", "abuse": null}\n'
     found = logits(lines, ".jsonl", decisions={"true": True})
@@ -145,3 +145,17 @@ def test_a_file_and_posts_without_an_id_in_common_are_refused(posts, taxonomy, t
     with pytest.raises(WorkbenchError, match=words):
         model.meet(sets)
     model.meet(sets | {"far": pa.table({"post_id": ["3.0"]})})  # one set of the study is enough
+
+
+@pytest.mark.parametrize("cells", [["0.75", "n/a", "-"], ["75%", "", "None"], ["0,75", "null", "<NA>"]])
+def test_numbers_and_words_for_missing_are_those_of_other_files(logits, cells):
+    found = logits(
+        "post_id;abuse\n" + "".join(f"{post};{cell}\n" for post, cell in zip(["b", "x", "c"], cells, strict=True))
+    )
+    np.testing.assert_allclose(found[:, 0], [NAN, np.log(3), NAN], rtol=1e-5)
+
+
+def test_one_decision_in_several_spellings(logits):
+    found = logits("post_id,abuse\n007,1\nb,0.0\nc,nan\n", decisions={"1": True, "0": False})
+    assert [*np.sign(found[:2, 0])] == [1, -1]
+    assert np.isnan(found[2, 0])

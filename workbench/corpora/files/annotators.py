@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -51,15 +51,15 @@ class Annotated(NamedTuple):
 def one_row_a_post(
     given: Mapping[str, pa.ChunkedArray],
     rule: AnnotatorOptions,
-    content: Sequence[str],
+    kept: Collection[str],
     where: str,
     missing: Sequence[str],
 ) -> Annotated:
     """Return one row per post, in the order of the first row of each, with the votes of its annotators.
 
-    content: the columns that must say the same in all rows of a post. An answer that one annotator gave twice to one
-    post counts once; two different ones count both. Raises WorkbenchError for a row without a post's id and for one id
-    with two contents.
+    kept: columns that nothing is made of; of those the first row that says anything is taken. An answer that one
+    annotator gave twice to one post counts once; two different ones count both. Raises WorkbenchError for a row without
+    a post's id, and where rows of one post say different things of it: another text, another split.
     """
     where = f"{where}, annotators"
     items = plain(given[rule.item], rule.item, where)
@@ -68,19 +68,10 @@ def one_row_a_post(
             f"{where}: {items.null_count:,} rows have no {rule.item!r}; remove them or name another column"
         )
     codes, names = pd.factorize(items.to_numpy(zero_copy_only=False))
+    own = {name: column for name, column in given.items() if name not in rule.names}
+    columns = {name: _of_post(column, codes, names, name, where, name in kept) for name, column in own.items()}
     first = pa.array(np.unique(codes, return_index=True)[1])
-    for name in content:
-        values = (
-            plain(given[name], name, where)
-            if not pa.types.is_struct(given[name].type)
-            else pc.struct_field(given[name], "path")
-        )
-        unlike = pc.fill_null(pc.not_equal(values, values.take(first).take(pa.array(codes))), False)
-        if pc.any(unlike).as_py():
-            post = names[codes[pc.indices_nonzero(unlike)[0].as_py()]]
-            raise WorkbenchError(
-                f"{where}: the rows of post {post!r} differ in {name!r}; give each content an id of its own"
-            )
+    columns |= {name: given[name].take(first) for name in given if name not in own}
     who = np.arange(len(codes)).astype(str)
     if rule.who:
         people = present(given[rule.who], rule.who, where, missing).to_pylist()
@@ -95,4 +86,35 @@ def one_row_a_post(
         repeated = max(repeated, len(frame) - len(once))
         votes[label] = np.zeros((len(names), 2), dtype=int)
         np.add.at(votes[label], (once["item"], once["no"].astype(int)), 1)
-    return Annotated({name: column.take(first) for name, column in given.items()}, votes, len(codes), repeated)
+    return Annotated({name: columns[name] for name in given}, votes, len(codes), repeated)
+
+
+def _of_post(
+    cells: pa.ChunkedArray, codes: np.ndarray, names: Sequence[str], name: str, where: str, kept: bool
+) -> pa.ChunkedArray:
+    """Return what the rows of each post say of it, each from the first row that says anything.
+
+    codes: the post of each row, int (n_rows,), numbered as they come. Raises WorkbenchError where rows of one post say
+    different things, unless the column is only `kept`.
+    """
+    values = cells if pa.types.is_nested(cells.type) or pa.types.is_binary(cells.type) else plain(cells, name, where)
+    said = values.is_valid().to_numpy()
+    order = np.lexsort((np.arange(len(codes)), ~said, codes))
+    first = pa.array(order[np.unique(codes[order], return_index=True)[1]])
+    if not kept:
+        texts = np.array([repr(value) for value in values.to_pylist()]) if values.type != pa.string() else values
+        unlike = said & _differ(texts, first, codes)
+        if unlike.any():
+            post = names[codes[np.flatnonzero(unlike)[0]]]
+            raise WorkbenchError(
+                f"{where}: the rows of post {post!r} differ in {name!r}; give each content an id of its own, or name "
+                "a column that says the same in all rows of a post"
+            )
+    return cells.take(first)
+
+
+def _differ(texts: np.ndarray | pa.ChunkedArray, first: pa.Array, codes: np.ndarray) -> np.ndarray:
+    """Say which rows, bool (n_rows,), are not as the first of their post."""
+    texts = texts if isinstance(texts, pa.ChunkedArray) else pa.chunked_array([pa.array(texts, pa.string())])
+    unlike = pc.not_equal(texts, texts.take(first).take(pa.array(codes)))
+    return pc.fill_null(unlike, False).to_numpy()

@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 from workbench.corpora.files.mapping import SplitColumn
 from workbench.corpora.files.values import MISSING, lowered, plain, present
 from workbench.corpora.reading.columns import EXACT
+from workbench.corpora.reading.written import NoNumbers, numbers
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import INPUTS
 
 SPLITS = ("train", "validation", "test")
+_ROUNDED = r"^\d\.\d+[eE]\+\d\d$"  # how spreadsheets write long numbers
 _ROWS = 20_000  # that are Python objects at one time
 _ODD_SPACE = r"  |\p{Cc}|[^ \P{Z}]"  # within a text: what white space is collapsed from
 
@@ -103,8 +105,14 @@ def ids(
 ) -> pa.ChunkedArray:
     """Return the ids; a row without one gets `row-NUMBER-CONTENT`, counted from `start`.
 
-    Raises WorkbenchError for ids that were rounded when they were saved as floats.
+    Raises WorkbenchError for ids that were rounded when they were saved as floats, or by a spreadsheet.
     """
+    values = None if cells is None else plain(cells, name, where)
+    if values is not None and (rounded := values.filter(pc.match_substring_regex(values, _ROUNDED)).drop_null()):
+        raise WorkbenchError(
+            f"{where}: the ids in column {name!r} are numbers such as {rounded[0]}, whose last digits are lost; save "
+            "them as text (a spreadsheet keeps 15 digits)"
+        )
     if cells is not None and pa.types.is_floating(cells.type):
         largest = pc.max(pc.abs(pc.if_else(pc.is_nan(cells), None, cells))).as_py()
         if largest is not None and largest >= EXACT:
@@ -112,7 +120,7 @@ def ids(
                 f"{where}: the ids in column {name!r} are floats such as {largest:.17g}, whose last digits are lost; "
                 "save them as text"
             )
-    numbered = cells is None or pc.any(pc.is_null(plain(cells, name, where))).as_py()
+    numbered = cells is None or values.null_count > 0
     own = [f"row-{row}-{(key or 'empty')[:8]}" for row, key in enumerate(keys.to_pylist(), start)] if numbered else None
     return filled(cells, own, name, where)
 
@@ -162,7 +170,7 @@ def author(
         except pa.ArrowException:
             odd = next(text for text in values.to_pylist() if text is not None and not _reads(text, field.type))
             raise WorkbenchError(
-                f"{where}: column {inner!r} must hold numbers, not {odd:.40!r}; name another"
+                f"{where}: column {inner!r} must hold numbers, not {odd!r:.40}; name another"
             ) from None
     nobody = np.logical_and.reduce([part.is_null().to_numpy(zero_copy_only=False) for part in parts])
     return pa.chunked_array([pa.StructArray.from_arrays(parts, fields=list(kind), mask=pa.array(nobody))])
@@ -191,19 +199,20 @@ def weights(
     if cells is None:
         return pa.chunked_array([pa.array(np.ones(rows))])
     try:
-        numbers = pc.fill_null(pc.cast(present(cells, name, where, missing), pa.float64()), 1.0)
-    except pa.ArrowException as error:
-        raise WorkbenchError(f"{where}: `weight` must hold numbers: {error}") from None
-    if not pc.all(pc.and_(pc.is_finite(numbers), pc.greater(numbers, 0))).as_py():
+        weight = pc.fill_null(numbers(present(cells, name, where, missing)), 1.0)
+    except NoNumbers as error:
+        raise WorkbenchError(f"{where}: `weight` must hold numbers, not {error.odd[0]!r:.60}; mend that cell") from None
+    if not pc.all(pc.and_(pc.is_finite(weight), pc.greater(weight, 0))).as_py():
         raise WorkbenchError(
             f"{where}: `weight` must be a number above zero in every row; remove the rows that stand for nothing"
         )
-    return numbers
+    return weight
 
 
 def splits(cells: pa.ChunkedArray, rule: SplitColumn, where: str, missing: Sequence[str] = MISSING) -> pa.ChunkedArray:
     """Return train, validation, test or null; raise WorkbenchError for a value that means none of them."""
-    values = present(cells, rule.column, where, missing)
+    named = {value.lower() for value in rule.values}
+    values = present(cells, rule.column, where, [word for word in missing if word.lower() not in named])
     meaning = {**{split: split for split in SPLITS}, **rule.values}
     for value in pc.unique(values).to_pylist():
         if value is not None and value not in meaning:

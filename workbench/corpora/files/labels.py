@@ -5,8 +5,6 @@ A soft label is a share: models learn from it where they can, and as a truth it 
 
 from __future__ import annotations
 
-import ast
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
@@ -15,10 +13,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from workbench.corpora.files.values import MISSING, ValueRule, counted, looked_up, meanings, plain, present, shown
+from workbench.corpora.files.values import (
+    MISSING,
+    ValueRule,
+    counted,
+    looked_up,
+    lowered,
+    meanings,
+    plain,
+    present,
+    shown,
+    texts_of,
+)
+from workbench.corpora.reading.written import NoNumbers, elements, numbers
 from workbench.errors import WorkbenchError
-
-SEPARATORS = (";", "|", ",")
 
 
 class LabelOptions(ValueRule):
@@ -81,18 +89,21 @@ def _by_number(
     written = plain(cells, rule.column, where)
     values = present(cells, rule.column, where, missing)
     try:
-        numbers = pc.cast(values, pa.float64())
-    except pa.ArrowException:
-        odd = {value: n for value, n in counted(values).items() if not _is_float(value)}
+        read = numbers(values).combine_chunks()
+    except NoNumbers as error:
+        odd = {value: n for value, n in counted(values).items() if value in error.odd}
+        hint = f", {error.hint}" if error.hint else "; add words for missing to `missing`"
+        raise WorkbenchError(f"{place} must hold numbers, not {shown(odd)}{hint}") from None
+    if (rule.threshold or 0) > 1 and pc.any(pc.ends_with(values, "%")).as_py():
         raise WorkbenchError(
-            f"{place} must hold numbers, not {shown(odd)}; add words for missing to `missing`"
-        ) from None
-    numbers = numbers.combine_chunks()
-    outside = pc.invert(pc.is_finite(numbers))
+            f"{place} holds percentages, which are shares of 1: write `threshold: {rule.threshold / 100:g}`, not "
+            f"{rule.threshold:g}"
+        )
+    outside = pc.invert(pc.is_finite(read))
     if rule.soft:
-        outside = pc.or_(outside, pc.or_(pc.less(numbers, 0), pc.greater(numbers, 1)))
+        outside = pc.or_(outside, pc.or_(pc.less(read, 0), pc.greater(read, 1)))
     if pc.any(outside).as_py():
-        bad = numbers.filter(outside)[0].as_py()
+        bad = read.filter(outside)[0].as_py()
         hint = "must hold shares from 0 to 1" if rule.soft else "must hold finite numbers"
         raise WorkbenchError(f"{place} {hint}, not {bad:g}; divide it, or name another column")
     blank = pc.if_else(
@@ -101,17 +112,10 @@ def _by_number(
         pc.binary_join_element_wise("missing: ", written.combine_chunks(), ""),
     )
     if rule.soft:
-        says = pc.if_else(pc.equal(numbers, 0.5), None, pc.greater(numbers, 0.5))
-        why = pc.if_else(pc.is_null(numbers), blank, pc.if_else(pc.equal(numbers, 0.5), "one half", None))
-        return LabelCells(says, why, numbers)
-    return LabelCells(pc.greater_equal(numbers, rule.threshold), pc.if_else(pc.is_null(numbers), blank, None))
-
-
-def _is_float(value: str) -> bool:
-    try:
-        return bool(pa.array([value]).cast(pa.float64()))
-    except pa.ArrowException:
-        return False
+        says = pc.if_else(pc.equal(read, 0.5), None, pc.greater(read, 0.5))
+        why = pc.if_else(pc.is_null(read), blank, pc.if_else(pc.equal(read, 0.5), "one half", None))
+        return LabelCells(says, why, read)
+    return LabelCells(pc.greater_equal(read, rule.threshold), pc.if_else(pc.is_null(read), blank, None))
 
 
 # --------------------------------------------------------------------------------------------------------------- lists
@@ -123,8 +127,8 @@ def _by_element(
     """Read lists by their elements; an empty list has none of them, a missing one is unknown."""
     lists, why = _lists(cells, rule, place, where, missing)
     named = ValueRule(positive=rule.contains, negative=rule.negative or "rest", unclear=rule.unclear)
-    elements = [element for row in lists if row is not None for element in row]
-    counts = counted(pa.chunked_array([pa.array(elements, pa.string())]))
+    written = [element for row in lists if row is not None for element in row]
+    counts = counted(pa.chunked_array([pa.array(written, pa.string())]))
     found = meanings(counts, named, (), place, may_lack=True)
     says = {element: meaning.says for element, meaning in found.items()}
     unclear = {element for element, meaning in found.items() if (meaning.why or "").startswith("unclear")}
@@ -160,16 +164,15 @@ def _lists(
         ]
         return lists, [None if row is not None else "empty" for row in lists]
     written = plain(cells, rule.column, where)
-    named = {*map(str, (*rule.contains, *(rule.negative or ()), *rule.unclear))}
-    absent = {word.lower() for word in missing}
+    named = rule.named | texts_of(rule.contains)
+    absent, counts = lowered(missing), counted(written)
+    found: dict[str | None, list[str] | None] = dict(
+        elements([cell for cell in counts if cell in named or cell.lower() not in absent], named, rule.separator, place)
+    )
     texts = written.to_pylist()
-    separator = rule.separator or _separator(counted(written), place)
-    lists = [
-        None if text is None or (text not in named and text.lower() in absent) else elements_in(text, separator)
-        for text in texts
-    ]
+    lists = [found.get(text) for text in texts]
     if any(row is None and text is not None for row, text in zip(lists, texts, strict=True)) and all(
-        row is None or {*row} & {*map(str, rule.contains)} for row in lists
+        row is None or {*row} & texts_of(rule.contains) for row in lists
     ):
         words = sorted({text for row, text in zip(lists, texts, strict=True) if row is None and text is not None})
         raise WorkbenchError(
@@ -180,27 +183,3 @@ def _lists(
         None if row is not None else ("empty" if text is None else f"missing: {text}")
         for row, text in zip(lists, texts, strict=True)
     ]
-
-
-def _separator(counts: dict[str, int], place: str) -> str | None:
-    """Return what parts the elements in cells that are no JSON; raise WorkbenchError where that is open."""
-    plain_cells = [cell for cell in counts if not cell.startswith("[")]
-    used = [mark for mark in SEPARATORS if any(mark in cell for cell in plain_cells)]
-    if len(used) > 1:
-        raise WorkbenchError(
-            f"{place}: both {used[0]!r} and {used[1]!r} may part its elements; say which in `separator`"
-        )
-    return used[0] if used else None
-
-
-def elements_in(text: str, separator: str | None) -> list[str]:
-    """Return the elements of a list in a cell: JSON, Python, or parted by a separator."""
-    if text.startswith("[") and text.endswith("]"):
-        for parse in (json.loads, ast.literal_eval):
-            try:
-                return [str(element).strip() for element in parse(text) if str(element).strip()]
-            except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
-                continue
-        text, separator = text[1:-1], separator or ","
-    parts = text.split(separator) if separator else [text]
-    return [part.strip().strip("'\"") for part in parts if part.strip()]

@@ -113,8 +113,8 @@ def table_of(
     told: dict[str, Any] = {"files": [{"file": Path(part.where).name, **part.told} for part in parts if part.told]}
     votes: dict[str, np.ndarray] = {}
     if mapping.annotators:
-        content = [name for name in (*mapping.texts, *map(held, KINDS)) if name in given]
-        annotated = one_row_a_post(given, mapping.annotators, content, where, mapping.missing)
+        kept = {name.strip() for name in mapping.keep} - {*mapping.model_copy(update={"keep": ()}).columns}
+        annotated = one_row_a_post(given, mapping.annotators, kept, where, mapping.missing)
         given, votes = annotated.columns, annotated.votes
         told |= {"annotations": annotated.rows, "annotations_twice": annotated.repeated}
         told["warnings"] = list(_joined_nothing(annotated, mapping.annotators))
@@ -180,6 +180,12 @@ class _Columns:
         ids = cells.ids(given.get(self.named), keys, where, self.named or "")
         own = pc.coalesce(keys, pc.binary_join_element_wise("post ", ids, ""))
         split = mapping.split_column
+        splits = cells.splits(given[split.column], split, where, missing) if split else given[SPLIT]
+        if split and 0 < splits.null_count < self.rows:
+            self.notes.append(
+                f"{splits.null_count:,} rows name no split in {split.column!r}: they follow their group or are dealt "
+                "out, and in a further test set they are test posts"
+            )
         places = {
             field: cells.place_of_post(given[name], name, where, missing)
             for field in ("community", "language", "region")
@@ -193,7 +199,7 @@ class _Columns:
             "author": cells.author(given.get(mapping.author), mapping.author or "", where, missing),
             "created_at": created and times(given[created], where, mapping.time_format, created, missing, self.notes),
             "group": cells.filled(given.get(mapping.group), own, mapping.group or "", where, missing),
-            "split": cells.splits(given[split.column], split, where, missing) if split else given[SPLIT],
+            "split": splits,
             "weight": cells.weights(given.get(mapping.weight), self.rows, where, mapping.weight or "", missing),
         }
 

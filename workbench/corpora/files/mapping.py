@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from workbench.corpora.files.annotators import AnnotatorOptions
 from workbench.corpora.files.labels import LabelOptions
 from workbench.corpora.files.values import MISSING
 from workbench.corpora.files.votes import VoteOptions
 from workbench.corpora.reading import Reading
+from workbench.corpora.reading.columns import scalar_text
 from workbench.errors import WorkbenchError, unknown_label
 from workbench.schema import Options, Taxonomy
 
@@ -19,10 +21,17 @@ Split = Literal["train", "validation", "test"]
 
 
 def named(text: str) -> dict[str, str]:
-    """Return column names by field from `field=column,...`; raises WorkbenchError for what is no such list."""
+    """Return column names by field from `field=column,...`; raises WorkbenchError for what is no such list.
+
+    A comma that no `field=` follows is part of what stands before it.
+
+    >>> named("text=body, time_format=%B %d, %Y")
+    {'text': 'body', 'time_format': '%B %d, %Y'}
+    """
     columns = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
+    for part in filter(None, (part.strip() for part in re.split(r",(?=\s*[\w.]*\s*=)", text))):
         field, _, column = (side.strip() for side in part.partition("="))
+        column = column.rstrip(", ") or column
         if not column:
             raise WorkbenchError(f"columns: {part!r} is not of the form FIELD=COLUMN, such as text=body")
         columns[field] = column
@@ -34,6 +43,11 @@ class SplitColumn(Options):
 
     column: str = Field(description="The column.")
     values: dict[str, Split] = Field({}, description="What its values mean, such as {dev: test}.")
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _named_as_in_the_column(cls, values: Any) -> Any:
+        return {scalar_text(value): split for value, split in values.items()} if isinstance(values, dict) else values
 
 
 class SuiteColumns(Options):

@@ -18,7 +18,10 @@ from workbench.errors import WorkbenchError
 from workbench.schema import INPUTS
 
 MEDIA = INPUTS.field("image").type
+_CONTENT = re.compile(r"(?:iVBORw0KGgo|/9j/|R0lGOD[dl]h|UklGR|SUkq|GkXfo|AAAA[A-Za-z0-9+/]{2,4}ZnR5c).{30}", re.DOTALL)
 _ADDRESS = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]+:)?//|www\.", re.IGNORECASE)
+
+_MISSING = "missing "
 
 
 class Kind(NamedTuple):
@@ -94,6 +97,8 @@ class _Finder:
         self._is_no_path(path)
         roots = self.roots
         full = os.path.normpath(os.path.join(roots[0], path))
+        if "\\" in path and not os.path.lexists(full):  # as Windows writes paths
+            full = os.path.normpath(os.path.join(roots[0], path.replace("\\", "/")))
         if not any(os.path.commonpath([root, full]) == root for root in roots):
             raise WorkbenchError(
                 f"{self.where}: the {self.kind.noun} path {path!r:.200} leaves the folder {roots[0]}; {self.hint}"
@@ -127,8 +132,8 @@ class _Finder:
 
 
 def _is_base64(path: str) -> bool:
-    """Say whether a long cell without an ending is content and no name."""
-    return len(path) > 200 and re.fullmatch(r"[A-Za-z0-9+/_\s-]+=*\s*", path) is not None
+    """Say whether a cell is content and no name: by how pictures and clips begin, or long and without an ending."""
+    return bool(_CONTENT.match(path) or len(path) > 200) and re.fullmatch(r"[A-Za-z0-9+/_=\s-]+", path) is not None
 
 
 def files_of(media: pa.ChunkedArray) -> list[str]:
@@ -158,8 +163,8 @@ def identities(
     absent = [path for path in files if known[path] is None]
     if where is not None and absent and len(absent) == len(files):
         raise WorkbenchError(
-            f"{where}: none of the {len(files):,} {kind.noun}s is there, such as {_some(absent)}{_beside(absent)}; set "
-            f"`{kind.folder}` to their folder, or write their names as the files are called"
+            f"{where}: none of the {len(files):,} {kind.noun}s is there, such as {_some(absent)}{_beside(absent)}; "
+            f"{_elsewhere(files[0], kind)}"
         )
     if absent and warnings is not None:
         warnings.append(
@@ -173,12 +178,13 @@ def identities(
             if data[row].is_valid:
                 keys.append(fingerprint.of_bytes(data[row].as_buffer()))
             else:
-                keys.append(path and (known[path] or f"missing {os.path.basename(path)}"))
+                keys.append(path and (known[path] or f"{_MISSING}{os.path.basename(path)}"))
     return keys
 
 
 def _some(paths: Sequence[str], most: int = 3) -> str:
-    return ", ".join(path if number == 0 else os.path.basename(path) for number, path in enumerate(paths[:most]))
+    named = (path if number == 0 else os.path.basename(path) for number, path in enumerate(paths[:most]))
+    return ", ".join(f"{name:.300}" for name in named)
 
 
 def _beside(absent: Sequence[str]) -> str:
@@ -189,3 +195,14 @@ def _beside(absent: Sequence[str]) -> str:
     except (OSError, ValueError):
         return f" (there is no folder {folder})"
     return f" (the folder holds {_some(names)})" if names else " (the folder holds no file)"
+
+
+def _elsewhere(path: str, kind: Kind) -> str:
+    """Say where files may be: often a path begins with the folder that is named too."""
+    parts = Path(path).parts
+    for size in range(1, len(parts) // 2):
+        for at in range(1, len(parts) - 2 * size):
+            again = parts[at : at + size] == parts[at + size : at + 2 * size]
+            if again and Path(*parts[:at], *parts[at + size :]).is_file():
+                return f"their paths begin in {Path(*parts[:at])}: set `{kind.folder}` to it"
+    return f"set `{kind.folder}` to their folder"

@@ -85,6 +85,8 @@ def _hint(value: float) -> str:
     unit = next((unit for unit, scale in _UNITS.items() if _SECONDS[0] <= value / scale < _SECONDS[1]), None)
     if unit and unit != "seconds":
         return f"which looks like {unit} where others are not; write all in one unit, seconds since 1970"
+    if value in (-1, 0, 1):  # as a word for missing it would be one in labels too
+        return "which is no time; clear those cells, so that it is unknown"
     return (
         f"which is no time between {FIRST} and {LAST} in seconds, milliseconds, micro- or nanoseconds since 1970; say "
         "how it is written in `time_format`, or clear the cell (or add it to `missing`) if it stands for no time"

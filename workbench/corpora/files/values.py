@@ -10,9 +10,11 @@ from __future__ import annotations
 import difflib
 import json
 import re
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Literal, NamedTuple, Self
+from unicodedata import category as _kind
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -31,6 +33,11 @@ _PLAIN = re.compile(r"[^\W\d_](?:[\w -]*\w)?")  # what YAML reads as text withou
 Same = Callable[[str], str]  # gives one text for all spellings of a value
 
 
+def texts_of(values: Iterable[Value]) -> set[str]:
+    """Return a rule's values as the text that they are in a column."""
+    return {str(scalar_text(value)).strip() for value in values}
+
+
 class ValueRule(Options):
     """Which values of a column mean what."""
 
@@ -47,6 +54,13 @@ class ValueRule(Options):
         if twice := next((text for text in texts if texts.count(text) > 1), None):
             raise ValueError(f"the value {twice!r} is named twice; name it once, under what it means")
         return self
+
+    @property
+    def named(self) -> set[str]:
+        """All values that are named, as text."""
+        return texts_of(
+            (*(self.positive or ()), *(() if self.negative == "rest" else self.negative or ()), *self.unclear)
+        )
 
 
 class Meaning(NamedTuple):
@@ -79,6 +93,8 @@ def plain(cells: pa.ChunkedArray, name: str, where: str) -> pa.ChunkedArray:
         digits = pc.cast(pc.cast(pc.if_else(whole, cells, None), pa.int64()), pa.string())
         return pc.coalesce(digits, pc.cast(cells, pa.string()))
     values = pc.utf8_trim_whitespace(pc.cast(cells, pa.string()))
+    if pa.types.is_decimal(kind):
+        values = pc.replace_substring_regex(values, r"\.0+$", "")
     return pc.if_else(pc.equal(values, ""), None, values)
 
 
@@ -164,7 +180,7 @@ def _sides(rule: ValueRule, counts: dict[str, int], same: Same, where: str, may_
 
 def _some_no(found: dict[str, Meaning], counts: dict[str, int], rule: ValueRule, where: str) -> None:
     """Raise WorkbenchError where only words for missing are left to mean no: a class may be called so."""
-    if rule.positive is None or rule.negative is not None or any(item.says is False for item in found.values()):
+    if rule.positive is None or isinstance(rule.negative, tuple) or any(item.says is False for item in found.values()):
         return
     words = [value for value, meaning in found.items() if (meaning.why or "").startswith("missing")]
     if words and any(meaning.says for meaning in found.values()):
@@ -194,7 +210,7 @@ def _default(rule: ValueRule, others: list[str], same: Same, counts: dict[str, i
 
 def _no_answers(others: list[str], same: Same, counts: dict[str, int]) -> str:
     said = f"holds {shown(counts)}, not yes or no"
-    if same is _number:
+    if same is _number or all(_is_number(value.removesuffix("%").strip().replace(",", ".")) for value in others):
         return f"{said}; say from where on it is yes, as in `threshold: 0.5`, or learn its shares with `soft: true`"
     odd = [value for value in others if value.lower() not in (*YES, *NO)]
     if len(odd) < len(others):
@@ -234,14 +250,25 @@ def _spellings(found: dict[str, Meaning], counts: dict[str, int], rule: ValueRul
     for value, meaning in found.items():
         if (meaning.why or "").startswith("missing"):
             continue
-        other = first.setdefault(_number(" ".join(value.casefold().split())), value)
+        other = first.setdefault(_number(_letters(value)), value)
         if found[other].says is not meaning.says:
-            sides = {True: "yes", False: "no", None: "unknown"}
+            words = {True: "yes", False: "no", None: "unknown"}
+            side = "positive" if True in (meaning.says, found[other].says) else "negative"
+            named = getattr(rule, side) if isinstance(getattr(rule, side), tuple) else ()
+            added = value if meaning.says is not (side == "positive") else other
             raise WorkbenchError(
-                f"{where}: {other!r} ({counts[other]}) would mean {sides[found[other].says]} and {value!r} "
-                f"({counts[value]}) {sides[meaning.says]}; name both spellings, as in `positive: "
-                f"{_list([*map(str, rule.positive or ()), value if meaning.says is not True else other])}`"
+                f"{where}: {other!r} ({counts[other]}) would mean {words[found[other].says]} and {value!r} "
+                f"({counts[value]}) {words[meaning.says]}; name both spellings, as in `{side}: "
+                f"{_list([*map(str, named), added])}`"
             )
+
+
+def _letters(value: str) -> str:
+    """Return a value without what only looks different: case, width, dashes, quotes, a full stop, invisible marks."""
+    folded = unicodedata.normalize("NFKC", value).casefold()
+    visible = "".join("-" if _kind(mark) == "Pd" else mark for mark in folded if _kind(mark) != "Cf")
+    spaced = " ".join(re.sub(r"(?<=\w)[-_](?=\w)", " ", visible).split())
+    return spaced.strip("'\"‘’“”").rstrip(".,;:!") or spaced
 
 
 def shown(counts: dict[str, int], most: int = 8) -> str:
@@ -254,11 +281,15 @@ def shown(counts: dict[str, int], most: int = 8) -> str:
 def _list(values: Sequence[str], most: int = 12) -> str:
     """Return values as a list to paste into YAML."""
     quoted = lowered(MISSING) | {*YES, *NO}
-    bare = [
-        value if _PLAIN.fullmatch(value) and value.lower() not in quoted else json.dumps(value, ensure_ascii=False)
-        for value in values[:most]
-    ]
+    bare = [value if _PLAIN.fullmatch(value) and value.lower() not in quoted else _quoted(value) for value in values]
+    bare = bare[:most]
     return f"[{', '.join(bare)}{', ...' if len(values) > most else ''}]"
+
+
+def _quoted(value: str) -> str:
+    """Return a value in YAML's quotes, spelt out where it looks like another."""
+    alike = not value.isprintable() or unicodedata.normalize("NFKC", value) != value
+    return json.dumps(value, ensure_ascii=alike)
 
 
 # ------------------------------------------------------------------------------------------------------- the same value

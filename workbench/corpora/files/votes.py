@@ -6,6 +6,7 @@ share of votes for a label can be what models learn, as a soft label.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Self
 
@@ -14,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
-from workbench.corpora.files.labels import LabelCells, elements_in
+from workbench.corpora.files.labels import LabelCells
 from workbench.corpora.files.values import MISSING, ValueRule, counted, lowered, meanings, plain
+from workbench.corpora.reading.written import THOUSANDS, elements, elements_in
 from workbench.errors import WorkbenchError
 
 
@@ -25,7 +27,9 @@ class VoteOptions(ValueRule):
     yes: tuple[str, ...] = Field((), description="Columns whose numbers are votes for the label.")
     no: tuple[str, ...] = Field((), description="Columns whose numbers are votes against it.")
     columns: tuple[str, ...] = Field((), description="Instead: columns with one annotator's answer each.")
-    separator: str = Field(",", min_length=1, description="What parts several answers in one cell; lists need none.")
+    separator: str | None = Field(
+        None, description="What parts answers in one cell of `columns`; default: told from the cells."
+    )
     soft: bool = Field(False, description="Whether models learn the share of votes for the label, not what most say.")
 
     @model_validator(mode="after")
@@ -36,6 +40,8 @@ class VoteOptions(ValueRule):
             raise ValueError("`columns` needs the `positive` answers")
         if not self.columns and not (self.yes and self.no):
             raise ValueError("votes need columns both for `yes` and for `no`")
+        if twice := next((name for name in self.names if self.names.count(name) > 1), None):
+            raise ValueError(f"column {twice!r} is named twice; its votes would count double")
         return self
 
     @property
@@ -58,13 +64,9 @@ def read_votes(
             ],
             axis=1,
         )
-    cells = [_answered(given[name], name, rule.separator, where) for name in rule.columns]
-    counts: dict[str, int] = {}
-    for column in cells:
-        for answers in column:
-            for answer in answers:
-                counts[answer] = counts.get(answer, 0) + 1
     place = f"{where}: {', '.join(rule.columns)}"
+    cells = _answers([_cells(given[name], name, where) for name in rule.columns], rule, place)
+    counts = Counter(answer for column in cells for answers in column for answer in answers)
     if not counts:
         raise WorkbenchError(f"{place}: none holds an answer of {', '.join(map(str, rule.positive))}; name others")
     says = {answer: meaning.says for answer, meaning in meanings(counts, rule, missing, place).items()}
@@ -86,14 +88,29 @@ def majority(votes: np.ndarray, soft: bool = False) -> LabelCells:
     return LabelCells(pa.array(votes[:, 0] > votes[:, 1], mask=tied), pa.array(why, pa.string(), mask=~tied), share)
 
 
-def _answered(cells: pa.ChunkedArray, name: str, separator: str, where: str) -> list[list[str]]:
-    """Return the answers in each cell, which may be a list."""
+def _cells(cells: pa.ChunkedArray, name: str, where: str) -> list[str | list[str] | None]:
+    """Return each cell as text, or as a list where the column holds lists."""
     if pa.types.is_list(cells.type) and not pa.types.is_nested(cells.type.value_type):
         lists = cells.to_pylist()
         flat = plain(pa.chunked_array([pc.list_flatten(cells.combine_chunks())]), name, where).to_pylist()
         answers = iter(flat)
         return [[answer for answer in (next(answers) for _ in row or ()) if answer is not None] for row in lists]
-    return [[] if cell is None else elements_in(cell, separator) for cell in plain(cells, name, where).to_pylist()]
+    return plain(cells, name, where).to_pylist()
+
+
+def _answers(columns: list[list], rule: VoteOptions, place: str) -> list[list[list[str]]]:
+    """Return the answers in each cell; raise WorkbenchError where a cell may hold one or several."""
+    texts = dict.fromkeys(cell for column in columns for cell in column if isinstance(cell, str))
+    found = elements(texts, rule.named, rule.separator, place)
+    known = rule.named | {text for text, answers in found.items() if len(answers) == 1}
+    for text, answers in found.items():
+        odd = next((answer for answer in answers if " " in answer and answer not in known), None)
+        if len(answers) > 1 and odd is not None and rule.separator is None:
+            raise WorkbenchError(
+                f"{place}: {text!r:.80} may be one answer or several; name it as it is under what it means, or say in "
+                "`separator` what parts answers"
+            )
+    return [[found[cell] if isinstance(cell, str) else cell or [] for cell in column] for column in columns]
 
 
 def _numbers(cells: pa.ChunkedArray, name: str, rule: VoteOptions, where: str, missing: Sequence[str]) -> np.ndarray:
@@ -103,10 +120,9 @@ def _numbers(cells: pa.ChunkedArray, name: str, rule: VoteOptions, where: str, m
     sums = {}
     for cell in counted(values):
         try:
-            sums[cell] = sum(
-                float(number) for number in elements_in(cell, rule.separator) if number.lower() not in absent
-            )
-            if not 0 <= sums[cell] <= 1e9 or sums[cell] != int(sums[cell]):
+            numbers = elements_in(cell, rule.separator or ",")
+            sums[cell] = sum(float(number) for number in numbers if number.lower() not in absent)
+            if THOUSANDS.fullmatch(cell) or not 0 <= sums[cell] <= 1e9 or sums[cell] != int(sums[cell]):
                 raise ValueError
         except ValueError:
             raise WorkbenchError(

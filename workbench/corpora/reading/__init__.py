@@ -32,6 +32,12 @@ FORMATS = {
     ".parquet": parquet,
     ".xlsx": workbook,
 }
+_BEGINS = {
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a workbook or ZIP archive",
+    b"\xd0\xcf\x11\xe0": "an old workbook",
+}
+_ENDING = {b"PAR1": ".parquet", b"PK\x03\x04": ".xlsx"}
 CHUNK = 5_000  # rows that are Python objects at one time
 
 
@@ -65,8 +71,20 @@ def opened(path: Path, wanted: Iterable[str], how: Reading | None = None, rows: 
     names = (name.strip() for name in wanted if name)
     wanted = list(dict.fromkeys(form for name in names for form in (name, *beside(name))))
     with readable(path):
+        _is_what_it_says(path)
         source = FORMATS[ending(path)](path, wanted, how or Reading(), rows)
     return source._replace(batches=_readable(source))
+
+
+def _is_what_it_says(path: Path) -> None:
+    """Raise WorkbenchError for a file whose first bytes are those of another format than its ending says."""
+    with open(path, "rb") as file:
+        head = file.read(4)
+    if head.startswith(b"\x1f\x8b") and path.suffix.lower() != ".gz":
+        raise WorkbenchError(f"{path} is packed by gzip; end its name in .gz")
+    if head in _BEGINS and ending(path) != _ENDING.get(head):
+        hint = f"end its name in {_ENDING[head]}" if head in _ENDING else "save it as .xlsx or CSV"
+        raise WorkbenchError(f"{path} is {_BEGINS[head]} by its first bytes; {hint}")
 
 
 def _readable(source: OpenFile) -> Iterable[Batch]:

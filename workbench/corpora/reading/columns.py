@@ -87,7 +87,8 @@ def cells_of(values: list[Any]) -> pa.Array:
         return pa.StructArray.from_arrays(
             [pa.array(texts)], fields=list(MIXED), mask=pa.array([value is None for value in values])
         )
-    return pa.array([scalar_text(value) for value in values], pa.string())
+    texts = [scalar_text(value) for value in values]
+    return pa.array([text and text.encode(errors="replace").decode() for text in texts], pa.string())
 
 
 def stack(parts: Sequence[pa.Array | pa.ChunkedArray]) -> pa.ChunkedArray:
@@ -208,6 +209,6 @@ def simple(cells: pa.ChunkedArray) -> pa.ChunkedArray:
         return cells.cast(pa.string())
     if pa.types.is_large_binary(cells.type) or pa.types.is_fixed_size_binary(cells.type):
         return cells.cast(pa.binary())
-    if pa.types.is_large_list(cells.type):
+    if pa.types.is_large_list(cells.type) or pa.types.is_fixed_size_list(cells.type):
         return cells.cast(pa.list_(cells.type.value_type))
     return cells

@@ -335,8 +335,9 @@ def _batch(
 ) -> Batch:
     """Return rows, those that are not as wide as the header or `wrong` as faults; the header once more is left out."""
     width = len(layout.names)
-    if width > 1 and layout.names in block:
-        there = [n for n, row in enumerate(block) if row != layout.names]
+    again = headers_again(block, layout.names)
+    if again:
+        there = [n for n in range(len(block)) if n not in again]
         told.left_out["the header once more"] += len(block) - len(there)
         block, lines = [block[n] for n in there], [lines[n] for n in there]
         wrong = {there.index(n): why for n, why in wrong.items()}
@@ -358,6 +359,19 @@ def _batch(
                 faults.setdefault(n, Fault(lines[n], NOT_UTF8))
         columns[name] = pc.if_else(pc.equal(array, ""), None, array)
     return Batch(columns, len(block), faults)
+
+
+def headers_again(block: Sequence[list[str]], names: list[str]) -> set[int]:
+    """Return the places of rows that are the header once more, in whatever case and with whatever space."""
+    if len(names) < 2:
+        return set()
+    first, *rest = header = [_plain(name) for name in names]
+    near = [n for n, row in enumerate(block) if _plain(row[0]) == first]
+    return {n for n in near if any(rest) and [_plain(cell) for cell in block[n]] == header}
+
+
+def _plain(cell: str) -> str:
+    return cell.strip("\ufeff \t\u00a0").lower()
 
 
 def _ends(row: list[str], width: int) -> list[str]:

@@ -48,8 +48,7 @@ def documents(path: Path, wanted: list[str], how: Reading, rows: int) -> OpenFil
     told, names = Told(), []
     code = coding(path, how.encoding)
     told.notes += [code.note] if code.note else []
-    ending = next((part for part in reversed(path.suffixes) if part.lower() != ".gz"), "")
-    if ending.lower() == ".json" and _is_document(path, code, wanted):
+    if _is_document(path, code, wanted):
         blocks = _elements_in_blocks(_elements(path, code, wanted, told), rows)
     else:
         blocks = _lines(path, code.name, rows)
@@ -205,11 +204,30 @@ def _is_document(path: Path, code: Coding, wanted: list[str]) -> bool:
         raise WorkbenchError(undecodable(path, code.name)) from None
     if first.startswith("["):
         return True
+    ending = next((part for part in reversed(path.suffixes) if part.lower() != ".gz"), "")
     row, why = _parsed(first)
-    if more or why is not None:
-        return why is not None
+    if more or why is not None or ending.lower() != ".json":
+        return why is not None and ending.lower() == ".json"
+    if _by_column(row, wanted):
+        return True
     steps = {name.split(".")[0] for name in wanted}
     return not steps & set(row) and (bool(_lists(row)) or all(isinstance(value, dict) for value in row.values()))
+
+
+def _by_column(whole: dict[str, Any], wanted: list[str]) -> bool:
+    """Say whether an object holds wanted columns, each a list or by the same keys, as `DataFrame.to_json` writes."""
+    columns = [*whole.values()]
+    if {name.split(".")[0] for name in wanted}.isdisjoint(whole) or len(columns) < 2:
+        return False
+    if all(isinstance(column, list) for column in columns):
+        return len({*map(len, columns)}) == 1
+    return all(isinstance(column, dict) and [*column] == [*columns[0]] for column in columns)
+
+
+def _rows_of(columns: dict[str, Any]) -> Iterator[Numbered]:
+    first = next(iter(columns.values()))
+    for at in first if isinstance(first, dict) else range(len(first)):
+        yield 1, {name: column[at] for name, column in columns.items()}, None
 
 
 def _lists(whole: dict[str, Any]) -> list[str]:
@@ -227,8 +245,12 @@ def _elements(path: Path, code: Coding, wanted: list[str], told: Told) -> Iterat
     except UnicodeError:
         raise WorkbenchError(undecodable(path, code.name)) from None
     at = _next(text, 0)
-    if text[at : at + 1] == "{":
-        at = _into(text, at, wanted, path, told)
+    whole, whole_end = _object(text, at)
+    if whole is not None and _by_column(whole, wanted):
+        told.notes.append(f"{path.name} is one object of columns, and was read as the rows that they make")
+        yield from _rows_of(whole)
+        return
+    at = at if whole is None else _into(text, at, whole, wanted, path, told)
     line, counted = 1, 0
     keyed = text[at : at + 1] == "{"
     at = _next(text, at + 1)
@@ -250,6 +272,10 @@ def _elements(path: Path, code: Coding, wanted: list[str], told: Told) -> Iterat
         at = _next(text, at + 1) if text[at : at + 1] == "," else at
     if text[at : at + 1] not in ("]", "}"):
         raise WorkbenchError(f"{path} ends within its JSON, after line {line}; fetch or write the file again")
+    rest = _next(text, at + 1 if whole is None else whole_end)
+    if rest < len(text):
+        line = text.count("\n", 0, rest) + 1
+        raise WorkbenchError(f"{path} goes on after its JSON, in line {line}; write all rows into one array")
 
 
 def _elements_in_blocks(listed: Iterator[Numbered], rows: int) -> Iterator[_Block]:
@@ -264,12 +290,16 @@ def _next(text: str, at: int) -> int:
     return at
 
 
-def _into(text: str, at: int, wanted: list[str], path: Path, told: Told) -> int:
+def _object(text: str, at: int) -> tuple[dict[str, Any] | None, int]:
+    """Return the object that a document is, and where it ends; None for an array, and for what its rows will tell."""
+    if text[at : at + 1] == "{":
+        with suppress(ValueError, RecursionError):
+            return _DECODER.raw_decode(text, at)
+    return None, at
+
+
+def _into(text: str, at: int, whole: dict[str, Any], wanted: list[str], path: Path, told: Told) -> int:
     """Return where the rows of an object begin: it holds them by key, or has one list of them among its fields."""
-    try:
-        whole, _ = _DECODER.raw_decode(text, at)
-    except (ValueError, RecursionError):
-        return at  # told with its line
     lists = _lists(whole)
     if len(lists) == 1 and lists[0] not in wanted:
         told.notes.append(f"{path.name}: the rows are the list in its field {lists[0]!r}")

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workbench.corpora.reading.columns import cells_of, number_text, read_for, simple
+from workbench.corpora.reading.delimited import headers_again
 from workbench.corpora.reading.sources import Batch, OpenFile, Reading, Told
 from workbench.corpora.reading.text import raw
 from workbench.errors import WorkbenchError, unknown
@@ -73,11 +74,14 @@ def workbook(path: Path, wanted: list[str], how: Reading, rows: int) -> OpenFile
     if twice:
         raise WorkbenchError(f"{path} has more than one column {twice[0]!r}; rename one of them")
     at = {name: place for place, name in enumerate(names) if name in wanted}
+    again = headers_again([["" if cell is None else str(cell) for cell in row] for _, row in numbered], names)
+    told.left_out.update({"the header once more": len(again) - 1} if len(again) > 1 else {})
+    numbered = [row for n, row in enumerate(numbered) if n not in again or n == head]
     return OpenFile(path, names, _sheet_batches(numbered[head + 1 :], at, rows, told), told)
 
 
 def _sheet_batches(numbered: list[tuple[int, list[Any]]], at: dict[str, int], rows: int, told: Told) -> Iterator[Batch]:
-    for start in range(0, len(numbered), rows):
+    for start in range(0, max(len(numbered), 1), rows):
         some = numbered[start : start + rows]
         told.rows += len(some)
         columns = {name: cells_of([row[place] for _, row in some]) for name, place in at.items()}

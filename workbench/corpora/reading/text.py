@@ -94,11 +94,24 @@ def coding(path: Path, given: str | None) -> Coding:
 
 
 def _zeros(head: bytes) -> str | None:
-    """Say UTF-16 of one order or the other where the bytes of Latin text have a zero each."""
-    for name, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[0::2])):
-        if len(zeros) > 1 and zeros.count(0) > 0.4 * len(zeros) and head.count(0) < 1.2 * zeros.count(0):
+    """Say UTF-16 of one order or the other: Latin text has a zero each two bytes, and line ends have in any script."""
+    for name, zeros, others, end in (
+        ("utf-16-le", head[1::2], head[0::2], b"\n\0"),
+        ("utf-16-be", head[0::2], head[1::2], b"\0\n"),
+    ):
+        if len(zeros) > 1 and zeros.count(0) > 0.4 * len(zeros) and others.count(0) < 0.2 * zeros.count(0):
+            return name
+        if end in head and zeros.count(0) > 2 and not others.count(0) and _decodes(head, name):
             return name
     return None
+
+
+def _decodes(head: bytes, name: str) -> bool:
+    try:
+        codecs.getincrementaldecoder(name)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_utf8(path: Path) -> tuple[bool, bool]:

@@ -18,14 +18,14 @@ import pyarrow.compute as pc
 from pydantic import Field, field_validator
 
 from workbench.corpora import reading
-from workbench.corpora.files.values import plain
+from workbench.corpora.files.values import MISSING, ValueRule, counted, meanings, plain, present
+from workbench.corpora.reading.written import NoNumbers, numbers
 from workbench.errors import WorkbenchError, unknown, unknown_label
 from workbench.models import Classifier, Prediction
 from workbench.schema import MODALITIES, Options, located
 
 EDGE = 1e-12  # probabilities are kept this far from 0 and 1: log-odds of at most 27.6
 LARGEST = 80.0  # log-odds beyond it are cut: exp() of more overflows float32
-NONE = ("", "NA", "nan", "NaN", "null")  # what stands for no score in a file of text
 
 
 class ScoresOptions(Options):
@@ -153,39 +153,39 @@ def _unique(ids: list[str], scores: np.ndarray, path: Path) -> tuple[list[str], 
 
 
 def _column(column: pa.ChunkedArray, path: Path, name: str, options: ScoresOptions) -> np.ndarray:
-    """Return one column as finite log-odds (n_rows,) float64, NaN where it is empty."""
+    """Return one column as finite log-odds (n_rows,) float64, NaN where it is empty or a word for missing."""
+    where = f"{path}, column {name!r}"
     if not options.decisions:
         return _numbers(column, path, name, options.scale)
-    words = [None if word is None else str(word) for word in column.to_pylist()]
-    words = [word.lower() if word in ("True", "False", "TRUE", "FALSE") else word for word in words]
-    strange = next((word for word in words if word is not None and word not in options.decisions), None)
+    named = {says: tuple(word for word, meant in options.decisions.items() if meant is says) for says in (True, False)}
+    values = plain(column, name, str(path))
+    counts = counted(values)
+    found = meanings(counts, ValueRule(positive=named[True], negative=named[False]), MISSING, where, may_lack=True)
+    strange = next((word for word, meaning in found.items() if (meaning.why or "").startswith("not named")), None)
     if strange is not None:
-        raise WorkbenchError(f"{path}, column {name!r}: {unknown('decision', strange, options.decisions)}")
+        raise WorkbenchError(f"{where}: {unknown('decision', strange, options.decisions)}")
     edge = np.log1p(-EDGE) - np.log(EDGE)
-    return np.array([np.nan if word is None else edge if options.decisions[word] else -edge for word in words])
+    logits = {None: np.nan, True: edge, False: -edge}
+    return np.array([np.nan if word is None else logits[found[word].says] for word in values.to_pylist()])
 
 
 def _numbers(column: pa.ChunkedArray, path: Path, name: str, scale: str) -> np.ndarray:
-    """Return one column as finite log-odds (n_rows,) float64, NaN where it is empty."""
+    """Return one column as finite log-odds (n_rows,) float64, NaN where it is empty or a word for missing."""
+    where, texts = f"{path}, column {name!r}", present(column, name, str(path))
+    if pc.any(pc.is_in(pc.utf8_lower(texts), pa.array(["true", "false"]))).as_py():
+        raise WorkbenchError(f"{where}: booleans are decisions, not scores; say what they mean in `decisions`")
     try:
-        truths = pa.types.is_boolean(column.type)
-        if pa.types.is_string(column.type):  # as text formats are read
-            column = pc.utf8_trim_whitespace(column)
-            column = pc.if_else(pc.is_in(column, pa.array(NONE)), None, column)
-            truths = pc.all(pc.is_in(pc.utf8_lower(column.drop_null()), pa.array(["true", "false"]))).as_py()
-        if truths and column.null_count < len(column):
-            raise pa.ArrowInvalid("booleans are decisions, not scores")
-        values = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        message = str(error).splitlines()[0]
-        raise WorkbenchError(f"{path}, column {name!r}: {message}; scores must be numbers") from None
+        values = numbers(texts).to_numpy()
+    except NoNumbers as error:
+        raise WorkbenchError(
+            f"{where} holds {error.odd[0]!r:.60}, {error.hint or 'and scores must be numbers; mend or clear that cell'}"
+        ) from None
     if scale == "logit":
         return np.clip(values, -LARGEST, LARGEST)
     wrong = (values < 0) | (values > 1)
     if wrong.any():
         raise WorkbenchError(
-            f"{path}, column {name!r} holds {values[wrong][0]:g}, which is no probability; "
-            "rescale it to 0..1 or say `scale: logit`"
+            f"{where} holds {values[wrong][0]:g}, which is no probability; rescale it to 0..1 or say `scale: logit`"
         )
     values = np.clip(values, EDGE, 1 - EDGE)
     return np.log(values) - np.log1p(-values)

@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from typing import Any, NamedTuple
 
-from workbench.corpora.files.labels import SEPARATORS, elements_in
 from workbench.corpora.files.values import MISSING, NO, YES, lowered
+from workbench.corpora.reading.written import SEPARATORS, elements_in
 from workbench.studies.init.draft import label_name
 from workbench.studies.init.look import FileColumn, plainly, word_set, words_of
 

@@ -10,8 +10,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.corpora.files.labels import LabelOptions, elements_in, read_label
+from workbench.corpora.files.labels import LabelOptions, read_label
 from workbench.corpora.files.values import NO, YES
+from workbench.corpora.reading.written import elements_in
 from workbench.errors import WorkbenchError
 from workbench.studies.init.answers import LabelAnswer, answers, is_hinted, is_yes_no, separator, sides
 from workbench.studies.init.draft import Draft, label_name
