@@ -24,7 +24,16 @@ RUNS = {
     "device": {"Room", "dtype", "asked_for_bf16", "free_memory"},
     "features.encoders.forward.threads": {"cores", "in_order"},
     "features.encoders.hub": {"Repository", "explained"},
-    "features.encoders.names": {"Source", "_folder", "_locate", "check", "clip_options", "encoder_files", "parse"},
+    "features.encoders.names": {
+        "Source",
+        "_folder",
+        "_locate",
+        "check",
+        "clip_options",
+        "encoder_files",
+        "parse",
+        "reading_options",
+    },
     "preprocessing.video.pool": {"DecodingWorker", "WorkerPool", "pool"},
 }
 TEXTS = ["free money", "fr33 m0ney", "a long text " * 40, "", None]

@@ -16,7 +16,7 @@ from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore, encoder_files
 from workbench.features.encoders import load_encoder
 from workbench.features.encoders import timm as backbones
-from workbench.features.encoders.names import check, clip_options
+from workbench.features.encoders.names import check, clip_options, of_pictures, of_texts, with_fit
 from workbench.features.encoders.open_clip import weights_digest
 
 COMMIT = "d" * 40
@@ -115,6 +115,7 @@ def test_a_text_is_refused_in_a_sentence_and_pictures_come_from_the_store(folder
         ("timm:resnet18@a1_in1k", "not in the local cache, and HF_HUB_OFFLINE"),
         ("tiny?sampling=often", "sampling"),
         ("tiny?frame=3", "unknown key 'frame'"),
+        ("tiny?fit=stretch", "'crop', 'squash' or 'pad'"),
     ],
 )
 def test_a_wrong_name_is_told_in_one_sentence(name, said):
@@ -143,6 +144,52 @@ def test_options_of_clips_stand_behind_a_question_mark(random_clip):
     assert check(f"{random_clip}?frames=3") == check(str(random_clip))
     assert load_encoder(f"{random_clip}?frames=3").fit.clips.frames == 3
     assert load_encoder(f"{random_clip}?frames=3").weights == load_encoder(str(random_clip)).weights
+
+
+@pytest.mark.parametrize(("fit", "mode"), [("crop", "center"), ("squash", "squash"), ("pad", "border")])
+def test_a_fit_that_is_asked_for_is_timm_s_own_and_shows_the_whole_picture(folder, fit, mode):
+    import timm
+
+    encoder = load_encoder(f"timm:{folder}?fit={fit}")
+    settings = {"input_size": (3, 32, 32), "mean": (0.0,) * 3, "std": (1.0,) * 3, "crop_mode": mode}
+    settings |= {"interpolation": encoder.fit.interpolation}
+    settings |= {"crop_pct": 0.875 if fit == "crop" else 1.0}  # the checkpoint's own share cuts edges off
+    transform = timm.data.create_transform(**settings, is_training=False)
+    theirs = transform(Image.open(io.BytesIO(png((48, 100))))) * 255
+    mine = encoder.fit.read(png((48, 100))).variants[0].float()
+    assert (mine - theirs).abs().max() <= 2
+    assert encoder.fit.seen(100, 48) == (1.0 if fit != "crop" else pytest.approx(0.48 * 0.875**2))
+    assert (mine[:, :, 0].max() == 0) == (fit == "pad")  # black edges
+
+
+def test_a_fit_belongs_to_the_identity_of_pictures_and_clips_and_not_of_texts(folder, random_clip):
+    own = load_encoder(f"timm:{folder}")
+    fits = [load_encoder(f"timm:{folder}?fit={fit}") for fit in ("crop", "squash", "pad")]
+    assert fits[0].identity("image") == own.identity("image")  # what the checkpoint does by itself
+    for kind in ("image", "video"):
+        assert len({encoder.identity(kind) for encoder in fits}) == 3
+    clip, whole = load_encoder(str(random_clip)), load_encoder(f"{random_clip}?fit=squash&frames=3")
+    assert clip.identity("text") == whole.identity("text")
+    assert clip.identity("image") != whole.identity("image")
+    assert whole.fit.clips.frames == 3
+    assert whole.tunable().frozen().fit.resize_mode == "squash"  # tuned weights see pictures as the name says
+
+
+def test_names_of_texts_and_pictures_are_completed(folder, tmp_path):
+    assert of_pictures(f"{folder}?fit=pad") == f"timm:{folder}?fit=pad"
+    assert of_texts("an-organisation/a-bert") == "transformer:mean:128:an-organisation/a-bert"
+    for name in (
+        "tiny",
+        "ViT-B-32@openai",
+        "hf-hub:an-organisation/a-clip@c0ffee",
+        f"timm:{folder}",
+        "",
+        str(tmp_path),
+    ):
+        assert of_texts(name) == of_pictures(name) == name
+    with pytest.raises(WorkbenchError, match="ask for two fits"):
+        with_fit("tiny?fit=pad", "crop")
+    assert with_fit("tiny?fit=pad", "pad") == with_fit("tiny?fit=pad", None) == "tiny?fit=pad"
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])

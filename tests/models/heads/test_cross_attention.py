@@ -15,7 +15,7 @@ DIM, EMBEDDINGS = 6, 4
 
 def network(seed=0, dropout=0.0, **more):
     made = CrossAttentionNetwork(
-        DIM, 2, (8, 2, 1), hidden=16, dropout=dropout, generator=torch.Generator().manual_seed(seed), **more
+        (DIM, DIM), 2, (8, 2, 1), hidden=16, dropout=dropout, generator=torch.Generator().manual_seed(seed), **more
     )
     for tower in made.towers:
         tower.matrix.copy_(torch.eye(DIM).expand(2, DIM, DIM))

@@ -170,6 +170,35 @@ def test_a_step_that_does_not_fit_is_done_in_parts_with_the_same_gradient(folder
     np.testing.assert_allclose(parts, whole, atol=2e-2)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_a_fit_is_an_option_of_the_model_and_a_part_of_its_encoder(way, folder, store, table, taxonomy, tmp_path):
+    test = posts(20, 3, table, taxonomy)
+    wide = [None if cell is None else {**cell, "bytes": stretched(cell["bytes"])} for cell in test["image"].to_pylist()]
+    test = test.set_column(test.schema.get_field_index("image"), "image", pa.array(wide, test["image"].type))
+    ways = ({}, {"fit": "crop"}, {"fit": "squash"})
+    own, cropped, whole = (fit(way, folder, store, table, taxonomy, **more) for more in ways)
+    assert np.array_equal(cropped.logits(test), own.logits(test), equal_nan=True)
+    assert not np.array_equal(cropped.logits(test), whole.logits(test), equal_nan=True)
+    whole.save(tmp_path / "model")
+    again = models.load(tmp_path / "model", taxonomy=taxonomy, store=store)
+    assert np.array_equal(again.logits(test), whole.logits(test), equal_nan=True)
+    whole.options = whole.options.model_copy(update={"fit": "pad"})
+    whole.save(tmp_path / "changed")
+    with pytest.raises(WorkbenchError, match="another encoder than"):
+        models.load(tmp_path / "changed", taxonomy=taxonomy, store=store)
+
+
+def stretched(data):
+    """A picture file three times as wide; what is no picture stays."""
+    try:
+        picture = Image.open(io.BytesIO(data))
+    except OSError:
+        return data
+    file = io.BytesIO()
+    picture.resize((120, 40)).save(file, "PNG")
+    return file.getvalue()
+
+
 def test_wrong_options_are_told_before_anything_is_loaded():
     for wrong, said in [
         ({"head": {"hiden": 3}}, "unknown key 'hiden'"),

@@ -7,8 +7,9 @@ architecture with its weights after an `@`, `hf-hub:organisation/repository`, be
 `timm:` and a folder in the hub's layout (config.json, model.safetensors). Encoders of texts alone are
 `transformer:POOLING:TOKENS:` and a repository or folder in transformers' format.
 
-Any of them may end in options of how clips are read, as `tiny?sampling=adaptive&frames=16` does: the recipe belongs to
-the encoder, so another recipe is another encoder (`preprocessing.video.VideoOptions` has them).
+Any of them may end in options of how pictures and clips are read, as `tiny?sampling=adaptive&frames=16` and
+`timm:resnet18@a1_in1k?fit=squash` do: the recipe belongs to the encoder, so another recipe is another encoder
+(`ReadingOptions` has them).
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
+
 from workbench.errors import WorkbenchError, unknown
 from workbench.features.encoders import hub
 from workbench.features.encoders.hub import FORMS as TEXT_FORMS
@@ -33,8 +36,10 @@ from workbench.schema import ROOT, located
 TINY = ROOT / "data" / "weights" / "tiny-clip"
 CONFIG = "open_clip_config.json"
 RANDOM = "random"
+Fit = Literal["crop", "squash", "pad"]
 TIMM, TIMM_CONFIG, TIMM_WEIGHTS = "timm:", "config.json", "model.safetensors"
 POOLINGS = ("mean", "cls")
+WINDOW = 128  # tokens of a text's window where a name does not say
 TRANSFORMER = "transformer:"
 _SUFFIXES = {".json", ".safetensors", ".txt", ".model", ".bin", ".pt", ".pth"}  # a card's wording re-trains nothing
 FORMS = f"'tiny', a folder with an {CONFIG}, or an open_clip name with weights such as 'ViT-B-32@openai'"
@@ -65,15 +70,67 @@ class Source:
         return "`timm.list_models()` has every name" if timm else "check the network, or save the model in a folder"
 
 
-def clip_options(name: str) -> reader.VideoOptions:
-    """Return how an encoder of that name reads clips; raises WorkbenchError for unknown options and values.
+class ReadingOptions(reader.VideoOptions):
+    """What may stand behind the `?` of a name: how pictures and frames are fitted, and how clips are read."""
 
-    >>> clip_options("tiny?sampling=keyframe&frames=4").frames
-    4
+    fit: Fit | None = Field(
+        None,
+        description="The middle (crop), the whole picture pressed into the shape (squash) or with black edges (pad); "
+        "null: as the checkpoint was trained.",
+    )
+
+
+AS_TRAINED = ReadingOptions()
+
+
+def reading_options(name: str) -> ReadingOptions:
+    """Return how an encoder of that name reads; raises WorkbenchError for unknown options and values.
+
+    >>> reading_options("tiny?fit=pad&frames=4").fit
+    'pad'
     """
     asked = dict(pair.partition("=")[::2] for pair in name.partition("?")[2].split("&") if pair)
     numbers = {key: int(value) if value.isdecimal() else value for key, value in asked.items()}
-    return reader.VideoOptions.parse(numbers, f"options of encoder {name!r}") if numbers else reader.DEFAULT
+    return ReadingOptions.parse(numbers, f"options of encoder {name!r}") if numbers else AS_TRAINED
+
+
+def clip_options(name: str) -> reader.VideoOptions:
+    """Return how an encoder of that name reads clips; raises as `reading_options`."""
+    asked = reading_options(name)
+    return reader.DEFAULT if asked is AS_TRAINED else reader.VideoOptions(**asked.model_dump(exclude={"fit"}))
+
+
+def with_fit(name: str, fit: Fit | None) -> str:
+    """Return the name of an encoder that fits pictures so; raises WorkbenchError where it asks for another fit itself.
+
+    >>> with_fit("tiny?frames=4", "squash")
+    'tiny?frames=4&fit=squash'
+    """
+    own = reading_options(name).fit
+    if fit not in (None, own) and own is not None:
+        raise WorkbenchError(f"encoder {name!r} and the option `fit: {fit}` ask for two fits; leave one of them out")
+    return name if fit in (None, own) else f"{name}{'&' if '?' in name else '?'}fit={fit}"
+
+
+def of_texts(name: str) -> str:
+    """Return the full name of an encoder of texts, which may be a repository or folder in transformers' format.
+
+    >>> of_texts("an-organisation/a-bert@a1b2c3"), of_texts("tiny")
+    ('transformer:mean:128:an-organisation/a-bert@a1b2c3', 'tiny')
+    """
+    repository = REPOSITORY.fullmatch(name) and not located(name).exists()
+    return f"{TRANSFORMER}{POOLINGS[0]}:{WINDOW}:{name}" if repository or _holds_a_model(name) else name
+
+
+def of_pictures(name: str) -> str:
+    """Return the full name of an encoder of pictures, which may be a folder of timm's."""
+    return f"{TIMM}{name}" if _holds_a_model(name.partition("?")[0]) else name
+
+
+def _holds_a_model(folder: str) -> bool:
+    """Say whether a name is a folder in the format of transformers or timm, who call their configuration the same."""
+    named = folder.strip() and folder != "tiny"
+    return bool(named) and (located(folder) / TIMM_CONFIG).is_file() and not (located(folder) / CONFIG).is_file()
 
 
 def parse(name: str) -> Source:
@@ -150,7 +207,7 @@ def check(name: str) -> Source:
     and a repository that is not in the local cache while the hub is switched off.
     """
     source = parse(name)
-    clip_options(name)
+    reading_options(name)
     if source.kind == "architecture":
         _check_architecture(name, source)
     if source.kind in ("hub", "timm-hub"):

@@ -36,7 +36,7 @@ from workbench.features.encoders.forward import threads
 from workbench.features.encoders.forward.towers import Towers
 from workbench.features.encoders.forward.transform import Transform, Transformed
 from workbench.features.encoders.forward.windows import Tokens, Windows
-from workbench.features.encoders.names import clip_options
+from workbench.features.encoders.names import clip_options, reading_options
 from workbench.preprocessing.image.decoding import ImageOptions
 from workbench.preprocessing.video.reader import VideoOptions
 
@@ -70,7 +70,7 @@ class Encoder:
     ) -> None:
         self.name, self.device, self.dtype = name, where, dtype or devices.dtype(where)
         self.tokens, self.dim = tokens, int(config["embed_dim"])
-        self.fit = replace(self._fit(model, config), clips=clip_options(name))
+        self.fit = replace(self._fit(model, config), clips=clip_options(name)).fitted(reading_options(name).fit)
         self.weights = weights_digest(model, config)
         self.model, self.config = model, config
         self._depends: dict[str, dict[str, Any]] = {}

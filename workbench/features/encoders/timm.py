@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -31,6 +31,11 @@ class Cropped(Transform):
     """timm's fit: as `Transform`, but scaled to the size over `crop_pct` before the centre is kept."""
 
     crop_pct: float = 1.0
+
+    def fitted(self, fit: str | None) -> Self:
+        """Return the transform with another fit: what shows the whole picture is scaled to the size itself."""
+        whole = fit in ("squash", "pad")
+        return Transform.fitted(replace(self, crop_pct=1.0) if whole else self, fit)
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         scaled = tuple(math.floor(side / self.crop_pct) for side in self.size)

@@ -72,7 +72,7 @@ class Tunable:
 
     def frozen(self) -> Any:
         model, whole = copy.deepcopy(self.model), self.whole
-        return type(whole)(f"{whole.name}, tuned", model, whole.tokens, whole.config, whole.device, whole.dtype)
+        return type(whole)(f"tuned {whole.name}", model, whole.tokens, whole.config, whole.device, whole.dtype)
 
 
 def depths(names: Sequence[str]) -> dict[str, int]:

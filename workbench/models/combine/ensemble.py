@@ -253,7 +253,7 @@ def stacker(x: np.ndarray, y: np.ndarray, strength: float, n_members: int) -> tu
 
 
 def _with_encoder(name: str, options: dict[str, Any], encoder: str) -> tuple[str, dict[str, Any]]:
-    """Return a member, with the shared encoder where its model has an option of that name and no value."""
-    if "encoder" in options or "encoder" not in option_names(name):
+    """Return a member, with the shared encoder where its model has an option of that name and names no encoder."""
+    if any(option.endswith("encoder") for option in options) or "encoder" not in option_names(name):
         return name, options
     return name, {**options, "encoder": encoder}

@@ -1,6 +1,6 @@
 """Heads on frozen CLIP embeddings: the text, the picture or the clip alone, or text and vision by one of three fusions.
 
-What they have in common stands in `heads`, their options in `learning`, their network in `networks`.
+What they have in common stands in `frozen`, their options in `options`, their network in `networks`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from workbench.models.heads.frozen import ClipClassifier
-from workbench.models.heads.options import AlignOptions, ConcatOptions, CrossOptions, FrameOptions
+from workbench.models.heads.options import AlignOptions, ConcatOptions, CrossOptions, FrameOptions, PictureOptions
 
 
 class TextClip(ClipClassifier):
@@ -20,6 +20,7 @@ class TextClip(ClipClassifier):
 class ImageClip(ClipClassifier):
     """A head on the embedding of the picture."""
 
+    options_class = PictureOptions
     modalities = ("image",)
 
 

@@ -24,11 +24,12 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from workbench import fingerprint
+from workbench.features import Blocks
 from workbench.features.encoders import identity
 from workbench.fingerprint import closure
 from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, combinations
-from workbench.models.heads.frozen import ClipClassifier, Posts
+from workbench.models.heads.frozen import ClipClassifier, Posts, Side
 from workbench.models.heads.options import CrossOptions
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class FinetuneOptions(CrossOptions):
 
     @model_validator(mode="after")
     def _what_tuning_does_not_read(self) -> Self:
+        if self.text_encoder is not None or self.image_encoder is not None:
+            raise ValueError(
+                "the two towers of one CLIP are tuned together; name it by `encoder`, without text_encoder and "
+                "image_encoder, or take `clip-cross` for two encoders"
+            )
         if self.pooling != "max":
             raise ValueError("pooling: towers are tuned on single frames, so only 'max' is possible here")
         for name in ("loss", "class_weight", "upsample"):
@@ -79,19 +85,19 @@ class ClipFinetune(ClipClassifier):
         "tune_epochs": (2, 3, 5),
     }
 
-    def _encoder(self) -> Encoder:
-        return self.tuned or super()._encoder()
+    def _encoder(self, side: Side = "vision") -> Encoder:
+        return self.tuned or super()._encoder(side)
 
-    def _encoder_digest(self) -> str:
+    def _encoder_digest(self, side: Side = "vision") -> str:
         """Return a digest of the preprocessing and the architecture; the weights are the model's own."""
         encoder = ClipClassifier._encoder(self)
         return identity.encoder_digest(encoder, config=encoder.config)
 
     # ---------------------------------------------------------------------------------------------------------- fit
 
-    def _prepare(self, train: pa.Table) -> list[Vectors]:
+    def _prepare(self, train: pa.Table, words: Blocks | None = None) -> list[Vectors]:
         self.tuned = None
-        return super()._prepare(train)
+        return super()._prepare(train, words)
 
     def _learn(self, train: Posts, validation: Posts, seed: int) -> None:
         from workbench.models.fit.checkpoints import Checkpoints

@@ -1,7 +1,8 @@
 """A head on frozen embeddings of a post's sides: what all models of this kind share.
 
 The encoder is frozen and its vectors come from the feature store; what is trained is the small network of `networks`.
-A post has two *sides*: text, and vision, which is a bag of the picture and the frames of the clip. By default
+A post has two *sides*: text, and vision, which is a bag of the picture and the frames of the clip. One encoder reads
+both, or each side has one of its own, of any family; the text's can be the words of a model of words. By default
 the highest frame decides, in training too (multiple-instance learning), so a few frames of harm are enough, and nobody
 has to say which. A post that lacks a side, or whose side cannot be read, is used in training and scored from the other.
 
@@ -18,11 +19,13 @@ import numpy as np
 import pyarrow as pa
 
 from workbench.features import Blocks, TransientError, Truncated, encoder_files
-from workbench.models import Classifier, Prediction, two_classes
+from workbench.features.encoders import identity
+from workbench.models import Classifier, Prediction, of_earlier, two_classes
 from workbench.models.fit.options import positive_weights
 from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, bags, combinations, highest_rows, undone
 from workbench.models.heads.options import HIDDEN_BY_DEFAULT, RARE, AlignOptions, CrossOptions, HeadOptions, PairOptions
+from workbench.models.heads.words import WordSide
 from workbench.schema import Options, declared
 
 if TYPE_CHECKING:
@@ -31,7 +34,8 @@ if TYPE_CHECKING:
     from workbench.models.heads.training import Examples
 
 Posts = tuple[pa.Table, list[Vectors]]  # a table, and the rows of its sides
-SIDES = {"text": ("text",), "vision": ("image", "video")}
+Side = Literal["text", "vision"]
+SIDES: dict[Side, tuple[str, ...]] = {"text": ("text",), "vision": ("image", "video")}
 
 
 class ClipClassifier(Classifier):
@@ -39,6 +43,10 @@ class ClipClassifier(Classifier):
 
     A modality that no training post has is not looked at: it leaves `modalities`, so that content of its kind counts as
     unseen when posts are decided on.
+
+    Attributes:
+        encoder_digests: what the encoder of each side was when it was trained; words: what stands for an encoder of
+            texts where these are read by a model of words.
     """
 
     options_class: ClassVar[type[Options]] = HeadOptions
@@ -46,6 +54,8 @@ class ClipClassifier(Classifier):
     fusion: ClassVar[Literal["cross", "align"] | None] = None
     network: Any = None
     whitenings: list[tuple[np.ndarray, np.ndarray]]
+    encoder_digests: dict[Side, str]
+    words: WordSide | None = None
     search: ClassVar[dict[str, tuple]] = {
         "lr": (0.001, 0.003, 0.01),
         "weight_decay": (0.1, 0.5, 1.0),
@@ -58,22 +68,34 @@ class ClipClassifier(Classifier):
     def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Return saved options as they are now: logistic heads are linear ones, and what only training read is gone."""
         kept = {name: value for name, value in options.items() if name not in ("C", "tower_decay")}
+        if isinstance(words := kept.get("text_encoder"), dict):
+            kept["text_encoder"] = {**words, "options": of_earlier(words["name"], words["options"])}
         return {**kept, "head": "linear"} if kept.get("head") == "logistic" else kept
 
     @classmethod
     def files(cls, options: HeadOptions) -> list[Path]:
-        return encoder_files(options.encoder)
+        names = dict.fromkeys(options.encoder_of(side) for side in SIDES)
+        return [path for name in names if name is not None for path in encoder_files(name)]
+
+    @classmethod
+    def members(cls, options: HeadOptions) -> list[tuple[str, dict[str, Any]]]:
+        words = getattr(options, "words", None)
+        return [] if words is None else [(words.name, words.options)]
 
     # ------------------------------------------------------------------------------------------------ fit and score
 
     @property
     def parameters(self) -> int:
-        """The weights of the head; the encoder's are given and the whitening is measured."""
+        """The weights of the head, and of words; the encoder's are given and the whitening is measured."""
         self._require_fitted()
-        return 0 if self.network is None else sum(weights.numel() for weights in self.network.parameters())
+        own = 0 if self.network is None else sum(weights.numel() for weights in self.network.parameters())
+        return own + sum(part.parameters for part in self._parts().values())
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        sides = self._prepare(train)
+        self.words, learnt_from = None, None
+        if self.members(self.options):
+            self.words, learnt_from = WordSide.learn(lambda: self._new_members()[0], train, validation, seed)
+        sides = self._prepare(train, learnt_from)
         self.record = {"epochs": 0}
         if self.trained.any():
             watched = self._sides(self._read(validation), len(validation), first=True)
@@ -83,16 +105,19 @@ class ClipClassifier(Classifier):
         """Learn from posts with their first rows, at least one label of which can be learnt."""
         self.record = self._fit_network(train[1], self._examples(*train), self._examples(*validation), seed)
 
-    def _prepare(self, train: pa.Table) -> list[Vectors]:
-        """Return the first rows of train's sides, after finding what is there to look at and to learn."""
-        self.network, self.encoder_digest = None, self._encoder_digest()
+    def _prepare(self, train: pa.Table, words: Blocks | None = None) -> list[Vectors]:
+        """Return the first rows of train's sides, after finding what is there to look at and to learn.
+
+        words: the vectors of train's texts where words stand for them.
+        """
+        self.network, self.encoder_digests = None, self._encoder_digests()
         self.modalities = type(self).modalities
-        read = self._read(train)
+        read = self._read(train, words)
         self.modalities = tuple(name for name, (_, vectors) in read.items() if len(vectors.values))
         sides = self._sides(read, len(train), first=True)
         usable = np.any([side.count > 0 for side in sides], axis=0)
         self.trained &= two_classes(*self._labels(train, usable))
-        self.whitenings = [self._whitening(side) for side in sides]
+        self.whitenings = [self._whitening(name, side) for name, side in zip(self._groups(), sides, strict=True)]
         return sides
 
     def _fit_network(
@@ -147,7 +172,8 @@ class ClipClassifier(Classifier):
         numbers = np.where(row >= 0, sides[0].variant[row], 0)
         if not numbers.any():
             return None
-        return undone(numbers, posts["text"].to_pylist(), self.store.encoder(self.options.encoder).text_kinds)
+        reader = self.words.member if self.words else self.store.encoder(self.options.encoder_of("text"))
+        return undone(numbers, posts["text"].to_pylist(), reader.text_kinds)
 
     def _alike(self, best: np.ndarray, sides: list[Vectors], rows: list[np.ndarray]) -> np.ndarray | None:
         return None
@@ -190,6 +216,7 @@ class ClipClassifier(Classifier):
             activation=options.activation,
             generator=generator,
             pooling=getattr(options, "pooling", "max"),
+            told=self.words is not None,
         ).to(self.store.device)
 
     def _hide(self, present: np.ndarray) -> tuple[float, ...]:
@@ -202,20 +229,41 @@ class ClipClassifier(Classifier):
 
     # ------------------------------------------------------------------------------------------------------ features
 
-    def _whitening(self, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean and the matrix that bring a side's vectors to unit variance."""
+    def _encoder(self, side: Side = "vision") -> Any:
+        return self._store().encoder(self.options.encoder_of(side))
+
+    def _encoder_digest(self, side: Side = "vision") -> str:
+        return identity.encoder_digest(self._encoder(side))
+
+    def _encoder_digests(self) -> dict[Side, str]:
+        """Return the digests of the encoders by side; a side of words has none."""
+        return {side: self._encoder_digest(side) for side in self._groups() if self.options.encoder_of(side)}
+
+    def _whitening(self, name: Side, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean and the matrix that bring a side's vectors to unit variance, log-odds of words excepted."""
         from workbench.models.heads import training
 
-        return training.whitening(side.values, side.weight)
+        told = len(self.taxonomy.names) if name == "text" and self.words is not None else 0
+        mean, matrix = training.whitening(side.values[:, : side.values.shape[1] - told], side.weight)
+        if told:
+            mean = np.append(mean, np.zeros(told, np.float32))
+            matrix = np.pad(matrix, (0, told))
+            matrix[-told:, -told:] = np.eye(told)
+        return mean, matrix
 
-    def _read(self, table: pa.Table) -> dict[str, tuple[Blocks, Vectors]]:
-        """Return, per modality, what the store says of a table and its readable vectors, all variants or the raw.
+    def _read(self, table: pa.Table, words: Blocks | None = None) -> dict[str, tuple[Blocks, Vectors]]:
+        """Return, per modality, what is said of a table and its readable vectors, all variants or the raw.
 
-        What is blank counts as absent, whatever an encoder makes of it.
+        What is blank counts as absent, whatever an encoder makes of it. words: those of the texts, where they are at
+        hand.
         """
         there, sides = declared(table), {}
         for name in self.modalities:
-            blocks = getattr(self.store, name)(self._encoder(), table)
+            if name == "text" and self.words is not None:
+                blocks = self.words.blocks(table) if words is None else words
+            else:
+                side = next(side for side, names in SIDES.items() if name in names)
+                blocks = getattr(self.store, name)(self._encoder(side), table)
             vectors = Vectors.of(blocks, there[name])
             sides[name] = blocks, vectors if self.options.variants else vectors.raw()
         return sides
@@ -223,8 +271,9 @@ class ClipClassifier(Classifier):
     def _sides(self, read: dict[str, tuple[Blocks, Vectors]], n: int, first: bool = False) -> list[Vectors]:
         """Return the bags of n posts, one per side; first: of a text and of a picture keep the first row only."""
         sides = []
-        for names in self._groups().values():
-            side = Vectors.none(n, self._encoder().dim)
+        for group, names in self._groups().items():
+            words = self.words if group == "text" else None
+            side = Vectors.none(n, (words or self._encoder(group)).dim)
             for name in (name for name in names if name in read):
                 vectors = read[name][1]
                 if name == "video":
@@ -235,7 +284,7 @@ class ClipClassifier(Classifier):
             sides.append(side)
         return sides
 
-    def _groups(self) -> dict[str, tuple[str, ...]]:
+    def _groups(self) -> dict[Side, tuple[str, ...]]:
         """Return the sides that this kind of model has, with the modalities that fill each."""
         mine = {side: tuple(n for n in names if n in type(self).modalities) for side, names in SIDES.items()}
         return {side: names for side, names in mine.items() if names}
@@ -290,10 +339,17 @@ class ClipClassifier(Classifier):
             from workbench.models.fit.loop import weights_of
 
             arrays |= weights_of(self.network, "network.")
-        return {"encoder": self.encoder_digest, "trained": self.network is not None}, arrays
+        if self.words is not None:
+            arrays |= {"words.used": self.words.used, "words.basis": self.words.basis}
+        return {"encoder": self.encoder_digests, "trained": self.network is not None}, arrays
+
+    def _parts(self) -> dict[str, Classifier]:
+        return {} if self.words is None else {"words": self.words.member}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        self._take_encoder(state["encoder"], folder)
+        self._take_encoders(state["encoder"], folder)
+        if self.members(self.options):
+            self.words = WordSide(self._load(folder / "words"), arrays["words.used"], arrays["words.basis"])
         self.whitenings = [
             (arrays[f"whitening.{side}.mean"], arrays[f"whitening.{side}.matrix"]) for side in self._groups()
         ]
@@ -302,6 +358,13 @@ class ClipClassifier(Classifier):
 
             self.network = self._build(None)
             take_weights(self.network, arrays, "network.")
+
+    def _take_encoders(self, saved: dict[Side, str] | str, folder: Path) -> None:
+        """Take the digests of the encoders that it learnt on, in earlier versions one; raise where one is another."""
+        self.encoder_digests = now = self._encoder_digests()
+        for side, digest in now.items():
+            trained = saved if isinstance(saved, str) else saved[side]
+            identity.same_encoder(f"the model in {folder}", trained, digest, self.options.encoder_of(side))
 
 
 def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Vectors, variants: bool) -> list[str | None]:

@@ -147,6 +147,8 @@ class Head(nn.Module):
         activation: of the hidden layer, a name of ACTIVATIONS.
         generator: of the first weights and the dropout masks, on the CPU; None for a network about to be loaded.
         pooling: a name of POOLS, by which `pool` makes a post's logits from those of its rows.
+        told: whether the last n_labels numbers of the first side are log-odds of the labels; then these are the answer
+            before training, and what is learnt is by how much the sides change them.
     """
 
     def __init__(
@@ -160,6 +162,7 @@ class Head(nn.Module):
         activation: str = "gelu",
         generator: torch.Generator | None = None,
         pooling: str = "max",
+        told: bool = False,
     ):
         super().__init__()
         self.absent = nn.ParameterList([nn.Parameter(torch.randn(dim, generator=generator) * 0.1) for dim in dims])
@@ -173,6 +176,9 @@ class Head(nn.Module):
         self.pool, self.attention = POOLS[pooling], None
         if pooling == "attention":
             self.attention = RowAttention(hidden or inputs, generator)
+        self.trust = nn.Parameter(torch.ones(n_labels)) if told else None
+        if told:
+            nn.init.zeros_(self.output.weight)
 
     def forward(self, sides: SideVectors, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
         """Return logits (n_rows, n_labels); entries of `sides` where `present` is False are not looked at.
@@ -182,7 +188,11 @@ class Head(nn.Module):
         owner (n_rows,): the post of each row where posts have several, for `Dropout`.
         """
         x = self.inner(sides, present, owner)
-        return self.output(x) if self.attention is None else torch.cat([self.output(x), self.attention(x)], dim=1)
+        logits = self.output(x)
+        if self.trust is not None:
+            told = slice(-len(self.trust), None)
+            logits = logits + self.trust * torch.where(present[:, [0]], sides[0][:, told], self.absent[0][told])
+        return logits if self.attention is None else torch.cat([logits, self.attention(x)], dim=1)
 
     def inner(self, sides: SideVectors, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:
         """Return what the output layer sees (n_rows, hidden): the hidden layer, or the sides and their fusion."""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from workbench.models.fit.options import VARIANTS, LearningOptions
+from workbench.features.encoders.names import TIMM, TRANSFORMER, Fit, of_pictures, of_texts, with_fit
+from workbench.models.fit.options import VARIANTS, LearningOptions, MemberOptions
 
 RARE = 0.02  # of the training posts: a side that fewer lack has too few examples to learn its absence from
 HIDDEN_BY_DEFAULT = 0.1
 Pooling = Literal["max", "mean", "noisy-or", "attention"]
+WORDS = ("text-tfidf", "text-hashing")
+FIT = Field(
+    None,
+    description="How a picture or frame meets the encoder's square: its middle (crop), the whole pressed into it "
+    "(squash) or with black edges (pad); null: as the checkpoint was trained. A name may end in it, as `?fit=pad`.",
+)
 POOLING = Field(
     "max",
     description="A clip counts by its highest frame (max); by the mean of its frames' vectors (mean); by the chance "
@@ -29,17 +36,38 @@ class HeadOptions(LearningOptions):
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
     variants: bool = VARIANTS
 
+    def encoder_of(self, side: Literal["text", "vision"]) -> str | None:
+        """Return the full name of the encoder of a side; None where its vectors are words'."""
+        return with_fit(self.encoder, getattr(self, "fit", None))
 
-class FrameOptions(HeadOptions):
+
+class PictureOptions(HeadOptions):
+    """A head on a picture."""
+
+    fit: Fit | None = FIT
+
+
+class FrameOptions(PictureOptions):
     """A head on the frames of a clip."""
 
     pooling: Pooling = POOLING
 
 
-class PairOptions(HeadOptions):
-    """A head on two sides."""
+class PairOptions(FrameOptions):
+    """A head on two sides: both by one two-tower encoder, or each by one of its own."""
 
-    pooling: Pooling = POOLING
+    encoder: str = Field("tiny", description="The encoder of both sides, or of the one that names none of its own.")
+    text_encoder: str | MemberOptions | None = Field(
+        None,
+        description="The text's own encoder: `organisation/repository@commit` or a folder in transformers' format, "
+        "`transformer:cls:256:` and either (pooling and window; else mean and 128 tokens), or any CLIP that `encoder` "
+        "takes. Or words: `text-tfidf` or `text-hashing`, or `{name: ..., options: ...}`. Null: that of `encoder`.",
+    )
+    image_encoder: str | None = Field(
+        None,
+        description="The picture's and frames' own encoder: `timm:resnet18@a1_in1k`, `timm:NAME@FILE.safetensors`, a "
+        "folder of timm's, or any CLIP that `encoder` takes. Null: that of `encoder`.",
+    )
     modality_dropout: float | None = Field(
         None,
         ge=0,
@@ -47,6 +75,38 @@ class PairOptions(HeadOptions):
         description="Share of the posts with both sides whose one side is hidden in training, for each side; null: "
         f"{HIDDEN_BY_DEFAULT} for a side that under {RARE:.0%} of the training posts lack, else 0.",
     )
+
+    @field_validator("text_encoder", mode="before")
+    @classmethod
+    def _words_by_name(cls, value: Any) -> Any:
+        return {"name": value} if value in WORDS else value
+
+    @model_validator(mode="after")
+    def _each_side_can_be_read(self) -> Self:
+        text, image = self.text_encoder, self.image_encoder
+        if isinstance(text, MemberOptions) and text.name not in WORDS:
+            raise ValueError(f"text_encoder: words come from {' or '.join(WORDS)}, not from {text.name!r}")
+        if isinstance(text, str) and text.startswith(TIMM):
+            raise ValueError(f"text_encoder: {text!r} reads pictures only; name an encoder of texts, or {WORDS[0]!r}")
+        if image is not None and image.startswith(TRANSFORMER):
+            raise ValueError(f"image_encoder: {image!r} reads texts only; name a backbone of timm's or a CLIP")
+        if (text is None) != (image is None) and "encoder" not in self.model_fields_set:
+            given, other = ("text_encoder", "image_encoder") if image is None else ("image_encoder", "text_encoder")
+            raise ValueError(f"{given} is given without {other}; name that too, or `encoder` for the other side")
+        return self
+
+    @property
+    def words(self) -> MemberOptions | None:
+        """The model whose words stand for the text, if any."""
+        return self.text_encoder if isinstance(self.text_encoder, MemberOptions) else None
+
+    def encoder_of(self, side: Literal["text", "vision"]) -> str | None:
+        """Return the full name of the encoder of a side; None where its vectors are words'."""
+        if self.text_encoder is None and self.image_encoder is None:
+            return super().encoder_of(side)
+        if side == "vision":
+            return with_fit(of_pictures(self.encoder if self.image_encoder is None else self.image_encoder), self.fit)
+        return None if self.words else of_texts(self.encoder if self.text_encoder is None else self.text_encoder)
 
 
 class ConcatOptions(PairOptions):

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from workbench.features import Blocks
 from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, combinations
 from workbench.models.heads.frozen import ClipClassifier, Posts
@@ -103,9 +104,9 @@ class ClipRetrieval(ClipClassifier):
 
     # -------------------------------------------------------------------------------------------------- fit and score
 
-    def _prepare(self, train: pa.Table) -> list[Vectors]:
+    def _prepare(self, train: pa.Table, words: Blocks | None = None) -> list[Vectors]:
         self.memory, self.post_ids = None, []
-        return super()._prepare(train)
+        return super()._prepare(train, words)
 
     def _learn(self, train: Posts, validation: Posts, seed: int) -> None:
         made = {}

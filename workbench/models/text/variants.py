@@ -167,14 +167,39 @@ class WordModel(Classifier):
 
     def _predict(self, posts: pa.Table) -> Prediction:
         """Return the scores of the best variant of each text, and what cleaning leaves out of long ones."""
-        readable = said(posts, self.options.text)
         scores = np.zeros((len(posts), len(self.bias)))
         kinds = np.full(scores.shape, None, dtype=object)
+        for rows, part in self._variants_of(posts):
+            scores[rows], kinds[rows] = part.highest(self._scored(part.texts))
+        return Prediction(scores, said(posts, self.options.text), {"text": self.left_out(posts)}, kinds)
+
+    def _variants_of(self, posts: pa.Table) -> Iterator[tuple[np.ndarray, TextVariants]]:
+        """Yield some posts that say something at a time: their rows, and the cleaned variants of their texts."""
+        readable = said(posts, self.options.text)
         at = np.flatnonzero(readable)
         for part in parts(posts["text"].filter(pa.array(readable)).to_pylist(), self.options, self.lexicon):
             rows, at = at[: len(part.start)], at[len(part.start) :]
-            scores[rows], kinds[rows] = part.highest(self._scored(part.texts))
-        return Prediction(scores, readable, {"text": shortened(posts, self.options.text)}, kinds)
+            yield rows, part
+
+    # -------------------------------------------------------------------------------- as one side of a joint head
+
+    def words(self, posts: pa.Table) -> Iterator[tuple[np.ndarray, np.ndarray, Any, np.ndarray]]:
+        """Yield some posts that say something at a time, by the variants of their texts.
+
+        Their rows, where each one's variants begin, the variants' features (n_texts, n_features) and their logits
+        (n_texts, n_labels).
+        """
+        for rows, part in self._variants_of(posts):
+            yield rows, part.start, self._features(part.texts), self._scored(part.texts)
+
+    def text_kinds(self, text: str) -> list[str | None]:
+        """Return what was undone in each variant of a text, by its number; None for the raw one."""
+        ways = variants(text, partial(clean, options=self.options.text, lexicon=self.lexicon))
+        return [None, *(variant.kind for variant in ways[1:])]
+
+    def left_out(self, posts: pa.Table) -> list[str | None]:
+        """Return, per post, what cleaning leaves out of its text."""
+        return shortened(posts, self.options.text)
 
     def _save_parts(self, folder: Path) -> None:
         if self.lexicon is not None:

@@ -1,8 +1,8 @@
 """Pictures and clips as the encoder's input: every variant or frame, fitted to the size of the checkpoint.
 
 The fit is the checkpoint's own (`preprocess_cfg`): `shortest` (scale the shorter side, keep the centre), `longest`
-(scale the longer side, pad) or `squash`. Most CLIP checkpoints say `shortest`, which loses the edges of a picture,
-where memes have their words; in practice another fit is another checkpoint, so theirs is kept, is part of the
+(scale the longer side, pad) or `squash`. Most say `shortest`, which loses the edges of a picture, where memes have
+their words; `fitted` takes another one where an encoder's name asks for it (`?fit=squash`). Which it is belongs to the
 fingerprint, and a note says where the encoder saw less than half of a picture.
 
 Source: open_clip 3.3.0, `transform.py`; the resize is torch's antialiased uint8 kernel, which differs from Pillow's by
@@ -13,9 +13,9 @@ small because decoding refuses pictures that are much longer than wide (`ImageOp
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from workbench.preprocessing.image import decoding as image
 from workbench.preprocessing.image.decoding import ImageOptions
 from workbench.preprocessing.video import reader
 from workbench.preprocessing.video.reader import VideoOptions
+
+RESIZE = {"crop": "shortest", "squash": "squash", "pad": "longest"}  # what open_clip calls the fits
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,10 @@ class Transform:
             interpolation="bilinear" if settings.get("interpolation") == "bilinear" else "bicubic",
             fill_color=settings.get("fill_color") or 0,
         )
+
+    def fitted(self, fit: str | None) -> Self:
+        """Return the transform with a fit of RESIZE in the place of its own; None leaves it."""
+        return self if fit is None else replace(self, resize_mode=RESIZE[fit])
 
     @property
     def recipe(self) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from pydantic import Field, model_validator
 
+from workbench.features.encoders.names import TIMM, TRANSFORMER
 from workbench.models.heads.bags import Vectors
-from workbench.models.heads.frozen import ClipClassifier
+from workbench.models.heads.frozen import ClipClassifier, Side
 from workbench.models.heads.options import PairOptions
 
 if TYPE_CHECKING:
@@ -45,6 +46,13 @@ class AttentionOptions(PairOptions):
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width}) evenly")
         if self.head == "linear":
             raise ValueError("head: attention has one hidden layer behind it; leave `head` at 'mlp'")
+        pooled = self.words is not None or str(self.text_encoder).startswith(TRANSFORMER)
+        if pooled or str(self.image_encoder).startswith(TIMM):
+            name = self.image_encoder if not pooled else self.words.name if self.words else self.text_encoder
+            raise ValueError(
+                f"{name!r} gives one vector for a whole content, and attention needs tokens and patches: name CLIPs of "
+                "open_clip's, or take `clip-cross`"
+            )
         return self
 
 
@@ -61,15 +69,15 @@ class ClipAttention(ClipClassifier):
         "width": (64, 128),
     }
 
-    def _encoder(self) -> Encoder:
-        return super()._encoder().unpooled
+    def _encoder(self, side: Side = "vision") -> Encoder:
+        return super()._encoder(side).unpooled
 
-    def _whitening(self, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
+    def _whitening(self, name: Side, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
         """Return means (2, dim) and matrices (2, dim, dim) of pooled embeddings and of tokens."""
         from workbench.models.heads import training
 
         step = -(-len(side.values) // SAMPLE) or 1
-        embeddings = side.values[::step].reshape(len(side.values[::step]), -1, self._encoder().width)
+        embeddings = side.values[::step].reshape(len(side.values[::step]), -1, self._encoder(name).width)
         weight = None if side.weight is None else side.weight[::step]
         tokens = embeddings[:, 1:].reshape(-1, embeddings.shape[2])
         there = (tokens != 0).any(axis=1)
@@ -95,7 +103,7 @@ class ClipAttention(ClipClassifier):
 
         options = self.options
         network = CrossAttentionNetwork(
-            self.whitenings[0][0].shape[1],
+            tuple(mean.shape[1] for mean, _ in self.whitenings),
             len(self.taxonomy.names),
             (options.width, options.heads, options.blocks),
             hidden=options.hidden,

@@ -89,14 +89,14 @@ class CrossAttentionNetwork(nn.Module):
     """Logits (n_rows, n_labels) from the embeddings of two sides.
 
     Args:
-        dim: length of an embedding; n_labels: outputs; width, heads, blocks: of the attention.
+        dims: length of an embedding of each side; n_labels: outputs; width, heads, blocks: of the attention.
         hidden: units of the hidden layer; dropout: share of what is dropped in training.
         generator: of the first weights and the dropout masks, on the CPU; None for a network about to be loaded.
     """
 
     def __init__(
         self,
-        dim: int,
+        dims: tuple[int, int],
         n_labels: int,
         shape: tuple[int, int, int],
         *,
@@ -106,14 +106,14 @@ class CrossAttentionNetwork(nn.Module):
     ):
         super().__init__()
         width, heads, blocks = shape
-        self.towers = nn.ModuleList([Tower(dim, width, generator) for _ in range(2)])
+        self.towers = nn.ModuleList([Tower(dim, width, generator) for dim in dims])
         self.blocks = nn.ModuleList(
             [nn.ModuleList([Block(width, heads, dropout, generator) for _ in range(2)]) for _ in range(blocks)]
         )
         self.after = nn.ModuleList([nn.LayerNorm(width) for _ in range(2)])
         self.scale = math.sqrt(width)
         self.drop = Dropout(dropout, generator)
-        self.hidden = Linear(2 * dim + 2 + 3 * width, hidden, generator)
+        self.hidden = Linear(sum(dims) + 2 + 3 * width, hidden, generator)
         self.output = Linear(hidden, n_labels, generator)
 
     def forward(self, sides: SideVectors, present: torch.Tensor, owner: torch.Tensor | None = None) -> torch.Tensor:

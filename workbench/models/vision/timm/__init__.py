@@ -22,9 +22,11 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from workbench.features import encoder_files
+from workbench.features.encoders.names import Fit, of_pictures, with_fit
 from workbench.models import Classifier, Prediction, of_earlier, two_classes
 from workbench.models.fit.options import TargetOptions
 from workbench.models.fit.targets import target_matrix
+from workbench.models.heads.options import FIT
 from workbench.preprocessing.image import augmentation
 from workbench.preprocessing.image.augmentation import AugmentOptions
 from workbench.schema import Options
@@ -40,6 +42,7 @@ class BackboneOptions(TargetOptions):
         description="`timm:resnet18@a1_in1k`, `timm:hf-hub:...`, `timm:` and a folder, or a name of a CLIP: see "
         "`features.names`; `timm:resnet18@random` for untrained weights.",
     )
+    fit: Fit | None = FIT
     finetune: bool = Field(False, description="Whether the encoder learns too; if not, only the head on it does.")
     head: dict[str, Any] = Field(
         default_factory=dict, description="Options of the head on the frozen encoder: those of `image-clip`."
@@ -61,6 +64,11 @@ class BackboneOptions(TargetOptions):
             raise ValueError("the encoder stands beside `head`, not in it")
         return self
 
+    @property
+    def full_name(self) -> str:
+        """The encoder's name with its fit."""
+        return with_fit(of_pictures(self.encoder), self.fit)
+
 
 class ImageTimm(Classifier):
     """Pictures by a backbone, frozen or fine-tuned."""
@@ -77,16 +85,19 @@ class ImageTimm(Classifier):
 
     @classmethod
     def files(cls, options: BackboneOptions) -> list[Path]:
-        return encoder_files(options.encoder)
+        return encoder_files(options.full_name)
 
     @classmethod
     def members(cls, options: BackboneOptions) -> list[tuple[str, dict[str, Any]]]:
-        return [] if options.finetune else [(HEAD, {**options.head, "encoder": options.encoder})]
+        return [] if options.finetune else [(HEAD, {**options.head, "encoder": options.full_name})]
 
     @classmethod
     def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Return saved options with those of the head as they are now."""
         return {**options, "head": of_earlier(HEAD, options["head"])}
+
+    def _encoder(self) -> Any:
+        return self._store().encoder(self.options.full_name)
 
     # ------------------------------------------------------------------------------------------------ fit and score
 
