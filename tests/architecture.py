@@ -22,7 +22,7 @@ LAYERS = (
     ("comparison",),
     ("evidence", "report"),
     ("studies",),
-    ("questions", "review", "operations"),
+    ("questions", "review", "operations", "starter"),
     ("serving", "scale"),
     ("bench", "cli", "app", "notebooks"),
 )

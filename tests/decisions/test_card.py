@@ -54,7 +54,7 @@ def test_names_are_listed_as_people_do(names, said):
 
 
 def test_a_table_lines_up():
-    assert list(card._table(("a", "long"), [("xyz", 1), ("p|q", "")])) == [
+    assert list(card.table(("a", "long"), [("xyz", 1), ("p|q", "")])) == [
         "| a    | long |",
         "|------|------|",
         "| xyz  | 1    |",

@@ -119,6 +119,13 @@ def assign(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.nda
     return _all_there(splits, f"{len(own)} posts in {len(names)} groups", options)
 
 
+def validating(table: pa.Table, taxonomy: Taxonomy, share: float, seed: int = 0) -> np.ndarray:
+    """Return which posts (n_posts,) bool validate, where the others train: whole groups, a share of every stratum."""
+    names, group = _groups(table, SplitOptions())
+    rows = np.ones(len(table), dtype=bool)
+    return _deal(rows, names, group, _strata(table, taxonomy), {"validation": share}, seed) == "validation"
+
+
 def _all_there(splits: np.ndarray, what: str, options: SplitOptions) -> np.ndarray:
     """Return a split as it is; raise WorkbenchError where one of its three parts is empty."""
     for split in SPLITS:

@@ -1,5 +1,5 @@
 """A bundle on disk: `model/`, `moderator.json` with a hash manifest, `policy.yaml`, `README.md`, maybe
-`unusual/`; loading runs no code.
+`unusual/` and `languages/`; loading runs no code.
 
 The manifest covers everything that scores depend on. The policy stands beside it: staff may edit or replace it, and it
 is checked by what it says. The README is for people. Nothing else may lie in the folder.
@@ -16,6 +16,7 @@ from workbench.schema import Taxonomy
 
 HEAD, MODEL, POLICY, README = "moderator.json", "model", "policy.yaml", "README.md"
 DETECTOR = "unusual"  # on disk since the first version: there if a detector of unusual posts belongs to the bundle
+LANGUAGES = "languages"  # there if the model reads some languages only
 BUNDLE = artifacts.ArtifactType(
     "bundle", HEAD, "make the bundle again with `workbench run` or fetch it again", free=(POLICY, README)
 )

@@ -11,6 +11,7 @@ from workbench.decisions import bundle
 from workbench.decisions.drawn import Drawn
 from workbench.decisions.policy import Policy
 from workbench.metrics.calibration import calibrator
+from workbench.preprocessing.text.languages import named
 
 _ACTIONS = ("review", "remove")
 
@@ -36,17 +37,10 @@ def show(folder: Path | str) -> str:
 
 def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
     card = head["card"]
-    yield f"# {head['model_id']}"
-    yield ""
-    yield f"A `{head['model']}` that looks at {_listed(head['modalities']) or 'nothing of a post'} and decides about "
-    yield f"{_listed(head['labels']) or 'no label'}, under policy `{policy.id}` of {policy.date.isoformat()}."
-    if head["out_of_scope"]:
-        yield f"It says nothing about {_listed(head['out_of_scope'])}: no training post has it."
-    unseen = "let through" if policy.unseen == "allow" else "sent to a person"
-    yield f"A post that it cannot read is sent to a person; content that it does not look at is {unseen}."
+    yield from _what(head, policy)
     yield from ("", "## Thresholds", "")
     rows = [(label, _at(rule.review_at), _at(rule.remove_at)) for label, rule in policy.labels.items()]
-    yield from _table(("label", "review from", "remove from"), rows)
+    yield from table(("label", "review from", "remove from"), rows)
     yield from ("", "What they were chosen for, and did on the validation posts that they were chosen on:", "")
     for label, rule in policy.labels.items():
         yield from (
@@ -58,7 +52,9 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
             rows = [_measured(label, labels[label], mix) for label in head["labels"]]
             if mix == "sample" or any(_recorded(labels[label], mix) for label in head["labels"]):
                 yield from ("", f"## Measured on {name}{words}", "")
-                yield from _table(_MEASURED, rows)
+                yield from table(_MEASURED, rows)
+    for title, section in card.get("sections", {}).items():
+        yield from ("", f"## {title}", "", section)
     yield from ("", "## Probabilities", "")
     yield "They are calibrated on validation and hold where harm is as frequent as it was there."
     drawn = head.get("drawn", {})  # earlier versions did not record it
@@ -69,15 +65,33 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
         yield f"Validation was drawn by more than {_listed(otherwise)}, so no ratio of shares leads to the site;"
         yield "`workbench bundle move BUNDLE --site -o FOLDER` serves what is calibrated by its weights."
     yield ""
-    yield from _table(("label", "hold at", "moved to", "calibration"), _probabilities(head))
+    yield from table(("label", "hold at", "moved to", "calibration"), _probabilities(head))
     yield from ("", "## Made from", "")
-    yield from _table(("what", "value"), _made(head))
+    yield from table(("what", "value"), _made(head))
     yield from ("", "## Limits", "")
     yield "- What a threshold did on validation flatters it, as it was chosen there; the test set says more."
     yield "- What is proven is proven of posts drawn as those of validation were, one of each group of near-duplicates."
     yield "- Intervals take groups of near-duplicates as one piece of evidence; `few` is what rests on few of them."
     yield "- Nothing is known of languages, communities and kinds of content that the training posts lacked."
     yield "- `Moderator.load(folder)` of `workbench.decisions.moderator` loads it; loading runs no code of the bundle."
+
+
+def _what(head: dict[str, Any], policy: Policy) -> Iterator[str]:
+    """Yield what the bundle is for, what it looks at and what it leaves to people."""
+    card = head["card"]
+    yield f"# {head['model_id']}"
+    yield ""
+    if card.get("purpose"):
+        yield from (f"**{card['purpose']}**", "")
+    yield f"A `{head['model']}` that looks at {_listed(head['modalities']) or 'nothing of a post'} and decides about "
+    yield f"{_listed(head['labels']) or 'no label'}, under policy `{policy.id}` of {policy.date.isoformat()}."
+    if head["out_of_scope"]:
+        yield f"It says nothing about {_listed(head['out_of_scope'])}: no training post has it."
+    if head.get("languages"):
+        yield f"It reads {_listed([named(tag) for tag in head['languages']])}: a text that is declared to be in another"
+        yield "language, or looks so, is not judged and goes to a person; one that is too short to tell is judged."
+    unseen = "let through" if policy.unseen == "allow" else "sent to a person"
+    yield f"A post that it cannot read is sent to a person; content that it does not look at is {unseen}."
 
 
 _MEASURED = (
@@ -142,7 +156,7 @@ def _made(head: dict[str, Any]) -> list[Sequence[str]]:
     return [(name, "not recorded" if value in (None, "") else str(value)) for name, value in facts.items()]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Yield a Markdown table whose columns line up where it is read as plain text."""
     cells = [[str(cell).replace("|", "\\|") for cell in row] for row in (head, *rows)]
     widths = [max(len(row[n]) for row in cells) for n in range(len(head))]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy.special import expit
 
 from workbench import artifacts, models
@@ -26,7 +27,8 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.metrics.calibration import IDENTITY, Calibrator, calibrator, shift
 from workbench.models import Classifier
 from workbench.preprocessing.links import extraction
-from workbench.schema import INPUTS, MODALITIES, Decision, Post, Taxonomy, as_table, declared, inputs
+from workbench.preprocessing.text.languages import ReadLanguages
+from workbench.schema import INPUTS, MODALITIES, Decision, Post, Taxonomy, as_table, declared, inputs, visible
 
 if TYPE_CHECKING:
     from workbench.decisions.out_of_distribution import OutOfDistribution
@@ -43,6 +45,8 @@ class Moderator:
         labels: the labels it decides about, those that training posts have; a service may narrow them (`only`).
         lines: label -> calibration; prevalence: label -> share of positives at which the probabilities hold.
         detector: what says how unusual a post is, or None (`with_detector`).
+        languages: those that the model reads, or None where texts are judged whatever their language
+            (`with_languages`).
         serving: label -> the prevalence that they were shifted to; empty where they were not.
         drawn: label -> how its validation posts were drawn; empty where that is not recorded.
         at_site: whether probabilities are those of `drawn`, which hold at the site's mix of posts.
@@ -69,6 +73,7 @@ class Moderator:
         self.labels = tuple(name for name, trained in zip(names, classifier.trained, strict=True) if trained)
         policy.check(self.labels, f"model {classifier.name!r}")
         self.detector: OutOfDistribution | None = None
+        self.languages: ReadLanguages | None = None
         self.lists = extraction.LinkLists.load()
         self.policy, self.card = self.able(policy), dict(card or {})
 
@@ -99,6 +104,8 @@ class Moderator:
         }
         if self.at_site:
             parts["site"] = {name: drawn.line.numbers for name, drawn in self.drawn.items()}
+        if self.languages is not None:
+            parts["languages"] = self.languages.digest
         text = json.dumps(parts, sort_keys=True)
         return f"{self.classifier.name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
@@ -109,7 +116,7 @@ class Moderator:
 
         A label that the model was not trained for has its training prevalence, or NaN; see `labels`.
         """
-        return self.calibrated(self.classifier.logits(inputs(posts)))
+        return self.calibrated(self.classifier.logits(self._judged(inputs(posts))[0]))
 
     def calibrated(self, logits: np.ndarray) -> np.ndarray:
         """Return the probabilities (n_posts, n_labels) float64 that the classifier's logits stand for."""
@@ -130,8 +137,9 @@ class Moderator:
         if not len(table):
             return []
         places = [self.taxonomy.names.index(label) for label in self.labels]
-        made, there = self.classifier.predict(table), declared(table)
-        strange = None if self.detector is None else self.detector.look(table)  # whichever policy will judge it
+        judged, foreign = self._judged(table)
+        made, there = self.classifier.predict(judged), declared(table)
+        strange = None if self.detector is None else self.detector.look(judged)  # whichever policy will judge it
         probs = self.calibrated(made.logits)[:, places].tolist()
         undone, alike = (None if some is None else some[:, places].tolist() for some in (made.variants, made.alike))
         unseen = {name: there[name].tolist() for name in MODALITIES if name not in self.modalities}
@@ -144,7 +152,8 @@ class Moderator:
                     post_id=post_id,
                     scores={label: score for label, score in scores.items() if score == score},
                     missing=tuple(label for label, score in scores.items() if score != score),
-                    unread={name: why[row] for name, why in made.unread.items() if why[row] is not None},
+                    unread=foreign.get(row, {})
+                    | {name: why[row] for name, why in made.unread.items() if why[row] is not None},
                     unseen=tuple(name for name, has in unseen.items() if has[row]),
                     variants={} if undone is None else _told(self.labels, undone[row]),
                     alike={} if alike is None else _told(self.labels, alike[row]),
@@ -161,6 +170,16 @@ class Moderator:
             )
         return assessments
 
+    def _judged(self, table: pa.Table) -> tuple[pa.Table, dict[int, dict[str, str]]]:
+        """Return the posts without texts in a language that is not read; row -> why its text is not judged."""
+        if self.languages is None or "text" not in self.modalities:
+            return table, {}
+        given = zip(table["text"].to_pylist(), table["language"].to_pylist(), strict=True)
+        whys = [self.languages.unread(text, tag) if visible(text) else None for text, tag in given]
+        read = pc.if_else(pa.array([why is None for why in whys]), table["text"], pa.scalar(None, pa.string()))
+        judged = table.set_column(table.schema.get_field_index("text"), table.schema.field("text"), read)
+        return judged, {row: {"text": why} for row, why in enumerate(whys) if why is not None}
+
     def decide(self, posts: pa.Table | Sequence[Post]) -> list[Decision]:
         """Return the decision about each post."""
         return [self.policy.judge(assessment, self.taxonomy, self.model_id) for assessment in self.assess(posts)]
@@ -175,6 +194,10 @@ class Moderator:
     def with_detector(self, detector: OutOfDistribution) -> Self:
         """Return the same model with a detector of unusual posts, which a policy can ask (`out_of_distribution_at`)."""
         return self._changed(detector=detector)
+
+    def with_languages(self, languages: ReadLanguages) -> Self:
+        """Return the same model for texts of some languages; a text in another one is unread and goes to a person."""
+        return self._served(languages=languages)
 
     def able(self, policy: Policy) -> Policy:
         """Return a policy that this model can follow; raises WorkbenchError where it asks for what there is not."""
@@ -260,6 +283,8 @@ class Moderator:
             self.policy.dump(fresh / bundle.POLICY)
             if self.detector is not None:
                 self.detector.save(fresh / bundle.DETECTOR)
+            if self.languages is not None:
+                self.languages.save(fresh / bundle.LANGUAGES)
             (fresh / bundle.README).write_text(card.readme(head, self.policy), encoding="utf-8")
 
         head = self._head()
@@ -273,6 +298,7 @@ class Moderator:
             "modalities": list(self.modalities),
             "labels": list(self.labels),
             "out_of_scope": untrained,
+            **({} if self.languages is None else {"languages": list(self.languages.tags)}),
             "taxonomy": {"fingerprint": self.taxonomy.fingerprint, **self.taxonomy.model_dump(mode="json")},
             "calibration": {name: line._asdict() for name, line in self.lines.items()},
             "prevalence": self.prevalence,
@@ -309,6 +335,8 @@ class Moderator:
             from workbench.decisions.out_of_distribution import OutOfDistribution
 
             made.detector = OutOfDistribution.load(folder / bundle.DETECTOR, store=store)
+        if (folder / bundle.LANGUAGES).is_dir():
+            made.languages = ReadLanguages.load(folder / bundle.LANGUAGES)
         made.policy = made.able(policy)
         made.serving, made.at_site = dict(head["serving"]), head.get("at_site", False)
         made._digest = bundle.model_digest(folder / bundle.MODEL)

@@ -1,12 +1,16 @@
 """Hashed n-grams against the same n-grams counted one by one, and a fit that holds a stretch of posts at a time."""
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
-from workbench import models
+from workbench import artifacts, models
 from workbench.errors import WorkbenchError
+from workbench.metrics.classification import average_precision
 from workbench.models.text import hashing
 from workbench.models.text.hashing import Adagrad, hashed
+from workbench.schema import label_matrix
 
 
 def number(gram, kind, bits):
@@ -97,3 +101,37 @@ def test_options_that_make_no_sense_are_refused():
     for wrong in ({"ngrams": [2, 1]}, {"ngrams": None, "char_ngrams": None}, {"penalties": [-1.0]}):
         with pytest.raises(WorkbenchError):
             models.parse("text-hashing", wrong)
+
+
+def test_a_table_sorted_by_its_labels_is_learnt_like_a_shuffled_one(taxonomy, table, rows):
+    posts = table(rows(1500, taxonomy, 3), taxonomy)
+    y = label_matrix(posts, taxonomy)[0][:, 0]
+    held = table(rows(300, taxonomy, 4), taxonomy)
+    held = held.filter(pc.is_valid(held["text"]))
+    truth, known = (part[:, 0] for part in label_matrix(held, taxonomy))
+    ranked = []
+    for order in (np.argsort(y, kind="stable"), np.random.default_rng(0).permutation(len(y))):
+        model = models.create("text-hashing", {"bits": 14, "stretch": 256}, taxonomy=taxonomy, store=None)
+        model.fit(posts.take(order), held, seed=0)
+        ranked.append(average_precision(truth[known] > 0.5, model.logits(held)[known, 0]))
+    assert abs(ranked[0] - ranked[1]) < 0.03
+
+
+def test_stretches_have_every_row_once_from_everywhere():
+    parts = hashing._stretches(5000, 1024, np.random.default_rng(0))
+    assert sorted(np.concatenate(parts).tolist()) == list(range(5000))
+    assert all(len(part) <= 1024 and np.ptp(part) > 3000 for part in parts)
+
+
+def test_labels_that_are_not_trained_take_no_room_on_disk(taxonomy, table, rows, tmp_path):
+    posts = table(rows(100, taxonomy, 1), taxonomy)
+    model = models.create("text-hashing", {"bits": 10, "epochs": 1}, taxonomy=taxonomy, store=None)
+    unknown = pa.array([{**row, taxonomy.names[1]: None} for row in posts["labels"].to_pylist()], posts["labels"].type)
+    posts = posts.set_column(posts.schema.get_field_index("labels"), "labels", unknown)
+    model.fit(posts, posts, seed=0)
+    model.save(tmp_path / "model")
+    _, arrays = artifacts.read_model(tmp_path / "model")
+    assert arrays["weights"].shape == (1024, len(taxonomy.names) - 1)
+    loaded = models.load(tmp_path / "model", taxonomy=taxonomy, store=None)
+    np.testing.assert_array_equal(loaded.logits(posts), model.logits(posts))
+    np.testing.assert_array_equal(loaded.weights, model.weights)

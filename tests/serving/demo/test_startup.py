@@ -150,8 +150,24 @@ def test_where_the_models_come_from_is_said(tmp_path, sources, said):
         bundles[-1].mkdir(parents=True)
         record = {"study": "mine", "inputs": {"parameter corpus.source": source}}
         (tmp_path / str(number) / "run.json").write_text(json.dumps(record))
-    assert startup.origin(bundles) == f"The models come from the study mine{said}"
-    assert startup.origin([tmp_path / "elsewhere" / "bundle" / "0"]) == ""
+    services = dict(zip(("text", "image"), bundles, strict=True))
+    assert startup.origin(services) == f"The models come from the study mine{said}"
+    assert startup.note(services["image"]) == (startup.UNREAL if sources[1] == "synthetic" else "")
+    assert startup.origin({"text": tmp_path / "elsewhere" / "bundle" / "0"}) == ""
+
+
+def test_a_bundle_with_a_purpose_says_it_instead(tmp_path):
+    (tmp_path / "starter").mkdir()
+    (tmp_path / "starter" / "moderator.json").write_text('{"card": {"purpose": "For trying."}}')
+    run = tmp_path / "runs" / "1"
+    (run / "bundle" / "0").mkdir(parents=True)
+    (run / "run.json").write_text('{"study": "mine", "inputs": {"parameter corpus.source": "synthetic"}}')
+    services = {"text": tmp_path / "starter", "post": run / "bundle" / "0"}
+    assert [startup.note(folder) for folder in services.values()] == ["For trying.", startup.UNREAL]
+    assert startup.origin(services) == (
+        "The model of text: For trying. The other models come from the study mine, trained on the synthetic world "
+        "alone: what they say of real posts means nothing."
+    )
 
 
 def test_the_shipped_configuration_can_fall_back_on_a_study_that_ships():

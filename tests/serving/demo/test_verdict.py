@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -211,3 +212,15 @@ def test_training_posts_that_a_score_comes_from_are_named_beside_it():
     shown = verdict.scores(judged({"abuse": 0.83, "misinformation": 0.1}, alike=named))
     assert shown.count("most like the training posts") == 1
     assert "remove from 0.90 · most like the training posts a-1, &lt;b&gt; and a-3" in shown
+
+
+def test_what_the_model_is_worth_stands_in_the_verdict_and_no_colour_speaks_for_one_that_is_worth_nothing():
+    shown = judged({"abuse": 0.1, "misinformation": 0.1})
+    assert '<div class="verdict allow"' in verdict.summary(shown, NOW)
+    assert "<p>" not in verdict.summary(shown, NOW)
+    noted = verdict.summary(dataclasses.replace(shown, note="For <trying>."), NOW)
+    assert '<div class="verdict allow"' in noted
+    assert "</h2><p>For &lt;trying&gt;.</p></div>" in noted
+    unreal = verdict.summary(dataclasses.replace(shown, note="Means nothing.", unreal=True), NOW)
+    assert '<div class="verdict unreal"' in unreal
+    assert "Allow" in unreal

@@ -17,6 +17,7 @@ an n-gram only when a post has it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -35,6 +36,7 @@ from workbench.schema import Options, label_matrix
 
 BASE = np.uint64(0x9E3779B97F4A7C15 | 1)  # odd, so that it has an inverse modulo 2**64
 STRETCH_CHARACTERS = 2_000_000  # hashed at once; takes about 100 bytes each
+RUN = 64  # rows that are read together: far fewer than a stretch, so that it has rows from everywhere
 START = 1.0  # of the sums of squares: the first step for a rare n-gram is then small, as its slope is
 
 
@@ -82,11 +84,10 @@ class HashingClassifier(WordModel):
         self.trained &= two_classes(y[there], known[there])
         options, rng = self.options, np.random.default_rng(seed)
         learner = Adagrad(1 << options.bits, options.penalties, y.shape[1], options.lr)
-        starts = np.arange(0, len(train), options.stretch)
         for _ in range(options.epochs if self.trained.any() else 0):
-            for start in rng.permutation(starts):
-                rows = start + np.flatnonzero(there[start : start + options.stretch])
-                x = self._some(train.slice(start, options.stretch), rows - start)
+            for rows in _stretches(len(train), options.stretch, rng):
+                rows = rows[there[rows]]
+                x = self._some(train, rows)
                 for batch in _split(rng.permutation(len(rows)), options.batch_size):
                     posts = rows[batch]
                     learner.step(x[batch], y[posts], known[posts] & self.trained)
@@ -131,7 +132,13 @@ class HashingClassifier(WordModel):
         return self._features(self._cleaned(part["text"].take(pa.array(rows)).to_pylist()))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {"weights": self.weights, "bias": self.bias}
+        return {}, {"weights": self.weights[:, self.trained], "bias": self.bias}  # the other labels' are 0
+
+    def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
+        super()._restore(state, arrays, folder)
+        if self.weights.shape[1] < len(self.bias):  # earlier versions saved a column for every label
+            kept, self.weights = self.weights, np.zeros((len(self.weights), len(self.bias)), np.float32)
+            self.weights[:, self.trained] = kept
 
 
 class Adagrad:
@@ -245,6 +252,14 @@ def _by_characters(texts: list[str]) -> Iterator[list[str]]:
         size += len(text)
     if some:
         yield some
+
+
+def _stretches(n: int, size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return all of n rows in parts of about `size`, each of runs from anywhere, as a table may be sorted by label."""
+    run = min(RUN, size)
+    runs = [np.arange(start, min(start + run, n)) for start in rng.permutation(np.arange(0, n, run))]
+    most = size // run
+    return [np.concatenate(runs[at : at + most]) for at in range(0, len(runs), most)]
 
 
 def _split(order: np.ndarray, size: int) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Posts to try at once: from the sample of the synthetic world, one per kind of content and of what it is labelled."""
+"""Posts to try at once: words as people write them, then posts of the synthetic sample, one per kind and label."""
 
 from __future__ import annotations
 
@@ -18,18 +18,27 @@ PER_KIND = 4
 
 @dataclass(frozen=True)
 class Example:
-    """A post to fill the form with: `kind` says what it brings, `title` what the sample calls it."""
+    """A post to fill the form with: `kind` says what it brings, `title` what it is; `service` is the one to ask."""
 
     kind: str
     title: str
     values: dict[str, str | None]  # text, image and video (paths), language, region, community
+    service: str | None = None  # None: the one that fits
+
+
+WORDS = (
+    Example("Real words", "A threat", {"text": "I will kill you"}),
+    Example("Real words", "An insult", {"text": "You are a stupid, worthless idiot"}),
+    Example("Real words", "A figure of speech", {"text": "This heat is killing me, let us go for a swim"}),
+    Example("Real words", "Another language", {"text": "Tu es vraiment un imbécile, ferme-la"}),
+)
 
 
 def load(taxonomy: Taxonomy, copies: Path, sample: Path = SAMPLE) -> list[Example]:
-    """Return examples in the order of content kinds: a harmless one and one per label, at most four a kind.
+    """Return examples in words, then the sample's in the order of content kinds: a harmless one and one per label.
 
-    Their files are copied into `copies`, so that the page needs no access to the data folder. Without a sample there
-    are none.
+    There are at most four of a kind. Their files are copied into `copies`, so that the page needs no access to the data
+    folder.
     """
     titles = {label.name: label.title for label in taxonomy.labels}
     examples: dict[tuple[str, ...], dict[str, Example]] = {}
@@ -42,10 +51,11 @@ def load(taxonomy: Taxonomy, copies: Path, sample: Path = SAMPLE) -> list[Exampl
         title = labels[0] if labels else "Harmless"
         same = examples.setdefault(there, {})
         if title not in same and (len(same) < PER_KIND or not labels):
-            same[title] = Example(kind, title, _values(post, sample, copies))
+            same[title] = Example(kind, title, _values(post, sample, copies), "post")
     order = ["Harmless", *titles.values()]
     kinds = sorted(examples, key=lambda there: (len(there), [MODALITIES.index(name) for name in there]))
-    return [examples[kind][title] for kind in kinds for title in sorted(examples[kind], key=order.index)]
+    symbolic = [examples[kind][title] for kind in kinds for title in sorted(examples[kind], key=order.index)]
+    return [*WORDS, *symbolic]
 
 
 def _posts(sample: Path) -> Iterator[dict[str, Any]]:

@@ -20,14 +20,16 @@ from workbench.preprocessing.video import reader
 from workbench.schema import MODALITIES, ROOT, Media, Post, visible
 from workbench.serving.demo import preview, verdict
 from workbench.serving.demo.examples import Example
-from workbench.serving.demo.startup import Standing
+from workbench.serving.demo.startup import UNREAL, Standing, note
 
 if TYPE_CHECKING:
     from workbench.serving.engine import Engine
 
 log = logging.getLogger(__name__)
 CSS = Path(__file__).with_name("page.css")
+FITTING = "fitting"
 SERVICES = {
+    FITTING: "What fits the post",
     "post": "Everything in the post",
     "text": "Text",
     "image": "Picture",
@@ -102,10 +104,11 @@ def build(
             "scroll_to_output": True,
         }
         check.click(**asked)
-        fill = {"outputs": fields[:-1], "api_visibility": "private", "show_progress": "hidden"}
+        fill = {"outputs": fields, "api_visibility": "private", "show_progress": "hidden"}
         for button, example in zip(buttons, examples, strict=True):
-            button.click(_filling(example), **fill).then(**asked)
-        empty = {"fn": lambda: [None, None, None, "", "", "", *_RESULTS.values()], "outputs": [*fields[:-1], *results]}
+            button.click(_filling(example, services), **fill).then(**asked)
+        nothing = [None, None, None, "", "", "", _first(services), *_RESULTS.values()]
+        empty = {"fn": lambda: nothing, "outputs": [*fields, *results]}
         clear.click(**empty, api_visibility="private", show_progress="hidden")
         timer = gr.Timer(TICK)
         opened = [check, *buttons]
@@ -134,16 +137,29 @@ def _form(services: Sequence[str], max_bytes: int) -> tuple[list[gr.components.C
                 ("Community", "Where it was posted"),
             )
         ]
-    choices = [(SERVICES.get(name, name), name) for name in [*SERVICES, *services] if name in services]
-    choices = list(dict.fromkeys(choices))
-    first = "post" if "post" in services else choices[0][1]
+    named = [FITTING, *services] if _first(services) == FITTING else services
+    choices = [(SERVICES.get(name, name), name) for name in [*SERVICES, *services] if name in named]
     service = gr.Radio(
-        choices, value=first, label="Service", info="What is looked at and decided; each is one service of the API."
+        list(dict.fromkeys(choices)),
+        value=_first(services),
+        label="Service",
+        info="What is looked at and decided; each but the first is one service of the API.",
     )
     with gr.Row():
         check = gr.Button("Check the post", variant="primary", interactive=False, scale=3, min_width=160)
         clear = gr.Button("Start over", scale=1, min_width=110)
     return [text, picture, clip, *about, service], check, clear
+
+
+def _first(services: Sequence[str]) -> str:
+    """Return what is asked where nobody chooses: the service that fits the post, where there are several."""
+    return FITTING if "text" in services and len(services) > 1 else services[0]
+
+
+def _fitting(services: Sequence[str], given: Sequence[str]) -> str:
+    """Return the service for what a post brings: that of texts where it has one, else that of its only medium."""
+    wanted = ["text"] if "text" in given else [*given] if len(given) == 1 else []
+    return next((name for name in (*wanted, "post") if name in services), services[0])
 
 
 def _limits(max_bytes: int) -> str:
@@ -160,7 +176,8 @@ def _examples(examples: Sequence[Example]) -> list[gr.Button]:
     if not examples:
         return []
     gr.Markdown(
-        "## Examples\nSymbolic posts of the synthetic sample, named by what they bring and what they are labelled.",
+        "## Examples\nWords as people write them; then symbolic posts of the synthetic sample, by what they bring "
+        "and what they are labelled.",
         elem_id="examples",
     )
     with gr.Row(elem_id="example-buttons"):
@@ -170,9 +187,10 @@ def _examples(examples: Sequence[Example]) -> list[gr.Button]:
         ]
 
 
-def _filling(example: Example) -> Callable[[], list[str | None]]:
+def _filling(example: Example, services: Sequence[str]) -> Callable[[], list[str | None]]:
     names = ("text", "image", "video", "language", "region", "community")
-    return lambda: [example.values[name] for name in names]
+    service = example.service if example.service in services else _first(services)
+    return lambda: [*(example.values.get(name) for name in names), service]
 
 
 def _looking(standing: Callable[[], Standing], buttons: int) -> Callable[[], list[Any]]:
@@ -240,8 +258,10 @@ def _post(
 
 
 def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
-    info = engine.services()[service]
     given = [name for name in MODALITIES if (visible(post.text) if name == "text" else getattr(post, name) is not None)]
+    infos = engine.services()
+    service = _fitting(list(infos), given) if service == FITTING else service
+    info = infos[service]
     if not set(given) & set(info.needs):
         named = verdict.TITLES[info.needs[0]].lower()
         raise WorkbenchError(
@@ -250,6 +270,7 @@ def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
     result = engine.probe(service, post)
     policy = engine.policy(service)
     rules = {name: policy.rule(name, post.region, post.language)[0] for name in info.labels}
+    about = note(engine.bundles[service])
     shown = verdict.ShownDecision(
         decision=result.decision,
         taxonomy=engine.taxonomy,
@@ -260,6 +281,8 @@ def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
         alike=result.assessment.alike,
         missing=result.assessment.missing,
         policy_date=policy.date.isoformat() if policy.id == result.policy_id else "",
+        note=about,
+        unreal=about == UNREAL,
     )
     media = {name: getattr(post, name).bytes if getattr(post, name) else None for name in ("image", "video")}
     return verdict.summary(shown), verdict.whole(shown), preview.sheet(media["image"], media["video"])

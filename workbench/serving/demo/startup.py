@@ -14,12 +14,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.artifacts import read_json
 from workbench.comparison.run_files import RunRecord
+from workbench.decisions import bundle
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT, Taxonomy
 from workbench.serving.config import ServingConfig
@@ -117,7 +119,7 @@ class Startup:
                 return
             self._say("Loading the models.")
             self._engine = self._make()
-            self._standing = Standing(origin(self._engine.bundles.values()), ready=True)
+            self._standing = Standing(origin(self._engine.bundles), ready=True)
         except WorkbenchError as error:
             if not self._closed.is_set():
                 self._fail(str(error))
@@ -173,16 +175,39 @@ class Startup:
         return problem
 
 
-def origin(bundles: Iterable[Path]) -> str:
-    """Return in a sentence where the models come from, and a warning where they have seen the synthetic world only."""
-    records = [RunRecord.read(folder.parent.parent) or RunRecord() for folder in bundles]
+def note(folder: Path) -> str:
+    """Return what has to be known of a bundle's model before its verdict is believed; empty: nothing.
+
+    It is the purpose on the bundle's card, or that it has seen the synthetic world only.
+    """
+    return _purpose(folder) or (UNREAL if _run(folder).source == "synthetic" else "")
+
+
+UNREAL = "Its model has seen the synthetic world alone: what it says of real posts means nothing."
+
+
+def origin(bundles: Mapping[str, Path]) -> str:
+    """Return in a sentence or two where the models come from, and a warning of those that say little of real posts."""
+    own = {service: why for service, folder in bundles.items() if (why := _purpose(folder))}
+    sentences = [f"The model of {' and '.join(own)}: {' '.join(dict.fromkeys(own.values()))}"] if own else []
+    records = [_run(folder) for service, folder in bundles.items() if service not in own]
     studies = sorted({record.study for record in records if record.study})
-    if not studies:
-        return ""
-    sentence = f"The models come from the stud{'y' if len(studies) == 1 else 'ies'} {', '.join(studies)}"
-    if all(record.source == "synthetic" for record in records):
-        return f"{sentence}, trained on the synthetic world alone: what they say of real posts means nothing."
-    return f"{sentence}."
+    if studies:
+        which = "The other models" if own else "The models"
+        sentence = f"{which} come from the stud{'y' if len(studies) == 1 else 'ies'} {', '.join(studies)}"
+        unreal = all(record.source == "synthetic" for record in records)
+        warning = ", trained on the synthetic world alone: what they say of real posts means nothing" if unreal else ""
+        sentences.append(f"{sentence}{warning}.")
+    return " ".join(sentences)
+
+
+def _run(folder: Path) -> RunRecord:
+    return RunRecord.read(folder.parent.parent) or RunRecord()
+
+
+def _purpose(folder: Path) -> str:
+    head = read_json(folder / bundle.HEAD) or {}
+    return str((head.get("card") or {}).get("purpose") or "")
 
 
 def prepare(config: ServingConfig, device: str) -> Startup:

@@ -24,7 +24,8 @@ class ShownDecision:
 
     rules: the thresholds that hold for this post, per label. given: the modalities that the post has. unread: per
     modality that could not be read, why. alike: per label, the training posts with it that the post is most like.
-    looks: the modalities that the model looks at.
+    looks: the modalities that the model looks at. note: what has to be known of the model before it is believed;
+    unreal: whether it says nothing of real posts, so that no colour speaks for its verdict.
     """
 
     decision: Decision
@@ -36,6 +37,8 @@ class ShownDecision:
     alike: Mapping[str, Sequence[str]] = field(default_factory=dict)
     missing: Sequence[str] = ()
     policy_date: str = ""
+    note: str = ""
+    unreal: bool = False
 
 
 def safe(text: object) -> str:
@@ -139,9 +142,11 @@ def _in_plain_names(text: str) -> str:
 
 
 def summary(verdict: ShownDecision, now: datetime | None = None) -> str:
-    """Return the verdict's heading."""
+    """Return the verdict's heading, with what has to be known of its model."""
     action = verdict.decision.action
-    return f'<div class="verdict {action}" role="status"><h2>{safe(sentence(verdict, now))}</h2></div>'
+    note = f"<p>{safe(verdict.note)}</p>" if verdict.note else ""
+    kind = "unreal" if verdict.unreal else action
+    return f'<div class="verdict {kind}" role="status"><h2>{safe(sentence(verdict, now))}</h2>{note}</div>'
 
 
 def told(problem: str) -> str:
