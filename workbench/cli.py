@@ -103,9 +103,9 @@ def status(
                 raise
             typer.echo(f"  {error}")  # one study that cannot be read must not hide the others
             continue
-        width = max(len(run.alias) for run in runs)
+        width = max(len(run.name) for run in runs)
         for run in runs:
-            typer.echo(f"  {run.alias:<{width}}  {run.state:<11}  {display.facts(run)}")
+            typer.echo(f"  {run.name:<{width}}  {run.state:<11}  {display.facts(run)}")
 
 
 @app.command()
@@ -150,7 +150,7 @@ def diff(
 
 
 def _run_folder(run: str) -> Path:
-    """Return the folder of a run given as STUDY:MODEL, the model's last finished one."""
+    """Return the folder of a run given as STUDY:MODEL or STUDY:MODEL/FOLD, the last finished one of that name."""
     from workbench.errors import unknown
     from workbench.studies import DONE
     from workbench.studies.plan import latest_runs
@@ -159,7 +159,7 @@ def _run_folder(run: str) -> Path:
     if not colon:
         raise WorkbenchError(f"{run!r} is no folder of a run; give one, or STUDY:MODEL")
     latest = latest_runs(find(study).resolve().with_suffix(""))
-    runs = {alias: run.folder for alias, run in latest.items() if run.state == DONE}
+    runs = {name: run.folder for name, run in latest.items() if run.state == DONE}
     if model not in runs:
         raise WorkbenchError(f"{unknown('finished run', model, runs)}; `workbench run {study}` makes what is missing")
     return runs[model]

@@ -48,7 +48,7 @@ def found(words, tmp_path_factory) -> Results:
     moderator = fitting.fit(model, validation, objectives({}, TAXONOMY.names), "words")[0]
     moderator.save(folder / "bundle" / "0")
     test = SimpleNamespace(post_id=np.array(posts.slice(700)["post_id"].to_pylist()))
-    run = SimpleNamespace(alias="words", folder=folder, seeds=(0,), sets={"test": test})
+    run = SimpleNamespace(alias="words", folder=folder, seeds=(0,), sets={"test": test}, parts=())
     return Results({}, [run], posts)
 
 
@@ -130,3 +130,8 @@ def test_what_is_not_there_is_said(found):
         evasion.survival(found, ["word"], OPTIONS)
     with pytest.raises(WorkbenchError, match="not at hand"):
         evasion.scored_posts(Results({}, found.runs, None))
+    by_folds = [SimpleNamespace(**{**vars(found.runs[0]), "parts": tuple(found.runs)})]
+    with pytest.raises(
+        WorkbenchError, match="tests by folds, so that each of its models has trained on most test posts"
+    ):
+        evasion.scored_posts(Results({}, by_folds, found.posts))

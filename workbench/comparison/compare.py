@@ -70,6 +70,7 @@ def compare(
         best_unimodal=best,
         chosen=chosen,
         seeds=seeds,
+        folds=len(runs[0].parts) or None,
         items={name: fingerprint.of_items(runs[0].sets[name].post_id.tolist()) for name in tests},
         models=models,
         differences=differences(asked, best, family) + [row for table in apart for row in exploratory(table, best)],
@@ -199,7 +200,7 @@ def best_unimodal(runs: Sequence[Run], values: Mapping[str, np.ndarray]) -> str 
 
 def _bundle(table: Table, chosen: str | None, seeds: Mapping[str, int]) -> list[ModelRow]:
     """Return the rows of the one training of the chosen model that would be deployed."""
-    if chosen is None:
+    if chosen is None or table.seen[chosen].run.parts:  # what is deployed has then tested one fold only
         return []
     run = table.seen[chosen].run.only(seeds[chosen])
     alone = Table.of([run], table.cell, table.settings, table.used)
@@ -222,7 +223,7 @@ def _cost(run: Run, price: CostOptions | None) -> CostRow:
         per_day=_times(a_second, seconds_a_day),
         busy=_times(seconds_a_day, 1 / _SECONDS_A_DAY),
         training=_times(a_second, taken["fit_seconds"]),
-        runs=(run.key,),
+        runs=run.keys,
     )
 
 

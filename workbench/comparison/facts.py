@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,8 @@ class PostFacts:
     image or a clip; y, known (n, L) bool, y False where unknown; exact: information set -> (n, L) float64, the world's
     own probability, empty where there is no truth; slices: name -> (n,), text with "" for unknown or numbers with NaN;
     identities: identity -> (n,) bool, who is mentioned, in alphabetical order; votes (n, L, 2) float64, how many
-    annotators said yes and no, NaN where nobody counted; suite: name of `cases.CASES` -> (n,) str, empty if it is none.
+    annotators said yes and no, NaN where nobody counted; suite: name of `cases.CASES` -> (n,) str, empty if it is none;
+    fold (n,) int, which fold's run scored it, None where posts are divided once.
     """
 
     post_id: np.ndarray
@@ -61,6 +62,20 @@ class PostFacts:
     identities: dict[str, np.ndarray] = field(default_factory=dict)
     votes: np.ndarray | None = None
     suite: dict[str, np.ndarray] = field(default_factory=dict)
+    fold: np.ndarray | None = None
+
+    def of_fold(self, fold: int | None) -> PostFacts:
+        """Return the facts of the posts that one fold's run scored; of a set that is not dealt out those of all."""
+        if fold is None or self.fold is None:
+            return self
+        return replace(self, **{one.name: _taken(getattr(self, one.name), self.fold == fold) for one in fields(self)})
+
+
+def _taken(values: Any, rows: np.ndarray) -> Any:
+    """Return the rows of arrays (n, ...), also of those in a mapping."""
+    if isinstance(values, dict):
+        return {name: some[rows] for name, some in values.items()}
+    return None if values is None else values[rows]
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,7 @@ def alike(study: Path, data: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _labelled(path: Path) -> pa.Table | None:
     """Return the ids, sets and labels of a `posts.parquet`, sorted; None where it cannot be read."""
     try:
-        labels = sorted(name for name in pq.read_schema(path).names if name.startswith("y_"))
+        labels = sorted(name for name in pq.read_schema(path).names if name.startswith("y_") or name == "fold")
         rows = pq.read_table(path, columns=["split", "post_id", *labels])
     except (OSError, pa.ArrowException):
         return None
@@ -169,11 +184,13 @@ def made_from(path: Path) -> dict[str, Any] | None:
 def columns(table: pa.Table, split: str, taxonomy: Taxonomy) -> dict[str, Any]:
     """Return the columns of `posts.parquet` for one set of a corpus (n_posts).
 
-    `post_id`, `group`, `split`, `weight`, `has_MODALITY`, those of `slice_columns`; `y_LABEL`, null where unknown;
-    `suite_FACT` of `cases.CASES`; `exact_INFORMATION_LABEL` where the world's own probabilities are known.
+    `post_id`, `group`, `split`, `fold` where posts are dealt out to folds, `weight`, `has_MODALITY`, those of
+    `slice_columns`; `y_LABEL`, null where unknown; `suite_FACT` of `cases.CASES`; `exact_INFORMATION_LABEL` where the
+    world's own probabilities are known.
     """
     facts: dict[str, Any] = {"post_id": table["post_id"], "group": table["group"]}
     facts["split"] = pa.array([split] * len(table), pa.string())
+    facts |= {"fold": table["fold"]} if "fold" in table.column_names else {}
     facts["weight"] = pc.fill_null(table["weight"], 1.0)
     facts |= {f"has_{name}": pa.array(there) for name, there in declared(table).items()}
     facts |= slice_columns(table)
@@ -283,6 +300,7 @@ def _posts(rows: pa.Table, labels: Sequence[str], what: str) -> PostFacts:
         identities=_identities(rows),
         votes=_votes(rows, labels),
         suite=_suite(rows),
+        fold=rows["fold"].to_numpy() if "fold" in rows.column_names and not rows["fold"].null_count else None,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from workbench import fingerprint
-from workbench.comparison import facts
+from workbench.comparison import facts, folds
 from workbench.comparison.facts import Facts, PostFacts
-from workbench.comparison.run_files import Metrics, RunFile, RunRecord, scored
+from workbench.comparison.run_files import Metrics, RunFile, RunRecord, model_of, named, scored
 from workbench.errors import TaxonomyMismatch, WorkbenchError
 from workbench.schema import INPUTS
 
@@ -30,11 +30,16 @@ from workbench.schema import INPUTS
 class Scores(PostFacts):
     """One run on one test set: the facts of its n posts, and logit, prob (S, n, L) float64 of S seeds.
 
-    Runs of one study share the arrays of facts. Scores are NaN where the model saw nothing.
+    Runs of one study share the arrays of facts. Scores are NaN where the model saw nothing. thresholds, prevalence (S,
+    n, L): those of the training that scored each post, None where they are the run's for all posts; folds: of so many
+    trainings by fold, one after the other, the first axis is made.
     """
 
     logit: np.ndarray
     prob: np.ndarray
+    thresholds: np.ndarray | None = None
+    prevalence: np.ndarray | None = None
+    folds: int = 1
 
 
 COSTS = ("ms_per_post", "peak_mb", "fit_seconds", "parameters")
@@ -47,6 +52,8 @@ class Run:
 
     modalities: the content that the model looks at; columns: everything of a post that its scores depend on.
     costs: name of COSTS -> number, or None where the record does not tell; facts: the digest of the posts' facts.
+    parts: the runs of all folds where this is what they say together; its thresholds and prevalence are then their
+    means, and what counts for a post is what `cuts` and `base` say.
     """
 
     alias: str
@@ -64,6 +71,28 @@ class Run:
     record: RunRecord = field(default_factory=RunRecord)
     metrics: Metrics = field(default_factory=Metrics)
     facts: str = ""
+    parts: tuple[Run, ...] = ()
+
+    def cuts(self, test: str) -> np.ndarray:
+        """Return the thresholds that each post of a set meets (S, n, L)."""
+        scores = self.sets[test]
+        own = scores.thresholds
+        return np.broadcast_to(self.thresholds[:, None], scores.prob.shape) if own is None else own
+
+    def base(self, test: str) -> np.ndarray:
+        """Return how frequent each label was in the training that scored each post of a set (S, n, L)."""
+        scores = self.sets[test]
+        return np.broadcast_to(self.prevalence, scores.prob.shape) if scores.prevalence is None else scores.prevalence
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of the runs that it is made of."""
+        return tuple(part.key for part in self.parts) or (self.key,)
+
+    @property
+    def name(self) -> str:
+        """What it is called among the runs of its study."""
+        return self.alias if self.parts else named(self.alias, self.record.fold)
 
     @property
     def information(self) -> str:
@@ -97,9 +126,57 @@ def load_run(folder: Path | str) -> Run:
 
 
 def load_runs(folders: Mapping[str, Path]) -> list[Run]:
-    """Read finished runs, alias -> folder, as `load_run` does each; the facts of a study's posts are read once."""
-    read = cache(facts.read)
-    return [replace(_load(folder, read), alias=alias) for alias, folder in folders.items()]
+    """Read finished runs, name -> folder, as `load_run` does each; the facts of a study's posts are read once.
+
+    Those of the folds of one model are one run, whose sets are of all posts. Raises WorkbenchError where one lacks.
+    """
+    read, models = cache(facts.read), {}
+    for name, folder in folders.items():
+        alias = model_of(name)
+        models.setdefault(alias, {})[name] = replace(_load(folder, read), alias=alias)
+    return [
+        _joined(alias, [*parts.values()]) if parts.keys() != {alias} else parts[alias]
+        for alias, parts in models.items()
+    ]
+
+
+def _joined(alias: str, parts: Sequence[Run]) -> Run:
+    """Return the runs of all folds as one."""
+    folds.check(alias, [part.record for part in parts])
+    parts = sorted(parts, key=lambda part: part.record.fold)
+    first, sets = parts[0], {name: _gathered(parts, name) for name in parts[0].sets}
+    return replace(
+        first,
+        thresholds=np.mean([part.thresholds for part in parts], axis=0),
+        prevalence=np.mean([part.prevalence for part in parts], axis=0),
+        costs=folds.costs([part.costs for part in parts]),
+        sets=sets,
+        record=folds.record([part.record for part in parts]),
+        metrics=folds.metrics([part.metrics for part in parts]),
+        parts=tuple(parts),
+    )
+
+
+_BY_TRAINING = ("logit", "prob", "thresholds", "prevalence")
+
+
+def _gathered(parts: Sequence[Run], name: str) -> Scores:
+    """Return a set as all folds scored it: each its own posts, or where it is not dealt out every one all of them."""
+    every = [replace(part.sets[name], thresholds=part.cuts(name), prevalence=part.base(name)) for part in parts]
+    if every[0].fold is None:
+        stacked = {kind: np.concatenate([getattr(one, kind) for one in every]) for kind in _BY_TRAINING}
+        return replace(every[0], **stacked, folds=len(every))
+    order = np.argsort(np.concatenate([one.post_id for one in every]), kind="stable")
+
+    def together(kind: str) -> Any:
+        values, axis = [getattr(one, kind) for one in every], int(kind in _BY_TRAINING)
+        if isinstance(values[0], dict):
+            return {key: np.concatenate([some[key] for some in values])[order] for key in values[0]}
+        if not isinstance(values[0], np.ndarray):
+            return values[0]
+        return np.take(np.concatenate(values, axis=axis), order, axis=axis)
+
+    return replace(every[0], **{one.name: together(one.name) for one in fields(Scores)})
 
 
 def _load(folder: Path, read: Callable[[Path], Facts]) -> Run:
@@ -133,7 +210,7 @@ def _load(folder: Path, read: Callable[[Path], Facts]) -> Run:
             thresholds=_floats([[thresholds.get(name, {}).get(str(seed)) for name in labels] for seed in seeds]),
             prevalence=_floats([prevalence.get(name) for name in labels]),
             costs={name: getattr(record, name) for name in COSTS},
-            sets=_sets(table, posts, labels, seeds, folder),
+            sets=_sets(table, posts, labels, seeds, folder, record.fold),
             record=record,
             metrics=metrics,
             facts=posts.digest,
@@ -178,15 +255,15 @@ def _floats(values: Any) -> np.ndarray:
 
 
 def _sets(
-    table: pa.Table, posts: Facts, labels: Sequence[str], seeds: Sequence[int], folder: Path
+    table: pa.Table, posts: Facts, labels: Sequence[str], seeds: Sequence[int], folder: Path, fold: int | None
 ) -> dict[str, Scores]:
-    """Return the scores of every set, validation included, in the order of their names."""
+    """Return the scores of every set, validation included, in the order of their names; fold: which one is tested."""
     sets = {}
     for name in sorted(table["split"].unique().to_pylist()):
         what = f"the {name!r} set of the run in {folder}"
         if name not in posts.sets:
             raise WorkbenchError(f"{what} is none of the study's ({', '.join(posts.sets)}); {_AGAIN}")
-        rows, about = table.filter(pc.equal(table["split"], name)), posts.sets[name]
+        rows, about = table.filter(pc.equal(table["split"], name)), posts.sets[name].of_fold(fold)
         places = _places(rows, about.post_id, seeds, what)
         sets[name] = Scores(
             **vars(about),
@@ -238,5 +315,6 @@ def check_same_items(runs: Sequence[Run]) -> None:
 
 
 def sources(runs: Sequence[Run]) -> dict[str, str]:
-    """Return alias -> sha256 of the predictions that a comparison is made from."""
-    return {run.alias: fingerprint.of_file(run.folder / "predictions.parquet") for run in runs}
+    """Return the name of each run -> sha256 of the predictions that a comparison is made from."""
+    every = [part for run in runs for part in run.parts or (run,)]
+    return {part.name: fingerprint.of_file(part.folder / "predictions.parquet") for part in every}

@@ -108,8 +108,8 @@ class Cell:
 class Seen:
     """One run in one cell: prob, logit and ranks (S, n, L), NaN where nothing is known; logit as the run has it.
 
-    flagged (S, n, L) is what its thresholds flag; coverage (L,) is the share of rows that the model could see; counts
-    (4, L, S, groups) are tn, fp, fn, tp.
+    flagged (S, n, L) is what its thresholds flag, undecided (S, L) where one of them lacks; coverage (L,) is the share
+    of rows that the model could see; counts (4, L, S, groups) are tn, fp, fn, tp.
     """
 
     def __init__(self, run: Run, cell: Cell):
@@ -119,10 +119,13 @@ class Seen:
         self.run, self.cell, self.logit = run, cell, logit
         self.coverage = 1 - unseen.mean(axis=(0, 1))
         with np.errstate(divide="ignore"):
-            stand_in = np.log(run.prevalence) - np.log1p(-run.prevalence)
-        self.prob = np.where(unseen, run.prevalence, prob)
+            base = run.base(cell.test)[:, cell.rows]
+            stand_in = np.log(base) - np.log1p(-base)
+        self.prob = np.where(unseen, base, prob)
         self.ranks = dense_ranks(self.prob, np.where(unseen, stand_in, logit))
-        self.flagged = (prob >= run.thresholds[:, None, :]) & ~unseen  # (S, n, L)
+        cuts = run.cuts(cell.test)[:, cell.rows]
+        self.undecided = np.isnan(cuts).any(axis=1)
+        self.flagged = (prob >= cuts) & ~unseen  # (S, n, L)
         self.counts = self.counted(np.arange(len(cell.codes)), cell.codes, cell.groups)
 
     def counted(self, rows: np.ndarray, codes: np.ndarray, groups: int, weight: np.ndarray | None = None) -> np.ndarray:
@@ -133,7 +136,7 @@ class Seen:
             counts[:, k, s] = intervals.group_confusions(
                 y[:, k], flagged[s, :, k], codes, groups, weight=weight, known=known[:, k]
             )
-        counts[:, np.isnan(self.run.thresholds.T)] = np.nan
+        counts[:, self.undecided.T] = np.nan
         return counts
 
     def pieces(self, metric: Metric, used: np.ndarray) -> np.ndarray:
@@ -152,7 +155,7 @@ class Seen:
             every = np.ones(wrong.shape[1], bool)
             parts = [intervals.group_confusions(~miss, every, cell.codes, cell.groups, **about) for miss in wrong]
             counts = np.stack(parts, axis=1)
-            counts[:, np.isnan(self.run.thresholds[:, used]).any(axis=1)] = np.nan
+            counts[:, self.undecided[:, used].any(axis=1)] = np.nan
             return counts
         if metric.kind is PROBABILITY:
             return np.stack([group_losses(cell, metric, prob, self.ranked) for prob in self.prob], axis=2)
@@ -303,8 +306,8 @@ def permutation(a: Seen, b: Seen, labels: Sequence[int], name: str, draws: int) 
     if metric.has_ceiling and not (a.ranked & b.ranked & cell.enough(metric))[used].all():
         return math.nan, math.nan
     pieces = [] if metric.kind is RANKING else [side.pieces(metric, used) for side in (a, b)]
-    for i in range(math.lcm(len(a.run.seeds), len(b.run.seeds))):
-        seeds = i % len(a.run.seeds), i % len(b.run.seeds)
+    for i in range(math.lcm(len(a.ranks), len(b.ranks))):
+        seeds = i % len(a.ranks), i % len(b.ranks)
         for k in [None] if metric.over_labels else labels:
             if metric.kind is RANKING:
                 ranks = (side.ranks[s, :, k] for side, s in zip((a, b), seeds, strict=True))

@@ -10,11 +10,30 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from workbench.artifacts import read_json
 from workbench.schema import ROOT, with_new_names
 
+FOLD = "parameter split.fold"  # the input that tells which fold a run tests
+
 
 def scored(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Return the part of a run's inputs that says which posts it scored, and what is known of them."""
+    """Return the part of a run's inputs that says which posts it scored, and what is known of them.
+
+    All folds together are one set of posts.
+    """
     whole = ("data ", "source ", "parameter split", "taxonomy")
-    return {name: value for name, value in inputs.items() if name.startswith(whole)}
+    return {name: value for name, value in inputs.items() if name.startswith(whole) and name != FOLD}
+
+
+def named(alias: str, fold: int | None) -> str:
+    """Return the name of a run: its model's, and the fold that it tests.
+
+    >>> named("words", None), named("words", 2)
+    ('words', 'words/2')
+    """
+    return alias if fold is None else f"{alias}/{fold}"
+
+
+def model_of(name: str) -> str:
+    """Return the model of a run by the run's name."""
+    return name.partition("/")[0]
 
 
 def study_name(folder: Path) -> str:
@@ -93,6 +112,16 @@ class RunRecord(RunFile):
     ended: str | None = None
     seconds: float | None = None
     notebook: str | None = Field(None, exclude=True)
+
+    @property
+    def fold(self) -> int | None:
+        """Which fold it tests, None where posts are divided once."""
+        return self.inputs.get(FOLD)
+
+    @property
+    def name(self) -> str:
+        """What it is called among the runs of its study."""
+        return named(self.alias, self.fold)
 
     @property
     def source(self) -> str | None:

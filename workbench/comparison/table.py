@@ -29,7 +29,10 @@ def _drawn(model: Seen, used: np.ndarray, resamples: int) -> tuple[np.ndarray, n
     """Return draws and left_out of one run, as `Table` has them."""
     statistic, cell = model.statistic(used), model.cell
     left_out = intervals.leave_out(statistic, cell.groups, seed=cell.seed, rows=len(cell.codes))
-    return resample(statistic, cell, resamples), left_out.mean(axis=2)
+    draws, folds = resample(statistic, cell, resamples), model.run.sets[cell.test].folds
+    # trainings of one fold share their posts, so where several score the same posts a fold counts as one training
+    by_fold = draws.reshape(*draws.shape[:2], folds, -1, draws.shape[-1]).mean(axis=3) if folds > 1 else draws
+    return by_fold, left_out.mean(axis=2)
 
 
 @dataclass(frozen=True)
@@ -139,7 +142,7 @@ class Table:
             coverage=coverage.mean() if len(coverage) else None,
             ceiling=None if name not in best or np.isnan(by_seed).any() else best[name][k],
             confusion=None if macro else dict(zip(("tn", "fp", "fn", "tp"), counts, strict=True)),
-            runs=(seen.run.key,),
+            runs=seen.run.keys,
             **seen.run.costs,
         )
 

@@ -9,6 +9,10 @@ date. It stays where it came first, and its posts elsewhere are dropped: the tes
 seen, and training nothing from after its time. Authors are free to cross, unless `apart` names them, as a site's future
 is written by the authors of its past; the audit counts them.
 
+With `folds` every post is tested: groups are dealt out to so many folds, each of which is the test set once, of a model
+that a part of the next fold validates and the rest trains. So a post is tested once, and validates at most one model.
+Which posts are near-duplicates is not known here: who divides says it (`kin`).
+
 A corpus's own split is kept as it is, leaks included: published splits are what published numbers refer to. Whether a
 study accepts what crosses is for the leak gate (`evidence.audit`) to ask.
 """
@@ -16,12 +20,15 @@ study accepts what crosses is for the leak gate (`evidence.audit`) to ask.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field, model_validator
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from workbench import corpora
 from workbench.corpora import counts
@@ -30,6 +37,8 @@ from workbench.schema import Options, Taxonomy, label_matrix, paired
 
 SPLITS = ("train", "validation", "test")
 DROPPED = "dropped"  # by community or time: what would stand on both sides of a cut
+Kin = Callable[[corpora.Corpus], pa.Array]
+"""From a corpus to the name of each post's family, near-duplicates and the corpus's own groups in one."""
 
 
 class SplitOptions(Options):
@@ -49,6 +58,33 @@ class SplitOptions(Options):
     validation: float = Field(0.15, gt=0, lt=1, description="Share of the rows for thresholds and calibration.")
     test: float = Field(0.25, gt=0, lt=1, description="Share of the rows for the final scores.")
     seed: int = Field(0, ge=0, description="Which random split.")
+    folds: int | None = Field(
+        None,
+        ge=2,
+        le=50,
+        description="So many folds, each of them the test set of models that the others train: every post is tested "
+        "once. No group, no author (`by: author`) and no near-duplicate crosses them. `validation` is at most a fold.",
+    )
+    fold: int | None = Field(None, ge=0, description="Which of the folds is tested; a study tests each.")
+
+    @model_validator(mode="after")
+    def _folds_are_whole(self) -> Self:
+        if self.folds is None:
+            if self.fold is not None:
+                raise ValueError("fold says which of `folds` is tested; write how many, as in `folds: 5`")
+            return self
+        if self.by not in ("group", "author"):
+            raise ValueError(f"folds are dealt out by group or by author, not by {self.by}; leave out one of the two")
+        if "test" in self.model_fields_set:
+            raise ValueError("with folds every post is tested once; leave out `test`")
+        if self.fold is not None and self.fold >= self.folds:
+            raise ValueError(f"fold {self.fold} is none of {self.folds}, which are numbered from 0")
+        if "validation" in self.model_fields_set and self.validation > 1 / self.folds:
+            raise ValueError(
+                f"validation {self.validation:g} is more than one of {self.folds} folds; take at most "
+                f"{1 / self.folds:.3g}, or fewer folds"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_is_left_for_training(self) -> Self:
@@ -58,18 +94,28 @@ class SplitOptions(Options):
 
 
 def divide(
-    corpus: dict[str, Any], split: dict[str, Any], tests: dict[str, dict[str, Any]], taxonomy: Taxonomy
+    corpus: dict[str, Any],
+    split: dict[str, Any],
+    tests: dict[str, dict[str, Any]],
+    taxonomy: Taxonomy,
+    kin: Kin | None = None,
 ) -> tuple[dict[str, pa.Table], dict[str, str], int]:
     """Return the posts of train, validation, test and each further test set, the corpora's digests, how many were left.
 
-    Of a further test set, rows whose own split is not test are left out. Raises WorkbenchError for what cannot be
-    loaded or divided, and for a further test set that has a taken name or holds no post.
+    Of a further test set, rows whose own split is not test are left out. With folds it is the division of one of them,
+    by default the first; train, validation and test then say in a column `fold` which, and their groups are the
+    families of `kin`. Raises WorkbenchError for what cannot be loaded or divided, and for a further test set that has a
+    taken name or holds no post.
     """
     for name in {"corpus", *SPLITS} & set(tests):
         raise WorkbenchError(f"a further test set cannot be called {name!r}; choose a name that is no split")
     loaded = corpora.load(corpus, taxonomy)
-    part = assign(loaded.table, taxonomy, SplitOptions.parse(split, "split"))
-    sets = {name: loaded.table.filter(pa.array(part == name)) for name in SPLITS}
+    options, table = SplitOptions.parse(split, "split"), loaded.table
+    if options.folds is not None:
+        table = table if kin is None else _regrouped(table, kin(loaded))
+        table = table.append_column("fold", pa.array(np.full(len(table), options.fold or 0)))
+    part = assign(table, taxonomy, options)
+    sets = {name: table.filter(pa.array(part == name)) for name in SPLITS}
     digests = {"corpus": loaded.digest}
     for name, config in tests.items():
         try:
@@ -93,6 +139,8 @@ def assign(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.nda
     no row is validation yet, and `test` likewise. Rows without an own split follow their group, or are dealt out.
     Raises WorkbenchError when a split is left empty, or when `by` needs a column that has gaps.
     """
+    if options.folds is not None:
+        return _folded(table, taxonomy, options)
     if options.by in ("community", "time"):
         return _held_out(table, taxonomy, options)
     own = table["split"]
@@ -142,12 +190,7 @@ def _all_there(splits: np.ndarray, what: str, options: SplitOptions) -> np.ndarr
 
 def _held_out(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.ndarray:
     """Return the split by community or time; see `assign`."""
-    given = len(table) - table["split"].null_count
-    if given:
-        raise WorkbenchError(
-            f"`by: {options.by}` divides all posts anew, but {given} of {len(table)} have a split of their own; "
-            "leave out the corpus's `split`, or split by column"
-        )
+    _no_own_split(table, f"`by: {options.by}` divides")
     if options.by == "time":
         splits, what = _by_time(table, options), f"{len(table)} posts in order of time"
     else:
@@ -160,6 +203,15 @@ def _held_out(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.
         cells = table["group"] if relation == "group" else pc.struct_field(table["author"], "id")
         splits = _kept_apart(splits, cells)
     return _all_there(splits, what, options)
+
+
+def _no_own_split(table: pa.Table, what: str) -> None:
+    given = len(table) - table["split"].null_count
+    if given:
+        raise WorkbenchError(
+            f"{what} all posts anew, but {given} of {len(table)} have a split of their own; leave out the corpus's "
+            "`split`, or split by column"
+        )
 
 
 def _by_time(table: pa.Table, options: SplitOptions) -> np.ndarray:
@@ -190,6 +242,49 @@ def _kept_apart(splits: np.ndarray, cells: pa.ChunkedArray) -> np.ndarray:
     for split in reversed(SPLITS):
         of_group[group[living & (splits == split)]] = split
     return np.where(living & (of_group[group] != splits), DROPPED, splits)
+
+
+# ---------------------------------------------------------------------------------------------------------- the folds
+
+
+def _folded(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.ndarray:
+    """Return the split of each post where one fold is tested and a part of the next one validates; see `assign`."""
+    _no_own_split(table, "folds divide")
+    folds, fold, strata = options.folds, options.fold or 0, _strata(table, taxonomy)
+    names, group = _groups(table, options)
+    if options.by == "author":
+        family = pc.dictionary_encode(table["group"]).combine_chunks().indices.to_numpy(zero_copy_only=False)
+        names, group = _linked(names, group, family)
+    numbers = [str(number) for number in range(folds)]
+    dealt = dict.fromkeys(numbers, 1 / folds)
+    everything = np.ones(len(table), dtype=bool)
+    of = _deal(everything, names, group, strata, dealt, options.seed).astype(np.int64)
+    splits = np.full(len(table), SPLITS[0], dtype="U10")
+    splits[of == fold] = SPLITS[2]
+    after = of == (fold + 1) % folds
+    share = min(options.validation * folds, 1.0)
+    splits[after] = _deal(after, names, group, strata, {SPLITS[0]: 1 - share, SPLITS[1]: share}, options.seed)
+    for split in SPLITS:
+        if not (splits == split).any():
+            raise WorkbenchError(
+                f"no post is left for {split} of fold {fold}: {len(table)} posts in {len(names)} groups cannot be "
+                f"divided into {folds} folds; use more groups or fewer folds"
+            )
+    return splits
+
+
+def _linked(names: pa.Array, group: np.ndarray, family: np.ndarray) -> tuple[pa.Array, np.ndarray]:
+    """Return groups joined where they share a family, as `_groups` does; group, family: int (n_posts,)."""
+    edges = np.ones(len(group)), (group, family + len(names))
+    _, joined = connected_components(coo_array(edges, shape=(size := len(names) + family.max() + 1, size)), False)
+    _, first, codes = np.unique(joined[group], return_index=True, return_inverse=True)
+    return names.take(pa.array(group[first])), codes.ravel()
+
+
+def _regrouped(table: pa.Table, families: pa.Array) -> pa.Table:
+    """Return posts with other groups."""
+    at = table.column_names.index("group")
+    return table.set_column(at, table.schema.field("group"), families)
 
 
 # ---------------------------------------------------------------------------------------------------------- the parts
@@ -229,7 +324,7 @@ def _strata(table: pa.Table, taxonomy: Taxonomy) -> np.ndarray:
 def _deal(
     rows: np.ndarray, names: pa.Array, group: np.ndarray, strata: np.ndarray, shares: dict[str, float], seed: int
 ) -> np.ndarray:
-    """Return the split of the chosen rows: the given shares of them, the rest train.
+    """Return the split of the chosen rows: the given shares of them, the rest train, if the shares leave any.
 
     rows: bool (n_posts,); group: int (n_posts,); strata: bool (n_posts, k), a group having what any of its posts has.
     """
@@ -239,11 +334,12 @@ def _deal(
     kinds = np.zeros((len(present), strata.shape[1]), dtype=bool)
     for column in range(strata.shape[1]):
         kinds[of_row[strata[rows, column]], column] = True
-    start, named = f"{seed} ".encode(), names.cast(pa.binary()).take(pa.array(present)).to_pylist()
-    order = np.frombuffer(b"".join([hashlib.sha256(start + name).digest()[:8] for name in named]), ">u8")
-    wanted = np.array([1 - sum(shares.values()), *shares.values()])
-    places = _dealt(sizes, kinds, order, wanted)
-    return np.array(["train", *shares], dtype="U10")[places[of_row]]
+    start, keys = f"{seed} ".encode(), names.cast(pa.binary()).take(pa.array(present)).to_pylist()
+    order = np.frombuffer(b"".join([hashlib.sha256(start + key).digest()[:8] for key in keys]), ">u8")
+    rest = 1 - sum(shares.values())
+    named = shares if rest < 1e-9 else {SPLITS[0]: rest, **shares}
+    places = _dealt(sizes, kinds, order, np.array([*named.values()]))
+    return np.array([*named], dtype="U10")[places[of_row]]
 
 
 def _dealt(sizes: np.ndarray, kinds: np.ndarray, order: np.ndarray, wanted: np.ndarray) -> np.ndarray:

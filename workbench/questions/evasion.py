@@ -46,6 +46,11 @@ def scored_posts(results: Results, most: int | None = None) -> pa.Table:
         raise WorkbenchError(
             "the study's posts are not at hand, or have changed since; `workbench run STUDY` renews them"
         )
+    if results.runs[0].parts:
+        raise WorkbenchError(
+            "the study tests by folds, so that each of its models has trained on most test posts; a study with `split: "
+            "{test: 0.25}` instead of `folds` has a model that has seen none of them"
+        )
     ids = pa.array(results.runs[0].sets[MAIN].post_id.tolist())
     return results.posts.filter(pc.is_in(results.posts["post_id"], value_set=ids)).slice(0, most)
 

@@ -100,7 +100,7 @@ def _scores(comparison: Comparison, alias: str) -> list[ModelRow]:
 def _made_from(run: Run) -> dict[str, Any]:
     record = run.record
     return {
-        "run": run.key,
+        "run": ", ".join(run.keys),
         "options": wording.listed(record.options),
         "seeds": ", ".join(map(str, run.seeds)),
         "training posts": record.n_train,

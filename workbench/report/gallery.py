@@ -43,7 +43,7 @@ def worst_errors(run: Run, test: str = MAIN, *, n: int = 4) -> tuple[list[Error]
     and labels without a threshold are left out: there is no confidence to order them by.
     """
     scores = run.sets[test]
-    cuts = run.thresholds[:, None, :]
+    cuts = run.cuts(test)
     scored = ~np.isnan(scores.prob) & ~np.isnan(cuts)
     seen, seeds = scored.any(axis=0), np.maximum(scored.sum(axis=0), 1)
     prob = np.where(scored, scores.prob, 0).sum(axis=0) / seeds

@@ -19,7 +19,7 @@ from workbench.comparison.compare import compare
 from workbench.comparison.options import MAIN, VALIDATION
 from workbench.comparison.predictions import Run, load_runs
 from workbench.comparison.rows import Comparison, Interval, PlainRow, path
-from workbench.comparison.run_files import RunRecord, scored, study_name
+from workbench.comparison.run_files import RunRecord, model_of, scored, study_name
 from workbench.decisions import bundle
 from workbench.errors import WorkbenchError
 from workbench.fingerprint.inputs import of_inputs
@@ -114,7 +114,7 @@ def chain(folder: Path, corpus: dict[str, Any], taxonomy: Taxonomy, address: str
         *_settings(comparison, number),
         *_items(comparison, runs, number),
         *_facts(comparison, runs),
-        *(link for alias in number.models for link in _run(folder, data, comparison, alias)),
+        *(link for alias in number.models for link in _runs(folder, data, comparison, alias)),
     ]
 
 
@@ -150,7 +150,7 @@ def _load(folder: Path, comparison: Comparison) -> tuple[list[Run], str]:
     if comparison.made_from is None:
         return [], "the comparison does not say which runs it was made from"
     try:
-        return load_runs({alias: folder / key for alias, key in comparison.made_from.runs.items()}), ""
+        return load_runs({name: folder / key for name, key in comparison.made_from.runs.items()}), ""
     except WorkbenchError as error:
         return [], str(error)
 
@@ -209,12 +209,16 @@ def _facts(comparison: Comparison, runs: list[Run]) -> Iterator[Link]:
     yield Link(1, "facts of the posts", f"{', '.join(sorted(files))}, sha256 {stated}", check)
 
 
-def _run(study: Path, data: _Data, comparison: Comparison, alias: str) -> Iterator[Link]:
-    key = comparison.made_from.runs.get(alias) if comparison.made_from else None
-    if key is None:
+def _runs(study: Path, data: _Data, comparison: Comparison, alias: str) -> Iterator[Link]:
+    made = comparison.made_from.runs if comparison.made_from else {}
+    mine = {name: key for name, key in made.items() if model_of(name) == alias}
+    if not mine:
         yield Link(1, "run", f"{alias}, of which the comparison names no run", UNCHECKED)
-        return
-    folder = study / key
+    for name, key in mine.items():
+        yield from _run(study / key, key, data, comparison, name)
+
+
+def _run(folder: Path, key: str, data: _Data, comparison: Comparison, alias: str) -> Iterator[Link]:
     record = RunRecord.read(folder)
     if record is None:
         yield Link(1, "run", f"{alias} {key}, whose run.json cannot be read in {folder}", DIFFERS)

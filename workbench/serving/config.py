@@ -103,7 +103,7 @@ class ServingConfig(Options):
 
 
 def bundle_of(study: str, model: str, seed: int | None = None) -> Path:
-    """Return the bundle folder of a study's model: of its newest finished run.
+    """Return the bundle folder of a study's model: of its newest finished run, by folds of that of the first.
 
     Where no seed is named it is the one that the study's comparison chose on validation, else the first.
 
@@ -130,7 +130,7 @@ def _bundles(study: str, model: str, seed: int | None) -> list[Path]:
         seeds = sorted((path for path in folder.glob("bundle/*") if path.name.isdigit()), key=lambda p: int(p.name))
         wanted = best.get(folder.name) if seed is None else seed
         some = [path for path in seeds if int(path.name) == wanted] or (seeds if seed is None else [])
-        if record.alias == model and some:
+        if record.alias == model and not record.fold and some:  # of folds the first is deployed
             bundles.append(some[0])
     return bundles
 

@@ -21,7 +21,7 @@ from workbench.fingerprint.inputs import of_inputs
 from workbench.schema import expand
 from workbench.studies import DONE, keys
 from workbench.studies.config import StudyConfig
-from workbench.studies.plan import PlannedRun, finished_or_latest, latest_runs, standing
+from workbench.studies.plan import PlannedRun, finished_or_latest, latest_runs, standing, whole
 from workbench.studies.steps.planned import StudyPlan, digests_of, notice
 from workbench.studies.steps.prepare import refresh_posts
 
@@ -43,7 +43,7 @@ def compare_study(
     with reasons, or made with other versions of its libraries, is out of date, and the comparison says so. by_label:
     the headline is printed label by label. None: none is finished.
     """
-    done = [run for run in runs if run.state == DONE]
+    done = whole(runs)
     if not done:
         print(f"no run of {study.name} is finished and up to date, so there is nothing to compare", flush=True)
         return None
@@ -55,10 +55,10 @@ def compare_study(
     plan, digests = notice(study.folder, done[0].inputs, study.compare, done), digests_of(study.folder, done[0].inputs)
     family = None if plan is None else plan.family(study.compare, digests)
     made_from = MadeFrom(
-        runs={run.alias: run.key for run in done},
-        ended={run.alias: run.record.ended for run in done},
+        runs={run.name: run.key for run in done},
+        ended={run.name: run.record.ended for run in done},
         missing={run.alias: run.state for run in runs if run.state != DONE},
-        stale={run.alias: (*run.reasons, *run.upgraded) for run in done if run.reasons or run.upgraded},
+        stale=_stale(done),
         settings=fingerprint.of_json(asked),
         planned=None if family is None else family.pairs,
         tests=study.compare.test if family is None else family.tests,
@@ -77,6 +77,15 @@ def compare_study(
     terminal.show(comparison, terminal.tables(comparison, by_label=by_label))
     print(f"comparison: {path}\nreport:     {page}", flush=True)
     return comparison
+
+
+def _stale(done: Sequence[PlannedRun]) -> dict[str, tuple[str, ...]]:
+    """Return model -> why some run of it is out of date, each reason once."""
+    reasons: dict[str, dict[str, None]] = {}
+    for run in done:
+        if why := dict.fromkeys((*run.reasons, *run.upgraded)):
+            reasons.setdefault(run.alias, {}).update(why)
+    return {alias: tuple(why) for alias, why in reasons.items()}
 
 
 def _of_plan(made_from: MadeFrom, tests: Sequence[str]) -> list[str]:
@@ -105,7 +114,7 @@ def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -
 
     asked = study.compare.pairs
     family: Family = made_from.family
-    loaded = predictions.load_runs({run.alias: run.folder for run in done})
+    loaded = predictions.load_runs({run.name: run.folder for run in done})
     names = {run.alias for run in done} | {BEST}
     pairs = [pair for pair in dict.fromkeys([*family.pairs, *asked]) if names.issuperset(pair)]
     if any(BEST in pair for pair in pairs):
@@ -159,10 +168,10 @@ def recompare(path: Path | str, *, by_label: bool = False) -> Comparison:
     latest = latest_runs(study.folder)
     try:
         planned = standing(study)
-        present, runs = planned[0].inputs, [finished_or_latest(run, latest.get(run.alias)) for run in planned]
+        present, runs = planned[0].inputs, [finished_or_latest(run, latest.get(run.name)) for run in planned]
     except WorkbenchError as error:
         present, reason = None, f"not checked: {error}"
-        runs = [replace(latest[entry.alias], reasons=(reason,)) for entry in study.models if entry.alias in latest]
+        runs = [replace(latest[name], reasons=(reason,)) for name in study.run_names if name in latest]
     comparison = compare_study(study, _of_same_posts(study.folder, runs), present, always=True, by_label=by_label)
     if comparison is None:
         raise WorkbenchError(

@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, StrictInt, field_validator, model_validator
 
 from workbench.comparison.options import BEST, MACRO, MAIN, CompareOptions, CostOptions
+from workbench.comparison.run_files import named
 from workbench.corpora import SOURCES
+from workbench.corpora.splits import SplitOptions
 from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError, unknown, unknown_label
 from workbench.evidence.audit import LeakOptions
@@ -55,6 +57,14 @@ def _policy(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _folds(values: dict[str, Any]) -> dict[str, Any]:
+    if "fold" in values:
+        raise ValueError("a study tests every fold; leave out `fold`")
+    if "folds" in values:
+        SplitOptions.parse(values, "split")
+    return values
+
+
 def labels_of(given: Any, study: Path) -> Taxonomy:
     """Return what a study's file names under `taxonomy`; a relative path is meant from its folder first."""
     if given is None:
@@ -76,7 +86,9 @@ class StudyConfig(Options):
         "such a file holds; those of `data/taxonomy.yaml`, if not given.",
     )
     tests: dict[str, dict[str, Any]] = Field({}, description="Further test sets, each a corpus of its own.")
-    split: dict[str, Any] = Field({}, description="How posts are divided into train, validation and test.")
+    split: Annotated[dict[str, Any], AfterValidator(_folds)] = Field(
+        {}, description="How posts are divided into train, validation and test, or into `folds`."
+    )
     leaks: Annotated[dict[str, Any], _held_to(LeakOptions, "leaks")] = Field(
         {}, description="What stops the study (`fail_on`) and what may cross the split (`allow`: relation -> reason)."
     )
@@ -137,6 +149,17 @@ class StudyConfig(Options):
     def folder(self) -> Path:
         """Where the results go: a folder of that name beside the file."""
         return self._path.resolve().with_suffix("")
+
+    @property
+    def folds(self) -> int | None:
+        """In how many folds the posts are tested, None where they are divided once."""
+        return self.split.get("folds")
+
+    @property
+    def run_names(self) -> list[str]:
+        """The names of all runs: those of the models, and with folds one for each model and fold."""
+        names = [entry.alias for entry in self.models]
+        return names if self.folds is None else [named(name, fold) for name in names for fold in range(self.folds)]
 
     @property
     def notebook_path(self) -> Path:

@@ -40,18 +40,18 @@ def execute(study: StudyConfig, runs: Sequence[PlannedRun], jobs: int | None = N
             while waiting or active:
                 while waiting and len(active) < jobs:
                     run = _fresh(study, waiting.pop(0))
-                    shown.start(run.alias, "; ".join(run.reasons))
+                    shown.start(run.name, "; ".join(run.reasons))
                     commit, patch = code_state(study, run)
                     active.append(RunProcess(run.folder, _job(study, run, commit, patch), threads, patch or b""))
                 for worker in [worker for worker in active if worker.process.poll() is not None]:
                     active.remove(worker)
                     ended.append(worker.end())
-                    shown.end(worker.alias, ended[-1])
-                shown.tick({worker.alias: read_json(worker.folder / "running.json") for worker in active})
+                    shown.end(worker.name, ended[-1])
+                shown.tick({worker.name: read_json(worker.folder / "running.json") for worker in active})
                 time.sleep(0.1)
         finally:  # only an interruption, or a fault of ours, leaves workers behind
             for record in _stop(active):
-                shown.end(record.alias, record)
+                shown.end(record.name, record)
     return ended
 
 
@@ -77,7 +77,7 @@ def _fresh(study: StudyConfig, run: PlannedRun) -> PlannedRun:
     with contextlib.suppress(WorkbenchError):  # half-saved code: the kernel will say what is wrong with it
         now_code, _ = keys.of_code(study.notebook_path, run.parameters)
         if any(run.inputs.get(name) != digest for name, digest in now_code.items()):
-            edited = next(other for other in plan(study, run.inputs["device"]) if other.alias == run.alias)
+            edited = next(other for other in plan(study, run.inputs["device"]) if other.name == run.name)
             return replace(edited, reasons=edited.reasons or run.reasons)
     return run
 

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from workbench import models
-from workbench.comparison.run_files import RunRecord
+from workbench.comparison.run_files import FOLD, RunRecord, named
 from workbench.device import CHOICES
 from workbench.errors import WorkbenchError, unknown
 from workbench.fingerprint.inputs import of_inputs
 from workbench.schema import ROOT, Taxonomy, expand
 from workbench.studies import DONE, PLANNED, RUNNING, keys, parameters
 from workbench.studies.config import StudyConfig
-from workbench.studies.steps import search
+from workbench.studies.steps import division, search
 from workbench.studies.worker import RESULTS, alive
 
 
@@ -39,6 +39,11 @@ class PlannedRun:
     inputs: dict[str, Any]
     record: RunRecord | None
     libraries: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What it is called among the runs of the study: as its model, with the fold that it tests."""
+        return named(self.alias, self.inputs.get(FOLD))
 
     @property
     def upgraded(self) -> tuple[str, ...]:
@@ -105,8 +110,23 @@ def plan(study: StudyConfig, device: str = "auto") -> list[PlannedRun]:
         except WorkbenchError as error:
             raise WorkbenchError(f"{where}, model {entry.alias!r}: {error}") from None
         run = PlannedRun(entry.alias, "", study.folder / "run", PLANNED, (), resolved, inputs, None, libraries)
-        runs.append(as_it_stands(run, latest))
+        runs += [as_it_stands(part, latest) for part in _by_fold(run, study.folds)]
     return runs
+
+
+def _by_fold(run: PlannedRun, folds: int | None) -> list[PlannedRun]:
+    """Return the runs of each fold, or the run itself where there are none."""
+    if folds is None:
+        return [run]
+    split, code = run.parameters["split"], {"source families": division.code()}
+    return [
+        replace(
+            run,
+            parameters={**run.parameters, "split": {**split, "fold": fold}},
+            inputs=dict(sorted({**run.inputs, **code, FOLD: fold}.items())),
+        )
+        for fold in range(folds)
+    ]
 
 
 def due(runs: Sequence[PlannedRun], *, redo: bool = False, stale_libraries: bool = False) -> list[PlannedRun]:
@@ -152,8 +172,8 @@ def ended_runs(folder: Path) -> list[PlannedRun]:
 
 
 def latest_runs(folder: Path) -> dict[str, PlannedRun]:
-    """Return the last ended run of each model name as it was recorded, finished ones before others."""
-    return {run.alias: run for run in ended_runs(folder)}
+    """Return the last ended run of each name as it was recorded, finished ones before others."""
+    return {run.name: run for run in ended_runs(folder)}
 
 
 def finished_or_latest(run: PlannedRun, latest: PlannedRun | None) -> PlannedRun:
@@ -161,6 +181,12 @@ def finished_or_latest(run: PlannedRun, latest: PlannedRun | None) -> PlannedRun
     if run.state == DONE or latest is None or latest.state != DONE:
         return run
     return replace(latest, reasons=run.reasons or (run.state,))
+
+
+def whole(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
+    """Return the finished runs of the models of which every fold is finished."""
+    lacking = {run.alias for run in runs if run.state != DONE}
+    return [run for run in runs if run.alias not in lacking]
 
 
 def standing(study: StudyConfig) -> list[PlannedRun]:
@@ -181,7 +207,7 @@ def as_it_stands(run: PlannedRun, latest: Mapping[str, PlannedRun], device: str 
     inputs = {**run.inputs, "device": device or run.inputs["device"]}
     key = of_inputs(inputs)
     folder = run.folder.with_name(key)
-    state, reasons, record = _standing(folder, key, inputs, latest.get(run.alias))
+    state, reasons, record = _standing(folder, key, inputs, latest.get(run.name))
     given = {**run.parameters, "folder": str(folder)}
     now = {"state": state, "reasons": tuple(reasons), "record": record}
     return replace(run, key=key, folder=folder, parameters=given, inputs=inputs, **now)

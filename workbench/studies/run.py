@@ -28,7 +28,7 @@ from workbench.studies.compare import compare_study, posts_of
 from workbench.studies.config import StudyConfig
 from workbench.studies.display import ending
 from workbench.studies.execute import execute
-from workbench.studies.plan import PlannedRun, as_it_stands, current, due, latest_runs, plan
+from workbench.studies.plan import PlannedRun, as_it_stands, current, due, latest_runs, plan, whole
 from workbench.studies.steps.prepare import gate
 from workbench.studies.worker import restore
 
@@ -75,14 +75,14 @@ def run_study(
                 raise
             print(f"no comparison: {error}", file=sys.stderr, flush=True)
     for record in failed:
-        print(f"{record.alias}: {ending(record)}; see {record.notebook}", file=sys.stderr, flush=True)
+        print(f"{record.name}: {ending(record)}; see {record.notebook}", file=sys.stderr, flush=True)
     return 1 if failed else 0
 
 
 def _say(runs: Sequence[PlannedRun], waiting: Sequence[PlannedRun]) -> None:
-    why = {run.alias: "; ".join(run.reasons) for run in waiting}
+    why = {run.name: "; ".join(run.reasons) for run in waiting}
     for run in runs:
-        print(f"{run.alias}: " + (f"would run ({why[run.alias]})" if run.alias in why else run.up_to_date))
+        print(f"{run.name}: " + (f"would run ({why[run.name]})" if run.name in why else run.up_to_date))
 
 
 @contextlib.contextmanager
@@ -147,5 +147,5 @@ def results(path: Path | str, *, jobs: int | None = None, device: str = "auto") 
         named = study_name(study.folder)
         raise WorkbenchError(f"some run of {study.name} failed; `workbench status {named}` says which and why")
     comparison = Comparison.load(study.folder)
-    runs = load_runs({run.alias: run.folder for run in current(study)})
+    runs = load_runs({run.name: run.folder for run in whole(current(study))})
     return Results(comparison, runs, posts_of(study, runs))

@@ -150,7 +150,7 @@ class RunProcess:
 
     def __init__(self, folder: Path, job: dict[str, Any], threads: int, patch: bytes = b"") -> None:
         self.folder, self.job, self.clock = folder, job, time.monotonic()
-        self.alias: str = job["facts"]["alias"]
+        self.name: str = RunRecord.model_validate(job["facts"]).name
         environment = {name: os.environ.get(name, str(threads)) for name in _THREADS}
         environment |= {"TOKENIZERS_PARALLELISM": "false", "PYTHONUNBUFFERED": "1"}
         try:

@@ -66,7 +66,7 @@ def _counted(cell: Cell, mentions: dict[str, np.ndarray], k: int, few: int) -> d
 
 def _draws(seen: Seen, k: int, mentions: dict[str, np.ndarray], resamples: int) -> np.ndarray:
     """Return (1 + KINDS, identities, 1 + resamples): the AUC of all posts, then each kind's, means over seeds."""
-    cell, seeds = seen.cell, len(seen.run.seeds)
+    cell, seeds = seen.cell, len(seen.ranks)
     known, y = cell.known[:, k], cell.y[:, k]
     chosen = {(0,): known}  # the AUC of all posts is the same beside every identity
     for m, kind in enumerate(bias.KINDS, start=1):

@@ -50,17 +50,19 @@ def _rows(run: Run, test: str, settings: CompareOptions) -> Iterator[Disagreemen
             n=int(rows.sum()),
             disputed_n=int((votes[rows].min(axis=1) > 0).sum()),
             alpha=agreement.krippendorff_alpha(np.nan_to_num(votes[several])),
-            **_scores(run, scores, k, rows, settings),
+            **_scores(run.cuts(test)[:, rows, k], scores, k, rows, settings),
         )
 
 
-def _scores(run: Run, scores: Scores, k: int, rows: np.ndarray, settings: CompareOptions) -> dict[str, CountedInterval]:
-    """Return each score of one model and label on the chosen posts (n,)."""
+def _scores(
+    cuts: np.ndarray, scores: Scores, k: int, rows: np.ndarray, settings: CompareOptions
+) -> dict[str, CountedInterval]:
+    """Return each score of one model and label on the chosen posts (n,); cuts (S, n): the thresholds they meet."""
     votes, y, prob = scores.votes[rows, k], scores.y[rows, k], scores.prob[:, rows, k]
     share, split = agreement.vote_share(votes), votes.min(axis=1) > 0
     codes, groups = intervals.group_codes(scores.group[rows])
-    right = ((prob >= run.thresholds[:, k, None]) == y).mean(axis=0)
-    if np.isnan(run.thresholds[:, k]).any():
+    right = ((prob >= cuts) == y).mean(axis=0)
+    if np.isnan(cuts).any():
         right = np.full(len(y), np.nan)
     every = np.ones(len(y), bool)
     means = {  # what each post adds, and which posts count

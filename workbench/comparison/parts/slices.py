@@ -250,9 +250,9 @@ def _p(seen: Seen, part: Slice, k: int, name: str, few: int) -> float:
     cell = seen.cell
     of = cell.known[:, k] & (cell.y[:, k] == bool(TESTED[name]))
     inside, worth = part.rows[of], [kish(cell.groups_of(of & side)) for side in (part.rows, ~part.rows)]
-    if min(worth) < few or np.isnan(seen.run.thresholds[:, k]).any():
+    if min(worth) < few or seen.undecided[:, k].any():
         return math.nan
-    return difference_p(seen.flagged[:, of, k].mean(axis=0), inside, cell.codes[of], len(seen.run.seeds))
+    return difference_p(seen.flagged[:, of, k].mean(axis=0), inside, cell.codes[of], len(seen.ranks))
 
 
 def loss(rate: RateTest, name: str) -> float | None:

@@ -123,7 +123,7 @@ def tested(runs: Sequence[Run], tests: Sequence[str], *, alpha: float, few: int)
             gold = scores.y[rows, columns]
             for run in runs:
                 prob = run.sets[test].prob[:, rows, columns]  # (S, cases)
-                flagged = prob >= run.thresholds[:, columns]  # NaN, on either side, flags nothing
+                flagged = prob >= run.cuts(test)[:, rows, columns]  # NaN, on either side, flags nothing
                 parts = measure(gold, flagged, **given, group=scores.group[rows], alpha=alpha, few=few)
                 unseen = int(np.isnan(prob[0]).sum())
                 records.append(SuiteRow(test=test, label=label, model=run.alias, unseen=unseen, **dict(parts)))

@@ -19,7 +19,7 @@ from workbench.comparison.options import MAIN, CompareOptions, CostOptions, Fami
 from workbench.comparison.rows.parts import Bias, DisagreementRow, SliceRow, SuiteRow
 from workbench.comparison.rows.plans import PlanRecord
 from workbench.comparison.rows.values import AddressedRow, Count, Interval, Number, PlainRow, path
-from workbench.comparison.run_files import study_name
+from workbench.comparison.run_files import model_of, study_name
 from workbench.errors import WorkbenchError
 
 
@@ -221,6 +221,7 @@ class Comparison(PlainRow):
     seeds: dict[str, int] = Field(default_factory=dict)  # of each model, the training that is best there
     peers: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # by test set: not shown to be worse than chosen
     bundle: tuple[ModelRow, ...] = ()  # what that one training of the chosen model is worth
+    folds: int | None = None  # each post was tested once, by a model of the other folds
     items: dict[str, str]
     models: tuple[ModelRow, ...]
     differences: tuple[Difference, ...] = ()
@@ -304,7 +305,7 @@ class Comparison(PlainRow):
             runs, seeds = values["made_from"]["runs"], values["seeds"]
         except (OSError, ValueError, KeyError, TypeError):
             return {}
-        return {runs[model]: seed for model, seed in seeds.items() if model in runs}
+        return {key: seeds[model_of(name)] for name, key in runs.items() if model_of(name) in seeds}
 
     def plain(self) -> dict[str, Any]:
         """Return what `comparison.json` holds."""

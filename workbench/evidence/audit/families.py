@@ -6,7 +6,7 @@ contents to families; a family is a finding if a link joins two sets of which on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,25 @@ class ContentIndex:
             for b in firsts[1]
             if self.place[a] != self.place[b] and (self.fitted[self.place[a]] or self.fitted[self.place[b]])
         )
+
+
+def linked(groups: Sequence[str], near: Iterable[tuple[ContentIndex, np.ndarray, np.ndarray]]) -> list[str]:
+    """Return the family of each of n posts, the smallest group's name in it; posts are linked by groups and contents.
+
+    near: contents of these posts, and which of them are near each other, int (n_pairs,) twice; contents of posts that
+    stand in several sets are those of the first.
+    """
+    names, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    edges, nodes = [], len(names)
+    for contents, i, j in near:
+        own = contents.place == 0
+        edges += [(group[contents.row[own]], nodes + contents.content[own]), (nodes + i, nodes + j)]
+        nodes += len(contents)
+    a, b = (np.concatenate(side).astype(np.int64) for side in zip(*edges, strict=True))
+    _, family = connected_components(coo_array((np.ones(len(a)), (a, b)), shape=(nodes, nodes)), directed=False)
+    # names are in order, so the first of a family is the smallest
+    _, first, of = np.unique(family[: len(names)], return_index=True, return_inverse=True)
+    return names[first[of.ravel()[group]]].tolist()
 
 
 def finding(

@@ -93,6 +93,32 @@ def seen_through(
     return found
 
 
+def families(
+    posts: pa.Table,
+    *,
+    key: Mapping[str, Any] | None = None,
+    cache: Path | None = None,
+    store: FeatureStore | None = None,
+) -> list[str]:
+    """Return the family of each post: the smallest name of a group among posts that are linked by what is near.
+
+    Posts are linked by their group, by the same or near words, and by the same or near pictures and clips, whatever
+    words stand beside them; all of a chain of links are one family. All else as in `look`.
+    """
+    owed = {"key": key, **closure.of_code("workbench.evidence.audit.looking:_families")}
+    return _once("families", owed, cache, lambda: {"of": _families(posts, store)})["of"]
+
+
+def _families(posts: pa.Table, store: FeatureStore | None) -> list[str]:
+    from workbench.evidence.audit import near_media, near_text
+    from workbench.evidence.audit.families import ContentIndex, linked
+
+    everywhere = {"train": posts, "test": posts}  # so that any two contents stand on both sides
+    texts, media = ContentIndex.of(everywhere, "text"), ContentIndex.of(everywhere, "image", "video")
+    pairs = [(texts, *near_text.related(texts)), (media, *near_media.related(media, store))]
+    return linked(posts["group"].to_pylist(), pairs)
+
+
 def _try_edits(
     relation: str, sets: Mapping[str, pa.Table], progress: Callable[[str, int, int], None] | None
 ) -> dict[str, list[dict[str, Any]]]:
@@ -125,13 +151,14 @@ def depends(digests: Mapping[str, str], split: Any, taxonomy: Taxonomy) -> dict[
         "digests": dict(digests),
         "split": split or {},
         "taxonomy": taxonomy.fingerprint,
-        "divided_by": divided_by(),
+        "divided_by": divided_by(folds=bool(split and split.get("folds"))),
     }
 
 
-def divided_by() -> dict[str, Any]:
-    """Return the code that makes sets of posts from their sources, and its libraries."""
-    return closure.of_code("workbench.corpora.splits:divide", *(f"{module}:build" for module in SOURCES.values()))
+def divided_by(*, folds: bool = False) -> dict[str, Any]:
+    """Return the code that makes sets of posts from their sources, and its libraries; folds: by families too."""
+    dividing = ["workbench.corpora.splits:divide", *(["workbench.evidence.audit.looking:_families"] if folds else [])]
+    return closure.of_code(*dividing, *(f"{module}:build" for module in SOURCES.values()))
 
 
 def made_by(relation: str) -> dict[str, Any]:
@@ -182,9 +209,9 @@ def _keep(path: Path, findings: dict[str, Any], used: bool) -> None:
         trim(path.parent.iterdir(), KEEP)
 
 
-def record(folder: Path, digests: Mapping[str, str], findings: Mapping[str, Any]) -> None:
-    """Write what was found in a study's posts into its folder, with what that is owed to."""
-    made = {"divided_by": divided_by(), **{name: made_by(name) for name in findings}}
+def record(folder: Path, digests: Mapping[str, str], findings: Mapping[str, Any], *, folds: bool = False) -> None:
+    """Write what was found in a study's posts into its folder, with what that is owed to; folds: as `divided_by`."""
+    made = {"divided_by": divided_by(folds=folds), **{name: made_by(name) for name in findings}}
     write_text(folder / NAME, json.dumps({"digests": digests, "made_by": made, "found": findings}, indent=1))
 
 
@@ -200,6 +227,6 @@ def recorded(folder: Path, digests: dict[str, str] | None) -> dict[str, Any]:
     found, made = written.get("found", {}), written.get("made_by")
     if made is None:
         return found
-    if made.get("divided_by") != divided_by():
+    if made.get("divided_by") not in (divided_by(), divided_by(folds=True)):
         return {}
     return {name: finding for name, finding in found.items() if name in _FINDERS and made.get(name) == made_by(name)}

@@ -50,6 +50,18 @@ def look(
     return _look(ContentIndex.of(sets, "image", "video"), progress, store)
 
 
+def related(contents: ContentIndex, store: FeatureStore | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of pictures and clips that are near, int (n_pairs,) twice, whatever the words beside them.
+
+    That is: near-duplicates, templates, clips that share frames and stills of clips.
+    """
+    views, mirrored = _read(contents, store or FeatureStore(None), None)
+    near, owner, clip = _near(views, mirrored, contents), views.hashes.owner, contents.column == "video"
+    clips = clip[owner[near["view"]]] & clip[near["other"].to_numpy(int)]
+    pairs = pd.concat([_nearest(near[~clips], owner), _shared_frames(near[clips], owner)])
+    return pairs["i"].to_numpy(np.int64), pairs["j"].to_numpy(np.int64)
+
+
 def _look(contents: ContentIndex, progress: Progress | None, store: FeatureStore | None) -> dict[str, dict[str, Any]]:
     views, mirrored = _read(contents, store or FeatureStore(None), progress)
     near = _near(views, mirrored, contents)

@@ -24,13 +24,23 @@ def look(sets: Mapping[str, pa.Table]) -> dict[str, dict[str, Any]]:
     Its `left_out` says how many runs of letters were too frequent to compare all texts that share them.
     """
     texts = ContentIndex.of(sets, "text")
-    letters = [text_reuse.letters(texts.cell(at, "text")) for at in texts.first.tolist()]
+    letters = _letters(texts)
     pairs = near(texts, letters)
     leak = finding(
         texts, pairs.i, pairs.j, pairs.similarity, lambda a, b, pair: _told(texts, a, b, pairs.similarity[pair])
     )
     short = sum(not each for each in letters)
     return {"near_text": {**leak, "of": leak["of"] - short, "left_out": pairs.left_out, "not_compared": short}}
+
+
+def related(texts: ContentIndex) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of texts that are near, int (n_pairs,) twice."""
+    pairs = near(texts, _letters(texts))
+    return pairs.i, pairs.j
+
+
+def _letters(texts: ContentIndex) -> list[tuple[str, ...]]:
+    return [text_reuse.letters(texts.cell(at, "text")) for at in texts.first.tolist()]
 
 
 def near(texts: ContentIndex, letters: list[tuple[str, ...]]) -> text_reuse.NearPairs:

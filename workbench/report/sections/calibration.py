@@ -76,7 +76,7 @@ def _table(runs: Sequence[Run], test: str, label: str) -> pd.DataFrame:
     """One row per model: how it was calibrated, and before and after on the test set, mean over seeds."""
     lines = {}
     for run in runs:
-        worths = [worth(*_columns(run, test, label, seed)) for seed in range(len(run.seeds))]
+        worths = [worth(*_columns(run, test, label, seed)) for seed in range(len(run.sets[test].prob))]
         if not worths[0]["n"] or not worths[0]["positives"]:
             continue
         line = {"calibration": _methods(run, label)}

@@ -102,7 +102,7 @@ def _prose(alias: str, values: dict[str, _Rates], asked: CompareOptions) -> str:
 def _rates(seen: Seen, k: int, alpha: float) -> _Rates | None:
     """Return a label's recall and FPR on all test posts, seeds together; a post that is not seen is not flagged."""
     cell, known = seen.cell, seen.cell.known[:, k]
-    if np.isnan(seen.run.thresholds[:, k]).any() or not cell.defined[k]:
+    if seen.undecided[:, k].any() or not cell.defined[k]:
         return None
     sides = []
     for pieces in (seen.counts, seen.pieces(METRICS["precision_site"], cell.defined)):

@@ -23,7 +23,7 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
         record = run.record
         lines[run.alias] = {
             "model": wording.plain(record.model),
-            "run": run.key,
+            "run": ", ".join(run.keys),
             "device": wording.plain(", ".join(filter(None, (record.device, record.dtype)))),
             "seconds": wording.number(record.seconds, 1),
             "trained on": wording.plain(record.n_train),
@@ -32,7 +32,7 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
             "data": wording.plain(record.corpus_digest)[:16],
         }
     items = {
-        name: {"items": digest[:16], "runs that scored it": str(scored(runs, name, digest))}
+        name: {"items": digest[:16], "runs that scored it": str(scored(runs, name, _of_a_run(runs, name, digest)))}
         for name, digest in comparison.items.items()
     }
     prose = f"Every number above can be followed to a run folder under {_folder(runs[0])}/." if runs else ""
@@ -43,6 +43,11 @@ def provenance(comparison: Comparison, runs: Sequence[Run]) -> Section:
         "test sets": table(items),
     }
     return Section("provenance", "Where do the numbers come from?", prose, {}, tables)
+
+
+def _of_a_run(runs: Sequence[Run], test: str, digest: str) -> str:
+    """Return the digest of the posts that one run scored: by folds those of the first."""
+    return runs[0].metrics.items.get(test, digest) if runs and runs[0].parts else digest
 
 
 def _folder(run: Run) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from workbench.comparison.options import MACRO
+from workbench.comparison.options import MACRO, MAIN, VALIDATION
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, Difference, ModelRow
 from workbench.evidence.audit import HELD
@@ -27,7 +27,7 @@ def points(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
         "What is shown, set by set": [] if wording.alone(comparison) else list(wording.verdicts(comparison)),
         "Posts that not every model scored": [] if wording.alone(comparison) else list(wording.coverage(comparison)),
         "What people would notice": list(_noticed(comparison, best)) if best else [],
-        "How sure is this?": list(_sure(comparison)),
+        "How sure is this?": [*_sure(comparison), *_by_folds(comparison, runs)],
         "What could be wrong?": list(_wrong(comparison, runs)),
         "What does it cost?": list(_cost(comparison, best)) if best else [],
     }
@@ -68,7 +68,7 @@ def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
         what = _named(comparison, label, test)
         yield f"{what}: {caught}; {_flagged(precision, site=site)}.{_few(recall, precision, site=site)}"
     if noticed:
-        seed = comparison.seeds.get(model)
+        seed = None if comparison.folds else comparison.seeds.get(model)
         which = model if seed is None else f"{model} as trained with seed {seed}, which validation would deploy,"
         yield f"That is {which} at the thresholds chosen on validation; in brackets, what other posts could have shown."
 
@@ -130,6 +130,38 @@ def _sure(comparison: Comparison) -> Iterator[str]:
             "is not known."
             if all(entry.seed_sd is None for entry in comparison.rows())
             else "No model here changes with its seed, so intervals and tests speak of other posts alone."
+        )
+
+
+def _by_folds(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
+    """What it means that every post was tested, and what is deployed then."""
+    if not comparison.folds:
+        return
+    shared = "share much of their posts with each other" if comparison.folds > 2 else "are each other's test posts"
+    yield (
+        f"Every post was tested once, in {comparison.folds} folds, by models that were fitted, calibrated and given "
+        f"thresholds on none of its family; near-duplicates are one family. Folds' training posts {shared}, so "
+        "intervals speak of these posts and of trainings that share their data; for wholly other training posts they "
+        "are too narrow (Bengio & Grandvalet 2004, Nadeau & Bengio 2003)."
+    )
+    if len(runs) > 1 and runs[0].sets.keys() & {VALIDATION}:
+        yield (
+            "What is chosen among models is chosen on validation posts, which other folds test: named pairs owe "
+            "nothing to that choice, the best of all may look a little better than it is."
+        )
+    others = [test for test in comparison.items if test != MAIN]
+    if others:
+        yield (
+            f"{wording.listing(map(wording.test_set, others), 'and').capitalize()}: every fold's model scored all "
+            "posts, and values are means over folds, each fold counting as one training."
+        )
+    deployed = next((run for run in runs if run.alias == comparison.chosen), None)
+    if deployed is not None and deployed.parts:
+        first, seed = deployed.parts[0], comparison.seeds.get(deployed.alias)
+        yield (
+            f"What would be deployed is the bundle of the first fold, trained with seed {seed} on "
+            f"{wording.plain(first.record.n_train)} posts and tested on {len(first.sets[MAIN].post_id):,}: its card "
+            "says what it did there, the values here are those of all folds."
         )
 
 

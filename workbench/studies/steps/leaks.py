@@ -68,7 +68,7 @@ def record(study: StudyConfig, material: Material) -> None:
     options = audit.LeakOptions.parse(study.leaks, "leaks")
     wanted = [name for name in audit.LOOKS if name not in ("near_video", "still") or name in options.fail_on]
     findings = _beyond(material, wanted, options, expand(study.split, "the study"))
-    looking.record(study.folder, material.digests, findings)
+    looking.record(study.folder, material.digests, findings, folds=study.folds is not None)
 
 
 def asked(what: str, columns: dict[str, str]) -> Asked:

@@ -177,7 +177,7 @@ def notice(folder: Path, inputs: dict[str, Any], asked: CompareOptions, runs: Se
 
 def tested(data: dict[str, Any]) -> dict[str, Any]:
     """Return which test posts a run scores, whatever code reads them and whatever else it scores beside them."""
-    whole = ("data corpus", "taxonomy")
+    whole, data = ("data corpus", "taxonomy"), run_files.scored(data)
     return {name: value for name, value in data.items() if name in whole or name.startswith("parameter split")}
 
 

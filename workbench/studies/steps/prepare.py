@@ -10,6 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from workbench import fingerprint, models
 from workbench.comparison import facts, run_files
@@ -22,7 +23,7 @@ from workbench.schema import Taxonomy, expand, label_matrix, paired
 from workbench.studies import DONE, keys
 from workbench.studies.config import StudyConfig
 from workbench.studies.plan import PlannedRun
-from workbench.studies.steps import planned
+from workbench.studies.steps import division, planned
 
 if TYPE_CHECKING:
     from workbench.studies.steps.training import Material
@@ -39,21 +40,24 @@ def gate(study: StudyConfig, waiting: Sequence[PlannedRun]) -> None:
         print("reading the posts ...", flush=True)
         from workbench.studies.steps import leaks, training
 
-        given = waiting[0].parameters
-        material = training.prepare(
-            *(given[name] for name in ("corpus", "split", "tests")), study.taxonomy, study.leaks
-        )
-        _tell(material)
+        posts = [expand(part, f"study {study.path}") for part in (study.corpus, study.split, study.tests)]
+        material = training.prepare(*posts, study.taxonomy, study.leaks)
+        sets = material.sets if study.folds is None else division.every_fold(*posts, study.taxonomy)
+        _tell(material, sets, study.folds)
         answerable(study, material)
         leaks.record(study, material)
-        prepare_study(study, waiting[0].inputs, material.sets)
+        prepare_study(study, waiting[0].inputs, sets)
 
 
-def _tell(material: Material) -> None:
+def _tell(material: Material, sets: Mapping[str, pa.Table], folds: int | None) -> None:
     """Print what was read, and how many posts of each set say yes, no or nothing, and why."""
     told = counts.record(material.sets, material.taxonomy)
-    warnings = (f"warning: {line}" for line in told["warned"])
-    for line in (*told["noticed"], *warnings, *counts.lines(told["labelled"])):
+    for line in (*told["noticed"], *(f"warning: {line}" for line in told["warned"])):
+        print(f"  {line}", flush=True)
+    if folds is not None:
+        families = pc.count_distinct(sets[MAIN]["group"]).as_py()
+        print(f"  {folds} folds of {len(sets[MAIN]):,} posts in {families:,} families of near-duplicates", flush=True)
+    for line in counts.lines(counts.of_labels(sets, material.taxonomy)):
         print(f"  {line}", flush=True)
 
 
@@ -126,8 +130,6 @@ def refresh_posts(study: StudyConfig, inputs: dict[str, Any], runs: Sequence[Pla
 
     inputs: those of any run as it is planned now. Without the corpus what lies there is kept.
     """
-    from workbench.corpora import splits
-
     made_from = _made_from(inputs)
     path = facts.place(study.folder, made_from["data"])
     scored = any(run.state == DONE and run_files.scored(run.inputs) == made_from["data"] for run in runs)
@@ -136,7 +138,7 @@ def refresh_posts(study: StudyConfig, inputs: dict[str, Any], runs: Sequence[Pla
     print("reading the facts of the posts ...", flush=True)
     corpus, split, tests = (expand(part, f"study {study.path}") for part in (study.corpus, study.split, study.tests))
     try:
-        sets, _, _ = splits.divide(corpus, split, tests, study.taxonomy)
+        sets = division.every_fold(corpus, split, tests, study.taxonomy)
     except WorkbenchError as error:
         print(f"the facts of the posts are as they were: {error}", flush=True)
         return

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from workbench import device as devices
 from workbench import fingerprint, models
 from workbench.artifacts import write_json
-from workbench.corpora import counts, splits
+from workbench.corpora import counts
 from workbench.decisions import fitting
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.policy import LabelRule
@@ -34,6 +34,7 @@ from workbench.evidence import audit
 from workbench.features.store import FeatureStore
 from workbench.metrics import classification
 from workbench.schema import ROOT, Taxonomy, inputs, label_matrix, paired
+from workbench.studies.steps import division
 
 _FITTED = ("train", "validation")
 _SECONDS, _UNREAD = b"seconds", b"unread"
@@ -107,13 +108,13 @@ def prepare(
     taxonomy: Taxonomy,
     leaks: dict[str, Any] | None = None,
 ) -> Material:
-    """Load and divide a corpus as `splits.divide` does.
+    """Load and divide a corpus as `division.divide` does.
 
     Raises WorkbenchError as that does, and (LeakFound) for content that crosses the split and is not allowed to by
     `leaks`.
     """
     allowed = audit.LeakOptions.parse(leaks, "leaks")
-    sets, digests, dropped = splits.divide(corpus, split, tests, taxonomy)
+    sets, digests, dropped = division.divide(corpus, split, tests, taxonomy)
     about = audit.depends(digests, split, taxonomy)
     asked = {"later_tests": allowed.later_tests, "key": about}
     findings = audit.overlap(sets) | audit.look(sets, taxonomy, allowed.fail_on, **asked)
@@ -267,7 +268,6 @@ def save(
     """Write `predictions.parquet`, one bundle per seed and `metrics.json` (last), and return what metrics.json says.
 
     search: the record of how the options were chosen (`search.Found.record`), None where nothing was searched.
-
     What an earlier run left in the folder under these names goes first, so that nothing of it is taken for this run's.
     """
     folder = ROOT / folder
