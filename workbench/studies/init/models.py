@@ -11,7 +11,7 @@ _REAL = "`tiny` knows the synthetic world only: name a real encoder, such as ViT
 
 
 def choose(draft: Draft) -> None:
-    """Fill in models and what is compared: never a model with the floor, of which no test is made.
+    """Fill in models and what is compared: never a model with the floor, which nearly any model beats.
 
     Words alone: the words themselves against what they mean. With pictures or clips: each alone, their scores added
     up, and both seen together. Pictures alone: a head on their vectors against the pictures they are most like.
