@@ -357,16 +357,18 @@ def test_repeated_ids(tmp_path):
     assert built["group"][3] == built["group"][4]
 
 
-def test_posts_are_parsed_for_their_digest_only_where_they_name_media(tmp_path):
-    write(tmp_path / "a.csv", "t\nhi\n")
-    options = SourceOptions(path="a.csv", text="words")
-    assert len(digest(options, TAXONOMY, tmp_path)) == len(
-        digest(SourceOptions(path="a.csv", text="t"), TAXONOMY, tmp_path)
-    )
-    with pytest.raises(WorkbenchError, match="column 'words'"):
-        build(options, TAXONOMY, tmp_path)
+def test_a_digest_reads_headers_and_of_media_which_files_they_name(tmp_path):
+    write(tmp_path / "a.csv", "t,y\nhi,1\nho\n")  # its second row has too few cells
+    write(tmp_path / "a.jsonl", '{"t": "hi"}\n' * 9 + '{"t": "ho", "y": 1}\n')
+    cell = {"labels": {"abuse": "y"}}
+    for path in ("a.csv", "a.jsonl"):
+        assert digest(SourceOptions.parse({"path": path, "text": "t", **cell}, "corpus"), TAXONOMY, tmp_path)
+    with pytest.raises(WorkbenchError, match=r"a\.csv: unknown column 'words'"):
+        digest(SourceOptions(path="a.csv", text="words"), TAXONOMY, tmp_path)
     with pytest.raises(WorkbenchError, match="column 'p'"):
-        digest(SourceOptions(path="a.csv", text="t", image="p"), TAXONOMY, tmp_path)
+        digest(SourceOptions(path="a.jsonl", text="t", image="p"), TAXONOMY, tmp_path)
+    with pytest.raises(WorkbenchError, match="line 3"):
+        build(SourceOptions.parse({"path": "a.csv", "text": "t", **cell}, "corpus"), TAXONOMY, tmp_path)
 
 
 def test_a_missing_file_and_unknown_keys(tmp_path):

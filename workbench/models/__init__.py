@@ -178,8 +178,9 @@ class Classifier(ABC):
         logits[~made.readable] = np.nan
         return replace(made, logits=logits, unread=every | made.unread)
 
-    def meet(self, sets: Mapping[str, pa.Table]) -> None:
-        """Raise WorkbenchError where it can say nothing of the posts that it is about to score, by set."""
+    @classmethod
+    def meet(cls, options: Options, taxonomy: Taxonomy, sets: Mapping[str, pa.Table]) -> None:
+        """Raise WorkbenchError where it could say nothing of the posts that it is to score, by set."""
         return
 
     def save(self, folder: Path | str) -> None:
@@ -302,6 +303,14 @@ def parse(name: str, options: dict[str, Any] | None = None) -> Options:
     for member in kind.members(parsed):
         parse(*member)
     return parsed
+
+
+def meet(name: str, options: dict[str, Any] | None, taxonomy: Taxonomy, sets: Mapping[str, pa.Table]) -> None:
+    """Raise WorkbenchError where a model, or a member of it, could say nothing of the posts that it is to score."""
+    kind, parsed = _class(name), parse(name, options)
+    kind.meet(parsed, taxonomy, sets)
+    for member in kind.members(parsed):
+        meet(*member, taxonomy, sets)
 
 
 def of_earlier(name: str, options: dict[str, Any]) -> dict[str, Any]:

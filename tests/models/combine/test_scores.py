@@ -132,19 +132,20 @@ def test_only_decisions_are_decided(taxonomy):
     assert (made(), made(decisions={"yes": True})) == (False, True)
 
 
-def test_a_file_and_posts_without_an_id_in_common_are_refused(posts, taxonomy, tmp_path):
+def test_a_file_and_posts_without_an_id_in_common_are_refused(taxonomy, tmp_path):
     path = tmp_path / "vendor.csv"
     path.write_text("post_id,abuse\n1.0,0.5\n2.0,0.25\n3.0,0.75\n4.0,0.5\n")
-    model = models.create("scores", {"path": str(path)}, taxonomy=taxonomy, store=None)
-    model.fit(posts, posts, seed=0)
+    options = {"path": str(path)}
     sets = {"validation": pa.table({"post_id": ["p1", "p2"]}), "test": pa.table({"post_id": ["p3", "p4", "p5"]})}
     words = (
         r"vendor\.csv, column 'post_id': none of its 4 ids \(such as '1\.0', '2\.0', '3\.0'\) is the id of one of the "
         r"5 posts to score \(such as 'p1', 'p2', 'p3'\); name the column"
     )
-    with pytest.raises(WorkbenchError, match=words):
-        model.meet(sets)
-    model.meet(sets | {"far": pa.table({"post_id": ["3.0"]})})  # one set of the study is enough
+    stacked = {"members": ["text-tfidf", {"name": "scores", "options": options}]}
+    for name, given in (("scores", options), ("late-fusion", stacked)):
+        with pytest.raises(WorkbenchError, match=words):
+            models.meet(name, given, taxonomy, sets)
+        models.meet(name, given, taxonomy, sets | {"far": pa.table({"post_id": ["3.0"]})})  # one set is enough
 
 
 @pytest.mark.parametrize("cells", [["0.75", "n/a", "-"], ["75%", "", "None"], ["0,75", "null", "<NA>"]])

@@ -93,3 +93,13 @@ def test_a_fault_of_the_corpus_is_told_as_no_models(tmp_path, changes, said):
         plan.plan(study(tmp_path, **changes))
     assert said in str(caught.value)
     assert "text-tfidf" not in str(caught.value)
+
+
+def test_scores_of_other_posts_are_told_before_any_model_starts(tmp_path):
+    vendor = tmp_path / "vendor.csv"
+    vendor.write_text("post_id,abuse\nx1,0.5\nx2,0.25\n", encoding="utf-8")
+    models = [{"name": "text-tfidf"}, {"name": "scores", "as": "vendor", "options": {"path": str(vendor)}}]
+    asked = study(tmp_path, models=models, leaks={"allow": {"near_text": "all of it is made up"}})
+    with pytest.raises(WorkbenchError, match=r"mine\.yaml, model 'vendor': .*none of its 2 ids"):
+        run.run_study(asked.path)
+    assert not list(asked.folder.glob("*/run.json"))

@@ -14,7 +14,8 @@ from workbench import fingerprint
 from workbench.corpora.files.mapped import Part, held, stacked, table_of
 from workbench.corpora.files.mapping import SourceOptions
 from workbench.corpora.files.media import KINDS, content, files_of
-from workbench.corpora.reading import read
+from workbench.corpora.reading import column, header, read
+from workbench.corpora.reading.columns import read_for
 from workbench.corpora.reading.text import readable
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT, Taxonomy
@@ -29,10 +30,15 @@ _LAYOUT = {"post_id": "id", "image": "img", "text": "text"}
 def digest(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> str:
     """Return what the corpus depends on: mapping, labels, and the bytes of files and media, not where they lie.
 
-    Files are parsed only for the media that they name; what else is wrong in them is told when they are built.
+    Files are parsed only for the media that they name, else their headers are; what else is wrong in them is told when
+    they are built.
     """
     options, files = _there(options, taxonomy, folder)
-    columns = stacked(_parts(options, files, folder), options) if options.image or options.video else {}
+    if options.image or options.video:
+        columns = stacked(_parts(options, files, folder), options)
+    else:
+        columns = {}
+        _has_columns(options, files)
     media = [columns.get(held(kind)) for kind in KINDS]
     known = [[] if cells is None else [content(path) for path in files_of(cells)] for cells in media]
     mapping = options.model_dump(mode="json", exclude={"path", "paths", *(kind.folder for kind in KINDS)})
@@ -70,6 +76,16 @@ def _there(options: SourceOptions, taxonomy: Taxonomy, folder: Path) -> tuple[So
             raise WorkbenchError(f"there is no file {path}; {hint}")
     options.check(taxonomy, _name(options))
     return options, files
+
+
+def _has_columns(options: SourceOptions, files: Files) -> None:
+    """Raise WorkbenchError for a mapped column that no header names, if all files have one."""
+    headers = {str(path): header(path, options.columns, options.reading) for path, _ in files}
+    if all(headers.values()):
+        for name in options.columns:
+            if not any({*read_for(name.strip())} & {*names} for names in headers.values()):
+                where, names = next(iter(headers.items()))
+                column(pa.table({other: [] for other in names}), name, names, where)
 
 
 def _parts(options: SourceOptions, files: Files, folder: Path) -> list[Part]:

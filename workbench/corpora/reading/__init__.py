@@ -20,7 +20,20 @@ from workbench.corpora.reading.tables import parquet, workbook
 from workbench.corpora.reading.text import NOT_UTF8, readable, undecodable
 from workbench.errors import WorkbenchError, unknown
 
-__all__ = ["FORMATS", "Batch", "Fault", "OpenFile", "Read", "Reading", "column", "is_posts", "opened", "read", "stack"]
+__all__ = [
+    "FORMATS",
+    "Batch",
+    "Fault",
+    "OpenFile",
+    "Read",
+    "Reading",
+    "column",
+    "header",
+    "is_posts",
+    "opened",
+    "read",
+    "stack",
+]
 
 FORMATS = {
     ".csv": delimited,
@@ -74,6 +87,14 @@ def opened(path: Path, wanted: Iterable[str], how: Reading | None = None, rows: 
         _is_what_it_says(path)
         source = FORMATS[ending(path)](path, wanted, how or Reading(), rows)
     return source._replace(batches=_readable(source))
+
+
+def header(path: Path, wanted: Iterable[str], how: Reading | None = None) -> list[str] | None:
+    """Return the names of a file's columns before it is read; None of JSON, whose later rows may bring others.
+
+    Raises WorkbenchError as `opened` does.
+    """
+    return None if FORMATS.get(ending(path)) is documents else opened(path, wanted, how, 1).names
 
 
 def _is_what_it_says(path: Path) -> None:

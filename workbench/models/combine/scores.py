@@ -22,7 +22,7 @@ from workbench.corpora.files.values import MISSING, ValueRule, counted, meanings
 from workbench.corpora.reading.written import NoNumbers, numbers
 from workbench.errors import WorkbenchError, unknown, unknown_label
 from workbench.models import Classifier, Prediction
-from workbench.schema import MODALITIES, Options, located
+from workbench.schema import MODALITIES, Options, Taxonomy, located
 
 EDGE = 1e-12  # probabilities are kept this far from 0 and 1: log-odds of at most 27.6
 LARGEST = 80.0  # log-odds beyond it are cut: exp() of more overflows float32
@@ -85,14 +85,16 @@ class ScoresClassifier(Classifier):
         self.trained = scored
         self.record = {"posts": len(self.ids)}
 
-    def meet(self, sets: Mapping[str, pa.Table]) -> None:
-        """Raise WorkbenchError where the file and the posts have not one id in common."""
+    @classmethod
+    def meet(cls, options: ScoresOptions, taxonomy: Taxonomy, sets: Mapping[str, pa.Table]) -> None:
+        """Raise WorkbenchError for a file that cannot be read, or has not one id in common with the posts."""
+        ids, _ = read(options, taxonomy.names)
         posts = [post for table in sets.values() for post in table["post_id"].to_pylist()]
-        if set(self.ids).isdisjoint(posts):
+        if set(ids).isdisjoint(posts):
             raise WorkbenchError(
-                f"{located(self.options.path)}, column {self.options.id!r}: none of its {len(self.ids):,} ids (such as "
-                f"{_some(self.ids)}) is the id of one of the {len(posts):,} posts to score (such as {_some(posts)}); "
-                "name the column that holds the posts' ids under `id`, or write them there as the corpus has them"
+                f"{located(options.path)}, column {options.id!r}: none of its {len(ids):,} ids (such as {_some(ids)}) "
+                f"is the id of one of the {len(posts):,} posts to score (such as {_some(posts)}); name the column that "
+                "holds the posts' ids under `id`, or write them there as the corpus has them"
             )
 
     def _predict(self, posts: pa.Table) -> Prediction:

@@ -34,7 +34,8 @@ _FACTS = ("workbench.comparison.facts", "workbench.corpora.splits")
 def gate(study: StudyConfig, waiting: Sequence[PlannedRun]) -> None:
     """Load and divide the posts once before any run does.
 
-    Raises LeakFound where they leak across the split, and WorkbenchError where no post tells what is to be compared.
+    Raises LeakFound where they leak across the split, and WorkbenchError where no post tells what is to be compared, or
+    a model could say nothing of any.
     """
     if waiting:
         print("reading the posts ...", flush=True)
@@ -45,6 +46,11 @@ def gate(study: StudyConfig, waiting: Sequence[PlannedRun]) -> None:
         sets = material.sets if study.folds is None else division.every_fold(*posts, study.taxonomy)
         _tell(material, sets, study.folds)
         answerable(study, material)
+        for run in {run.alias: run for run in waiting}.values():
+            try:
+                models.meet(run.parameters["model"], run.parameters["options"], study.taxonomy, material.scored)
+            except WorkbenchError as error:
+                raise WorkbenchError(f"study {study.path}, model {run.alias!r}: {error}") from None
         leaks.record(study, material)
         prepare_study(study, waiting[0].inputs, sets)
 

@@ -51,6 +51,11 @@ class Material:
     overlap: dict[str, Any]
     dropped: int = 0
 
+    @property
+    def scored(self) -> dict[str, pa.Table]:
+        """The sets that models score: all but what they learn from."""
+        return {name: posts for name, posts in self.sets.items() if name != "train"}
+
     def column(self, label: str) -> int:
         """Return the column of a label of which train and test know both classes; raises WorkbenchError for another."""
         if label not in self.taxonomy.names:
@@ -131,6 +136,7 @@ def fit(
     if not seeds or isinstance(seeds, str) or len(set(seeds)) < len(seeds):
         how = "in papermill by -y 'seeds: [0, 1]'" if isinstance(seeds, str) else "give each once"
         raise WorkbenchError(f"seeds must be a list of different numbers, not {seeds!r}; {how}")
+    models.meet(name, options, material.taxonomy, material.scored)
     fitted: list[Fitted] = []
     for seed in seeds:
         if fitted and not fitted[0].model.seeded:
@@ -139,8 +145,6 @@ def fit(
         started = time.perf_counter()
         model = models.create(name, options, taxonomy=material.taxonomy, store=store)
         model.fit(material.sets["train"], material.sets["validation"], seed=seed)
-        for part in (model, *model.parts()):
-            part.meet({name: posts for name, posts in material.sets.items() if name != "train"})
         fitted.append(Fitted(seed, model, time.perf_counter() - started))
     return fitted
 
