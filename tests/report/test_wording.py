@@ -137,6 +137,13 @@ def test_a_verdict_has_the_sign_and_p_of_its_row(metric, delta, p, words):
     assert said(asked(metric=metric, models=models, differences=[primary("a", "b", delta, p)]))[1] == words
 
 
+@pytest.mark.parametrize(("positives", "why"), [(0, "none of 40 test posts are"), (40, "all of 40 test posts are")])
+def test_where_all_posts_say_the_same_nothing_can_be_said_and_why(positives, why):
+    row = primary("a", "b", None, None, label="abuse", n=40, positives=positives)
+    words = said(asked(metric="roc_auc", models=[{"model": "a", "value": 0.5}], differences=[row]))[1]
+    assert words == f"Between a and b nothing can be said: {why} harmful."
+
+
 @pytest.mark.parametrize(("metric", "delta", "lo", "hi"), [("brier", -0.1, -0.25, -0.05), ("f1", 0.1, 0.05, 0.25)])
 def test_by_how_much_a_model_is_ahead_is_told_without_a_sign(metric, delta, lo, hi):
     models = [{"model": "a", "value": 0.5}]

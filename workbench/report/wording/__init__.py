@@ -348,7 +348,7 @@ def verdict(row: Difference, alpha: float) -> str:
     if row.a == row.b:
         return f"{row.a} is itself the best unimodal model, so it is not compared with it."
     if row.delta is None:
-        return f"Between {a} and {b} nothing can be said: a value is undefined."
+        return f"Between {a} and {b} nothing can be said: {_undefined(row)}."
     sign, p_holm = METRICS[row.metric].sign, row.p_holm
     if row.verdict in ("better", "worse"):
         how = "beats" if sign * row.delta > 0 else "is worse than"
@@ -358,6 +358,13 @@ def verdict(row: Difference, alpha: float) -> str:
     most = value(row.metric, within)
     sure = "" if within is None else f"; with {100 * (1 - alpha):g} % confidence it is at most {most}"
     return f"{a} against {b}: {difference(row)}{less}, {tested}{sure}."
+
+
+def _undefined(row: Difference) -> str:
+    """Say why a difference is undefined, where the posts' labels alone do."""
+    if row.label != MACRO and row.n and row.positives in (0, row.n):
+        return f"{'all' if row.positives else 'none'} of {counted(row.n, 'test post')} are harmful"
+    return "a value is undefined"
 
 
 def equals(value: float) -> str:
