@@ -222,6 +222,23 @@ def shift(
 
 
 @app.command()
+def migrate(
+    study: Study,
+    theirs: Annotated[str, typer.Option("--from", help="The model that is to be replaced, as the study calls it.")],
+    threshold: Annotated[
+        list[str] | None, typer.Option(help="One in use there, as in abuse=0.7; may be repeated. None for yes and no.")
+    ] = None,
+    ours: Annotated[str, typer.Option("--to", help="What replaces it; default: the study's chosen model.")] = "",
+    test: Annotated[str, typer.Option(help="The test set; default: the first that the study compares on.")] = "",
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="All of it, as .html, or .csv and posts.")] = None,
+) -> None:
+    """Say which thresholds of ours replace those of another system, what each does, and where the two disagree."""
+    from workbench.studies.steps import migrate as step
+
+    step.command(find(study), theirs, threshold or [], ours, test, out)
+
+
+@app.command()
 def serve(
     config: Annotated[Path, typer.Option(help="Which bundle serves what.")] = ROOT / "serving.yaml",
     host: Annotated[str, typer.Option(help="The address to listen at.")] = "127.0.0.1",

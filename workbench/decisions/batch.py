@@ -262,7 +262,7 @@ class _Output:
             if self.kind == ".parquet":
                 self.parquet.write_table(pa.Table.from_pylist(flat, schema=self.schema))
             else:
-                self.csv.writerows([{**line, "post_id": _as_text(line["post_id"])} for line in flat])
+                self.csv.writerows([{**line, "post_id": as_text(line["post_id"])} for line in flat])
 
     def __exit__(self, *error: Any) -> None:
         with self._writable():
@@ -277,7 +277,7 @@ class _Output:
             raise WorkbenchError(f"cannot write {self.path}: {reason}; make room, or name another file") from None
 
 
-def _as_text(post_id: str) -> str:
+def as_text(post_id: str) -> str:
     """Return an id as a spreadsheet shows and does not run it: an apostrophe before what begins a formula."""
     return f"'{post_id}" if _FORMULA.match(post_id) else post_id
 

@@ -44,6 +44,11 @@ def write_audit(path: Path, what: str, findings: Mapping[str, Any], sets: Mappin
     what: where the posts are from; findings: by relation, as `audit.look` and `audit.overlap` return them; sets: posts.
     """
     section = leaks.found({name: Overlap.model_validate(findings[name]) for name in NAMES if name in findings}, sets)
+    return write_section(path, f"Audit of {what}", section)
+
+
+def write_section(path: Path, what: str, section: Section) -> Path:
+    """Write one section as a page of its own, headed by what it is about, and return its path."""
     return write_text(
         path, _render("report.html", sections=[section], picture=_both, study=what, question=section.title)
     )

@@ -42,6 +42,11 @@ class ScoresOptions(Options):
         description="Where the columns hold decisions and no scores: what each word in them means, such as "
         "{hateful: true, non-hateful: false}; posts are then flagged as the file says.",
     )
+    cost_per_call: float | None = Field(
+        None,
+        ge=0,
+        description="What one call costs, in the study's currency; `workbench migrate` tells it, and that alone.",
+    )
     modalities: tuple[Literal["text", "image", "video"], ...] = Field(
         (), description="What of a post the scores were made from; empty: not said."
     )
@@ -182,12 +187,17 @@ def _numbers(column: pa.ChunkedArray, path: Path, name: str, scale: str) -> np.n
         raise WorkbenchError(
             f"{where} holds {error.odd[0]!r:.60}, {error.hint or 'and scores must be numbers; mend or clear that cell'}"
         ) from None
-    if scale == "logit":
-        return np.clip(values, -LARGEST, LARGEST)
     wrong = (values < 0) | (values > 1)
-    if wrong.any():
+    if scale == "prob" and wrong.any():
         raise WorkbenchError(
             f"{where} holds {values[wrong][0]:g}, which is no probability; rescale it to 0..1 or say `scale: logit`"
         )
+    return log_odds(values, scale)
+
+
+def log_odds(values: np.ndarray, scale: str) -> np.ndarray:
+    """Return scores of a scale, or a threshold in it, as finite log-odds of the same shape."""
+    if scale == "logit":
+        return np.clip(values, -LARGEST, LARGEST)
     values = np.clip(values, EDGE, 1 - EDGE)
     return np.log(values) - np.log1p(-values)
