@@ -42,6 +42,8 @@ class PostCounts(NamedTuple):
 
 def counted(runs: Sequence[Run]) -> list[LabelCounts]:
     """Return the counts of each label that some set tells of; of scored sets alone where no run recorded more."""
+    if not runs:
+        return []
     recorded = next((run.metrics.labelled for run in runs if run.metrics.labelled), {})
     if not recorded:
         for name, scores in runs[0].sets.items():

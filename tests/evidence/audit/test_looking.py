@@ -115,7 +115,7 @@ def test_what_was_recorded_holds_for_the_same_posts_and_code(tmp_path, monkeypat
     made_by = looking.made_by
     monkeypatch.setattr(looking, "made_by", lambda name: "other" if name == "time" else made_by(name))
     assert looking.recorded(tmp_path, digests) == {"near_text": {"overlap": 2}}
-    monkeypatch.setattr(looking, "divided_by", lambda: "other")
+    monkeypatch.setattr(looking, "divided_by", lambda **_: "other")
     assert looking.recorded(tmp_path, digests) == {}
     old = {"digests": digests, "found": findings}
     (tmp_path / looking.NAME).write_text(json.dumps(old))

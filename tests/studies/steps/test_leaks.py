@@ -89,7 +89,7 @@ def test_what_cannot_be_asked_is_refused_in_a_sentence(file, change, said):
 
 def test_what_was_looked_for_before_the_runs_is_told_by_the_report_for_the_same_posts_only(file, tmp_path, monkeypatch):
     _, _, material = leaks.look(leaks.asked(str(file), {"post_id": "id", "text": "body", "split": "part"}), [])
-    study = SimpleNamespace(leaks={}, split={}, folder=tmp_path)
+    study = SimpleNamespace(leaks={}, split={}, folds=None, folder=tmp_path)
     leaks.record(study, material)
 
     def run(**changed) -> SimpleNamespace:
