@@ -58,7 +58,7 @@ def sentences(found: Migration) -> Iterator[str]:
         yield f"{found.theirs} at {one.cut}: measured on {where}; {chosen}{weighted}."
         for match in one.matches:
             if match.threshold is None:
-                yield f"{found.theirs} at {one.cut}: no threshold for the {_MATCHED[match.match]}, since {match.why}."
+                yield f"{found.theirs} at {one.cut}, {_MATCHED[match.match]}: {match.why}."
 
 
 def lines(found: Migration) -> list[dict[str, str]]:
