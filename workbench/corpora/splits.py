@@ -176,11 +176,13 @@ def validating(table: pa.Table, taxonomy: Taxonomy, share: float, seed: int = 0)
 
 def _all_there(splits: np.ndarray, what: str, options: SplitOptions) -> np.ndarray:
     """Return a split as it is; raise WorkbenchError where one of its three parts is empty."""
+    how, of, other = f"({options.validation:g} validation, {options.test:g} test)", "", "other shares"
+    if options.folds is not None:
+        how, of, other = f"into {options.folds} folds", f" of fold {options.fold or 0}", "fewer folds"
     for split in SPLITS:
         if not (splits == split).any():
             raise WorkbenchError(
-                f"no post is left for {split}: {what} cannot be divided "
-                f"({options.validation:g} validation, {options.test:g} test); use more groups or other shares"
+                f"no post is left for {split}{of}: {what} cannot be divided {how}; use more groups or {other}"
             )
     return splits
 
@@ -264,13 +266,7 @@ def _folded(table: pa.Table, taxonomy: Taxonomy, options: SplitOptions) -> np.nd
     after = of == (fold + 1) % folds
     share = min(options.validation * folds, 1.0)
     splits[after] = _deal(after, names, group, strata, {SPLITS[0]: 1 - share, SPLITS[1]: share}, options.seed)
-    for split in SPLITS:
-        if not (splits == split).any():
-            raise WorkbenchError(
-                f"no post is left for {split} of fold {fold}: {len(table)} posts in {len(names)} groups cannot be "
-                f"divided into {folds} folds; use more groups or fewer folds"
-            )
-    return splits
+    return _all_there(splits, f"{len(table)} posts in {len(names)} groups", options)
 
 
 def _linked(names: pa.Array, group: np.ndarray, family: np.ndarray) -> tuple[pa.Array, np.ndarray]:
