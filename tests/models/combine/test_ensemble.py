@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from workbench import models
 from workbench.errors import WorkbenchError
 from workbench.models import Classifier, Prediction
-from workbench.models.combine.ensemble import ROUNDS, chosen_weights, features, stacker, weighted_mean
+from workbench.models.combine.stacking import ALL, ROUNDS, chosen_weights, features, gained, stacker, weighted_mean
 from workbench.schema import Options
 
 
@@ -69,6 +69,69 @@ def test_the_stacker_is_a_penalised_logistic_regression_with_weights_of_members_
     np.testing.assert_allclose(weights, theirs.coef_[0], atol=1e-3)
     np.testing.assert_allclose(bias, theirs.intercept_[0], atol=1e-3)
     assert stacker(x, 1 - y, strength=0.1, n_members=2)[0][:2].tolist() == [0, 0]
+
+
+def made_scores(n: int = 600, noise: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the scores (2, n) of a member that knows something and of one of noise, the truth and three folds."""
+    draw = np.random.default_rng(3)
+    truth = (draw.random(n) < 0.3).astype(float)
+    knows = 2 * truth - 1 + noise * draw.normal(size=n)
+    return np.stack([draw.normal(size=n), knows]).astype(np.float32), truth, np.arange(n) % 3
+
+
+def test_a_sum_that_gains_nothing_is_told_from_one_that_does():
+    scores, truth, fold = made_scores()
+    none = gained(scores, truth, fold, np.arange(600), 1.0)
+    assert (none.best, none.alone) == (1, 1)
+    assert none.lo < none.nats <= 0
+    scores[0] += 2 * truth  # both know something now, each with an error of its own
+    some = gained(scores, truth, fold, np.arange(600), 1.0)
+    assert (some.best, some.alone) == (0, ALL) or (some.best, some.alone) == (1, ALL)
+    assert 0 < some.lo < some.nats < some.hi
+    wide = gained(scores, truth, fold, np.arange(600) // 10, 1.0)
+    assert wide.nats == some.nats
+
+
+def test_a_member_counts_as_the_best_by_the_posts_that_it_scored():
+    scores, truth, fold = made_scores(noise=0.3)
+    scores[1, ::2] = np.nan  # nothing is gained where it speaks, and elsewhere there is noise alone
+    assert gained(scores, truth, fold, np.arange(600), 1.0).best == 1
+    scores[1, 9:] = np.nan  # too few posts to tell of it
+    assert gained(scores, truth, fold, np.arange(600), 1.0).best == 0
+
+
+@pytest.mark.parametrize("change", ["one member", "one fold", "few harmful"])
+def test_where_nothing_can_be_told_the_sum_stays(change):
+    scores, truth, fold = made_scores()
+    if change == "few harmful":
+        truth[np.flatnonzero(truth)[12:]] = 0  # nine at most in some two folds
+    scores, fold = scores[: 1 if change == "one member" else 2], fold * (change != "one fold")
+    assert gained(scores, truth, fold, np.arange(600), 1.0) is None
+
+
+def test_where_nothing_is_gained_the_best_member_ranks_alone_and_where_it_is_silent_the_sum_does(
+    table, rows, taxonomy, tmp_path
+):
+    spoken = [[{**row, "text": f"t {row['text']}"} for row in rows(n, taxonomy, n)] for n in (400, 80)]
+    train, test = (table(part, taxonomy) for part in spoken)
+    options = {"members": ["text-tfidf", "prior"], "folds": 3}
+    model = models.create("ensemble", options, taxonomy=taxonomy, store=None).fit(train, test, seed=0)
+    best = model.models[0].logits(test)
+    told = model.record["gains"]
+    assert told, "some label has enough posts to tell"
+    for k, label in enumerate(taxonomy.names):
+        assert (model.alone[k] == 0) == told.get(label, {"alone": False})["alone"]
+        if model.alone[k] == 0:
+            np.testing.assert_allclose(
+                model.logits(test)[:, k], best[:, k] * model.lone[k, 0] + model.lone[k, 1], rtol=1e-5
+            )
+            silent = np.stack([np.full(5, np.nan), np.linspace(-1, 1, 5)])
+            expected = features(silent) @ model.weights[k] + model.bias[k]
+            np.testing.assert_array_equal(model._added(silent, k), expected)
+    assert (model.alone == 0).any()
+    model.save(tmp_path)
+    again = models.load(tmp_path, taxonomy=taxonomy, store=None)
+    np.testing.assert_array_equal(again.logits(test), model.logits(test))
 
 
 def test_scores_are_additive_in_the_halves(table, rows, taxonomy, store):

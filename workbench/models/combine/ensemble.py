@@ -6,7 +6,8 @@ picked one by one, again and again, each time the one whose addition ranks valid
 The stacker learns on *out-of-fold* scores: members fitted on the rest of train score each fold, no group crosses folds,
 so it sees scores as honest as those of new posts. Members are then fitted again on all of train. Per label the result
 is sum_m (w_m * logit_m + v_m * there_m) + bias: additive in the modalities given which are there. It cannot know what
-only the pair says, and is the yardstick for models that should.
+only the pair says, and is the yardstick for models that should. Where the sum gains nothing on its best member out of
+fold (`stacking.gained`), that member alone decides the label.
 
 A member whose modality no training post has is left out of the fitted ensemble.
 
@@ -27,18 +28,13 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
-from scipy.optimize import minimize
-from scipy.special import expit
 
-from workbench.metrics.classification import average_precision
 from workbench.models import Classifier, Prediction, option_names, two_classes
-from workbench.models.fit.choose import enough
+from workbench.models.combine.stacking import ALL, chosen_weights, features, gained, stacker, weighted_mean
 from workbench.models.fit.options import MemberOptions, TargetOptions
-from workbench.models.fit.out_of_fold import folds, held_out
+from workbench.models.fit.out_of_fold import families, folds, held_out
 from workbench.models.fit.targets import target_matrix
 from workbench.schema import INPUTS, MODALITIES, Options, label_matrix
-
-ROUNDS = 20  # picks that make up chosen weights
 
 
 class LateFusionOptions(TargetOptions):
@@ -97,6 +93,8 @@ class LateFusionClassifier(Classifier):
         self.modalities = self._looked_at()
         self.weights = np.zeros((len(self.taxonomy.names), 2 * len(self.models)))
         self.bias = np.zeros(len(self.taxonomy.names))
+        self.alone = np.full(len(self.taxonomy.names), ALL)  # per label the member that speaks alone where it can
+        self.lone = np.zeros((len(self.taxonomy.names), 2))  # its weight and bias
 
     @classmethod
     def members(cls, options: LateFusionOptions) -> list[tuple[str, dict[str, Any]]]:
@@ -114,8 +112,12 @@ class LateFusionClassifier(Classifier):
         fold = folds(train, self.options.folds, seed)
         scores = held_out(self._new_members, train, validation, fold, seed)
         kept = self._fit_members(train, validation, seed)
-        self._stack(scores[kept], y, known)
-        self.record = {"folds": len(np.unique(fold)), "members": [member.record for member in self.models]}
+        gains = self._stack(scores[kept], y, known, fold, families(train))
+        self.record = {
+            "folds": len(np.unique(fold)),
+            "gains": gains,
+            "members": [member.record for member in self.models],
+        }
 
     def _fit_members(self, train: pa.Table, validation: pa.Table, seed: int) -> list[int]:
         """Fit the members on all of train and return which are kept, by their places."""
@@ -127,20 +129,36 @@ class LateFusionClassifier(Classifier):
         self.modalities = self._looked_at()
         return kept
 
-    def _stack(self, scores: np.ndarray, y: np.ndarray, known: np.ndarray) -> None:
+    def _stack(
+        self, scores: np.ndarray, y: np.ndarray, known: np.ndarray, fold: np.ndarray, groups: np.ndarray
+    ) -> dict[str, Any]:
         """Fit weights and bias per label from scores (n_members, n_posts, n_labels); NaN rows are left out.
 
         A label that cannot be fitted (too few groups, one class among scored posts) gets the plain mean of the members.
+        Returns label -> what the sum gains there (`stacking.Gain.record`), of labels where that can be told.
         """
         self.weights = np.zeros((y.shape[1], 2 * len(scores)))
-        self.bias = np.zeros(y.shape[1])
-        for k in range(y.shape[1]):
+        gains, names = {}, [member.name for member in self.models]
+        for k, label in enumerate(self.taxonomy.names):
             rows = known[:, k] & ~np.isnan(scores[:, :, k]).all(axis=0)
-            if two_classes(y[rows][:, [k]], known[rows][:, [k]])[0]:
-                x = features(scores[:, rows, k])
-                self.weights[k], self.bias[k] = stacker(x, y[rows, k], self.options.C, len(scores))
-            else:
+            if not two_classes(y[rows][:, [k]], known[rows][:, [k]])[0]:
                 self.weights[k, : len(scores)] = 1.0 / len(scores)
+                continue
+            of_label, truth = scores[:, rows, k], y[rows, k]
+            self.weights[k], self.bias[k] = stacker(features(of_label), truth, self.options.C, len(scores))
+            gain = gained(of_label, truth, fold[rows], groups[rows], self.options.C)
+            if gain is not None:
+                gains[label] = gain.record(names)
+                self._leave_alone(k, gain.alone, of_label, truth)
+        return gains
+
+    def _leave_alone(self, k: int, alone: int, scores: np.ndarray, y: np.ndarray) -> None:
+        """Let one member, or none, speak alone for label k, by its scores (n_members, n_posts) of posts with y."""
+        self.alone[k] = alone
+        if alone != ALL:
+            there = ~np.isnan(scores[alone])
+            weights, self.lone[k, 1] = stacker(features(scores[[alone]][:, there]), y[there], self.options.C, 1)
+            self.lone[k, 0], self.lone[k, 1] = weights[0], self.lone[k, 1] + weights[1]
 
     def _predict(self, posts: pa.Table) -> Prediction:
         members = [member.predict(posts) for member in self.models]
@@ -152,16 +170,23 @@ class LateFusionClassifier(Classifier):
 
     def _added(self, scores: np.ndarray, k: int) -> np.ndarray:
         """Return label k's score (n_posts,) from the members' (n_members, n_posts)."""
-        return features(scores) @ self.weights[k] + self.bias[k]
+        added = features(scores) @ self.weights[k] + self.bias[k]
+        if self.alone[k] == ALL:
+            return added
+        mine = scores[self.alone[k]]
+        return np.where(np.isnan(mine), added, mine * self.lone[k, 0] + self.lone[k, 1])
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {"members": len(self.models)}, {"weights": self.weights, "bias": self.bias}
+        arrays = {"weights": self.weights, "bias": self.bias, "alone": self.alone, "lone": self.lone}
+        return {"members": len(self.models)}, arrays
 
     def _parts(self) -> dict[str, Classifier]:
         return {f"members/{number}": member for number, member in enumerate(self.models)}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         self.weights, self.bias = arrays["weights"], arrays["bias"]
+        if "alone" in arrays:  # bundles of before always add up
+            self.alone, self.lone = arrays["alone"], arrays["lone"]
         self.models = [self._load(folder / "members" / str(number)) for number in range(state["members"])]
 
 
@@ -179,7 +204,6 @@ class Ensemble(LateFusionClassifier):
         if given.sum() == 0:  # the members that have a weight found nothing to look at
             given = np.ones(len(kept))
         self.weights = np.tile(given / given.sum(), (len(self.taxonomy.names), 1))
-        self.bias = np.zeros(len(self.taxonomy.names))
         if self.options.weights is None and len(validation):
             scores = np.stack([member.logits(validation) for member in self.models])
             y, known = label_matrix(validation, self.taxonomy)
@@ -195,61 +219,10 @@ class Ensemble(LateFusionClassifier):
         return weighted_mean(scores, self.weights[k])
 
 
-def weighted_mean(scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the mean (n_posts,) of the scores (n_members, n_posts) that are there, by the members' weights.
-
-    Where only members without weight have a score it is their plain mean; a post without any score has 0.
-    """
-    there = ~np.isnan(scores)
-    share = weights[:, None] * there
-    share = np.where(share.sum(axis=0) > 0, share, there)
-    return (share * np.where(there, scores, 0.0)).sum(axis=0) / np.maximum(share.sum(axis=0), 1e-12)
-
-
-def chosen_weights(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Return the weights (n_members,) of ROUNDS picks, each the member whose addition ranks these posts best.
-
-    scores: (n_members, n_posts); y: (n_posts,) bool. Where these are not `enough`, all weigh alike.
-    """
-    n_members = len(scores)
-    if not enough(y):
-        return np.full(n_members, 1 / n_members)
-    picks = np.zeros(n_members)
-    for _ in range(ROUNDS):
-        ranks = [average_precision(y, weighted_mean(scores, picks + pick)) for pick in np.eye(n_members)]
-        picks[int(np.argmax(ranks))] += 1
-    return picks / ROUNDS
-
-
 def reasons(members: list[Prediction], modality: str) -> list[str | None]:
     """Return, for each post, the first reason that a member gives for not having read its content of a modality."""
     lists = [member.unread[modality] for member in members if modality in member.unread]
     return [next(filter(None, whys), None) for whys in zip(*lists, strict=True)]
-
-
-def features(scores: np.ndarray) -> np.ndarray:
-    """Return (n_posts, 2 * n_members) from one label's scores (n_members, n_posts): logits, 0 where NaN, then flags."""
-    there = ~np.isnan(scores)
-    return np.concatenate([np.where(there, scores, 0.0), there]).T.astype(np.float64)
-
-
-def stacker(x: np.ndarray, y: np.ndarray, strength: float, n_members: int) -> tuple[np.ndarray, float]:
-    """Return weights (n_features,) and bias of an L2-penalised logistic regression whose first weights are >= 0.
-
-    x: (n_posts, n_features), the first `n_members` columns being members' logits; y: (n_posts,) in [0, 1]. The
-    objective is scikit-learn's: strength * sum of log losses + half the squared weights; the bias is free.
-    """
-
-    def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        weights, bias = parameters[:-1], parameters[-1]
-        logits = x @ weights + bias
-        loss = strength * (np.logaddexp(0, logits) - y * logits).sum() + weights @ weights / 2
-        slope = strength * (expit(logits) - y)
-        return loss, np.append(x.T @ slope + weights, slope.sum())
-
-    bounds = [(0, None)] * n_members + [(None, None)] * (x.shape[1] - n_members + 1)
-    optimum = minimize(objective, np.zeros(x.shape[1] + 1), jac=True, method="L-BFGS-B", bounds=bounds)
-    return optimum.x[:-1], float(optimum.x[-1])
 
 
 def _with_encoder(name: str, options: dict[str, Any], encoder: str) -> tuple[str, dict[str, Any]]:

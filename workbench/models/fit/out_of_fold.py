@@ -16,16 +16,22 @@ from workbench.models import Classifier
 def folds(train: pa.Table, k: int, seed: int) -> np.ndarray:
     """Return the fold (n_posts,) of each post: groups in random order, each to the fold that has the fewest posts.
 
-    A post without a group is a group of its own. There are as many folds as groups where there are fewer than `k`.
+    There are as many folds as groups where there are fewer than `k`.
     """
-    groups = train["group"].to_pylist()
-    names = [f"post {i}" if group is None else f"group {group}" for i, group in enumerate(groups)]
-    _, index, size = np.unique(names, return_inverse=True, return_counts=True)
+    index = families(train)
+    size = np.bincount(index)
     of_group, filled = np.empty(len(size), dtype=np.int64), np.zeros(min(k, len(size)), dtype=np.int64)
     for group in np.random.default_rng(seed).permutation(len(size)):
         of_group[group] = filled.argmin()
         filled[of_group[group]] += size[group]
     return of_group[index]
+
+
+def families(posts: pa.Table) -> np.ndarray:
+    """Return the number (n_posts,) of each post's group; a post without one is a group of its own."""
+    groups = posts["group"].to_pylist()
+    names = [f"post {i}" if group is None else f"group {group}" for i, group in enumerate(groups)]
+    return np.unique(names, return_inverse=True)[1]
 
 
 def held_out(
