@@ -14,7 +14,7 @@ PACKAGE = "workbench"
 
 # A package imports only from packages of the layers below its own.
 LAYERS = (
-    ("errors", "strict_yaml", "schema", "fingerprint", "device", "artifacts", "metrics"),
+    ("errors", "strict_yaml", "schema", "requirements", "fingerprint", "device", "artifacts", "metrics"),
     ("preprocessing", "records"),
     ("corpora", "features"),
     ("models",),
@@ -32,6 +32,8 @@ WITHIN_A_LAYER = {
     ("schema", "errors"),
     ("strict_yaml", "errors"),
     ("schema", "strict_yaml"),
+    ("requirements", "schema"),
+    ("requirements", "strict_yaml"),
     ("device", "errors"),
     ("artifacts", "errors"),
     ("artifacts", "schema"),
@@ -54,6 +56,7 @@ LIBRARIES = {
     "errors": {"pydantic"},
     "strict_yaml": {"yaml"},
     "schema": {"pydantic", "pyarrow", "numpy"},
+    "requirements": {"pydantic"},
     "fingerprint": set(),
     "artifacts": {"numpy", "safetensors"},
     "metrics": {"numpy", "scipy", "sklearn", "matplotlib"},

@@ -97,7 +97,8 @@ def status(
     for path in paths:
         typer.echo(f"{path.stem}:")
         try:
-            runs = standing(StudyConfig.load(path))
+            config = StudyConfig.load(path)
+            runs = standing(config)
         except WorkbenchError as error:
             if study:
                 raise
@@ -106,6 +107,8 @@ def status(
         width = max(len(run.name) for run in runs)
         for run in runs:
             typer.echo(f"  {run.name:<{width}}  {run.state:<11}  {display.facts(run)}")
+        for line in display.targets(config.folder):
+            typer.echo(f"  {line}")
 
 
 @app.command()

@@ -100,3 +100,26 @@ def test_a_model_is_tested_against_one_that_says_the_same_of_every_post(world, t
         good, noise = compare(runs, settings)["differences"][:2]
         assert (good["verdict"], noise["verdict"] in ("better", "worse")) == ("better", False)
         assert good["p_holm"] < 0.001 < 0.05 < noise["p_holm"]
+
+
+def test_a_fusion_is_compared_with_the_best_of_its_members_beside_what_was_asked(world, tmp_path):
+    runs = [
+        world.write(tmp_path, "prior", np.full((1, world.n, 2), -2.0), modalities=()),
+        world.write(tmp_path, "words", world.noise(seed=3)),
+        world.write(tmp_path, "pixels", world.noise(2, seed=4), modalities=("image",)),
+        world.write(tmp_path, "cross", world.good(2), modalities=("text", "image")),
+    ]
+    of_two = comparing("s", "?", runs, FAST, members={"cross": ("words", "pixels")})
+    best, other = of_two.best_unimodal, ({"words", "pixels"} - {of_two.best_unimodal}).pop()
+    assert of_two.best_member == {"cross": best}
+    # the best of its members is the best unimodal, and that difference stands already
+    assert [row.pair for row in of_two.differences if row.a == "cross"] == [("cross", "best-unimodal")]
+
+    of_one = comparing("s", "?", runs, FAST, members={"cross": (other, "prior")})
+    assert of_one.best_member == {"cross": other}
+    (found,) = (row for row in of_one.differences if (row.a, row.b) == ("cross", other))
+    assert (found.primary, found.p, found.pair) == (False, None, ("cross", other))
+
+    asked = CompareOptions(resamples=100, pairs=[(other, "cross")])
+    named = comparing("s", "?", runs, asked, members={"cross": (other,)})
+    assert [row.pair for row in named.differences if {row.a, row.b} == {"cross", other}] == [(other, "cross")]

@@ -56,6 +56,22 @@ def test_a_changed_word_list_gives_every_run_the_same_new_facts_and_runs_nothing
     assert (study.folder / facts.NAME).stat().st_mtime_ns == stamp
 
 
+def test_members_of_a_fusion_are_the_models_of_the_study_with_the_same_options():
+    words = {"name": "text-tfidf", "options": {"min_df": 3}}
+    kinds = {
+        "words": ("text-tfidf", {"min_df": 3}),
+        "others": ("text-tfidf", {"min_df": 4}),
+        "plain": ("text-hashing", {}),
+        "both": ("ensemble", {"members": [words, "text-hashing", "text-clip"]}),
+        "apart": ("ensemble", {"members": ["text-clip"]}),
+        "of before": ("text-hashing", {"buckets_of_before": 3}),
+        "unknown": (None, {}),
+    }
+    records = {name: RunRecord(model=model, options=options) for name, (model, options) in kinds.items()}
+    runs = [SimpleNamespace(alias=name, record=record) for name, record in records.items()]
+    assert compare.members(runs) == {"both": ("words", "plain")}
+
+
 def test_facts_of_other_posts_do_not_replace_those_that_were_scored(study, tmp_path):
     finish(study, "ab")
     scored = (study.folder / facts.NAME).read_bytes()

@@ -12,6 +12,7 @@ import yaml
 from workbench.decisions.objective import Objective
 from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError
+from workbench.requirements import Requirements
 from workbench.schema import ROOT, expand
 from workbench.studies import config
 from workbench.studies.config import StudyConfig
@@ -143,3 +144,23 @@ def test_synthetic_studies_ask_for_what_can_be_proven_of_their_world_and_others_
         found = objectives(study.get("policy") or {}, ("abuse",))["abuse"].remove
         least = 0.8 if study["corpus"]["source"] == "synthetic" else 0.9
         assert found == Objective(precision=least, sure=0.9), path
+
+
+def test_requirements_are_the_sites_own_another_files_or_none(tmp_path):
+    def loaded(**changed):
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump(GOOD | changed))
+        return StudyConfig.load(path).requirements
+
+    assert loaded() == Requirements.load()
+    assert loaded(requirements=None) is None
+    own = {"problem": "Spam", "asked_by": "us"}
+    (tmp_path / "needs.yaml").write_text(yaml.safe_dump(own))
+    assert loaded(requirements="needs.yaml") == loaded(requirements=own) == Requirements.load(own)
+    for wrong, said in (
+        ("neds.yaml", "neds.yaml"),
+        ([], "must be a path or a mapping"),
+        ({"problem": "x"}, "asked_by"),
+    ):
+        with pytest.raises(WorkbenchError, match=said):
+            loaded(requirements=wrong)

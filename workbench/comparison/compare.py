@@ -38,11 +38,13 @@ def compare(
     settings: CompareOptions,
     family: Family | None = None,
     cost: CostOptions | None = None,
+    members: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Comparison:
     """Return the comparison of finished runs; the same runs and settings give the same.
 
     family: the primary one, pairs of models that have not run yet included; other pairs and test sets of the settings
-    are exploratory. Without it the settings' own are the family. cost: the price that costs are told at.
+    are exploratory. Without it the settings' own are the family. cost: the price that costs are told at. members: of
+    models made of others, those among the runs; each is compared with the best of them.
 
     Raises WorkbenchError in one sentence for runs on different items, unknown names, and a view without posts.
     """
@@ -50,17 +52,16 @@ def compare(
     tests = sorted({*runs[0].sets} - {VALIDATION}, key=lambda name: (name != MAIN, name))
     there = on_validation(runs, settings)
     best, chosen = best_unimodal(runs, there), highest(there)
-    if any(BEST in pair for pair in settings.pairs) and best is None:
-        raise WorkbenchError(
-            f"compare.pairs names {BEST}, but no model with one modality has a validation value of {settings.metric}; "
-            "add one (such as text-tfidf) or name an alias"
-        )
+    best_member = best_members(members or {}, there)
+    _check_best(best, settings)
     seeds = {run.alias: run.seeds[int(np.argmax(there[run.alias]))] for run in runs if run.alias in there}
     models, used, tables = _tables(runs, tests, settings)
     asked, own = [tables[test, settings.view] for test in settings.test], tables.get((MAIN, settings.view))
     apart = [table for (_, view), table in tables.items() if view == SCORED]
     late_fusion_limit, leak_test = own.against_ceilings() if own else ((), ())
     family = Family(settings.pairs, settings.test) if family is None else family
+    deltas = differences(asked, best, family, best_member)
+    deltas += [row for table in apart for row in exploratory(table, best, best_member)]
     return Comparison(
         study=study,
         question=question,
@@ -73,7 +74,9 @@ def compare(
         folds=len(runs[0].parts) or None,
         items={name: fingerprint.of_items(runs[0].sets[name].post_id.tolist()) for name in tests},
         models=models,
-        differences=differences(asked, best, family) + [row for table in apart for row in exploratory(table, best)],
+        members=members or {},
+        best_member=best_member,
+        differences=deltas,
         peers=peers(asked, chosen),
         bundle=[row for table in asked for row in _bundle(table, chosen, seeds)],
         late_fusion_limit=late_fusion_limit,
@@ -137,6 +140,14 @@ def _check(runs: Sequence[Run], settings: CompareOptions) -> None:
         _check_test(runs, test, settings)
 
 
+def _check_best(best: str | None, settings: CompareOptions) -> None:
+    if best is None and any(BEST in pair for pair in settings.pairs):
+        raise WorkbenchError(
+            f"compare.pairs names {BEST}, but no model with one modality has a validation value of {settings.metric}; "
+            "add one (such as text-tfidf) or name an alias"
+        )
+
+
 def _check_test(runs: Sequence[Run], test: str, settings: CompareOptions) -> None:
     """Raise WorkbenchError where a test set holds nothing that the settings could compare."""
     there = [name for name in runs[0].sets if name != VALIDATION]
@@ -196,6 +207,12 @@ def highest(values: Mapping[str, np.ndarray]) -> str | None:
 def best_unimodal(runs: Sequence[Run], values: Mapping[str, np.ndarray]) -> str | None:
     """Return the model of one modality with the highest value of `on_validation`; None without any."""
     return highest({run.alias: values[run.alias] for run in runs if run.unimodal and run.alias in values})
+
+
+def best_members(members: Mapping[str, Sequence[str]], values: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """Return, of each model that is made of others, the one of them with the highest value of `on_validation`."""
+    best = {alias: highest({name: values[name] for name in of if name in values}) for alias, of in members.items()}
+    return {alias: name for alias, name in best.items() if name is not None}
 
 
 def _bundle(table: Table, chosen: str | None, seeds: Mapping[str, int]) -> list[ModelRow]:

@@ -8,8 +8,9 @@ post), Student's t with the variance of posts.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,16 +23,20 @@ from workbench.metrics import intervals, testing
 from workbench.metrics.intervals import RecipeDifference
 from workbench.metrics.table import METRICS
 
+NONE: Mapping[str, str] = MappingProxyType({})
 ENOUGH_TO_TEST = 3  # positive groups of a label below which no p is told
 
 
-def differences(tables: Sequence[Table], best: str | None, family: Family) -> list[Difference]:
+def differences(
+    tables: Sequence[Table], best: str | None, family: Family, best_member: Mapping[str, str] = NONE
+) -> list[Difference]:
     """Return table by table the rows of the settings' pairs, those of the family tested, then all others against best.
 
-    tables: of different test sets; best: the best unimodal model. Holm's correction counts the whole family, on
+    tables: of different test sets; best: the best unimodal model; best_member: of models that are made of others, the
+    best of those, which they are compared with too. Holm's correction counts the whole family, on
     whichever test set, whatever of it is here.
     """
-    pairs = [_Pair.of(table, named, best) for table in tables for named in _named(table, best)]
+    pairs = [_Pair.of(table, named, best) for table in tables for named in _named(table, best, best_member)]
     tested = [pair for pair in pairs if family.holds(pair.table.cell.test, pair.named)]
     trained = [pair.permuted() for pair in tested]
     by_variance = [pair.recipes or math.isnan(alone) for pair, alone in zip(tested, trained, strict=True)]
@@ -42,13 +47,13 @@ def differences(tables: Sequence[Table], best: str | None, family: Family) -> li
     return [Difference(**pair.row() | tests.get(id(pair), {})) for pair in pairs]
 
 
-def exploratory(table: Table, best: str | None) -> list[Difference]:
+def exploratory(table: Table, best: str | None, best_member: Mapping[str, str] = NONE) -> list[Difference]:
     """Return the same rows of one table without any test."""
-    return differences([table], best, Family(()))
+    return differences([table], best, Family(()), best_member)
 
 
-def _named(table: Table, best: str | None) -> list[tuple[str, str]]:
-    """Return the pairs of a table as they are named: the settings', then every other model against the best one.
+def _named(table: Table, best: str | None, best_member: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the pairs of a table as they are named: the settings', every other model against the best, and members.
 
     A pair of which a side has no place in the table is none of its.
     """
@@ -56,7 +61,10 @@ def _named(table: Table, best: str | None) -> list[tuple[str, str]]:
     asked = [pair for pair in table.settings.pairs if there.issuperset(pair)]
     done = {frozenset(best if name == BEST else name for name in pair) for pair in asked} | {frozenset([best])}
     others = [alias for alias in table.seen if BEST in there and frozenset((alias, best)) not in done]
-    return asked + [(alias, BEST) for alias in others]
+    against = [(alias, BEST) for alias in others]
+    done |= {frozenset((alias, best)) for alias in others}
+    made_of = [pair for pair in best_member.items() if there.issuperset(pair) and frozenset(pair) not in done]
+    return asked + against + made_of
 
 
 def peers(tables: Sequence[Table], chosen: str | None) -> dict[str, tuple[str, ...]]:

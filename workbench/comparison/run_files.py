@@ -219,6 +219,18 @@ class Search(Stored):
     winner: int = 0
 
 
+class Gained(Stored):
+    """What a sum of members gained on its best one in training: a `models.combine.stacking.Gain`, by name.
+
+    gain: by how much its log loss of a post was lower out of fold, as value, lo and hi; alone: whether the best member
+    decides alone.
+    """
+
+    best: str = ""
+    gain: dict[str, float] = {}
+    alone: bool = False
+
+
 class RecordedRemoval(Stored):
     """A removal threshold: how it was found (a `decisions.objective.Chosen`), and what it did on test."""
 
@@ -233,7 +245,7 @@ class Metrics(RunFile):
     removal: label -> seed; train_prevalence by label; calibration: label -> seed; digests of the corpora; items: test
     set -> digest of its posts; overlap by relation; dropped: posts in no set; labelled: set -> label
     -> yes, no, unknown and why; noticed, warned: when the corpora were read; peak_mb: `host`, `cuda`; unread: set ->
-    modality -> posts.
+    modality -> posts; gains: seed -> label, of models that add up others.
     """
 
     FILE = "metrics.json"
@@ -262,6 +274,7 @@ class Metrics(RunFile):
     unread: dict[str, dict[str, int]] = {}
     feature_hits: Any = None
     search: Search | None = None
+    gains: dict[str, dict[str, Gained]] = {}
     device: str | None = None
     dtype: str | None = None
     peak_mb: dict[str, float | None] = {}

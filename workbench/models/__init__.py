@@ -305,6 +305,11 @@ def parse(name: str, options: dict[str, Any] | None = None) -> Options:
     return parsed
 
 
+def members(name: str, options: dict[str, Any] | None = None) -> list[tuple[str, Options]]:
+    """Return name and options of the models that a model is made of; raises WorkbenchError as `parse` does."""
+    return [(member, parse(member, given)) for member, given in _class(name).members(parse(name, options))]
+
+
 def meet(name: str, options: dict[str, Any] | None, taxonomy: Taxonomy, sets: Mapping[str, pa.Table]) -> None:
     """Raise WorkbenchError where a model, or a member of it, could say nothing of the posts that it is to score."""
     kind, parsed = _class(name), parse(name, options)

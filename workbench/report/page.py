@@ -24,7 +24,7 @@ from workbench.comparison.rows import Comparison
 from workbench.comparison.run_files import Overlap, study_name
 from workbench.evidence.audit.relations import NAMES
 from workbench.metrics.plots.canvas import png
-from workbench.report import gallery
+from workbench.report import gallery, requirements
 from workbench.report.sections import Section, leaks, sections
 
 
@@ -34,6 +34,7 @@ def write(folder: Path, comparison: Comparison, runs: Sequence[Run], posts: pa.T
     posts: the corpus that the runs scored; where it is not at hand (None), the worst errors are not shown.
     """
     about = {"study": comparison.study, "question": comparison.question, "named": study_name(folder)}
+    about["problem"] = requirements.problem(comparison)
     page = _render("report.html", sections=sections(comparison, runs, posts), picture=_both, **about)
     return write_text(folder / "report.html", page)
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from workbench.comparison.predictions import Run
-from workbench.comparison.rows import Comparison
+from workbench.comparison.rows import Comparison, ModelRow
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,13 @@ class Section:
 def winning(comparison: Comparison, runs: Sequence[Run]) -> Run | None:
     """Return the run of the model with the best value of the compared metric, None where there is none."""
     return next((run for run in runs if run.alias == comparison.chosen), None)
+
+
+def deployed(comparison: Comparison, label: str, test: str) -> dict[str, ModelRow]:
+    """Return metric -> the row of a label on a test set, of the one training that would be deployed."""
+    chosen = comparison.rows(model=comparison.chosen, label=None, metric=None, test=None)
+    rows = comparison.bundle or (chosen if comparison.chosen else ())
+    return {row.metric: row for row in rows if (row.label, row.test) == (label, test)}
 
 
 def shown_models(comparison: Comparison) -> list[str]:

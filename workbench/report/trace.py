@@ -165,7 +165,7 @@ def _recomputed(comparison: Comparison, runs: list[Run], lost: str, number: Loca
     kept = {number.test, MAIN, VALIDATION, *settings.test}
     slim = [replace(run, sets={name: some for name, some in run.sets.items() if name in kept}) for run in runs]
     family = comparison.made_from and comparison.made_from.family
-    again = compare(comparison.study, comparison.question, slim, settings, family, comparison.cost)
+    again = compare(comparison.study, comparison.question, slim, settings, family, comparison.cost, comparison.members)
     now = next((value for value in located(again) if value.address == number.address), None)
     if now is None:
         return f"{DIFFERS}: computed again, it is not there"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from workbench import fingerprint
+from workbench import fingerprint, models
 from workbench.artifacts import write_json
 from workbench.comparison import facts
 from workbench.comparison.options import BEST, MAIN, CostOptions, Family
@@ -52,6 +53,7 @@ def compare_study(
     path, page = study.folder / "comparison.json", study.folder / "report.html"
     posts = facts.place(study.folder, scored(done[0].inputs))
     asked = {"question": study.question, "compare": study.compare.model_dump(mode="json"), "cost": study.cost}
+    asked |= {"requirements": study.requirements and study.requirements.model_dump(mode="json")}
     plan, digests = notice(study.folder, done[0].inputs, study.compare, done), digests_of(study.folder, done[0].inputs)
     family = None if plan is None else plan.family(study.compare, digests)
     made_from = MadeFrom(
@@ -129,13 +131,30 @@ def _made(study: StudyConfig, done: Sequence[PlannedRun], made_from: MadeFrom) -
         "stale": tuple(StaleModel(model=alias, reasons=reasons) for alias, reasons in made_from.stale.items()),
         "made_from": made_from,
         "sources": predictions.sources(loaded),
+        "requirements": study.requirements,
     }
     cost = CostOptions.parse(study.cost, "cost") if study.cost else None
-    comparison = compare(study.name, study.question, loaded, settings, family, cost).model_copy(update=about)
+    found = compare(study.name, study.question, loaded, settings, family, cost, members=members(done))
+    comparison = found.model_copy(update=about)
     write_json(study.folder / "comparison.json", comparison.plain())
     cards.write(study.folder, comparison, loaded)
     page.write(study.folder, comparison, loaded, posts_of(study, loaded))
     return comparison
+
+
+def members(runs: Sequence[PlannedRun]) -> dict[str, tuple[str, ...]]:
+    """Return, of each model that is made of others, those models of the study that are among them, options and all.
+
+    Models with options that this version does not know are members of none, and have none.
+    """
+    made, parts = {}, {}
+    for run in runs:
+        if run.record.model is not None:
+            with contextlib.suppress(WorkbenchError):
+                parts[run.alias] = models.members(run.record.model, run.record.options)
+                made[run.alias] = run.record.model, models.parse(run.record.model, run.record.options)
+    found = {alias: tuple(name for name, kind in made.items() if kind in of) for alias, of in parts.items()}
+    return {alias: names for alias, names in found.items() if names}
 
 
 def posts_of(study: StudyConfig, runs: Sequence[Run]) -> pa.Table | None:

@@ -17,6 +17,7 @@ from workbench.decisions.thresholds import objectives
 from workbench.errors import WorkbenchError, unknown, unknown_label
 from workbench.evidence.audit import LeakOptions
 from workbench.models import MODELS
+from workbench.requirements import Requirements
 from workbench.schema import OLD_NAMES, ROOT, Options, Taxonomy, read_yaml
 from workbench.studies.steps.search import Budget
 
@@ -71,8 +72,20 @@ def labels_of(given: Any, study: Path) -> Taxonomy:
         return Taxonomy.load()
     if not given or not isinstance(given, str | list | dict):
         raise WorkbenchError(f"study {study}: taxonomy names no label; name some, as in [spam], or leave it out")
+    return Taxonomy.load(_beside(study, given), f"study {study}: taxonomy")
+
+
+def _needs_of(given: Any, study: Path) -> Requirements:
+    """Return what a study's file names under `requirements`, where a path is meant in the same way."""
+    if not isinstance(given, str | dict):
+        raise WorkbenchError(f"study {study}: requirements must be a path or a mapping, not {given!r}")
+    return Requirements.load(_beside(study, given), f"study {study}: requirements")
+
+
+def _beside(study: Path, given: Any) -> Any:
+    """Return the path of a file in a study's folder where `given` names one, else what was given."""
     beside = study.parent / given if isinstance(given, str) else None
-    return Taxonomy.load(beside if beside and beside.is_file() else given, f"study {study}: taxonomy")
+    return beside if beside and beside.is_file() else given
 
 
 class StudyConfig(Options):
@@ -109,6 +122,11 @@ class StudyConfig(Options):
     compare: Annotated[CompareOptions, BeforeValidator(lambda values: {} if values is None else values)] = Field(
         CompareOptions(), description="The primary comparison: test sets, metric, label, view, pairs."
     )
+    requirements: Requirements | None = Field(
+        default_factory=Requirements.load,
+        description="What the site needs: a file's path or what such a file holds; those of `data/requirements.yaml`, "
+        "if not given; null: nothing.",
+    )
     cost: Annotated[dict[str, Any], _held_to(CostOptions, "cost")] = Field(
         {},
         description="The report's prices: `machine`, `price_per_hour`, `currency`, `posts_per_day`.",
@@ -130,7 +148,10 @@ class StudyConfig(Options):
         values = read_yaml(path)
         if old := old_names({name: values[name] for name in ("policy", "models") if name in values}):
             raise WorkbenchError(f"study {path} uses names of an earlier version: {'; '.join(old)}; rename them")
-        study = cls.parse({**values, "taxonomy": labels_of(values.get("taxonomy"), path)}, f"study {path}")
+        read = {"taxonomy": labels_of(values.get("taxonomy"), path)}
+        if values.get("requirements") is not None:
+            read["requirements"] = _needs_of(values["requirements"], path)
+        study = cls.parse({**values, **read}, f"study {path}")
         study._path = path
         study._check_names()
         return study

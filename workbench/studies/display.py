@@ -6,10 +6,15 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifacts import read_json
+from workbench.comparison.rows import Comparison
 from workbench.comparison.run_files import RunRecord
+from workbench.errors import WorkbenchError
+from workbench.report import requirements
+from workbench.requirements import MET
 from workbench.studies import DONE, RUNNING
 
 if TYPE_CHECKING:
@@ -35,6 +40,22 @@ def facts(run: PlannedRun) -> str:
     if run.record:
         known += [f"{run.record.seconds or 0:.0f} s", f"ended {run.record.ended}", f"key {run.key}"]
     return "; ".join([*known, *run.reasons, *([run.up_to_date] if run.upgraded else [])])
+
+
+def targets(folder: Path) -> list[str]:
+    """Return what the chosen model of a study's last comparison is measured to do beside what the site needs.
+
+    What is met is counted and not told; empty without a comparison that this version reads.
+    """
+    try:
+        comparison = Comparison.load(folder)
+    except WorkbenchError:
+        return []
+    found = requirements.held(comparison) if comparison else []
+    met = sum(one.verdict == MET for one in found)
+    lines = [f"{one.verdict}: {one.what}, {one.needed}{f', {one.measured}' * bool(one.measured)}" for one in found]
+    open_ = [line for line, one in zip(lines, found, strict=True) if one.verdict != MET]
+    return [f"{comparison.chosen} meets {met} of {len(found)} targets", *open_] if found else []
 
 
 class Lines(contextlib.ExitStack):

@@ -47,7 +47,54 @@ def told(record: dict | None = None, **metrics) -> list[SimpleNamespace]:
     """One run with no more than its records."""
     metrics = {"overlap": {"group": {"overlap": 0, "of": 9}}} | metrics
     record = RunRecord.model_validate(record or {})
-    return [SimpleNamespace(alias="m", sets={}, record=record, metrics=Metrics.model_validate(metrics))]
+    about = {"alias": "m", "labels": ("abuse",), "parts": (), "sets": {}}
+    return [SimpleNamespace(**about, record=record, metrics=Metrics.model_validate(metrics))]
+
+
+FUSIONS = "What do fusions gain?"
+
+
+def fused(best: str = "words", single: str = "words", *, a: str = "both", b: str = "words", **delta) -> Comparison:
+    """A comparison of `both`, made of words and pixels, and its best member."""
+    place = {"test": "test", "view": "paired", "label": "macro", "metric": "average_precision", "few": False}
+    about = {"primary": False, "recipes": False, "p_holm": None, "verdict": None}
+    page = made(differences=[place | about | {"a": a, "b": b, "pair": (a, b)} | delta])
+    made_of = {"members": {"both": ("words", "pixels")}, "best_member": {"both": best}, "best_unimodal": single}
+    return page.model_copy(update=made_of)
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict", "value"),
+    [
+        ({"delta": 0.1, "lo": 0.05, "hi": 0.15}, "is better", "+0.100 [+0.050, +0.150]"),
+        ({"delta": 0.1, "lo": -0.05, "hi": 0.2}, "is not shown to be better", "+0.100 [-0.050, +0.200]"),
+        ({"delta": -0.1, "lo": -0.2, "hi": -0.05}, "is worse", "-0.100 [-0.200, -0.050]"),
+        ({"delta": 0.1, "lo": None, "hi": None}, "is not shown to be better", "+0.100"),
+        ({"a": "words", "b": "both", "delta": 0.1, "lo": 0.05, "hi": 0.15}, "is worse", "-0.100 [-0.150, -0.050]"),
+    ],
+)
+def test_a_fusion_is_held_against_its_best_member(found, verdict, value):
+    which = "words, the best of words and pixels on validation"
+    assert summary.points(fused(**found), told())[FUSIONS] == [
+        f"both {verdict} than {which}: average precision {value}."
+    ]
+
+
+def test_a_fusion_without_the_best_single_model_is_told_so():
+    found = {"delta": 0.1, "lo": 0.05, "hi": 0.15}
+    _, sentence = summary.points(fused(single="hashed", **found), told())[FUSIONS]
+    assert sentence == "both leaves out hashed, the best model of one modality on validation: try it as a member."
+
+
+def test_where_the_best_member_decides_alone_it_is_said():
+    gain = {"best": "text-tfidf", "gain": {"value": -0.01, "lo": -0.02, "hi": 0.0}, "alone": True}
+    every = told(gains={"0": {"abuse": gain}, "1": {"abuse": gain}})
+    assert summary.points(made(), every)[FUSIONS] == [
+        "m lets text-tfidf decide abuse alone: adding up gained nothing there out of fold."
+    ]
+    once = told(gains={"0": {"abuse": gain}, "1": {"abuse": gain | {"alone": False}}})
+    assert "alone in 1 of 2 trainings:" in summary.points(made(), once)[FUSIONS][0]
+    assert FUSIONS not in summary.points(made(), told(gains={"0": {"abuse": gain | {"alone": False}}}))
 
 
 def test_what_people_would_notice_is_of_the_site_or_of_the_test_posts_and_never_of_both():

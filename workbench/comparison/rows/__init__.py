@@ -21,6 +21,7 @@ from workbench.comparison.rows.plans import PlanRecord
 from workbench.comparison.rows.values import AddressedRow, Count, Interval, Number, PlainRow, path
 from workbench.comparison.run_files import model_of, study_name
 from workbench.errors import WorkbenchError
+from workbench.requirements import Requirements
 
 
 class PlacedRow(AddressedRow):
@@ -221,6 +222,8 @@ class Comparison(PlainRow):
     seeds: dict[str, int] = Field(default_factory=dict)  # of each model, the training that is best there
     peers: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # by test set: not shown to be worse than chosen
     bundle: tuple[ModelRow, ...] = ()  # what that one training of the chosen model is worth
+    members: dict[str, tuple[str, ...]] = Field(default_factory=dict)  # of a fusion, those that are models here too
+    best_member: dict[str, str] = Field(default_factory=dict)  # the one of them with the best value on validation
     folds: int | None = None  # each post was tested once, by a model of the other folds
     items: dict[str, str]
     models: tuple[ModelRow, ...]
@@ -234,6 +237,7 @@ class Comparison(PlainRow):
     missing: tuple[MissingModel, ...] = ()
     stale: tuple[StaleModel, ...] = ()
     made_from: MadeFrom | None = None
+    requirements: Requirements | None = None  # what the site needs, that the report holds the chosen model against
     cost: CostOptions | None = None
     costs: tuple[CostRow, ...] = ()
     sources: dict[str, str] = Field(default_factory=dict)

@@ -111,6 +111,13 @@ def difference(row: Any) -> str:
     return span(row.delta, row.lo, row.hi, few=row.few, digits=METRICS[row.metric].digits, sign="+")
 
 
+def gained(row: Any, alias: str) -> str:
+    """Return `+delta [lo, hi]` of a difference as seen from one of its models."""
+    sign = 1 if row.a == alias else -1
+    lo, hi = (None, None) if row.lo is None else sorted((sign * row.lo, sign * row.hi))
+    return span(sign * row.delta, lo, hi, few=row.few, digits=METRICS[row.metric].digits, sign="+")
+
+
 def amount(row: Any) -> str:
     """Return `delta [lo, hi]` of a difference without its sign, for words that say which side is ahead."""
     bounds = None, None

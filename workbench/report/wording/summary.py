@@ -13,8 +13,9 @@ from workbench.comparison.rows import Comparison, Difference, ModelRow
 from workbench.evidence.audit import HELD
 from workbench.evidence.audit.relations import counted
 from workbench.metrics.plots.curves import of_100
-from workbench.report import labelled, wording
-from workbench.report.section import told
+from workbench.metrics.table import METRICS
+from workbench.report import labelled, requirements, wording
+from workbench.report.section import deployed, told
 
 HALF = 0.5
 
@@ -23,10 +24,12 @@ def points(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
     """Return heading -> sentences; headings with nothing to say are left out."""
     best = comparison.chosen
     answers = {
+        "What the site needs": requirements.sentences(comparison),
         "What was asked": list(_asked(comparison)),
         "What is shown, set by set": [] if wording.alone(comparison) else list(wording.verdicts(comparison)),
         "Posts that not every model scored": [] if wording.alone(comparison) else list(wording.coverage(comparison)),
         "What people would notice": list(_noticed(comparison, best)) if best else [],
+        "What do fusions gain?": list(_fusions(comparison, runs)),
         "How sure is this?": [*_sure(comparison), *_by_folds(comparison, runs)],
         "What could be wrong?": list(_wrong(comparison, runs)),
         "What does it cost?": list(_cost(comparison, best)) if best else [],
@@ -57,9 +60,9 @@ def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
     It is told of the one training that would be deployed, with intervals. Both at the site where the posts carry its
     weights, else both of the test posts: at another share of harm not only precision is another, recall is too.
     """
-    noticed, deployed = False, comparison.bundle or comparison.rows(model=model, label=None, metric=None, test=None)
+    noticed = False
     for label, test in ((label, test) for label in comparison.labels for test in comparison.tests):
-        rows = {row.metric: row for row in deployed if (row.label, row.test) == (label, test)}
+        rows = deployed(comparison, label, test)
         if rows.get("recall") is None or rows["recall"].value is None:
             continue
         noticed, site = True, {"recall_site", "precision_site"} <= rows.keys()
@@ -71,6 +74,41 @@ def _noticed(comparison: Comparison, model: str) -> Iterator[str]:
         seed = None if comparison.folds else comparison.seeds.get(model)
         which = model if seed is None else f"{model} as trained with seed {seed}, which validation would deploy,"
         yield f"That is {which} at the thresholds chosen on validation; in brackets, what other posts could have shown."
+
+
+def _fusions(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
+    """What each model that is made of others is worth beside the best of them, and where it leaves out a better one."""
+    for alias, best in comparison.best_member.items():
+        members, metric = comparison.members[alias], wording.metric(comparison.compare.metric)
+        which = f"the best of {wording.listing(members, 'and')} on validation" if len(members) > 1 else "its one member"
+        for row in (row for row in comparison.differences if {row.a, row.b} == {alias, best} and row.delta is not None):
+            on = "" if wording.alone(comparison) else f" on {wording.test_set(row.test)}"
+            if row.view == comparison.compare.view:
+                yield f"{alias} {_beside(row, alias)} than {best}, {which}{on}: {metric} {wording.gained(row, alias)}."
+        single = comparison.best_unimodal
+        if len(members) > 1 and single not in (None, alias, *members):
+            yield f"{alias} leaves out {single}, the best model of one modality on validation: try it as a member."
+    for run in runs:
+        yield from _alone(run)
+
+
+def _beside(row: Difference, alias: str) -> str:
+    """Whether a model is shown to be better or worse than the other of a difference, by its interval."""
+    if row.lo is None or row.lo <= 0 <= row.hi:
+        return "is not shown to be better"
+    return "is better" if (METRICS[row.metric].sign * row.delta > 0) is (row.a == alias) else "is worse"
+
+
+def _alone(run: Run) -> Iterator[str]:
+    """Of which labels a fusion lets its best member decide alone, since adding up gained nothing in training."""
+    parts = run.parts or (run,)
+    for label in run.labels:
+        told = [of[label] for part in parts for of in part.metrics.gains.values() if label in of]
+        alone = [gain.best for gain in told if gain.alone]
+        if alone:
+            often = "" if len(alone) == len(told) else f" in {len(alone)} of {len(told)} trainings"
+            names = wording.listing(dict.fromkeys(alone), "or")
+            yield f"{run.alias} lets {names} decide {label} alone{often}: adding up gained nothing there out of fold."
 
 
 def _named(comparison: Comparison, label: str, test: str) -> str:

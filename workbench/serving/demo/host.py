@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from workbench.errors import WorkbenchError
+from workbench.requirements import Requirements
 from workbench.schema import Taxonomy
 from workbench.serving.api.listening import listen
 from workbench.serving.config import ServingConfig
@@ -66,7 +67,9 @@ def assemble(
     tries = examples.load(Taxonomy.load(), folder / "examples")
 
     async def mounted() -> None:
-        shown = page.build(engine, tuple(config.services), engine.standing, tries, max_bytes=max_bytes)
+        needs = Requirements.load().of(engine.taxonomy.names)
+        about = {"needs": needs, "max_bytes": max_bytes}
+        shown = page.build(engine, tuple(config.services), engine.standing, tries, **about)
         page.mount(app, shown, max_bytes)
 
     asyncio.run(mounted())  # outside a running loop, Gradio opens one and leaves it open

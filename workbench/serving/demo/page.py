@@ -17,6 +17,7 @@ import gradio as gr
 from workbench.errors import WorkbenchError
 from workbench.preprocessing.image import decoding
 from workbench.preprocessing.video import reader
+from workbench.requirements import Requirements
 from workbench.schema import MODALITIES, ROOT, Media, Post, visible
 from workbench.serving.demo import preview, verdict
 from workbench.serving.demo.examples import Example
@@ -78,16 +79,18 @@ def build(
     standing: Callable[[], Standing],
     examples: Sequence[Example] = (),
     *,
+    needs: Requirements | None = None,
     max_bytes: int = LARGEST,
 ) -> gr.Blocks:
     """Return the page.
 
     services: the names of those that can be asked. standing: how far the start is, asked every few seconds until it is
-    ready. max_bytes: the size of the largest file that is taken.
+    ready. needs: what the site needs of the labels that are served. max_bytes: the size of the largest file taken.
     """
     title = "Try a post · Moderation workbench"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(300, KEPT_HOURS * 3600)) as page:
-        gr.Markdown(INTRO, elem_id="intro")
+        objective = f"\nWhat the site needs: {needs.objective}\n" if needs else ""
+        gr.Markdown(INTRO + objective, elem_id="intro")
         state = gr.Markdown("", elem_id="standing")
         with gr.Row(elem_id="layout"):
             with gr.Column(elem_id="form"):

@@ -308,6 +308,7 @@ def save(
         "unread": json.loads((predictions.schema.metadata or {}).get(_UNREAD, b"{}")),
         "feature_hits": store.hits,
         "search": search,
+        "gains": {str(trained.seed): trained.moderator.classifier.record.get("gains", {}) for trained in ready},
         **_machine(store),
     }
     write_json(folder / "metrics.json", metrics)
