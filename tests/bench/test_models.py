@@ -32,10 +32,17 @@ def test_each_model_has_speeds_ratios_and_memory(tmp_path, capsys):
         assert row["differ"] <= 1e-5
         assert row["peak_mb"]["host"] > 10
         assert row["cold_ratio"] == pytest.approx(row["seconds"]["plain"][0] / row["seconds"]["cold"][0])
+        assert row["targets"] == {"time": "met", "memory": "met"}
         assert row["warm_posts_per_s"] == pytest.approx(24 / row["seconds"]["warm"][0])
     said = capsys.readouterr().out
     assert "text-tfidf" in said
     assert "peak MB" in said
+
+
+def test_a_model_that_is_too_slow_or_too_large_is_told_so():
+    slow = {"cold_posts_per_s": 1000 / 21, "peak_mb": {"host": 25_000}}
+    assert bench.targets(slow) == {"time": "missed", "memory": "missed"}
+    assert bench._required({"targets": bench.targets(slow)}) == "missed: time, memory"
 
 
 def test_scores_that_depend_on_their_batch_are_refused(monkeypatch):

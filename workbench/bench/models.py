@@ -65,7 +65,7 @@ def models(options: ModelBench | None = None, out: Path | None = None) -> dict[s
 
     options = options or ModelBench()
     names = track(_names(options), "models", console=console(stderr=True), transient=True)
-    rows = [_apart(name, options) for name in names]
+    rows = [row if "note" in row else row | {"targets": targets(row)} for row in (_apart(n, options) for n in names)]
     result = {"machine": machine(options.device), "options": options.model_dump(mode="json")}
     result |= {"models": rows}
     console().print(_table(rows, result["machine"]))
@@ -77,6 +77,21 @@ def models(options: ModelBench | None = None, out: Path | None = None) -> dict[s
     if wrong:
         raise WorkbenchError(f"scores depend on how posts are batched in {', '.join(wrong)}; the ratios mean nothing")
     return result
+
+
+def targets(row: dict[str, Any]) -> dict[str, str]:
+    """Return whether a measured model meets what the site requires of a post's time and of memory.
+
+    The time is that of new posts in one process.
+    """
+    from workbench.requirements import Requirements, verdict
+
+    needs = Requirements.load()
+    found = {
+        "time": (needs.latency.ms_per_post, 1000 / row["cold_posts_per_s"]),
+        "memory": (needs.limits.memory_gb, row["peak_mb"]["host"] / 1000),
+    }
+    return {what: verdict(most, value, least=False) for what, (most, value) in found.items() if most is not None}
 
 
 def _names(options: ModelBench) -> list[str]:
@@ -178,12 +193,20 @@ def _table(rows: list[dict[str, Any]], about: dict[str, Any]) -> Table:
 
     caption = ", ".join(f"{key} {value}" for key, value in about.items())
     table = Table(title="Models: posts a second, and times a plain loop of the same model", caption=caption)
-    for head in ("", "posts", "plain", "cold", "warm", "cold ratio", "warm ratio", "peak MB"):
+    for head in ("", "posts", "plain", "cold", "warm", "cold ratio", "warm ratio", "peak MB", "required"):
         table.add_column(head, justify="right" if head else "left", min_width=0 if head else 14)
     for row in rows:
         if "note" in row:
             continue
         speeds = [f"{row[f'{way}_posts_per_s']:,.0f}/s" for way in ("plain", "cold", "warm")]
         ratios = [f"{row[f'{way}_ratio']:.1f} x" for way in ("cold", "warm")]
-        table.add_row(row["name"], str(row["posts"]), *speeds, *ratios, f"{row['peak_mb']['host']:,.0f}")
+        table.add_row(
+            row["name"], str(row["posts"]), *speeds, *ratios, f"{row['peak_mb']['host']:,.0f}", _required(row)
+        )
     return table
+
+
+def _required(row: dict[str, Any]) -> str:
+    """What is required of time and memory, in a word, with what is missed."""
+    missed = [what for what, verdict in row["targets"].items() if verdict == "missed"]
+    return f"missed: {', '.join(missed)}" if missed else "met" if row["targets"] else "–"
