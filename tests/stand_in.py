@@ -63,6 +63,7 @@ class StandIn:
             missing=() if read else self.labels,
             unread=unread,
             unseen=tuple(name for name in MODALITIES if there[name] and name not in self.modalities),
+            reports=post.engagement.reports if post.engagement else None,
             **{name: getattr(post, name) for name in ("community", "language", "region", "created_at")},
         )
 

@@ -129,6 +129,11 @@ class Taxonomy(Options):
         return tuple(label.name for label in self.labels)
 
     @property
+    def reactive(self) -> tuple[str, ...]:
+        """The labels that act on a signal."""
+        return tuple(label.name for label in self.labels if label.mode == "reactive")
+
+    @property
     def fingerprint(self) -> str:
         """Twelve hex digits over names, order and exclusive sets."""
         core = {"names": self.names, "exclusive": sorted(sorted(group) for group in self.exclusive)}

@@ -71,9 +71,9 @@ def test_where_an_override_applies(where, post, applies):
     there = Override(**where, labels={"abuse": RULE})
     assert there.applies(*post) is applies
     by = policy(overrides=(there,))
-    assert by.rule("abuse", *post) == ((RULE, there) if applies else (by.labels["abuse"], None))
-    assert by.rule("nudity", *post) == (by.labels["nudity"], None)
-    assert by.rule("spam", *post) == (None, None)
+    assert by.rule("abuse", *post, TAXONOMY) == ((RULE, there) if applies else (by.labels["abuse"], None))
+    assert by.rule("nudity", *post, TAXONOMY) == (by.labels["nudity"], None)
+    assert by.rule("spam", *post, TAXONOMY) == (None, None)
     assert str(there) == " and ".join(f"{name} {value}" for name, value in where.items())
 
 

@@ -31,7 +31,7 @@ def test_the_same_post_again_runs_no_model(engine, stand_in):
 def test_what_tells_posts_apart(engine, stand_in):
     """Service, post, model and the features that are read; another feature changes nothing."""
     engine.moderate("text", post())
-    same = [post(engagement=Engagement(reports=3)), post(author=Author(id="a", posts=2))]
+    same = [post(engagement=Engagement(reports=2)), post(author=Author(id="a", posts=2))]
     other = [
         post("harm "),
         post(post_id="p2"),

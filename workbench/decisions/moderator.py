@@ -144,6 +144,7 @@ class Moderator:
         undone, alike = (None if some is None else some[:, places].tolist() for some in (made.variants, made.alike))
         unseen = {name: there[name].tolist() for name in MODALITIES if name not in self.modalities}
         context = [table[name].to_pylist() for name in ("post_id", "text", *_CONTEXT)]
+        reports = pc.struct_field(table["engagement"], "reports").to_pylist()
         assessments = []
         for row, (post_id, text, community, language, region, created_at) in enumerate(zip(*context, strict=True)):
             scores = dict(zip(self.labels, probs[row], strict=True))
@@ -162,6 +163,7 @@ class Moderator:
                     if strange is None or strange.where(row) is None
                     else float(strange.share[row]),
                     out_of_distribution_in=None if strange is None else strange.where(row),
+                    reports=None if reports[row] is None else max(reports[row], 0),
                     region=region,
                     language=language,
                     created_at=created_at,

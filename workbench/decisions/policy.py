@@ -4,7 +4,8 @@ Per label there are two thresholds; `score >= threshold` meets one. Remove goes 
 is missing (content that could not be read, a score that is not there, a modality that the model does not look at, a
 label without a rule) leads to review and never to allow; only `unseen: allow` lets a policy pass what the model does
 not look at, and even then something of the post must have been scored. A suspicious link leads to review at least,
-unless the policy says `links: ignore`.
+unless the policy says `links: ignore`, and so do reports from a stated number on; neither removes a post, since people
+report what annoys them. A label that acts on a signal (`mode: reactive` in the taxonomy) removes nothing at once.
 
 Nothing heavy is imported, so a new policy can be applied to stored scores without a model.
 """
@@ -26,6 +27,7 @@ from workbench.decisions.objective import Chosen, Share
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import Decision, Options, Reason, Taxonomy, read_yaml
 
+REPORTS = 3  # reports from which a person looks, where a policy does not say otherwise
 NOTHING = 2.0  # a threshold that no probability reaches
 
 
@@ -70,6 +72,11 @@ class LabelRule(Options):
 
     def _of(self, action: Literal["review", "remove"]) -> tuple[float | None, Chosen | None]:
         return (self.review_at, self.review_for) if action == "review" else (self.remove_at, self.remove_for)
+
+    def reviewing(self) -> Self:
+        """Return the rule with review in place of removal."""
+        at = self.remove_at if self.review_at is None else self.review_at
+        return self.model_copy(update={"review_at": at, "remove_at": None})
 
     def met(self, score: float) -> tuple[Literal["review", "remove"], float] | None:
         """Return what a score leads to, and the threshold it met; None where it meets none."""
@@ -118,6 +125,7 @@ class Assessment(Options):
         description="Per label whose score comes from single training posts, those with the label, most alike first.",
     )
     links: tuple[str, ...] = Field((), description="What is suspicious about the links, one sentence each.")
+    reports: int | None = Field(None, ge=0, description="Reports of the post so far.")
     region: str | None = Field(None, description="The post's region.")
     language: str | None = Field(None, description="The post's language.")
     out_of_distribution: Share | None = Field(None, description="Share of validation posts that are less unusual.")
@@ -136,6 +144,12 @@ class Policy(Options):
         "review", description="What happens to a post with content that the model does not look at."
     )
     links: Literal["review", "ignore"] = Field("review", description="What happens to a post with a suspicious link.")
+    reports_at: int | None = Field(
+        REPORTS, ge=1, description="A person looks at a post with so many reports; null: reports alone lead to nothing."
+    )
+    reactive: Literal["review", "remove"] = Field(
+        "review", description="What a score that removes leads to, of a label that acts on a signal."
+    )
     out_of_distribution_at: Share | None = Field(
         None, description="A person looks at posts more unusual than this share of validation posts; null: never."
     )
@@ -146,6 +160,9 @@ class Policy(Options):
     def id(self) -> str:
         """Name, version and eight hex digits over the whole content."""
         content = self.model_dump(mode="json")
+        for name in ("reports_at", "reactive"):  # what is as it is by default is as if it were not written
+            if content[name] == type(self).model_fields[name].default:
+                del content[name]
         at = content.pop("out_of_distribution_at")
         if at is not None:  # what is off is as if it did not exist
             content["unusual_at"] = at  # as it was called first, so that policies on record keep their ids
@@ -193,12 +210,18 @@ class Policy(Options):
         rules = {label: rule for label, rule in self.labels.items() if label in kept}
         return self.model_copy(update={"labels": rules, "overrides": tuple(overrides)})
 
-    def rule(self, label: str, region: str | None, language: str | None) -> tuple[LabelRule | None, Override | None]:
-        """Return the rule of a label for a post of this region and language, and the override that it comes from."""
-        for override in reversed(self.overrides):
-            if label in override.labels and override.applies(region, language):
-                return override.labels[label], override
-        return self.labels.get(label), None
+    def rule(
+        self, label: str, region: str | None, language: str | None, taxonomy: Taxonomy
+    ) -> tuple[LabelRule | None, Override | None]:
+        """Return the rule of a label for a post of this region and language, and the override that it comes from.
+
+        A label that acts on a signal goes to a person where it would be removed, unless the policy says `remove`.
+        """
+        meant = (one for one in reversed(self.overrides) if label in one.labels and one.applies(region, language))
+        override = next(meant, None)
+        rule = self.labels.get(label) if override is None else override.labels[label]
+        waits = self.reactive == "review" and label in taxonomy.reactive
+        return rule and rule.reviewing() if waits else rule, override
 
     def idle(self) -> dict[str, str]:
         """Return the labels whose score leads to nothing anywhere, and why: nobody asked, or no threshold qualified."""
@@ -214,6 +237,7 @@ class Policy(Options):
         gaps = [*_missing(assessment, self.unseen), *([] if able else [_NOTHING]), *self._unlike_training(assessment)]
         if self.links == "review":
             gaps += [Reason(kind="link", detail=sentence) for sentence in assessment.links]
+        gaps += self._reported(assessment)
         if gaps:
             actions.add("review")
             concerned |= {*assessment.scores, *assessment.missing}
@@ -229,6 +253,13 @@ class Policy(Options):
             model_id=model_id,
             policy_id=self.id,
         )
+
+    def _reported(self, assessment: Assessment) -> list[Reason]:
+        """Return why a person looks at a post that people have reported; none where so few have."""
+        if self.reports_at is None or (assessment.reports or 0) < self.reports_at:
+            return []
+        detail = f"The post was reported {assessment.reports} times; from {self.reports_at} on, a person looks."
+        return [Reason(kind="reports", detail=detail)]
 
     def _unlike_training(self, assessment: Assessment) -> list[Reason]:
         """Return why a person looks at a post that is unlike those the model was trained on; none where none does."""
@@ -247,7 +278,7 @@ class Policy(Options):
         urgency = {label.name: -label.urgency for label in taxonomy.labels}
         for label in sorted(assessment.scores, key=lambda name: urgency.get(name, 0)):
             score = assessment.scores[label]
-            rule, override = self.rule(label, assessment.region, assessment.language)
+            rule, override = self.rule(label, assessment.region, assessment.language, taxonomy)
             if rule is None:
                 reasons.append(Reason(kind="rule", label=label, score=score, detail=f"No rule is set for {label}."))
                 actions.add("review")

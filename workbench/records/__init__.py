@@ -164,15 +164,15 @@ class Records:
             last = rows[-1][0]
 
     def redecide(self, identity: str, decision: dict[str, Any], policy_id: str) -> bool:
-        """Append a decision under another policy and say whether there was one to append; earlier ones are kept."""
+        """Append a decision that is another one, or under another policy; say whether it is. Earlier ones are kept."""
 
         def write(database: sqlite3.Connection) -> bool:
             row = database.execute(
-                f"SELECT entries.seq, policy_id FROM entries JOIN decisions ON decisions.seq = {_NEWEST}"
+                f"SELECT entries.seq, policy_id, decision FROM entries JOIN decisions ON decisions.seq = {_NEWEST}"
                 " WHERE identity = ?",
                 (identity,),
             ).fetchone()
-            if row is None or row[1] == policy_id:
+            if row is None or row[1:] == (policy_id, _json(decision)):
                 return False
             _keep_decision(database, row[0], datetime.now(UTC), policy_id, decision)
             return True
@@ -250,6 +250,11 @@ class Records:
         row = (event.post_id, event.kind, _time(event.at), json.dumps(event.value, sort_keys=True), event.by or "")
         into = "INSERT OR IGNORE INTO events (post_id, kind, at, value, by) VALUES (?, ?, ?, ?, ?)"
         return self._database.write(lambda database: bool(database.execute(into, row).rowcount))
+
+    def reports(self, post_id: str) -> int:
+        """Return how many reports of a post were kept."""
+        query = "SELECT COUNT(*) FROM events WHERE post_id = ? AND kind = 'report'"
+        return self._database.read(query, post_id)[0][0]
 
     def events(
         self, post_id: str | None = None, until: datetime | None = None, kinds: tuple[str, ...] = KINDS

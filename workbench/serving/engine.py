@@ -26,12 +26,14 @@ from typing import TYPE_CHECKING, Any
 from workbench.decisions.policy import Assessment, Policy
 from workbench.errors import WorkbenchError, unknown
 from workbench.features.store import FeatureStore
+from workbench.preprocessing.links import extraction
 from workbench.preprocessing.text.cleaning import joined_surrogates
 from workbench.records import Entry, Records, by_value
 from workbench.schema import Post, Taxonomy
 from workbench.serving.batching import BatchingQueue
 from workbench.serving.config import ServingConfig
 from workbench.serving.gauges import Gauges
+from workbench.serving.refused import Busy, RateLimited, Refused
 from workbench.serving.served import Answer, Service, ServiceInfo
 
 __all__ = ["Answer", "Busy", "Engine", "RateLimited", "Refused", "ServiceInfo"]
@@ -46,22 +48,6 @@ WRITERS = 8  # they share a commit
 CLOSING = "the service is being closed; send the post again"
 
 
-class Refused(WorkbenchError):
-    """A post that is not scored now; `seconds` says when to come again."""
-
-    def __init__(self, message: str, seconds: float) -> None:
-        super().__init__(message)
-        self.seconds = seconds
-
-
-class RateLimited(Refused):
-    """One author has sent more new posts than are scored."""
-
-
-class Busy(Refused):
-    """More is waiting, or takes longer, than the service takes on, or it is not ready yet, or it is being closed."""
-
-
 @dataclass(frozen=True, eq=False)
 class _Job:
     service: Service
@@ -70,6 +56,10 @@ class _Job:
     features: dict[str, Any] = field(default_factory=dict)
     blobs: Mapping[str, bytes] = field(default_factory=dict)
     future: Future[Answer] = field(default_factory=Future)
+
+    @property
+    def reports(self) -> int:
+        return (self.post.engagement and self.post.engagement.reports) or 0
 
 
 class Engine:
@@ -93,7 +83,7 @@ class Engine:
         self.config, self.records, self.gauges = config, records, Gauges()
         self.store = FeatureStore(None, None if device == "auto" else device, memory_mb=config.memory_mb)
         self.bundles = config.bundles()
-        self._load = load
+        self._load, self._lists = load, extraction.LinkLists.load()
         self._taxonomy: Taxonomy | None = None
         self._services: dict[str, Service] = {}
         self._moderators: dict[Path, Moderator] = {}
@@ -202,7 +192,11 @@ class Engine:
         if entry is None or entry.deleted_at is not None:
             return None
         answer = Answer.recorded(entry)
-        return replace(answer, assessment=served.assessed(answer.assessment))
+        text = (
+            self.records.blob(answer.contents["text"]).decode(errors="replace") if "text" in answer.contents else None
+        )
+        links = extraction.shown(text, self._lists)
+        return replace(answer, assessment=served.assessed(answer.assessment), links=links)
 
     def delete(self, service: str, post_id: str) -> bool:
         """Remove a post's content and features; what was decided stays on record. False where there is nothing."""
@@ -210,7 +204,16 @@ class Engine:
         return self.records.delete(service, joined_surrogates(post_id))
 
     def event(self, post_id: str, kind: str, at: datetime, value: dict[str, Any] | None, by: str | None) -> bool:
-        return self.records.event(joined_surrogates(post_id), kind, at, value, by)
+        """Keep what happened to a post, and say whether it is new; enough reports send its newest answers to review."""
+        post_id = joined_surrogates(post_id)
+        new = self.records.event(post_id, kind, at, value, by)
+        if new and kind == "report":
+            reports = self.records.reports(post_id)
+            for service in list(self._services.values()):
+                entry = self.records.latest(service.name, post_id)
+                if entry is not None and entry.deleted_at is None:
+                    self._judge_again(service, entry, reports)
+        return new
 
     def content(self, content: str) -> bytes | None:
         return self.records.blob(content)
@@ -227,9 +230,9 @@ class Engine:
         for job in jobs:
             try:
                 if (entry := self.records.by_identity(job.identity)) is not None:
-                    if entry.policy_id == job.service.policy()[1]:
+                    if entry.policy_id == job.service.policy()[1] and not job.reports:
                         self._repeat(job, entry)
-                    else:  # the new decision is recorded too, and others need not wait for the disk
+                    else:  # a new decision may be recorded too, and others need not wait for the disk
                         self._writers.submit(self._repeat, job, entry)
                     continue
                 author = job.post.author.id if job.post.author else None
@@ -268,6 +271,8 @@ class Engine:
             now = datetime.now(UTC)
             policy, policy_id = job.service.policy()
             model, narrowed = job.service.moderator, job.service.assessed(assessment)
+            if job.identity is not None and (reports := self.records.reports(job.post.post_id)) > job.reports:
+                narrowed = narrowed.model_copy(update={"reports": reports})
             decision = policy.judge(narrowed, model.taxonomy, model.model_id, now=now)
             ids = {name: job.features[name]["id"] for name in job.blobs}
             answer = Answer(job.service.name, decision, narrowed, model.model_id, policy_id, False, ids)
@@ -293,27 +298,28 @@ class Engine:
         if self.records.record(entry, job.blobs):
             return answer
         earlier = self.records.by_identity(job.identity)
-        return answer if earlier is None else self._current(job, earlier)
+        return answer if earlier is None else self._judge_again(job.service, earlier, job.reports)
 
     def _repeat(self, job: _Job, entry: Entry) -> None:
         try:
-            answer = self._current(job, entry)
+            answer = self._judge_again(job.service, entry, job.reports)
             self.gauges.repeated.labels(job.service.name).inc()
             self._resolve(job, answer)
         except Exception as error:
             self._fail(job, error)
 
-    def _current(self, job: _Job, entry: Entry) -> Answer:
-        """Return a recorded answer under the present policy, which is recorded too if it is another one."""
+    def _judge_again(self, service: Service, entry: Entry, reports: int) -> Answer:
+        """Return a recorded answer under the present policy and with so many reports; another decision is recorded."""
         answer = Answer.recorded(entry)
-        policy, policy_id = job.service.policy()
-        answer = replace(answer, assessment=job.service.assessed(answer.assessment))
-        if policy_id == entry.policy_id:
+        policy, policy_id = service.policy()
+        answer = replace(answer, assessment=service.assessed(answer.assessment))
+        if policy_id == entry.policy_id and reports <= (answer.assessment.reports or 0):
             return answer
-        taxonomy = job.service.moderator.taxonomy
-        decision = policy.judge(answer.assessment, taxonomy, entry.model_id, now=entry.at)
+        reports = max(reports, answer.assessment.reports or 0, self.records.reports(entry.post_id))
+        assessment = answer.assessment.model_copy(update={"reports": reports})
+        decision = policy.judge(assessment, service.moderator.taxonomy, entry.model_id, now=entry.at)
         self.records.redecide(entry.identity, decision.model_dump(mode="json"), policy_id)
-        return replace(answer, decision=decision, policy_id=policy_id)
+        return replace(answer, assessment=assessment, decision=decision, policy_id=policy_id)
 
     # ------------------------------------------------------------------------------------------------- plumbing
 
@@ -346,7 +352,7 @@ class Engine:
 
     def _resolve(self, job: _Job, answer: Answer) -> None:
         self._land(job)
-        job.future.set_result(answer)
+        job.future.set_result(replace(answer, links=extraction.shown(job.post.text, self._lists)))
 
     def _fail(self, job: _Job, error: Exception) -> None:
         self._land(job)

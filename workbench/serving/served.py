@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from workbench.decisions.bundle import POLICY
 from workbench.decisions.policy import Assessment, Policy
 from workbench.errors import WorkbenchError, unknown
+from workbench.preprocessing.links.extraction import ShownLink
 from workbench.records import Entry
 from workbench.schema import MODALITIES, Decision, Post
 from workbench.serving.config import Limits, ServiceConfig, needs
@@ -36,6 +37,7 @@ class Answer:
     policy_id: str
     stored: bool
     contents: dict[str, str] = field(default_factory=dict)  # modality -> id under which the content is kept
+    links: tuple[ShownLink, ...] = ()  # of the text, the first ones; they are found again for each answer, not kept
 
     @classmethod
     def recorded(cls, entry: Entry) -> Answer:

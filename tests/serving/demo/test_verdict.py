@@ -9,6 +9,7 @@ import pytest
 
 from workbench.decisions.objective import Chosen, Objective
 from workbench.decisions.policy import Assessment, LabelRule, Policy
+from workbench.preprocessing.links import extraction
 from workbench.schema import Label, Taxonomy
 from workbench.serving.demo import verdict
 from workbench.serving.demo.verdict import ShownDecision, numbers, sentence, within
@@ -224,3 +225,20 @@ def test_what_the_model_is_worth_stands_in_the_verdict_and_no_colour_speaks_for_
     unreal = verdict.summary(dataclasses.replace(shown, note="Means nothing.", unreal=True), NOW)
     assert '<div class="verdict unreal"' in unreal
     assert "Allow" in unreal
+
+
+def test_links_are_named_with_what_was_found_of_them():
+    text = "https://youtu.be/x http://bit.ly/1 http://127.0.0.1/<b>" + "".join(f" a{n}.example" for n in range(4))
+    links = extraction.shown(text, extraction.LinkLists.load())
+    shown = verdict.looked_at(dataclasses.replace(judged({"abuse": 0.1}), links=links))
+    assert "<b>youtu.be</b> an embed: the site moderates itself" in shown
+    assert '<li class=""><b>bit.ly</b> seen: shortener</li>' in shown
+    assert '<li class="bad"><b>127.0.0.1</b> suspicious: ip</li>' in shown
+    assert '<li class=""><b>a1.example</b> </li><li>and 2 more</li>' in shown
+    assert "Links" not in verdict.looked_at(judged({"abuse": 0.1}))
+
+
+def test_reports_are_part_of_the_verdict():
+    shown = judged({"abuse": 0.1, "misinformation": 0.1}, reports=4)
+    said = "Review by a person within 1 hour: the post was reported 4 times; from 3 on, a person looks."
+    assert sentence(shown, NOW) == said

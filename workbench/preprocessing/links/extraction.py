@@ -33,6 +33,7 @@ PIECE = 1024  # characters; an address longer than that is cut
 MOST = 1000  # links of a text that are looked at
 MOST_CHARACTERS = 40_000  # of words that could be links, as many as a site's longest post has
 LONG, DEEP = 200, 3  # characters of an address, and names before the registered one, that are many
+SHOWN = 20  # links that an answer names
 SENTENCES = 5  # findings that a post's reasons name
 
 Sign = Literal[
@@ -140,6 +141,16 @@ class WebLink(NamedTuple):
     def shown(self) -> str:
         """The host as a sentence names it."""
         return self.host if len(self.host) <= 80 else f"{self.host[:80]}..."
+
+
+class ShownLink(Options):
+    """One link as an answer names it."""
+
+    url: str = Field(description="The address in its normal form.")
+    host: str = Field(description="Its host, in ASCII.")
+    embed: bool = Field(description="Whether the host moderates what it shows, so that the link is an embed.")
+    suspicious: bool = Field(description="Whether it has a sign for which a person looks.")
+    signs: tuple[str, ...] = Field((), description="What was found of it.")
 
 
 class FoundLinks(NamedTuple):
@@ -282,6 +293,24 @@ def findings(text: str | None, lists: LinkLists) -> tuple[str, ...]:
     if extracted.more and "too_many" in lists.suspicious:
         sentences.append("The post has more links, or words like links, than are looked at.")
     return tuple(sentences)
+
+
+def shown(text: str | None, lists: LinkLists, most: int = SHOWN) -> tuple[ShownLink, ...]:
+    """Return the first links of a text as an answer names them.
+
+    >>> shown("https://youtu.be/x", LinkLists(moderated=("youtu.be",)))[0].embed
+    True
+    """
+    return tuple(
+        ShownLink(
+            url=link.url,
+            host=link.host,
+            embed="moderated" in link.signs,
+            suspicious=any(sign in lists.suspicious for sign in link.signs),
+            signs=link.signs,
+        )
+        for link in find(text, lists).links[:most]
+    )
 
 
 def features(texts: Sequence[str | None], lists: LinkLists) -> np.ndarray:

@@ -276,6 +276,7 @@ def _shown(answer: Answer, order: tuple[str, ...]) -> dict[str, Any]:
         "policy": answer.policy_id,
         "stored": answer.stored,
         "features": answer.contents,
+        "links": [link.model_dump(mode="json") for link in answer.links],
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+from workbench.preprocessing.links.extraction import ShownLink
 from workbench.schema import Decision
 from workbench.serving.api.payloads import (
     BASE64,
@@ -47,6 +48,7 @@ class Moderated(BaseModel):
     policy: str = Field(description="Which policy decided.")
     stored: bool = Field(description="Whether the answer was on record, so that no model ran.")
     features: dict[str, str] = Field(description="Under which id each content is kept.")
+    links: list[ShownLink] = Field(description="The first links of the text, with what was found of each.")
 
 
 class Happened(BaseModel):

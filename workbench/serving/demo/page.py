@@ -272,7 +272,7 @@ def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
         )
     result = engine.probe(service, post)
     policy = engine.policy(service)
-    rules = {name: policy.rule(name, post.region, post.language)[0] for name in info.labels}
+    rules = {name: policy.rule(name, post.region, post.language, engine.taxonomy)[0] for name in info.labels}
     about = note(engine.bundles[service])
     shown = verdict.ShownDecision(
         decision=result.decision,
@@ -283,6 +283,7 @@ def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
         unread=result.assessment.unread,
         alike=result.assessment.alike,
         missing=result.assessment.missing,
+        links=result.links,
         policy_date=policy.date.isoformat() if policy.id == result.policy_id else "",
         note=about,
         unreal=about == UNREAL,

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from workbench.decisions.policy import LabelRule
+from workbench.preprocessing.links.extraction import ShownLink
 from workbench.schema import MODALITIES, Decision, Reason, Taxonomy
 
+LINKS = 5  # links that are named
 TITLES = {"text": "Text", "image": "Picture", "video": "Clip"}
 _ACTIONS = {"allow": "Allow", "review": "Review by a person", "remove": "Remove"}
 
@@ -24,8 +26,8 @@ class ShownDecision:
 
     rules: the thresholds that hold for this post, per label. given: the modalities that the post has. unread: per
     modality that could not be read, why. alike: per label, the training posts with it that the post is most like.
-    looks: the modalities that the model looks at. note: what has to be known of the model before it is believed;
-    unreal: whether it says nothing of real posts, so that no colour speaks for its verdict.
+    looks: the modalities that the model looks at. links: those of the text. note: what has to be known of the model
+    before it is believed; unreal: whether it says nothing of real posts, so that no colour speaks for its verdict.
     """
 
     decision: Decision
@@ -36,6 +38,7 @@ class ShownDecision:
     unread: Mapping[str, str] = field(default_factory=dict)
     alike: Mapping[str, Sequence[str]] = field(default_factory=dict)
     missing: Sequence[str] = ()
+    links: Sequence[ShownLink] = ()
     policy_date: str = ""
     note: str = ""
     unreal: bool = False
@@ -90,12 +93,12 @@ def sentence(verdict: ShownDecision, now: datetime | None = None) -> str:
 
 
 def _clauses(verdict: ShownDecision, reasons: Sequence[Reason]) -> list[str]:
-    """Return why: the most urgent label in full, the others by name; what could not be read; suspicious links."""
+    """Return why: the most urgent label in full, others by name; what could not be read; suspicious links; reports."""
     labels = [reason for reason in reasons if reason.kind == "label"]
     whys = [_because(verdict, reason) for reason in labels[:1]]
     if others := [_plain(reason.label) for reason in labels[1:]]:
         whys.append(f"{_listed(others)} reach{'es' * (len(others) == 1)} {'its' if len(others) == 1 else 'theirs'} too")
-    whys += [_because(verdict, reason) for reason in reasons if reason.kind in ("unread", "link")]
+    whys += [_because(verdict, reason) for reason in reasons if reason.kind in ("unread", "link", "reports")]
     return whys or [_because(verdict, reason) for reason in reasons]
 
 
@@ -226,8 +229,21 @@ def looked_at(verdict: ShownDecision) -> str:
         else:
             state = "none in this post" if name in verdict.looks else "none in this post, and not looked at anyway"
         lines.append(f'<li class="{kind}"><b>{TITLES[name]}</b> {safe(state)}</li>')
-    others = _others(verdict)
-    return f'<h3>What was looked at</h3><ul class="looked">{"".join(lines)}</ul>{others}'
+    return f'<h3>What was looked at</h3><ul class="looked">{"".join(lines)}</ul>{_links(verdict)}{_others(verdict)}'
+
+
+def _links(verdict: ShownDecision) -> str:
+    """Return where the post's links lead, the first ones in full, and what is to be known of each."""
+    items = []
+    for link in verdict.links[:LINKS]:
+        about = "an embed: the site moderates itself" if link.embed else "suspicious" if link.suspicious else ""
+        if others := [sign.replace("_", " ") for sign in link.signs if sign != "moderated"]:
+            about = f"{about or 'seen'}: {', '.join(others)}"
+        kind = "bad" if link.suspicious else ""
+        items.append(f'<li class="{kind}"><b>{safe(link.host)}</b> {safe(about)}</li>')
+    if len(verdict.links) > LINKS:
+        items.append(f"<li>and {len(verdict.links) - LINKS} more</li>")
+    return f'<h3>Links</h3><ul class="looked">{"".join(items)}</ul>' if items else ""
 
 
 def _others(verdict: ShownDecision) -> str:

@@ -1,0 +1,74 @@
+"""Reports, brought by a post or told as events, send the newest answer to a person without running a model again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from oracles import history
+
+from workbench.schema import Engagement, Post
+
+
+def post(text: str = "mild", reports: int | None = None) -> Post:
+    return Post(post_id="p1", text=text, engagement=None if reports is None else Engagement(reports=reports))
+
+
+def report(engine, number: int, post_id: str = "p1") -> bool:
+    return engine.event(post_id, "report", datetime(2026, 1, 1, 0, number, tzinfo=UTC), {}, f"user {number}")
+
+
+def kinds(answer) -> list[str]:
+    return [reason.kind for reason in answer.decision.reasons]
+
+
+def test_reports_told_as_events_send_the_newest_answers_to_review(engine, stand_in):
+    for service in ("text", "post"):
+        assert engine.moderate(service, post()).decision.action == "allow"
+    calls = list(stand_in.calls)
+    assert [report(engine, number) for number in (1, 2, 2)] == [True, True, False]
+    assert engine.lookup("text", "p1").decision.action == "allow"  # two people, one of them twice
+    report(engine, 3)
+    for service in ("text", "post"):
+        told = engine.lookup(service, "p1")
+        assert (told.decision.action, kinds(told)) == ("review", ["reports"])
+        assert engine.moderate(service, post()).decision == told.decision
+    assert stand_in.calls == calls
+    assert [row["decision"]["action"] for row in history(engine.records, "text", "p1")] == ["allow", "review"]
+    report(engine, 4)
+    assert "reported 4 times" in engine.lookup("text", "p1").decision.reasons[0].detail
+
+
+@pytest.mark.parametrize("earlier", [None, 2])
+def test_reports_that_a_replay_brings_are_judged_without_a_model(engine, stand_in, earlier):
+    assert engine.moderate("text", post(reports=earlier)).decision.action == "allow"
+    again = engine.moderate("text", post(reports=7))
+    assert (again.stored, again.decision.action, stand_in.calls) == (True, "review", [1])
+    assert engine.lookup("text", "p1").decision == again.decision
+
+
+def test_reports_of_before_the_first_scoring_count(engine):
+    for number in range(3):
+        report(engine, number)
+    assert kinds(engine.moderate("text", post())) == ["reports"]
+    assert engine.moderate("text", Post(post_id="p2", text="mild")).decision.action == "allow"
+    assert engine.probe("text", post()).decision.action == "allow"  # a probe is of no post on record
+
+
+def test_reports_remove_nothing_and_spare_nothing(engine):
+    assert engine.moderate("text", post("harm")).decision.action == "remove"
+    for number in range(4):
+        report(engine, number)
+    told = engine.lookup("text", "p1")
+    assert (told.decision.action, kinds(told)) == ("remove", ["label", "reports"])
+
+
+def test_other_events_and_deleted_posts_are_left_alone(engine):
+    engine.moderate("text", post())
+    for number in range(5):
+        engine.event("p1", "reaction", datetime(2026, 1, 1, 0, number, tzinfo=UTC), {"n": number}, "a")
+    assert engine.lookup("text", "p1").decision.action == "allow"
+    engine.delete("text", "p1")
+    for number in range(5):
+        report(engine, number)
+    assert engine.lookup("text", "p1") is None

@@ -1,0 +1,21 @@
+"""Why a post is not scored now, as an error that says when to come again."""
+
+from __future__ import annotations
+
+from workbench.errors import WorkbenchError
+
+
+class Refused(WorkbenchError):
+    """A post that is not scored now; `seconds` says when to come again."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class RateLimited(Refused):
+    """One author has sent more new posts than are scored."""
+
+
+class Busy(Refused):
+    """More waits, or takes longer, than the service takes on, or it is not ready yet, or it is being closed."""
