@@ -47,6 +47,16 @@ CREATE TABLE events (
     value TEXT NOT NULL, by TEXT NOT NULL, UNIQUE (post_id, kind, at, by, value));
 """
 _NEWEST = "(SELECT max(seq) FROM decisions WHERE entry = entries.seq)"
+_OVERDUE = f"""
+SELECT service, COUNT(*) FROM entries JOIN decisions ON decisions.seq = {_NEWEST}
+WHERE deleted_at IS NULL AND json_extract(decision, '$.action') = 'review'
+    AND julianday(json_extract(decision, '$.due_at')) < julianday(?)
+    AND entries.seq = (SELECT max(seq) FROM entries AS others
+        WHERE others.post_id = entries.post_id AND others.service = entries.service)
+    AND NOT EXISTS (SELECT 1 FROM events WHERE events.post_id = entries.post_id
+        AND events.kind IN ('label', 'removal') AND events.at >= entries.at)
+GROUP BY service
+"""
 _FIELDS = tuple(Entry.model_fields)
 _COLUMNS = ", ".join("entries.at" if name == "at" else name for name in ("entries.seq", *_FIELDS))
 _ENTRY = f"SELECT {_COLUMNS} FROM entries JOIN decisions ON decisions.seq = {_NEWEST}"
@@ -255,6 +265,14 @@ class Records:
         """Return how many reports of a post were kept."""
         query = "SELECT COUNT(*) FROM events WHERE post_id = ? AND kind = 'report'"
         return self._database.read(query, post_id)[0][0]
+
+    def overdue(self, now: datetime) -> dict[str, int]:
+        """Return service -> how many posts wait for a person past their due time: no label, no removal came since.
+
+        Only the newest answer on a post counts, and none of one whose content was deleted.
+        """
+        rows = self._database.read(_OVERDUE, _time(now))
+        return dict(rows)
 
     def events(
         self, post_id: str | None = None, until: datetime | None = None, kinds: tuple[str, ...] = KINDS

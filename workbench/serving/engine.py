@@ -95,7 +95,8 @@ class Engine:
         self._writers = ThreadPoolExecutor(WRITERS, "writer")
         sweep = self._writers.submit(records.sweep)  # what a killed server kept and never recorded
         sweep.add_done_callback(_say_failure)
-        self.gauges.watch(lambda: self.store.hits, lambda: {queue.name: len(queue) for queue in self._all_queues()})
+        queues = lambda: {queue.name: len(queue) for queue in self._all_queues()}  # noqa: E731
+        self.gauges.watch(lambda: self.store.hits, queues, self._overdue)
 
     # ---------------------------------------------------------------------------------------------------- life
 
@@ -325,6 +326,9 @@ class Engine:
 
     def _all_queues(self) -> list[BatchingQueue[_Job]]:
         return [self._lookup, *self._batching.values()]
+
+    def _overdue(self) -> dict[str, int]:
+        return dict.fromkeys(self.config.services, 0) | self.records.overdue(datetime.now(UTC))
 
     def _known(self, service: str) -> None:
         if service not in self.config.services:

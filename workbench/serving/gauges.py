@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
@@ -9,6 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+COUNTED_FOR = 60.0  # seconds for which a count of overdue reviews is shown
+Counts = Callable[[], Mapping[str, int]]
 POSTS = (1, 2, 4, 8, 16, 32, 64, 128)
 disable_created_metrics()  # the time when a series was made is of no use here
 
@@ -47,9 +51,9 @@ class Gauges:
         limited = "New posts refused because of their author's rate limit."
         self.rate_limited = Counter("floods", limited, ["service"], **named)
 
-    def watch(self, hits: Callable[[], Mapping[str, int]], queues: Callable[[], Mapping[str, int]]) -> None:
-        """Show contents by tier of the feature store, and posts that wait in each queue."""
-        self.registry.register(_Looked(hits, queues))
+    def watch(self, hits: Counts, queues: Counts, overdue: Counts) -> None:
+        """Show contents by tier of the feature store, posts that wait in each queue, and overdue reviews by service."""
+        self.registry.register(_Looked(hits, queues, overdue))
 
     def scored(self, model_id: str, posts: int) -> None:
         self._calls.labels(model_id).observe(posts)
@@ -60,8 +64,16 @@ class Gauges:
 
 
 class _Looked:
-    def __init__(self, hits: Callable[[], Mapping[str, int]], queues: Callable[[], Mapping[str, int]]) -> None:
-        self._hits, self._queues = hits, queues
+    def __init__(self, hits: Counts, queues: Counts, overdue: Counts) -> None:
+        self._hits, self._queues, self._overdue = hits, queues, overdue
+        self._counted: tuple[float, Mapping[str, int]] = (-math.inf, {})
+
+    def _reviews(self) -> Mapping[str, int]:
+        """Count overdue reviews, which goes through all records, once a minute at most."""
+        now = time.monotonic()
+        if now - self._counted[0] > COUNTED_FOR:
+            self._counted = now, self._overdue()
+        return self._counted[1]
 
     def collect(self) -> Iterator[Metric]:
         tiers = CounterMetricFamily("workbench_features", "Contents by where features came from.", labels=["tier"])
@@ -71,4 +83,8 @@ class _Looked:
         queues = GaugeMetricFamily("workbench_waiting_posts", "Posts that wait in a queue.", labels=["lane"])
         for queue, count in self._queues().items():
             queues.add_metric([queue], count)
-        yield from (tiers, queues)
+        said = "Posts that wait for a person past their due time, without a label or a removal since."
+        reviews = GaugeMetricFamily("workbench_overdue_reviews", said, labels=["service"])
+        for service, count in self._reviews().items():
+            reviews.add_metric([service], count)
+        yield from (tiers, queues, reviews)

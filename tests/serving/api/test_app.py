@@ -373,6 +373,7 @@ def test_metrics_count(client, stand_in):
     assert 'workbench_stored_answers_total{service="text"} 1.0' in text
     assert 'workbench_request_seconds_count{operation="put",service="text"} 3.0' in text
     assert 'workbench_waiting_posts{lane="front"} 0.0' in text
+    assert 'workbench_overdue_reviews{service="text"} 0.0' in text
     assert 'workbench_features_total{tier="memory"} 0.0' in text
 
 
