@@ -211,6 +211,23 @@ def test_floods_of_one_author(make_engine, caplog):
     assert b'workbench_floods_total{service="text"} 1.0' in engine.gauges.text()
 
 
+def test_floods_of_one_content_from_many_authors(make_engine, caplog):
+    engine = make_engine({"text": {"limits": {"copies_burst": 2, "copies_per_minute": 1}}})
+    copied = "the same words, long enough that nobody says them by chance"
+    sent = [post(copied, str(number), author=Author(id=f"author {number}")) for number in range(4)]
+    for one in sent[:2]:
+        engine.moderate("text", one)
+    for one in sent[2:]:
+        with pytest.raises(RateLimited, match="this content comes in more new posts than are scored"):
+            engine.moderate("text", one)
+    assert caplog.text.count("is over the rate limit of service text") == 1
+    assert b'workbench_copy_floods_total{service="text"} 2.0' in engine.gauges.text()
+    assert engine.moderate("text", sent[0]).stored
+    for number in range(5):  # what many people say in a few words is no copy
+        assert engine.moderate("text", post("happy birthday", f"short {number}")).decision
+    assert engine.moderate("text", post(copied + "!", "5")).decision
+
+
 def test_one_post_that_breaks_the_model_fails_alone(make_engine, stand_in):
     engine = make_engine(wait_ms=200)
     futures = [engine.submit("text", post(text, text)) for text in ("fine", "poison", "good")]

@@ -39,7 +39,7 @@ def test_posts_without_an_author_are_not_limited():
 
 
 def test_memory_is_bounded(monkeypatch):
-    monkeypatch.setattr(rate_limit, "AUTHORS", 10)
+    monkeypatch.setattr(rate_limit, "KEYS", 10)
     bucket = RateLimit(per_minute=1, burst=1, clock=Clock())
     for number in range(100):
         bucket.admit(str(number))

@@ -30,6 +30,10 @@ class Limits(Options):
     seconds: float = Field(30, gt=0, le=600, description="How long a request may take, body and answer each.")
     author_per_minute: float = Field(60, gt=0, description="New posts of one author that are scored in a minute.")
     author_burst: int = Field(60, ge=1, description="New posts of one author that are scored at once.")
+    copies_per_minute: float = Field(
+        60, gt=0, description="New posts with one content, whoever sends them, that are scored in a minute."
+    )
+    copies_burst: int = Field(600, ge=1, description="New posts with one content that are scored at once.")
     waiting: int = Field(2000, ge=1, description="Posts that may wait to be scored; more are asked to come again.")
 
 

@@ -45,6 +45,10 @@ log = logging.getLogger(__name__)
 MEDIA = ("image", "video")
 MEDIA_BATCH = 8  # posts with media of one call: decoding takes so long that more would only wait for each other
 WRITERS = 8  # they share a commit
+_OVER = {
+    "author": "this author sends more new posts than are scored; wait, then go on",
+    "content": "this content comes in more new posts than are scored; wait, then go on",
+}
 CLOSING = "the service is being closed; send the post again"
 
 
@@ -227,7 +231,7 @@ class Engine:
     # -------------------------------------------------------------------------------------------------- stages
 
     def _look_up(self, jobs: list[_Job]) -> None:
-        """Answer what is on record, and pass on the rest, as many as each author may send."""
+        """Answer what is on record, and pass on the rest, as many as may come of an author and of a content."""
         for job in jobs:
             try:
                 if (entry := self.records.by_identity(job.identity)) is not None:
@@ -236,13 +240,10 @@ class Engine:
                     else:  # a new decision may be recorded too, and others need not wait for the disk
                         self._writers.submit(self._repeat, job, entry)
                     continue
-                author = job.post.author.id if job.post.author else None
-                seconds, news = job.service.rate_limit.admit(author)
+                seconds, over = job.service.admit(job.post, {name: job.features[name]["id"] for name in job.blobs})
                 if seconds:
-                    self.gauges.rate_limited.labels(job.service.name).inc()
-                    if news:
-                        log.warning("author %r is over the rate limit of service %s", author, job.service.name)
-                    raise RateLimited("this author sends more new posts than are scored; wait, then go on", seconds)
+                    self.gauges.rate_limited[over].labels(job.service.name).inc()
+                    raise RateLimited(_OVER[over], seconds)
                 self._send(self._queue_of(job), job)
             except Exception as error:
                 self._fail(job, error)

@@ -49,7 +49,11 @@ class Gauges:
         self.repeated = Counter("stored_answers", "Answers from the records, without a model.", ["service"], **named)
         self.shared = Counter("shared_answers", "Requests that waited for an equal one.", ["service"], **named)
         limited = "New posts refused because of their author's rate limit."
-        self.rate_limited = Counter("floods", limited, ["service"], **named)
+        copied = "New posts refused because of the rate limit of a content that many posts share."
+        self.rate_limited = {
+            "author": Counter("floods", limited, ["service"], **named),
+            "content": Counter("copy_floods", copied, ["service"], **named),
+        }
 
     def watch(self, hits: Counts, queues: Counts, overdue: Counts) -> None:
         """Show contents by tier of the feature store, posts that wait in each queue, and overdue reviews by service."""

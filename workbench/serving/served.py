@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from workbench.decisions.moderator import Moderator
 
 log = logging.getLogger(__name__)
+COPIED = 40  # characters from which a text that many posts share is a copy
 LOOK_AGAIN = 1.0  # seconds between two looks at a policy file
 
 
@@ -71,7 +73,9 @@ class Service:
                 raise WorkbenchError(f"service {name!r}: {unknown('label', label, moderator.labels)}")
         self.name, self.config, self.moderator = name, config, moderator
         self.labels = tuple(label for label in moderator.labels if not config.labels or label in config.labels)
-        self.rate_limit = RateLimit(config.limits.author_per_minute, config.limits.author_burst)
+        limits = config.limits
+        self._authors = RateLimit(limits.author_per_minute, limits.author_burst)
+        self._copies = RateLimit(limits.copies_per_minute, limits.copies_burst)
         self._path = config.policy or folder / POLICY
         self._stamp, self._looked = _stamp(self._path), -LOOK_AGAIN
         self._set(Policy.load(self._path) if config.policy else moderator.policy)
@@ -97,6 +101,23 @@ class Service:
                 except WorkbenchError as error:
                     log.error("service %s keeps policy %s: %s", self.name, self._policy[1], error)
         return self._policy
+
+    def admit(self, post: Post, contents: Mapping[str, str]) -> tuple[float, str]:
+        """Count a new post, and return (0, "") or the seconds until it may come again and which limit it is over.
+
+        contents: modality -> id. Short texts are no copies: many people say the same in a few words.
+        """
+        told = [("author", post.author.id if post.author else None, self._authors)]
+        copied = {name: key for name, key in contents.items() if name != "text" or len(post.text or "") >= COPIED}
+        told += [(f"content {key[:12]}", key, self._copies) for key in copied.values()]
+        for who, key, limit in told:
+            seconds, news = limit.admit(key)
+            if news:
+                name = f"author {key!r}" if who == "author" else who
+                log.warning("%s is over the rate limit of service %s", name, self.name)
+            if seconds:
+                return seconds, "author" if who == "author" else "content"
+        return 0.0, ""
 
     def assessed(self, assessment: Assessment) -> Assessment:
         """Return an assessment for the service's own labels."""

@@ -15,7 +15,7 @@ from workbench.serving.api.samples import EXAMPLES, PIXEL
 from workbench.serving.engine import Busy
 
 JSON = {"content-type": "application/json"}
-ROOMY = {"limits": {"author_per_minute": 1e9, "author_burst": 10**9}}
+ROOMY = {"limits": {f"{what}_{rate}": 10**9 for what in ("author", "copies") for rate in ("per_minute", "burst")}}
 SECRET = "do-not-repeat-me"
 
 

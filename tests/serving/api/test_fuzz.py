@@ -11,7 +11,7 @@ import pytest
 from stand_in import LABELS, SERVICES
 
 CLI = Path(sys.executable).with_name("schemathesis")
-ROOMY = {"limits": {"author_per_minute": 1e9, "author_burst": 10**9}}
+ROOMY = {"limits": {f"{what}_{rate}": 10**9 for what in ("author", "copies") for rate in ("per_minute", "burst")}}
 
 
 def fuzzed(url, folder, *options):
