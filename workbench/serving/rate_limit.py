@@ -11,7 +11,7 @@ KEYS = 100_000  # remembered at a time; who was seen longest ago is forgotten, a
 
 
 class RateLimit:
-    """Buckets by key, of an author or a content, each of at most `burst` tokens, with `per_minute` new ones a minute."""
+    """Buckets by key, of an author or a content, each of at most `burst` tokens, and `per_minute` new ones a minute."""
 
     def __init__(self, per_minute: float, burst: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.rate, self.burst, self._clock = per_minute / 60, burst, clock
