@@ -42,9 +42,9 @@ def test_a_label_that_acts_on_a_signal_is_never_removed_at_once_unless_the_polic
     sure = {"scores": dict.fromkeys(LABELS, 0.1) | {"misinformation": 0.99}}
     found = judge(policy(), assessed(**sure))
     assert (found.action, found.due_at) == ("review", NOON + dt.timedelta(hours=24))
-    assert found.reasons[0].detail.endswith(
-        "misinformation acts on a signal and is never removed at once, so a person looks."
-    )
+    assert found.reasons[0].threshold == 0.5
+    only_removal = judge(policy(review=None), assessed(**sure))
+    assert (only_removal.action, only_removal.reasons[0].threshold) == ("review", 0.9)
     assert judge(policy(reactive="remove"), assessed(**sure)).action == "remove"
     both = {"scores": dict.fromkeys(LABELS, 0.1) | {"misinformation": 0.99, "violence": 0.99}}
     assert judge(policy(), assessed(**both)).action == "remove"  # for violence
