@@ -112,12 +112,14 @@ def test_a_policy_file_is_short_lines_in_the_order_of_its_fields(tmp_path):
     rule = LabelRule(review_at=None, remove_at=0.5, review_for=asked)
     Policy(name="house", date=dt.date(2026, 1, 1), labels={"abuse": rule}).dump(tmp_path / "policy.yaml")
     lines = (tmp_path / "policy.yaml").read_text(encoding="utf-8").splitlines()
-    assert lines[:6] == [
+    assert lines[:8] == [
         "name: house",
         "version: 1",
         "date: '2026-01-01'",
         "unseen: review",
         "links: review",
+        "reports_at: 3",
+        "reactive: review",
         "out_of_distribution_at: null",
     ]
     assert lines[-4:] == [f"      why: {first}", "        Zeile nicht reicht", "    remove_for: null", "overrides: []"]
