@@ -68,4 +68,23 @@ def reading(
     measure(rows, out)
 
 
-COMMANDS = {"features": features, "models": models, "intervals": intervals, "report": report, "reading": reading}
+def words(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+    sets: Annotated[str, typer.Option(help="Public sets to measure on, by name, as in edos,hatemoji.")] = "",
+) -> None:
+    """Compare text-tfidf by default with plain scikit-learn on public sets, and say what its choice costs."""
+    from workbench.bench.words import WordBench
+    from workbench.bench.words import words as measure
+
+    named = tuple(name for name in sets.split(",") if name)
+    measure(WordBench.parse({"sets": named} if named else {}, "bench words"), out)
+
+
+COMMANDS = {
+    "features": features,
+    "models": models,
+    "intervals": intervals,
+    "report": report,
+    "reading": reading,
+    "words": words,
+}

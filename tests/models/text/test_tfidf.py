@@ -10,7 +10,8 @@ from sklearn.preprocessing import normalize
 
 from workbench import models
 from workbench.errors import WorkbenchError
-from workbench.models.text.tfidf import Ngrams, TfidfOptions, log_count_ratios
+from workbench.models.text.ngrams import Ngrams, log_count_ratios
+from workbench.models.text.tfidf import TfidfOptions
 from workbench.schema import label_matrix
 
 TEXTS = ["you are a walnut", "you are kind", "a kind walnut, u see", "wallnut?! are u kind", "I see you you", "garden"]
@@ -94,9 +95,13 @@ def test_validation_chooses_c_per_label_and_the_middle_stands_where_it_cannot(co
         assert model.record["C"]["abuse"] in choices
     ranked = {}
     for c in (0.01, 1.0, 100.0):
-        alone = models.create("text-tfidf", {"C": c, "char_ngrams": None}, taxonomy=taxonomy, store=None)
+        alone = models.create(
+            "text-tfidf", {"C": c, "char_ngrams": None, "recipe": "fixed"}, taxonomy=taxonomy, store=None
+        )
         ranked[c] = alone.fit(train, validation, seed=0).logits(validation)[:, 0]
-    chosen = models.create("text-tfidf", {"C": [0.01, 1.0, 100.0], "char_ngrams": None}, taxonomy=taxonomy, store=None)
+    chosen = models.create(
+        "text-tfidf", {"C": [0.01, 1.0, 100.0], "char_ngrams": None, "recipe": "fixed"}, taxonomy=taxonomy, store=None
+    )
     chosen.fit(train, validation, seed=0)
     np.testing.assert_array_equal(chosen.logits(validation)[:, 0], ranked[chosen.record["C"]["abuse"]])
 

@@ -1,27 +1,25 @@
 """Words and character n-grams by logistic regression: the baseline that any text model has to beat.
 
-Counts of word and character n-grams, 1 + log(count) times smoothed idf, times the log-count ratio (how differently a
-label's positives and negatives use the n-gram), each post's row of length 1, then one logistic regression per label on
-the posts that know it. Character n-grams inside words bridge misspellings and inflection. A fitted model is plain data:
-a vocabulary, its idf, two matrices.
+Counts of word and character n-grams, 1 + log(count) times smoothed idf, times a power of the log-count ratio (how
+differently a label's positives and negatives use the n-gram), each post's row of length 1, then one logistic regression
+per label on the posts that know it. Character n-grams inside words bridge misspellings and inflection. Which n-grams,
+which power and which penalty cross-validation on the training posts chooses, unless they are named (`recipe`). A fitted
+model is plain data: a vocabulary, its idf, two matrices.
 
-Sources: tf-idf as scikit-learn's TfidfVectorizer(sublinear_tf=True); the ratio from Wang and Manning 2012, "Baselines
-and Bigrams", https://aclanthology.org/P12-2018, here by its absolute value.
+Sources: see `ngrams`.
 Open doubt: liblinear's intercept is penalised like a weight; with unit rows that shrinks it a little for rare labels.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 from scipy import sparse
-from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import normalize
 
 from workbench.models.fit.options import (
     CLASS_WEIGHT,
@@ -32,70 +30,74 @@ from workbench.models.fit.options import (
     by_class,
     check_ngrams,
 )
-from workbench.models.text.variants import WordModel, read_words, write_words
+from workbench.models.fit.out_of_fold import folds
+from workbench.models.text import recipe
+from workbench.models.text.ngrams import Ngrams, by_idf, by_ratios, log_count_ratios, log_weighted, unit_rows
+from workbench.models.text.variants import WordModel, read_words, said, write_words
 from workbench.preprocessing.text.cleaning import TextOptions
-from workbench.schema import Options
+from workbench.schema import Options, label_matrix
 
 VOCABULARY = "vocabulary.json"
-WORD = r"(?u)\b\w+\b"  # one-letter words too: "u", "I"
+
+
+CHOSEN = Literal["auto"]
 
 
 class TfidfOptions(TargetOptions):
     """Which n-grams are counted and how strongly their weights are held back."""
 
-    ngrams: tuple[int, int] | None = Field((1, 2), description="Shortest and longest run of words; null: no words.")
-    char_ngrams: tuple[int, int] | None = Field(
-        (2, 5), description="Shortest and longest run of characters within a word; null: no characters."
+    recipe: Literal["auto", "fixed"] = Field(
+        "auto",
+        description="What is auto of ngrams, char_ngrams, min_df, ratios and C: chosen by cross-validation on the "
+        "training posts (auto), or 1 to 2 words, 2 to 5 characters, in 2 posts, ratios as published, C of 0.3, 1 and 3 "
+        "(fixed).",
     )
-    min_df: int = Field(2, ge=1, description="An n-gram counts if so many training posts have it.")
-    C: Strengths = Field(
-        (0.3, 1.0, 3.0),
+    ngrams: tuple[int, int] | CHOSEN | None = Field(
+        "auto", description="Shortest and longest run of words; null: no words."
+    )
+    char_ngrams: tuple[int, int] | CHOSEN | None = Field(
+        "auto", description="Shortest and longest run of characters within a word; null: no characters."
+    )
+    min_df: int | CHOSEN = Field("auto", description="An n-gram counts if so many training posts have it.")
+    C: Strengths | CHOSEN = Field(
+        "auto",
         description="Inverse strength of the L2 penalty; of several, validation chooses one per label by AP.",
     )
     class_weight: ClassWeight = CLASS_WEIGHT
-    ratios: bool = Field(True, description="Whether n-grams count by how differently the two classes use them.")
+    ratios: float | CHOSEN = Field(
+        "auto",
+        description="The power of log-count ratios, by which n-grams count as the classes use them differently: from 0 "
+        "(false, not at all) to 1 (true, as published).",
+    )
     text: TextOptions = Field(TextOptions(), description="How a text is cleaned before n-grams are counted.")
     variants: bool = VARIANTS
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fixed_names_all(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("recipe") == "fixed":
+            return values | {name: value for name, value in recipe.FIXED.items() if values.get(name, "auto") == "auto"}
+        return values
+
     @model_validator(mode="after")
     def _ranges_make_sense(self) -> Self:
-        check_ngrams(self.ngrams, self.char_ngrams)
+        # What is still to be chosen is never wrong, nor ever null beside a null.
+        check_ngrams(*(recipe.FIXED[name] if span == "auto" else span for name, span in self.spans.items()))
+        if self.min_df != "auto" and self.min_df < 1:
+            raise ValueError(f"min_df must be at least 1, not {self.min_df}")
+        if self.ratios != "auto" and not 0 <= self.ratios <= 1:
+            raise ValueError(f"ratios must be from 0 to 1, not {self.ratios}")
         return self
 
+    @property
+    def spans(self) -> dict[str, Any]:
+        """The spans of words and of characters."""
+        return {"ngrams": self.ngrams, "char_ngrams": self.char_ngrams}
 
-class Ngrams:
-    """Counts of one kind of n-gram over a fixed vocabulary."""
-
-    def __init__(self, analyzer: str, span: tuple[int, int], vocabulary: list[str] | None = None) -> None:
-        self.analyzer, self.span, self.vocabulary = analyzer, span, vocabulary
-        self._fixed: CountVectorizer | None = None
-
-    def _counter(self, vocabulary: list[str] | None) -> CountVectorizer:
-        pattern = {"token_pattern": WORD} if self.analyzer == "word" else {}
-        return CountVectorizer(
-            analyzer=self.analyzer, ngram_range=tuple(self.span), vocabulary=vocabulary, dtype=np.float64, **pattern
-        )
-
-    def learn(self, texts: list[str], min_df: int) -> sparse.csr_array:
-        """Take the n-grams of `texts` that `min_df` of them have; return their counts (n_texts, n_ngrams)."""
-        counter = self._counter(None)
-        try:
-            counts = counter.fit_transform(texts)
-        except ValueError:  # no text has any n-gram of this kind
-            self.vocabulary = []
-            return sparse.csr_array((len(texts), 0))
-        posts = np.bincount(counts.indices, minlength=counts.shape[1])
-        kept = np.flatnonzero(posts >= min_df)
-        self.vocabulary = counter.get_feature_names_out()[kept].tolist()
-        return counts[:, kept]
-
-    def count(self, texts: list[str]) -> sparse.csr_array:
-        """Return the counts (n_texts, n_ngrams) of the vocabulary's n-grams."""
-        if not self.vocabulary:
-            return sparse.csr_array((len(texts), 0))
-        if self._fixed is None or self._fixed.vocabulary is not self.vocabulary:
-            self._fixed = self._counter(self.vocabulary)  # taking in a vocabulary costs more than counting one text
-        return self._fixed.transform(texts)
+    @property
+    def named(self) -> dict[str, Any]:
+        """What is not left to be chosen, by name."""
+        return {name: value for name in recipe.GRID if (value := getattr(self, name)) != "auto"}
 
 
 class TfidfClassifier(WordModel):
@@ -103,6 +105,7 @@ class TfidfClassifier(WordModel):
 
     options_class = TfidfOptions
     options: TfidfOptions
+    recipe: recipe.WordRecipe  # of a model that was fitted here; a saved one has it in its record
     seeded = False
     search: ClassVar[dict[str, tuple]] = {
         "ngrams": ((1, 1), (1, 2), (1, 3)),
@@ -114,8 +117,7 @@ class TfidfClassifier(WordModel):
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)
-        spans = {"word": self.options.ngrams, "char_wb": self.options.char_ngrams}
-        self.kinds = [Ngrams(analyzer, span) for analyzer, span in spans.items() if span]
+        self.kinds: list[Ngrams] = []
         self.idf = np.zeros(0)
         self.ratios = self.weights = np.zeros((0, len(self.taxonomy.names)))  # (n_ngrams, n_labels) both
         self.bias = np.zeros(len(self.taxonomy.names))
@@ -132,22 +134,36 @@ class TfidfClassifier(WordModel):
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         texts, y, known = self._learn_from(train)
-        least = self.options.min_df
+        self.recipe = self._choose(train, texts, y, known)
+        least, self.kinds = self.recipe.vocabulary.min_df, self.recipe.vocabulary.kinds()
         counts = sparse.csr_array(sparse.hstack([kind.learn(texts, least) for kind in self.kinds]))
-        # Smoothed as if one more post had every n-gram: log((1 + n) / (1 + df)) + 1.
-        self.idf = np.log((1 + len(texts)) / (1 + np.bincount(counts.indices, minlength=counts.shape[1]))) + 1
+        x, self.idf = log_weighted(counts)
         if counts.shape[1] == 0:
             self.trained[:] = False
         self.ratios = np.ones((counts.shape[1], y.shape[1]))
-        chosen = self._fit_linear(self._weighted(counts), y, known, validation)
-        self.record = {"ngrams": counts.shape[1], "C": chosen}
+        chosen = self._fit_linear(unit_rows(x), y, known, validation)
+        learnt = {k: self.taxonomy.names[k] for k in np.flatnonzero(self.trained).tolist()}
+        self.record = {"ngrams": counts.shape[1], "C": chosen, "recipe": self.recipe.record(learnt)}
+
+    def _choose(self, train: pa.Table, texts: list[str], y: np.ndarray, known: np.ndarray) -> recipe.WordRecipe:
+        """Return the recipe for cleaned training texts, y and known (n_texts, n_labels), by a sample of them."""
+        there = train.select(["group", "labels"]).filter(pa.array(said(train, self.options.text)))
+        rows = np.sort(np.random.default_rng(0).permutation(len(texts))[: recipe.SAMPLE])
+        some = there.take(pa.array(rows))
+        truth, judged = label_matrix(some, self.taxonomy)
+        fold, known = folds(some, recipe.FOLDS, seed=0), known[rows] & self.trained
+        posts = recipe.Posts([texts[row] for row in rows], y[rows], known, truth > 0.5, judged, fold)
+        return recipe.choose(posts, self.options.named, self._regression)
+
+    def _strengths(self, k: int) -> tuple[float, ...]:
+        return self.recipe.C[k]
 
     def _label_features(
         self, k: int, x: sparse.csr_array, y: np.ndarray, held: sparse.csr_array
     ) -> tuple[sparse.csr_array, sparse.csr_array]:
-        if self.options.ratios:
-            self.ratios[:, k] = log_count_ratios(x, y)
-        return tuple(_unit_rows(part @ sparse.diags_array(self.ratios[:, k])) for part in (x, held))
+        if power := self.recipe.ratios[k]:
+            self.ratios[:, k] = log_count_ratios(x, y) ** power
+        return by_ratios(x, self.ratios[:, k]), by_ratios(held, self.ratios[:, k])
 
     def _regression(self, k: int, strength: float, n: int) -> LogisticRegression:
         weight = by_class(self.options.class_weight, self.taxonomy.names, k)
@@ -159,14 +175,12 @@ class TfidfClassifier(WordModel):
         return x @ (self.ratios * self.weights) / np.where(length > 0, length, 1.0) + self.bias
 
     def _features(self, texts: list[str]) -> sparse.csr_array:
-        return self._weighted(sparse.csr_array(sparse.hstack([kind.count(texts) for kind in self.kinds])))
-
-    def _weighted(self, counts: sparse.csr_array) -> sparse.csr_array:
-        counts.data = (1 + np.log(counts.data)) * self.idf[counts.indices]
-        return _unit_rows(counts)
+        counts = sparse.csr_array(sparse.hstack([kind.count(texts) for kind in self.kinds]))
+        return unit_rows(by_idf(counts, self.idf))
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {"idf": self.idf, "ratios": self.ratios, "weights": self.weights, "bias": self.bias}
+        spans = {kind.analyzer: kind.span for kind in self.kinds}
+        return {"spans": spans}, {"idf": self.idf, "ratios": self.ratios, "weights": self.weights, "bias": self.bias}
 
     def _save_parts(self, folder: Path) -> None:
         super()._save_parts(folder)
@@ -174,20 +188,7 @@ class TfidfClassifier(WordModel):
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         super()._restore(state, arrays, folder)
+        options = {"word": self.options.ngrams, "char_wb": self.options.char_ngrams}
+        spans = state.get("spans", options)  # earlier versions had all of them in the options
         vocabularies = read_words(folder / VOCABULARY)
-        for kind in self.kinds:
-            kind.vocabulary = vocabularies[kind.analyzer]
-
-
-def log_count_ratios(x: sparse.csr_array, y: np.ndarray) -> np.ndarray:
-    """Return |log of the n-gram's share among positives over that among negatives| (n_ngrams,), each count plus one.
-
-    x: (n_posts, n_ngrams), of which only zero or not counts; y: (n_posts,) in [0, 1].
-    """
-    there = (x > 0).astype(np.float64).T
-    positive, negative = (1 + there @ share for share in (y.astype(np.float64), 1 - y.astype(np.float64)))
-    return np.abs(np.log(positive / positive.sum()) - np.log(negative / negative.sum()))
-
-
-def _unit_rows(x: sparse.csr_array) -> sparse.csr_array:
-    return x if 0 in x.shape else normalize(x)
+        self.kinds = [Ngrams(kind, spans[kind], words) for kind, words in vocabularies.items()]

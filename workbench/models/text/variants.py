@@ -141,13 +141,17 @@ class WordModel(Classifier):
             share = y[some, k]
             own, other = self._label_features(k, x[some], share, held)
             strengths[self.taxonomy.names[k]], best = best_strength(
-                self.options.C,
+                self._strengths(k),
                 lambda c, k=k, own=own, y=share: fit_shares(self._regression(k, c, len(y)), own, y),
                 held_y[there, k] > 0.5,
                 lambda model, other=other, there=there: model.decision_function(other[there]),
             )
             self.weights[:, k], self.bias[k] = best.coef_[0], best.intercept_[0]
         return strengths
+
+    def _strengths(self, k: int) -> tuple[float, ...]:
+        """Return the inverse strengths of label k's penalty that validation chooses from."""
+        return self.options.C
 
     def _features(self, texts: list[str]) -> Any:
         """Return the features (n_texts, n_features) of cleaned texts."""
