@@ -45,9 +45,9 @@ def test_a_number_out_of_its_bounds_is_refused(options, given, name, allowed, re
             options(**given, **{name: value})
 
 
-def test_an_objective_is_exactly_one_of_the_seven():
+def test_an_objective_is_exactly_one_of_the_eight():
     for wrong in ({}, {"precision": 0.9, "recall": 0.9}, {"f1": "best", "f1_macro": "best", "fixed": 0.5}):
-        with pytest.raises(WorkbenchError, match="exactly one of precision, recall, f1, f1_macro, capacity, cost,"):
+        with pytest.raises(WorkbenchError, match="exactly one of precision, recall, f1, f1_macro, f1_micro, cap"):
             Objective.parse(wrong, "policy")
 
 
@@ -76,6 +76,7 @@ def test_posts_count_by_their_weights_for_a_capacity_and_where_it_is_asked_for()
         (Objective(fixed=0.0), "fixed at 0"),
         (Objective(f1="best"), "best F1"),
         (Objective(f1_macro="best", mix="site"), "best F1, mean of both classes, by the site's mix"),
+        (Objective(f1_micro="best"), "best F1 over all labels"),
         (Objective(precision=0.9), "precision of at least 0.9"),
         (SURE, "precision of at least 0.9, sure to 95 %"),
         (Objective(recall=0.75, sure=0.8), "recall of at least 0.75, sure to 80 %"),

@@ -122,7 +122,6 @@ def test_the_value_table_has_a_row_per_model_in_order(comparison, runs):
     assert line["seeds' sd"] == f"{one['seed_sd']:.3f}"
     assert (line["ms per post"], line["peak MB"], line["coverage"]) == ("1.50", "300", "100.0 %")
     assert line["recall"] == f"{row(comparison, 'cross', 'recall')['value']:.3f}"
-    # one seed has no spread, a model that sees nothing no ceiling
     assert (table.loc["words", "seeds' sd"], table.loc["prior", "of the Bayes ranking"]) == ("–", "–")
     assert table.columns.is_unique
 
@@ -131,7 +130,9 @@ def test_the_compared_metric_stands_once_whichever_it_is(small, tmp_path):
     weight = np.where(np.arange(small.N) % 2, 0.5, 2.0)
     runs = [small.write(tmp_path, "cross", small.good(), modalities=small.BOTH, weight=weight)]
     for metric in ("average_precision", "precision_site", "f1_micro", "recall"):
-        table = by_key(small.settled(runs, metric=metric, pairs=[]), runs)["values"].tables[""]
+        section = by_key(small.settled(runs, metric=metric, pairs=[]), runs)["values"]
+        assert (", all labels together, " in section.prose) == (metric == "f1_micro")
+        table = section.tables[""]
         assert table.columns[0] == wording.metric(metric)
         assert table.columns.is_unique
         assert any(name.startswith("precision at the site") for name in table.columns)

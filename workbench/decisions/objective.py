@@ -13,7 +13,7 @@ from pydantic import Field, model_serializer, model_validator
 from workbench.schema import Options
 
 Share = Annotated[float, Field(ge=0, le=1)]
-KINDS = ("precision", "recall", "f1", "f1_macro", "capacity", "cost", "fixed")
+KINDS = ("precision", "recall", "f1", "f1_macro", "f1_micro", "capacity", "cost", "fixed")
 
 
 class Capacity(Options):
@@ -31,13 +31,16 @@ class Cost(Options):
 
 
 class Objective(Options):
-    """What a threshold is chosen for: exactly one of the first seven, on posts as sampled or as the site has them."""
+    """What a threshold is chosen for: exactly one of the first eight, on posts as sampled or as the site has them."""
 
     precision: float | None = Field(None, gt=0, le=1, description="At least this share of flagged posts is harmful.")
     recall: float | None = Field(None, gt=0, le=1, description="At least this share of harmful posts is flagged.")
     f1: Literal["best"] | None = Field(None, description="The best F1.")
     f1_macro: Literal["best"] | None = Field(
         None, description="The best mean of both classes' F1, which counts the harmless posts that pass, too."
+    )
+    f1_micro: Literal["best"] | None = Field(
+        None, description="The best F1 over all labels that ask for it, whose threshold is one and the same."
     )
     capacity: Capacity | None = Field(None, description="At most as many flagged posts as people can look at.")
     cost: Cost | None = Field(None, description="The least cost of misses and false alarms.")
@@ -68,7 +71,7 @@ class Objective(Options):
 
     @property
     def kind(self) -> str:
-        """Which of the seven it is."""
+        """Which of the eight it is."""
         return next(name for name in KINDS if getattr(self, name) is not None)
 
     @property
@@ -84,7 +87,7 @@ class Objective(Options):
         elif self.fixed is not None:
             phrase = f"fixed at {self.fixed:g}"
         else:
-            best = {"f1": "best F1", "f1_macro": "best F1, mean of both classes"}
+            best = {"f1": "best F1", "f1_macro": "best F1, mean of both classes", "f1_micro": "best F1 over all labels"}
             phrase = best.get(self.kind) or f"{self.kind} of at least {getattr(self, self.kind):g}"
         phrase += f", sure to {100 * self.sure:g} %" if self.sure else ""
         return f"{phrase}, by the site's mix" if self.mix == "site" else phrase

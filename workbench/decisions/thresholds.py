@@ -6,6 +6,10 @@ capacity). The numbers that go with a threshold were measured on the posts it wa
 little; the test set says what it is worth. An objective with `sure` asks for more: a precision or recall that holds on
 new posts with that confidence (`guarantee`). Removal asks for it by default, since nobody looks at what is removed; a
 precision that was merely seen on validation was missed on test nine times in ten.
+
+The best F1 over all labels (`f1_micro`) is that of one threshold for the probabilities of all of them (Koyejo et al.
+2015, "Consistent multilabel classification", NeurIPS), so rare labels, whose own few posts would choose at random,
+share it.
 """
 
 from __future__ import annotations
@@ -77,21 +81,38 @@ def choose(
     where an objective is to hold for sure; expected (n_labels,): the share of harmful posts in training, which says
     where the proof of a precision should start. `remove_at` is searched at and above `review_at`.
     """
-    rules = {}
-    for k, (label, objective) in enumerate(wanted.items()):
+    posts = []
+    for k in range(len(wanted)):
         use = known[:, k] & ~np.isnan(prob[:, k])
         some = (None if values is None else values[use] for values in (weight, group))
-        posts = _Posts(y[use, k] > 0.5, prob[use, k], *some, expected=expected[k] if expected is not None else None)
-        review, remove = posts.find(objective.review), None
-        if objective.remove is not None:
-            remove = posts.find(objective.remove, floor=review.at if review and review.at is not None else 0.0)
-        rules[label] = LabelRule(
+        share_in_training = expected[k] if expected is not None else None
+        posts.append(_Posts(y[use, k] > 0.5, prob[use, k], *some, expected=share_in_training))
+    reviews = _serve(posts, [objective.review for objective in wanted.values()], [0.0] * len(posts))
+    floors = [review.at if review and review.at is not None else 0.0 for review in reviews]
+    removes = _serve(posts, [objective.remove for objective in wanted.values()], floors)
+    return {
+        label: LabelRule(
             review_at=review.at if review else None,
             remove_at=remove.at if remove else None,
             review_for=review,
             remove_for=remove,
         )
-    return rules
+        for label, review, remove in zip(wanted, reviews, removes, strict=True)
+    }
+
+
+def _serve(posts: Sequence[_Posts], wanted: Sequence[Objective | None], floors: Sequence[float]) -> list[Chosen | None]:
+    """Return what serves each label's objective, labels with one over all labels served by the threshold they share."""
+    shared = {
+        objective: _Posts.of([some for some, own in zip(posts, wanted, strict=True) if own == objective]).find(
+            objective
+        )
+        for objective in {own for own in wanted if own is not None and own.f1_micro}
+    }
+    return [
+        some.hold(own, shared[own], floor) if own in shared else some.find(own, floor)
+        for some, own, floor in zip(posts, wanted, floors, strict=True)
+    ]
 
 
 def shares(y: np.ndarray, flags: np.ndarray, group: np.ndarray, weight: np.ndarray | None = None) -> Shares:
@@ -135,6 +156,20 @@ class _Posts:
         if self.weight is not None:
             tp, fp, _, positives, _ = counts_at_thresholds(y, prob, weight=weight)
             self.site = np.r_[0, tp], np.r_[0, fp], positives
+
+    @classmethod
+    def of(cls, labels: Sequence[_Posts]) -> _Posts:
+        """Return the posts of several labels as those of one: a post counts once for each label that it knows."""
+        weights = None if any(posts.weight is None for posts in labels) else [posts.weight for posts in labels]
+        y, prob = (np.concatenate([getattr(posts, name) for posts in labels]) for name in ("y", "prob"))
+        return cls(y, prob, None if weights is None else np.concatenate(weights), None)
+
+    def hold(self, objective: Objective, shared: Chosen, floor: float) -> Chosen:
+        """Return the threshold that was found for several labels, or `floor` where it is higher, as it is for one."""
+        about = {"objective": objective, "posts": self.n, "harmful": int(self.positives)}
+        if shared.at is None:
+            return Chosen(**about, at=None, why=shared.why)
+        return Chosen(**about, at=max(shared.at, floor), **self._did(max(shared.at, floor)))
 
     def find(self, objective: Objective | None, floor: float = 0.0) -> Chosen | None:
         """Return the threshold, at or above `floor`, that serves an objective; None without an objective."""
@@ -195,8 +230,8 @@ def _best(
     """Return the position among falling thresholds (k,) that serves an objective best; None where none does.
 
     The first flags nothing, the last everything. Precision and capacity take the lowest threshold that meets the limit,
-    recall the highest; of equal values of F1 (one class's or the mean of both) or cost the highest threshold is taken,
-    which flags the fewest posts. flagged (k,): posts as sampled.
+    recall the highest; of equal values of F1 (one class's, the mean of both, that of all labels) or cost the highest
+    threshold is taken, which flags the fewest posts. flagged (k,): posts as sampled.
     """
     if objective.precision is not None:
         fits = above & (tp >= objective.precision * (tp + fp) * (1 - _SLACK)) & (flagged >= MIN_FLAGGED)

@@ -54,7 +54,7 @@ def model_card(comparison: Comparison, run: Run) -> str:
             dataset_split=row.test,
             dataset_revision=comparison.items[row.test][:16],
             metric_type=row.metric,
-            metric_name=f"{wording.metric(row.metric)} ({wording.label(row.label)})",
+            metric_name=f"{wording.metric(row.metric)} ({wording.measured_on(row)})",
             metric_value=row.value,
             metric_args=row.model_dump(include={"label", "view", "lo", "hi", "n", "positives"}),
         )

@@ -209,7 +209,7 @@ def _seeds(records: StudyRecords) -> Answer:
     asked = records.comparison.compare
     most, what = (
         wording.value(asked.metric, max(spread)),
-        f"{wording.metric(asked.metric)}, {wording.label(asked.label)}",
+        f"{wording.metric(asked.metric)}, {wording.measured_on(asked)}",
     )
     return YES, f"the largest standard deviation over seeds is {most} ({what}): section values"
 

@@ -42,23 +42,28 @@ class Migration(NamedTuple):
 
 def sentences(found: Migration) -> Iterator[str]:
     """Yield what is to be known before the table is read, and why a threshold is missing in it."""
+    cuts: dict[str, list[str]] = {}
     for one in found.replaced:
-        harmful = f"{one.harmful:,} of them harmful"
-        where = f"{wording.counted(one.posts, 'post')} of {found.test} that both scored, {harmful}"
-        if one.chosen_on == VALIDATION:
-            chosen = (
-                f"thresholds were chosen on {wording.counted(one.chosen_posts, 'validation post')} that both scored"
-            )
-        else:
-            chosen = (
-                f"both scored {100 * one.covered:.0f} % of the validation posts, so thresholds were chosen "
-                "on the posts they are measured on, which flatters them a little"
-            )
-        weighted = "; posts count by their weights" if one.weighted else ""
-        yield f"{found.theirs} at {one.cut}: measured on {where}; {chosen}{weighted}."
+        cuts.setdefault(_measured(found, one), []).append(str(one.cut))
+    for measured, alike in cuts.items():
+        yield f"{found.theirs} at {', '.join(alike)}: {measured}."
+    for one in found.replaced:
         for match in one.matches:
             if match.threshold is None:
                 yield f"{found.theirs} at {one.cut}, {_MATCHED[match.match]}: {match.why}."
+
+
+def _measured(found: Migration, one: Replaced) -> str:
+    """Return on which posts a threshold was measured, and ours were chosen."""
+    where = f"{wording.counted(one.posts, 'post')} of {found.test} that both scored, {one.harmful:,} of them harmful"
+    if one.chosen_on == VALIDATION:
+        chosen = f"thresholds were chosen on {wording.counted(one.chosen_posts, 'validation post')} that both scored"
+    else:
+        chosen = (
+            f"both scored {100 * one.covered:.0f} % of the validation posts, so thresholds were chosen on the posts "
+            "they are measured on, which flatters them a little"
+        )
+    return f"measured on {where}; {chosen}{'; posts count by their weights' if one.weighted else ''}"
 
 
 def lines(found: Migration) -> list[dict[str, str]]:
@@ -179,23 +184,26 @@ def _sides(post: Disagreed) -> tuple[str, str, float, str]:
 
 
 def section(found: Migration) -> Section:
-    """Return the table, and folded the posts on which the systems disagree, as a section of a page."""
-    table = pd.DataFrame(lines(found)).set_index(["label", "system", "matched by"])
+    """Return a table for each threshold, and folded the posts on which the systems disagree, as a section of a page."""
     prose = (
-        f"Brackets hold 95 % intervals from resamples of whole groups; `minus {found.theirs}` is a paired difference. "
-        "A threshold of ours flags at most as many posts, is at least as precise or catches at least as much."
+        "Brackets hold 95 % intervals from resamples of whole groups; a difference is paired, "
+        f"{found.ours} minus {found.theirs}. A threshold of ours flags at most as many posts, is at least as precise "
+        "or catches at least as much."
     )
-    folded = {}
+    tables, folded = {}, {}
     for one in found.replaced:
+        frame = pd.DataFrame(lines(found._replace(replaced=(one,)))).drop(columns="label")
+        frame = frame.replace({"matched by": {"–": "in use now"}, "system": {f"minus {found.theirs}": "difference"}})
+        tables[f"{found.theirs} at {one.cut}"] = frame.set_index(["matched by", "system"])
         for match in one.matches:
             for says, side in ((True, found.theirs), (False, found.ours)):
                 posts = [post for post in match.disagreed if post.theirs is says]
                 if posts:
                     caption = f"{one.cut}, {_MATCHED[match.match]}: flagged by {side} alone ({len(posts):,})"
                     folded[caption] = _posts(found, match, posts)
-    title = f"What replaces {found.theirs} by {found.ours}?"
+    title = f"Which thresholds of {found.ours} replace those of {found.theirs}?"
     points = {"How it was measured": list(sentences(found))}
-    return Section("migration", title, prose, points=points, tables={"": table}, folded=folded)
+    return Section("migration", title, prose, points=points, tables=tables, folded=folded)
 
 
 def _posts(found: Migration, match: Matched, posts: list[Disagreed]) -> pd.DataFrame:

@@ -50,9 +50,7 @@ def write_audit(path: Path, what: str, findings: Mapping[str, Any], sets: Mappin
 
 def write_section(path: Path, what: str, section: Section) -> Path:
     """Write one section as a page of its own, headed by what it is about, and return its path."""
-    return write_text(
-        path, _render("report.html", sections=[section], picture=_both, study=what, question=section.title)
-    )
+    return write_text(path, _render("report.html", sections=[section], picture=_both, question=what))
 
 
 def fragment(section: Section) -> str:

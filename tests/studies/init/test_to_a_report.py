@@ -1,14 +1,18 @@
-"""From a file that the workbench has never seen to a report, by two commands."""
+"""From a file that the workbench has never seen to a report, by the two commands of the README, as they stand there."""
 
 from __future__ import annotations
 
 import json
+import re
+import shlex
 
 import pytest
 from typer.testing import CliRunner
 from written_study import HARMFUL, N, delimited, texts
 
-from workbench import cli
+from workbench import cli, studies
+from workbench.schema import ROOT
+from workbench.studies import init
 
 WORDS = ["awful fool", "lovely day"]
 
@@ -48,15 +52,30 @@ def rows_of(yes, no):
         yield n, f"{WORDS[not harmful]} {text}", yes if harmful else no
 
 
+def commands() -> list[list[str]]:
+    """Return the arguments of `workbench` in the first block of the README's section."""
+    section = (ROOT / "README.md").read_text("utf-8").split("## Your first real model\n", 1)[1]
+    lines = re.search(r"```sh\n(.*?)```", section, re.DOTALL)[1].splitlines()
+    parts = [shlex.split(line, comments=True) for line in lines]
+    assert [part[:2] for part in parts] == [[".venv/bin/workbench", "init"], [".venv/bin/workbench", "run"]]
+    return [part[1:] for part in parts]
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("write", [semicolons, annotators, label_studio])
-def test_two_commands_lead_to_a_report(tmp_path, write):
-    path, study = write(tmp_path), tmp_path / "study.yaml"
-    for command in (["init", str(path), "--yes", "-o", str(study)], ["run", str(study), "--jobs", "1"]):
-        done = CliRunner().invoke(cli.app, command)
+def test_two_commands_lead_to_a_report(tmp_path, monkeypatch, write):
+    for module in (studies, init):
+        monkeypatch.setattr(module, "ROOT", tmp_path)  # whose experiments/ is meant
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path)
+    for command in commands():
+        words = [path.name if word == "posts.csv" else word for word in command]
+        more = ["--jobs", "1"] if "run" in words else []
+        done = CliRunner().invoke(cli.app, [*words, *more], input="\n" * 20)  # whatever is asked, the guess stands
         assert done.exit_code == 0, done.output
-    assert "Which posts are these?" in (tmp_path / "study" / "report.html").read_text()
-    found = json.loads((tmp_path / "study" / "comparison.json").read_text())
+    results = tmp_path / "experiments" / "posts"
+    assert "Which posts are these?" in (results / "report.html").read_text()
+    found = json.loads((results / "comparison.json").read_text())
     rows = found["models"]
     (planned,) = [row for row in found["differences"] if row["primary"]]
     assert (planned["a"], planned["b"]) == ("text-tfidf", "text-vectors")

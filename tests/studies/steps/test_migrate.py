@@ -109,8 +109,8 @@ def test_a_page_holds_all_posts_and_no_address(vendors, call, tmp_path):
     out = tmp_path / "page.html"
     assert call(vendors.path, "--from", "vendor", "--to", "b", "--threshold", "abuse=0.5", "-o", out).exit_code == 0
     page = out.read_text()
-    assert "What replaces vendor by b?" in page
-    assert "Study s" in page
+    assert "Which thresholds of b replace those of vendor?" in page
+    assert "<h1>Study s: from vendor to b</h1>" in page
     assert "://" not in page
     posts = migrate._found(vendors, "vendor", ["abuse=0.5"], "b", "").replaced[0].matches[0].disagreed
     assert all(post.post_id in page for post in posts)

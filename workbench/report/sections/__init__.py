@@ -90,7 +90,7 @@ def _transfer(comparison: Comparison) -> Section | None:
         for row in rows:
             lines.setdefault(row.model, {})[column] = wording.interval(row)
             addresses[row.model, column] = row.id
-    what = f"{wording.metric(asked.metric)}, {wording.label(asked.label)}, {wording.view(asked.view)}"
+    what = f"{wording.metric(asked.metric)}, {wording.measured_on(asked)}, {wording.view(asked.view)}"
     prose = (
         f"{what[0].upper()}{what[1:]}: a row for each model, a column for each test set, with "
         f"{100 * (1 - asked.alpha):g} % intervals. Models, calibration and thresholds are the same on all of them, and "
@@ -107,7 +107,7 @@ def _values(comparison: Comparison) -> Section:
     asked, figures, tables = comparison.compare, {}, {}
     by_test = {test: comparison.rows(test=test) for test in comparison.tests}
     rows = [row for of_test in by_test.values() for row in of_test]
-    what = f"{wording.metric(asked.metric)}, {wording.label(asked.label)}, {wording.view(asked.view)}"
+    what = f"{wording.metric(asked.metric)}, {wording.measured_on(asked)}, {wording.view(asked.view)}"
     trained = " and in other trainings" if any(row.seed_sd for row in rows) else ""
     prose = (
         f"{what[0].upper()}{what[1:]}. "

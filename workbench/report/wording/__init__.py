@@ -26,6 +26,11 @@ def label(name: str) -> str:
     return "mean over labels" if name == MACRO else name
 
 
+def measured_on(row: Any) -> str:
+    """Return of which label a row, or what was asked for, has a value of its metric: one, or in which way all."""
+    return "all labels together" if METRICS[row.metric].over_labels else label(row.label)
+
+
 def view(name: str) -> str:
     """Return what a view is called in prose."""
     return {"paired": "posts with text and media", "all": "all posts", SCORED: "posts that every model scored"}[name]
@@ -277,7 +282,7 @@ def _best(comparison: Comparison, test: str) -> Iterator[str]:
     what = f"{metric(row.metric)} {interval(row)}"
     less = ", of which less is better" if sign < 0 else ""
     lead = "is best" if others else "was compared with nothing"
-    yield f"On {where}, {row.model}, chosen on validation, {lead}: {what} ({label(row.label)}{less})."
+    yield f"On {where}, {row.model}, chosen on validation, {lead}: {what} ({measured_on(row)}{less})."
     if row.ceiling:
         best = value(row.metric, row.ceiling)
         exact = "the world's exact probabilities with the same inputs"
@@ -295,7 +300,7 @@ def _best_across(comparison: Comparison) -> Iterator[str]:
         f"{interval(row) if row.value is not None else 'undefined'} on {test_set(row.test)}" for row in rows
     )
     less = ", of which less is better" if METRICS[rows[0].metric].sign < 0 else ""
-    what = f"{metric(rows[0].metric)} ({label(rows[0].label)}{less})"
+    what = f"{metric(rows[0].metric)} ({measured_on(rows[0])}{less})"
     yield f"{comparison.chosen}, chosen on validation, has on {view(comparison.compare.view)} {what} {values}."
     defined = [row.test for row in rows if row.value is not None]
     equal = {test: named(comparison.peers.get(test) or [""]) for test in defined}

@@ -40,7 +40,7 @@ def points(comparison: Comparison, runs: Sequence[Run]) -> dict[str, list[str]]:
 def _asked(comparison: Comparison) -> Iterator[str]:
     asked = comparison.compare
     models = comparison.names
-    what = f"{wording.metric(asked.metric)} ({wording.label(asked.label)})"
+    what = f"{wording.metric(asked.metric)} ({wording.measured_on(asked)})"
     sets = "" if wording.alone(comparison) else f" of {wording.listing(map(wording.test_set, comparison.tests), 'and')}"
     yield (
         f"{wording.counted(len(models), 'model')} ({', '.join(models)}) {'is' if len(models) == 1 else 'are'} judged "

@@ -45,7 +45,7 @@ def command(path: Path, theirs: str, thresholds: Sequence[str], ours: str, test:
     if out is None:
         return
     if out.suffix.lower() == ".html":
-        page.write_section(out, f"Study {study.name}", migration.section(found))
+        page.write_section(out, f"Study {study.name}: from {found.theirs} to {found.ours}", migration.section(found))
         print(f"all posts: {out}")
         return
     beside = out.with_stem(f"{out.stem}-posts")
