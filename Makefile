@@ -22,7 +22,7 @@ QUIET_CORES = OMP_NUM_THREADS=1
 .DEFAULT_GOAL := help
 # Targets run one after another even under `make -j`: they share one environment and two cores.
 .NOTPARALLEL:
-.PHONY: help setup compare zoo test test-all campaign-core mutants lint app lab clean
+.PHONY: help setup compare zoo bench-gpu test test-all campaign-core mutants lint app lab clean
 
 help: ## Show this list
 	@echo "The moderation workbench: which model should moderate your site, and does a multimodal one win?"
@@ -46,8 +46,12 @@ compare: $(STAMP) ## Run a study and print which model wins; a second time it re
 	@$(VENV)/bin/workbench run "$(STUDY)" --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS)
 
 zoo: $(STAMP) ## Run every model on one synthetic corpus; tiny random models take the place of pretrained ones
-	@$(VENV)/bin/workbench tiny-random
+	@$(VENV)/bin/workbench random-models
 	@$(VENV)/bin/workbench run experiments/zoo.yaml --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS)
+
+bench-gpu: $(STAMP) ## Measure every family of models, at full size with random weights, on a CUDA GPU and the CPU (10 minutes)
+	@mkdir -p out
+	@$(VENV)/bin/workbench bench gpu --out out/bench-gpu.json $(ARGS)
 
 test: $(STAMP) ## Run the tests that need no browser and no long simulation (under 20 minutes on two cores)
 	@$(QUIET_CORES) $(PY) -m pytest -m "not slow and not campaign" -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from random_transformer import write_transformer
 
-from workbench.features.encoders.tiny_random import write_vlm
+from workbench.features.encoders.random_models import write_vlm
 
 TUNED = {"finetune": True, "epochs": 1, "batch_size": 16, "lr": 0.01, "max_tokens": 16}
 

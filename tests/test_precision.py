@@ -14,7 +14,7 @@ import torch
 
 from workbench import device as devices
 from workbench import models
-from workbench.features.encoders import loading, open_clip
+from workbench.features import encoders
 from workbench.features.store import FeatureStore
 from workbench.metrics.classification import average_precision
 from workbench.schema import Taxonomy, inputs, label_matrix
@@ -56,10 +56,10 @@ def hold(trained, store, tolerance):
 def test_half_precision_on_the_cpu_stays_close(trained, monkeypatch):
     """The path that a GPU takes, forced onto the CPU, where it is slow but the same."""
     monkeypatch.setattr(devices, "dtype", lambda where: torch.bfloat16)
-    forget_encoders()
+    encoders.forget()
     found = hold(trained, FeatureStore(None, "cpu"), TOLERANCE[torch.bfloat16])
     assert not np.array_equal(found, trained[2])  # it did compute in half precision
-    forget_encoders()
+    encoders.forget()
 
 
 @pytest.mark.gpu
@@ -67,11 +67,3 @@ def test_a_gpu_gives_the_cpus_scores(trained):
     where = devices.device("cuda")
     hold(trained, FeatureStore(None, where), TOLERANCE[devices.dtype(where)])
     assert devices.peak_memory_mb(where)["cuda"] > 0
-
-
-def forget_encoders() -> None:
-    """Drop encoders that the process keeps, so that they are loaded again."""
-    for module in (open_clip, loading):
-        for thing in vars(module).values():
-            if hasattr(thing, "cache_clear"):
-                thing.cache_clear()

@@ -365,15 +365,18 @@ def noise(
         typer.echo(f"all of them: {out}")
 
 
-@app.command("stand-ins", hidden=True)  # its name in earlier versions
-@app.command("tiny-random")
-def tiny_random(
-    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Default: data/cache/tiny-random.")] = None,
+@app.command("stand-ins", hidden=True)  # its names in earlier versions
+@app.command("tiny-random", hidden=True)
+@app.command("random-models")
+def random_models(
+    folder: Annotated[Path | None, typer.Argument(metavar="[FOLDER]", help="Default: in data/cache.")] = None,
+    full: Annotated[bool, typer.Option("--full", help="Of full size: 6 GB, to measure speed.")] = False,
 ) -> None:
     """Save small untrained models in the hub's formats, for studies where no pretrained ones can be had."""
-    from workbench.features.encoders import tiny_random as models
+    from workbench.features.encoders import random_models as models
 
-    for kind, path in models.write(folder or models.FOLDER).items():
+    made = models.write_full(folder or models.FULL_FOLDER) if full else models.write(folder or models.FOLDER)
+    for kind, path in made.items():
         typer.echo(f"{kind}: {path}")
 
 

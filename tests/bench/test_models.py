@@ -46,16 +46,16 @@ def test_a_model_that_is_too_slow_or_too_large_is_told_so():
 
 
 def test_scores_that_depend_on_their_batch_are_refused(monkeypatch):
-    monkeypatch.setattr(bench, "_apart_by", lambda a, b: 0.5)
+    monkeypatch.setattr(bench, "apart_by", lambda a, b: 0.5)
     with pytest.raises(WorkbenchError, match="batched in prior, text-tfidf"):
         bench.models(TINY)
 
 
 def test_how_far_scores_are_apart():
     a = np.array([[1.0, np.nan], [2.0, 3.0]])
-    assert bench._apart_by(a, a + 0.25) == 0.25
-    assert bench._apart_by(a, np.nan_to_num(a)) == float("inf")
-    assert bench._apart_by(a[:, 1:], a[:, 1:]) == 0
+    assert bench.apart_by(a, a + 0.25) == 0.25
+    assert bench.apart_by(a, np.nan_to_num(a)) == float("inf")
+    assert bench.apart_by(a[:, 1:], a[:, 1:]) == 0
 
 
 def test_an_unknown_model_is_refused_and_those_that_need_a_file_are_left_out():
@@ -72,8 +72,8 @@ def test_a_store_is_lent_to_every_model_within():
     outer = models.create("ensemble", {"members": ["prior", "per-group"]}, taxonomy=Taxonomy.load(), store=None)
     inner = outer.models[1]
     inner.by_group = {"en": models.create("prior", taxonomy=Taxonomy.load(), store=None)}
-    store = bench._empty("cpu")
-    bench._lend(outer, store)
+    store = bench.empty_store("cpu")
+    bench.lend(outer, store)
     within = (*outer.models, inner.base, inner.by_group["en"])
     assert {id(model.store) for model in (outer, *within)} == {id(store)}
     assert outer.parts() == [outer.models[0], inner, inner.base, inner.by_group["en"]]

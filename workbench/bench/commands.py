@@ -38,6 +38,23 @@ def models(
     measure(options.model_copy(update={"device": device, "models": names or options.models}), out)
 
 
+def gpu(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Tiny encoders, few posts: only whether it works.")] = False,
+    only: Annotated[str, typer.Option(help="Models of the study to measure, by name, as in cross-l14,vlm.")] = "",
+    minutes: Annotated[float, typer.Option(help="What all of it may take.")] = 10,
+    device: Annotated[str, typer.Option(help="What is compared with the CPU: cuda, or cpu.")] = "cuda",
+) -> None:
+    """Compare a CUDA device with the CPU: speed, memory and scores of every model of gpu-check.yaml."""
+    from workbench.bench.gpu import GpuBench
+    from workbench.bench.gpu import gpu as measure
+
+    options = GpuBench.quick() if quick else GpuBench()
+    names = tuple(name for name in only.split(",") if name)
+    given = options.model_dump() | {"device": device, "minutes": minutes, "models": names}
+    measure(GpuBench.parse(given, "bench gpu"), out)
+
+
 def intervals(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
 ) -> None:
@@ -83,6 +100,7 @@ def words(
 COMMANDS = {
     "features": features,
     "models": models,
+    "gpu": gpu,
     "intervals": intervals,
     "report": report,
     "reading": reading,

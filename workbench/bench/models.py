@@ -124,61 +124,61 @@ def measure(name: str, options: ModelBench) -> dict[str, Any]:
     chosen = {key: value for key, value in BRIEF.items() if key in models.option_names(name)}
     own = options.options.get(name, {})
     with tempfile.TemporaryDirectory() as folder:
-        chosen |= own or _tiny_random(name, Path(folder))
-        model = models.create(name, chosen, taxonomy=taxonomy, store=_empty(where))
+        chosen |= own or _random_models(name, Path(folder))
+        model = models.create(name, chosen, taxonomy=taxonomy, store=empty_store(where))
         model.fit(table.slice(0, cut), table.slice(cut), seed=options.seed)
-        full = _empty(where)
-        _lend(model, full)
+        full = empty_store(where)
+        lend(model, full)
         model.logits(inputs(table.slice(cut)))  # once before it counts: encoders are loaded, features are in the store
     posts = inputs(table.slice(cut))
 
     def known(store: FeatureStore, posts: pa.Table) -> np.ndarray:
-        _lend(model, store)
+        lend(model, store)
         return model.logits(posts)
 
     def plain() -> np.ndarray:
         batches = range(0, len(posts), BATCH)
-        return np.concatenate([known(_empty(where, full), posts.slice(start, BATCH)) for start in batches])
+        return np.concatenate([known(empty_store(where, full), posts.slice(start, BATCH)) for start in batches])
 
-    ways = {"plain": plain, "cold": lambda: known(_empty(where, full), posts), "warm": lambda: known(full, posts)}
+    ways = {"plain": plain, "cold": lambda: known(empty_store(where, full), posts), "warm": lambda: known(full, posts)}
     took, made = zip(*turns(list(ways.values()), options.repeats), strict=True)
     seconds = {way: list(each) for way, each in zip(ways, zip(*took, strict=True), strict=True)}
     middle = {way: statistics.median(each) for way, each in seconds.items()}
-    differ = max(_apart_by(made[-1][0], other) for other in made[-1][1:])
+    differ = max(apart_by(made[-1][0], other) for other in made[-1][1:])
     speed = {f"{way}_posts_per_s": len(posts) / middle[way] for way in ways}
     ratios = {f"{way}_ratio": middle["plain"] / middle[way] for way in ("cold", "warm")}
     row = {"name": name, "posts": len(posts), "seconds": seconds, "differ": differ, **speed, **ratios}
     return row | {"peak_mb": device.peak_memory_mb(where)}
 
 
-def _tiny_random(name: str, folder: Path) -> dict[str, Any]:
+def _random_models(name: str, folder: Path) -> dict[str, Any]:
     """Return the options of a model that cannot do without a pretrained one, written into `folder` with random weights.
 
     The speeds are then those of a very small one.
     """
-    from workbench.features.encoders import tiny_random
+    from workbench.features.encoders import random_models
 
     if name == "text-transformer":
-        return {"encoder": str(tiny_random.write_text_encoder(folder / "text-encoder"))}
+        return {"encoder": str(random_models.write_text_encoder(folder / "text-encoder"))}
     if name == "vlm-prompt":
-        return {"model": str(tiny_random.write_vlm(folder / "vlm"))}
+        return {"model": str(random_models.write_vlm(folder / "vlm"))}
     return {"encoder": "timm:test_resnet@random"} if name == "image-timm" else {}
 
 
-def _empty(where: Any, other: Any = None) -> Any:
+def empty_store(where: Any, other: Any = None) -> Any:
     """Return a store that knows nothing, with the encoders of another one, so that loading them is not timed."""
     from workbench.features import FeatureStore
 
     return FeatureStore(None, where, load=None if other is None else lambda name, device: other.encoder(name))
 
 
-def _lend(model: Any, store: Any) -> None:
+def lend(model: Any, store: Any) -> None:
     """Give a model, and every model that it is made of, a store."""
     for part in (model, *model.parts()):
         part.store = store
 
 
-def _apart_by(a: np.ndarray, b: np.ndarray) -> float:
+def apart_by(a: np.ndarray, b: np.ndarray) -> float:
     """Return how far two tables of scores are apart; infinitely, where one is NaN and the other not."""
     if (np.isnan(a) != np.isnan(b)).any():
         return float("inf")

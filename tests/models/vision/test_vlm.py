@@ -11,7 +11,7 @@ from PIL import Image
 from workbench import models
 from workbench.errors import WorkbenchError
 from workbench.features.blocks import Truncated
-from workbench.features.encoders.tiny_random import write_vlm
+from workbench.features.encoders.random_models import write_vlm
 from workbench.features.encoders.vlm import VisionLanguage, load_vision_language
 from workbench.models.vision.vlm import confidences
 from workbench.schema import corpus_schema

@@ -38,6 +38,13 @@ def load_encoder(name: str, device: torch.device | str = "cpu", dtype: torch.dty
         return _load(name, str(where), dtype or devices.dtype(where), files)
 
 
+def forget() -> None:
+    """Let go of the encoders that this process has loaded, and of their memory where nothing else holds them."""
+    with _LOADING:
+        _load.cache_clear()
+    devices.release()
+
+
 @lru_cache(maxsize=8)  # a study or a server uses a few; each that falls out is read and hashed again
 def _load(name: str, where: str, dtype: torch.dtype, _files: tuple) -> Encoder:
     import torch

@@ -110,7 +110,7 @@ def load_vision_language(name: str, device: torch.device | str = "cpu") -> Visio
     """
     files = tuple((str(p), p.stat().st_mtime_ns, p.stat().st_size) for p in hub.files(name, "model"))
     with _LOADING:
-        return _load(name, str(torch.device(device)), files)
+        return _load(name, str(torch.device(device)), devices.dtype(torch.device(device)), files)
 
 
 def fingerprint(name: str) -> str:
@@ -125,7 +125,7 @@ _LOADING = threading.Lock()
 
 
 @lru_cache(maxsize=1)
-def _load(name: str, where: str, _files: tuple) -> VisionLanguage:
+def _load(name: str, where: str, dtype: torch.dtype, _files: tuple) -> VisionLanguage:
     from transformers import AutoModelForImageTextToText, AutoProcessor
 
     folder, place = hub.obtain(name, "model"), torch.device(where)
@@ -134,7 +134,7 @@ def _load(name: str, where: str, _files: tuple) -> VisionLanguage:
         with torch.random.fork_rng(devices=[]), hub.quietly():
             processor = AutoProcessor.from_pretrained(folder, **safe)
             model, report = AutoModelForImageTextToText.from_pretrained(
-                folder, use_safetensors=True, dtype=devices.dtype(place), output_loading_info=True, **safe
+                folder, use_safetensors=True, dtype=dtype, output_loading_info=True, **safe
             )
         if report["missing_keys"]:
             missing = sorted(report["missing_keys"])
