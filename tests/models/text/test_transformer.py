@@ -2,16 +2,20 @@
 
 import os
 import shutil
+from threading import Thread
 
 import numpy as np
 import pytest
 import torch
+from code_tree import Tree
 from random_transformer import write_transformer
 
 from workbench import models
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore, Truncated
 from workbench.features.blocks import VARIANTS
+from workbench.fingerprint import closure
+from workbench.models.fit.checkpoints import Checkpoints
 from workbench.models.text.transformer import tuning
 from workbench.questions.evasion import without_variants
 
@@ -178,6 +182,84 @@ def test_an_error_that_is_not_about_memory_is_raised(folder, monkeypatch):
     monkeypatch.setattr(tuning.Tuned, "forward", forward)
     with pytest.raises(RuntimeError, match="shapes differ"):
         net.score([[2, 5, 3]])
+
+
+@pytest.fixture
+def tuned(taxonomy, table, rows, folder, tmp_path, monkeypatch):
+    """The function that fine-tunes beside a store that knows only what is on disk: -> (model, steps, test table)."""
+    steps, original = [], tuning.gradient
+    monkeypatch.setattr(tuning, "gradient", lambda *given: steps.append(1) or original(*given))
+    posts = [table(rows(n, taxonomy, s), taxonomy) for n, s in ((32, 1), (16, 2), (20, 3))]
+
+    def tuned(train=posts[0], seed=0, name="text-transformer", **options):
+        steps.clear()
+        store = FeatureStore(tmp_path / "cache" / "features", "cpu")
+        options = {"encoder": str(folder), **TUNED, "dropout": 0.2, **options}
+        if name == "ensemble":
+            options = {"combine": "mean", "members": [{"name": "text-transformer", "options": options}]}
+        model = models.create(name, options, taxonomy=taxonomy, store=store).fit(train, posts[1], seed=seed)
+        return model, len(steps), posts[2]
+
+    tuned.posts = posts
+    return tuned
+
+
+def test_what_was_tuned_is_found_again_and_only_for_the_same_question(tuned, folder, tmp_path):
+    first, steps, posts = tuned()
+    assert steps == 4  # 32 posts in batches of 16, two epochs
+    again, none, _ = tuned()
+    assert none == 0
+    assert np.array_equal(first.logits(posts), again.logits(posts), equal_nan=True)
+    assert again.record == first.record
+    member, none, _ = tuned(name="ensemble")
+    assert none == 0
+    np.testing.assert_allclose(member.logits(posts), first.logits(posts), atol=1e-5)
+    moved = shutil.copytree(folder, tmp_path / "moved")
+    assert tuned(encoder=str(moved), variants=False)[1] == 0
+    write_transformer(moved, seed=1)
+    for other in ({"encoder": str(moved)}, {"seed": 1}, {"lr": 0.02}, {"train": tuned.posts[0].slice(1)}):
+        assert tuned(**other)[1] > 0, other
+
+
+def test_who_wants_the_same_at_once_waits_and_finds_it(tmp_path):
+    found, first = [], Checkpoints(tmp_path, "key")
+
+    def second():
+        same = Checkpoints(tmp_path, "key")
+        with same.turn():
+            found.append(same.done())
+
+    other = Thread(target=second)
+    with first.turn():
+        other.start()
+        other.join(0.2)
+        assert not found
+        first.finish({"x": torch.ones(1)}, {"epochs": 1})
+    other.join(60)
+    assert found[0][1] == {"epochs": 1}
+    with Checkpoints(None, "key").turn():  # without a folder nobody waits
+        pass
+    (tmp_path / "file").touch()
+    with (
+        pytest.raises(WorkbenchError, match="cannot save the checkpoint in"),
+        Checkpoints(tmp_path / "file", "key").turn(),
+    ):
+        pass
+
+
+def test_tuned_weights_are_as_old_as_the_code_that_tuned_them(tuned, monkeypatch):
+    tuned()
+    tree = Tree()
+
+    def steps(module, old, new):
+        library = tree.edit(module, old, new).library()
+        monkeypatch.setattr(closure, "_here", lambda: library)
+        return tuned()[1]
+
+    assert steps("models.text.transformer.tuning", "CLIP = 1.0  # the", "CLIP = 1.0  # a comment: the") == 0
+    assert steps("models.text.transformer.tuning", '"pad": self.pad, "context"', '"pad": 0 + self.pad, "context"') == 0
+    assert steps("models.text.transformer", "highest_rows(each,", "highest_rows(1 * each,") == 0
+    assert steps("models.text.transformer.tuning", "CLIP = 1.0", "CLIP = 2.0") == 4
 
 
 def test_batches_hold_every_row_once_and_rows_of_like_length():

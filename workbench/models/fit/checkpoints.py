@@ -12,10 +12,12 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -24,7 +26,7 @@ from workbench.errors import WorkbenchError
 
 KEEP = 4 * 2**30  # bytes of finished and abandoned training
 ABANDONED = 7 * 86_400  # seconds after which training that wrote no checkpoint is taken for given up
-RUNNING, DONE = "running.safetensors", "done.safetensors"
+RUNNING, DONE, LOCK = "running.safetensors", "done.safetensors", ".lock"
 Tensors = dict[str, torch.Tensor]
 
 
@@ -33,6 +35,19 @@ class Checkpoints:
 
     def __init__(self, root: Path | None, key: str) -> None:
         self.root, self.folder = root, None if root is None else root / key
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let others that train the same wait, as this waits for them: who comes second finds what is done."""
+        if self.folder is None:
+            yield
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        with FileLock(self.folder / LOCK):
+            yield
 
     def running(self) -> tuple[Tensors, dict[str, Any]] | None:
         """Return tensors and state of training that was interrupted, or None."""
@@ -68,7 +83,10 @@ class Checkpoints:
             with writing(self.folder / name) as draft:
                 save_file(tidy, draft, metadata={"state": json.dumps(state)})
         except (OSError, SafetensorError) as error:
-            raise WorkbenchError(f"cannot save the checkpoint in {self.folder}: {error}; free the disk") from None
+            raise self._unwritable(error) from None
+
+    def _unwritable(self, error: Exception) -> WorkbenchError:
+        return WorkbenchError(f"cannot save the checkpoint in {self.folder}: {error}; free the disk")
 
     def _read(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
         """Return a file's content; None where there is none, or none that can be read: then training starts afresh."""

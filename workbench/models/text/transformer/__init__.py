@@ -7,6 +7,8 @@ A post's first window is trained on, the highest of its windows and variants cou
 
 Sources: Devlin et al. 2019, BERT, https://aclanthology.org/N19-1423 (recipe of fine-tuning: 2e-5 to 5e-5, few epochs);
 Mosbach et al. 2021, https://openreview.net/forum?id=nzpLWnVAyah (warm-up and bias correction keep it stable).
+What was fine-tuned is kept beside the feature store and found by the next fit of the same question (`checkpoints`): an
+ensemble trains no encoder again that the study has by itself.
 Open doubts: layers share one learning rate; nothing resumes after a kill within a fit.
 """
 
@@ -114,7 +116,26 @@ class Transformer(Classifier):
         parts = [part._replace(known=part.known & self.trained) for part in parts]
         self.inner, self.record = network, {"epochs": 0}
         if self.trained.any():
-            self.record = tuning.tune(network, *parts, self.options.settled(), seed, self.store.progress)
+            self.record = self._tuned(network, parts, seed)
+
+    def _tuned(self, network: Any, parts: list[Any], seed: int) -> dict[str, Any]:
+        """Give the network the weights that were tuned for the same question, or tune it; returns what happened."""
+        from workbench.models.fit.checkpoints import Checkpoints
+        from workbench.models.fit.loop import take_weights
+        from workbench.models.text.transformer import tuning
+
+        store, options = self._store(), self.options.settled()
+        if store.folder is None:
+            return tuning.tune(network, *parts, options, seed, store.progress)
+        checkpoints = Checkpoints(store.folder.parent / "finetune", tuning.key(network, *parts, options, seed))
+        with checkpoints.turn():
+            done = checkpoints.done()
+            if done is not None:
+                take_weights(network, done[0], "")
+                return done[1]
+            record = tuning.tune(network, *parts, options, seed, store.progress)
+            checkpoints.finish(network.state_dict(), record)
+            return record
 
     def _examples(self, network: Any, table: pa.Table) -> Any:
         """Return the first windows, y and known of the posts whose text the tokenizer can read."""

@@ -6,6 +6,8 @@ they were. Computation is in bfloat16 where the hardware multiplies it, weights 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -14,8 +16,10 @@ import torch
 from torch import nn
 
 from workbench import device as devices
+from workbench import fingerprint
 from workbench.features.encoders.text import load_transformer, padded, pooled, settings, tokens_of
-from workbench.models.fit.loop import decayed, gradient, take_weights, train_epochs, weights_of
+from workbench.fingerprint import closure
+from workbench.models.fit.loop import adamw, gradient, take_weights, train_epochs, weights_of
 from workbench.models.fit.losses import masked_bce
 from workbench.models.heads.networks import Dropout, Linear
 
@@ -133,6 +137,30 @@ def tune(
     return {**record, "at_once": network.learnt.at_once}
 
 
+def key(network: Tuned, train: TokenRows, validation: TokenRows, options: Any, seed: int) -> str:
+    """Return 16 hex digits over all that the outcome of `tune` depends on: weights, texts, truth, options and code.
+
+    Where the encoder lies does not count, but what is in it; nor do options that are read when posts are scored alone.
+    """
+    digest, where = hashlib.sha256(), network.output.weight.device
+    for name, tensor in network.state_dict().items():
+        digest.update(f"{name} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    for part in (train, validation):
+        digest.update(json.dumps([part.rows, part.y.shape]).encode())
+        digest.update(part.y.tobytes() + part.known.tobytes())
+    about = {
+        **closure.of_code(tune, Tuned, without=(Tuned.restored, Tuned.state)),
+        "options": options.model_dump(mode="json", exclude={"encoder", "variants"}),
+        "config": network.config,
+        "pad": network.pad,
+        "seed": seed,
+        "device": [str(where), str(devices.dtype(where))],
+        "data": digest.hexdigest(),
+    }
+    return fingerprint.of_json(about)
+
+
 def batches(lengths: list[int], size: int, seed: list[int]) -> list[np.ndarray]:
     """Return batches (size,) of row numbers in random order, each of rows of like length.
 
@@ -153,8 +181,8 @@ def _loss(network: Tuned, texts: TokenRows) -> float:
 
 
 def _optimizer(network: Tuned, options: Any, steps: int) -> tuple[torch.optim.Optimizer, Any]:
-    """Return AdamW, which draws matrices to zero but neither biases nor norms, and its rate: up, then down to zero."""
-    optimizer = torch.optim.AdamW(decayed(network.parameters(), options.weight_decay), lr=options.lr)
+    """Return AdamW and its rate: up, then down to zero."""
+    optimizer = adamw(network, options)
     rising = max(1, round(options.warmup * steps))
 
     def rate(step: int) -> float:
