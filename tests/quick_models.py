@@ -35,6 +35,7 @@ TINY = {
     "clip-retrieval": {"hidden": 32},
 }
 QUICK = {"encoder": "words", "epochs": 8, "batch_size": 16, "lr": 0.02, "dropout": 0.1, "weight_decay": 0.0}
+QUICK |= {"head": "mlp"}  # which the seed changes; test_frozen.py is about those that validation chooses
 
 
 def options(name, scores_file=None):

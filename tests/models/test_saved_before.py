@@ -33,7 +33,7 @@ HEAD = {"encoder": "words", "epochs": 1}
         (
             "late-fusion",
             {"members": [{"name": "text-clip", "options": HEAD}]},
-            {"members": [{"name": "text-clip", "options": HEAD | {"head": "logistic", "C": 1.0}}]},
+            {"members": [{"name": "text-clip", "options": HEAD | {"tower_decay": 0.1}}]},
         ),
         (
             "ensemble",
@@ -51,7 +51,7 @@ HEAD = {"encoder": "words", "epochs": 1}
         (
             "image-timm",
             {"encoder": "words", "head": {"epochs": 1}},
-            {"encoder": "words", "head": {"epochs": 1, "head": "logistic", "tower_decay": 0.1}},
+            {"encoder": "words", "head": {"epochs": 1, "tower_decay": 0.1}},
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Measuring speed, always as ratios within one run: `features` the encoders, `models` the classifiers."""
+"""Measuring speed as ratios within one run (`features` the encoders, `models` the classifiers), and `heads`' worth."""
 
 from __future__ import annotations
 

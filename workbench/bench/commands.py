@@ -55,6 +55,20 @@ def gpu(
     measure(GpuBench.parse(given, "bench gpu"), out)
 
 
+def heads(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+    only: Annotated[str, typer.Option(help="Spaces to measure, as in 'EDOS text,Harm-C text'.")] = "",
+    head: Annotated[str, typer.Option(help="Another head than the default.")] = "auto",
+    device: Device = "cpu",
+) -> None:
+    """Compare the default head on frozen vectors with scikit-learn's logistic regression."""
+    from workbench.bench.heads import HeadBench
+    from workbench.bench.heads import heads as measure
+
+    names = tuple(name for name in only.split(",") if name)
+    measure(HeadBench(spaces=names, head=head, device=device), out)
+
+
 def intervals(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
 ) -> None:
@@ -100,6 +114,7 @@ def words(
 COMMANDS = {
     "features": features,
     "models": models,
+    "heads": heads,
     "gpu": gpu,
     "intervals": intervals,
     "report": report,

@@ -178,7 +178,7 @@ def test_sides_are_hidden_in_training_where_too_few_posts_lack_them(asked, lacki
     present = np.ones((1000, 2), dtype=bool)
     for side, share in enumerate(lacking):
         present[side * 500 : side * 500 + int(1000 * share), side] = False
-    assert model._hide(present) == expected
+    assert model.options.hide(present) == expected
 
 
 def test_a_model_of_pairs_only_still_scores_sides(table, rows, taxonomy, store):

@@ -184,6 +184,16 @@ def test_the_head_learns_from_log_odds_that_have_not_seen_their_post(world, fit,
     np.testing.assert_allclose(learnt_from.first()[there, :-n], own.first()[there, :-n], atol=1e-3)
 
 
+@pytest.mark.parametrize("words", WORDS)
+def test_a_logistic_head_that_is_held_back_ranks_as_its_words_do(world, fit, words):
+    model = fit("clip-concat", words, head="logistic", C=1e-9)
+    told = np.array([text is not None for text in world.test["text"].to_pylist()])
+    alone, both = model.words.member.logits(world.test)[told], model.logits(world.test)[told]
+    changed = np.sort(both - alone, axis=0)  # by as much in all posts that have vision, and in all that have none
+    assert ((np.diff(changed, axis=0) > 0.02).sum(axis=0) <= 1).all()
+    assert not np.allclose(fit("clip-concat", words, head="logistic").logits(world.test)[told], both, atol=0.1)
+
+
 @pytest.mark.parametrize("pooling", ["max", "attention"])
 def test_before_training_the_answer_is_what_the_words_say(pooling):
     generator = torch.Generator().manual_seed(0)

@@ -54,7 +54,7 @@ def posts(n, seed, make, taxonomy, share=0.4):
 
 
 def options(way, folder, **more):
-    head = {"epochs": 5, "batch_size": 16}
+    head = {"head": "mlp", "epochs": 5, "batch_size": 16}
     learn = {"finetune": True, "epochs": 2, "batch_size": 16} if way == "fine-tuned" else {"head": head}
     return {"encoder": f"timm:{folder}", **learn, **more}
 

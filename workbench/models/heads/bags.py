@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from workbench.features import Blocks
+from workbench.features import Blocks, TransientError, Truncated
+from workbench.schema import declared
 
 
 class Vectors(NamedTuple):
@@ -155,3 +157,14 @@ def undone(numbers: np.ndarray, texts: Sequence[str], kinds: Callable[[str], lis
         names = kinds(texts[post])
         words[post] = [names[number] for number in numbers[post]]
     return words
+
+
+def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Vectors, variants: bool) -> list[str | None]:
+    """Return, for each post whose declared content gave no vector, why; and what was left out of a long text."""
+    lost = declared(posts)[modality] & (vectors.count == 0)
+    default = f"nothing in the {modality} could be read"
+    whys = [(why or default) if gone else None for why, gone in zip(blocks.reasons, lost.tolist(), strict=True)]
+    if modality == "text":
+        notes = [None if isinstance(note, TransientError) else Truncated.of(note, variants) for note in blocks.notes]
+        whys = [why or note for why, note in zip(whys, notes, strict=True)]
+    return whys

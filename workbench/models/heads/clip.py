@@ -8,26 +8,34 @@ from __future__ import annotations
 from typing import ClassVar
 
 from workbench.models.heads.frozen import ClipClassifier
-from workbench.models.heads.options import AlignOptions, ConcatOptions, CrossOptions, FrameOptions, PictureOptions
+from workbench.models.heads.options import (
+    AlignOptions,
+    ClipHeadOptions,
+    ConcatOptions,
+    CrossOptions,
+    PictureHeadOptions,
+    TextHeadOptions,
+)
 
 
 class TextClip(ClipClassifier):
     """A head on the embedding of the text."""
 
+    options_class = TextHeadOptions
     modalities = ("text",)
 
 
 class ImageClip(ClipClassifier):
     """A head on the embedding of the picture."""
 
-    options_class = PictureOptions
+    options_class = PictureHeadOptions
     modalities = ("image",)
 
 
 class VideoClip(ClipClassifier):
     """A head on the embeddings of a clip's frames, pooled as its options say."""
 
-    options_class = FrameOptions
+    options_class = ClipHeadOptions
     modalities = ("video",)
 
 

@@ -150,7 +150,7 @@ class ClipFinetune(ClipClassifier):
         tunable = self._encoder().tunable()
         tuning = Tuning(tunable, self.network, self.whitenings, self.options, seed)
         sets = [self._posts(table, tunable) for table in (train, validation)]
-        hide = self._hide(sets[0].present)
+        hide = self.options.hide(sets[0].present)
         tensors, record = tuning.run(*sets, hide, frozen["loss"], checkpoints)
         record = {"epochs": frozen["epochs"], "frozen": frozen, **record}
         checkpoints.finish(tensors, record)

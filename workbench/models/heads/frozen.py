@@ -1,6 +1,7 @@
 """A head on frozen embeddings of a post's sides: what all models of this kind share.
 
-The encoder is frozen and its vectors come from the feature store; what is trained is the small network of `networks`.
+The encoder is frozen and its vectors come from the feature store; what is trained is the small network of `networks`,
+or logistic regression where that loses less on validation.
 A post has two *sides*: text, and vision, which is a bag of the picture and the frames of the clip. One encoder reads
 both, or each side has one of its own, of any family; the text's can be the words of a model of words. By default
 the highest frame decides, in training too (multiple-instance learning), so a few frames of harm are enough, and nobody
@@ -18,13 +19,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from workbench.features import Blocks, TransientError, Truncated, encoder_files
+from workbench.features import Blocks, encoder_files
 from workbench.features.encoders import identity
 from workbench.models import Classifier, Prediction, of_earlier, two_classes
 from workbench.models.fit.options import positive_weights
 from workbench.models.fit.targets import target_matrix
-from workbench.models.heads.bags import Vectors, bags, combinations, highest_rows, undone
-from workbench.models.heads.options import HIDDEN_BY_DEFAULT, RARE, AlignOptions, CrossOptions, HeadOptions, PairOptions
+from workbench.models.heads.bags import Vectors, bags, combinations, highest_rows, reasons, undone
+from workbench.models.heads.options import AlignOptions, CrossOptions, HeadKind, HeadOptions
 from workbench.models.heads.words import WordSide
 from workbench.schema import Options, declared
 
@@ -47,12 +48,15 @@ class ClipClassifier(Classifier):
     Attributes:
         encoder_digests: what the encoder of each side was when it was trained; words: what stands for an encoder of
             texts where these are read by a model of words.
+        kind: the head that it has, the one named or the one chosen; whitenings: mean and matrix by which each side's
+            vectors are brought to what that head expects.
     """
 
     options_class: ClassVar[type[Options]] = HeadOptions
     options: HeadOptions
     fusion: ClassVar[Literal["cross", "align"] | None] = None
     network: Any = None
+    kind: HeadKind = "mlp"
     whitenings: list[tuple[np.ndarray, np.ndarray]]
     encoder_digests: dict[Side, str]
     words: WordSide | None = None
@@ -66,11 +70,12 @@ class ClipClassifier(Classifier):
 
     @classmethod
     def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
-        """Return saved options as they are now: logistic heads are linear ones, and what only training read is gone."""
-        kept = {name: value for name, value in options.items() if name not in ("C", "tower_decay")}
+        """Return saved options as they are now: without what is read no more; a fusion's logistic head is linear."""
+        known = cls.options_class.model_fields
+        kept = {name: value for name, value in options.items() if name in known or name not in ("C", "tower_decay")}
         if isinstance(words := kept.get("text_encoder"), dict):
             kept["text_encoder"] = {**words, "options": of_earlier(words["name"], words["options"])}
-        return {**kept, "head": "linear"} if kept.get("head") == "logistic" else kept
+        return {**kept, "head": "linear"} if kept.get("head") == "logistic" and "C" not in known else kept
 
     @classmethod
     def files(cls, options: HeadOptions) -> list[Path]:
@@ -85,10 +90,18 @@ class ClipClassifier(Classifier):
     # ------------------------------------------------------------------------------------------------ fit and score
 
     @property
+    def seeded(self) -> bool:  # type: ignore[override]
+        """Only what is logistic regression whatever validation says, of posts as they are, draws nothing."""
+        return (
+            self.options.kinds != ("logistic",) or self.options.upsample is not None or bool(self.members(self.options))
+        )
+
+    @property
     def parameters(self) -> int:
         """The weights of the head, and of words; the encoder's are given and the whitening is measured."""
         self._require_fitted()
-        own = 0 if self.network is None else sum(weights.numel() for weights in self.network.parameters())
+        learnt = None if self.network is None else self.network.output if self.kind == "logistic" else self.network
+        own = 0 if learnt is None else sum(weights.numel() for weights in learnt.parameters())
         return own + sum(part.parameters for part in self._parts().values())
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
@@ -102,8 +115,19 @@ class ClipClassifier(Classifier):
             self._learn((train, sides), (validation, watched), seed)
 
     def _learn(self, train: Posts, validation: Posts, seed: int) -> None:
-        """Learn from posts with their first rows, at least one label of which can be learnt."""
-        self.record = self._fit_network(train[1], self._examples(*train), self._examples(*validation), seed)
+        """Learn from posts with their first rows, at least one label of which can be learnt: the best head for them."""
+        from workbench.models.heads import training
+
+        kinds, fitted = self.options.kinds, []
+        watched = self._examples(*validation)
+        for kind in kinds if training.choosing(watched, len(self.trained)).any() else kinds[:1]:
+            if kind != self.kind:
+                self.kind, self.whitenings = kind, self._whitenings(kind, train[1])
+                watched = self._examples(*validation)
+            record = self._fit_network(train[1], self._examples(*train), watched, seed)
+            fitted.append((record, kind, self.network, self.whitenings))
+        record, self.kind, self.network, self.whitenings = min(fitted, key=lambda made: made[0]["loss"])
+        self.record = {"head": self.kind, **record, "losses": {kind: made["loss"] for made, kind, *_ in fitted}}
 
     def _prepare(self, train: pa.Table, words: Blocks | None = None) -> list[Vectors]:
         """Return the first rows of train's sides, after finding what is there to look at and to learn.
@@ -117,7 +141,8 @@ class ClipClassifier(Classifier):
         sides = self._sides(read, len(train), first=True)
         usable = np.any([side.count > 0 for side in sides], axis=0)
         self.trained &= two_classes(*self._labels(train, usable))
-        self.whitenings = [self._whitening(name, side) for name, side in zip(self._groups(), sides, strict=True)]
+        self.kind = self.options.kinds[0]
+        self.whitenings = self._whitenings(self.kind, sides)
         return sides
 
     def _fit_network(
@@ -130,9 +155,14 @@ class ClipClassifier(Classifier):
 
         generator = torch.Generator().manual_seed(seed)
         self.network = self._build(generator)
-        present = np.stack([side.count > 0 for side in sides], axis=1)  # (n_posts, n_sides)
-        hide = self._hide(present[present.any(axis=1)])
         weight = positive_weights(self.options.class_weight, self.taxonomy.names)
+        if self.kind == "logistic":
+            from workbench.models.heads.training.logistic import by_name, fit_logistic
+
+            record = fit_logistic(self.network, examples, watched, self.options, generator, weight)
+            return {**record, "C": by_name(record["C"], tuple(self._groups()), self.taxonomy.names, self.trained)}
+        present = np.stack([side.count > 0 for side in sides], axis=1)  # (n_posts, n_sides)
+        hide = self.options.hide(present[present.any(axis=1)])
         return training.fit_head(self.network, examples, watched, self.options, generator, hide, weight)
 
     def _predict(self, posts: pa.Table) -> Prediction:
@@ -205,12 +235,12 @@ class ClipClassifier(Classifier):
         from workbench.models.heads.networks import Head
 
         options, fusion = self.options, None
-        if isinstance(options, CrossOptions | AlignOptions):
+        if isinstance(options, CrossOptions | AlignOptions) and self.kind != "logistic":
             fusion = (self.fusion, options.rank, options.projection)
         return Head(
             tuple(len(mean) for mean, _ in self.whitenings),
             len(self.taxonomy.names),
-            hidden=options.hidden if options.head == "mlp" else 0,
+            hidden=options.hidden if self.kind == "mlp" else 0,
             dropout=options.dropout,
             fusion=fusion,
             activation=options.activation,
@@ -218,14 +248,6 @@ class ClipClassifier(Classifier):
             pooling=getattr(options, "pooling", "max"),
             told=self.words is not None,
         ).to(self.store.device)
-
-    def _hide(self, present: np.ndarray) -> tuple[float, ...]:
-        """Return how often each side is hidden in training, from `present (n_posts, n_sides)` of train."""
-        if not isinstance(self.options, PairOptions):
-            return ()
-        if self.options.modality_dropout is not None:
-            return (self.options.modality_dropout,) * present.shape[1]
-        return tuple(HIDDEN_BY_DEFAULT if lacking < RARE else 0.0 for lacking in 1 - present.mean(axis=0))
 
     # ------------------------------------------------------------------------------------------------------ features
 
@@ -239,12 +261,17 @@ class ClipClassifier(Classifier):
         """Return the digests of the encoders by side; a side of words has none."""
         return {side: self._encoder_digest(side) for side in self._groups() if self.options.encoder_of(side)}
 
-    def _whitening(self, name: Side, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
-        """Return the mean and the matrix that bring a side's vectors to unit variance, log-odds of words excepted."""
+    def _whitenings(self, kind: HeadKind, sides: list[Vectors]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return, per side, mean and matrix that bring train's vectors to what a kind of head expects."""
+        return [self._whitening(kind, name, side) for name, side in zip(self._groups(), sides, strict=True)]
+
+    def _whitening(self, kind: HeadKind, name: Side, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
+        """Return those of one side, which leave log-odds of words as they are."""
         from workbench.models.heads import training
 
         told = len(self.taxonomy.names) if name == "text" and self.words is not None else 0
-        mean, matrix = training.whitening(side.values[:, : side.values.shape[1] - told], side.weight)
+        scale = training.standardising if kind == "logistic" else training.whitening
+        mean, matrix = scale(side.values[:, : side.values.shape[1] - told], side.weight)
         if told:
             mean = np.append(mean, np.zeros(told, np.float32))
             matrix = np.pad(matrix, (0, told))
@@ -341,7 +368,7 @@ class ClipClassifier(Classifier):
             arrays |= weights_of(self.network, "network.")
         if self.words is not None:
             arrays |= {"words.used": self.words.used, "words.basis": self.words.basis}
-        return {"encoder": self.encoder_digests, "trained": self.network is not None}, arrays
+        return {"encoder": self.encoder_digests, "trained": self.network is not None, "head": self.kind}, arrays
 
     def _parts(self) -> dict[str, Classifier]:
         return {} if self.words is None else {"words": self.words.member}
@@ -356,6 +383,8 @@ class ClipClassifier(Classifier):
         if state["trained"]:
             from workbench.models.fit.loop import take_weights
 
+            named = self.options.head  # what earlier versions had, whose logistic heads were built as linear ones
+            self.kind = state.get("head", "linear" if named == "logistic" else named)
             self.network = self._build(None)
             take_weights(self.network, arrays, "network.")
 
@@ -365,14 +394,3 @@ class ClipClassifier(Classifier):
         for side, digest in now.items():
             trained = saved if isinstance(saved, str) else saved[side]
             identity.same_encoder(f"the model in {folder}", trained, digest, self.options.encoder_of(side))
-
-
-def reasons(posts: pa.Table, modality: str, blocks: Blocks, vectors: Vectors, variants: bool) -> list[str | None]:
-    """Return, for each post whose declared content gave no vector, why; and what was left out of a long text."""
-    lost = declared(posts)[modality] & (vectors.count == 0)
-    default = f"nothing in the {modality} could be read"
-    whys = [(why or default) if gone else None for why, gone in zip(blocks.reasons, lost.tolist(), strict=True)]
-    if modality == "text":
-        notes = [None if isinstance(note, TransientError) else Truncated.of(note, variants) for note in blocks.notes]
-        whys = [why or note for why, note in zip(whys, notes, strict=True)]
-    return whys

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import Field, field_validator, model_validator
 
 from workbench.features.encoders.names import TIMM, TRANSFORMER, Fit, of_pictures, of_texts, with_fit
-from workbench.models.fit.options import VARIANTS, LearningOptions, MemberOptions
+from workbench.models.fit.options import VARIANTS, LearningOptions, MemberOptions, Strengths
+from workbench.schema import Options
 
 RARE = 0.02  # of the training posts: a side that fewer lack has too few examples to learn its absence from
 HIDDEN_BY_DEFAULT = 0.1
 Pooling = Literal["max", "mean", "noisy-or", "attention"]
+HeadKind = Literal["logistic", "mlp", "linear"]
+KINDS = "`logistic`: logistic regression to convergence; `mlp`: one hidden layer; `linear`: none, trained as that is"
+HEAD = Field(
+    "auto",
+    description=f"{KINDS}; `auto`: logistic or mlp, whichever loses less on validation, logistic where its posts are "
+    "too few to tell.",
+)
+STRENGTHS = Field(
+    (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0),
+    description="A logistic head's inverse strength of the L2 penalty, for standardised vectors; of several, "
+    "validation chooses one per label, and per side of a post, by the loss.",
+)
 WORDS = ("text-tfidf", "text-hashing")
 FIT = Field(
     None,
@@ -36,9 +50,54 @@ class HeadOptions(LearningOptions):
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
     variants: bool = VARIANTS
 
+    @field_validator("head", mode="before")
+    @classmethod
+    def _is_one_of_its_own(cls, value: Any) -> Any:
+        if value in ("auto", "logistic") and "C" not in cls.model_fields:
+            raise ValueError(f"{value!r} weighs sides as they are, and this model joins them: 'mlp' (or `clip-concat`)")
+        return value
+
     def encoder_of(self, side: Literal["text", "vision"]) -> str | None:
         """Return the full name of the encoder of a side; None where its vectors are words'."""
         return with_fit(self.encoder, getattr(self, "fit", None))
+
+    @property
+    def kinds(self) -> tuple[HeadKind, ...]:
+        """The heads that are fitted, of which validation chooses one."""
+        return (self.head,)
+
+    def hide(self, present: np.ndarray) -> tuple[float, ...]:
+        """Return how often each side is hidden in training, from `present (n_posts, n_sides)` of train."""
+        return ()
+
+
+class ChosenOptions(Options):
+    """A head that is chosen on validation, or logistic regression by name; it stands before the other options."""
+
+    head: HeadKind | Literal["auto"] = HEAD
+    C: Strengths = STRENGTHS
+
+    @model_validator(mode="after")
+    def _what_logistic_regression_fits(self) -> Self:
+        if self.head == "logistic" and self.loss.name != "bce":
+            raise ValueError(
+                f"head 'logistic' is fitted by loss 'bce' alone; with {self.loss.name!r} name another head"
+            )
+        if self.head == "logistic" and getattr(self, "pooling", "max") == "attention":
+            raise ValueError("head 'logistic' cannot learn pooling 'attention'; name another head or another pooling")
+        return self
+
+    @property
+    def kinds(self) -> tuple[HeadKind, ...]:
+        """Both that validation chooses from, or the one that is named or that can learn what the other options ask."""
+        if self.head != "auto":
+            return (self.head,)
+        own = self.loss.name != "bce" or getattr(self, "pooling", "max") == "attention"
+        return ("mlp",) if own else ("logistic", "mlp")
+
+
+class TextHeadOptions(ChosenOptions, HeadOptions):
+    """A head on a text."""
 
 
 class PictureOptions(HeadOptions):
@@ -47,10 +106,18 @@ class PictureOptions(HeadOptions):
     fit: Fit | None = FIT
 
 
+class PictureHeadOptions(ChosenOptions, PictureOptions):
+    """A chosen head on a picture."""
+
+
 class FrameOptions(PictureOptions):
     """A head on the frames of a clip."""
 
     pooling: Pooling = POOLING
+
+
+class ClipHeadOptions(ChosenOptions, FrameOptions):
+    """A chosen head on the frames of a clip."""
 
 
 class PairOptions(FrameOptions):
@@ -108,8 +175,14 @@ class PairOptions(FrameOptions):
             return with_fit(of_pictures(self.encoder if self.image_encoder is None else self.image_encoder), self.fit)
         return None if self.words else of_texts(self.encoder if self.text_encoder is None else self.text_encoder)
 
+    def hide(self, present: np.ndarray) -> tuple[float, ...]:
+        """Return how often each side is hidden: as `modality_dropout` says, or where few posts lack it."""
+        if self.modality_dropout is not None:
+            return (self.modality_dropout,) * present.shape[1]
+        return tuple(HIDDEN_BY_DEFAULT if lacking < RARE else 0.0 for lacking in 1 - present.mean(axis=0))
 
-class ConcatOptions(PairOptions):
+
+class ConcatOptions(ChosenOptions, PairOptions):
     """A head on both sides, joined; it needs more units than a fusion to tell pairs apart."""
 
     hidden: int = Field(128, ge=1, le=8192, description="Units of the hidden layer.")
@@ -125,7 +198,7 @@ class CrossOptions(PairOptions):
     projection: Literal["softmax", "linear"] = Field("softmax", description="Soft prototypes, or plain projections.")
 
 
-class AlignOptions(PairOptions):
+class AlignOptions(ChosenOptions, PairOptions):
     """A head on the element-wise product of projected sides."""
 
     hidden: int = Field(128, ge=1, le=8192, description="Units of the hidden layer.")

@@ -26,8 +26,7 @@ from workbench.errors import WorkbenchError
 from workbench.features import encoder_files
 from workbench.models import Classifier, Prediction
 from workbench.models.fit.options import VARIANTS
-from workbench.models.heads.bags import Vectors
-from workbench.models.heads.frozen import reasons
+from workbench.models.heads.bags import Vectors, reasons
 from workbench.schema import MODALITIES, Options, Taxonomy, declared, located, read_yaml
 
 log = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from workbench.features.encoders.names import TIMM, TRANSFORMER
 from workbench.models.heads.bags import Vectors
 from workbench.models.heads.frozen import ClipClassifier, Side
-from workbench.models.heads.options import PairOptions
+from workbench.models.heads.options import HeadKind, PairOptions
 
 if TYPE_CHECKING:
     from typing import Self
@@ -72,7 +72,7 @@ class ClipAttention(ClipClassifier):
     def _encoder(self, side: Side = "vision") -> Encoder:
         return super()._encoder(side).unpooled
 
-    def _whitening(self, name: Side, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
+    def _whitening(self, kind: HeadKind, name: Side, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
         """Return means (2, dim) and matrices (2, dim, dim) of pooled embeddings and of tokens."""
         from workbench.models.heads import training
 

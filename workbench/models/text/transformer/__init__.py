@@ -26,12 +26,13 @@ from pydantic import Field
 from workbench.features import Truncated, encoder_files
 from workbench.features.encoders.names import TRANSFORMER
 from workbench.models import Classifier, Prediction, two_classes
-from workbench.models.fit.options import VARIANTS, TargetOptions
+from workbench.models.fit.options import VARIANTS, Strengths, TargetOptions
 from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, highest_rows, undone
+from workbench.models.heads.options import HEAD, STRENGTHS, HeadKind
 from workbench.schema import Options, declared
 
-HEAD = "head"  # the folder of a frozen model's head
+FOLDER = "head"  # of a frozen model's head
 BY_MODE = {  # what null stands for: under a head, and fine-tuned
     "epochs": (60, 3),
     "lr": (0.005, 5e-5),
@@ -56,7 +57,8 @@ class TransformerOptions(TargetOptions):
     weight_decay: float | None = Field(None, ge=0, description="AdamW's decay; null: 0.5 for a head, else 0.01.")
     batch_size: int | None = Field(None, ge=1, description="Posts per step; null: 256 for a head, else 32.")
     patience: int | None = Field(None, ge=1, description="Epochs without a better validation loss; null: 6, or 1.")
-    head: Literal["mlp", "linear"] = Field("mlp", description="Frozen only: one hidden layer in the head, or none.")
+    head: HeadKind | Literal["auto"] = Field("auto", description=f"Frozen only. {HEAD.description}")
+    C: Strengths = Field(STRENGTHS.default, description=f"Frozen only. {STRENGTHS.description}")
     hidden: int = Field(64, ge=1, le=8192, description="Frozen only: units of the head's hidden layer.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of the head's inputs (and units) dropped in training.")
     warmup: float = Field(0.1, ge=0, le=1, description="Fine-tuned only: share of the steps in which the rate rises.")
@@ -94,7 +96,7 @@ class Transformer(Classifier):
     def members(cls, options: TransformerOptions) -> list[tuple[str, dict[str, Any]]]:
         if options.finetune:
             return []
-        shared = (*BY_MODE, "head", "hidden", "dropout", "variants")
+        shared = (*BY_MODE, "head", "C", "hidden", "dropout", "variants")
         same = {name: getattr(options.settled(), name) for name in shared}
         return [("text-clip", {"encoder": _name(options), **same})]
 
@@ -179,7 +181,7 @@ class Transformer(Classifier):
         return ({}, {}) if not self.options.finetune else self.inner.state()
 
     def _parts(self) -> dict[str, Classifier]:
-        return {} if self.options.finetune or self.inner is None else {HEAD: self.inner}
+        return {} if self.options.finetune or self.inner is None else {FOLDER: self.inner}
 
     def _save_parts(self, folder: Path) -> None:
         super()._save_parts(folder)
@@ -190,7 +192,7 @@ class Transformer(Classifier):
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         if not self.options.finetune:
-            self.inner = self._load(folder / HEAD)
+            self.inner = self._load(folder / FOLDER)
             return
         from workbench.models.text.transformer import tuning
 

@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from workbench.features import encoder_files
 from workbench.features.encoders.names import Fit, of_pictures, with_fit
@@ -45,7 +45,9 @@ class BackboneOptions(TargetOptions):
     fit: Fit | None = FIT
     finetune: bool = Field(False, description="Whether the encoder learns too; if not, only the head on it does.")
     head: dict[str, Any] = Field(
-        default_factory=dict, description="Options of the head on the frozen encoder: those of `image-clip`."
+        default_factory=dict,
+        description="Options of the head on the frozen encoder: those of `image-clip`; its own `head` alone is enough, "
+        "as in `head: logistic`.",
     )
     augment: AugmentOptions | None = Field(
         None, description="How pictures are changed in training: all of them in fine-tuning, and the copies; or null."
@@ -57,6 +59,11 @@ class BackboneOptions(TargetOptions):
     weight_decay: float = Field(0.05, ge=0, description="Weight decay of AdamW in fine-tuning.")
     batch_size: int = Field(32, ge=2, description="Posts per step of fine-tuning.")
     patience: int = Field(3, ge=1, description="Epochs without a better validation loss before fine-tuning stops.")
+
+    @field_validator("head", mode="before")
+    @classmethod
+    def _a_kind_is_enough(cls, value: Any) -> Any:
+        return {"head": value} if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _one_encoder(self) -> Self:

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from workbench.device import Room
-from workbench.models.fit import losses
+from workbench.models.fit import choose, losses
 from workbench.models.fit.loop import Schedule, adamw, gradient, train_epochs
 from workbench.models.heads.networks import SideVectors, highest
 
@@ -73,6 +73,22 @@ def whitening(x: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarr
     return mean.astype(np.float32), ((axes * scale) @ axes.T).astype(np.float32)
 
 
+def standardising(x: np.ndarray, weight: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean (dim,) and matrix (dim, dim), float32, such that each column of (x - mean) @ matrix has variance 1.
+
+    Arguments as for `whitening`. A column that hardly differs is not blown up: its differences are rounding.
+    """
+    n, dim = x.shape if weight is None else (weight.sum(), x.shape[1])
+    if n == 0:
+        return np.zeros(dim, np.float32), np.eye(dim, dtype=np.float32)
+    x = x.astype(np.float64)
+    mean = np.average(x, axis=0, weights=weight)
+    deviation = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=weight))
+    return mean.astype(np.float32), np.diag(1 / np.maximum(deviation, max(0.01 * deviation.max(), 1e-6))).astype(
+        np.float32
+    )
+
+
 def fit_head(
     network: nn.Module,
     train: Examples,
@@ -93,8 +109,8 @@ def fit_head(
     """
     cost = losses.of(getattr(options, "loss", None) or losses.LossOptions(), train.exclusive)
     watched = validation if validation is not None and bool(validation.known.any()) else train
-    order, shares = _repeated(train, getattr(options, "upsample", None), generator)
-    weigh = _weights(train, class_weight, shares)
+    order, shares = repeated(train, getattr(options, "upsample", None), generator)
+    weigh = weights(train, class_weight, shares)
     optimizer, room = adamw(network, options), Room("post", options.batch_size)
     cells = losses.cells(train.known, train.exclusive)
 
@@ -116,6 +132,14 @@ def fit_head(
         return float(cost(scores, y, watched.known, weight=weight))
 
     return {**train_epochs(network, options, learn, lost), "at_once": room.at_once}
+
+
+def choosing(validation: Examples | None, n_labels: int) -> np.ndarray:
+    """Return the labels (n_labels,) bool of which validation knows enough posts to choose by."""
+    if validation is None:
+        return np.zeros(n_labels, dtype=bool)
+    y, known = validation.y.cpu().numpy() > 0.5, validation.known.cpu().numpy()
+    return np.array([choose.enough(y[known[:, k], k]) for k in range(n_labels)], dtype=bool)
 
 
 def pooled(network: nn.Module, rows: torch.Tensor, owner: torch.Tensor | None) -> torch.Tensor:
@@ -154,7 +178,7 @@ def upsampled(y: torch.Tensor, known: torch.Tensor, share: float, generator: tor
     return torch.cat(parts)
 
 
-def _repeated(
+def repeated(
     train: Examples, share: float | None, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Return the posts of an epoch, and by how much repeats raised each class: (2, n_labels), negatives first.
@@ -172,7 +196,7 @@ def _repeated(
     return order, after / before * (before.sum(dim=0) / after.sum(dim=0))
 
 
-def _weights(
+def weights(
     train: Examples, wanted: Literal["balanced"] | Sequence[float] | None, shares: torch.Tensor | None
 ) -> Callable[[torch.Tensor, bool], tuple[torch.Tensor, torch.Tensor | None]]:
     """Return what weighs cells (y, whether they are train's): class weights, and in validation shares of repeats too.
