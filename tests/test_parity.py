@@ -19,6 +19,7 @@ from oracles import write_jsonl
 from workbench.corpora.profile import modality_names
 from workbench.decisions import batch
 from workbench.decisions.moderator import Moderator
+from workbench.decisions.policy import REPORTS
 from workbench.decisions.thresholds import objectives
 from workbench.features.store import FeatureStore
 from workbench.records import Records
@@ -78,6 +79,11 @@ class Doors:
         rows = [json.loads(line) for line in out.read_text(encoding="utf-8").splitlines()]
         scores = [{label: row[f"p_{label}"] for label in self.labels} for row in rows]
         return {row["post_id"]: self.seen(p, row["action"]) for row, p in zip(rows, scores, strict=True)}
+
+    def reported(self) -> set[str]:
+        """The posts with so many reports that these lead to review."""
+        reports = zip(self.posts["post_id"].to_pylist(), self.posts["engagement"].to_pylist(), strict=True)
+        return {name for name, one in reports if one and (one["reports"] or 0) >= REPORTS}
 
     def engine(self) -> Engine:
         config = {"services": {"post": {"bundle": str(self.bundle)}}, "records": str(self.folder / "records")}
@@ -160,8 +166,11 @@ def test_a_door_gives_what_the_bundle_gives(doors, reference, door):
     found = getattr(doors, door)()
     assert list(found) == list(reference)
     limits = {label: (rule.review_at, rule.remove_at) for label, rule in doors.rules.labels.items()}
+    unknown = doors.reported() if door in ("file", "demo") else ()  # which have no field for reports
     for post_id, (scores, action) in found.items():
         expected, expected_action = reference[post_id]
+        if post_id in unknown:
+            action = None
         np.testing.assert_allclose(scores, expected, rtol=0, atol=CLOSE, err_msg=f"{door}: {post_id}")
         at_a_threshold = any(
             limit is not None and abs(expected[k] - limit) <= CLOSE
