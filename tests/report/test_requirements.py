@@ -44,8 +44,8 @@ def test_every_target_has_a_verdict_and_missed_ones_come_first(compared):
     }
     assert list(found)[:2] == ["precision of abuse", "memory in training"]
     assert found["cost of a day"].measured == "1.50 USD"
-    assert str(found["memory in training"]) == "memory in training, at most 0.2 GB: missed, 0.300 GB."
-    assert str(found["time from post to verdict"]) == "time from post to verdict, at most 10 s: not measured."
+    assert str(found["memory in training"]) == "Memory in training, at most 0.2 GB: missed, 0.300 GB."
+    assert str(found["time from post to verdict"]) == "Time from post to verdict, at most 10 s: not measured."
     row = next(row for row in compared.bundle if (row.label, row.metric) == ("abuse", "precision"))
     assert f"{row.value:.3f} [{row.lo:.3f}, {row.hi:.3f}]" in found["precision of abuse"].measured
 
@@ -64,9 +64,9 @@ def test_the_page_begins_with_the_problem_and_lists_what_is_missed(compared, tmp
         "Abuse: precision first, since a joke is no insult.",
     ]
     written = page.write(tmp_path, compared, [], None).read_text()
-    assert "Why it is asked: Spam drives people away." in written
+    assert "Why it is asked: Spam drives people away" in written
     assert written.index("Why it is asked") < written.index("What the site needs") < written.index("What was asked")
-    assert "precision of abuse, at least 0.999: missed" in written
+    assert "Precision of abuse, at least 0.999: missed" in written
 
 
 def test_nothing_is_required_of_labels_that_the_study_does_not_have(compared, tmp_path):

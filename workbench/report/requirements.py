@@ -21,7 +21,7 @@ class Target(NamedTuple):
 
     def __str__(self) -> str:
         found = f", {self.measured}" if self.measured else ""
-        return f"{self.what}, {self.needed}: {self.verdict}{found}."
+        return f"{self.what[0].upper()}{self.what[1:]}, {self.needed}: {self.verdict}{found}."
 
 
 def held(comparison: Comparison) -> list[Target]:

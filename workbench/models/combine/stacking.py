@@ -30,8 +30,8 @@ NORMAL = 1.96  # standard errors on either side of a mean that hold 95 %
 class Gain:
     """What the sum of all members is worth on its best member, out of fold.
 
-    best: the member's number, the one that leaves least to gain when it speaks alone wherever it has a score; nats: by
-    how much the sum's log loss of a post is lower in the mean; lo, hi: its 95 % interval for other groups of posts.
+    best: the number of the member with the least log loss, the base rate standing in where it has no score; nats: by
+    how much the sum's loss is lower in the mean of the posts that it scored; lo, hi: the 95 % interval, by groups.
     """
 
     best: int
@@ -61,13 +61,14 @@ def gained(scores: np.ndarray, y: np.ndarray, fold: np.ndarray, groups: np.ndarr
     asked = [m for m in range(n_members) if _can_tell(y[there[m]], fold[there[m]])]
     if n_members == 1 or not asked or not _can_tell(y, fold):
         return None
-    of_sum = _losses(scores, y, fold, strength)
-    losses = np.tile(of_sum, (len(asked), 1))
+    rate = y.mean()
+    losses = np.tile(-y * np.log(rate) - (1 - y) * np.log1p(-rate), (len(asked), 1))  # of the base rate
     for row, m in zip(losses, asked, strict=True):
         row[there[m]] = _losses(scores[[m]][:, there[m]], y[there[m]], fold[there[m]], strength)
     best = int(np.argmin(losses.mean(axis=1)))
-    gain = losses[best] - of_sum
-    of_groups = np.bincount(groups, gain - gain.mean())
+    rows = there[asked[best]]
+    gain = losses[best, rows] - _losses(scores, y, fold, strength)[rows]
+    of_groups = np.bincount(groups[rows], gain - gain.mean())
     error = NORMAL * float(np.sqrt((of_groups**2).sum())) / len(gain)
     return Gain(asked[best], float(gain.mean()), float(gain.mean()) - error, float(gain.mean()) + error)
 
