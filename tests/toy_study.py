@@ -70,7 +70,7 @@ class Loaded:
     alias: str
 
 
-def compare(study, question, loaded, settings, family, cost):
+def compare(study, question, loaded, settings, family, cost, members):
     log("compare " + " ".join(run.alias for run in loaded))
     place = dict(label="abuse", view="all", test="test", metric="recall", n=1, positives=1, prevalence=1, few=True)
     numbers = dict(value=1, lo=None, hi=None, seed_sd=None, coverage=1, ceiling=None, confusion=None)
@@ -109,6 +109,7 @@ def install(patch):
     patch.setattr(predictions, "sources", lambda loaded: {})
     patch.setattr("workbench.comparison.compare.on_validation", lambda loaded, settings: {})
     patch.setattr("workbench.comparison.compare.best_unimodal", lambda loaded, values: loaded[0].alias)
+    patch.setattr("workbench.studies.compare.members", lambda done: {})
     patch.setattr("workbench.studies.compare.posts_of", lambda study, loaded: None)
     patch.setattr("workbench.comparison.compare.compare", compare)
     patch.setattr(cards, "write", lambda folder, comparison, loaded: None)
