@@ -85,6 +85,18 @@ def test_thresholds_and_overrides():
     assert "- Other thresholds hold for region X." in said
 
 
+def test_labels_that_act_on_a_signal_are_said_to_wait_for_a_person():
+    rules = {label: LabelRule(review_at=0.2, remove_at=at) for label, at in {"abuse": 0.9, "spam": 0.9}.items()}
+    slow = head(labels=["abuse", "spam"])
+    slow["taxonomy"]["labels"][0]["mode"] = "reactive"
+    said = {
+        reactive: card.readme(slow, Policy(name="house", date=dt.date(2026, 1, 1), labels=rules, reactive=reactive))
+        for reactive in ("review", "remove")
+    }
+    goes = "Of abuse nothing is removed before a person has looked"
+    assert {reactive: goes in text for reactive, text in said.items()} == {"review": True, "remove": False}
+
+
 def test_what_was_measured_in_the_sample_and_at_the_site():
     facts = {"n": 1000, "unscored": 0, "positives": 200, "average_precision": 0.8}
     old = {"at": 0.5, "precision": 0.9, "precision_interval": [0.8, 0.95], "recall": None, "recall_interval": None}

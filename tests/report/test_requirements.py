@@ -83,7 +83,7 @@ def test_status_counts_what_is_met_and_names_the_rest(compared, tmp_path):
     (tmp_path / "comparison.json").write_text(compared.model_dump_json())
     first, second, *rest = display.targets(tmp_path)
     assert first == "cross meets 3 of 6 targets"
-    assert second.startswith("missed: precision of abuse, at least 0.999, 0.")
-    assert rest[-1] == "not measured: time from post to verdict, at most 10 s"
+    assert second.startswith("Precision of abuse, at least 0.999: missed, 0.")
+    assert rest[-1] == "Time from post to verdict, at most 10 s: not measured."
     (tmp_path / "comparison.json").write_text("{}")
     assert display.targets(tmp_path) == []

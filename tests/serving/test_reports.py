@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 from oracles import history
+from stand_in import StandIn, configured, policy_of
 
 from workbench.schema import Engagement, Post
+from workbench.serving.engine import Engine
 
 
 def post(text: str = "mild", reports: int | None = None) -> Post:
@@ -35,8 +37,9 @@ def test_reports_told_as_events_send_the_newest_answers_to_review(engine, stand_
         assert engine.moderate(service, post()).decision == told.decision
     assert stand_in.calls == calls
     assert [row["decision"]["action"] for row in history(engine.records, "text", "p1")] == ["allow", "review"]
-    report(engine, 4)
-    assert "reported 4 times" in engine.lookup("text", "p1").decision.reasons[0].detail
+    report(engine, 4)  # a fourth changes nothing
+    assert "reported at least 3 times" in engine.lookup("text", "p1").decision.reasons[0].detail
+    assert len(history(engine.records, "text", "p1")) == 2
 
 
 @pytest.mark.parametrize("earlier", [None, 2])
@@ -45,6 +48,42 @@ def test_reports_that_a_replay_brings_are_judged_without_a_model(engine, stand_i
     again = engine.moderate("text", post(reports=7))
     assert (again.stored, again.decision.action, stand_in.calls) == (True, "review", [1])
     assert engine.lookup("text", "p1").decision == again.decision
+
+
+def test_reports_that_a_replay_brought_are_known_under_a_later_policy(make_engine, tmp_path, monkeypatch):
+    monkeypatch.setattr("workbench.serving.served.LOOK_AGAIN", 0.0)
+    path = tmp_path / "policy.yaml"
+    policy_of(reports_at=5).dump(path)
+    engine = make_engine({"text": {"policy": path}})
+    for reports in (2, 4, 1, None):
+        assert engine.moderate("text", post(reports=reports)).decision.action == "allow"
+    policy_of(reports_at=4).dump(path)
+    assert kinds(engine.moderate("text", post())) == ["reports"]
+
+
+def test_a_report_told_again_is_judged_if_it_was_not_and_before_any_service_is_loaded(make_engine, records, tmp_path):
+    assert make_engine().moderate("text", post()).decision.action == "allow"
+    for number in range(3):  # a server that died between the events and their decision
+        records.event("p1", "report", datetime(2026, 1, 1, 0, number, tzinfo=UTC), {}, f"user {number}")
+    fresh = Engine(configured(tmp_path), records, device="cpu", load=lambda *_, **__: StandIn())
+    try:
+        assert not report(fresh, 2)
+        assert kinds(fresh.lookup("text", "p1")) == ["reports"]
+    finally:
+        fresh.close(1)
+
+
+def test_reports_that_come_while_an_answer_is_recorded_count(engine, monkeypatch):
+    record = engine.records.record
+
+    def slow(*of):
+        for number in range(3):
+            report(engine, number)
+        return record(*of)
+
+    monkeypatch.setattr(engine.records, "record", slow)
+    answer = engine.moderate("text", post())
+    assert (answer.stored, kinds(answer)) == (False, ["reports"])
 
 
 def test_reports_of_before_the_first_scoring_count(engine):

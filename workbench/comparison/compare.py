@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from workbench import fingerprint
-from workbench.comparison.differences import differences, exploratory, peers
+from workbench.comparison.differences import differences, peers
 from workbench.comparison.options import BEST, MACRO, MAIN, SCORED, VALIDATION, CompareOptions, CostOptions, Family
 from workbench.comparison.parts import bias, disagreement, slices, suites
 from workbench.comparison.predictions import Run, check_same_items
@@ -38,7 +39,7 @@ def compare(
     settings: CompareOptions,
     family: Family | None = None,
     cost: CostOptions | None = None,
-    members: Mapping[str, tuple[str, ...]] | None = None,
+    members: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
 ) -> Comparison:
     """Return the comparison of finished runs; the same runs and settings give the same.
 
@@ -52,7 +53,7 @@ def compare(
     tests = sorted({*runs[0].sets} - {VALIDATION}, key=lambda name: (name != MAIN, name))
     there = on_validation(runs, settings)
     best, chosen = best_unimodal(runs, there), highest(there)
-    best_member = best_members(members or {}, there)
+    best_member = best_members(members, there)
     _check_best(best, settings)
     seeds = {run.alias: run.seeds[int(np.argmax(there[run.alias]))] for run in runs if run.alias in there}
     models, used, tables = _tables(runs, tests, settings)
@@ -60,8 +61,7 @@ def compare(
     apart = [table for (_, view), table in tables.items() if view == SCORED]
     late_fusion_limit, leak_test = own.against_ceilings() if own else ((), ())
     family = Family(settings.pairs, settings.test) if family is None else family
-    deltas = differences(asked, best, family, best_member)
-    deltas += [row for table in apart for row in exploratory(table, best, best_member)]
+    deltas = differences([*asked, *apart], best, family, best_member)
     return Comparison(
         study=study,
         question=question,
@@ -74,7 +74,7 @@ def compare(
         folds=len(runs[0].parts) or None,
         items={name: fingerprint.of_items(runs[0].sets[name].post_id.tolist()) for name in tests},
         models=models,
-        members=members or {},
+        members=dict(members),
         best_member=best_member,
         differences=deltas,
         peers=peers(asked, chosen),

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.comparison.options import BEST, Family
+from workbench.comparison.options import BEST, SCORED, Family
 from workbench.comparison.resampled import permutation
 from workbench.comparison.rows import Difference, Disagreements
 from workbench.comparison.table import Table
@@ -33,11 +33,13 @@ def differences(
     """Return table by table the rows of the settings' pairs, those of the family tested, then all others against best.
 
     tables: of different test sets; best: the best unimodal model; best_member: of models that are made of others, the
-    best of those, which they are compared with too. Holm's correction counts the whole family, on
-    whichever test set, whatever of it is here.
+    best of those, which they are compared with too. Holm's correction counts the whole family, on whichever test set,
+    whatever of it is here. Posts that every model scored are no test set of a family: there nothing is tested.
     """
     pairs = [_Pair.of(table, named, best) for table in tables for named in _named(table, best, best_member)]
-    tested = [pair for pair in pairs if family.holds(pair.table.cell.test, pair.named)]
+    tested = [
+        pair for pair in pairs if pair.table.cell.view != SCORED and family.holds(pair.table.cell.test, pair.named)
+    ]
     trained = [pair.permuted() for pair in tested]
     by_variance = [pair.recipes or math.isnan(alone) for pair, alone in zip(tested, trained, strict=True)]
     p = [pair.p if varied else alone for varied, pair, alone in zip(by_variance, tested, trained, strict=True)]
@@ -45,11 +47,6 @@ def differences(
     numbers = zip(tested, p, trained, adjusted, strict=True)
     tests = {id(pair): pair.tested(*of, len(family)) for pair, *of in numbers}
     return [Difference(**pair.row() | tests.get(id(pair), {})) for pair in pairs]
-
-
-def exploratory(table: Table, best: str | None, best_member: Mapping[str, str] = NONE) -> list[Difference]:
-    """Return the same rows of one table without any test."""
-    return differences([table], best, Family(()), best_member)
 
 
 def _named(table: Table, best: str | None, best_member: Mapping[str, str]) -> list[tuple[str, str]]:

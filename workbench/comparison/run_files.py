@@ -232,10 +232,14 @@ class Gained(Stored):
 
 
 class RecordedRemoval(Stored):
-    """A removal threshold: how it was found (a `decisions.objective.Chosen`), and what it did on test."""
+    """A removal threshold: how it was found (a `decisions.objective.Chosen`), and what it did on test.
+
+    waits: the label acts on a signal, so that a person looks at what reaches the threshold before anything is removed.
+    """
 
     chosen: dict[str, Any] = {}
     test: dict[str, Any] | None = None
+    waits: bool = False
 
 
 class Metrics(RunFile):

@@ -41,6 +41,9 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
     yield from ("", "## Thresholds", "")
     rows = [(label, _at(rule.review_at), _at(rule.remove_at)) for label, rule in policy.labels.items()]
     yield from table(("label", "review from", "remove from"), rows)
+    reactive = [label["name"] for label in head["taxonomy"]["labels"] if label.get("mode") == "reactive"]
+    if waiting := [label for label in policy.waiting(reactive) if policy.labels[label].remove_at is not None]:
+        yield from ("", f"Of {_listed(waiting)} nothing is removed before a person has looked: it acts on a signal.")
     yield from ("", "What they were chosen for, and did on the validation posts that they were chosen on:", "")
     for label, rule in policy.labels.items():
         yield from (

@@ -220,8 +220,11 @@ class Policy(Options):
         meant = (one for one in reversed(self.overrides) if label in one.labels and one.applies(region, language))
         override = next(meant, None)
         rule = self.labels.get(label) if override is None else override.labels[label]
-        waits = self.reactive == "review" and label in taxonomy.reactive
-        return rule and rule.reviewing() if waits else rule, override
+        return rule and rule.reviewing() if label in self.waiting(taxonomy.reactive) else rule, override
+
+    def waiting(self, reactive: Iterable[str]) -> tuple[str, ...]:
+        """Return, of the labels that act on a signal, those of which nothing is removed before a person has looked."""
+        return tuple(label for label in reactive if label in self.labels and self.reactive == "review")
 
     def idle(self) -> dict[str, str]:
         """Return the labels whose score leads to nothing anywhere, and why: nobody asked, or no threshold qualified."""
@@ -258,7 +261,8 @@ class Policy(Options):
         """Return why a person looks at a post that people have reported; none where so few have."""
         if self.reports_at is None or (assessment.reports or 0) < self.reports_at:
             return []
-        detail = f"The post was reported {assessment.reports} times; from {self.reports_at} on, a person looks."
+        times = "once" if self.reports_at == 1 else f"{self.reports_at} times"  # no number that grows: one decision
+        detail = f"The post was reported at least {times}; from there on, a person looks."
         return [Reason(kind="reports", detail=detail)]
 
     def _unlike_training(self, assessment: Assessment) -> list[Reason]:

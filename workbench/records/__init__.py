@@ -173,8 +173,13 @@ class Records:
             yield from map(_entry, rows)
             last = rows[-1][0]
 
-    def redecide(self, identity: str, decision: dict[str, Any], policy_id: str) -> bool:
-        """Append a decision that is another one, or under another policy; say whether it is. Earlier ones are kept."""
+    def redecide(
+        self, identity: str, decision: dict[str, Any], policy_id: str, assessment: dict[str, Any] | None = None
+    ) -> bool:
+        """Append a decision that is another one, or under another policy; say whether it is. Earlier ones are kept.
+
+        assessment: what is known of the post by now, kept in place of what was, whether or not it decides otherwise.
+        """
 
         def write(database: sqlite3.Connection) -> bool:
             row = database.execute(
@@ -182,7 +187,11 @@ class Records:
                 " WHERE identity = ?",
                 (identity,),
             ).fetchone()
-            if row is None or row[1:] == (policy_id, _json(decision)):
+            if row is None:
+                return False
+            if assessment is not None:
+                database.execute("UPDATE entries SET assessment = ? WHERE seq = ?", (_json(assessment), row[0]))
+            if row[1:] == (policy_id, _json(decision)):
                 return False
             _keep_decision(database, row[0], datetime.now(UTC), policy_id, decision)
             return True

@@ -21,7 +21,8 @@ def sentences(run: Run, label: str) -> list[str]:
 
     Where its trainings differ, numbers are those of the first that has no threshold.
     """
-    found = [Chosen.model_validate(entry.chosen) for entry in _entries(run, label).values()]
+    entries = list(_entries(run, label).values())
+    found = [Chosen.model_validate(entry.chosen) for entry in entries]
     if not found:
         return []
     objective, able = found[0].objective, sum(one.at is not None for one in found)
@@ -36,6 +37,8 @@ def sentences(run: Run, label: str) -> list[str]:
     kept = next((one for one in found if one.at is not None), None)
     if kept is not None:
         said += [sentence for sentence in kept.more if objective.sure and sentence.startswith("This is proven")]
+    if kept is not None and any(entry.waits for entry in entries):
+        said.append("The label acts on a signal, so what reaches the threshold goes to a person first.")
     lacking = next((one for one in found if one.at is None), None)
     return said + (lacking.more if lacking is not None else [])
 

@@ -212,12 +212,11 @@ class Engine:
         """Keep what happened to a post, and say whether it is new; enough reports send its newest answers to review."""
         post_id = joined_surrogates(post_id)
         new = self.records.event(post_id, kind, at, value, by)
-        if new and kind == "report":
-            reports = self.records.reports(post_id)
-            for service in list(self._services.values()):
-                entry = self.records.latest(service.name, post_id)
+        if kind == "report":  # told again too: a server may have died between the event and its decision
+            for name in self.config.services:
+                entry = self.records.latest(name, post_id)
                 if entry is not None and entry.deleted_at is None:
-                    self._judge_again(service, entry, reports)
+                    self._judge_again(self._service(name), entry)
         return new
 
     def content(self, content: str) -> bytes | None:
@@ -297,8 +296,9 @@ class Engine:
             model_id=answer.model_id,
             policy_id=answer.policy_id,
         )
-        if self.records.record(entry, job.blobs):
-            return answer
+        if self.records.record(entry, job.blobs):  # who reports from now on finds it; until now nobody did
+            late = self.records.reports(entry.post_id) > (answer.assessment.reports or 0)
+            return replace(self._judge_again(job.service, entry), stored=False) if late else answer
         earlier = self.records.by_identity(job.identity)
         return answer if earlier is None else self._judge_again(job.service, earlier, job.reports)
 
@@ -310,17 +310,24 @@ class Engine:
         except Exception as error:
             self._fail(job, error)
 
-    def _judge_again(self, service: Service, entry: Entry, reports: int) -> Answer:
-        """Return a recorded answer under the present policy and with so many reports; another decision is recorded."""
-        answer = Answer.recorded(entry)
+    def _judge_again(self, service: Service, entry: Entry, brought: int | None = None) -> Answer:
+        """Return a recorded answer under the present policy and all reports; another decision is recorded.
+
+        brought: reports that a repeated post tells of, kept with the answer where they are more than it knew; None: an
+        event tells of one. A post that tells of none more, under the same policy, has the answer that it had.
+        """
+        full = Assessment.model_validate(entry.assessment)
+        known = full.reports or 0
+        answer = replace(Answer.recorded(entry), assessment=service.assessed(full))
         policy, policy_id = service.policy()
-        answer = replace(answer, assessment=service.assessed(answer.assessment))
-        if policy_id == entry.policy_id and reports <= (answer.assessment.reports or 0):
+        if policy_id == entry.policy_id and brought is not None and brought <= known:
             return answer
-        reports = max(reports, answer.assessment.reports or 0, self.records.reports(entry.post_id))
-        assessment = answer.assessment.model_copy(update={"reports": reports})
+        kept = full.model_copy(update={"reports": brought}) if (brought or 0) > known else None
+        reports = max(brought or 0, known, self.records.reports(entry.post_id))
+        assessment = answer.assessment.model_copy(update={"reports": reports}) if reports else answer.assessment
         decision = policy.judge(assessment, service.moderator.taxonomy, entry.model_id, now=entry.at)
-        self.records.redecide(entry.identity, decision.model_dump(mode="json"), policy_id)
+        told = kept and kept.model_dump(mode="json")
+        self.records.redecide(entry.identity, decision.model_dump(mode="json"), policy_id, told)
         return replace(answer, assessment=assessment, decision=decision, policy_id=policy_id)
 
     # ------------------------------------------------------------------------------------------------- plumbing

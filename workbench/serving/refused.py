@@ -14,7 +14,7 @@ class Refused(WorkbenchError):
 
 
 class RateLimited(Refused):
-    """One author has sent more new posts than are scored."""
+    """One author, or one content that many posts share, has sent more new posts than are scored."""
 
 
 class Busy(Refused):

@@ -107,16 +107,16 @@ class Service:
 
         contents: modality -> id. Short texts are no copies: many people say the same in a few words.
         """
-        told = [("author", post.author.id if post.author else None, self._authors)]
         copied = {name: key for name, key in contents.items() if name != "text" or len(post.text or "") >= COPIED}
-        told += [(f"content {key[:12]}", key, self._copies) for key in copied.values()]
-        for who, key, limit in told:
+        author = post.author.id if post.author else None
+        told = [("author", f"author {author!r}", author, self._authors)]
+        told += [("content", f"content {key[:12]}", key, self._copies) for key in copied.values()]
+        for kind, name, key, limit in told:
             seconds, news = limit.admit(key)
             if news:
-                name = f"author {key!r}" if who == "author" else who
                 log.warning("%s is over the rate limit of service %s", name, self.name)
             if seconds:
-                return seconds, "author" if who == "author" else "content"
+                return seconds, kind
         return 0.0, ""
 
     def assessed(self, assessment: Assessment) -> Assessment:

@@ -53,8 +53,7 @@ def targets(folder: Path) -> list[str]:
         return []
     found = requirements.held(comparison) if comparison else []
     met = sum(one.verdict == MET for one in found)
-    lines = [f"{one.verdict}: {one.what}, {one.needed}{f', {one.measured}' * bool(one.measured)}" for one in found]
-    open_ = [line for line, one in zip(lines, found, strict=True) if one.verdict != MET]
+    open_ = [str(one) for one in found if one.verdict != MET]
     return [f"{comparison.chosen} meets {met} of {len(found)} targets", *open_] if found else []
 
 

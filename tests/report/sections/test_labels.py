@@ -135,6 +135,13 @@ def test_what_is_removed_without_a_person_is_told_with_what_it_did_on_test(compa
     assert len(table) == 1
 
 
+def test_what_a_label_that_acts_on_a_signal_would_remove_goes_to_a_person(comparison, runs):
+    removed = [{"chosen": {"at": 0.871}, "waits": waits} for waits in (True, False)]
+    said = [by_key(comparison, [removing(runs[3], s0=one)])["label-abuse"].points for one in removed]
+    goes = "what reaches the threshold goes to a person first"
+    assert [goes in " ".join(points["Removed without a person"]) for points in said] == [True, False]
+
+
 def test_of_runs_that_recorded_no_removal_nothing_is_said(comparison, runs):
     section = by_key(comparison, runs)["label-abuse"]
     assert not section.points

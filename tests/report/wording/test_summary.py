@@ -76,8 +76,19 @@ def fused(best: str = "words", single: str = "words", *, a: str = "both", b: str
 def test_a_fusion_is_held_against_its_best_member(found, verdict, value):
     which = "words, the best of words and pixels on validation"
     assert summary.points(fused(**found), told())[FUSIONS] == [
-        f"both {verdict} than {which}: average precision {value}."
+        f"both {verdict} than {which}: average precision {value} (exploratory)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("lo", "verdict", "said"),
+    [(0.05, "unclear", "is not shown to be better"), (-0.05, "better", "is better")],
+)
+def test_a_fusion_that_the_study_asked_about_is_judged_by_its_test(lo, verdict, said):
+    found = {"delta": 0.1, "lo": lo, "hi": 0.15, "primary": True, "p_holm": 0.2, "verdict": verdict}
+    (sentence,) = summary.points(fused(**found), told())[FUSIONS]
+    assert sentence.startswith(f"both {said} than words")
+    assert "exploratory" not in sentence
 
 
 def test_a_fusion_without_the_best_single_model_is_told_so():

@@ -84,7 +84,8 @@ def _fusions(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
         for row in (row for row in comparison.differences if {row.a, row.b} == {alias, best} and row.delta is not None):
             on = "" if wording.alone(comparison) else f" on {wording.test_set(row.test)}"
             if row.view == comparison.compare.view:
-                yield f"{alias} {_beside(row, alias)} than {best}, {which}{on}: {metric} {wording.gained(row, alias)}."
+                gain = f"{metric} {wording.gained(row, alias)}{'' if row.primary else ' (exploratory)'}"
+                yield f"{alias} {_beside(row, alias)} than {best}, {which}{on}: {gain}."
         single = comparison.best_unimodal
         if len(members) > 1 and single not in (None, alias, *members):
             yield f"{alias} leaves out {single}, the best model of one modality on validation: try it as a member."
@@ -93,8 +94,9 @@ def _fusions(comparison: Comparison, runs: Sequence[Run]) -> Iterator[str]:
 
 
 def _beside(row: Difference, alias: str) -> str:
-    """Whether a model is shown to be better or worse than the other of a difference, by its interval."""
-    if row.lo is None or row.lo <= 0 <= row.hi:
+    """Whether a model is shown to be better or worse: by the test of what was asked, by the interval of the rest."""
+    shown = row.verdict in ("better", "worse") if row.primary else row.lo is not None and not row.lo <= 0 <= row.hi
+    if not shown:
         return "is not shown to be better"
     return "is better" if (METRICS[row.metric].sign * row.delta > 0) is (row.a == alias) else "is worse"
 

@@ -239,11 +239,12 @@ def removals(ready: Sequence[Ready], cards: Mapping[int, dict[str, Any]]) -> dic
     """
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for trained in ready:
-        for label in trained.moderator.labels:
-            chosen, measured = trained.rules[label].remove_for, cards[trained.seed]["measured"].get("test", {})
-            if chosen is not None:
+        moderator, measured = trained.moderator, cards[trained.seed]["measured"].get("test", {})
+        waiting = moderator.policy.waiting(moderator.taxonomy.reactive)
+        for label in moderator.labels:
+            if (chosen := trained.rules[label].remove_for) is not None:
                 about = {"chosen": chosen.model_dump(mode="json"), "test": measured.get(label, {}).get("remove")}
-                found.setdefault(label, {})[str(trained.seed)] = about
+                found.setdefault(label, {})[str(trained.seed)] = about | {"waits": label in waiting}
     return found
 
 
