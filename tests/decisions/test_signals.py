@@ -31,7 +31,7 @@ def test_reports_send_a_post_to_a_person_from_a_stated_number_on_and_remove_noth
         found = judge(policy(), assessed(reports=reports))
         assert found.action == action
         assert [reason.kind for reason in found.reasons] == (["reports"] if action == "review" else [])
-    assert found.reasons[0].detail == "The post was reported 5000 times; from 3 on, a person looks."
+    assert found.reasons[0].detail == "The post was reported at least 3 times; from there on, a person looks."
     assert found.due_at == NOON + dt.timedelta(hours=1)
     assert judge(policy(), assessed(0.95, reports=3)).action == "remove"
     assert judge(policy(reports_at=None), assessed(reports=5000)).action == "allow"

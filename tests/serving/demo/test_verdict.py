@@ -240,5 +240,5 @@ def test_links_are_named_with_what_was_found_of_them():
 
 def test_reports_are_part_of_the_verdict():
     shown = judged({"abuse": 0.1, "misinformation": 0.1}, reports=4)
-    said = "Review by a person within 1 hour: the post was reported 4 times; from 3 on, a person looks."
+    said = "Review by a person within 1 hour: the post was reported at least 3 times; from there on, a person looks."
     assert sentence(shown, NOW) == said
