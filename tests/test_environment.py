@@ -216,3 +216,17 @@ def test_no_library_asks_a_hub():
     import huggingface_hub.constants
 
     assert huggingface_hub.constants.HF_HUB_OFFLINE
+
+
+@pytest.mark.parametrize("host", [".github/workflows/ci.yml", ".gitlab-ci.yml"])
+def test_a_workflow_file_runs_what_ci_runs_and_keeps_what_it_keeps(host):
+    text = (ROOT / host).read_text(encoding="utf-8")
+    jobs = yaml.safe_load(text)
+    (job,) = jobs["jobs"].values() if "jobs" in jobs else [jobs["tests"]]
+    steps = job["steps"] if "steps" in job else [{"run": line} for line in job["script"]]
+    assert "bash .ci/run" in [step.get("run") for step in steps]
+    uploads = [step["with"]["path"] for step in steps if "upload-artifact" in step.get("uses", "")]
+    kept = re.search(r"^artifacts=(\S+)$", (ROOT / ".ci/run").read_text(encoding="utf-8"), re.M)[1]
+    assert (uploads or job["artifacts"]["paths"]) == [kept]
+    version = re.search(r"python:([0-9.]+)", text)[1]
+    assert SpecifierSet(PROJECT["requires-python"]).contains(version)
