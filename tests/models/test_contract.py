@@ -294,6 +294,17 @@ def test_shares_teach_what_most_say_does_not_tell(world, name):
         assert gaps[0] > gaps[1]
 
 
+@pytest.mark.parametrize("name", ["prior", "text-tfidf", "text-clip", "late-fusion"])
+def test_a_model_learns_from_posts_drawn_by_their_weights(world, name):
+    rows = np.arange(len(world.train) // 2 * 2)
+    weights, place = pa.array((rows % 2) * 2.0), world.train.column_names.index("weight")
+    told = world.train.slice(0, len(rows)).set_column(place, world.train.schema.field("weight"), weights)
+    expected = world.fit(name, train=world.train.take(np.repeat(rows[1::2], 2))).logits(world.test)
+    assert np.array_equal(world.fit(name, train=told, resample="weights").logits(world.test), expected, equal_nan=True)
+    assert not np.array_equal(world.fit(name, train=told).logits(world.test), expected, equal_nan=True)
+    assert world.make(name, resample="weights").varies
+
+
 @pytest.mark.parametrize("name", ["prior", *LEARNING])
 def test_a_label_of_one_class_gets_its_smoothed_prevalence_and_an_unknown_one_no_score(world, name, table, rows):
     posts = rows(40, world.taxonomy, 6, clips=True)

@@ -43,7 +43,7 @@ import pyarrow as pa
 from workbench import artifacts
 from workbench.errors import WorkbenchError, unknown
 from workbench.models.fit.options import MemberOptions, TargetOptions
-from workbench.models.fit.targets import prevalence_logits, target_matrix, two_classes, without_shares
+from workbench.models.fit.targets import prevalence_logits, resampled, target_matrix, two_classes, without_shares
 from workbench.schema import INPUTS, Options, Taxonomy
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Classifier(ABC):
         name: its name in MODELS; options: parsed; taxonomy: whose labels it scores; store: where features come from.
         modalities: what of a post it looks at, in the order of `schema.MODALITIES`; it may depend on the options, and
             shrink when fitting.
-        seeded: whether the seed can change the model at all; where False, one fit stands for all seeds.
+        seeded: whether learning itself depends on the seed (`varies`: whether anything does).
         learns: whether posts with labels are needed to make it, as they are for nearly all.
         made_of: the option that holds the `MemberOptions` of the models that it is made of, one or several; or None.
         search: option name -> values worth trying, for `studies.steps.search`; empty where there is nothing to choose.
@@ -138,6 +138,11 @@ class Classifier(ABC):
         return self.modalities
 
     @property
+    def varies(self) -> bool:
+        """Whether the seed can change the model at all; where it cannot, one fit stands for all seeds."""
+        return self.seeded or getattr(self.options, "resample", None) is not None
+
+    @property
     def parameters(self) -> int:
         """How many numbers training chose; what is only counted or measured on the way (a mean, an idf) is none."""
         self._require_fitted()
@@ -157,6 +162,8 @@ class Classifier(ABC):
         """Learn from the corpus table `train`; `validation` only stops or chooses. Returns the classifier."""
         if getattr(self.options, "labels", None) == "hard":
             train, validation = without_shares(train), without_shares(validation)
+        if getattr(self.options, "resample", None) == "weights":
+            train, validation = resampled(train, seed), resampled(validation, seed)
         y, known = target_matrix(train, self.taxonomy)
         self.constants, self.trained = prevalence_logits(y, known), two_classes(y, known)
         self.record = {}

@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.linear_model import LogisticRegression
 
@@ -15,6 +16,7 @@ from workbench.models.fit.targets import (
     as_classes,
     fit_shares,
     prevalence_logits,
+    resampled,
     target_matrix,
     two_classes,
     without_shares,
@@ -86,3 +88,21 @@ def test_models_of_words_learn_shares(tmp_path, name):
         scored[kind] = model.fit(table, table, seed=0).logits(table)[:, 0]
     assert not np.allclose(scored["soft"], scored["hard"])
     assert np.abs(scored["soft"]).max() < np.abs(scored["hard"]).max()  # nobody is sure of shares near a half
+
+
+def test_posts_are_drawn_as_often_as_their_weights_say():
+    weights = np.random.default_rng(0).gamma(0.5, size=400)
+    table = pa.table({"post_id": [str(i) for i in range(400)], "weight": weights})
+    expected = 400 * weights / weights.sum()
+    drawn = [resampled(table, seed) for seed in range(200)]
+    counts = np.array([np.bincount(np.array(one["post_id"].to_pylist(), int), minlength=400) for one in drawn])
+    assert (counts.sum(axis=1) == 400).all()
+    assert (np.abs(counts - expected) < 1).all()  # rounded up or down
+    assert np.abs(counts.mean(axis=0) - expected).max() < 5 * 0.5 / np.sqrt(200)
+    assert all(set(one["weight"].to_pylist()) == {1.0} for one in drawn)  # a member that draws too leaves them
+
+
+def test_equal_weights_leave_a_corpus_as_it_is():
+    table = pa.table({"post_id": ["a", "b", "c"], "weight": [None, 1.0, 1.0]})
+    assert resampled(table, 3) is table
+    assert resampled(table.slice(0, 0), 3).num_rows == 0

@@ -67,7 +67,7 @@ class PerGroup(Classifier):
 
     @property
     def seeded(self) -> bool:
-        return self.base.seeded
+        return self.base.varies
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -91,6 +91,9 @@ class TargetOptions(Options):
         description="Where a corpus has soft labels: learn how many say a label (soft), or what most say (hard); "
         "elsewhere both are the same.",
     )
+    resample: Literal["weights"] | None = Field(
+        None, description="Learn from posts drawn by their weights, so from the site's mix; null: from all as they are."
+    )
 
 
 class MemberOptions(Options):

@@ -5,6 +5,10 @@ gets its targets here and nowhere else, and every loss, learner and vote takes a
 (Peterson et al. 2019, Human uncertainty makes classification more robust, ICCV). A model with `labels: hard` never sees
 the shares, nor do the models that it is made of (`without_shares`).
 
+A sample that is not as the site is says so by its weights (`workbench.schema`). A model with `resample: weights` learns
+from posts drawn by them, and chooses on validation posts drawn by them, so that every loss, learner and vote sees the
+site's mix; what it costs is the posts that are not drawn.
+
 Shares are for training, and for what validation chooses by the loss that is trained. What is chosen there by ranking,
 calibration, thresholds and metrics hold scores against what more than half say; a post of one half is unknown to them.
 """
@@ -38,6 +42,22 @@ def target_matrix(table: pa.Table, taxonomy: Taxonomy) -> tuple[np.ndarray, np.n
         y[given, k] = shares.fill_null(0.0).to_numpy(zero_copy_only=False)[given]
         known[:, k] |= given
     return y, known
+
+
+def resampled(table: pa.Table, seed: int) -> pa.Table:
+    """Return as many posts of a corpus, each as often as its weight says, and all of weight 1.
+
+    A post of weight w comes w n / (sum of weights) times, rounded up or down by chance so that the mean is right
+    (systematic resampling, Kitagawa 1996, https://doi.org/10.2307/1390750); equal weights leave the posts as they are.
+    """
+    weight = pc.fill_null(table["weight"], 1.0).to_numpy()
+    if not len(weight) or (weight == weight[0]).all():
+        return table
+    passed = np.cumsum(weight) * (len(weight) / weight.sum())
+    ends = np.floor(passed + np.random.default_rng([seed, len(weight)]).random()).astype(int)
+    drawn = table.take(pa.array(np.repeat(np.arange(len(weight)), np.diff(ends, prepend=0))))
+    place = table.column_names.index("weight")
+    return drawn.set_column(place, table.schema.field("weight"), pa.array(np.ones(len(drawn)), table["weight"].type))
 
 
 def two_classes(y: np.ndarray, known: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ class PictureWords(Classifier):
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)
         self.member = self._new_member()
-        self.seeded = self.member.seeded
+        self.seeded = self.member.varies
         self.modalities = ("text", "image") if self.options.ocr and ocr.available() else ("text",)
 
     @classmethod

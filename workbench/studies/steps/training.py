@@ -139,7 +139,7 @@ def fit(
     models.meet(name, options, material.taxonomy, material.scored)
     fitted: list[Fitted] = []
     for seed in seeds:
-        if fitted and not fitted[0].model.seeded:
+        if fitted and not fitted[0].model.varies:
             fitted.append(replace(fitted[0], seed=seed, seconds=0.0))
             continue
         started = time.perf_counter()
