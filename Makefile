@@ -8,6 +8,7 @@ DEVICE = auto
 JOBS = 2
 TESTS = tests
 ARGS =
+CAMPAIGN = shift-media shift-time
 VENV = .venv
 # PYTHON=/path/to/python chooses the interpreter that .venv is made with; left empty, the first suitable one is taken.
 PYTHON =
@@ -22,7 +23,7 @@ QUIET_CORES = OMP_NUM_THREADS=1
 .DEFAULT_GOAL := help
 # Targets run one after another even under `make -j`: they share one environment and two cores.
 .NOTPARALLEL:
-.PHONY: help setup compare zoo bench-gpu test test-all campaign-core mutants lint app lab clean
+.PHONY: help setup compare zoo bench-gpu test test-all campaign-core campaign-mission mutants lint app lab clean
 
 help: ## Show this list
 	@echo "The moderation workbench: which model should moderate your site, and does a multimodal one win?"
@@ -61,6 +62,9 @@ test-all: $(STAMP) ## Run every test, long simulations in a short form (under 20
 
 campaign-core: $(STAMP) ## Run the full forms of those: hundreds of kills, simulated worlds, broken clips
 	@$(QUIET_CORES) $(PY) -m pytest -m campaign -n "$(JOBS)" --dist load $(ARGS) $(TESTS)
+
+campaign-mission: $(STAMP) ## Run the studies that docs/mission.md names and no test runs whole (15 minutes on two cores)
+	@set -e; for study in $(CAMPAIGN); do $(VENV)/bin/workbench run $$study --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS); done
 
 mutants: $(STAMP) ## Make one line of the numbers' code wrong, 300 times, and see that a test dies of it (under an hour on two cores)
 	@$(QUIET_CORES) $(PY) tests/mutants.py --jobs "$(JOBS)" $(ARGS)

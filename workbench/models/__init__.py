@@ -25,7 +25,8 @@ The contract (tests/models/test_contract.py holds every model in the table to it
   a made-up 0.5 would look like evidence, lead to actions, and count as coverage.
 - `save` writes a folder of its own (JSON and safetensors with a hash manifest, nothing pickled), `load` refuses what
   was changed, what the manifest does not list, and another taxonomy's models, and gives bit-equal scores.
-- Training weights every post alike: a corpus's `weight` says how it was sampled, and belongs to evaluation.
+- Training weights every post alike unless it is asked to draw posts by their weights (`resample`): a corpus's `weight`
+  says how it was sampled, and belongs to evaluation.
 """
 
 from __future__ import annotations
