@@ -25,13 +25,14 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.decisions.policy import Assessment, Policy
 from workbench.errors import WorkbenchError, unknown
-from workbench.features.store import FeatureStore
+from workbench.features.store import FeatureStore, NotStored
 from workbench.preprocessing.links import extraction
 from workbench.preprocessing.text.cleaning import joined_surrogates
 from workbench.records import Entry, Records, by_value
-from workbench.schema import Post, Taxonomy
+from workbench.schema import MODALITIES, ROOT, Media, Post, Taxonomy
 from workbench.serving.batching import BatchingQueue
 from workbench.serving.config import ServingConfig
+from workbench.serving.contents import KeptContents, clean, references
 from workbench.serving.gauges import Gauges
 from workbench.serving.refused import Busy, RateLimited, Refused
 from workbench.serving.served import Answer, Service, ServiceInfo
@@ -62,6 +63,12 @@ class _Job:
     future: Future[Answer] = field(default_factory=Future)
 
     @property
+    def contents(self) -> dict[str, str]:
+        """Modality -> id of the content that the post brings."""
+        cells = {name: self.features.get(name) or {} for name in MODALITIES}
+        return {name: cell["id"] for name, cell in cells.items() if "id" in cell}
+
+    @property
     def reports(self) -> int:
         return (self.post.engagement and self.post.engagement.reports) or 0
 
@@ -85,7 +92,9 @@ class Engine:
         load: Callable[..., Moderator] | None = None,
     ) -> None:
         self.config, self.records, self.gauges = config, records, Gauges()
-        self.store = FeatureStore(None, None if device == "auto" else device, memory_mb=config.memory_mb)
+        folder, device = config.features and ROOT / config.features, None if device == "auto" else device
+        self.store = FeatureStore(folder, device, memory_mb=config.memory_mb, writes=False)
+        self.contents = KeptContents(records, self.store)
         self.bundles = config.bundles()
         self._load, self._lists = load, extraction.LinkLists.load()
         self._taxonomy: Taxonomy | None = None
@@ -163,7 +172,7 @@ class Engine:
 
     def probe(self, service: str, post: Post) -> Answer:
         """Return the answer that `moderate` would give for a post seen for the first time, and record nothing."""
-        job = _Job(self._service(service), _clean(post))
+        job = _Job(self._service(service), clean(post))
         self._send(self._queue_of(job), job)
         return self._wait(job.future, service)
 
@@ -173,7 +182,7 @@ class Engine:
 
     def submit(self, service: str, post: Post) -> Future[Answer]:
         """Return the answer to come; posts of one identity that are under way share it. Raises Refused."""
-        served, post = self._service(service), _clean(post)
+        served, post = self._service(service), clean(post)
         features, blobs = by_value(post)
         identity = served.identity(post, features)
         with self._guard:
@@ -206,7 +215,12 @@ class Engine:
     def delete(self, service: str, post_id: str) -> bool:
         """Remove a post's content and features; what was decided stays on record. False where there is nothing."""
         self._known(service)
-        return self.records.delete(service, joined_surrogates(post_id))
+        post_id = joined_surrogates(post_id)
+        contents = self.records.only_of(service, post_id)
+        self.contents.forget(contents)  # before, so that after a kill the same call finds them again
+        deleted = self.records.delete(service, post_id)
+        self.contents.forget(contents)  # and what a job made of them meanwhile
+        return deleted
 
     def event(self, post_id: str, kind: str, at: datetime, value: dict[str, Any] | None, by: str | None) -> bool:
         """Keep what happened to a post, and say whether it is new; enough reports send its newest answers to review."""
@@ -223,10 +237,14 @@ class Engine:
     def content(self, content: str) -> bytes | None:
         return self.records.blob(content)
 
+    def given(self, service: str, modality: str, content: str) -> str | bytes | Media | None:
+        """Return what a post for a service brings that names a content by id (see `KeptContents.given`)."""
+        return self.contents.given(self._service(service).moderator, modality, content)
+
     def about(self, content: str) -> dict[str, Any] | None:
-        """Return what is known of a kept content: what it was sent as, and its size in bytes."""
-        data = self.records.blob(content)
-        return None if data is None else {"kinds": list(self.records.blob_kinds(content)), "bytes": len(data)}
+        """Return what is known of a content, its vectors among it, or None (see `KeptContents.about`)."""
+        self.load()
+        return self.contents.about(content)
 
     # -------------------------------------------------------------------------------------------------- stages
 
@@ -240,7 +258,7 @@ class Engine:
                     else:  # a new decision may be recorded too, and others need not wait for the disk
                         self._writers.submit(self._repeat, job, entry)
                     continue
-                seconds, over = job.service.admit(job.post, {name: job.features[name]["id"] for name in job.blobs})
+                seconds, over = job.service.admit(job.post, job.contents)
                 if seconds:
                     self.gauges.rate_limited[over].labels(job.service.name).inc()
                     raise RateLimited(_OVER[over], seconds)
@@ -257,6 +275,10 @@ class Engine:
             if len(jobs) > 1:  # one post must not take the others with it
                 for job in jobs:
                     self._score([job])
+            elif isinstance(error, NotStored) and (whole := self.contents.whole(jobs[0].post)) is not None:
+                self._score([replace(jobs[0], post=whole)])
+            elif isinstance(error, NotStored):
+                self._fail(jobs[0], error)
             else:
                 log.exception("the model failed on a post")
                 self._fail(jobs[0], error)
@@ -276,8 +298,7 @@ class Engine:
             if job.identity is not None and (reports := self.records.reports(job.post.post_id)) > job.reports:
                 narrowed = narrowed.model_copy(update={"reports": reports})
             decision = policy.judge(narrowed, model.taxonomy, model.model_id, now=now)
-            ids = {name: job.features[name]["id"] for name in job.blobs}
-            answer = Answer(job.service.name, decision, narrowed, model.model_id, policy_id, False, ids)
+            answer = Answer(job.service.name, decision, narrowed, model.model_id, policy_id, False, job.contents)
             if job.identity is not None:
                 answer = self._record(job, assessment, answer, now)
             self._resolve(job, answer)
@@ -297,7 +318,8 @@ class Engine:
             model_id=answer.model_id,
             policy_id=answer.policy_id,
         )
-        if self.records.record(entry, job.blobs):
+        elsewhere = {reference.id for reference in references(job.post).values()}
+        if self.records.record(entry, job.blobs, elsewhere):
             return answer
         earlier = self.records.by_identity(job.identity)
         return answer if earlier is None else self._judge_again(job.service, earlier, job.reports)
@@ -374,19 +396,3 @@ def _say_failure(sweep: Future[int]) -> None:
     """Log why a sweep failed: posts are answered all the same, and the next start sweeps again."""
     if (error := sweep.exception()) is not None:
         log.error("what is kept and unused could not be removed: %s", error)
-
-
-def _clean(post: Post) -> Post:
-    """Return a post as it is scored and recorded: plain strings, and media by value."""
-    for name in MEDIA:
-        media = getattr(post, name)
-        if media is not None and media.bytes is None and media.path:
-            raise WorkbenchError(f"the {name} is given by a path; give its bytes")
-    changed = {
-        name: joined_surrogates(value)
-        for name in ("post_id", "text", "community", "language", "region")
-        if (value := getattr(post, name)) is not None and not value.isascii()
-    }
-    if post.author is not None and post.author.id is not None and not post.author.id.isascii():
-        changed["author"] = post.author.model_copy(update={"id": joined_surrogates(post.author.id)})
-    return post.model_copy(update=changed) if changed else post

@@ -23,6 +23,12 @@ _ALWAYS_OF = {
 }
 
 
+def reads(encoder: Any, modality: str) -> bool:
+    """Return whether an encoder has vectors of a modality; one without a recipe says nothing, and is asked."""
+    recipe = getattr(encoder, "recipe", None)
+    return recipe is None or modality in recipe
+
+
 def depends(encoder: Any, modality: str) -> dict[str, Any]:
     """Return what the vectors of a modality depend on, by content: weights, options, code and libraries."""
     others = set(MODALITIES) - {modality}
