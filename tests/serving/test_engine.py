@@ -173,7 +173,7 @@ def test_a_probe_has_the_same_scores_and_leaves_nothing(engine, records, tmp_pat
 def test_deleting_takes_the_content_and_leaves_the_audit_line(engine, records, stand_in):
     answer = engine.moderate("post", post(image=Media(bytes=b"picture")))
     assert engine.content(answer.contents["image"]) == b"picture"
-    assert engine.about(answer.contents["image"]) == {"kinds": ["image"], "bytes": 7}
+    assert engine.about(answer.contents["image"]) == {"kinds": ["image"], "bytes": 7, "vectors": []}
     assert engine.delete("post", "p1")
     assert engine.lookup("post", "p1") is None
     assert engine.content(answer.contents["image"]) is None

@@ -24,9 +24,9 @@ _ALWAYS_OF = {
 
 
 def reads(encoder: Any, modality: str) -> bool:
-    """Return whether an encoder has vectors of a modality; one without a recipe says nothing, and is asked."""
-    recipe = getattr(encoder, "recipe", None)
-    return recipe is None or modality in recipe
+    """Return whether an encoder has vectors of a modality: those that its recipe names, all where it names none."""
+    named = set(MODALITIES) & getattr(encoder, "recipe", {}).keys()
+    return not named or modality in named
 
 
 def depends(encoder: Any, modality: str) -> dict[str, Any]:

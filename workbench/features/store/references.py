@@ -41,7 +41,7 @@ def resolved(
     items: MediaItems, table: pa.Table, contents: ContentCatalogue | None, by: str
 ) -> MediaItems | ReferencedItems:
     """Return the items of a table's column with what its references stand for; `by` is the encoder's name."""
-    paths = pc.struct_field(table[items.modality], "path")
+    paths = pc.struct_field(table[items.modality], "path").cast(pa.string())
     if not pc.any(pc.starts_with(paths, PREFIX)).as_py():
         return items
     cells = zip(table[items.modality].to_pylist(), range(len(table)), strict=True)
