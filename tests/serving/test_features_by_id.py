@@ -50,7 +50,7 @@ def cut(posts: list[dict]) -> list[dict]:
 @pytest.fixture(scope="module")
 def posts(material):
     rows = material.sets["test"].select(MODALITIES).to_pylist()
-    some = [next(row for row in rows if row["video"] and row["text"])] + rows[:40]
+    some = [next(row for row in rows if row["video"] and row["text"]), *rows[:40]]
     return cut(some) + [{"text": text, "image": None, "video": None} for text in TEXTS]
 
 
@@ -200,7 +200,7 @@ def test_deleting_a_post_takes_what_the_job_made_of_it(bundle, posts, start, tmp
     post = next(post for post in posts[2:] if post["text"] and post["image"] and len(post["image"]["bytes"]) > 40)
     folder = tmp_path / "features"
     schema = pa.schema([material.sets["test"].schema.field(name) for name in MODALITIES])
-    job.build(FeatureStore(folder, "cpu"), [pa.Table.from_pylist(posts[-3:] + [post], schema)], ["tiny"])
+    job.build(FeatureStore(folder, "cpu"), [pa.Table.from_pylist([*posts[-3:], post], schema)], ["tiny"])
     client = start(folder=folder)
     ids = by_id(post)
     assert put(client, ids, "p").status_code == put(client, {"image": ids["image"]}, "q").status_code == 200
