@@ -29,7 +29,8 @@ class StandIn:
     """Scores 0.95 for `abuse` where the text says "harm", else 0.05; reads pictures with the real decoder."""
 
     def __init__(self, modalities=("text", "image"), labels=LABELS):
-        self.classifier = SimpleNamespace(modalities=modalities, name="stand-in", opens=modalities)
+        about = {"modalities": modalities, "name": "stand-in", "opens": modalities}
+        self.classifier = SimpleNamespace(**about, options=SimpleNamespace(encoder="tiny?frames=4"), parts=list)
         self.labels, self.modalities, self.model_id = labels, modalities, "stand-in-000000000000"
         self.taxonomy, self.policy = Taxonomy.load(), policy_of(labels=labels)
         self.reads = ("text", "image", "video", "community", "language", "region", "created_at")

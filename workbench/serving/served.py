@@ -14,14 +14,18 @@ from typing import TYPE_CHECKING, Any
 from workbench.decisions.bundle import POLICY
 from workbench.decisions.policy import Assessment, Policy
 from workbench.errors import WorkbenchError, unknown
+from workbench.features.encoders.names import clip_options
+from workbench.preprocessing.limits import ContentLimits, file_bytes, stated
 from workbench.preprocessing.links.extraction import ShownLink
+from workbench.preprocessing.video.reader import VideoOptions
 from workbench.records import Entry
 from workbench.schema import MODALITIES, Decision, Post
-from workbench.serving.config import Limits, ServiceConfig, needs
+from workbench.serving.config import MIB, Limits, ServiceConfig, needs
 from workbench.serving.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from workbench.decisions.moderator import Moderator
+    from workbench.models import Classifier
 
 log = logging.getLogger(__name__)
 COPIED = 40  # characters from which a text that many posts share is a copy
@@ -62,6 +66,7 @@ class ServiceInfo:
     policy_id: str
     limits: Limits
     expected_per_second: float
+    contents: dict[str, ContentLimits]  # modality that its model looks at -> how much of a content is read
 
 
 class Service:
@@ -136,9 +141,17 @@ class Service:
         model, config = self.moderator, self.config
         modalities = tuple(model.classifier.modalities)
         ids = (model.model_id, self.policy()[1])
-        return ServiceInfo(
-            self.name, self.labels, modalities, needs(self.name), *ids, config.limits, config.expected_per_second
-        )
+        rate, read = config.expected_per_second, stated(_clip_options(model.classifier))
+        most = file_bytes(int(config.limits.body_mb * MIB))
+        contents = {name: read[name].within(most) for name in modalities}
+        return ServiceInfo(self.name, self.labels, modalities, needs(self.name), *ids, config.limits, rate, contents)
+
+
+def _clip_options(classifier: Classifier) -> list[VideoOptions]:
+    """Return how clips are read by a model and those that it is made of: an encoder's name may say so."""
+    options = [model.options for model in (classifier, *classifier.parts())]
+    named = {getattr(one, field, None) for one in options for field in ("encoder", "image_encoder")}
+    return [clip_options(name) for name in sorted(name for name in named if isinstance(name, str))]
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from workbench.preprocessing.limits import ContentLimits, stated
 from workbench.preprocessing.links.extraction import ShownLink
 from workbench.schema import Decision
 from workbench.serving.api.payloads import (
@@ -95,6 +96,7 @@ class Described(BaseModel):
     policy: str
     protocol: dict[str, str]
     limits: dict[str, float]
+    contents: dict[str, ContentLimits] = Field(description="How much is read of what its model looks at, by modality.")
     expected_per_second: float
     example: dict[str, Any]
 
@@ -142,6 +144,7 @@ def described(info: ServiceInfo) -> dict[str, Any]:
             "body": "application/json",
         },
         "limits": limits,
+        "contents": {name: read.model_dump(mode="json") for name, read in info.contents.items()},
         "expected_per_second": info.expected_per_second,
         "example": {"features": EXAMPLES[info.name]},
     }
@@ -152,6 +155,9 @@ def document(labels: tuple[str, ...]) -> dict[str, Any]:
     models = (Moderated, Happened, Kept, Services, Alive, Readiness, Problem, ContentId, Features, *EVENTS)
     schemas = schema_of(*models)
     _name_labels(schemas, labels)
+    for name, read in stated().items():
+        field = schemas["Features"]["properties"][name]
+        field["description"] = f"{field['description']} {read}."
     paths: dict[str, Any] = {}
     for service in SERVICES:
         body = f"Put{service.title()}"
