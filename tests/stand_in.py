@@ -29,10 +29,11 @@ class StandIn:
     """Scores 0.95 for `abuse` where the text says "harm", else 0.05; reads pictures with the real decoder."""
 
     def __init__(self, modalities=("text", "image"), labels=LABELS):
-        self.classifier = SimpleNamespace(modalities=modalities, name="stand-in")
+        about = {"modalities": modalities, "name": "stand-in", "opens": modalities}
+        self.classifier = SimpleNamespace(**about, options=SimpleNamespace(encoder="tiny?frames=4"), parts=list)
         self.labels, self.modalities, self.model_id = labels, modalities, "stand-in-000000000000"
         self.taxonomy, self.policy = Taxonomy.load(), policy_of(labels=labels)
-        self.reads = ("text", "image", "video", "community", "language", "region", "created_at")
+        self.reads = ("text", "image", "video")
         self.calls: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
@@ -85,7 +86,9 @@ def configured(folder, changes=None, services=SERVICES, **top):
     (folder / "bundle" / "0").mkdir(parents=True, exist_ok=True)
     base = {"bundle": folder / "bundle" / "0"}
     entries = {name: base | (changes or {}).get(name, {}) for name in services}
-    return ServingConfig.parse({"services": entries, "records": folder / "records", **top}, "serving")
+    return ServingConfig.parse(
+        {"services": entries, "records": folder / "records", "features": folder / "features", **top}, "serving"
+    )
 
 
 class Server:

@@ -1,4 +1,4 @@
-"""Every door gives the same scores and the same action: study, bundle, `workbench score`, API and demo.
+"""Every door gives the same scores and the same action: study, bundle, `workbench score`, API (by ids too) and demo.
 
 Over 200 posts with every pattern of modalities and some files that cannot be read, one small but real clip-cross.
 """
@@ -6,6 +6,7 @@ Over 200 posts with every pattern of modalities and some files that cannot be re
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 
 import numpy as np
@@ -21,7 +22,7 @@ from workbench.decisions import batch
 from workbench.decisions.moderator import Moderator
 from workbench.decisions.policy import REPORTS
 from workbench.decisions.thresholds import objectives
-from workbench.features.store import FeatureStore
+from workbench.features.store import FeatureStore, job
 from workbench.records import Records
 from workbench.schema import INPUTS, Taxonomy, inputs
 from workbench.serving.api.app import create_app
@@ -85,12 +86,24 @@ class Doors:
         reports = zip(self.posts["post_id"].to_pylist(), self.posts["engagement"].to_pylist(), strict=True)
         return {name for name, one in reports if one and (one["reports"] or 0) >= REPORTS}
 
-    def engine(self) -> Engine:
-        config = {"services": {"post": {"bundle": str(self.bundle)}}, "records": str(self.folder / "records")}
-        return Engine(ServingConfig.parse(config, "serving"), Records(self.folder / "records"), device="cpu")
+    def engine(self, features: str = "none", records: str = "records") -> Engine:
+        folders = {"records": str(self.folder / records), "features": str(self.folder / features)}
+        config = {"services": {"post": {"bundle": str(self.bundle)}}, **folders}
+        return Engine(ServingConfig.parse(config, "serving"), Records(self.folder / records), device="cpu")
+
+    def ids(self) -> dict:
+        """The API by content ids alone, on a server that has neither texts nor files but those of the job."""
+        job.build(FeatureStore(self.folder / "features", "cpu"), [self.posts], ["tiny"])
+        engine = self.engine("features", "records of ids")
+        found = self.put(engine, by_id)
+        assert engine.store.hits["computed"] == 0
+        return found
 
     def api(self) -> dict:
-        found, engine = {}, self.engine()
+        return self.put(self.engine(), request)
+
+    def put(self, engine: Engine, request) -> dict:
+        found = {}
         engine.load()
         with TestClient(create_app(engine)) as client:
             for post in inputs(self.posts).to_pylist():
@@ -130,6 +143,14 @@ class Doors:
         return np.array([scores.get(label) for label in self.labels], dtype=float), action
 
 
+def by_id(post: dict) -> dict:
+    """Return a row of INPUTS as the API takes it, its contents by id."""
+    features = request(post)
+    raw = {name: base64.b64decode(features[name]) for name in ("image", "video") if name in features}
+    raw |= {"text": features["text"].encode()} if "text" in features else {}
+    return features | {name: {"id": hashlib.sha256(data).hexdigest()} for name, data in raw.items()}
+
+
 def request(post: dict) -> dict:
     """Return a row of INPUTS as the API takes it: media in base64, nothing that is not there."""
     features = {name: post[name] for name in INPUTS.names if name != "post_id" and post[name] is not None}
@@ -161,7 +182,7 @@ def test_the_posts_are_of_every_kind(doors, reference):
     assert all(one.action != "allow" for one in decided if one.unread)
 
 
-@pytest.mark.parametrize("door", ["study", "file", "api", "demo"])
+@pytest.mark.parametrize("door", ["study", "file", "api", "ids", "demo"])
 def test_a_door_gives_what_the_bundle_gives(doors, reference, door):
     found = getattr(doors, door)()
     assert list(found) == list(reference)

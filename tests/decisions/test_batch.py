@@ -19,6 +19,7 @@ from workbench.cli import app
 from workbench.corpora import files, reading
 from workbench.decisions import batch
 from workbench.errors import WorkbenchError
+from workbench.features.store import FeatureStore, job
 from workbench.schema import Taxonomy
 
 LABELS = Taxonomy.load().names
@@ -92,6 +93,21 @@ def test_an_exported_corpus_is_scored_with_its_pictures_and_clips(vision, posts,
     found = score(tmp_path / "bundle", write_jsonl(some, tmp_path / "export"))
     for row, decision in zip(found, vision.decide(some), strict=True):
         assert (row["post_id"], row["action"], row["error"]) == (decision.post_id, decision.action, None)
+        assert row["p_nudity"] == pytest.approx(decision.scores["nudity"], abs=1e-4)
+
+
+def test_what_is_stored_is_not_computed_again_and_nothing_is_written(vision, posts, tmp_path):
+    vision.save(tmp_path / "bundle")
+    some, folder = posts.slice(800, 20), tmp_path / "features"
+    path = write_jsonl(some, tmp_path / "export")
+    job.build(FeatureStore(folder, "cpu"), [some.slice(0, 10)], ["tiny"])
+    before = sorted(folder.rglob("*"))
+    done = batch.score(tmp_path / "bundle", path, tmp_path / "out.jsonl", device="cpu", columns={}, features=folder)
+    assert done.tiers["disk"] >= 10
+    assert done.tiers["computed"] >= 8
+    assert f"features: {done.tiers['disk']} from disk, {done.tiers['computed']} computed" in str(done)
+    assert sorted(folder.rglob("*")) == before
+    for row, decision in zip(read(tmp_path / "out.jsonl"), vision.decide(some), strict=True):
         assert row["p_nudity"] == pytest.approx(decision.scores["nudity"], abs=1e-4)
 
 

@@ -1,8 +1,10 @@
 """Every model in the table keeps the contract of `workbench.models`."""
 
+import hashlib
 import math
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -21,8 +23,11 @@ from quick_models import (
 )
 
 from workbench import models
+from workbench.features.items import key
+from workbench.features.store.contents import StoredContent
 from workbench.models import MODELS
 from workbench.questions.evasion import without_variants
+from workbench.records.references import Reference
 from workbench.schema import INPUTS, MODALITIES, label_matrix
 
 # ------------------------------------------------------------------------------------------------------------ scores
@@ -55,6 +60,31 @@ def test_the_seed_decides_and_nothing_else_does(world, name):
     assert np.array_equal(first, world.fit(name, seed=3).logits(world.test), equal_nan=True)
     other = np.array_equal(first, world.fit(name, seed=4).logits(world.test), equal_nan=True)
     assert other != world.make(name).seeded  # where `seeded` is False one fit stands for all seeds
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_model_does_not_open_is_scored_from_stored_vectors_alone(world, name):
+    """Pictures and clips are named by their ids, and there is no file: the same scores, but of what `opens` tells."""
+    model = world.fit(name)
+    named = [kind for kind in MODALITIES[1:] if kind in model.modalities and kind not in model.opens]
+    if not named:
+        pytest.skip("it looks at no picture and no clip, or opens them itself")
+    expected = model.predict(world.test)  # which leaves the vectors in memory
+    posts, keys = world.test, {}
+    for kind in named:
+        cells = posts[kind].to_pylist()
+        for row, cell in enumerate(cells):
+            if cell is not None:
+                digest = hashlib.sha256(cell["bytes"]).hexdigest()
+                keys[digest, kind] = StoredContent(digest, kind, key(kind, cell["bytes"]), len(cell["bytes"]))
+                cells[row] = {"bytes": None, "path": str(Reference(digest, len(cell["bytes"])))}
+        at = posts.column_names.index(kind)
+        posts = posts.set_column(at, posts.schema.field(at), pa.array(cells, posts.schema.field(at).type))
+    world.store.contents = SimpleNamespace(find=lambda digest, kind: [keys[digest, kind]])
+    found = model.predict(posts)
+    assert keys
+    assert np.array_equal(found.logits, expected.logits, equal_nan=True)
+    assert found.unread == expected.unread
 
 
 @pytest.mark.parametrize("name", LEARNING)

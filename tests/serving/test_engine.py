@@ -9,6 +9,7 @@ import pytest
 from oracles import counts, history
 from stand_in import LABELS, SERVICES, StandIn, configured, policy_of, until
 
+from workbench.decisions.policy import LabelRule, Override
 from workbench.errors import WorkbenchError
 from workbench.records import Records
 from workbench.schema import Author, Engagement, Media, Post
@@ -31,19 +32,42 @@ def test_the_same_post_again_runs_no_model(engine, stand_in):
 def test_what_tells_posts_apart(engine, stand_in):
     """Service, post, model and the features that are read; another feature changes nothing."""
     engine.moderate("text", post())
-    same = [post(engagement=Engagement(reports=2)), post(author=Author(id="a", posts=2))]
-    other = [
-        post("harm "),
-        post(post_id="p2"),
-        post(region="NZ"),
+    same = [
+        post(engagement=Engagement(reports=2)),
+        post(author=Author(id="a", posts=2)),
+        post(region="NZ", language="mi", community="c"),
         post(created_at=datetime(2026, 1, 1, tzinfo=UTC)),
-        post(image=Media(bytes=b"")),
     ]
+    other = [post("harm "), post(post_id="p2"), post(image=Media(bytes=b""))]
     assert [engine.moderate("text", one).stored for one in same] == [True, True]
     assert [engine.moderate("text", one).stored for one in other] == [False] * len(other)
     assert not engine.moderate("post", post()).stored
     stand_in.model_id = "another-model"
     assert not engine.moderate("text", post()).stored
+
+
+def test_what_a_policy_alone_looks_at_is_applied_to_recorded_scores(make_engine, stand_in, tmp_path):
+    strict = Override(region="NZ", labels={"abuse": LabelRule(review_at=0.01, remove_at=0.02)})
+    policy_of(overrides=(strict,)).dump(tmp_path / "policy.yaml")
+    engine = make_engine({"text": {"policy": tmp_path / "policy.yaml"}})
+    actions = [engine.moderate("text", post("mild", region=region)).decision.action for region in (None, "NZ", None)]
+    assert (actions, stand_in.calls) == (["allow", "remove", "remove"], [1])  # what is not told anew stays
+    assert engine.lookup("text", "p1").assessment.region == "NZ"
+    times = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2)]
+    assert [engine.moderate("text", post("mild", created_at=at)).assessment.created_at for at in times] == [
+        times[0]
+    ] * 2
+
+
+def test_posts_that_differ_in_what_a_policy_looks_at_do_not_share_an_answer_under_way(make_engine, stand_in, tmp_path):
+    strict = Override(region="NZ", labels={"abuse": LabelRule(review_at=0.01, remove_at=0.02)})
+    policy_of(overrides=(strict,)).dump(tmp_path / "policy.yaml")
+    engine = make_engine({"text": {"policy": tmp_path / "policy.yaml"}})
+    stand_in.gate.clear()
+    asked = [engine.submit("text", post("mild", region=region)) for region in (None, "NZ")]
+    stand_in.gate.set()
+    assert asked[1].result(30).decision.action == "remove"
+    assert counts(engine.records)["entries"] == 1
 
 
 def test_a_hundred_at_once_share_one_run(engine, stand_in):
@@ -173,7 +197,7 @@ def test_a_probe_has_the_same_scores_and_leaves_nothing(engine, records, tmp_pat
 def test_deleting_takes_the_content_and_leaves_the_audit_line(engine, records, stand_in):
     answer = engine.moderate("post", post(image=Media(bytes=b"picture")))
     assert engine.content(answer.contents["image"]) == b"picture"
-    assert engine.about(answer.contents["image"]) == {"kinds": ["image"], "bytes": 7}
+    assert engine.about(answer.contents["image"]) == {"kinds": ["image"], "bytes": 7, "vectors": []}
     assert engine.delete("post", "p1")
     assert engine.lookup("post", "p1") is None
     assert engine.content(answer.contents["image"]) is None

@@ -31,6 +31,7 @@ from workbench import fingerprint
 from workbench.corpora.files import cells
 from workbench.errors import WorkbenchError, unknown, unknown_label
 from workbench.records import Entry, Event, Records
+from workbench.records.references import Reference
 from workbench.schema import INPUTS, MODALITIES, ROOT, Options, Taxonomy, corpus_schema
 
 CHUNK = 2000  # rows that are Python objects at one time
@@ -93,7 +94,7 @@ def digest(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> s
 
 
 def build(options: SourceOptions, taxonomy: Taxonomy, folder: Path = ROOT) -> pa.Table:
-    """Return what was scored as one table; pictures and clips stay in the records, by path.
+    """Return what was scored as one table; pictures and clips stay in the records, by path, or are named by id alone.
 
     `meta` has the service, the versions and the action of the newest decision, and when it was scored. Raises
     WorkbenchError for a folder without records, a label that means none of the taxonomy's, and for no posts.
@@ -207,6 +208,12 @@ def _id(entry: Entry, kind: str) -> str | None:
     return cell.get("id") or cell.get("path")
 
 
+def _place(records: Records, cell: dict[str, Any]) -> str:
+    """Return where a recorded picture or clip lies; of one that came by id alone a reference, which has its vectors."""
+    path = records.blob_path(cell["id"])
+    return str(path if path.is_file() else Reference(cell["id"], cell["bytes"]))
+
+
 def _content(entry: Entry) -> str:
     return fingerprint.of_json([_id(entry, kind) for kind in MODALITIES])
 
@@ -220,8 +227,7 @@ def _cells(row: LoggedPost, records: Records) -> dict[str, Any]:
         values["text"] = None if data is None else data.decode(errors="replace")
     for kind in MODALITIES[1:]:
         if cell := entry.features.get(kind):
-            path = records.blob_path(cell["id"]) if "id" in cell else cell["path"]
-            values[kind] = {"bytes": None, "path": str(path)}
+            values[kind] = {"bytes": None, "path": cell["path"] if "path" in cell else _place(records, cell)}
     if "created_at" in values:
         values["created_at"] = datetime.fromisoformat(values["created_at"])
     meta = {name: getattr(entry, name) for name in _VERSIONS}

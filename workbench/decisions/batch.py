@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -31,13 +32,14 @@ from workbench.corpora.files.values import MISSING
 from workbench.corpora.reading import OpenFile, Reading, opened
 from workbench.decisions.moderator import Moderator
 from workbench.errors import WorkbenchError, explain, unknown
-from workbench.features.store import FeatureStore
+from workbench.features.store import FOLDER, FeatureStore
 from workbench.schema import INPUTS, MODALITIES, Decision, Post
 
 _FORMULA = re.compile(r"[=+@\t\r]|-(?!\d+$)")  # what a spreadsheet runs when it opens a CSV
 CHUNK = 1000  # posts that are decided together
 OUTPUTS = (".csv", ".jsonl", ".parquet")
 _ALIASES = {"post_id": ("post_id", "id")}
+_TIERS = {"memory": "from memory", "disk": "from disk"}
 
 
 class Summary(NamedTuple):
@@ -45,6 +47,7 @@ class Summary(NamedTuple):
 
     lacks: the labels of the bundle's taxonomy that it was not trained for.
     notes: what was noticed when the file was read.
+    tiers: where the contents' vectors came from -> how many.
     """
 
     actions: dict[str, int]
@@ -54,6 +57,7 @@ class Summary(NamedTuple):
     idle: Mapping[str, str]
     lacks: tuple[str, ...] = ()
     notes: Sequence[str] = ()
+    tiers: Mapping[str, int] = MappingProxyType({})
 
     def __str__(self) -> str:
         total = sum(self.actions.values())
@@ -63,6 +67,8 @@ class Summary(NamedTuple):
         idle = "".join(f"\nno score on {label!r} leads to anything: {why}" for label, why in self.idle.items())
         lacks = f"\nnothing is said of {', '.join(self.lacks)}: the bundle was not trained for it" if self.lacks else ""
         notes = "".join(f"\n{note}" for note in self.notes)
+        counted = ", ".join(f"{count:,} {_TIERS.get(tier, tier)}" for tier, count in self.tiers.items() if count)
+        notes += f"\nfeatures: {counted}" if counted else ""
         return f"{total:,} posts in {self.seconds:.1f} s ({rate}): {counts}{bad}{idle}{notes}{lacks}\n{self.out}"
 
 
@@ -108,10 +114,12 @@ def score(
     device: str,
     columns: Mapping[str, str],
     how: ReadOptions | None = None,
+    features: Path | None = FOLDER,
 ) -> Summary:
     """Decide on every row of a file, and write one decision a row to `out`.
 
-    columns: field of INPUTS -> column, where a column has another name than its field.
+    columns: field of INPUTS -> column, where a column has another name than its field. features: the feature store's
+    folder, which is looked into and not written to; None: memory alone.
     Paths of pictures and clips start at the folder of the file and may not leave it. Raises WorkbenchError for a
     bundle, a file or an output that cannot be used as a whole, before anything is decided.
     """
@@ -123,7 +131,8 @@ def score(
     how = how or ReadOptions()
     source, chosen = _opened(posts, columns, how)
     form = PostFormat(chosen, posts.parent, how.time_format, how.missing)
-    moderator = Moderator.load(bundle, store=FeatureStore(None, devices.device(device)))
+    store = FeatureStore(features, devices.device(device), writes=False)
+    moderator = Moderator.load(bundle, store=store)
     started, actions, errors = time.perf_counter(), Counter(), 0
     with _Output(out, moderator.labels) as file, tqdm(unit=" posts", disable=None) as bar:
         for batch in source.batches:
@@ -135,7 +144,8 @@ def score(
             bar.update(len(decided))
     lacks = tuple(name for name in moderator.taxonomy.names if name not in moderator.labels)
     told = source.told.sentences()
-    return Summary(dict(actions), errors, time.perf_counter() - started, out, moderator.policy.idle(), lacks, told)
+    seconds, idle = time.perf_counter() - started, moderator.policy.idle()
+    return Summary(dict(actions), errors, seconds, out, idle, lacks, told, store.hits)
 
 
 # ------------------------------------------------------------------------------------------------------------ decisions

@@ -86,8 +86,11 @@ class Moderator:
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The columns of `INPUTS` that an assessment depends on; all media, as what is not looked at is reported."""
-        wanted = {*MODALITIES, *self.classifier.columns, *_CONTEXT}
+        """The columns of `INPUTS` that scores and gaps depend on; all media, as what is not looked at is reported.
+
+        What a policy alone looks at is none of them: it can be applied to recorded scores.
+        """
+        wanted = {*MODALITIES, *self.classifier.columns, *(("language",) if self.languages is not None else ())}
         return tuple(name for name in INPUTS.names if name in wanted)
 
     @cached_property

@@ -45,7 +45,7 @@ from workbench import artifacts
 from workbench.errors import WorkbenchError, unknown
 from workbench.models.fit.options import MemberOptions, TargetOptions
 from workbench.models.fit.targets import prevalence_logits, resampled, target_matrix, two_classes, without_shares
-from workbench.schema import INPUTS, Options, Taxonomy
+from workbench.schema import INPUTS, MODALITIES, Options, Taxonomy
 
 if TYPE_CHECKING:
     from workbench.features import FeatureStore
@@ -144,6 +144,11 @@ class Classifier(ABC):
         return self.seeded or getattr(self.options, "resample", None) is not None
 
     @property
+    def opens(self) -> tuple[str, ...]:
+        """The modalities whose files it reads itself, where others ask the store for vectors; its parts' among them."""
+        return tuple(name for name in MODALITIES if any(name in part.opens for part in self._parts().values()))
+
+    @property
     def parameters(self) -> int:
         """How many numbers training chose; what is only counted or measured on the way (a mean, an idf) is none."""
         self._require_fitted()
@@ -211,10 +216,7 @@ class Classifier(ABC):
 
     @abstractmethod
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        """Learn; may set more entries of `trained` to False, and writes `record`.
-
-        What learns from no post sets `trained` and `constants` anew.
-        """
+        """Learn; set more of `trained` to False where need be (from no post: it and `constants`), fill `record`."""
 
     @abstractmethod
     def _predict(self, posts: pa.Table) -> Prediction:

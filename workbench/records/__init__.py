@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
@@ -105,11 +105,11 @@ class Records:
 
     # -------------------------------------------------------------------------------------------------------- entries
 
-    def record(self, entry: Entry, blobs: Mapping[str, bytes] | None = None) -> bool:
+    def record(self, entry: Entry, blobs: Mapping[str, bytes] | None = None, elsewhere: Collection[str] = ()) -> bool:
         """Keep an entry for good and say whether its identity is new; the first one recorded stands.
 
         `blobs` {modality: bytes} are kept with it, in one go; those that the features name by id and that are not given
-        must be kept already.
+        must be kept already, but for those whose content lies `elsewhere`.
         """
         media = {Blobs.id_of(data): data for kind, data in (blobs or {}).items() if kind != "text"}
         text = (blobs or {}).get("text")
@@ -132,7 +132,8 @@ class Records:
                 into = "INSERT INTO texts VALUES (?, ?, ?) ON CONFLICT (content) DO UPDATE SET at = excluded.at"
                 database.execute(into, (Blobs.id_of(text), text, now))
             for blob in _named(entry.features):
-                self._must_be_there(database, blob, media.get(blob))
+                if blob not in elsewhere:
+                    self._must_be_there(database, blob, media.get(blob))
                 database.execute("INSERT OR IGNORE INTO uses VALUES (?, ?)", (blob, number))
             return True
 
@@ -224,6 +225,18 @@ class Records:
             self._finish_removals()
             self._database.scrub()
         return deleted
+
+    def only_of(self, service: str, post_id: str) -> list[str]:
+        """Return the ids of the blobs that a post's entries name and no other post's do."""
+        others = (
+            "SELECT 1 FROM uses AS u JOIN entries AS e ON e.seq = u.entry"
+            " WHERE u.content = uses.content AND NOT (e.service = ?1 AND e.post_id = ?2)"
+        )
+        query = (
+            "SELECT DISTINCT content FROM uses JOIN entries ON entries.seq = entry"
+            f" WHERE service = ?1 AND post_id = ?2 AND NOT EXISTS ({others})"
+        )
+        return [row[0] for row in self._database.read(query, service, post_id)]
 
     def sweep(self) -> int:
         """Remove the blobs that no entry uses, as a kill between putting and recording leaves them; return how many.

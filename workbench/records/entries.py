@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, get_args
 from pydantic import AwareDatetime, Field, model_validator
 
 from workbench.records.blobs import Blobs, blobs_of
+from workbench.records.references import Reference
 from workbench.schema import MODALITIES, Options, Post
 
 Kind = Literal["report", "reaction", "impression", "removal", "appeal", "label"]
@@ -54,8 +55,8 @@ class Event(Options):
 def by_value(post: Post) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return a post's inputs as plain JSON types without what is None, and the blobs that it names by their id.
 
-    Text, image and video become {"id": sha256, "bytes": n}; media that are given by path alone keep {"path"}. The
-    second value is {modality: bytes}, the text as UTF-8 with lone halves of surrogate pairs kept.
+    Text, image and video become {"id": sha256, "bytes": n}, those by reference too; media that are given by path alone
+    keep {"path"}. The second value is {modality: bytes}, the text as UTF-8 with lone halves of surrogate pairs kept.
     """
     features = post.model_dump(mode="json", exclude={"post_id", *MODALITIES}, exclude_none=True)
     blobs = blobs_of(post)
@@ -64,5 +65,6 @@ def by_value(post: Post) -> tuple[dict[str, Any], dict[str, bytes]]:
     for modality in ("image", "video"):
         media = getattr(post, modality)
         if media is not None and media.bytes is None and media.path:
-            features[modality] = {"path": media.path}
+            reference = Reference.of(media.path)
+            features[modality] = reference._asdict() if reference else {"path": media.path}
     return features, blobs

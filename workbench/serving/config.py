@@ -66,6 +66,11 @@ class ServingConfig(Options):
     studies: tuple[str, ...] = Field(("quickstart", "smoke"), description="Where models come from: the first with all.")
     services: dict[Service, ServiceConfig] = Field(min_length=1, description="What is served.")
     records: Path = Field(Path("data/records"), description="Where decisions and contents are kept.")
+    features: Path | None = Field(
+        Path("data/cache/features"),
+        description="The feature store's folder, as `workbench features build` fills it; looked into after the memory, "
+        "and never written to. Null: memory alone.",
+    )
     batch: Annotated[int, Field(ge=1, le=4096)] = Field(64, description="Most posts of one call of a model.")
     wait_ms: float = Field(2, ge=0, le=1000, description="How long a call waits for more posts to come.")
     memory_mb: float = Field(512, gt=0, description="Bound of the feature store's memory, in MiB.")

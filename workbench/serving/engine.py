@@ -1,9 +1,9 @@
 """The one way from a post to a recorded decision, for the API and the demo alike.
 
-A post's identity is what its answer depends on: service, post id, the features that the bundle reads, the model. The
-first post of an identity is scored and recorded; the same again, at the same time or later, gets the recorded answer
-and runs no model. A policy that has changed since is applied to the recorded scores. An answer is given only once its
-record is on disk.
+A post's identity is what its scores depend on: service, post id, the features that the bundle reads, the model. The
+first post of an identity is scored and recorded; the same again, at the same time or later, gets the recorded scores
+and runs no model. To those a policy that has changed since is applied, and what a policy looks at in the post as it was
+told last. An answer is given only once its record is on disk.
 
 A post goes through three stages, each with its own threads: `lookup` looks for a recorded answer and counts the
 author's posts, a queue of its bundle scores it together with others, and a writer records it. Posts with media have
@@ -25,16 +25,17 @@ from typing import TYPE_CHECKING, Any
 
 from workbench.decisions.policy import Assessment, Policy
 from workbench.errors import WorkbenchError, unknown
-from workbench.features.store import FeatureStore
+from workbench.features.store import FeatureStore, NotStored
 from workbench.preprocessing.links import extraction
 from workbench.preprocessing.text.cleaning import joined_surrogates
 from workbench.records import Entry, Records, by_value
-from workbench.schema import Post, Taxonomy
+from workbench.schema import MODALITIES, ROOT, Media, Post, Taxonomy
 from workbench.serving.batching import BatchingQueue
 from workbench.serving.config import ServingConfig
+from workbench.serving.contents import KeptContents, clean, references
 from workbench.serving.gauges import Gauges
 from workbench.serving.refused import Busy, RateLimited, Refused
-from workbench.serving.served import Answer, Service, ServiceInfo
+from workbench.serving.served import Answer, Service, ServiceInfo, context
 
 __all__ = ["Answer", "Busy", "Engine", "RateLimited", "Refused", "ServiceInfo"]
 
@@ -62,8 +63,20 @@ class _Job:
     future: Future[Answer] = field(default_factory=Future)
 
     @property
-    def reports(self) -> int:
-        return (self.post.engagement and self.post.engagement.reports) or 0
+    def contents(self) -> dict[str, str]:
+        """Modality -> id of the content that the post brings."""
+        cells = {name: self.features.get(name) or {} for name in MODALITIES}
+        return {name: cell["id"] for name, cell in cells.items() if "id" in cell}
+
+    @property
+    def brings(self) -> tuple[Any, ...]:
+        """What it tells of the post beside what is scored."""
+        return context(self.features)
+
+    @property
+    def flight(self) -> tuple[Any, ...]:
+        """What posts have in common that share an answer while it is under way."""
+        return self.identity, *self.brings
 
 
 class Engine:
@@ -85,14 +98,16 @@ class Engine:
         load: Callable[..., Moderator] | None = None,
     ) -> None:
         self.config, self.records, self.gauges = config, records, Gauges()
-        self.store = FeatureStore(None, None if device == "auto" else device, memory_mb=config.memory_mb)
+        folder, device = config.features and ROOT / config.features, None if device == "auto" else device
+        self.store = FeatureStore(folder, device, memory_mb=config.memory_mb, writes=False)
+        self.contents = KeptContents(records, self.store)
         self.bundles = config.bundles()
         self._load, self._lists = load, extraction.LinkLists.load()
         self._taxonomy: Taxonomy | None = None
         self._services: dict[str, Service] = {}
         self._moderators: dict[Path, Moderator] = {}
         self._batching: dict[tuple[Path, bool], BatchingQueue[_Job]] = {}
-        self._flights: dict[str, Future[Answer]] = {}
+        self._flights: dict[tuple, Future[Answer]] = {}
         self._guard, self._loading, self._closed = threading.Lock(), threading.Lock(), False
         waiting = max(service.limits.waiting for service in config.services.values())
         self._lookup: BatchingQueue[_Job] = BatchingQueue("front", self._look_up, most=256, wait=0, limit=waiting)
@@ -163,7 +178,7 @@ class Engine:
 
     def probe(self, service: str, post: Post) -> Answer:
         """Return the answer that `moderate` would give for a post seen for the first time, and record nothing."""
-        job = _Job(self._service(service), _clean(post))
+        job = _Job(self._service(service), clean(post))
         self._send(self._queue_of(job), job)
         return self._wait(job.future, service)
 
@@ -172,17 +187,16 @@ class Engine:
         return self._service(service).policy()[0]
 
     def submit(self, service: str, post: Post) -> Future[Answer]:
-        """Return the answer to come; posts of one identity that are under way share it. Raises Refused."""
-        served, post = self._service(service), _clean(post)
+        """Return the answer to come; equal posts that are under way share it. Raises Refused."""
+        served, post = self._service(service), clean(post)
         features, blobs = by_value(post)
-        identity = served.identity(post, features)
+        job = _Job(served, post, served.identity(post, features), features, blobs)
         with self._guard:
-            if (flying := self._flights.get(identity)) is not None:
+            if (flying := self._flights.get(job.flight)) is not None:
                 self.gauges.shared.labels(service).inc()
                 return flying
-            job = _Job(served, post, identity, features, blobs)
             job.future.set_running_or_notify_cancel()  # one who no longer waits must not cancel it for the others
-            self._flights[identity] = job.future
+            self._flights[job.flight] = job.future
         try:
             self._send(self._lookup, job)
         except Busy as error:
@@ -206,7 +220,12 @@ class Engine:
     def delete(self, service: str, post_id: str) -> bool:
         """Remove a post's content and features; what was decided stays on record. False where there is nothing."""
         self._known(service)
-        return self.records.delete(service, joined_surrogates(post_id))
+        post_id = joined_surrogates(post_id)
+        contents = self.records.only_of(service, post_id)
+        self.contents.forget(contents)  # before, so that after a kill the same call finds them again
+        deleted = self.records.delete(service, post_id)
+        self.contents.forget(contents)  # and what a job made of them meanwhile
+        return deleted
 
     def event(self, post_id: str, kind: str, at: datetime, value: dict[str, Any] | None, by: str | None) -> bool:
         """Keep what happened to a post, and say whether it is new; enough reports send its newest answers to review."""
@@ -216,16 +235,20 @@ class Engine:
             for name in self.config.services:
                 entry = self.records.latest(name, post_id)
                 if entry is not None and entry.deleted_at is None:
-                    self._judge_again(self._service(name), entry)
+                    self._service(name).again(entry, self.records)
         return new
 
     def content(self, content: str) -> bytes | None:
         return self.records.blob(content)
 
+    def given(self, service: str, modality: str, content: str) -> str | bytes | Media | None:
+        """Return what a post for a service brings that names a content by id (see `KeptContents.given`)."""
+        return self.contents.given(self._service(service).moderator, modality, content)
+
     def about(self, content: str) -> dict[str, Any] | None:
-        """Return what is known of a kept content: what it was sent as, and its size in bytes."""
-        data = self.records.blob(content)
-        return None if data is None else {"kinds": list(self.records.blob_kinds(content)), "bytes": len(data)}
+        """Return what is known of a content, its vectors among it, or None (see `KeptContents.about`)."""
+        self.load()
+        return self.contents.about(content)
 
     # -------------------------------------------------------------------------------------------------- stages
 
@@ -234,12 +257,12 @@ class Engine:
         for job in jobs:
             try:
                 if (entry := self.records.by_identity(job.identity)) is not None:
-                    if entry.policy_id == job.service.policy()[1] and not job.reports:
+                    if entry.policy_id == job.service.policy()[1] and job.brings == context(entry.features):
                         self._repeat(job, entry)
                     else:  # a new decision may be recorded too, and others need not wait for the disk
                         self._writers.submit(self._repeat, job, entry)
                     continue
-                seconds, over = job.service.admit(job.post, {name: job.features[name]["id"] for name in job.blobs})
+                seconds, over = job.service.admit(job.post, job.contents)
                 if seconds:
                     self.gauges.rate_limited[over].labels(job.service.name).inc()
                     raise RateLimited(_OVER[over], seconds)
@@ -256,6 +279,10 @@ class Engine:
             if len(jobs) > 1:  # one post must not take the others with it
                 for job in jobs:
                     self._score([job])
+            elif isinstance(error, NotStored) and (whole := self.contents.whole(jobs[0].post)) is not None:
+                self._score([replace(jobs[0], post=whole)])
+            elif isinstance(error, NotStored):
+                self._fail(jobs[0], error)
             else:
                 log.exception("the model failed on a post")
                 self._fail(jobs[0], error)
@@ -272,11 +299,10 @@ class Engine:
             now = datetime.now(UTC)
             policy, policy_id = job.service.policy()
             model, narrowed = job.service.moderator, job.service.assessed(assessment)
-            if job.identity is not None and (reports := self.records.reports(job.post.post_id)) > job.reports:
+            if job.identity and (reports := self.records.reports(job.post.post_id)) > (narrowed.reports or 0):
                 narrowed = narrowed.model_copy(update={"reports": reports})
             decision = policy.judge(narrowed, model.taxonomy, model.model_id, now=now)
-            ids = {name: job.features[name]["id"] for name in job.blobs}
-            answer = Answer(job.service.name, decision, narrowed, model.model_id, policy_id, False, ids)
+            answer = Answer(job.service.name, decision, narrowed, model.model_id, policy_id, False, job.contents)
             if job.identity is not None:
                 answer = self._record(job, assessment, answer, now)
             self._resolve(job, answer)
@@ -296,39 +322,20 @@ class Engine:
             model_id=answer.model_id,
             policy_id=answer.policy_id,
         )
-        if self.records.record(entry, job.blobs):  # who reports from now on finds it; until now nobody did
+        elsewhere = {reference.id for reference in references(job.post).values()}
+        if self.records.record(entry, job.blobs, elsewhere):  # who reports from now on finds it; until now nobody did
             late = self.records.reports(entry.post_id) > (answer.assessment.reports or 0)
-            return replace(self._judge_again(job.service, entry), stored=False) if late else answer
+            return replace(job.service.again(entry, self.records), stored=False) if late else answer
         earlier = self.records.by_identity(job.identity)
-        return answer if earlier is None else self._judge_again(job.service, earlier, job.reports)
+        return answer if earlier is None else job.service.again(earlier, self.records, job.post)
 
     def _repeat(self, job: _Job, entry: Entry) -> None:
         try:
-            answer = self._judge_again(job.service, entry, job.reports)
+            answer = job.service.again(entry, self.records, job.post)
             self.gauges.repeated.labels(job.service.name).inc()
             self._resolve(job, answer)
         except Exception as error:
             self._fail(job, error)
-
-    def _judge_again(self, service: Service, entry: Entry, brought: int | None = None) -> Answer:
-        """Return a recorded answer under the present policy and all reports; another decision is recorded.
-
-        brought: reports that a repeated post tells of, kept with the answer where they are more than it knew; None: an
-        event tells of one. A post that tells of none more, under the same policy, has the answer that it had.
-        """
-        full = Assessment.model_validate(entry.assessment)
-        known = full.reports or 0
-        answer = replace(Answer.recorded(entry), assessment=service.assessed(full))
-        policy, policy_id = service.policy()
-        if policy_id == entry.policy_id and brought is not None and brought <= known:
-            return answer
-        kept = full.model_copy(update={"reports": brought}) if (brought or 0) > known else None
-        reports = max(brought or 0, known, self.records.reports(entry.post_id))
-        assessment = answer.assessment.model_copy(update={"reports": reports}) if reports else answer.assessment
-        decision = policy.judge(assessment, service.moderator.taxonomy, entry.model_id, now=entry.at)
-        told = kept and kept.model_dump(mode="json")
-        self.records.redecide(entry.identity, decision.model_dump(mode="json"), policy_id, told)
-        return replace(answer, assessment=assessment, decision=decision, policy_id=policy_id)
 
     # ------------------------------------------------------------------------------------------------- plumbing
 
@@ -374,26 +381,10 @@ class Engine:
     def _land(self, job: _Job) -> None:
         if job.identity is not None:
             with self._guard:
-                self._flights.pop(job.identity, None)
+                self._flights.pop(job.flight, None)
 
 
 def _say_failure(sweep: Future[int]) -> None:
     """Log why a sweep failed: posts are answered all the same, and the next start sweeps again."""
     if (error := sweep.exception()) is not None:
         log.error("what is kept and unused could not be removed: %s", error)
-
-
-def _clean(post: Post) -> Post:
-    """Return a post as it is scored and recorded: plain strings, and media by value."""
-    for name in MEDIA:
-        media = getattr(post, name)
-        if media is not None and media.bytes is None and media.path:
-            raise WorkbenchError(f"the {name} is given by a path; give its bytes")
-    changed = {
-        name: joined_surrogates(value)
-        for name in ("post_id", "text", "community", "language", "region")
-        if (value := getattr(post, name)) is not None and not value.isascii()
-    }
-    if post.author is not None and post.author.id is not None and not post.author.id.isascii():
-        changed["author"] = post.author.model_copy(update={"id": joined_surrogates(post.author.id)})
-    return post.model_copy(update=changed) if changed else post

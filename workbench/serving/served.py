@@ -7,23 +7,28 @@ import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workbench.decisions.bundle import POLICY
 from workbench.decisions.policy import Assessment, Policy
 from workbench.errors import WorkbenchError, unknown
+from workbench.features.encoders.names import clip_options
+from workbench.preprocessing.limits import ContentLimits, file_bytes, stated
 from workbench.preprocessing.links.extraction import ShownLink
-from workbench.records import Entry
+from workbench.preprocessing.video.reader import VideoOptions
+from workbench.records import Entry, Records
 from workbench.schema import MODALITIES, Decision, Post
-from workbench.serving.config import Limits, ServiceConfig, needs
+from workbench.serving.config import MIB, Limits, ServiceConfig, needs
 from workbench.serving.rate_limit import RateLimit
 
 if TYPE_CHECKING:
     from workbench.decisions.moderator import Moderator
+    from workbench.models import Classifier
 
 log = logging.getLogger(__name__)
+CONTEXT = ("community", "language", "region")  # what a policy may depend on
 COPIED = 40  # characters from which a text that many posts share is a copy
 LOOK_AGAIN = 1.0  # seconds between two looks at a policy file
 
@@ -50,6 +55,11 @@ class Answer:
         return cls(entry.service, decision, assessment, entry.model_id, entry.policy_id, True, ids)
 
 
+def context(features: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what features by value (`records.by_value`) tell of a post beside what is scored, to compare by."""
+    return *map(features.get, (*CONTEXT, "created_at")), (features.get("engagement") or {}).get("reports") or 0
+
+
 @dataclass(frozen=True)
 class ServiceInfo:
     """What a service is."""
@@ -62,6 +72,7 @@ class ServiceInfo:
     policy_id: str
     limits: Limits
     expected_per_second: float
+    contents: dict[str, ContentLimits]  # modality that its model looks at -> how much of a content is read
 
 
 class Service:
@@ -125,6 +136,26 @@ class Service:
         missing = tuple(label for label in assessment.missing if label in self.labels)
         return assessment.model_copy(update={"scores": scores, "missing": missing})
 
+    def again(self, entry: Entry, records: Records, post: Post | None = None) -> Answer:
+        """Return a recorded answer under the present policy and what is known by now; another decision is recorded.
+
+        post: as it came again; what it tells anew is kept with the answer and no model runs. None: an event told of a
+        report. Without news and under the same policy it is the answer that was given.
+        """
+        full = Assessment.model_validate(entry.assessment)
+        answer = replace(Answer.recorded(entry), assessment=self.assessed(full))
+        policy, policy_id = self.policy()
+        told = {} if post is None else _told(full, post)
+        if policy_id == entry.policy_id and post is not None and not told:
+            return answer
+        known = full.model_copy(update=told)
+        reports = max(known.reports or 0, records.reports(entry.post_id))
+        assessment = self.assessed(known).model_copy(update={"reports": reports} if reports else {})
+        decision = policy.judge(assessment, self.moderator.taxonomy, entry.model_id, now=entry.at)
+        kept = known.model_dump(mode="json") if told else None
+        records.redecide(entry.identity, decision.model_dump(mode="json"), policy_id, kept)
+        return replace(answer, assessment=assessment, decision=decision, policy_id=policy_id)
+
     def identity(self, post: Post, features: dict[str, Any]) -> str:
         """Return 64 hex digits over all that the answer depends on, the policy excepted."""
         read = {name: value for name, value in features.items() if name in self.moderator.reads}
@@ -136,9 +167,31 @@ class Service:
         model, config = self.moderator, self.config
         modalities = tuple(model.classifier.modalities)
         ids = (model.model_id, self.policy()[1])
-        return ServiceInfo(
-            self.name, self.labels, modalities, needs(self.name), *ids, config.limits, config.expected_per_second
-        )
+        rate, read = config.expected_per_second, stated(_clip_options(model.classifier))
+        most = file_bytes(int(config.limits.body_mb * MIB))
+        contents = {name: read[name].within(most) for name in modalities}
+        return ServiceInfo(self.name, self.labels, modalities, needs(self.name), *ids, config.limits, rate, contents)
+
+
+def _clip_options(classifier: Classifier) -> list[VideoOptions]:
+    """Return how clips are read by a model and those that it is made of: an encoder's name may say so."""
+    options = [model.options for model in (classifier, *classifier.parts())]
+    named = {getattr(one, field, None) for one in options for field in ("encoder", "image_encoder")}
+    return [clip_options(name) for name in sorted(name for name in named if isinstance(name, str))]
+
+
+def _told(known: Assessment, post: Post) -> dict[str, Any]:
+    """Return what a post that came again tells anew: another place or language, more reports, its first time.
+
+    What it does not tell, and fewer reports than there were, change nothing.
+    """
+    told = {name: getattr(post, name) for name in CONTEXT}
+    if known.created_at is None:
+        told["created_at"] = post.created_at
+    reports = (post.engagement and post.engagement.reports) or 0
+    if reports > (known.reports or 0):
+        told["reports"] = reports
+    return {name: value for name, value in told.items() if value is not None and value != getattr(known, name)}
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -10,8 +10,10 @@ from fastapi.testclient import TestClient
 from stand_in import LABELS, SERVICES, until
 
 from workbench.errors import WorkbenchError
+from workbench.preprocessing.limits import stated
 from workbench.serving.api.app import create_app
 from workbench.serving.api.samples import EXAMPLES, PIXEL
+from workbench.serving.demo import page
 from workbench.serving.engine import Busy
 
 JSON = {"content-type": "application/json"}
@@ -359,6 +361,24 @@ def test_services_say_what_they_take(client):
     assert text["limits"]["body_bytes"] == 8 * 2**20
     assert text["expected_per_second"] > 0
     assert text["example"]["features"] == EXAMPLES["text"]
+    read = {name: limits.model_dump(mode="json") for name, limits in stated().items()}
+    assert text["contents"] == {"text": read["text"], "image": read["image"] | {"bytes": 6 * 2**20}}
+
+
+def test_the_document_and_the_demo_say_what_is_read(client):
+    fields = client.get("/v1/openapi.json").json()["components"]["schemas"]["Features"]["properties"]
+    for name, limits in stated().items():
+        assert str(limits) in fields[name]["description"]
+    assert all(str(limits.within(2**20)) in page._limits(2**20) for limits in list(stated().values())[1:])
+
+
+def test_a_clip_is_said_to_be_read_as_the_encoder_reads_it(make_engine, stand_in):
+    """The stand-in's encoder is called tiny?frames=4."""
+    stand_in.classifier.modalities = ("video",)
+    client = TestClient(create_app(make_engine()))
+    (video,) = (one for one in client.get("/v1/services").json()["services"] if one["name"] == "video")
+    assert video["contents"]["video"]["frames"] == 4
+    assert video["contents"]["video"]["bytes"] == 6 * 2**20
 
 
 def test_metrics_count(client, stand_in):

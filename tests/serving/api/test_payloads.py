@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import pytest
 from stand_in import LABELS
 
-from workbench.schema import visible
+from workbench.schema import Media, visible
 from workbench.serving.api.payloads import BASE64, Put, checked, schema_of, to_event, to_post, visible_pattern
 from workbench.serving.api.problems import ProblemError
 from workbench.serving.api.strict_json import parse
@@ -94,7 +94,9 @@ def test_many_faults_are_not_all_listed():
 
 
 def posted(features, needs=("text", "image", "video"), kept=()):
-    return to_post("p1", checked(Put, {"features": features}), needs, dict(kept).get)
+    return to_post(
+        "p1", checked(Put, {"features": features}), needs, lambda name, content: dict(kept).get((name, content))
+    )
 
 
 def test_a_body_becomes_a_post():
@@ -114,9 +116,10 @@ def test_a_body_becomes_a_post():
 
 
 def test_contents_by_id():
-    kept = {"a" * 64: "é".encode(), "b" * 64: b"picture"}
-    post = posted({"text": {"id": "a" * 64}, "image": {"id": "b" * 64}}, kept=kept)
-    assert (post.text, post.image.bytes) == ("é", b"picture")
+    stored = Media(path="content:" + "d" * 64 + ":7")
+    kept = {("text", "a" * 64): "é", ("image", "b" * 64): b"picture", ("video", "d" * 64): stored}
+    post = posted({"text": {"id": "a" * 64}, "image": {"id": "b" * 64}, "video": {"id": "d" * 64}}, kept=kept)
+    assert (post.text, post.image.bytes, post.video) == ("é", b"picture", stored)
     with pytest.raises(ProblemError, match=r"features\.image: no content of this id is kept") as problem:
         posted({"image": {"id": "c" * 64}}, kept=kept)
     assert problem.value.status == 404

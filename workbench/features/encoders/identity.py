@@ -23,6 +23,12 @@ _ALWAYS_OF = {
 }
 
 
+def reads(encoder: Any, modality: str) -> bool:
+    """Return whether an encoder has vectors of a modality: those that its recipe names, all where it names none."""
+    named = set(MODALITIES) & getattr(encoder, "recipe", {}).keys()
+    return not named or modality in named
+
+
 def depends(encoder: Any, modality: str) -> dict[str, Any]:
     """Return what the vectors of a modality depend on, by content: weights, options, code and libraries."""
     others = set(MODALITIES) - {modality}

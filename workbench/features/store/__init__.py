@@ -4,6 +4,10 @@ A content is found by what it is (sha256 of its modality and raw bytes) and by w
 identity). Two tiers: memory (a bounded dict), and a folder of shards that all processes share. Several processes
 that need the same contents take turns, block by block, and find each other's results; nothing is computed twice.
 
+A picture or clip may be named by its id alone (`records.references`): then it has the vectors that are stored, and
+where there are none `NotStored` says so; nothing is made up. Services and `workbench score` look into the folder and
+write nothing there; studies and the job that computes ahead (`job`) do.
+
 What cannot be decoded is stored with its reason, because it never will be. What failed for a reason that may pass
 (`TransientError`: memory, time, a missing file) is returned and never stored. Where the folder cannot be written
 (read-only, full) the store says so once, goes on reading it, and keeps what it computes in memory.
@@ -16,19 +20,25 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 
 from workbench import device as devices
+from workbench.errors import WorkbenchError
 from workbench.features.blocks import Blocks, TransientError, collect
 from workbench.features.encoders import load_encoder
+from workbench.features.encoders.identity import reads
 from workbench.features.items import Clips, Items, Pictures, TextItems, chunks, unique
+from workbench.features.store.contents import ContentCatalogue, NotStored
 from workbench.features.store.disk import Shards
+from workbench.features.store.maintenance import PATIENCE, dim_of, merge
+from workbench.features.store.references import resolved
 from workbench.schema import ROOT
 
 if TYPE_CHECKING:
@@ -36,6 +46,8 @@ if TYPE_CHECKING:
     import torch
 
     from workbench.features.encoders.open_clip import Encoder
+
+__all__ = ["FOLDER", "FeatureStore", "NotStored", "StoredVectors"]
 
 log = logging.getLogger(__name__)
 FOLDER = ROOT / "data" / "cache" / "features"
@@ -55,6 +67,7 @@ class FeatureStore:
         memory_mb: bound of the memory tier in MiB; what was used longest ago goes first.
         load: `(name, device) -> Encoder`, for tests; the default is `load_encoder`.
         progress: called with (done, total, what) while an encoder works; for clips too, which take longest.
+        writes: whether what is computed goes into the folder too, or stays in memory.
     """
 
     def __init__(
@@ -65,14 +78,17 @@ class FeatureStore:
         memory_mb: float = 512,
         load: Callable[[str, Any], Encoder] | None = None,
         progress: Progress | None = None,
+        writes: bool = True,
     ) -> None:
         self.folder = None if folder is None else Path(folder)
+        self.contents = None if self.folder is None else ContentCatalogue(self.folder)
         self.progress = progress
         self._device, self._load = device, load or load_encoder
         self._memory = MemoryTier(int(memory_mb * 2**20))
         self._shards: dict[str, Shards] = {}
         self._guard = threading.RLock()
-        self._writable = True
+        self._writable = writes
+        self._encoders: WeakValueDictionary[int, Encoder] = WeakValueDictionary()  # those that somebody asked for
         self._reported: tuple[int, int, str] | None = None
         self._hits = dict.fromkeys(TIERS, 0)
 
@@ -89,7 +105,9 @@ class FeatureStore:
 
     def encoder(self, name: str) -> Encoder:
         """Return the encoder of that name on the store's device; raises WorkbenchError where there is none."""
-        return self._load(name, self.device)
+        encoder = self._load(name, self.device)
+        self._encoders[id(encoder)] = encoder
+        return encoder
 
     def _named(self, encoder: str | Encoder) -> Encoder:
         """Return the encoder of a name, or the one given: pieces and fine-tuned encoders have no name of their own."""
@@ -101,14 +119,22 @@ class FeatureStore:
 
     def image(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
         """Return the blocks of a table's pictures (one item per row), from their bytes, else from their path."""
-        return self._features(self._named(encoder_name), Pictures(table))
+        return self._media(self._named(encoder_name), Pictures(table), table)
 
     def video(self, encoder_name: str | Encoder, table: pa.Table) -> Blocks:
         """Return the blocks of a table's clips (one item per row, a row of values per frame), found like pictures."""
-        return self._features(self._named(encoder_name), Clips(table))
+        return self._media(self._named(encoder_name), Clips(table), table)
+
+    def vectors(self, encoder_name: str | Encoder, contents: Items) -> Blocks:
+        """Return the blocks of contents that are at hand as the store sees them (one item per key)."""
+        return self._features(self._named(encoder_name), contents)
+
+    def _media(self, encoder: Encoder, items: Pictures | Clips, table: pa.Table) -> Blocks:
+        return self._features(encoder, resolved(items, table, self.contents, encoder.name))
 
     def _features(self, encoder: Encoder, contents: Items) -> Blocks:
         """Join what the tiers have with what is computed, then hand it out row by row."""
+        self._encoders[id(encoder)] = encoder
         first, which = unique(contents.keys)
         self._count("repeated", int((which >= 0).sum()) - len(first))
         request = _Request(encoder, contents, first, [contents.keys[row] for row in first])
@@ -125,7 +151,7 @@ class FeatureStore:
 
     def _obtain(self, request: _Request) -> Iterator[tuple[np.ndarray, Blocks]]:
         """Yield (indices into the request, their blocks), part by part, until everything is there."""
-        keys, shards = request.keys, self._disk(request)
+        keys, shards = request.keys, self._disk(request.encoder, request.contents.modality)
         with self._guard:
             hits, blocks = self._memory.look(request.space, request.names, request.encoder.dim)
         self._count("memory", len(hits))
@@ -183,20 +209,71 @@ class FeatureStore:
         with self._guard:
             self._hits[tier] += n
 
+    # --------------------------------------------------------------------------------------- what there is of a content
+
+    def stored(self, modality: str, key: bytes) -> list[StoredVectors]:
+        """Return what the tiers have of a content by the encoders that were asked for so far; nothing is computed."""
+        encoders = {_space(one, modality): one for one in list(self._encoders.values()) if reads(one, modality)}
+        found = []
+        for space, encoder in encoders.items():
+            with self._guard:
+                hits, blocks = self._memory.look(space, [key], encoder.dim)
+            tier, shards = "memory", self._disk(encoder, modality)
+            if not len(hits) and shards is not None:
+                shards.refresh()
+                tier, (hits, blocks) = "disk", shards.look(np.frombuffer(key, np.uint8).reshape(1, 32))
+            if len(hits):
+                self._count(tier, 1)
+                found.append(StoredVectors(encoder.name, modality, tier, blocks))
+        return found
+
+    def compact(self, encoder: Encoder, modality: str) -> None:
+        """Make one shard of an encoder's many small ones; where others write, or the folder cannot be, they stay."""
+        shards = self._disk(encoder, modality)
+        with contextlib.suppress(OSError):
+            if shards is not None:
+                with shards.lock(PATIENCE):
+                    merge(shards)
+
+    def forget(self, contents: Collection[tuple[str, str, bytes]]) -> None:
+        """Let go of contents (id, modality, key): their vectors in memory, and in the folder of those noted there.
+
+        All encoders' vectors go, whatever version of the code made them. Raises WorkbenchError where the folder cannot
+        be written now.
+        """
+        with self._guard:
+            self._memory.forget({key for _, _, key in contents})
+        noted = [one for one in contents if self.contents is not None and self.contents.find(one[0], one[1])]
+        try:
+            for folder in {path for _, modality, _ in noted for path in self.folder.glob(f"*/{modality}")}:
+                keys = b"".join(key for _, modality, key in noted if modality == folder.name)
+                opened = next((one for one in self._shards.values() if one.folder == folder), None)
+                shards = opened or Shards(folder, dim_of(folder))
+                if not shards.dim:
+                    continue  # nothing in it can be read
+                with shards.lock(PATIENCE):
+                    shards.drop(np.frombuffer(keys, np.uint8).reshape(-1, 32))
+        except OSError as error:
+            raise WorkbenchError(
+                f"features in {self.folder} cannot be removed now ({error.strerror or error}); try again in a moment"
+            ) from None
+        if noted:
+            self.contents.forget([name for name, _, _ in noted])
+
     # ------------------------------------------------------------------------------------------------- the disk tier
 
-    def _disk(self, request: _Request) -> Shards | None:
-        """Return the shards for this request; None without a folder."""
+    def _disk(self, encoder: Encoder, modality: str) -> Shards | None:
+        """Return the shards of an encoder's vectors; None without a folder."""
         if self.folder is None:
             return None
+        space = _space(encoder, modality)
         with self._guard:
-            if request.space not in self._shards:
-                encoder, modality = request.encoder, request.contents.modality
+            if space not in self._shards:
                 named = {"encoders": [encoder.name], "fingerprint": encoder.identity(modality), "modality": modality}
                 about = named | {"depends": encoder.depends(modality)}
                 folder = self.folder / about["fingerprint"][:32] / modality
-                self._shards[request.space] = Shards(folder, encoder.dim, about)
-            return self._shards[request.space]
+                self._shards[space] = Shards(folder, encoder.dim, about)
+            return self._shards[space]
 
     @contextlib.contextmanager
     def _turn(self, shards: Shards | None) -> Iterator[Shards | None]:
@@ -223,6 +300,19 @@ class FeatureStore:
         self._writable = False
 
 
+class StoredVectors(NamedTuple):
+    """What a tier has of one content: the vectors of one encoder, as the blocks of one item."""
+
+    encoder: str
+    modality: str
+    tier: str
+    blocks: Blocks
+
+
+def _space(encoder: Encoder, modality: str) -> str:
+    return f"{encoder.identity(modality)}-{modality}"
+
+
 @dataclass(frozen=True, eq=False)
 class _Request:
     """Different contents to be had from one encoder: the row that holds each of them, and its key."""
@@ -234,7 +324,7 @@ class _Request:
 
     @cached_property
     def space(self) -> str:
-        return f"{self.encoder.identity(self.contents.modality)}-{self.contents.modality}"
+        return _space(self.encoder, self.contents.modality)
 
     @cached_property
     def keys(self) -> np.ndarray:
@@ -276,6 +366,11 @@ class MemoryTier:
         while self.size > self.limit:
             _, item = self._entries.popitem(last=False)
             self.size -= item.values.nbytes + self.OVERHEAD
+
+    def forget(self, names: Collection[bytes]) -> None:
+        """Let go of contents by all encoders."""
+        for space_and_name in [entry for entry in self._entries if entry[1] in names]:
+            self.size -= self._entries.pop(space_and_name).values.nbytes + self.OVERHEAD
 
 
 def _encode(encoder: Encoder, modality: str, items: list, report: Callable[[int], None] | None) -> Blocks:

@@ -82,16 +82,19 @@ class Shards:
     # ------------------------------------------------------------------------------------------------------- reading
 
     def refresh(self) -> None:
-        """Take in the manifests that other processes have written since."""
+        """Take in the manifests that other processes have written since, and let go of what they deleted."""
         with self._guard:
             names = {path.name.removesuffix(MANIFEST) for path in self.folder.glob(f"*{MANIFEST}")}
             new = sorted(names - self._shards.keys() - self._refused)
+            gone = [name for name in self._shards.keys() - names if not (self.folder / f"{name}{MANIFEST}").exists()]
+            for name in gone:
+                del self._shards[name]
             for name in new:
                 with self._setting_aside(name):
                     self._shards[name] = self._open(name)
-            if new:
+            if new or gone:
                 self._index()
-            if any(not (self.folder / f"{name}{MANIFEST}").exists() for name in new):
+            if gone or any(not (self.folder / f"{name}{MANIFEST}").exists() for name in new):
                 self.refresh()  # merged in this moment: its rows are in a shard that is newer than the list
 
     def look(self, keys: np.ndarray) -> tuple[np.ndarray, Blocks]:
@@ -152,6 +155,33 @@ class Shards:
         keys = np.concatenate([shard.keys for shard in old])
         _, first = np.unique(keys, axis=0, return_index=True)
         self.append(keys[first], Blocks.join([shard.blocks for shard in old], self.dim).take(first))
+        self._delete(names)
+        return len(names)
+
+    def drop(self, keys: np.ndarray) -> int:
+        """Take contents `keys (m, 32)` uint8 out; the caller holds `lock()`. Returns how many there were.
+
+        A shard that holds some is written anew without them and deleted, so a kill leaves it whole. Raises OSError.
+        """
+        gone, dropped = {key.tobytes() for key in keys}, 0
+        while len(hits := np.flatnonzero((where := self._search(keys)) >= 0)):
+            for name in [self._order[i] for i in np.unique(self._owner[where[hits]])]:
+                if not self._checked(name):
+                    continue
+                shard = self._shards[name]
+                kept = np.flatnonzero([key.tobytes() not in gone for key in shard.keys])
+                if len(kept):
+                    self.append(shard.keys[kept], shard.blocks.take(kept))
+                self._delete([name])
+                dropped += len(shard.keys) - len(kept)
+            with self._guard:
+                self._index()
+        return dropped
+
+    # ------------------------------------------------------------------------------------------------------ inwardly
+
+    def _delete(self, names: list[str]) -> None:
+        """Delete shards whose rows are elsewhere, or unwanted; the manifest goes first."""
         for suffix in (MANIFEST, ".npy"):
             for name in names:
                 with contextlib.suppress(OSError):
@@ -160,9 +190,6 @@ class Shards:
             for name in names:
                 del self._shards[name]
             self._index()
-        return len(names)
-
-    # ------------------------------------------------------------------------------------------------------ inwardly
 
     def _open(self, name: str) -> _Shard:
         keys, offsets, variants, about = read_manifest(self.folder / f"{name}{MANIFEST}")

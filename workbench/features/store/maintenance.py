@@ -208,12 +208,17 @@ def _tidy(space: Space, dry_run: bool) -> Change:
         with shards.lock(PATIENCE):
             for path in leftover:
                 path.unlink(missing_ok=True)
-            merged = sum(shards.merge(group) for group in small(folder) if len(group) >= MANY)
+            merged = merge(shards)
     would = "would be " if dry_run else ""
     changes += [f"{merged} small shards {would}merged"] if merged else []
     changes += [f"{len(leftover)} damaged files {would}deleted"] if leftover else []
     freed = _size(folder, ".broken") if dry_run else max(0, before - _size(folder))
     return Change(space, "; ".join(changes), freed)
+
+
+def merge(shards: Shards) -> int:
+    """Make one shard of many small ones, and return of how many; the caller holds `lock()`."""
+    return sum(shards.merge(group) for group in small(shards.folder) if len(group) >= MANY)
 
 
 def _size(folder: Path, suffix: str | None = None) -> int:

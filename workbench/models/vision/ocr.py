@@ -41,6 +41,7 @@ class PictureWords(Classifier):
 
     options_class = WordsOptions
     options: WordsOptions
+    opens = ("image",)
 
     def __init__(self, name: str, options: Options, **built: Any) -> None:
         super().__init__(name, options, **built)

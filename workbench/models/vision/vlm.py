@@ -59,6 +59,7 @@ class VlmPrompt(Classifier):
     """Confidences of a promptable model; nothing is learnt."""
 
     options_class = VlmOptions
+    opens = ("image", "video")
     options: VlmOptions
     seeded = False
     learns = False

@@ -11,6 +11,7 @@ import logging
 import signal
 import threading
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,13 @@ from starlette.routing import Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from workbench.errors import WorkbenchError
+from workbench.features.store.contents import NotStored
 from workbench.records import Records
 from workbench.schema import ROOT
 from workbench.serving.api import openapi
 from workbench.serving.api.guard import OWN, BytesHeld, Guard, body_of, failure, post_id_of
 from workbench.serving.api.listening import listen
-from workbench.serving.api.payloads import Put, checked, to_event, to_post
+from workbench.serving.api.payloads import FeatureQuery, Put, checked, to_event, to_post
 from workbench.serving.api.problems import ProblemError, later
 from workbench.serving.api.strict_json import parse
 from workbench.serving.config import MIB, Limits, ServingConfig, needs
@@ -125,7 +127,7 @@ class Api:
 
     def _submit(self, service: str, post_id: str, body: bytes) -> Future[Answer]:
         try:
-            post = to_post(post_id, checked(Put, parse(body)), needs(service), self.engine.content)
+            post = to_post(post_id, checked(Put, parse(body)), needs(service), partial(self.engine.given, service))
             return self.engine.submit(service, post)
         except WorkbenchError as error:
             raise _refusal(error) from error
@@ -156,15 +158,16 @@ class Api:
         return JSONResponse({"post_id": post_id, "kind": event["kind"], "at": _iso(event["at"]), "new": new})
 
     async def feature(self, request: Request) -> Response:
-        """Say what is kept under a content's id, and how often each tier of the feature store was of use."""
+        """Say what is kept under a content's id: its vectors by encoder, and how often each tier was of use."""
         request.state.operation = "feature"
-        content = request.path_params["id"]
+        content, asked = request.path_params["id"], checked(FeatureQuery, dict(request.query_params))
         about = await self._ask("about", content) if openapi.ID.fullmatch(content) else None
         if about is None:
             raise ProblemError(
                 404, "no content of this id is kept; an id is the sha256 of the content, in 64 hex digits"
             )
-        return JSONResponse({"id": content, **about, "hits": self.engine.store.hits})
+        vectors = _asked(about["vectors"], asked)
+        return JSONResponse({"id": content, **about, "vectors": vectors, "hits": self.engine.store.hits})
 
     async def services(self, request: Request) -> Response:
         """Say what each service is: protocol, labels, limits, an example, the expected rate."""
@@ -238,6 +241,19 @@ class _NotRouted:
         await failure(scope["state"]["id"], error)(scope, receive, send)
 
 
+def _asked(vectors: list[dict[str, Any]], asked: FeatureQuery) -> list[dict[str, Any]]:
+    """Return the vectors that a request asks for, with their values where it wants them; raises ProblemError."""
+    names = list(dict.fromkeys(one["encoder"] for one in vectors))
+    if asked.encoder is not None:
+        vectors = [one for one in vectors if one["encoder"] == asked.encoder]
+        if not vectors:
+            there = f"; there are some by: {', '.join(names)}" if names else ""
+            raise ProblemError(404, f"no vectors of this content by that encoder are stored{there}")
+    elif asked.values == "true" and len(names) > 1:
+        raise ProblemError(422, f"several encoders have read this content; name one by ?encoder=: {', '.join(names)}")
+    return vectors if asked.values == "true" else [{**one, "values": None} for one in vectors]
+
+
 def _refusal(error: WorkbenchError) -> ProblemError:
     """Return what the client is told of an error; what only the operator can mend goes to the log."""
     if isinstance(error, ProblemError):
@@ -246,6 +262,8 @@ def _refusal(error: WorkbenchError) -> ProblemError:
         return ProblemError(429, str(error), later(error.seconds))
     if isinstance(error, Busy):
         return ProblemError(503, str(error), later(error.seconds))
+    if isinstance(error, NotStored):
+        return ProblemError(404, f"{error}; send it by value, or compute it first with `workbench features build`")
     log.error("not answered: %s", error)
     return ProblemError(503, "the records cannot be used now, so no answer is given; send it again", later(5))
 

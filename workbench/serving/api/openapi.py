@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
+from workbench.preprocessing.limits import ContentLimits, stated
 from workbench.preprocessing.links.extraction import ShownLink
 from workbench.schema import Decision
 from workbench.serving.api.payloads import (
@@ -19,6 +20,7 @@ from workbench.serving.api.payloads import (
     POST_ID,
     POST_ID_LENGTH,
     ContentId,
+    FeatureQuery,
     Features,
     schema_of,
     visible_pattern,
@@ -60,12 +62,26 @@ class Happened(BaseModel):
     new: bool = Field(description="False: the same event was kept before.")
 
 
+class EncodedContent(BaseModel):
+    """What one encoder made of a content."""
+
+    encoder: str
+    modality: str = Field(description="As what it was read: text, image or video.")
+    tier: str = Field(description="Where the vectors are now: memory or disk.")
+    shape: tuple[int, int] = Field(description="Rows (windows, variants, frames; 0: unread) and length of a vector.")
+    variants: list[int] = Field(description="Which variant each row is of; 0 is the content as it stands.")
+    unread: str | None = Field(description="Why it could not be read; null: it was.")
+    note: str | None = Field(description="What was left out of it; null: nothing.")
+    values: list[list[float]] | None = Field(description="The rows, where they were asked for.")
+
+
 class Kept(BaseModel):
     """What is kept under a content's id."""
 
     id: str
     kinds: list[str] = Field(description="As what it was sent: text, image, video.")
     bytes: int
+    vectors: list[EncodedContent] = Field(description="Stored vectors by the encoders of what is served.")
     hits: dict[str, int] = Field(description="Of all contents so far: features from memory, from disk, computed, …")
 
 
@@ -80,6 +96,7 @@ class Described(BaseModel):
     policy: str
     protocol: dict[str, str]
     limits: dict[str, float]
+    contents: dict[str, ContentLimits] = Field(description="How much is read of what its model looks at, by modality.")
     expected_per_second: float
     example: dict[str, Any]
 
@@ -127,6 +144,7 @@ def described(info: ServiceInfo) -> dict[str, Any]:
             "body": "application/json",
         },
         "limits": limits,
+        "contents": {name: read.model_dump(mode="json") for name, read in info.contents.items()},
         "expected_per_second": info.expected_per_second,
         "example": {"features": EXAMPLES[info.name]},
     }
@@ -137,6 +155,9 @@ def document(labels: tuple[str, ...]) -> dict[str, Any]:
     models = (Moderated, Happened, Kept, Services, Alive, Readiness, Problem, ContentId, Features, *EVENTS)
     schemas = schema_of(*models)
     _name_labels(schemas, labels)
+    for name, read in stated().items():
+        field = schemas["Features"]["properties"][name]
+        field["description"] = f"{field['description']} {read}."
     paths: dict[str, Any] = {}
     for service in SERVICES:
         body = f"Put{service.title()}"
@@ -152,8 +173,8 @@ def document(labels: tuple[str, ...]) -> dict[str, Any]:
     event = _operation("event", "Something happened to a post", Happened, _EVENT, "Event")
     paths["/v1/posts/{post_id}/events"] = {"parameters": [_POST], "post": event}
     content = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "pattern": f"^{ID.pattern}$"}}
-    kept = _operation("feature", "What is kept under an id", Kept, (404, 503))
-    paths["/v1/features/{id}"] = {"parameters": [content], "get": kept}
+    kept = _operation("feature", "What is kept under an id", Kept, (404, 422, 503))
+    paths["/v1/features/{id}"] = {"parameters": [content, *_queries(FeatureQuery)], "get": kept}
     paths["/v1/services"] = {"get": _operation("services", "What each service is", Services, (503,))}
     paths["/healthz"] = {"get": _operation("alive", "Whether the process answers", Alive, ())}
     paths["/readyz"] = {"get": _operation("ready", "Whether posts can be scored", Readiness, ())}
@@ -217,6 +238,14 @@ def _links(service: str) -> dict[str, Any]:
         content = f"$response.body#/features/{needs(service)[0]}"
         links["feature"] = {"operationId": "feature", "parameters": {"id": content}}
     return links
+
+
+def _queries(model: type[BaseModel]) -> list[dict[str, Any]]:
+    """Return the query parameters that a model's fields are; none is needed."""
+    schemas = {name: TypeAdapter(field.annotation).json_schema() for name, field in model.model_fields.items()}
+    schemas = {name: next(iter(schema.get("anyOf", [schema]))) for name, schema in schemas.items()}
+    named = {name: field.description for name, field in model.model_fields.items()}
+    return [{"name": name, "in": "query", "description": named[name], "schema": schemas[name]} for name in schemas]
 
 
 def _put(service: str) -> dict[str, Any]:

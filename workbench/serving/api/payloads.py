@@ -126,6 +126,13 @@ class Features(Body):
     created_at: Moment | None = Field(None, description="When it was posted.")
 
 
+class FeatureQuery(Body):
+    """What is asked of a content's vectors."""
+
+    encoder: Name | None = Field(None, description="Only the vectors of this encoder.")
+    values: Literal["true", "false"] = Field("false", description="Whether the vectors themselves are wanted.")
+
+
 class Put(Body):
     """The body of a PUT."""
 
@@ -135,8 +142,11 @@ class Put(Body):
 # ------------------------------------------------------------------------------------------------------------- to posts
 
 
-def to_post(post_id: str, body: Put, needs: tuple[str, ...], fetch: Callable[[str], bytes | None]) -> Post:
-    """Return the post of a body; `fetch` returns the content of an id.
+Fetch = Callable[[str, str], str | bytes | Media | None]
+
+
+def to_post(post_id: str, body: Put, needs: tuple[str, ...], fetch: Fetch) -> Post:
+    """Return the post of a body; `fetch` returns what a modality and an id stand for, None for nothing.
 
     Raises ProblemError where a content is no base64 or not kept, or where the post brings nothing of `needs`.
     """
@@ -146,16 +156,17 @@ def to_post(post_id: str, body: Put, needs: tuple[str, ...], fetch: Callable[[st
     if not any(brought[name] for name in needs):
         listed = " or ".join(f"features.{name}" for name in needs)
         raise ProblemError(422, f"the service needs {listed}; a text needs a visible character")
-    media = {name: Media(bytes=data) for name, data in (("image", image), ("video", video)) if data is not None}
+    files = ((name, data) for name, data in (("image", image), ("video", video)) if data is not None)
+    media = {name: data if isinstance(data, Media) else Media(bytes=data) for name, data in files}
     return Post(post_id=post_id, text=text, **media, **features.model_dump(exclude=set(MODALITIES)))
 
 
-def _content(name: str, given: str | ContentId | None, fetch: Callable[[str], bytes | None]) -> str | bytes | None:
+def _content(name: str, given: str | ContentId | None, fetch: Fetch) -> str | bytes | Media | None:
     if isinstance(given, ContentId):
-        data = fetch(given.id)
+        data = fetch(name, given.id)
         if data is None:
             raise ProblemError(404, f"features.{name}: no content of this id is kept; send it by value")
-        return data.decode("utf-8", "replace") if name == "text" else data
+        return data
     if given is None or name == "text":
         return given
     try:

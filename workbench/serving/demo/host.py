@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from workbench.errors import WorkbenchError
+from workbench.preprocessing.limits import file_bytes
 from workbench.requirements import Requirements
 from workbench.schema import Taxonomy
 from workbench.serving.api.listening import listen
@@ -63,7 +64,7 @@ def assemble(
     app = create_app(engine)
     app.add_middleware(CORSMiddleware, allow_origins=[])  # its presence keeps Gradio from reflecting any origin
     body = max(service.limits.body_mb for service in config.services.values())
-    max_bytes = min(page.LARGEST, int(body * 2**20 * 3 / 4))  # what the API takes, less what base64 adds
+    max_bytes = min(page.LARGEST, file_bytes(int(body * 2**20)))  # what the API takes
     tries = examples.load(Taxonomy.load(), folder / "examples")
 
     async def mounted() -> None:

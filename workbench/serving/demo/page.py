@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from workbench.errors import WorkbenchError
-from workbench.preprocessing.image import decoding
-from workbench.preprocessing.video import reader
+from workbench.preprocessing import limits
 from workbench.requirements import Requirements
 from workbench.schema import MODALITIES, ROOT, Media, Post, visible
 from workbench.serving.demo import preview, verdict
@@ -42,7 +41,7 @@ TICK = 2.0  # seconds between two looks at the start
 QUEUE = 64  # events that may wait; more are told that the page is busy
 AT_ONCE = 2  # posts that are scored at once for this page; the API is not held up by more
 TEXT = 1_000_000  # characters
-LARGEST = max(decoding.DEFAULT.max_bytes, reader.DEFAULT.max_bytes)
+LARGEST = max(one.bytes or 0 for one in limits.stated().values())
 EMPTY = "Write a text, or choose a picture or a clip, then check the post."
 INTRO = f"""# Try a post
 
@@ -166,13 +165,9 @@ def _fitting(services: Sequence[str], given: Sequence[str]) -> str:
 
 
 def _limits(max_bytes: int) -> str:
-    """Return in a sentence or two what is read."""
-    formats = ", ".join(decoding.DEFAULT.formats)
-    sizes = [min(largest, max_bytes) // 2**20 for largest in (decoding.DEFAULT.max_bytes, reader.DEFAULT.max_bytes)]
-    return (
-        f"Pictures: {formats}, up to {sizes[0]} MB. Clips: MP4 and WebM, up to {sizes[1]} MB; at most "
-        f"{reader.DEFAULT.frames} frames, spread evenly over the clip, are looked at."
-    )
+    """Return in a sentence or two what is read, as the API states it."""
+    read = limits.stated()
+    return f"Pictures: {read['image'].within(max_bytes)}. Clips: {read['video'].within(max_bytes)}."
 
 
 def _examples(examples: Sequence[Example]) -> list[gr.Button]:

@@ -94,10 +94,10 @@ def asked(what: str, columns: dict[str, str]) -> Asked:
     return Asked(*(expand(part, str(path)) for part in parts), labels_of(values.get("taxonomy"), path))
 
 
-def tables(names: Iterable[str]) -> Iterator[pa.Table]:
+def tables(names: Iterable[str], columns: dict[str, str] | None = None) -> Iterator[pa.Table]:
     """Yield the posts of studies and corpora, named as for `workbench audit`, with those of their further tests."""
     for name in names:
-        posts = asked(name, {})
+        posts = asked(name, columns or {})
         for config in (posts.corpus, *posts.tests.values()):
             yield corpora.load(config, posts.taxonomy).table
 

@@ -109,6 +109,11 @@ class ImageTimm(Classifier):
     # ------------------------------------------------------------------------------------------------ fit and score
 
     @property
+    def opens(self) -> tuple[str, ...]:  # type: ignore[override]
+        """A network that was fine-tuned reads pictures itself."""
+        return () if self.network is None else ("image",)
+
+    @property
     def parameters(self) -> int:
         """Those of the head on the frozen backbone, or of the whole network that was fine-tuned."""
         if self.network is None:

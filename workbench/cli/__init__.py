@@ -3,45 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from workbench.bench.commands import COMMANDS
+from workbench.cli import features
+from workbench.cli.plain import Device, OneSentence
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
 from workbench.studies import find
 
+app = typer.Typer(cls=OneSentence, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
-class _Plain(TyperGroup):
-    """Shows what a user can mend as one sentence, without a traceback."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except WorkbenchError as error:
-            typer.echo(f"error: {error}", err=True)
-        except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
-            raise typer.Exit(130) from None
-        raise typer.Exit(2)
-
-
-app = typer.Typer(cls=_Plain, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-
-bundles = typer.Typer(cls=_Plain, no_args_is_help=True, help="Look into a bundle: a trained model with its policy.")
-features = typer.Typer(cls=_Plain, no_args_is_help=True, help="Look into the feature store, and make room in it.")
-bench = typer.Typer(cls=_Plain, no_args_is_help=True, help="Measure speed, as ratios within one run.")
+bundles = typer.Typer(
+    cls=OneSentence, no_args_is_help=True, help="Look into a bundle: a trained model with its policy."
+)
+bench = typer.Typer(cls=OneSentence, no_args_is_help=True, help="Measure speed, as ratios within one run.")
 app.add_typer(bundles, name="bundle")
-app.add_typer(features, name="features")
+app.add_typer(features.app, name="features")
 app.add_typer(bench, name="bench")
 for _name, _command in COMMANDS.items():
     bench.command(_name)(_command)
 
 Study = Annotated[str, typer.Argument(metavar="STUDY", help="A study's YAML file, or its name in experiments/.")]
 Bundle = Annotated[str, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or STUDY:MODEL[:SEED].")]
-Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu or cuda.")]
 
 
 @app.callback()
@@ -286,43 +272,6 @@ def move(
     typer.echo(prior_shift.move(locate(bundle), prior_shift.shares(prevalence), out, site=site))
 
 
-@features.command()
-def ls() -> None:
-    """List what the store holds, per encoder and modality."""
-    from workbench.features.store import FOLDER, maintenance
-
-    typer.echo(maintenance.show(FOLDER))
-
-
-@features.command()
-def gc(
-    older_than: Annotated[float | None, typer.Option(min=0, help="Drop what nobody used for so many days.")] = None,
-    max_gb: Annotated[float | None, typer.Option(min=0, help="Drop what was used longest ago above this size.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
-) -> None:
-    """Merge small files of the store, and drop what is asked for; running studies are not disturbed."""
-    from workbench.features.store import FOLDER, maintenance
-
-    typer.echo(maintenance.collect(FOLDER, older_than_days=older_than, max_gb=max_gb, dry_run=dry_run))
-
-
-@features.command()
-def adopt(
-    old: Annotated[str, typer.Argument(metavar="OLD", help="A fingerprint in `workbench features ls`, or its start.")],
-    corpus: Annotated[list[str], typer.Option(help="A study whose posts were encoded, or a corpus; may be repeated.")],
-    device: Device = "auto",
-) -> None:
-    """Keep features whose code or libraries changed: 500 of them are made again and must be the same, or none stays."""
-    from workbench.device import device as best
-    from workbench.features.encoders import load_encoder
-    from workbench.features.store import FOLDER, adoption
-    from workbench.studies.steps import leaks
-
-    place = best(device)
-    for line in adoption.adopt(FOLDER, old, leaks.tables(corpus), lambda name: load_encoder(name, place)):
-        typer.echo(line)
-
-
 @app.command()
 def prove(
     only: Annotated[str, typer.Option(help="Settings to simulate, by name, as in copies-60-1,recipe-0.02.")] = "",
@@ -390,7 +339,3 @@ def locate(bundle: str) -> Path:
     if seed and not seed[0].isdecimal():
         raise WorkbenchError(f"{bundle!r} names no seed after its second colon; write STUDY:MODEL or STUDY:MODEL:SEED")
     return bundle_of(study, model, *map(int, seed))
-
-
-if __name__ == "__main__":
-    app()
