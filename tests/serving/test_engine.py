@@ -39,7 +39,7 @@ def test_what_tells_posts_apart(engine, stand_in):
         post(created_at=datetime(2026, 1, 1, tzinfo=UTC)),
     ]
     other = [post("harm "), post(post_id="p2"), post(image=Media(bytes=b""))]
-    assert [engine.moderate("text", one).stored for one in same] == [True, True]
+    assert [engine.moderate("text", one).stored for one in same] == [True] * len(same)
     assert [engine.moderate("text", one).stored for one in other] == [False] * len(other)
     assert not engine.moderate("post", post()).stored
     stand_in.model_id = "another-model"
