@@ -38,8 +38,8 @@ def _absent(package: str) -> Iterator[None]:
             del sys.modules[package]
 
 
-# jsonschema, which nbformat brings, would build 38 grammars for a format (`iri`) that no notebook's schema has: more than
-# a second for every command, worker and kernel.
+# jsonschema, which nbformat brings, would build 38 grammars for a format (`iri`) that no notebook's schema has: more
+# than a second for every command, worker and kernel.
 with _absent("rfc3987_syntax"):
     import nbformat
 
