@@ -17,7 +17,9 @@ STAMP = $(VENV)/.installed
 # The versions in pyproject.toml's `requires-python`; tests/test_environment.py holds the two together.
 SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 # One thread a process: JOBS processes share the cores, and thread pools on top of them only get in each other's way.
-QUIET_CORES = OMP_NUM_THREADS=1
+# Bytecode is written, whatever the environment says: each of the hundreds of processes that tests start would compile
+# the workbench anew.
+QUIET_CORES = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
 # Targets run one after another even under `make -j`: they share one environment and two cores.
