@@ -58,7 +58,7 @@ bench-gpu: $(STAMP) ## Measure every family of models, at full size with random 
 test: $(STAMP) ## Run the tests that need no browser and no long simulation (under 20 minutes on two cores)
 	@$(QUIET_CORES) $(PY) -m pytest -m "not slow and not campaign" -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 
-test-all: $(STAMP) ## Run every test, long simulations in a short form (under 20 minutes on two cores)
+test-all: $(STAMP) ## Run every test, long simulations in a short form (up to half an hour on two cores)
 	@$(QUIET_CORES) $(PY) -m pytest -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 
 campaign-core: $(STAMP) ## Run the full forms of those: hundreds of kills, simulated worlds, broken clips
