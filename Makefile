@@ -18,7 +18,9 @@ STAMP = $(VENV)/.installed
 # The versions in pyproject.toml's `requires-python`; tests/test_environment.py holds the two together.
 SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 # One thread a process: JOBS processes share the cores, and thread pools on top of them only get in each other's way.
-QUIET_CORES = OMP_NUM_THREADS=1
+# Bytecode is written, whatever the environment says: each of the hundreds of processes that tests start would compile
+# the workbench anew.
+QUIET_CORES = OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DEFAULT_GOAL := help
 # Targets run one after another even under `make -j`: they share one environment and two cores.
@@ -57,7 +59,7 @@ bench-gpu: $(STAMP) ## Measure every family of models, at full size with random 
 test: $(STAMP) ## Run the tests that need no browser and no long simulation (under 20 minutes on two cores)
 	@$(QUIET_CORES) $(PY) -m pytest -m "not slow and not campaign" -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 
-test-all: $(STAMP) ## Run every test, long simulations in a short form (under 20 minutes on two cores)
+test-all: $(STAMP) ## Run every test, long simulations in a short form (up to half an hour on two cores)
 	@$(QUIET_CORES) $(PY) -m pytest -n "$(JOBS)" --dist loadfile --no-loadscope-reorder $(ARGS) $(TESTS)
 
 campaign-core: $(STAMP) ## Run the full forms of those: hundreds of kills, simulated worlds, broken clips

@@ -64,8 +64,18 @@ LIBRARIES = {
 # Libraries that only one package may import.
 ONLY_IN = {"datasets": "corpora"}
 # Code that only reads results starts fast: these import none of the heavy libraries.
-LIGHT = ("schema", "metrics", "records", "comparison", "report", "decisions.policy", "studies.config", "cli")
-HEAVY = ("torch", "open_clip", "datasets")
+LIGHT = (
+    "schema",
+    "metrics",
+    "records",
+    "comparison",
+    "report",
+    "decisions.policy",
+    "studies.config",
+    "studies.parameters",
+    "cli",
+)
+HEAVY = ("torch", "open_clip", "datasets", "rfc3987_syntax")
 # Classes that several modules may have: a source's options are found by this name in each.
 SAME_NAME = {"SourceOptions"}
 FOLDER_FILES = 12

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from by_papermill import papermill
 from nbclient import NotebookClient
 
 from workbench.schema import ROOT
@@ -22,9 +23,12 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_runs_by_plain_papermill_with_its_defaults(path, tmp_path):
     executed = tmp_path / "executed.ipynb"
-    command = [sys.executable, "-m", "papermill", str(path.relative_to(ROOT)), str(executed), "--no-progress-bar"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    if path == NOTEBOOKS[0]:  # the command itself once, for the others its function
+        command = [sys.executable, "-m", "papermill", str(path.relative_to(ROOT)), str(executed), "--no-progress-bar"]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=500, check=False)
+        assert done.returncode == 0, done.stderr[-3000:]
+    else:
+        papermill(path, executed)
     cells = [cell for cell in nbformat.read(executed, 4).cells if cell.cell_type == "code"]
     assert all(cell.execution_count for cell in cells)
     assert cells[-1].source.count("assert") >= 2  # the last cell holds the prose to what came out

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from by_papermill import papermill
 from small_forum import forum
 
 from workbench.schema import ROOT
@@ -39,13 +37,10 @@ def written(folder: Path, kind: str) -> tuple[dict, Path]:
     return {"corpus": corpus, **own}, path
 
 
-def papermill(folder: Path, number: str, values: dict) -> None:
+def run(folder: Path, number: str, values: dict) -> None:
     (notebook,) = (ROOT / "notebooks").glob(f"{number}-*.ipynb")
     given = [part for name, value in values.items() for part in ("-y", yaml.safe_dump({name: value}))]
-    command = [sys.executable, "-m", "papermill", "--no-progress-bar", str(notebook), str(folder / "out.ipynb"), *given]
-    paths = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=paths, capture_output=True, text=True, timeout=550, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    papermill(notebook, folder / "out.ipynb", *given)
 
 
 @pytest.mark.long
@@ -56,7 +51,7 @@ def test_a_notebook_of_posts_runs_on_somebodys_csv(tmp_path, number, kind):
     own = {"label": LABELS[kind]} if number in ("02", "06", "11") else {}
     own |= {"folder": str(tmp_path / "run")} if number == "03" else {}
     own |= {"out": str(tmp_path / "list.csv")} if number == "11" else {}
-    papermill(tmp_path, number, {**given, **SETTINGS[number], **own})
+    run(tmp_path, number, {**given, **SETTINGS[number], **own})
 
 
 @pytest.mark.long
@@ -64,7 +59,7 @@ def test_a_notebook_of_posts_runs_on_somebodys_csv(tmp_path, number, kind):
 def test_the_notebooks_of_a_study_run_on_somebodys_csv(tmp_path, kind):
     _, study = written(tmp_path, kind)
     for number, values in OF_A_STUDY.items():
-        papermill(tmp_path, number, {"study": str(study), **values})
+        run(tmp_path, number, {"study": str(study), **values})
 
 
 def test_every_notebook_that_takes_posts_or_a_study_is_run():

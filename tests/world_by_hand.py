@@ -216,8 +216,15 @@ def observed(found: Cases, information: tuple[str, ...]) -> np.ndarray:
             [any(f in pattern.split("+") for f in fields) for pattern in c.PATTERNS]
         )[found.codes["pattern"]]  # fmt: skip
         always = any(field not in ("text", "image", "video") for field in fields)
-        key = key * (SIZES[axis] + 1) + np.where(brings | always, found.codes[axis] + 1, 0)
-    return np.unique(key, return_inverse=True)[1].ravel()
+        key = _renumbered(key * (SIZES[axis] + 1) + np.where(brings | always, found.codes[axis] + 1, 0))
+    return _renumbered(key)
+
+
+def _renumbered(key: np.ndarray) -> np.ndarray:
+    """Number the values that occur 0, 1, ... in their order; by a table, as sorting some million numbers takes long."""
+    occurs = np.zeros(key.max() + 1, bool)
+    occurs[key] = True
+    return (np.cumsum(occurs) - 1)[key]
 
 
 def posteriors(found: Cases, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

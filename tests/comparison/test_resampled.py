@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from joblib import Parallel
 from made_varied import sets, told, varied
 
+from workbench.comparison import resampled
 from workbench.comparison.resampled import Cell, Seen, at_once, dense_ranks, in_large_blocks, permutation, resample
 from workbench.metrics.table import METRICS
 
@@ -168,6 +170,16 @@ def test_the_samples_own_value_comes_first_and_blocks_are_of_the_same_draws(cell
     sizes = []
     in_large_blocks(lambda W: sizes.append(W.shape[1]) or W[:1], cell, 1200)
     assert sizes == [501, 500, 200]  # the sample itself comes before the first block
+
+
+def test_other_processes_draw_the_same(small, runs, monkeypatch):
+    here = small.compared(runs)
+    asked = []
+    monkeypatch.setattr(resampled, "_MUCH", 0)
+    monkeypatch.setattr(resampled, "cpu_count", lambda: 2)
+    monkeypatch.setattr(resampled, "Parallel", lambda n_jobs: asked.append(n_jobs) or Parallel(n_jobs))
+    assert small.compared(runs).plain() == here.plain()
+    assert 2 in asked
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import importlib.util
 import os
 import subprocess
 import sys
@@ -357,6 +359,14 @@ def test_versions_count_by_their_first_two_numbers(monkeypatch):
     versions = {"pillow": "12.3.1", "torch": "2.14.0+cpu", "open_clip_torch": "3.3.0"}
     monkeypatch.setattr(closure.importlib.metadata, "version", versions.__getitem__)
     assert [minor(name) for name in ("PIL", "torch", "open_clip")] == ["12.3", "2.14", "3.3"]
+
+
+def test_what_is_installed_is_what_python_says():
+    found, whole = closure.distributions(), importlib.metadata.packages_distributions()
+    where = {name: importlib.util.find_spec(name) for name in whole if name.isidentifier()}
+    python = {name for name, spec in where.items() if spec is not None and (spec.origin or "").endswith(".py")}
+    assert python >= {"PIL", "cv2", "numpy", "sklearn", "torch", "yaml"}
+    assert {name: sorted(found[name]) for name in python} == {name: sorted(whole[name]) for name in python}
 
 
 def test_a_library_has_the_version_of_what_it_is_installed_as():

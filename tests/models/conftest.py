@@ -200,7 +200,7 @@ def taxonomy():
     return make_taxonomy("abuse", "nudity")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def table():
     """The function that makes a corpus table from dicts."""
     return make_table
@@ -212,7 +212,7 @@ def rows():
     return make_rows
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def new_taxonomy():
     return make_taxonomy
 

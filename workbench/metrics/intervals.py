@@ -213,7 +213,7 @@ def student_tail(t: float, posts: tuple[float, float], trainings: Sequence[tuple
 
 def student_reach(alpha: float, posts: tuple[float, float], trainings: Sequence[tuple[float, float]]) -> float:
     """Return the t whose `student_tail` is alpha: how many standard errors an interval reaches."""
-    ends = [float(stats.t.isf(alpha / 2, freedom)) for _, freedom in (posts, _pooled(trainings), (0.0, np.inf))]
+    ends = [_student_isf(alpha / 2, freedom) for _, freedom in (posts, _pooled(trainings), (0.0, np.inf))]
     ends = min(ends) * (1 - 1e-9), max(ends) * (1 + 1e-9)  # rounding must not lose the sign at an end
     return float(optimize.brentq(lambda t: student_tail(t, posts, trainings) - alpha, *ends))
 
@@ -228,6 +228,11 @@ def _pooled(parts: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _student_sf(t: float, freedom: float) -> float:
     """Return Student's upper tail, as `scipy.stats.t.sf` has it, which takes ten times as long over one number."""
     return float(special.ndtr(-t) if freedom == np.inf else special.stdtr(freedom, -t))
+
+
+def _student_isf(tail: float, freedom: float) -> float:
+    """Return what `scipy.stats.t.isf` has, which takes forty times as long over one number."""
+    return float(-special.stdtrit(freedom, tail))
 
 
 def _variance(defined: np.ndarray) -> float:

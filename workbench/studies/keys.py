@@ -18,13 +18,13 @@ import json
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from workbench import corpora, fingerprint, models
 from workbench.errors import WorkbenchError
-from workbench.fingerprint.closure import OUTSIDE_LIBRARIES
+from workbench.fingerprint.closure import OUTSIDE_LIBRARIES, distributions
 from workbench.fingerprint.code import for_types_only
 from workbench.fingerprint.inputs import contents
 from workbench.schema import ROOT, Taxonomy
@@ -242,13 +242,8 @@ def _reached(notebook: Path, resolved: dict[str, Any]) -> tuple[str, Reached]:
 
 def versions(imported: Iterable[str]) -> dict[str, str]:
     """Return distribution -> version of the installed libraries among names that are imported."""
-    names = {name for top in imported for name in _distributions().get(top, ())}
+    names = {name for top in imported for name in distributions().get(top, ())}
     return {name: importlib.metadata.version(name) for name in sorted(names)}
-
-
-@cache
-def _distributions() -> dict[str, list[str]]:
-    return dict(importlib.metadata.packages_distributions())
 
 
 def _data(resolved: dict[str, Any]) -> dict[str, dict[str, Any]]:

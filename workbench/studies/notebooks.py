@@ -23,12 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import nbformat
 
 from workbench.artifacts import write_text
 from workbench.errors import WorkbenchError
 from workbench.studies import DONE, FAILED, INTERRUPTED, KERNEL_DIED, TIMEOUT, last_line
-from workbench.studies.parameters import overlay, parameters, read, resolve
+from workbench.studies.parameters import nbformat, overlay, parameters, read, resolve
 
 KERNEL = "python3"
 PARTIAL = ".partial.ipynb"  # beside the output, while it runs

@@ -10,17 +10,38 @@ import ast
 import json
 import keyword
 import re
+import sys
 import types
 import typing
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import nbformat
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from workbench.errors import WorkbenchError, unknown
+
+
+@contextmanager
+def _absent(package: str) -> Iterator[None]:
+    """Let imports inside do without an optional package, unless it is loaded already."""
+    hidden = package not in sys.modules
+    if hidden:
+        sys.modules[package] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del sys.modules[package]
+
+
+# jsonschema, which nbformat brings, would build 38 grammars for a format (`iri`) that no notebook's schema has: more
+# than a second for every command, worker and kernel.
+with _absent("rfc3987_syntax"):
+    import nbformat
 
 
 def read(path: Path) -> nbformat.NotebookNode:

@@ -59,25 +59,26 @@ class Killed(Exception):
     """In the place of a kill."""
 
 
-@pytest.mark.parametrize("steps", [1, 4, 8])
-def test_training_that_was_interrupted_ends_with_the_same_weights(world, store, disk, monkeypatch, steps):
+@pytest.mark.parametrize("interrupted", [(1,), (4,), (8,), (2, 3)], ids=str)  # after so many steps, each time
+def test_training_that_was_interrupted_ends_with_the_same_weights(world, store, disk, monkeypatch, interrupted):
     whole = fit(world, store)  # a store without a folder: no checkpoint
-    original, done = tuning.Tuning._step, []
+    original = tuning.Tuning._step
+    for steps in interrupted:
+        done = []
 
-    def step(self, *args):
-        if len(done) == steps:
-            raise Killed
-        done.append(args)
-        original(self, *args)
+        def step(self, *args, steps=steps, done=done):
+            if len(done) == steps:
+                raise Killed
+            done.append(args)
+            original(self, *args)
 
-    monkeypatch.setattr(tuning.Tuning, "_step", step)
-    with pytest.raises(Killed):
-        fit(world, disk(), save_minutes=0)  # after every step
-    monkeypatch.setattr(tuning.Tuning, "_step", original)
+        monkeypatch.setattr(tuning.Tuning, "_step", step)
+        with pytest.raises(Killed):
+            fit(world, disk(), save_minutes=0)  # after every step
     taken = []
     monkeypatch.setattr(tuning.Tuning, "_step", lambda self, *args: taken.append(1) or original(self, *args))
     resumed = fit(world, disk(), save_minutes=0)
-    assert len(taken) == 9 - steps  # 48 posts in batches of 16, three epochs
+    assert len(taken) == 9 - sum(interrupted)  # 48 posts in batches of 16, three epochs
     assert same(weights(resumed), weights(whole))
     assert resumed.record == whole.record
 
@@ -319,7 +320,7 @@ def test_a_process_killed_in_the_middle_goes_on_where_it_was(world, store, tmp_p
     fit(world, store, save_minutes=0).save(tmp_path / "whole")
     here = json.dumps([str(folder) for folder in Path(__file__).parents[1:3]])
     options = json.dumps({**QUICK, "save_minutes": 0})
-    for steps, expected in ((2, -signal.SIGKILL), (4, -signal.SIGKILL), (99, 0)):
+    for steps, expected in ((3, -signal.SIGKILL), (99, 0)):  # more than once: above, in one process
         command = [sys.executable, "-c", KILLED, here, tmp_path / "cache" / "features", steps, tmp_path / "m", options]
         done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
         assert done.returncode == expected, done.stderr

@@ -11,8 +11,10 @@ from typer.testing import CliRunner
 from written_study import HARMFUL, N, delimited, texts
 
 from workbench import cli, studies
+from workbench.corpora import splits
 from workbench.schema import ROOT
 from workbench.studies import init
+from workbench.studies.config import StudyConfig
 
 WORDS = ["awful fool", "lovely day"]
 
@@ -61,19 +63,29 @@ def commands() -> list[list[str]]:
     return [part[1:] for part in parts]
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("write", [semicolons, annotators, label_studio])
-def test_two_commands_lead_to_a_report(tmp_path, monkeypatch, write):
+@pytest.fixture
+def do(tmp_path, monkeypatch):
+    """The function that does the two commands on posts that `write` writes; it returns the folder of the results."""
     for module in (studies, init):
         monkeypatch.setattr(module, "ROOT", tmp_path)  # whose experiments/ is meant
     monkeypatch.chdir(tmp_path)
-    path = write(tmp_path)
-    for command in commands():
-        words = [path.name if word == "posts.csv" else word for word in command]
-        more = ["--jobs", "1"] if "run" in words else []
-        done = CliRunner().invoke(cli.app, [*words, *more], input="\n" * 20)  # whatever is asked, the guess stands
-        assert done.exit_code == 0, done.output
-    results = tmp_path / "experiments" / "posts"
+
+    def done(write, *more):
+        path = write(tmp_path)
+        for command in commands():
+            words = [path.name if word == "posts.csv" else word for word in command]
+            given = [*words, *more] if "run" in words else words
+            said = CliRunner().invoke(cli.app, given, input="\n" * 20)  # whatever is asked, the guess stands
+            assert said.exit_code == 0, said.output
+        return tmp_path / "experiments" / "posts", said.output
+
+    return done
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("write", [semicolons, annotators, pytest.param(label_studio, marks=pytest.mark.campaign)])
+def test_two_commands_lead_to_a_report(do, write):
+    results, _ = do(write, "--jobs", "1")
     assert "Which posts are these?" in (results / "report.html").read_text()
     found = json.loads((results / "comparison.json").read_text())
     rows = found["models"]
@@ -84,3 +96,13 @@ def test_two_commands_lead_to_a_report(tmp_path, monkeypatch, write):
         row["model"]: row["value"] for row in rows if row["metric"] == "average_precision" and row["test"] == "test"
     }
     assert best["text-tfidf"] > 0.9 > best["prior"]
+
+
+def test_two_commands_lead_to_a_plan(do):
+    """Once its posts are read, a study of Label Studio's file is one as of the others."""
+    results, said = do(label_studio, "--dry-run")
+    assert said.count("would run (never ran)") == 3
+    study = StudyConfig.load(results.with_suffix(".yaml"))
+    sets, _, _ = splits.divide(study.corpus, study.split, study.tests, study.taxonomy)
+    labels = {row["text"]: row["labels"]["abuse"] for part in sets.values() for row in part.to_pylist()}
+    assert labels == {text: answer == "yes" for _, text, answer in rows_of("yes", "no")}

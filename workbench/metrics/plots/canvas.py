@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F7F7F")
@@ -65,9 +66,12 @@ def or_nan(value: float | None) -> float:
 
 def png(figure: Figure, *, dpi: int = 100) -> bytes:
     """Return a figure as a PNG file, 7 * dpi pixels wide, with its own opaque background."""
-    buffer = io.BytesIO()
+    canvas, buffer = FigureCanvasAgg(figure), io.BytesIO()
     if (engine := figure.get_layout_engine()) is not None:
         engine.execute(figure)
-        figure.set_layout_engine("none")  # it is laid out; savefig would draw everything once more to do so again
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor=figure.get_facecolor())
+        figure.set_layout_engine("none")  # it is laid out; drawing would do so again
+    before = figure.dpi
+    figure.set_dpi(dpi)
+    canvas.print_png(buffer)  # savefig would draw everything once more before it draws
+    figure.set_dpi(before)
     return buffer.getvalue()
