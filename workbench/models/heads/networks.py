@@ -138,12 +138,12 @@ class RowAttention(nn.Module):
 
 
 class Head(nn.Module):
-    """Logits (n_rows, n_labels) from whitened sides, with or without a fusion of two of them.
+    """Logits (n_rows, n_labels) from whitened sides, with or without a fusion of texts and vision.
 
     Args:
         dims: length of each side's vectors; n_labels: outputs.
         hidden: units of the hidden layer, 0 for none; dropout: share of inputs and hidden units dropped in training.
-        fusion: None, "cross" or "align" (these need two sides), with `rank` and `projection`.
+        fusion: None, "cross" or "align", with `rank` and `projection`: of each side with the last one, the vision.
         activation: of the hidden layer, a name of ACTIVATIONS.
         generator: of the first weights and the dropout masks, on the CPU; None for a network about to be loaded.
         pooling: a name of POOLS, by which `pool` makes a post's logits from those of its rows.
@@ -168,7 +168,7 @@ class Head(nn.Module):
         self.absent = nn.ParameterList([nn.Parameter(torch.randn(dim, generator=generator) * 0.1) for dim in dims])
         self.fusion, rank, projection = fusion or (None, 0, "")
         self.projections = nn.ModuleList([Projection(dim, rank, projection, generator) for dim in dims if rank])
-        fused = {None: 0, "cross": rank * rank, "align": rank}[self.fusion]
+        fused = {None: 0, "cross": rank * rank, "align": rank}[self.fusion] * (len(dims) - 1)
         inputs = sum(dims) + len(dims) + fused
         self.drop, self.activation = Dropout(dropout, generator), activation
         self.hidden = Linear(inputs, hidden, generator) if hidden else None
@@ -204,7 +204,8 @@ class Head(nn.Module):
     def _fused(self, sides: list[torch.Tensor]) -> list[torch.Tensor]:
         if self.fusion is None:
             return []
-        left, right = (project(x) for project, x in zip(self.projections, sides, strict=True))
+        *texts, vision = (project(x) for project, x in zip(self.projections, sides, strict=True))
         if self.fusion == "align":
-            return [left * right]
-        return [(left[:, :, None] * right[:, None, :]).flatten(1)]  # (n_rows, rank, rank) -> (n_rows, rank * rank)
+            return [text * vision for text in texts]
+        # (n_rows, rank, rank) -> (n_rows, rank * rank)
+        return [(text[:, :, None] * vision[:, None, :]).flatten(1) for text in texts]

@@ -57,7 +57,7 @@ class HeadOptions(LearningOptions):
             raise ValueError(f"{value!r} weighs sides as they are, and this model joins them: 'mlp' (or `clip-concat`)")
         return value
 
-    def encoder_of(self, side: Literal["text", "vision"]) -> str | None:
+    def encoder_of(self, side: Literal["text", "picture_words", "vision"]) -> str | None:
         """Return the full name of the encoder of a side; None where its vectors are words'."""
         return with_fit(self.encoder, getattr(self, "fit", None))
 
@@ -121,7 +121,7 @@ class ClipHeadOptions(ChosenOptions, FrameOptions):
 
 
 class PairOptions(FrameOptions):
-    """A head on two sides: both by one two-tower encoder, or each by one of its own."""
+    """A head on two sides: both by one two-tower encoder, or each by one of its own; words in pictures as a third."""
 
     encoder: str = Field("tiny", description="The encoder of both sides, or of the one that names none of its own.")
     text_encoder: str | MemberOptions | None = Field(
@@ -135,11 +135,16 @@ class PairOptions(FrameOptions):
         description="The picture's and frames' own encoder: `timm:resnet18@a1_in1k`, `timm:NAME@FILE.safetensors`, a "
         "folder of timm's, or any CLIP that `encoder` takes. Null: that of `encoder`.",
     )
+    picture_words: bool = Field(
+        False,
+        description="Whether the words that stand in the picture are read as one more text, by what reads the text; "
+        "needs the extra `ocr`. Clips' words are not read.",
+    )
     modality_dropout: float | None = Field(
         None,
         ge=0,
         le=0.5,
-        description="Share of the posts with both sides whose one side is hidden in training, for each side; null: "
+        description="Share of the posts with all sides whose one side is hidden in training, for each side; null: "
         f"{HIDDEN_BY_DEFAULT} for a side that under {RARE:.0%} of the training posts lack, else 0.",
     )
 
@@ -160,6 +165,10 @@ class PairOptions(FrameOptions):
         if (text is None) != (image is None) and "encoder" not in self.model_fields_set:
             given, other = ("text_encoder", "image_encoder") if image is None else ("image_encoder", "text_encoder")
             raise ValueError(f"{given} is given without {other}; name that too, or `encoder` for the other side")
+        if self.picture_words and (self.modality_dropout or 0) > 1 / 3:
+            raise ValueError(
+                f"modality_dropout: of three sides each is hidden in a third, not in {self.modality_dropout}"
+            )
         return self
 
     @property
@@ -167,7 +176,7 @@ class PairOptions(FrameOptions):
         """The model whose words stand for the text, if any."""
         return self.text_encoder if isinstance(self.text_encoder, MemberOptions) else None
 
-    def encoder_of(self, side: Literal["text", "vision"]) -> str | None:
+    def encoder_of(self, side: Literal["text", "picture_words", "vision"]) -> str | None:
         """Return the full name of the encoder of a side; None where its vectors are words'."""
         if self.text_encoder is None and self.image_encoder is None:
             return super().encoder_of(side)
