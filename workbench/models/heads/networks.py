@@ -19,14 +19,37 @@ Open doubt: `cross` grows with the square of `rank`; above 64 a low-rank product
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 SideVectors = tuple[torch.Tensor, ...]
-ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu, "tanh": torch.tanh, "silu": functional.silu}
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+    "leaky_relu": functional.leaky_relu,  # a hundredth of what is below 0
+    "elu": functional.elu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "softmax": partial(torch.softmax, dim=1),  # over the units of the layer
+}
+COMPETING = 10  # units of a layer whose softmax is drawn
+
+
+def activated(names: Sequence[str], inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what activations make of the input (n,) of one unit, by name; for figures.
+
+    The unit is one of COMPETING, and the others have the input 0, which only a softmax minds.
+    """
+    layer = torch.zeros(len(inputs), COMPETING, dtype=torch.float64)
+    layer[:, 0] = torch.as_tensor(np.asarray(inputs))
+    return {name: ACTIVATIONS[name](layer)[:, 0].numpy() for name in names}
 
 
 def highest(logits: torch.Tensor, owner: torch.Tensor | None) -> torch.Tensor:

@@ -15,6 +15,7 @@ RARE = 0.02  # of the training posts: a side that fewer lack has too few example
 HIDDEN_BY_DEFAULT = 0.1
 Pooling = Literal["max", "mean", "noisy-or", "attention"]
 HeadKind = Literal["logistic", "mlp", "linear"]
+Activation = Literal["gelu", "relu", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "softmax"]
 KINDS = "`logistic`: logistic regression to convergence; `mlp`: one hidden layer; `linear`: none, trained as that is"
 HEAD = Field(
     "auto",
@@ -46,9 +47,17 @@ class HeadOptions(LearningOptions):
     encoder: str = Field("tiny", description="The encoder's name: `tiny`, an open_clip name with weights, or a folder.")
     head: Literal["mlp", "linear"] = Field("mlp", description="One hidden layer, or none.")
     hidden: int = Field(64, ge=1, le=8192, description="Units of the hidden layer.")
-    activation: Literal["gelu", "relu", "tanh", "silu"] = Field("gelu", description="What the hidden layer ends in.")
+    activation: Activation = Field(
+        "gelu",
+        description="What the hidden layer ends in; `silu` is also called swish. After a softmax its units compete.",
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
     variants: bool = VARIANTS
+
+    @field_validator("activation", mode="before")
+    @classmethod
+    def _by_its_other_name(cls, value: Any) -> Any:
+        return "silu" if value == "swish" else value
 
     @field_validator("head", mode="before")
     @classmethod

@@ -111,6 +111,7 @@ class ClipAttention(ClipClassifier):
             (options.width, options.heads, options.blocks),
             hidden=options.hidden,
             dropout=options.dropout,
+            activation=options.activation,
             generator=generator,
         )
         for tower, (mean, matrix) in zip(network.towers, self.whitenings, strict=True):
