@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -78,16 +77,10 @@ class WordReader:
         return Blocks.build(rows[:, None], list(map(len, found)), reasons)
 
 
-def require() -> None:
-    """Raise WorkbenchError where words in pictures cannot be read here."""
+def require(who: str = "") -> None:
+    """Raise WorkbenchError where words in pictures cannot be read here; who: as in "the model in FOLDER"."""
     if not ocr.available():
-        raise WorkbenchError(ocr.OFF)
-
-
-def reader_files() -> list[Path]:
-    """Return the files whose content the words depend on; raises WorkbenchError without the extra `ocr`."""
-    require()
-    return ocr.models()
+        raise WorkbenchError(f"{who} reads words in pictures, and {ocr.OFF}" if who else ocr.OFF)
 
 
 def written(store: FeatureStore, reader: WordReader, posts: pa.Table) -> tuple[pa.Table, list[str | None]]:

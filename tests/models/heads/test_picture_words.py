@@ -147,14 +147,20 @@ def test_another_reader_of_words_is_another_encoder(taxonomy, stores, seen, post
         models.load(tmp_path / "model", taxonomy=taxonomy, store=stores())
 
 
-def test_without_the_extra_it_is_one_sentence_before_anything_trains(taxonomy, stores, seen, posts, monkeypatch):
+def test_without_the_extra_it_is_one_sentence_before_anything_trains(
+    taxonomy, stores, seen, posts, tmp_path, monkeypatch
+):
     from workbench.preprocessing.image import ocr
 
+    model = create("clip-concat", "words", taxonomy, stores(), epochs=1).fit(*posts[:2], seed=0)
+    model.save(tmp_path / "model")
     monkeypatch.setattr(ocr, "available", lambda: False)
     asked = {"encoder": "tiny", "picture_words": True}
     for text in WORDS:
         with pytest.raises(WorkbenchError, match="install the extra `ocr`"):
             create("clip-concat", text, taxonomy, stores()).fit(*posts[:2], seed=0)
+    with pytest.raises(WorkbenchError, match=r"the model in .*model reads words in pictures.*install the extra `ocr`"):
+        models.load(tmp_path / "model", taxonomy=taxonomy, store=stores())
     with pytest.raises(WorkbenchError, match="install the extra `ocr`") as caught:
         models.check("clip-concat", asked)
     assert "\n" not in str(caught.value)

@@ -17,11 +17,12 @@ import pyarrow as pa
 
 from workbench.features import Blocks, encoder_files
 from workbench.features.encoders import identity
-from workbench.features.picture_words import WordReader, reader_files, written
+from workbench.features.picture_words import WordReader, require, written
 from workbench.models import Classifier
 from workbench.models.heads.bags import Vectors, reasons
 from workbench.models.heads.options import HeadKind, HeadOptions
 from workbench.models.heads.words import WordSide
+from workbench.preprocessing.image import ocr
 from workbench.schema import Options, declared
 
 if TYPE_CHECKING:
@@ -62,8 +63,11 @@ class SidedClassifier(Classifier):
     @classmethod
     def files(cls, options: HeadOptions) -> list[Path]:
         names = dict.fromkeys(options.encoder_of(side) for side in SIDES)
-        readers = reader_files() if getattr(options, WRITTEN, False) else []
-        return [*(path for name in names if name is not None for path in encoder_files(name)), *readers]
+        paths = [path for name in names if name is not None for path in encoder_files(name)]
+        if getattr(options, WRITTEN, False):
+            require("a model with the option `picture_words`")
+            paths += ocr.models()
+        return paths
 
     @classmethod
     def members(cls, options: HeadOptions) -> list[tuple[str, dict[str, Any]]]:
@@ -76,7 +80,10 @@ class SidedClassifier(Classifier):
 
         Raises WorkbenchError without the extra `ocr`.
         """
-        return WordReader() if getattr(self.options, WRITTEN, False) else None
+        if not getattr(self.options, WRITTEN, False):
+            return None
+        require(f"model {self.name!r}")
+        return WordReader()
 
     def _written(self, posts: pa.Table) -> pa.Table:
         """Return posts with the words in their pictures in the place of their texts."""
@@ -172,6 +179,8 @@ class SidedClassifier(Classifier):
 
     def _take_encoders(self, saved: dict[Side, str] | str, folder: Path) -> None:
         """Take the digests of the encoders that it learnt on, in earlier versions one; raise where one is another."""
+        if getattr(self.options, WRITTEN, False):
+            require(f"the model in {folder}")
         self.encoder_digests = now = self._encoder_digests()
         for side, digest in now.items():
             trained = saved if isinstance(saved, str) else saved[side]

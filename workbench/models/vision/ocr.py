@@ -23,7 +23,7 @@ from pydantic import Field
 
 from workbench.errors import WorkbenchError
 from workbench.features import FeatureStore
-from workbench.features.picture_words import WordReader, written
+from workbench.features.picture_words import WordReader, require, written
 from workbench.models import Classifier, Prediction, of_earlier
 from workbench.models.fit.options import TargetOptions
 from workbench.preprocessing.image import ocr
@@ -100,6 +100,6 @@ class PictureWords(Classifier):
         return {"member": self.member}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        if "image" in self.modalities and not ocr.available():
-            raise WorkbenchError(f"the model in {folder} reads words in pictures, and {ocr.OFF}")
+        if "image" in self.modalities:
+            require(f"the model in {folder}")
         self.member = self._load(folder / "member")
