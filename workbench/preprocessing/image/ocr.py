@@ -4,7 +4,7 @@ Nothing is fetched: where the package or its models are missing, reading is off,
 (Apache 2.0, https://github.com/RapidAI/RapidOCR) runs PP-OCR's detector and recogniser on onnxruntime.
 
 Open doubts: its default models know Latin and Chinese script; handwriting, curved and very small words are often
-missed; a picture takes a few tenths of a second, far more than any encoder here.
+missed; a picture takes tenths of a second, on busy cores seconds, far more than any encoder here.
 """
 
 from __future__ import annotations
