@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from workbench import corpora
+from workbench import corpora, models
 from workbench.models.fit.targets import target_matrix
 from workbench.schema import ROOT, expand
 from workbench.studies.config import StudyConfig
@@ -36,3 +36,18 @@ def test_shares_are_those_of_the_votes_and_the_truth_is_as_without_them(tmp_path
     np.testing.assert_allclose(y[:, 0], votes["yes"] / (votes["yes"] + votes["no"]), rtol=1e-6)
     assert known[:, 0].all()  # ties are learnt from, too
     assert not target_matrix(plain, hard.taxonomy)[1][:, 0].all()
+
+
+def test_losses_are_compared_on_the_same_shares():
+    soft, losses = (StudyConfig.load(ROOT / "experiments" / f"convabuse-{name}.yaml") for name in ("soft", "losses"))
+    assert (losses.corpus, losses.split) == (soft.corpus, soft.split)
+    parsed = {entry.alias: models.parse(entry.name, entry.options) for entry in losses.models}
+    plain = parsed.pop("bce")
+    assert {name: options.loss.name for name, options in parsed.items()} == {
+        "kl": "kl",
+        "squared": "squared",
+        "majority": "bce",
+    }
+    assert all(
+        options.model_copy(update={"loss": plain.loss, "labels": "soft"}) == plain for options in parsed.values()
+    )

@@ -16,6 +16,7 @@ from quick_models import build
 from workbench.features import Blocks, FeatureStore
 from workbench.features.encoders import load_encoder
 from workbench.features.encoders.names import TRANSFORMER
+from workbench.preprocessing.image import ocr
 from workbench.preprocessing.text.variants import variants
 from workbench.schema import Label, Taxonomy, corpus_schema
 
@@ -225,6 +226,23 @@ def store():
         return load_encoder(name, device) if name.startswith(TRANSFORMER) else WordEncoder()
 
     return FeatureStore(None, "cpu", load=load)
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """The function that puts another in the place of the recogniser of words: engine(bytes -> words or None).
+
+    It returns the list of the pictures that were read.
+    """
+
+    def put(words):
+        seen = []
+        monkeypatch.setattr(ocr, "available", lambda: True)
+        monkeypatch.setattr(ocr, "models", list)
+        monkeypatch.setattr(ocr, "words", lambda data: seen.append(data) or words(data))
+        return seen
+
+    return put
 
 
 @pytest.fixture

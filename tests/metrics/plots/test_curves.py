@@ -45,6 +45,9 @@ FIGURES = {
     "charges": lambda **theme: curves.charges(
         LOGITS, {"bce": (LOGITS**2, LOGITS), "hinge": (1 - LOGITS,) * 2}, **theme
     ),
+    "charges and activations": lambda **theme: curves.charges(
+        LOGITS, {"bce": (LOGITS**2, LOGITS)}, {"tanh": np.tanh(LOGITS), "relu": LOGITS.clip(0)}, **theme
+    ),
     "shades": lambda **theme: diagrams.shades(
         np.array([[0.123, math.nan], [1.0, 0.0]]),
         ["threat", "quote"],

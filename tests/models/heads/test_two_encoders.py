@@ -175,7 +175,7 @@ def test_the_head_learns_from_log_odds_that_have_not_seen_their_post(world, fit,
     assert learnt_from.counts.max() == 1  # the raw text alone
     y, _ = label_matrix(train, world.taxonomy)
     there = learnt_from.counts > 0
-    own = model.words.blocks(train)
+    own = model.word_sides["text"].blocks(train)
     gap = [
         np.mean(x[y[there, 0] > 0.5]) - np.mean(x[y[there, 0] < 0.5])
         for x in (learnt_from.first()[there, -n], own.first()[there, -n])
@@ -188,7 +188,7 @@ def test_the_head_learns_from_log_odds_that_have_not_seen_their_post(world, fit,
 def test_a_logistic_head_that_is_held_back_ranks_as_its_words_do(world, fit, words):
     model = fit("clip-concat", words, head="logistic", C=1e-9)
     told = np.array([text is not None for text in world.test["text"].to_pylist()])
-    alone, both = model.words.member.logits(world.test)[told], model.logits(world.test)[told]
+    alone, both = model.word_sides["text"].member.logits(world.test)[told], model.logits(world.test)[told]
     changed = np.sort(both - alone, axis=0)  # by as much in all posts that have vision, and in all that have none
     assert ((np.diff(changed, axis=0) > 0.02).sum(axis=0) <= 1).all()
     assert not np.allclose(fit("clip-concat", words, head="logistic").logits(world.test)[told], both, atol=0.1)

@@ -14,7 +14,7 @@ from workbench.preprocessing.image import ocr
 
 
 @pytest.fixture
-def reader(monkeypatch):
+def reader(engine):
     """Words are read without the engine: a picture of n pixels' width says the n-th of these."""
     said = {10: "abuseword word1", 11: "word2 word3", 12: ""}
 
@@ -24,8 +24,7 @@ def reader(monkeypatch):
         except OSError:
             return None
 
-    monkeypatch.setattr(ocr, "available", lambda: True)
-    monkeypatch.setattr(ocr, "words", words)
+    return engine(words)
 
 
 def picture(width):
@@ -61,9 +60,11 @@ def test_the_higher_of_text_and_words_counts(reader, table, rows, taxonomy, stor
     said = model.predict(given(table, taxonomy, posts)).unread["image"]
     wordless = "there are no words in the picture, and the rest is not looked at"  # a person looks, whatever the text
     assert said == [None] * 5 + [wordless, "nothing in the image could be read", wordless]
+    seen = len(reader)
     model.save(tmp_path / "model")
     again = models.load(tmp_path / "model", taxonomy=taxonomy, store=store)
     assert np.array_equal(again.logits(given(table, taxonomy, posts)), logits, equal_nan=True)
+    assert seen == len(reader) == 4  # different pictures, each read once
 
 
 def test_without_the_extra_the_path_is_off_and_says_so(monkeypatch, table, rows, taxonomy, store, caplog):
@@ -82,8 +83,8 @@ def test_a_model_of_more_than_texts_is_refused(taxonomy, store):
         models.create("picture-words", {"model": "image-clip"}, taxonomy=taxonomy, store=store)
 
 
-def test_words_that_the_model_of_texts_cannot_read_are_told(reader, table, rows, taxonomy, store, monkeypatch):
-    monkeypatch.setattr(ocr, "words", lambda data: "unreadable")
+def test_words_that_the_model_of_texts_cannot_read_are_told(engine, table, rows, taxonomy, store):
+    engine(lambda data: "unreadable")
     model = fit(table, rows, taxonomy, store, model="text-clip", options={"encoder": "words", "epochs": 1})
     made = model.predict(given(table, taxonomy, [("word5", picture(10)), ("word5", None), ("unreadable", None)]))
     assert made.unread == {"text": [None, None, "cannot be read"], "image": ["cannot be read", None, None]}

@@ -204,23 +204,37 @@ def values(rows: Sequence[Dot], *, theme: str = "light") -> Figure:
 
 
 def charges(
-    logits: np.ndarray, costs: Mapping[str, tuple[np.ndarray, np.ndarray]], *, most: float = 6.0, theme: str = "light"
+    logits: np.ndarray,
+    costs: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    activations: Mapping[str, np.ndarray] | None = None,
+    *,
+    most: float = 6.0,
+    theme: str = "light",
 ) -> Figure:
     """Return what losses charge at each logit (n,): costs, loss -> (if the post is harmful, if it is not), each (n,).
 
-    Two panels, harmful posts left and harmless ones right; costs above `most` are cut off.
+    A panel for harmful posts and one for harmless ones; costs above `most` are cut off. activations: name -> what a
+    hidden unit makes of each input (n,), the same numbers as the logits, in a third panel.
     """
-    figure, panels, colours = figure_of(4.6, theme, panels=2)
-    for side, (axis, what) in enumerate(zip(panels, ("a harmful post", "a harmless post"), strict=True)):
+    figure, panels, colours = figure_of(5.2 if activations else 4.6, theme, panels=3 if activations else 2)
+    for side, (axis, what) in enumerate(zip(panels[:2], ("a harmful post", "a harmless post"), strict=True)):
         axis.axvline(0, color=colours["soft"], linewidth=1)
         for i, (name, cost) in enumerate(costs.items()):
             style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
             axis.plot(logits, cost[side], linewidth=2, label=name, **style)
         axis.set(xlim=(logits[0], logits[-1]), ylim=(0, most))
-        name_axes(axis, colours, title=what, x="score (log-odds of harm)", y="" if side else "cost")
+        name_axes(axis, colours, title=what, x="log-odds of harm", y="" if side else "cost")
     edges = {"labelcolor": colours["ink"], "facecolor": colours["page"], "edgecolor": colours["page"]}
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, fontsize=10, ncols=4, loc="outside upper left", **edges)
+    if activations:
+        axis = panels[2]
+        for i, (name, value) in enumerate(activations.items()):
+            style = {"color": COLOURS[i % len(COLOURS)], "linestyle": LINES[i % len(LINES)]}
+            axis.plot(logits, value, linewidth=2 if i < len(COLOURS) else 1, label=name, **style)
+        axis.set(xlim=(logits[0], logits[-1]), ylim=(-1.5, 2.5))
+        name_axes(axis, colours, title="a hidden unit", x="input", y="output")
+        figure.legend(*axis.get_legend_handles_labels(), fontsize=10, ncols=5, loc="outside lower left", **edges)
     return figure
 
 

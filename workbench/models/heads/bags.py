@@ -99,12 +99,14 @@ class Bags(NamedTuple):
 def bags(sides: list[Vectors], pictures: np.ndarray) -> Bags:
     """Return the bags that a pooling over frames sees, from the sides that `combinations` gets, the last the vision.
 
+    Several sides before it are texts, whose combinations are as many texts.
+
     pictures (n_posts,): how many of a post's rows of vision are variants of its picture; they come first, the others
     are frames. A bag holds one row of the text, one of the picture and all frames, so that a post's score is a maximum
     over variants and windows whatever becomes of frames. In training there is one row of each, and a bag is a post.
     """
-    both = sides if len(sides) == 2 else [Vectors.none(len(pictures), 0), *sides]
-    texts, images = (np.maximum(side.count, 1) for side in both)
+    *texts, images = (np.maximum(side.count, 1) for side in sides)
+    texts = np.prod([np.ones_like(images), *texts], axis=0)
     ways = np.maximum(pictures, 1)  # combinations of a post: text t and vision s at t + texts * s
     post = np.repeat(np.arange(len(texts)), texts * images)
     first = np.cumsum(texts * images) - texts * images

@@ -29,8 +29,9 @@ from workbench.features.encoders import identity
 from workbench.fingerprint import closure
 from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, combinations
-from workbench.models.heads.frozen import ClipClassifier, Posts, Side
+from workbench.models.heads.frozen import ClipClassifier, Posts
 from workbench.models.heads.options import CrossOptions
+from workbench.models.heads.reading import Side
 
 if TYPE_CHECKING:
     import torch
@@ -63,6 +64,8 @@ class FinetuneOptions(CrossOptions):
                 "the two towers of one CLIP are tuned together; name it by `encoder`, without text_encoder and "
                 "image_encoder, or take `clip-cross` for two encoders"
             )
+        if self.picture_words:
+            raise ValueError("picture_words: one text is tuned together with the picture; take `clip-cross`")
         if self.pooling != "max":
             raise ValueError("pooling: towers are tuned on single frames, so only 'max' is possible here")
         for name in ("loss", "class_weight", "upsample"):
@@ -95,7 +98,7 @@ class ClipFinetune(ClipClassifier):
 
     # ---------------------------------------------------------------------------------------------------------- fit
 
-    def _prepare(self, train: pa.Table, words: Blocks | None = None) -> list[Vectors]:
+    def _prepare(self, train: pa.Table, words: dict[Side, Blocks]) -> list[Vectors]:
         self.tuned = None
         return super()._prepare(train, words)
 
@@ -183,7 +186,7 @@ class ClipFinetune(ClipClassifier):
         y, known = target_matrix(table, self.taxonomy)
         texts: list[Any] = [None] * len(table)
         if "text" in read:
-            there = read["text"][1].count > 0
+            there = read["text"].vectors.count > 0
             values = table["text"].to_pylist()
             texts = tunable.texts([text if has else None for text, has in zip(values, there, strict=True)])
         images: list[list[tuple[str, int, int]]] = [[] for _ in range(len(table))]
@@ -203,11 +206,11 @@ class ClipFinetune(ClipClassifier):
 
     def _frames(self, read: dict, name: str) -> list[list[int]]:
         """Return, per post, which variants of its picture (the first) or frames of its clip are trained on."""
-        bag = read[name][1]
+        bag = read[name].vectors
         if name == "image":
             return [[0] if count else [] for count in bag.count]
         n, most = len(bag.count), self.options.frames
-        sides = [read["text"][1].first() if "text" in read else bag.none(n, bag.values.shape[1]), bag]
+        sides = [read["text"].vectors.first() if "text" in read else bag.none(n, bag.values.shape[1]), bag]
         post, rows = combinations(sides)
         scores = np.full(len(post), -np.inf, np.float32)
         some = rows[1] >= 0

@@ -3,9 +3,10 @@
 The encoder is frozen and its vectors come from the feature store; what is trained is the small network of `networks`,
 or logistic regression where that loses less on validation.
 A post has two *sides*: text, and vision, which is a bag of the picture and the frames of the clip. One encoder reads
-both, or each side has one of its own, of any family; the text's can be the words of a model of words. By default
-the highest frame decides, in training too (multiple-instance learning), so a few frames of harm are enough, and nobody
-has to say which. A post that lacks a side, or whose side cannot be read, is used in training and scored from the other.
+both, or each side has one of its own, of any family; the text's can be the words of a model of words (`reading`). By
+default the highest frame decides, in training too (multiple-instance learning), so a few frames of harm are enough, and
+nobody has to say which. A post that lacks a side, or whose side cannot be read, is used in training and scored from the
+other. The words that stand in its picture can be a side of their own.
 
 Open doubts: a frame is read by itself, so what only their order tells is not seen; fine-tuning the encoder would need
 its gradients, which the store cannot give.
@@ -19,15 +20,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from workbench.features import Blocks, encoder_files
-from workbench.features.encoders import identity
-from workbench.models import Classifier, Prediction, of_earlier, two_classes
+from workbench.features import Blocks
+from workbench.models import Prediction, of_earlier, two_classes
 from workbench.models.fit.options import positive_weights
 from workbench.models.fit.targets import target_matrix
-from workbench.models.heads.bags import Vectors, bags, combinations, highest_rows, reasons, undone
+from workbench.models.heads.bags import Vectors, bags, combinations, highest_rows, undone
 from workbench.models.heads.options import AlignOptions, CrossOptions, HeadKind, HeadOptions
-from workbench.models.heads.words import WordSide
-from workbench.schema import Options, declared
+from workbench.models.heads.reading import Readable, Side, SidedClassifier, whitened, whitening
+from workbench.schema import Options
 
 if TYPE_CHECKING:
     import torch
@@ -35,19 +35,15 @@ if TYPE_CHECKING:
     from workbench.models.heads.training import Examples
 
 Posts = tuple[pa.Table, list[Vectors]]  # a table, and the rows of its sides
-Side = Literal["text", "vision"]
-SIDES: dict[Side, tuple[str, ...]] = {"text": ("text",), "vision": ("image", "video")}
 
 
-class ClipClassifier(Classifier):
+class ClipClassifier(SidedClassifier):
     """A head on the embeddings of its modalities; subclasses name them and the fusion.
 
     A modality that no training post has is not looked at: it leaves `modalities`, so that content of its kind counts as
     unseen when posts are decided on.
 
     Attributes:
-        encoder_digests: what the encoder of each side was when it was trained; words: what stands for an encoder of
-            texts where these are read by a model of words.
         kind: the head that it has, the one named or the one chosen; whitenings: mean and matrix by which each side's
             vectors are brought to what that head expects.
     """
@@ -58,8 +54,6 @@ class ClipClassifier(Classifier):
     network: Any = None
     kind: HeadKind = "mlp"
     whitenings: list[tuple[np.ndarray, np.ndarray]]
-    encoder_digests: dict[Side, str]
-    words: WordSide | None = None
     search: ClassVar[dict[str, tuple]] = {
         "lr": (0.001, 0.003, 0.01),
         "weight_decay": (0.1, 0.5, 1.0),
@@ -76,16 +70,6 @@ class ClipClassifier(Classifier):
         if isinstance(words := kept.get("text_encoder"), dict):
             kept["text_encoder"] = {**words, "options": of_earlier(words["name"], words["options"])}
         return {**kept, "head": "linear"} if kept.get("head") == "logistic" and "C" not in known else kept
-
-    @classmethod
-    def files(cls, options: HeadOptions) -> list[Path]:
-        names = dict.fromkeys(options.encoder_of(side) for side in SIDES)
-        return [path for name in names if name is not None for path in encoder_files(name)]
-
-    @classmethod
-    def members(cls, options: HeadOptions) -> list[tuple[str, dict[str, Any]]]:
-        words = getattr(options, "words", None)
-        return [] if words is None else [(words.name, words.options)]
 
     # ------------------------------------------------------------------------------------------------ fit and score
 
@@ -105,10 +89,7 @@ class ClipClassifier(Classifier):
         return own + sum(part.parameters for part in self._parts().values())
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
-        self.words, learnt_from = None, None
-        if self.members(self.options):
-            self.words, learnt_from = WordSide.learn(lambda: self._new_members()[0], train, validation, seed)
-        sides = self._prepare(train, learnt_from)
+        sides = self._prepare(train, self._learn_words(train, validation, seed))
         self.record = {"epochs": 0}
         if self.trained.any():
             watched = self._sides(self._read(validation), len(validation), first=True)
@@ -129,15 +110,15 @@ class ClipClassifier(Classifier):
         record, self.kind, self.network, self.whitenings = min(fitted, key=lambda made: made[0]["loss"])
         self.record = {"head": self.kind, **record, "losses": {kind: made["loss"] for made, kind, *_ in fitted}}
 
-    def _prepare(self, train: pa.Table, words: Blocks | None = None) -> list[Vectors]:
+    def _prepare(self, train: pa.Table, words: dict[Side, Blocks]) -> list[Vectors]:
         """Return the first rows of train's sides, after finding what is there to look at and to learn.
 
-        words: the vectors of train's texts where words stand for them.
+        words: the vectors of train's texts where words stand for them, by side.
         """
         self.network, self.encoder_digests = None, self._encoder_digests()
         self.modalities = type(self).modalities
         read = self._read(train, words)
-        self.modalities = tuple(name for name, (_, vectors) in read.items() if len(vectors.values))
+        self.modalities = tuple(name for name in self.modalities if len(read[name].vectors.values))
         sides = self._sides(read, len(train), first=True)
         usable = np.any([side.count > 0 for side in sides], axis=0)
         self.trained &= two_classes(*self._labels(train, usable))
@@ -172,7 +153,7 @@ class ClipClassifier(Classifier):
         from workbench.models.heads import training
 
         read = self._read(posts)
-        unread = {name: reasons(posts, name, *parts, self.options.variants) for name, parts in read.items()}
+        unread = {name: read[name].unread for name in self.modalities}
         sides = self._sides(read, len(posts))
         readable = np.any([side.count > 0 for side in sides], axis=0)
         if not self._trained:
@@ -202,7 +183,8 @@ class ClipClassifier(Classifier):
         numbers = np.where(row >= 0, sides[0].variant[row], 0)
         if not numbers.any():
             return None
-        reader = self.words.member if self.words else self.store.encoder(self.options.encoder_of("text"))
+        words = self.word_sides.get("text")
+        reader = words.member if words else self.store.encoder(self.options.encoder_of("text"))
         return undone(numbers, posts["text"].to_pylist(), reader.text_kinds)
 
     def _alike(self, best: np.ndarray, sides: list[Vectors], rows: list[np.ndarray]) -> np.ndarray | None:
@@ -218,14 +200,14 @@ class ClipClassifier(Classifier):
         return training.score(self.network, sides, present).cpu().numpy()
 
     def _over_frames(
-        self, read: dict[str, tuple[Blocks, Vectors]], sides: list[Vectors], post: np.ndarray, rows: np.ndarray
+        self, read: dict[str, Readable], sides: list[Vectors], post: np.ndarray, rows: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return posts and logits of the bags of combinations, where frames are pooled otherwise than by maximum."""
         if getattr(self.options, "pooling", "max") in ("max", "mean"):
             return post, rows
         import torch
 
-        pictures = read["image"][1].count if "image" in read else np.zeros_like(sides[-1].count)
+        pictures = read["image"].vectors.count if "image" in read else np.zeros_like(sides[-1].count)
         bagged = bags(sides, pictures)
         logits = self.network.pool(torch.from_numpy(rows[bagged.row]), torch.from_numpy(bagged.bag))
         return bagged.post, logits.numpy()
@@ -246,20 +228,10 @@ class ClipClassifier(Classifier):
             activation=options.activation,
             generator=generator,
             pooling=getattr(options, "pooling", "max"),
-            told=self.words is not None,
+            told="text" in self.word_sides,
         ).to(self.store.device)
 
     # ------------------------------------------------------------------------------------------------------ features
-
-    def _encoder(self, side: Side = "vision") -> Any:
-        return self._store().encoder(self.options.encoder_of(side))
-
-    def _encoder_digest(self, side: Side = "vision") -> str:
-        return identity.encoder_digest(self._encoder(side))
-
-    def _encoder_digests(self) -> dict[Side, str]:
-        """Return the digests of the encoders by side; a side of words has none."""
-        return {side: self._encoder_digest(side) for side in self._groups() if self.options.encoder_of(side)}
 
     def _whitenings(self, kind: HeadKind, sides: list[Vectors]) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return, per side, mean and matrix that bring train's vectors to what a kind of head expects."""
@@ -267,54 +239,8 @@ class ClipClassifier(Classifier):
 
     def _whitening(self, kind: HeadKind, name: Side, side: Vectors) -> tuple[np.ndarray, np.ndarray]:
         """Return those of one side, which leave log-odds of words as they are."""
-        from workbench.models.heads import training
-
-        told = len(self.taxonomy.names) if name == "text" and self.words is not None else 0
-        scale = training.standardising if kind == "logistic" else training.whitening
-        mean, matrix = scale(side.values[:, : side.values.shape[1] - told], side.weight)
-        if told:
-            mean = np.append(mean, np.zeros(told, np.float32))
-            matrix = np.pad(matrix, (0, told))
-            matrix[-told:, -told:] = np.eye(told)
-        return mean, matrix
-
-    def _read(self, table: pa.Table, words: Blocks | None = None) -> dict[str, tuple[Blocks, Vectors]]:
-        """Return, per modality, what is said of a table and its readable vectors, all variants or the raw.
-
-        What is blank counts as absent, whatever an encoder makes of it. words: those of the texts, where they are at
-        hand.
-        """
-        there, sides = declared(table), {}
-        for name in self.modalities:
-            if name == "text" and self.words is not None:
-                blocks = self.words.blocks(table) if words is None else words
-            else:
-                side = next(side for side, names in SIDES.items() if name in names)
-                blocks = getattr(self.store, name)(self._encoder(side), table)
-            vectors = Vectors.of(blocks, there[name])
-            sides[name] = blocks, vectors if self.options.variants else vectors.raw()
-        return sides
-
-    def _sides(self, read: dict[str, tuple[Blocks, Vectors]], n: int, first: bool = False) -> list[Vectors]:
-        """Return the bags of n posts, one per side; first: of a text and of a picture keep the first row only."""
-        sides = []
-        for group, names in self._groups().items():
-            words = self.words if group == "text" else None
-            side = Vectors.none(n, (words or self._encoder(group)).dim)
-            for name in (name for name in names if name in read):
-                vectors = read[name][1]
-                if name == "video":
-                    vectors = vectors.mean() if self.options.pooling == "mean" else vectors
-                elif first:
-                    vectors = vectors.first()
-                side = side.beside(vectors)
-            sides.append(side)
-        return sides
-
-    def _groups(self) -> dict[Side, tuple[str, ...]]:
-        """Return the sides that this kind of model has, with the modalities that fill each."""
-        mine = {side: tuple(n for n in names if n in type(self).modalities) for side, names in SIDES.items()}
-        return {side: names for side, names in mine.items() if names}
+        told = len(self.taxonomy.names) if name == "text" and name in self.word_sides else 0
+        return whitening(kind, side, told)
 
     def _labels(self, table: pa.Table, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         y, known = target_matrix(table, self.taxonomy)
@@ -345,16 +271,7 @@ class ClipClassifier(Classifier):
 
     def _tensors(self, sides: list[Vectors], rows: list[np.ndarray]) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         """Return whitened sides, each (n, dim), and present (n, n_sides), on the device; row -1 is an absent side."""
-        import torch
-
-        filled = []
-        for side, row, (mean, matrix) in zip(sides, rows, self.whitenings, strict=True):
-            values = np.zeros((len(row), len(mean)), dtype=np.float32)
-            values[row >= 0] = side.values[row[row >= 0]]
-            mean, matrix = (torch.from_numpy(array).to(self.store.device) for array in (mean, matrix))
-            filled.append((torch.from_numpy(values).to(self.store.device) - mean) @ matrix)
-        present = torch.from_numpy(np.stack(rows, axis=1) >= 0)
-        return tuple(filled), present.to(self.store.device)
+        return whitened(sides, rows, self.whitenings, self.store.device)
 
     # ------------------------------------------------------------------------------------------------------ the disk
 
@@ -366,17 +283,12 @@ class ClipClassifier(Classifier):
             from workbench.models.fit.loop import weights_of
 
             arrays |= weights_of(self.network, "network.")
-        if self.words is not None:
-            arrays |= {"words.used": self.words.used, "words.basis": self.words.basis}
+        arrays |= self._word_arrays()
         return {"encoder": self.encoder_digests, "trained": self.network is not None, "head": self.kind}, arrays
-
-    def _parts(self) -> dict[str, Classifier]:
-        return {} if self.words is None else {"words": self.words.member}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
         self._take_encoders(state["encoder"], folder)
-        if self.members(self.options):
-            self.words = WordSide(self._load(folder / "words"), arrays["words.used"], arrays["words.basis"])
+        self._take_words(arrays, folder)
         self.whitenings = [
             (arrays[f"whitening.{side}.mean"], arrays[f"whitening.{side}.matrix"]) for side in self._groups()
         ]
@@ -387,10 +299,3 @@ class ClipClassifier(Classifier):
             self.kind = state.get("head", "linear" if named == "logistic" else named)
             self.network = self._build(None)
             take_weights(self.network, arrays, "network.")
-
-    def _take_encoders(self, saved: dict[Side, str] | str, folder: Path) -> None:
-        """Take the digests of the encoders that it learnt on, in earlier versions one; raise where one is another."""
-        self.encoder_digests = now = self._encoder_digests()
-        for side, digest in now.items():
-            trained = saved if isinstance(saved, str) else saved[side]
-            identity.same_encoder(f"the model in {folder}", trained, digest, self.options.encoder_of(side))

@@ -19,14 +19,37 @@ Open doubt: `cross` grows with the square of `rank`; above 64 a low-rank product
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 SideVectors = tuple[torch.Tensor, ...]
-ACTIVATIONS = {"gelu": functional.gelu, "relu": functional.relu, "tanh": torch.tanh, "silu": functional.silu}
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "gelu": functional.gelu,
+    "relu": functional.relu,
+    "leaky_relu": functional.leaky_relu,  # a hundredth of what is below 0
+    "elu": functional.elu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "silu": functional.silu,
+    "softmax": partial(torch.softmax, dim=1),  # over the units of the layer
+}
+COMPETING = 10  # units of a layer whose softmax is drawn
+
+
+def activated(names: Sequence[str], inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what activations make of the input (n,) of one unit, by name; for figures.
+
+    The unit is one of COMPETING, and the others have the input 0, which only a softmax minds.
+    """
+    layer = torch.zeros(len(inputs), COMPETING, dtype=torch.float64)
+    layer[:, 0] = torch.as_tensor(np.asarray(inputs))
+    return {name: ACTIVATIONS[name](layer)[:, 0].numpy() for name in names}
 
 
 def highest(logits: torch.Tensor, owner: torch.Tensor | None) -> torch.Tensor:
@@ -138,12 +161,12 @@ class RowAttention(nn.Module):
 
 
 class Head(nn.Module):
-    """Logits (n_rows, n_labels) from whitened sides, with or without a fusion of two of them.
+    """Logits (n_rows, n_labels) from whitened sides, with or without a fusion of texts and vision.
 
     Args:
         dims: length of each side's vectors; n_labels: outputs.
         hidden: units of the hidden layer, 0 for none; dropout: share of inputs and hidden units dropped in training.
-        fusion: None, "cross" or "align" (these need two sides), with `rank` and `projection`.
+        fusion: None, "cross" or "align", with `rank` and `projection`: of each side with the last one, the vision.
         activation: of the hidden layer, a name of ACTIVATIONS.
         generator: of the first weights and the dropout masks, on the CPU; None for a network about to be loaded.
         pooling: a name of POOLS, by which `pool` makes a post's logits from those of its rows.
@@ -168,7 +191,7 @@ class Head(nn.Module):
         self.absent = nn.ParameterList([nn.Parameter(torch.randn(dim, generator=generator) * 0.1) for dim in dims])
         self.fusion, rank, projection = fusion or (None, 0, "")
         self.projections = nn.ModuleList([Projection(dim, rank, projection, generator) for dim in dims if rank])
-        fused = {None: 0, "cross": rank * rank, "align": rank}[self.fusion]
+        fused = {None: 0, "cross": rank * rank, "align": rank}[self.fusion] * (len(dims) - 1)
         inputs = sum(dims) + len(dims) + fused
         self.drop, self.activation = Dropout(dropout, generator), activation
         self.hidden = Linear(inputs, hidden, generator) if hidden else None
@@ -204,7 +227,8 @@ class Head(nn.Module):
     def _fused(self, sides: list[torch.Tensor]) -> list[torch.Tensor]:
         if self.fusion is None:
             return []
-        left, right = (project(x) for project, x in zip(self.projections, sides, strict=True))
+        *texts, vision = (project(x) for project, x in zip(self.projections, sides, strict=True))
         if self.fusion == "align":
-            return [left * right]
-        return [(left[:, :, None] * right[:, None, :]).flatten(1)]  # (n_rows, rank, rank) -> (n_rows, rank * rank)
+            return [text * vision for text in texts]
+        # (n_rows, rank, rank) -> (n_rows, rank * rank)
+        return [(text[:, :, None] * vision[:, None, :]).flatten(1) for text in texts]

@@ -15,6 +15,7 @@ RARE = 0.02  # of the training posts: a side that fewer lack has too few example
 HIDDEN_BY_DEFAULT = 0.1
 Pooling = Literal["max", "mean", "noisy-or", "attention"]
 HeadKind = Literal["logistic", "mlp", "linear"]
+Activation = Literal["gelu", "relu", "leaky_relu", "elu", "tanh", "sigmoid", "silu", "softmax"]
 KINDS = "`logistic`: logistic regression to convergence; `mlp`: one hidden layer; `linear`: none, trained as that is"
 HEAD = Field(
     "auto",
@@ -46,9 +47,17 @@ class HeadOptions(LearningOptions):
     encoder: str = Field("tiny", description="The encoder's name: `tiny`, an open_clip name with weights, or a folder.")
     head: Literal["mlp", "linear"] = Field("mlp", description="One hidden layer, or none.")
     hidden: int = Field(64, ge=1, le=8192, description="Units of the hidden layer.")
-    activation: Literal["gelu", "relu", "tanh", "silu"] = Field("gelu", description="What the hidden layer ends in.")
+    activation: Activation = Field(
+        "gelu",
+        description="What the hidden layer ends in; `silu` is also called swish. After a softmax its units compete.",
+    )
     dropout: float = Field(0.2, ge=0, lt=1, description="Share of inputs and hidden units dropped in training.")
     variants: bool = VARIANTS
+
+    @field_validator("activation", mode="before")
+    @classmethod
+    def _by_its_other_name(cls, value: Any) -> Any:
+        return "silu" if value == "swish" else value
 
     @field_validator("head", mode="before")
     @classmethod
@@ -57,7 +66,7 @@ class HeadOptions(LearningOptions):
             raise ValueError(f"{value!r} weighs sides as they are, and this model joins them: 'mlp' (or `clip-concat`)")
         return value
 
-    def encoder_of(self, side: Literal["text", "vision"]) -> str | None:
+    def encoder_of(self, side: Literal["text", "picture_words", "vision"]) -> str | None:
         """Return the full name of the encoder of a side; None where its vectors are words'."""
         return with_fit(self.encoder, getattr(self, "fit", None))
 
@@ -121,7 +130,7 @@ class ClipHeadOptions(ChosenOptions, FrameOptions):
 
 
 class PairOptions(FrameOptions):
-    """A head on two sides: both by one two-tower encoder, or each by one of its own."""
+    """A head on two sides: both by one two-tower encoder, or each by one of its own; words in pictures as a third."""
 
     encoder: str = Field("tiny", description="The encoder of both sides, or of the one that names none of its own.")
     text_encoder: str | MemberOptions | None = Field(
@@ -135,11 +144,16 @@ class PairOptions(FrameOptions):
         description="The picture's and frames' own encoder: `timm:resnet18@a1_in1k`, `timm:NAME@FILE.safetensors`, a "
         "folder of timm's, or any CLIP that `encoder` takes. Null: that of `encoder`.",
     )
+    picture_words: bool = Field(
+        False,
+        description="Whether the words that stand in the picture are read as one more text, by what reads the text; "
+        "needs the extra `ocr`. Clips' words are not read.",
+    )
     modality_dropout: float | None = Field(
         None,
         ge=0,
         le=0.5,
-        description="Share of the posts with both sides whose one side is hidden in training, for each side; null: "
+        description="Share of the posts with all sides whose one side is hidden in training, for each side; null: "
         f"{HIDDEN_BY_DEFAULT} for a side that under {RARE:.0%} of the training posts lack, else 0.",
     )
 
@@ -160,6 +174,10 @@ class PairOptions(FrameOptions):
         if (text is None) != (image is None) and "encoder" not in self.model_fields_set:
             given, other = ("text_encoder", "image_encoder") if image is None else ("image_encoder", "text_encoder")
             raise ValueError(f"{given} is given without {other}; name that too, or `encoder` for the other side")
+        if self.picture_words and (self.modality_dropout or 0) > 1 / 3:
+            raise ValueError(
+                f"modality_dropout: of three sides each is hidden in a third, not in {self.modality_dropout}"
+            )
         return self
 
     @property
@@ -167,7 +185,7 @@ class PairOptions(FrameOptions):
         """The model whose words stand for the text, if any."""
         return self.text_encoder if isinstance(self.text_encoder, MemberOptions) else None
 
-    def encoder_of(self, side: Literal["text", "vision"]) -> str | None:
+    def encoder_of(self, side: Literal["text", "picture_words", "vision"]) -> str | None:
         """Return the full name of the encoder of a side; None where its vectors are words'."""
         if self.text_encoder is None and self.image_encoder is None:
             return super().encoder_of(side)

@@ -25,6 +25,7 @@ from workbench.models.fit.targets import target_matrix
 from workbench.models.heads.bags import Vectors, combinations
 from workbench.models.heads.frozen import ClipClassifier, Posts
 from workbench.models.heads.options import CrossOptions
+from workbench.models.heads.reading import Side
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +105,7 @@ class ClipRetrieval(ClipClassifier):
 
     # -------------------------------------------------------------------------------------------------- fit and score
 
-    def _prepare(self, train: pa.Table, words: Blocks | None = None) -> list[Vectors]:
+    def _prepare(self, train: pa.Table, words: dict[Side, Blocks]) -> list[Vectors]:
         self.memory, self.post_ids = None, []
         return super()._prepare(train, words)
 

@@ -5,13 +5,15 @@ words recognised in its picture, so reading pictures can only raise a score; the
 Without the extra `ocr` that path is off: the picture is then not among the modalities, counts as unseen when posts are
 decided on, and fitting says so once.
 
-Open doubts: words on pictures are shorter and worse spelt than the texts that the member learnt from; nothing is
-stored, so each prediction reads the pictures again.
+Joint heads read the words as one more text of their own (`heads.frozen`, the option `picture_words`).
+
+Open doubt: words on pictures are shorter and worse spelt than the texts that the member learnt from.
 """
 
 from __future__ import annotations
 
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from workbench.errors import WorkbenchError
+from workbench.features import FeatureStore
+from workbench.features.picture_words import WordReader, require, written
 from workbench.models import Classifier, Prediction, of_earlier
 from workbench.models.fit.options import TargetOptions
 from workbench.preprocessing.image import ocr
@@ -75,9 +79,7 @@ class PictureWords(Classifier):
         own = self.member._predict(posts)
         if "image" not in self.modalities:
             return own
-        texts, reasons = self._words(posts)
-        column = posts.schema.get_field_index("text")
-        read = posts.set_column(column, posts.schema.field("text"), pa.array(texts, posts.schema.field("text").type))
+        read, reasons = written(self.store or FeatureStore(None), self.reader, posts)
         words = self.member._predict(read)
         scores = np.maximum(*(np.where(part.readable[:, None], part.logits, -np.inf) for part in (own, words)))
         readable = own.readable | words.readable
@@ -85,31 +87,20 @@ class PictureWords(Classifier):
         lost = words.unread.get("text", [None] * len(posts))  # of the words, wholly or in part
         wordless = "there are no words in the picture, and the rest is not looked at"
         reasons = [
-            why or unsure or (wordless if here and not text else None)
-            for why, unsure, here, text in zip(reasons, lost, there.tolist(), texts, strict=True)
+            (why or unsure or (wordless if text is None else None)) if here else None
+            for why, unsure, here, text in zip(reasons, lost, there.tolist(), read["text"].to_pylist(), strict=True)
         ]
         return Prediction(np.where(readable[:, None], scores, 0.0), readable, {**own.unread, "image": reasons})
 
-    def _words(self, posts: pa.Table) -> tuple[list[str | None], list[str | None]]:
-        """Return the words in each post's picture, None without any, and why a picture could not be read."""
-        from workbench.features import TransientError
-        from workbench.features.items import Pictures
-
-        pictures, texts, reasons = Pictures(posts), [], []
-        for row, there in enumerate(declared(posts)["image"].tolist()):
-            known = pictures.keys[row] is not None
-            item = pictures.fetch(row) if there and known else None
-            text = None if item is None or isinstance(item, TransientError) else ocr.words(item)
-            failed = there and text is None
-            texts.append(text or None)
-            why = item if isinstance(item, TransientError) else pictures.unread.get(row)
-            reasons.append((why or "nothing in the image could be read") if failed else None)
-        return texts, reasons
+    @cached_property
+    def reader(self) -> WordReader:
+        """What reads the words in pictures; raises WorkbenchError without the extra `ocr`."""
+        return WordReader()
 
     def _parts(self) -> dict[str, Classifier]:
         return {"member": self.member}
 
     def _restore(self, state: dict[str, Any], arrays: dict[str, np.ndarray], folder: Path) -> None:
-        if "image" in self.modalities and not ocr.available():
-            raise WorkbenchError(f"the model in {folder} reads words in pictures, and {ocr.OFF}")
+        if "image" in self.modalities:
+            require(f"the model in {folder}")
         self.member = self._load(folder / "member")

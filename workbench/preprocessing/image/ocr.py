@@ -4,7 +4,7 @@ Nothing is fetched: where the package or its models are missing, reading is off,
 (Apache 2.0, https://github.com/RapidAI/RapidOCR) runs PP-OCR's detector and recogniser on onnxruntime.
 
 Open doubts: its default models know Latin and Chinese script; handwriting, curved and very small words are often
-missed; a picture takes a few tenths of a second, far more than any encoder here.
+missed; a picture takes tenths of a second, on busy cores seconds, far more than any encoder here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from workbench import fingerprint
 from workbench.errors import WorkbenchError
 from workbench.preprocessing.image import decoding
 
@@ -27,11 +28,21 @@ _ONE_AT_A_TIME = threading.Lock()
 
 def available() -> bool:
     """Say whether words can be read here: the package, its engine and its models are installed."""
+    names = {path.name for path in models()}
+    return all(any(part in name for name in names) for part in ("det", "rec", "cls"))
+
+
+def models() -> list[Path]:
+    """Return the files of the models that read, sorted; none where the package or its engine is not installed."""
     spec = importlib.util.find_spec("rapidocr")
     if spec is None or spec.origin is None or importlib.util.find_spec("onnxruntime") is None:
-        return False
-    models = {path.name for path in (Path(spec.origin).parent / "models").glob("*.onnx")}
-    return all(any(part in name for name in models) for part in ("det", "rec", "cls"))
+        return []
+    return sorted((Path(spec.origin).parent / "models").glob("*.onnx"))
+
+
+def weights() -> str:
+    """Return 64 hex digits over the models that read, by content."""
+    return fingerprint.of_json({path.name: fingerprint.of_file(path) for path in models()})
 
 
 def words(data: bytes) -> str | None:

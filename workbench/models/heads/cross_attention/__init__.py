@@ -16,8 +16,9 @@ from pydantic import Field, model_validator
 
 from workbench.features.encoders.names import TIMM, TRANSFORMER
 from workbench.models.heads.bags import Vectors
-from workbench.models.heads.frozen import ClipClassifier, Side
+from workbench.models.heads.frozen import ClipClassifier
 from workbench.models.heads.options import HeadKind, PairOptions
+from workbench.models.heads.reading import Side
 
 if TYPE_CHECKING:
     from typing import Self
@@ -46,6 +47,8 @@ class AttentionOptions(PairOptions):
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width}) evenly")
         if self.head == "linear":
             raise ValueError("head: attention has one hidden layer behind it; leave `head` at 'mlp'")
+        if self.picture_words:
+            raise ValueError("picture_words: attention is between one text and the picture; take `clip-cross`")
         pooled = self.words is not None or str(self.text_encoder).startswith(TRANSFORMER)
         if pooled or str(self.image_encoder).startswith(TIMM):
             name = self.image_encoder if not pooled else self.words.name if self.words else self.text_encoder
@@ -108,6 +111,7 @@ class ClipAttention(ClipClassifier):
             (options.width, options.heads, options.blocks),
             hidden=options.hidden,
             dropout=options.dropout,
+            activation=options.activation,
             generator=generator,
         )
         for tower, (mean, matrix) in zip(network.towers, self.whitenings, strict=True):

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from workbench.models.heads.networks import Dropout, Linear, SideVectors
+from workbench.models.heads.networks import ACTIVATIONS, Dropout, Linear, SideVectors
 
 
 class CrossAttention(nn.Module):
@@ -90,7 +90,8 @@ class CrossAttentionNetwork(nn.Module):
 
     Args:
         dims: length of an embedding of each side; n_labels: outputs; width, heads, blocks: of the attention.
-        hidden: units of the hidden layer; dropout: share of what is dropped in training.
+        hidden: units of the hidden layer, activation: what it ends in, a name of ACTIVATIONS; dropout: share of what is
+            dropped in training.
         generator: of the first weights and the dropout masks, on the CPU; None for a network about to be loaded.
     """
 
@@ -102,6 +103,7 @@ class CrossAttentionNetwork(nn.Module):
         *,
         hidden: int,
         dropout: float,
+        activation: str = "gelu",
         generator: torch.Generator | None = None,
     ):
         super().__init__()
@@ -112,7 +114,7 @@ class CrossAttentionNetwork(nn.Module):
         )
         self.after = nn.ModuleList([nn.LayerNorm(width) for _ in range(2)])
         self.scale = math.sqrt(width)
-        self.drop = Dropout(dropout, generator)
+        self.drop, self.activation = Dropout(dropout, generator), activation
         self.hidden = Linear(sum(dims) + 2 + 3 * width, hidden, generator)
         self.output = Linear(hidden, n_labels, generator)
 
@@ -125,5 +127,5 @@ class CrossAttentionNetwork(nn.Module):
         ends = [after(x[:, 0]) for after, x in zip(self.after, (left_x, right_x), strict=True)]
         product = torch.softmax(ends[0], dim=1) * torch.softmax(ends[1], dim=1) * self.scale**2
         whole = [self.drop(left, owner), self.drop(right, owner), present.to(left.dtype), *ends, product]
-        x = self.drop(functional.gelu(self.hidden(torch.cat(whole, dim=1))), owner)
+        x = self.drop(ACTIVATIONS[self.activation](self.hidden(torch.cat(whole, dim=1))), owner)
         return self.output(x)
