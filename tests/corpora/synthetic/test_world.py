@@ -52,10 +52,14 @@ def codes(names: tuple[str, ...], of: tuple[str, ...]) -> list[int]:
 
 def check(design: Design, information: tuple[str, ...]) -> None:
     found = hand.cases(design)
-    brute, first = hand.posteriors(found, hand.observed(found, information))
+    key, exact = hand.observed(found, information), Exact(made(design), information)
+    first = hand.posteriors(found, key)[1]
     latents = {axis: values[first] for axis, values in found.codes.items()}
-    exact = Exact(made(design), information).posterior(latents)
-    np.testing.assert_allclose(exact, brute, rtol=0, atol=1e-12, err_msg=str(information))
+    for codes, brute in hand.signalled(found, key, information):
+        signals = {axis: np.full(len(first), code) for axis, code in codes.items()}
+        np.testing.assert_allclose(
+            exact.posterior(latents | signals), brute, rtol=0, atol=1e-12, err_msg=str(information)
+        )
 
 
 @DESIGNS
@@ -106,7 +110,8 @@ def test_samples_have_the_asked_harm_and_pairs_and_weights_undo_them(design):
 def grid(**values: list[int]) -> dict[str, np.ndarray]:
     """Latents of every combination of the given codes; the other axes are 0."""
     rows = np.array(list(product(*values.values())))
-    return {axis: np.zeros(len(rows), int) for axis in c.AXES} | {name: rows[:, n] for n, name in enumerate(values)}
+    nothing = {axis: np.zeros(len(rows), int) for axis in (*c.AXES, *c.SIGNALS)}
+    return nothing | {name: rows[:, n] for n, name in enumerate(values)}
 
 
 @DESIGNS
@@ -186,7 +191,7 @@ def test_all_tables_are_ready_in_two_seconds_and_small():
         start = time.process_time()
         found = Truth(world)
         took.append(time.process_time() - start)
-    assert len(found.tables) == 15
+    assert len(found.tables) == 16
     assert min(took) < 2
     masses = [table.masses for table in found.tables.values() if isinstance(table, Exact)]
     assert sum(part.nbytes for mass in masses for part in mass.values()) < 50e6
@@ -215,7 +220,8 @@ def drawn(request):
     """200,000 posts of a world with their labels: (design, latents, y)."""
     design, rng = NAMED[request.param], np.random.default_rng(5)
     latents = made(design).draw(200_000, rng)
-    return design, latents, rng.random((200_000, 4)) < made(design).label_probabilities(latents)
+    y = rng.random((200_000, 4)) < made(design).label_probabilities(latents)
+    return design, latents | made(design).draw_signals(y[:, 3], rng.random((2, 200_000))), y
 
 
 def z_by_value(p: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -258,7 +264,7 @@ def test_labels_of_draws_are_as_frequent_as_exact_says(drawn):
     posterior = truth(design).of(latents)
     for more in (("text", "engagement"), FIELDS):
         posterior["+".join(more)] = Exact(made(design), more).posterior(latents)
-    assert len(posterior) == 17
+    assert len(posterior) == 18
     for information, p in posterior.items():
         z = np.concatenate([z_by_value(p[:, k], y[:, k]) for k in range(4)])
         assert np.abs(z).max() < 4.5, information
