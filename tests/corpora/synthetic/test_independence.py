@@ -51,7 +51,7 @@ def test_labels_of_posts_are_as_frequent_as_their_truth_says(quick):
                 value, cell = np.unique(np.round(p, 6), return_inverse=True)
                 n, hits = np.bincount(cell), np.bincount(cell, y[rows, k])
                 z = (hits - n * value) / np.sqrt(n * value * (1 - value))
-                assert np.abs(z[n * value > 20]).max() < 4.2, (information, LABELS[k])
+                assert np.abs(z[n * np.minimum(value, 1 - value) > 20]).max() < 4.2, (information, LABELS[k])
 
 
 def scores_against(residual: np.ndarray, variance: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -144,7 +144,7 @@ def test_counts_tell_as_much_as_their_fields_may(many, quick):
             value, cell = np.unique(np.round(p[:, k], 6), return_inverse=True)
             n, hits = np.bincount(cell), np.bincount(cell, y[:, k])
             z = (hits - n * value) / np.sqrt(n * value * (1 - value))
-            assert np.abs(z[n * value > 20]).max() < 4.2
+            assert np.abs(z[n * np.minimum(value, 1 - value) > 20]).max() < 4.2
     # beside the levels that they tell, no count says anything: the trait is told by the age
     for name, values in {f"{c} {n}": np.log1p(count(table, c, n)) for c in COUNTS for n in COUNTS[c]}.items():
         there = ~np.isnan(values)
@@ -176,4 +176,5 @@ def test_harmless_posts_that_annoy_are_reported_as_harmful_ones_are(many):
     match = draws["intent"] == INTENTS.index("match")
     assert (draws["reports"][match] == 2).mean() == pytest.approx(0.15, abs=0.01)
     assert reported[harmless].mean() > 0.015  # 0.005 without them
-    assert reported[harmless].sum() > 0.4 * reported.sum()  # that a post is reported does not say that it harms
+    weight = table["weight"].to_numpy() * reported
+    assert weight[harmless].sum() > 0.75 * weight.sum()  # at the site few of the posts with many reports harm

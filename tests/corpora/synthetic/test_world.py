@@ -225,11 +225,12 @@ def drawn(request):
 
 
 def z_by_value(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How many standard errors the labels y are off, for each value of p with at least 25 positives expected."""
+    """How many standard errors the labels y are off, for each value of p with at least 25 of either kind expected."""
     value, cell = np.unique(np.round(p, 9), return_inverse=True)
     n = np.bincount(cell)
     off = np.bincount(cell, y) - n * value
-    return (off / np.sqrt(np.maximum(n * value * (1 - value), 1e-9)))[n * value >= 25]
+    enough = n * np.minimum(value, 1 - value) >= 25
+    return (off / np.sqrt(np.maximum(n * value * (1 - value), 1e-9)))[enough]
 
 
 def numbered(latents: dict[str, np.ndarray], axes: tuple[str, ...]) -> np.ndarray:
