@@ -200,8 +200,8 @@ def _examples(examples: Sequence[Example]) -> list[gr.Button]:
     if not examples:
         return []
     gr.Markdown(
-        "## Examples\nWords as people write them; then symbolic posts of the synthetic sample, by what they bring "
-        "and what they are labelled.",
+        "## Examples\nWords as people write them; a symbolic claim by two authors; symbolic posts of the synthetic "
+        "sample, by what they bring and what they are labelled.",
         elem_id="examples",
     )
     with gr.Row(elem_id="example-buttons"):
