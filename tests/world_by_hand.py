@@ -7,6 +7,7 @@ Written from the sentences of the design and of the data card. `Cases` is a flat
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from functools import cache
 from itertools import product
 from typing import NamedTuple
@@ -27,7 +28,11 @@ LINKED = {"calm": ((0.88, 0.05, 0.06, 0.01), (0.84, 0.09, 0.055, 0.015))}
 LINKED |= {"harm": ((0.78, 0.03, 0.07, 0.12), (0.74, 0.05, 0.07, 0.14))}
 LINKED |= {"spam": (LINKED["harm"][0], (0.40, 0.05, 0.10, 0.45))}
 DISGUISED = {"calm": (0.996, 0.001, 0.001, 0.001, 0.001), "harm": (0.93, 0.02, 0.02, 0.015, 0.015)}
-REPORTED = {False: (0.965, 0.030, 0.005), True: (0.70, 0.20, 0.10)}
+REPORTED = {"calm": (0.965, 0.030, 0.005), "annoying": (0.70, 0.15, 0.15), "harm": (0.70, 0.20, 0.10)}
+TOLD = {  # by a field, of whether the post misleads: (axis, what each kind is worth if not, and if so)
+    "author": ("record", (0.62, 0.25, 0.04, 0.01, 0.08), (0.15, 0.25, 0.20, 0.15, 0.25)),
+    "engagement": ("spread", (0.55, 0.18, 0.02, 0.25), (0.28, 0.42, 0.25, 0.05)),
+}
 MATCHINGS = World(Design()).matchings  # which pairs match is the world's to choose; a test holds it to be a matching
 
 
@@ -182,7 +187,8 @@ def _expanded(t: int, pattern: str, intent: str, scene: str, mass: float, norms:
         ]
     )  # (label, region, author, link)
     minded = [any(label_chance(k, r, "ordinary", "none", intent, scene, norms) > 0.5 for k in c.LABELS) for r in PLACE]
-    reported = np.array([REPORTED[one] for one in minded])
+    harmless = "annoying" if intent == "match" else "calm"
+    reported = np.array([REPORTED["harm" if one else harmless] for one in minded])
     # region, language, author, link, obfuscation, reports, utterance
     shape = (3, 3, 2, 4, 5, 3, len(said))
     r, w, a, q, o, e, u = np.indices(shape).reshape(len(shape), -1)
@@ -234,6 +240,23 @@ def posteriors(found: Cases, key: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     first = np.empty(len(total), np.int64)
     first[key[::-1]] = np.arange(len(key))[::-1]
     return np.stack(mass, 1) / total[:, None], first
+
+
+def signalled(
+    found: Cases, key: np.ndarray, information: tuple[str, ...]
+) -> Iterator[tuple[dict[str, int], np.ndarray]]:
+    """Yield every kind of the signals that are seen, and P(label | key, these) (n_keys, n_labels) by adding up.
+
+    What misinformation leaves behind depends on nothing else: the other labels go with it as the causes have it.
+    """
+    told, misleads = [TOLD[field] for field in information if field in TOLD], found.chance[:, 3]
+    for kinds in product(*(range(len(no)) for _, no, _ in told)):
+        no, yes = (math.prod(part[1 + side][n] for part, n in zip(told, kinds, strict=True)) for side in (0, 1))
+        weight = found.p * ((1 - misleads) * no + misleads * yes)
+        mass = [np.bincount(key, weight * chance) for chance in found.chance.T[:3]]
+        mass.append(np.bincount(key, found.p * misleads * yes))
+        codes = {axis: n for (axis, *_), n in zip(told, kinds, strict=True)}
+        yield codes, np.stack(mass, 1) / np.bincount(key, weight)[:, None]
 
 
 def late_fusion(found: Cases) -> np.ndarray:

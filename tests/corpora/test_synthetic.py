@@ -28,6 +28,16 @@ from workbench.corpora.synthetic.causes import PATTERNS
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT, corpus_schema, label_matrix
 
+UNMOVED = {
+    "text": "ab5f6a7f8d98a2a0",
+    "community": "3c89265924590281",
+    "language": "5a84ad40d28c3053",
+    "region": "77c6cd36d0e2bc4d",
+    "created_at": "e98f424a334c35bb",
+    "group": "8dc8712164e7e771",
+    "weight": "0446fec26d4cb838",
+    "labels": "0480947504a8cbcd",
+}
 # ----------------------------------------------------------------------------------------------------------- schema
 
 
@@ -71,6 +81,14 @@ def test_the_truth_is_a_probability_and_knows_more_with_more_to_see(sample):
     assert loss[ALL] < loss["text+image"] < loss["late-fusion"] < min(loss["text"], loss["image+video"])
     assert loss["image+video"] < loss["image"] < loss["video"] < loss["none"]
     assert loss["text"] < loss["none"]
+
+
+def test_texts_labels_and_all_but_the_numbers_around_a_post_are_those_of_before_the_numbers():
+    # Features are found by content: were a byte of a text another one, every store and every number would move. The
+    # hashes were taken before author and engagement got numbers of a generator of their own.
+    table = build(posts=2500, seed=3, modalities=["text"], oversample={"harm": 0.3})
+    for name, digest in UNMOVED.items():
+        assert hashlib.sha256(repr(table[name].to_pylist()).encode()).hexdigest()[:16] == digest, name
 
 
 def test_what_the_world_has_no_table_for_stays_unknown():
@@ -222,25 +240,30 @@ def test_a_family_shares_its_causes_and_each_post_has_its_own_author(quick):
     assert 0 < np.mean(moved) < 0.01  # labels move with the trait alone: 0.4 posts x 0.18 x 0.03 = 0.002
 
 
-def test_an_authors_numbers_follow_the_calendar_and_tell_the_trait_only(quick):
+def test_an_authors_numbers_follow_the_calendar(quick):
     table = build(posts=12_000)
     day = table["created_at"].to_numpy().astype("datetime64[s]").astype(float) / 86_400
     people = defaultdict(list)
     for now, author in sorted(zip(day, table["author"].to_pylist(), strict=True), key=lambda item: item[0]):
         people[author["id"]].append((now - author["account_age_days"], author))
     several = [found for found in people.values() if len(found) > 1]
-    assert len(several) > 500
+    assert len(several) > 400
     for found in several:
         assert np.ptp([opened for opened, _ in found]) <= 0.1 + 1e-6  # ages are told to a tenth of a day
         for name in ("posts", "prior_reports", "prior_removals"):
-            assert (np.diff([author[name] for _, author in found]) >= 0).all()
+            assert len({author[name] is None for _, author in found}) == 1  # a person has one record
+            assert (np.diff([author[name] or 0 for _, author in found]) >= 0).all()
     author = table["author"]
-    posts, removals = (pc.struct_field(author, name).to_numpy() for name in ("posts", "prior_removals"))
+    posts, removals, reports = (
+        pc.fill_null(pc.struct_field(author, name), 0).to_numpy()
+        for name in ("posts", "prior_removals", "prior_reports")
+    )
     assert (removals <= posts).all()
+    assert (reports <= 3 * (posts + 1)).all()
     prone = np.array([name[1] == "p" for name in pc.struct_field(author, "id").to_pylist()])
     assert prone.mean() == pytest.approx(0.1, abs=4 * math.sqrt(0.09 / 12_000))
-    reports = pc.struct_field(author, "prior_reports").to_numpy()
-    assert reports[prone].mean() > 2 * reports[~prone].mean()
+    age = pc.struct_field(author, "account_age_days").to_numpy()
+    assert np.median(age[prone]) < np.median(age[~prone])
 
 
 def test_after_the_drift_date_there_are_more_clips(quick):

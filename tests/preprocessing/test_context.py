@@ -83,3 +83,20 @@ def test_scaling_learns_from_training_posts_only_and_survives_what_it_never_saw(
         learnt = Scaling.fit(train, ContextOptions(scaling=scaling))
         assert np.isfinite(learnt(np.array([[1e300, 5.0], [np.nan, np.nan]]))).all()
     assert np.isfinite(Scaling.fit(np.zeros((0, 2)), ContextOptions())(train)).all()
+
+
+def test_what_a_number_does_is_its_score_against_the_training_median_and_its_rates_go_with_it():
+    options = ContextOptions(rates=True)
+    # (age, posts, reports, removals, reports per post, removals per post, posts per day); the last post has no record
+    values = np.array([[10, 4, 9, 0, 9 / 5, 0, 4 / 11], [10, 4, np.nan, 0, np.nan, 0, 4 / 11]])
+    typical = np.array([10.0, 4, 1, 0, 0.5, 0, 4 / 11])
+
+    def score(numbers):  # one label: 0.2 a report, 1 a report per post, and 2 where they are unknown
+        told = 0.2 * numbers[:, 2] + numbers[:, 4]
+        return np.where(np.isnan(told), 2.0, told)[:, None]
+
+    moved = context.moved(values, options, typical, score)
+    assert moved.fields == ("account_age_days", "posts", "prior_reports", "prior_removals")
+    np.testing.assert_allclose(moved.by[:, 0], [[0, 0, 0.2 * 8 + 1.3, 0], [0, 0, 2 - 0.7, 0]])
+    assert moved.words(0, 0) == ("the author's prior reports 9 (odds times 18)",)  # exp(2.9)
+    assert moved.words(1, 0) == ("the author's prior reports unknown (odds times 3.7)",)

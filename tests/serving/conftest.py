@@ -77,6 +77,9 @@ def bundle(material, tmp_path_factory):
         folder = place / name / "bundle" / "0"
         if not folder.exists():
             options = {"encoder": "tiny", "epochs": 3} if "clip" in name else {}
+            if name == "misinformation":
+                text = {"name": "text-clip", "options": {"encoder": "tiny", "epochs": 3}}
+                options = {"text": text, "context": {"columns": ["author", "engagement"]}}
             ready = training.moderate(training.fit(name, options, material, [0], store), material)
             ready[0].moderator.save(folder)
         return folder

@@ -41,7 +41,7 @@ def posts(material):
     """One test post of each service's kind, as the API takes its features."""
     table = material.sets["test"]
     there = np.stack([declared(table)[name] for name in MODALITIES], axis=1)
-    kinds = {"text": (1, 0, 0), "image": (0, 1, 0), "video": (0, 0, 1), "misinformation": (1, 1, 0), "post": (1, 0, 1)}
+    kinds = {"text": (1, 0, 0), "image": (0, 1, 0), "video": (0, 0, 1), "misinformation": (1, 0, 0), "post": (1, 0, 1)}
     found = {}
     for service, kind in kinds.items():
         row = table.slice(int(np.flatnonzero((there == kind).all(axis=1))[0]), 1).to_pylist()[0]
@@ -98,11 +98,51 @@ def test_the_same_content_under_many_ids_is_encoded_once(client, engine):
     assert after["memory"] + after["repeated"] - before["memory"] - before["repeated"] == 7
 
 
-def test_services_of_one_bundle_share_its_model(engine):
-    info = engine.services()
-    assert info["post"].model_id == info["misinformation"].model_id
-    assert len(engine._moderators) == 4
-    assert info["post"].policy_id != info["misinformation"].policy_id  # the rules of other labels
+def test_services_of_one_bundle_share_its_model(bundle, tmp_path):
+    folder = str(bundle("text-clip"))
+    services = {"post": {"bundle": folder}, "misinformation": {"bundle": folder, "labels": ["misinformation"]}}
+    config = ServingConfig.parse({"services": services, "records": str(tmp_path / "records")}, "serving")
+    with Records(tmp_path / "records") as records:
+        engine = Engine(config, records, device="cpu")
+        info = engine.services()
+        assert info["post"].model_id == info["misinformation"].model_id
+        assert len(engine._moderators) == 1
+        assert info["post"].policy_id != info["misinformation"].policy_id  # the rules of other labels
+        engine.close(5)
+
+
+def claims(material):
+    """The texts of test posts without any label."""
+    rows = material.sets["test"].select(["text", "labels"]).to_pylist()
+    return [row["text"] for row in rows if row["text"] and not any(row["labels"].values())]
+
+
+def test_a_reported_author_changes_the_score_of_misinformation_and_the_reason_says_so(client, engine, material):
+    clean = {"account_age_days": 800, "posts": 300, "prior_reports": 0, "prior_removals": 0}
+    authors = {"clean": clean, "reported": clean | {"prior_reports": 400, "prior_removals": 20}, "unknown": None}
+    for text in claims(material)[:5]:
+        score, said = {}, {}
+        for name, author in authors.items():
+            url = f"/v1/moderate/misinformation/{name}-{text[:9]}"
+            score[name] = client.put(url, json={"features": {"text": text, "author": author}}).json()["results"][0][
+                "confidence"
+            ]
+            entry = engine.records.latest("misinformation", f"{name}-{text[:9]}")
+            said[name] = entry.assessment["moved"].get("misinformation", [])
+        assert score["reported"] > 2 * score["clean"]
+        assert score["unknown"] > score["clean"]  # that nothing is known of an author is no good sign
+        assert any(word.startswith("the author's prior reports 400 (odds times") for word in said["reported"])
+        assert any(word.startswith("the author's prior reports unknown (odds times") for word in said["unknown"])
+
+
+@pytest.mark.parametrize("service", ["misinformation", "post"])
+def test_harmless_posts_that_annoy_go_to_a_person_and_are_not_removed(client, material, service):
+    reported = {"reports": 5000, "impressions": 60_000, "reactions": 10}
+    for number, text in enumerate(claims(material)[:8]):
+        features = {"text": text, "author": {"prior_reports": 0}, "engagement": reported}
+        decision = client.put(f"/v1/moderate/{service}/loud-{number}", json={"features": features}).json()["decision"]
+        assert decision["action"] == "review"
+        assert "reports" in [reason["kind"] for reason in decision["reasons"]]
 
 
 def test_the_log_has_what_was_scored(client, engine, posts, material):

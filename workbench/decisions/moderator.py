@@ -161,6 +161,9 @@ class Moderator:
                     unseen=tuple(name for name, has in unseen.items() if has[row]),
                     variants={} if undone is None else _told(self.labels, undone[row]),
                     alike={} if alike is None else _told(self.labels, alike[row]),
+                    moved={}
+                    if made.moved is None
+                    else _told(self.labels, [made.moved.words(row, k) or None for k in places]),
                     links=extraction.findings(text, self.lists),
                     out_of_distribution=None
                     if strange is None or strange.where(row) is None

@@ -124,6 +124,9 @@ class Assessment(Options):
         {},
         description="Per label whose score comes from single training posts, those with the label, most alike first.",
     )
+    moved: dict[str, tuple[str, ...]] = Field(
+        {}, description="Per label, what numbers around the post did to its score, the strongest first."
+    )
     links: tuple[str, ...] = Field((), description="What is suspicious about the links, one sentence each.")
     reports: int | None = Field(None, ge=0, description="Reports of the post so far.")
     region: str | None = Field(None, description="The post's region.")
@@ -303,12 +306,13 @@ _NOTHING = Reason(kind="rule", detail="No score that the policy has a threshold 
 def _detail(
     label: str, score: float, action: str, threshold: float, override: Override | None, assessment: Assessment
 ) -> str:
-    variant, alike = assessment.variants.get(label), assessment.alike.get(label)
+    variant, alike, moved = (getattr(assessment, name).get(label) for name in ("variants", "alike", "moved"))
     done = "removed" if action == "remove" else "sent to review"
     where = f" for {override}" if override else ""
     by = f" by its variant with {variant}" if variant else ""
     like = f" Most like it of the training posts with {label}: {', '.join(alike)}." if alike else ""
-    return f"{label} scores {score:.3f}{by}; posts are {done} from {threshold:.3f} on{where}.{like}"
+    around = f" Against a typical post: {', '.join(moved)}." if moved else ""
+    return f"{label} scores {score:.3f}{by}; posts are {done} from {threshold:.3f} on{where}.{like}{around}"
 
 
 def _missing(assessment: Assessment, unseen: str) -> list[Reason]:

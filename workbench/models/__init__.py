@@ -49,6 +49,7 @@ from workbench.schema import INPUTS, MODALITIES, Options, Taxonomy
 
 if TYPE_CHECKING:
     from workbench.features import FeatureStore
+    from workbench.preprocessing.context import Moved
 
 MODELS: dict[str, str] = {
     "prior": "workbench.models.combine.prior:Prior",
@@ -92,6 +93,7 @@ class Prediction:
             complete "scored by its variant with ..."; None for scores of the raw text or of other content.
         alike (n_posts, n_labels), or None: the ids of the training posts with the label that a score comes from, the
             most alike first, for models that judge by single training posts; None where there is none.
+        moved: what numbers around the posts do to the scores, of models that read some; None of others.
     """
 
     logits: np.ndarray
@@ -99,6 +101,7 @@ class Prediction:
     unread: dict[str, list[str | None]] = field(default_factory=dict)
     variants: np.ndarray | None = None
     alike: np.ndarray | None = None
+    moved: Moved | None = None
 
 
 class Classifier(ABC):

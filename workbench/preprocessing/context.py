@@ -10,6 +10,7 @@ section 1.3 (why a filled value needs a flag).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple, Self
 
 import numpy as np
@@ -29,6 +30,16 @@ RATES = {  # what a count is shared out over; one is added below, so that a new 
     "engagement": (("reports", "impressions"), ("reactions", "impressions")),
 }
 HOURS = ("hour_sin", "hour_cos")
+TITLES = {
+    "account_age_days": "the account's age in days",
+    "posts": "the author's posts",
+    "prior_reports": "the author's prior reports",
+    "prior_removals": "the author's prior removals",
+    "reactions": "reactions",
+    "reports": "reports of the post",
+    "impressions": "impressions",
+}
+SMALL = 0.1  # in log-odds: what a number moves by less is not worth a word
 LARGEST = 1e12  # a larger count, or age in days, is what some database writes for an unknown one
 
 
@@ -132,6 +143,47 @@ class Scaling(NamedTuple):
 
     def arrays(self) -> dict[str, np.ndarray]:
         return {"center": self.center, "scale": self.scale, "fill": self.fill}
+
+
+class Moved(NamedTuple):
+    """What single numbers around posts do to scores, against the training median in their place.
+
+    fields: as in COUNTS; values (n_posts, n_fields), NaN where not known; by (n_posts, n_labels, n_fields): log-odds.
+    """
+
+    fields: tuple[str, ...]
+    values: np.ndarray
+    by: np.ndarray
+
+    def words(self, row: int, label: int) -> tuple[str, ...]:
+        """Return what moved the score of a label, the strongest first, as "impressions 12000 (odds times 1.8)"."""
+        by, told = self.by[row, label], []
+        for n in np.argsort(-np.abs(by), kind="stable"):
+            if abs(by[n]) >= SMALL:
+                value = self.values[row, n]
+                shown = "unknown" if np.isnan(value) else np.format_float_positional(value, precision=1, trim="-")
+                told.append(f"{TITLES[self.fields[n]]} {shown} (odds times {np.exp(np.clip(by[n], -20, 20)):.2g})")
+        return tuple(told)
+
+
+def moved(
+    values: np.ndarray, options: ContextOptions, typical: np.ndarray, score: Callable[[np.ndarray], np.ndarray]
+) -> Moved:
+    """Return what each count does to the scores of posts, its rates with it.
+
+    values: what `numbers` returns; typical (n_numbers,): what takes their place; score: from such numbers to log-odds
+    (n_posts, n_labels).
+    """
+    columns, whole = names(options), score(values)
+    fields = [(group, name) for group in options.columns for name in COUNTS.get(group, ())]
+    by = np.zeros((*whole.shape, len(fields)))
+    for n, (group, name) in enumerate(fields):
+        own = [c for c, column in enumerate(columns) if column.split("/")[0] == f"{group}.{name}"]
+        without = values.copy()
+        without[:, own] = typical[own]
+        by[..., n] = whole - score(without)
+    told = [columns.index(f"{group}.{name}") for group, name in fields]
+    return Moved(tuple(name for _, name in fields), values[:, told], by)
 
 
 def _logged(values: np.ndarray) -> np.ndarray:

@@ -13,8 +13,9 @@ from world_samples import DRIFT, INFORMATION, TAXONOMY, build, firsts, has, medi
 
 from workbench.corpora import synthetic
 from workbench.corpora.synthetic import SourceOptions, site
-from workbench.corpora.synthetic.causes import LABELS, PATTERNS, PERIODS
+from workbench.corpora.synthetic.causes import INTENTS, LABELS, PATTERNS, PERIODS, RECORDS
 from workbench.corpora.synthetic.exact import Exact
+from workbench.preprocessing.context import COUNTS
 from workbench.schema import label_matrix
 
 # ------------------------------------------------------------------------------------------------ labels and weights
@@ -50,7 +51,7 @@ def test_labels_of_posts_are_as_frequent_as_their_truth_says(quick):
                 value, cell = np.unique(np.round(p, 6), return_inverse=True)
                 n, hits = np.bincount(cell), np.bincount(cell, y[rows, k])
                 z = (hits - n * value) / np.sqrt(n * value * (1 - value))
-                assert np.abs(z[n * value > 20]).max() < 4.2, (information, LABELS[k])
+                assert np.abs(z[n * np.minimum(value, 1 - value) > 20]).max() < 4.2, (information, LABELS[k])
 
 
 def scores_against(residual: np.ndarray, variance: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -65,7 +66,7 @@ def observations(table: pa.Table) -> dict[str, dict[str, np.ndarray]]:
     images, films = ([data or b"" for data in media_bytes(table, name)] for name in ("image", "video"))
     _, of, size = np.unique(table["group"].to_numpy(), return_inverse=True, return_counts=True)
     order, seconds = np.arange(len(table)), table["created_at"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    number = np.array([int(name[2:]) for name in pc.struct_field(table["author"], "id").to_pylist()])
+    number = people(table) // len(RECORDS)  # the rest is the record
     around = {f"in {name}": np.array(table["community"]) == name for name in site.COMMUNITIES}
     around |= {"author": number, "odd author": number % 2, "order": order, "odd order": order % 2}
     around |= {"family": size[of], "second": seconds, "hour": seconds // 3600 % 24}
@@ -95,9 +96,19 @@ def test_nothing_but_the_causes_says_anything_about_labels(sample, quick):
         assert min(leanings(table, information, planted=0.5).values()) > 4  # so much would be noticed
 
 
-def levels(table: pa.Table) -> np.ndarray:
-    """The level of reports that the counts tell."""
-    return np.digitize(pc.struct_field(table["engagement"], "reports").to_numpy(), [1, site.FEW + 1])
+def people(table: pa.Table) -> np.ndarray:
+    return np.array([int(name[2:]) for name in pc.struct_field(table["author"], "id").to_pylist()])
+
+
+def count(table: pa.Table, column: str, name: str) -> np.ndarray:
+    """A count (n_posts,), NaN where it is not known."""
+    return pc.fill_null(pc.cast(pc.struct_field(table[column], name), pa.float64()), np.nan).to_numpy()
+
+
+def levels(table: pa.Table, column: str, name: str, *edges: int) -> np.ndarray:
+    """The kind that a count tells: below each edge, from the last one on, and unknown."""
+    values = count(table, column, name)
+    return np.where(np.isnan(values), len(edges) + 1, np.digitize(values, edges))
 
 
 def given(table: pa.Table) -> dict[str, np.ndarray]:
@@ -108,27 +119,62 @@ def given(table: pa.Table) -> dict[str, np.ndarray]:
     return {
         "pattern": np.array([PATTERNS.index(name) for name in names]),
         "period": np.where(after, PERIODS.index("after"), PERIODS.index("before")),
-        "reports": levels(table),
+        "reports": levels(table, "engagement", "reports", 1, site.FEW + 1),
+        "record": levels(table, "author", "prior_reports", 1, 10, site.NOTORIOUS),
+        "spread": levels(table, "engagement", "impressions", site.FAR, site.VIRAL),
         "author": np.array([name[1] == "p" for name in pc.struct_field(table["author"], "id").to_pylist()]).astype(int),
     }
 
 
-def test_counts_of_reports_tell_as_much_as_engagement_may(quick):
+@pytest.fixture(scope="module")
+def many():
+    """The options and the table of many posts, each of a family of its own."""
     options = {"posts": 30_000, "reposts": 0, "oversample": {"paired": 0.5, "harm": 0.25}}
-    table = build(**options)
+    return options, build(**options)
+
+
+def test_counts_tell_as_much_as_their_fields_may(many, quick):
+    options, table = many
     world = synthetic.world_of(SourceOptions.parse(options, "corpus"))
-    y = label_matrix(table, taxonomy(*LABELS))[0]
-    counts = {name: pc.struct_field(table["engagement"], name).to_numpy() for name in ("reactions", "impressions")}
-    assert (counts["reactions"] <= counts["impressions"]).all()
-    assert min(counts["reactions"].min(), np.bincount(levels(table)).min()) >= 0
-    for fields in (("engagement",), ("engagement", "author")):
-        p = Exact(world, fields).posterior(given(table))
+    y, seen = label_matrix(table, taxonomy(*LABELS))[0], given(table)
+    np.testing.assert_array_equal(seen["record"], people(table) % len(RECORDS))
+    for fields in (("engagement",), ("author",), ("engagement", "author")):
+        p = Exact(world, fields).posterior(seen)
         for k in range(4):
             value, cell = np.unique(np.round(p[:, k], 6), return_inverse=True)
             n, hits = np.bincount(cell), np.bincount(cell, y[:, k])
             z = (hits - n * value) / np.sqrt(n * value * (1 - value))
-            assert np.abs(z[n * value > 20]).max() < 4.2
-        assert p[levels(table) == 2].mean() > 2 * p[levels(table) == 0].mean()
-    p = Exact(world, ("engagement",)).posterior(given(table))
-    for values in counts.values():  # beside the reports, no count says anything
-        assert np.abs(scores_against(y - p, p * (1 - p), np.log1p(values))).max() < 4
+            assert np.abs(z[n * np.minimum(value, 1 - value) > 20]).max() < 4.2
+    # beside the levels that they tell, no count says anything: the trait is told by the age
+    for name, values in {f"{c} {n}": np.log1p(count(table, c, n)) for c in COUNTS for n in COUNTS[c]}.items():
+        there = ~np.isnan(values)
+        of = p[there]
+        assert np.abs(scores_against(y[there] - of, of * (1 - of), values[there])).max() < 4, name
+
+
+def test_counts_have_heavy_tails_and_gaps_that_say_something(many):
+    table, misleads = many[1], label_matrix(many[1], TAXONOMY)[0][:, TAXONOMY.names.index("misinformation")]
+    for column, name in (("author", "prior_reports"), ("author", "posts"), ("engagement", "impressions")):
+        values = count(table, column, name)
+        assert np.nanmax(values) > 100 * np.nanmean(values) > 300 * np.nanmedian(values), name
+    for column, name, more in (("author", "prior_reports", True), ("engagement", "impressions", False)):
+        gone = np.isnan(count(table, column, name))
+        shares = gone[misleads == 1].mean(), gone[misleads == 0].mean()
+        assert max(shares) > 2.5 * min(shares)
+        assert (shares[0] > shares[1]) == more
+    reactions, impressions = (count(table, "engagement", name) for name in ("reactions", "impressions"))
+    np.testing.assert_array_equal(np.isnan(reactions), np.isnan(impressions))
+    reports = count(table, "engagement", "reports")
+    assert (np.maximum(reactions, 4 * (reports - site.FEW)) <= impressions)[~np.isnan(impressions)].all()
+
+
+def test_harmless_posts_that_annoy_are_reported_as_harmful_ones_are(many):
+    options, table = many
+    harmless = label_matrix(table, TAXONOMY)[0].sum(1) == 0
+    reported = levels(table, "engagement", "reports", 1, site.FEW + 1) == 2
+    draws = synthetic.world_of(SourceOptions.parse(options, "corpus")).draw(200_000, np.random.default_rng(1))
+    match = draws["intent"] == INTENTS.index("match")
+    assert (draws["reports"][match] == 2).mean() == pytest.approx(0.15, abs=0.01)
+    assert reported[harmless].mean() > 0.015  # 0.005 without them
+    weight = table["weight"].to_numpy() * reported
+    assert weight[harmless].sum() > 0.75 * weight.sum()  # at the site few of the posts with many reports harm

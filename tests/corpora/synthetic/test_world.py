@@ -52,10 +52,14 @@ def codes(names: tuple[str, ...], of: tuple[str, ...]) -> list[int]:
 
 def check(design: Design, information: tuple[str, ...]) -> None:
     found = hand.cases(design)
-    brute, first = hand.posteriors(found, hand.observed(found, information))
+    key, exact = hand.observed(found, information), Exact(made(design), information)
+    first = hand.posteriors(found, key)[1]
     latents = {axis: values[first] for axis, values in found.codes.items()}
-    exact = Exact(made(design), information).posterior(latents)
-    np.testing.assert_allclose(exact, brute, rtol=0, atol=1e-12, err_msg=str(information))
+    for codes, brute in hand.signalled(found, key, information):
+        signals = {axis: np.full(len(first), code) for axis, code in codes.items()}
+        np.testing.assert_allclose(
+            exact.posterior(latents | signals), brute, rtol=0, atol=1e-12, err_msg=str(information)
+        )
 
 
 @DESIGNS
@@ -109,7 +113,8 @@ def test_samples_have_the_asked_harm_and_pairs_and_weights_undo_them(design):
 def grid(**values: list[int]) -> dict[str, np.ndarray]:
     """Latents of every combination of the given codes; the other axes are 0."""
     rows = np.array(list(product(*values.values())))
-    return {axis: np.zeros(len(rows), int) for axis in c.AXES} | {name: rows[:, n] for n, name in enumerate(values)}
+    nothing = {axis: np.zeros(len(rows), int) for axis in (*c.AXES, *c.SIGNALS)}
+    return nothing | {name: rows[:, n] for n, name in enumerate(values)}
 
 
 @DESIGNS
@@ -189,7 +194,7 @@ def test_all_tables_are_ready_in_two_seconds_and_small():
         start = time.process_time()
         found = Truth(world)
         took.append(time.process_time() - start)
-    assert len(found.tables) == 15
+    assert len(found.tables) == 16
     assert min(took) < 2
     masses = [table.masses for table in found.tables.values() if isinstance(table, Exact)]
     assert sum(part.nbytes for mass in masses for part in mass.values()) < 50e6
@@ -218,15 +223,17 @@ def drawn(request):
     """200,000 posts of a world with their labels: (design, latents, y)."""
     design, rng = NAMED[request.param], np.random.default_rng(5)
     latents = made(design).draw(200_000, rng)
-    return design, latents, rng.random((200_000, 4)) < made(design).label_probabilities(latents)
+    y = rng.random((200_000, 4)) < made(design).label_probabilities(latents)
+    return design, latents | made(design).draw_signals(y[:, 3], rng.random((2, 200_000))), y
 
 
 def z_by_value(p: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """How many standard errors the labels y are off, for each value of p with at least 25 positives expected."""
+    """How many standard errors the labels y are off, for each value of p with at least 25 of either kind expected."""
     value, cell = np.unique(np.round(p, 9), return_inverse=True)
     n = np.bincount(cell)
     off = np.bincount(cell, y) - n * value
-    return (off / np.sqrt(np.maximum(n * value * (1 - value), 1e-9)))[n * value >= 25]
+    enough = n * np.minimum(value, 1 - value) >= 25
+    return (off / np.sqrt(np.maximum(n * value * (1 - value), 1e-9)))[enough]
 
 
 def numbered(latents: dict[str, np.ndarray], axes: tuple[str, ...]) -> np.ndarray:
@@ -261,12 +268,12 @@ def test_labels_of_draws_are_as_frequent_as_exact_says(drawn):
     posterior = truth(design).of(latents)
     for more in (("text", "engagement"), FIELDS):
         posterior["+".join(more)] = Exact(made(design), more).posterior(latents)
-    assert len(posterior) == 17
+    assert len(posterior) == 18
     for information, p in posterior.items():
         z = np.concatenate([z_by_value(p[:, k], y[:, k]) for k in range(4)])
         assert np.abs(z).max() < 4.5, information
     # ... and the labels are enough to see an error of a tenth
-    assert np.abs(z_by_value(posterior["text"][:, 0] * 1.1, y[:, 0])).max() > 4.5
+    assert np.abs(z_by_value(posterior["text"][:, 0] * 0.9, y[:, 0])).max() > 4.5
 
 
 def test_weights_of_draws_add_up_to_the_site(drawn):

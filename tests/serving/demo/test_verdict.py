@@ -40,6 +40,7 @@ def judged(scores, policy=None, given=("text",), looks=("text", "image"), **know
         looks=looks,
         unread=assessment.unread,
         alike=assessment.alike,
+        moved=assessment.moved,
         missing=assessment.missing,
         policy_date="2026-03-01",
     )
@@ -242,3 +243,12 @@ def test_reports_are_part_of_the_verdict():
     shown = judged({"abuse": 0.1, "misinformation": 0.1}, reports=4)
     said = "Review by a person within 1 hour: the post was reported at least 3 times; from there on, a person looks."
     assert sentence(shown, NOW) == said
+
+
+def test_what_numbers_around_a_post_did_stands_beside_its_score_and_in_the_reason():
+    told = ("the author's prior reports 30 (odds times 6.5)", "<b>impressions</b> 3 (odds times 1.2)")
+    shown = judged({"abuse": 0.1, "misinformation": 0.7}, moved={"misinformation": told})
+    assert f"Against a typical post: {told[0]}, {told[1]}." in shown.decision.reasons[0].detail
+    page = verdict.whole(shown)
+    assert "against a typical post: the author&#x27;s prior reports 30 (odds times 6.5), &lt;b&gt;impressions" in page
+    assert page.count("against a typical post") == 1  # of the label that they moved

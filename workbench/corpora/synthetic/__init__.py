@@ -89,8 +89,8 @@ def stream(options: SourceOptions, taxonomy: Taxonomy) -> Iterator[pa.RecordBatc
 def _chunk(world: World, truth: Truth | None, options: SourceOptions, taxonomy: Taxonomy, start: int) -> pa.RecordBatch:
     """One batch: families of posts that share their content, each post by its own author."""
     size = min(CHUNK, options.posts - start)
-    # three streams, so that surfaces and site leave the causes alone; the encoder's pairs have a 1 where this has a 2
-    causes, surfaces, around = (np.random.default_rng([options.seed, start, 2, part]) for part in range(3))
+    # four streams, so that surfaces, site and signals leave the causes alone; the encoder's pairs have a 1 for this 2
+    causes, surfaces, around, told = (np.random.default_rng([options.seed, start, 2, part]) for part in range(4))
     copies = 1 + causes.choice(3, CHUNK, p=[1 - options.reposts, options.reposts / 2, options.reposts / 2])
     family = np.repeat(np.arange(CHUNK), copies)[:size]
     latents = {name: values[family] for name, values in world.draw(CHUNK, causes).items()}
@@ -99,13 +99,14 @@ def _chunk(world: World, truth: Truth | None, options: SourceOptions, taxonomy: 
     latents["author"] = (causes.random(CHUNK) < TRAITS["prone"]).astype(np.int64)[:size]
     latents["reports"] = world.draw_reports(latents, causes.random(CHUNK)[:size])
     y = chance < world.label_probabilities(latents)
+    latents |= world.draw_signals(y[:, LABELS.index("misinformation")], told.random((2, CHUNK))[:, :size])
     labels = dict.fromkeys(taxonomy.names, pa.nulls(size, pa.bool_()))
     labels |= {name: pa.array(y[:, k]) for k, name in _shared(taxonomy)}
     first = np.r_[True, family[1:] != family[:-1]]
     columns = {
         "post_id": [f"s{options.seed}-{start + n:07d}" for n in range(size)],
         **_contents(latents, options, start, first, surfaces),
-        **site.columns(latents, first, options.drift, around, CHUNK),
+        **site.columns(latents, first, options.drift, (around, told), CHUNK),
         "group": [f"s{options.seed}-{start}-{n}" for n in family],
         "split": pa.nulls(size, pa.string()),
         "weight": latents["weight"],

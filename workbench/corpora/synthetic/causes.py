@@ -71,7 +71,19 @@ SPAM_AFTER = 3.0  # how much more frequent than other harmful intents
 OBFUSCATIONS = ("none", "leet", "spaced", "zero-width", "homoglyph")
 _OBFUSCATIONS = {"calm": (0.996, 0.001, 0.001, 0.001, 0.001), "harm": (0.93, 0.02, 0.02, 0.015, 0.015)}
 REPORTS = ("none", "few", "many")  # when the post is scored
-_REPORTS = {"calm": (0.965, 0.030, 0.005), "harm": (0.70, 0.20, 0.10)}
+ANNOYING = ("match",)  # harmless, and reported as if it were not: it annoys people
+_REPORTS = {"calm": (0.965, 0.030, 0.005), "annoying": (0.70, 0.15, 0.15), "harm": (0.70, 0.20, 0.10)}
+
+# ------------------------------------------------------------------------------- what misinformation leaves behind
+
+# Drawn after the labels: who misleads now has misled before, and what misleads spreads. Of each the last kind is a gap.
+RECORDS = ("clean", "few", "many", "notorious", "unknown")  # the author's reports and removals before this post
+SPREADS = ("near", "far", "viral", "uncounted")  # how many have seen the post
+SIGNALS = {"record": RECORDS, "spread": SPREADS}
+_SIGNALS = {  # P(kind | the post misleads, no or yes)
+    "record": ((0.62, 0.25, 0.04, 0.01, 0.08), (0.15, 0.25, 0.20, 0.15, 0.25)),
+    "spread": ((0.55, 0.18, 0.02, 0.25), (0.28, 0.42, 0.25, 0.05)),
+}
 
 # --------------------------------------------------------------------------------------------------- what a label needs
 
@@ -111,10 +123,10 @@ FIELDS = {  # what observing a field of a post reveals, where its pattern has it
     "text": ("utterance", "language", "link", "obfuscation"),
     "image": ("scene",),
     "video": ("scene",),
-    "author": ("author",),
+    "author": ("author", "record"),
     "region": ("region",),
     "language": ("language",),
-    "engagement": ("reports",),
+    "engagement": ("reports", "spread"),
 }
 assert tuple(FIELDS)[: len(MODALITIES)] == MODALITIES
 
@@ -157,8 +169,14 @@ def obfuscations() -> np.ndarray:
 
 
 def reports(harmful: np.ndarray) -> np.ndarray:
-    """P(reports | what the post is), shape (*harmful.shape, n_reports), for cells that are harmful or not."""
-    return np.where(harmful[..., None], np.array(_REPORTS["harm"]), np.array(_REPORTS["calm"]))
+    """P(reports | what the post is), for cells (n_regions, n_intents, n_scenes) that are harmful or not."""
+    harmless = np.array([_REPORTS["annoying" if intent in ANNOYING else "calm"] for intent in INTENTS])
+    return np.where(harmful[..., None], np.array(_REPORTS["harm"]), harmless[:, None])
+
+
+def signals(axis: str) -> np.ndarray:
+    """P(kind | the post misleads), shape (2, n_kinds): 0 where it does not, 1 where it does."""
+    return np.array(_SIGNALS[axis])
 
 
 def places() -> np.ndarray:

@@ -3,10 +3,12 @@
 The joint distribution has tens of millions of cells, but it is a product of small factors,
 
     P(pattern | period) P(intent, scene | period, pattern) P(region, language) P(author) P(link | period, intent)
-    P(obfuscation | intent) P(reports | region, intent, scene) P(utterance | intent),
+    P(obfuscation | intent) P(reports | region, intent, scene) P(utterance | intent) P(labels | causes)
+    P(record | misinformation) P(spread | misinformation),
 
 so that latents nobody observes are summed out factor by factor. What a text reveals (utterance and obfuscation) depends
-on the intent alone and few intents share an utterance: these two are looked up at the end instead of being tabled.
+on the intent alone and few intents share an utterance, what an author's record and the spread reveal on one label:
+these are looked up at the end instead of being tabled.
 """
 
 from __future__ import annotations
@@ -17,21 +19,23 @@ from itertools import combinations
 import numpy as np
 
 from workbench.corpora.synthetic import causes
-from workbench.corpora.synthetic.causes import FIELDS, LABELS, PATTERNS, PERIODS
+from workbench.corpora.synthetic.causes import FIELDS, LABELS, PATTERNS, PERIODS, SIGNALS
 from workbench.corpora.synthetic.world import World
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import MODALITIES
 
-_LETTERS = {"place": "w", "author": "a", "link": "l", "reports": "e", "scene": "s", "intent": "i"}
+_MISLEADS = LABELS.index("misinformation")
+_LETTERS = {"misleads": "y", "place": "w", "author": "a", "link": "l", "reports": "e", "scene": "s", "intent": "i"}
 
 
 class Exact:
     """P(label | what some fields of a post reveal), its pattern and period always given.
 
     masses: pattern -> P(what is seen, intent, and the label or nothing more | period), shape (n_periods, n_labels + 1,
-    place, author, link, reports, scene, intent), where a latent that is not seen has size 1. `place` is the region,
-    the language where the region is not seen (it says nothing about labels beside the region), or 1. The intent is
-    there where the text is seen, and only weighed by the utterance and the obfuscation when a post is looked up.
+    misleads, place, author, link, reports, scene, intent), where a latent that is not seen has size 1. `place` is the
+    region, the language where the region is not seen (it says nothing about labels beside the region), or 1. The intent
+    is there where the text is seen, and only weighed by the utterance and the obfuscation when a post is looked up;
+    whether the post misleads is there where a signal of it is seen, and weighed by that.
     """
 
     def __init__(self, world: World, information: tuple[str, ...]):
@@ -59,17 +63,19 @@ class Exact:
         table, seen = self.masses[pattern], self.seen[pattern]
         place = "region" if "region" in seen else "language"
         axes = (place, "author", "link", "reports", "scene")
-        index = [latents[axis] if table.shape[n + 2] > 1 else 0 for n, axis in enumerate(axes)]
+        index = [latents[axis] if table.shape[n + 3] > 1 else 0 for n, axis in enumerate(axes)]
+        cell = (latents["period"], slice(None), slice(None), *index)
         if "utterance" not in seen:
-            return np.broadcast_to(
-                table[(latents["period"], slice(None), *index, 0)], (len(latents["period"]), table.shape[1])
-            )
-        total = 0.0
-        for intent, weight in zip(*_speakers(), strict=True):
-            intent = intent[latents["utterance"]]
-            share = weight[latents["utterance"]] * causes.obfuscations()[intent, latents["obfuscation"]]
-            total = total + share[:, None] * table[(latents["period"], slice(None), *index, intent)]
-        return total
+            total = table[(*cell, 0)]
+        else:
+            total = 0.0
+            for intent, weight in zip(*_speakers(), strict=True):
+                intent = intent[latents["utterance"]]
+                share = weight[latents["utterance"]] * causes.obfuscations()[intent, latents["obfuscation"]]
+                total = total + share[:, None, None] * table[(*cell, intent)]
+        for axis in sorted(seen & {*SIGNALS}):
+            total = total * causes.signals(axis).T[latents[axis]][:, None]
+        return total.sum(2)
 
 
 def _masses(world: World, pattern: int, seen: set[str]) -> np.ndarray:
@@ -80,13 +86,23 @@ def _masses(world: World, pattern: int, seen: set[str]) -> np.ndarray:
         place = place.sum(1, keepdims=True)
     labelled = np.concatenate([world.label_table, np.ones_like(world.label_table[:1])])
     author = np.array(list(causes.TRAITS.values()))
-    factors = {"rw": place, "a": author, "kralis": labelled, "til": causes.links(), "tis": world.contents[:, pattern]}
+    factors = {"rw": place, "a": author, "til": causes.links(), "tis": world.contents[:, pattern]}
+    factors |= {"kyralis": _by_misleading(labelled)} if seen & {*SIGNALS} else {"kralis": labelled}
     if "reports" in seen:
         factors["rise"] = world.reports
     kept = seen | {"place"} | ({"intent"} if "utterance" in seen else set())
+    kept |= {"misleads"} if seen & {*SIGNALS} else set()
     letters = "tk" + "".join(letter for axis, letter in _LETTERS.items() if axis in kept)
     sums = np.einsum(f"{','.join(factors)}->{letters}", *factors.values(), optimize="greedy")
     return np.expand_dims(sums, [n + 2 for n, letter in enumerate(_LETTERS.values()) if letter not in letters])
+
+
+def _by_misleading(labelled: np.ndarray) -> np.ndarray:
+    """Split P(label | causes) (n_labels + 1, ...) by whether the post misleads: (n_labels + 1, 2, ...)."""
+    misleads = labelled[_MISLEADS]
+    split = np.stack([labelled * (1 - misleads), labelled * misleads], axis=1)
+    split[_MISLEADS] = np.stack([np.zeros_like(misleads), misleads])
+    return split
 
 
 @cache
@@ -116,7 +132,7 @@ class LateFusionLimit:
         self.fused = {}
         for p, pattern in enumerate(PATTERNS):
             if "+" in pattern:
-                self.fused[p] = [_fused(self.either.masses[pattern][t]) for t in range(len(PERIODS))]
+                self.fused[p] = [_fused(self.either.masses[pattern][t, :, 0]) for t in range(len(PERIODS))]
 
     def posterior(self, latents: dict[str, np.ndarray]) -> np.ndarray:
         """Return E[label | the posteriors of the halves] (n_posts, n_labels)."""
@@ -163,6 +179,7 @@ AROUND = (
     ("text", "author", "engagement"),
     ("text", "region"),
     ("text", "image", "video", "region"),
+    ("text", "image", "video", "author", "engagement"),
 )
 
 

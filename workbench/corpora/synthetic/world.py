@@ -8,6 +8,9 @@ everything else. A label's probability is a logistic table over the latents,
     P(label k) = sigmoid(base + text_k[intent] + sight_k[scene] + pair_k[intent, scene]
                          + author_k[trait] + link_k[link] + norm_k[region, intent]).
 
+The labels come first, then what misinformation leaves behind: the author's record and the spread of the post are drawn
+given whether the post misleads, so that they say something about it that its content does not.
+
 A clip's scene terms are the maximum over its frames. A clip shows its scene and, around it, a calm view, whose terms
 are 0; no scene's terms are below 0, so that the maximum is the terms of its scene, as for a picture.
 
@@ -144,7 +147,7 @@ class World:
     def reports(self) -> np.ndarray:
         """P(reports | region, intent, scene), of shape (n_regions, n_intents, n_scenes, n_reports).
 
-        People report what they mind: what is likely to have a label in their region.
+        People report what they mind: what is likely to have a label in their region, and what merely annoys them.
         """
         return causes.reports((self.label_table[:, :, 0, 0] > 0.5).any(0))
 
@@ -232,6 +235,11 @@ class World:
     def draw_reports(self, latents: dict[str, np.ndarray], share: np.ndarray) -> np.ndarray:
         """Return how often posts were reported (n_posts,), given what they are and numbers from 0 to 1."""
         return _pick(self.reports, tuple(latents[axis] for axis in ("region", "intent", "scene")), share)
+
+    def draw_signals(self, misleads: np.ndarray, share: np.ndarray) -> dict[str, np.ndarray]:
+        """Return SIGNALS as index arrays (n_posts,), given which posts mislead and numbers from 0 to 1 (2, n_posts)."""
+        rows = (misleads.astype(np.int64),)
+        return {axis: _pick(causes.signals(axis), rows, part) for axis, part in zip(causes.SIGNALS, share, strict=True)}
 
     def label_probabilities(self, latents: dict[str, np.ndarray]) -> np.ndarray:
         """Return P(label | all latents) (n_posts, n_labels)."""

@@ -63,7 +63,9 @@ class AuthorProfile(Classifier):
 
     def _predict(self, posts: pa.Table) -> Prediction:
         values = context.numbers(posts, self.options.context)
-        return Prediction(self.learner.logits(self.scaling(values)), ~np.isnan(values).all(axis=1))
+        score = lambda numbers: self.learner.logits(self.scaling(numbers))  # noqa: E731
+        moved = context.moved(values, self.options.context, self.scaling.fill, score)
+        return Prediction(score(values), ~np.isnan(values).all(axis=1), moved=moved)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {}, {**self.scaling.arrays(), **self.learner.arrays()}

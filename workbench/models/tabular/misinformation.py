@@ -1,8 +1,8 @@
-"""Whether a post misleads: what a text model says of it, what it links to, and who posted it.
+"""Whether a post misleads: what a text model says of it, what it links to, who posted it, and how it spreads.
 
-A text alone rarely tells a false claim from a true one; what it links to and the author's past add evidence of their
-own. The text's score is that of any model in the table, learnt *out of fold*, so that it is as honest here as for new
-posts; links are looked at, never fetched.
+A text alone rarely tells a false claim from a true one; what it links to, the author's past and the reactions so far
+add evidence of their own. The text's score is that of any model in the table (one that sees pictures makes this one see
+them), learnt *out of fold*, so that it is as honest here as for new posts; links are looked at, never fetched.
 
 Open doubt: domains change hands and lists grow old; the lists that a model was trained with are saved with it.
 """
@@ -87,7 +87,7 @@ class Misinformation(Classifier):
         self.scaling = Scaling.fit(around[rows], self._form)
         y, known = (values[rows] for values in target_matrix(train, self.taxonomy))
         self.trained &= two_classes(y, known)
-        x = self._rows(train, scores, around)[rows]
+        x = self._rows(scores, self._links(train), around)[rows]
         chosen = self.learner.fit(x, y, known, self.trained, self._held_out(validation))
         self.record = {"chosen": dict(zip(self.taxonomy.names, chosen, strict=True)), "text": self.text.record}
 
@@ -95,7 +95,7 @@ class Misinformation(Classifier):
         scores, around = self.text.logits(validation), self._around(validation)
         rows = self._readable(scores, around)
         y, known = target_matrix(validation, self.taxonomy)
-        return self._rows(validation, scores, around)[rows], y[rows], known[rows]
+        return self._rows(scores, self._links(validation), around)[rows], y[rows], known[rows]
 
     def _around(self, posts: pa.Table) -> np.ndarray:
         """Return the numbers around each post (n_posts, width), NaN where one is missing."""
@@ -105,18 +105,25 @@ class Misinformation(Classifier):
     def _readable(scores: np.ndarray, around: np.ndarray) -> np.ndarray:
         return ~np.isnan(scores).all(axis=1) | (~np.isnan(around)).any(axis=1)
 
-    def _rows(self, posts: pa.Table, scores: np.ndarray, around: np.ndarray) -> np.ndarray:
+    def _links(self, posts: pa.Table) -> np.ndarray:
+        """Return what the links of each post are like (n_posts, width)."""
+        if self.options.links is None:
+            return np.zeros((len(posts), 0))
+        return extraction.features(posts["text"].to_pylist(), self.lists)
+
+    def _rows(self, scores: np.ndarray, links: np.ndarray, around: np.ndarray) -> np.ndarray:
         """Return what the learner sees (n_posts, n_numbers): text scores, whether there are any, links, context."""
         there = ~np.isnan(scores).all(axis=1, keepdims=True)
-        parts = [np.where(np.isnan(scores), 0.0, scores), there, self.scaling(around)]
-        if self.options.links is not None:
-            parts.insert(2, extraction.features(posts["text"].to_pylist(), self.lists))
+        parts = [np.where(np.isnan(scores), 0.0, scores), there, links, self.scaling(around)]
         return np.concatenate(parts, axis=1, dtype=np.float64)
 
     def _predict(self, posts: pa.Table) -> Prediction:
         text, around = self.text.predict(posts), self._around(posts)
-        x = self._rows(posts, text.logits, around)
-        return Prediction(self.learner.logits(x), self._readable(text.logits, around), text.unread)
+        links = self._links(posts)
+        score = lambda numbers: self.learner.logits(self._rows(text.logits, links, numbers))  # noqa: E731
+        form = self.options.context
+        moved = form and context.moved(around, form, self.scaling.fill, score)
+        return Prediction(score(around), self._readable(text.logits, around), text.unread, moved=moved)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return {"lists": self.lists.model_dump(mode="json")}, {**self.scaling.arrays(), **self.learner.arrays()}

@@ -1,11 +1,11 @@
-"""Posts to try at once: words as people write them, then posts of the synthetic sample, one per kind and label."""
+"""Posts to try at once: words as people write them, one claim by two authors, and posts of the synthetic sample."""
 
 from __future__ import annotations
 
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ class Example:
     title: str
     values: dict[str, str | None]  # text, image and video (paths), language, region, community
     service: str | None = None  # None: the one that fits
+    around: dict[str, float] = field(default_factory=dict)  # numbers of author and engagement, as `page.AROUND`
 
 
 WORDS = (
@@ -32,10 +33,17 @@ WORDS = (
     Example("Real words", "A figure of speech", {"text": "This heat is killing me, let us go for a swim"}),
     Example("Real words", "Another language", {"text": "Tu es vraiment un imbécile, ferme-la"}),
 )
+CLAIM = {"text": "at 05:15 in Ranburg, Malin says: the vote was moved to Thursday, stay home", "language": "en"}
+CLEAN = {"author.account_age_days": 900, "author.posts": 120, "author.prior_reports": 0, "author.prior_removals": 0}
+REPORTED = CLEAN | {"author.prior_reports": 240, "author.prior_removals": 31}
+AUTHORS = (
+    Example("Symbolic claim", "An author without reports", CLAIM, "misinformation", CLEAN),
+    Example("Symbolic claim", "An author with 240 reports", CLAIM, "misinformation", REPORTED),
+)
 
 
 def load(taxonomy: Taxonomy, copies: Path, sample: Path = SAMPLE) -> list[Example]:
-    """Return examples in words, then the sample's in the order of content kinds: a harmless one and one per label.
+    """Return examples in words, of authors, then the sample's by content kinds: a harmless one and one per label.
 
     There are at most four of a kind. Their files are copied into `copies`, so that the page needs no access to the data
     folder.
@@ -55,7 +63,7 @@ def load(taxonomy: Taxonomy, copies: Path, sample: Path = SAMPLE) -> list[Exampl
     order = ["Harmless", *titles.values()]
     kinds = sorted(examples, key=lambda there: (len(there), [MODALITIES.index(name) for name in there]))
     symbolic = [examples[kind][title] for kind in kinds for title in sorted(examples[kind], key=order.index)]
-    return [*WORDS, *symbolic]
+    return [*WORDS, *AUTHORS, *symbolic]
 
 
 def _posts(sample: Path) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 
 from workbench.errors import WorkbenchError
-from workbench.preprocessing import limits
+from workbench.preprocessing import context, limits
 from workbench.requirements import Requirements
 from workbench.schema import MODALITIES, ROOT, Media, Post, visible
 from workbench.serving.demo import preview, verdict
@@ -35,6 +35,20 @@ SERVICES = {
     "image": "Picture",
     "video": "Clip",
     "misinformation": "Misinformation",
+}
+ABOUT = {
+    "language": ("Language", "A tag such as en or pt-BR"),
+    "region": ("Region", "As the policy names it"),
+    "community": ("Community", "Where it was posted"),
+}
+AROUND = {
+    "author.account_age_days": "Age of the account in days",
+    "author.posts": "The author's posts",
+    "author.prior_reports": "Prior reports of the author",
+    "author.prior_removals": "Prior removals",
+    "engagement.reactions": "Reactions so far",
+    "engagement.reports": "Reports so far",
+    "engagement.impressions": "Views so far",
 }
 KEPT_HOURS = 1  # how long an uploaded file stays in the private folder
 TICK = 2.0  # seconds between two looks at the start
@@ -109,7 +123,8 @@ def build(
         fill = {"outputs": fields, "api_visibility": "private", "show_progress": "hidden"}
         for button, example in zip(buttons, examples, strict=True):
             button.click(_filling(example, services), **fill).then(**asked)
-        nothing = [None, None, None, "", "", "", _first(services), *_RESULTS.values()]
+        blank = [None, None, None, *[""] * len(ABOUT), *[None] * len(AROUND)]
+        nothing = [*blank, _first(services), *_RESULTS.values()]
         empty = {"fn": lambda: nothing, "outputs": [*fields, *results]}
         clear.click(**empty, api_visibility="private", show_progress="hidden")
         timer = gr.Timer(TICK)
@@ -130,15 +145,20 @@ def _form(services: Sequence[str], max_bytes: int) -> tuple[list[gr.components.C
     with gr.Row():
         picture, clip = _upload("Picture"), _upload("Clip")
     gr.Markdown(_limits(max_bytes), elem_id="limits")
-    with gr.Accordion("More about the post (optional)", open=False), gr.Row():
-        about = [
-            gr.Textbox(label=label, info=info, max_lines=1, max_length=100, min_width=120)
-            for label, info in (
-                ("Language", "A tag such as en or pt-BR"),
-                ("Region", "As the policy names it"),
-                ("Community", "Where it was posted"),
-            )
-        ]
+    with gr.Accordion("More about the post (optional)", open=False):
+        with gr.Row():
+            about = [
+                gr.Textbox(label=label, info=info, max_lines=1, max_length=100, min_width=120)
+                for label, info in ABOUT.values()
+            ]
+        gr.Markdown(
+            "What is known of its author and its reception; left empty, it is unknown. Services that read it say so."
+        )
+        with gr.Row():
+            around = [
+                gr.Number(label=label, value=None, minimum=0, precision=None, min_width=110)
+                for label in AROUND.values()
+            ]
     named = [FITTING, *services] if _first(services) == FITTING else services
     choices = [(SERVICES.get(name, name), name) for name in [*SERVICES, *services] if name in named]
     service = gr.Radio(
@@ -150,7 +170,7 @@ def _form(services: Sequence[str], max_bytes: int) -> tuple[list[gr.components.C
     with gr.Row():
         check = gr.Button("Check the post", variant="primary", interactive=False, scale=3, min_width=160)
         clear = gr.Button("Start over", scale=1, min_width=110)
-    return [text, picture, clip, *about, service], check, clear
+    return [text, picture, clip, *about, *around, service], check, clear
 
 
 def _first(services: Sequence[str]) -> str:
@@ -174,8 +194,8 @@ def _examples(examples: Sequence[Example]) -> list[gr.Button]:
     if not examples:
         return []
     gr.Markdown(
-        "## Examples\nWords as people write them; then symbolic posts of the synthetic sample, by what they bring "
-        "and what they are labelled.",
+        "## Examples\nWords as people write them; a symbolic claim by two authors; symbolic posts of the synthetic "
+        "sample, by what they bring and what they are labelled.",
         elem_id="examples",
     )
     with gr.Row(elem_id="example-buttons"):
@@ -186,9 +206,13 @@ def _examples(examples: Sequence[Example]) -> list[gr.Button]:
 
 
 def _filling(example: Example, services: Sequence[str]) -> Callable[[], list[str | None]]:
-    names = ("text", "image", "video", "language", "region", "community")
+    names = ("text", "image", "video", *ABOUT)
     service = example.service if example.service in services else _first(services)
-    return lambda: [*(example.values.get(name) for name in names), service]
+    return lambda: [
+        *(example.values.get(name) for name in names),
+        *(example.around.get(name) for name in AROUND),
+        service,
+    ]
 
 
 def _looking(standing: Callable[[], Standing], buttons: int) -> Callable[[], list[Any]]:
@@ -216,14 +240,13 @@ def _answering(engine: Engine) -> Callable[..., tuple[str, str, str]]:
         text: str | None,
         picture: bytes | Gone | None,
         clip: bytes | Gone | None,
-        language: str | None,
-        region: str | None,
-        community: str | None,
-        service: str,
+        *more: Any,
     ) -> tuple[str, str, str]:
-        about = {"language": language, "region": region, "community": community}
+        *values, service = more
+        given = dict(zip((*ABOUT, *AROUND), values, strict=True))
+        about, around = ({name: given[name] for name in names} for names in (ABOUT, AROUND))
         try:
-            return _answer(engine, service, _post(text, picture, clip, about))
+            return _answer(engine, service, _post(text, picture, clip, about, around))
         except WorkbenchError as error:
             message = str(error).rstrip(".")
             return verdict.told(f"{message[:1].upper()}{message[1:]}."), "", ""
@@ -238,8 +261,29 @@ def _answering(engine: Engine) -> Callable[..., tuple[str, str, str]]:
     return answer
 
 
+def _around(given: Mapping[str, float | None]) -> dict[str, dict[str, float]]:
+    """Return author and engagement as far as they are given; raises WorkbenchError for numbers that cannot be."""
+    found: dict[str, dict[str, float]] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        whole = not name.endswith("_days")
+        if not 0 <= value <= context.LARGEST or (whole and value != int(value)):
+            kind = "a whole number" if whole else "a number"
+            raise WorkbenchError(
+                f"{AROUND[name].lower()} must be {kind} from 0 to {context.LARGEST:g}; change it or leave it empty"
+            )
+        group, _, field = name.partition(".")
+        found.setdefault(group, {})[field] = int(value) if whole else float(value)
+    return found
+
+
 def _post(
-    text: str | None, picture: bytes | Gone | None, clip: bytes | Gone | None, about: Mapping[str, str | None]
+    text: str | None,
+    picture: bytes | Gone | None,
+    clip: bytes | Gone | None,
+    about: Mapping[str, str | None],
+    around: Mapping[str, float | None],
 ) -> Post:
     """Return the form as a post; raises WorkbenchError for what staff can mend."""
     for medium, name in ((picture, "picture"), (clip, "clip")):
@@ -252,7 +296,7 @@ def _post(
         raise WorkbenchError(EMPTY)
     known = {name: value.strip() for name, value in about.items() if value and value.strip()}
     media = {name: Media(bytes=data) for name, data in (("image", picture), ("video", clip)) if data is not None}
-    return Post(post_id=f"demo-{secrets.token_hex(8)}", text=text or None, **media, **known)
+    return Post(post_id=f"demo-{secrets.token_hex(8)}", text=text or None, **media, **known, **_around(around))
 
 
 def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
@@ -277,6 +321,7 @@ def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
         looks=info.modalities,
         unread=result.assessment.unread,
         alike=result.assessment.alike,
+        moved=result.assessment.moved,
         missing=result.assessment.missing,
         links=result.links,
         policy_date=policy.date.isoformat() if policy.id == result.policy_id else "",

@@ -26,6 +26,7 @@ class ShownDecision:
 
     rules: the thresholds that hold for this post, per label. given: the modalities that the post has. unread: per
     modality that could not be read, why. alike: per label, the training posts with it that the post is most like.
+    moved: per label, what each number around the post did to its score.
     looks: the modalities that the model looks at. links: those of the text. note: what has to be known of the model
     before it is believed; unreal: whether it says nothing of real posts, so that no colour speaks for its verdict.
     """
@@ -37,6 +38,7 @@ class ShownDecision:
     looks: Sequence[str]
     unread: Mapping[str, str] = field(default_factory=dict)
     alike: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    moved: Mapping[str, Sequence[str]] = field(default_factory=dict)
     missing: Sequence[str] = ()
     links: Sequence[ShownLink] = ()
     policy_date: str = ""
@@ -196,6 +198,8 @@ def _row(verdict: ShownDecision, name: str, title: str, definition: str) -> str:
     outcome = {"allow": "Below", "review": "Review", "remove": "Remove"}[action]
     if alike := verdict.alike.get(name):
         note += f" · most like the training posts {_listed(alike)}"
+    if moved := verdict.moved.get(name):
+        note += f" · against a typical post: {', '.join(moved)}"
     return _cells(head, f'<b class="score">{shown}</b>{bar}<small>{safe(note)}</small>', action, outcome)
 
 
