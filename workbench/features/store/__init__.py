@@ -106,8 +106,12 @@ class FeatureStore:
     def encoder(self, name: str) -> Encoder:
         """Return the encoder of that name on the store's device; raises WorkbenchError where there is none."""
         encoder = self._load(name, self.device)
-        self._encoders[id(encoder)] = encoder
+        self._asked(encoder)
         return encoder
+
+    def _asked(self, encoder: Encoder) -> None:
+        with self._guard:
+            self._encoders[id(encoder)] = encoder
 
     def _named(self, encoder: str | Encoder) -> Encoder:
         """Return the encoder of a name, or the one given: pieces and fine-tuned encoders have no name of their own."""
@@ -134,7 +138,7 @@ class FeatureStore:
 
     def _features(self, encoder: Encoder, contents: Items) -> Blocks:
         """Join what the tiers have with what is computed, then hand it out row by row."""
-        self._encoders[id(encoder)] = encoder
+        self._asked(encoder)
         first, which = unique(contents.keys)
         self._count("repeated", int((which >= 0).sum()) - len(first))
         request = _Request(encoder, contents, first, [contents.keys[row] for row in first])
@@ -213,7 +217,9 @@ class FeatureStore:
 
     def stored(self, modality: str, key: bytes) -> list[StoredVectors]:
         """Return what the tiers have of a content by the encoders that were asked for so far; nothing is computed."""
-        encoders = {_space(one, modality): one for one in list(self._encoders.values()) if reads(one, modality)}
+        with self._guard:
+            known = list(self._encoders.values())
+        encoders = {_space(one, modality): one for one in known if reads(one, modality)}
         found = []
         for space, encoder in encoders.items():
             with self._guard:

@@ -155,9 +155,7 @@ def document(labels: tuple[str, ...]) -> dict[str, Any]:
     models = (Moderated, Happened, Kept, Services, Alive, Readiness, Problem, ContentId, Features, *EVENTS)
     schemas = schema_of(*models)
     _name_labels(schemas, labels)
-    for name, read in stated().items():
-        field = schemas["Features"]["properties"][name]
-        field["description"] = f"{field['description']} {read}."
+    _say_limits(schemas)
     paths: dict[str, Any] = {}
     for service in SERVICES:
         body = f"Put{service.title()}"
@@ -271,3 +269,10 @@ def _name_labels(schemas: dict[str, Any], labels: tuple[str, ...]) -> None:
     schemas["Verdict"]["properties"]["value"]["propertyNames"] = {"enum": list(labels)}
     for name in ("Concerned", "Appealed"):
         schemas[name]["properties"]["labels"]["items"] = {"enum": list(labels)}
+
+
+def _say_limits(schemas: dict[str, Any]) -> None:
+    """Say how much of each content is read."""
+    for name, read in stated().items():
+        field = schemas["Features"]["properties"][name]
+        field["description"] = f"{field['description']} {read}."
