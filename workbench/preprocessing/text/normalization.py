@@ -1,7 +1,7 @@
 """Steps that change a text's words: stop words, stems, hashtags, emoji, long runs of a letter.
 
-All are linear in the text's length. Masks such as [URL], addresses, e-mail addresses and names of people and communities
-(@name, u/name, r/name) stay as they are: "the" within https://a.example/the/of is no word of the sentence.
+All are linear in the text's length. Masks such as [URL], addresses, e-mail addresses and names of people and
+communities (@name, u/name, r/name) stay as they are: "the" within https://a.example/the/of is no word of the sentence.
 
 Sources: stems by the Snowball algorithms (`snowballstemmer`), names of emoji by the Unicode CLDR (`emoji`); the stop
 words are articles, pronouns, prepositions, auxiliaries and conjunctions of three languages, written for this module.

@@ -11,8 +11,7 @@ from functools import cache
 from urllib.parse import unquote
 
 from workbench.preprocessing.text.cleaning import compose
-from workbench.preprocessing.text.normalization import ADDRESS
-from workbench.preprocessing.text.normalization import STOP_WORDS
+from workbench.preprocessing.text.normalization import ADDRESS, STOP_WORDS
 
 # ------------------------------------------------------------------------------------------------------------- codes
 
