@@ -143,6 +143,15 @@ def split_hashtags(text: str) -> str:
     return _in_prose(text, split)
 
 
+def prose(text: str) -> str:
+    """Return a text without what is no word: masks, addresses, names.
+
+    >>> prose("see https://a.example/the, @bob")
+    'see  '
+    """
+    return "".join(_NO_WORDS.split(text)[::2])
+
+
 def _in_prose(text: str, change: Callable[[str], str]) -> str:
     """Return a text with `change` applied between what is no word."""
     pieces = _NO_WORDS.split(text)  # every second one is no word
