@@ -114,8 +114,8 @@ def silent(sets: Mapping[str, pa.Table], taxonomy: Taxonomy) -> Iterable[str]:
         known = label_matrix(table, taxonomy)[1].any(axis=1)
         if known.any() and not known.all():
             yield (
-                f"{name}: {(~known).sum():,} of {len(known):,} posts have no label that is known; nothing is learnt from "
-                "them, and no number counts them"
+                f"{name}: {(~known).sum():,} of {len(known):,} posts have no label that is known; nothing is learnt "
+                "from them, and no number counts them"
             )
 
 

@@ -54,7 +54,7 @@ def labels(table: pa.Table, taxonomy: Taxonomy) -> pd.DataFrame:
 
 
 def unlabelled(table: pa.Table, taxonomy: Taxonomy) -> pd.DataFrame:
-    """Return, per label that some posts do not know (rows), how many posts do not know it for which reason (columns)."""
+    """Return posts that do not know a label, per label that some do not know (rows) and reason (columns)."""
     rows = {}
     for label, row in counts.of_labels({"": table}, taxonomy)[""].items():
         told = sum(row["why"].values())
