@@ -88,7 +88,7 @@ def test_a_planted_second_is_met_where_a_frame_of_it_is_read(folder, monkeypatch
     assert found["share"].between(found["lo"], found["hi"]).all()
     assert (found["ms"] > 0).all()
     monkeypatch.setattr(frames, "planted", lambda base, scene, seconds, at: at)
-    # Frames at 1 s and 9.875 s alone: seconds from frames 1 to 8 (1/8 s to 1 s) meet the first, from 72 to 79 the other.
+    # Frames at 1 s and 9.875 s alone: seconds from frames 1 to 8 on meet the first, from 72 to 79 on the other.
     monkeypatch.setattr(frames.reader, "decode", lambda at, options: type("Clip", (), {"times": [1.0, 9.875]}))
     starts = [0, 1, 8, 9, 71, 72, 79]
     draws = type("Draws", (), {"integers": lambda self, low, high, size: np.array(starts)})
