@@ -80,6 +80,16 @@ def test_labels_count_only_what_is_known(posts):
     assert list(found.index) == list(TAXONOMY.names)
 
 
+def test_what_a_label_does_not_know_has_its_reasons(posts):
+    found = profile.unlabelled(posts, TAXONOMY)
+    known = profile.labels(posts, TAXONOMY)["known"]
+    assert (found.sum(axis=1) == len(posts) - known[found.index]).all()
+    assert found.loc["abuse", "no reason given"] == len(posts) - known["abuse"] > 0
+    silent = profile.unlabelled(table([{"text": "hello", "labels": {"abuse": True}}]), TAXONOMY)
+    assert "abuse" not in silent.index
+    assert silent.loc["nudity"].to_dict() == {"not mapped": 1}
+
+
 def test_harm_by_pattern_leaves_unknown_labels_out(posts):
     found = profile.harm_by_pattern(posts, TAXONOMY)
     assert found.loc["text", "abuse"] == pytest.approx(2 / 3)

@@ -8,6 +8,8 @@ import pytest
 
 from workbench.corpora.synthetic import clips
 from workbench.corpora.synthetic.causes import SCENES
+from workbench.errors import WorkbenchError
+from workbench.preprocessing.video import reader
 from workbench.questions import frames
 
 
@@ -49,3 +51,46 @@ def test_the_cost_has_a_row_for_every_choice():
     rows = frames.cost(files, ["time", "keyframe"], [2, 4])
     assert [(row["sampling"], row["frames"]) for row in rows] == [(s, k) for s in ("time", "keyframe") for k in (2, 4)]
     assert all(row["ms"] > 0 for row in rows)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two clips of three seconds, dark and light, one of a second, and one that is none."""
+    for name, shade, seconds in (("dark", 20, 3), ("light", 220, 3), ("short", 220, 1)):
+        base = np.full((seconds * frames.PACE, 120, 160, 3), shade, np.uint8)
+        for n, frame in enumerate(base):
+            frame[:, 5 * n : 5 * n + 20] = 120  # something moves, for a still is read once
+        (tmp_path / f"{name}.mp4").write_bytes(frames.planted(base, base, seconds, 0))
+    (tmp_path / "none.mp4").write_bytes(b"nothing")
+    return tmp_path
+
+
+def test_a_second_of_another_clip_stands_where_it_was_planted(folder):
+    films, missing = frames.footage(str(folder))
+    assert list(films) == ["dark.mp4", "light.mp4"]
+    assert [row["clip"] for row in missing] == ["none.mp4", "short.mp4"]
+    assert missing[1]["why"] == "moves for under 2 s"
+    data = frames.planted(films["dark.mp4"], films["light.mp4"], 5, 16)
+    clip = reader.decode(data, reader.VideoOptions(frames=40))
+    bright = [time for time, frame in zip(clip.times, clip.frames, strict=True) if frame.mean() > 120]
+    assert len(clip.frames) == 40
+    assert bright == pytest.approx(np.arange(2, 3, 1 / frames.PACE))
+    (folder / "light.mp4").unlink()
+    with pytest.raises(WorkbenchError, match="has 1 clips"):
+        frames.footage(str(folder))
+
+
+def test_a_planted_second_is_met_where_a_frame_of_it_is_read(folder, monkeypatch):
+    films, _ = frames.footage(str(folder))
+    found = frames.met(films, [4, 20], ["time"], [2, 12], places=3)
+    assert found["n"].tolist() == [6] * 4  # each in the other one, at three places
+    assert found.loc[(found["seconds"] == 4) & (found["frames"] == 12), "share"].item() == 1  # a frame each third of it
+    assert found["share"].between(found["lo"], found["hi"]).all()
+    assert (found["ms"] > 0).all()
+    monkeypatch.setattr(frames, "planted", lambda base, scene, seconds, at: at)
+    # Frames at 1 s and 9.875 s alone: seconds from frames 1 to 8 on meet the first, from 72 to 79 on the other.
+    monkeypatch.setattr(frames.reader, "decode", lambda at, options: type("Clip", (), {"times": [1.0, 9.875]}))
+    starts = [0, 1, 8, 9, 71, 72, 79]
+    draws = type("Draws", (), {"integers": lambda self, low, high, size: np.array(starts)})
+    monkeypatch.setattr(frames.np.random, "default_rng", lambda seed: draws())
+    assert frames.met(films, [20], ["time"], [2], places=7)["share"].item() == 4 / 7

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from tests import made_ranks
 from workbench import models
 from workbench.errors import WorkbenchError
 from workbench.questions import tokenization
@@ -42,6 +43,10 @@ def test_schemes_are_known_models_and_what_lacks_is_said(monkeypatch, tmp_path):
     assert list(lacking) == ["tiktoken"]
     assert "tiktoken" in lacking["tiktoken"]
     assert models.parse("text-tokens", there["bpe 500"]).dim == 7
+    named, lacking = available(["words"], {}, {"o200k_base": made_ranks.write(tmp_path / "made"), "r50k_base": "none"})
+    assert list(named) == ["words", "tiktoken o200k_base"]
+    assert "none, which is not there" in lacking["tiktoken r50k_base"]
+    assert tokens(posts(["the stupid"] * 2), named["tiktoken o200k_base"])["published"] == 256 + len(made_ranks.PIECES)
     with pytest.raises(WorkbenchError, match="did you mean 'words'"):
         available(["word"])
 
@@ -54,6 +59,10 @@ def test_a_study_of_two_schemes_measures_what_it_says():
     quick = {"dim": 4, "epochs": 1}
     there, _ = available(["words", "2-4 words"], quick)
     found = tokenization.measure(material, there, "abuse", seeds=[0], pairs=20)
+    wide = tokenization.measure(material, tokenization.widths([2, 6], quick), "abuse", seeds=[0], pairs=20,
+                                networks=["conv"])  # fmt: skip
+    assert [run.row["width"] for run in wide] == [2, 6]
+    assert wide[1].row["table MB"] == 3 * wide[0].row["table MB"]
     table = tokenization.summary(found)
     assert list(table.index) == [(name, network) for name in there for network in ("linear", "conv")]
     assert table.loc[("words", "linear"), "AP"] == 1  # one word tells the label
@@ -61,7 +70,7 @@ def test_a_study_of_two_schemes_measures_what_it_says():
     assert table.notna().drop(columns="published").all().all()
     assert (table[["fit s", "read ms", "cut ms", "training MB"]] > 0).all().all()
     assert table.loc[("words", "linear"), "same words"] == 0.5
-    assert set(claims(found)["verdict"]) <= {RIGHT, WRONG, BOTH, NONE}
+    assert set(claims([*found, *wide])["verdict"]) <= {RIGHT, WRONG, BOTH, NONE}
     assert tokenization.bars(found, "abuse", "conv")[0].model.startswith("2-4 words")
     with pytest.raises(WorkbenchError, match="unknown label"):
         tokenization.measure(material, there, "abusive", seeds=[0], pairs=20)
@@ -112,6 +121,16 @@ def test_a_verdict_follows_its_numbers(claim, scheme, row, expected):
 )
 def test_context_has_to_beat_the_bag_beyond_both_intervals(row, expected):
     assert verdict("what the word cannot", measured("words", "linear"), measured("words", "conv", **row)) == expected
+
+
+@pytest.mark.parametrize(("ap", "expected"), [(0.6, RIGHT), (0.5, BOTH), (0.4, WRONG)])
+def test_more_is_found_where_ap_says_so(ap, expected):
+    side = measured("2-4 words", "conv"), measured("2-4 words, overlapping", "conv", ap=ap)
+    assert verdict("overlapping", *side) == expected
+    assert verdict("overlapping", side[0]) == NONE
+    wide = [measured(f"words, {n} wide", "conv", ap=value, width=n) for n, value in ((8, 0.5), (64, 0.1), (128, ap))]
+    assert verdict("wider", *wide) == expected
+    assert verdict("wider", wide[0]) == NONE
 
 
 @pytest.mark.parametrize(("ap", "expected"), [(0.6, RIGHT), (0.5, BOTH), (0.4, WRONG)])

@@ -13,7 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workbench.schema import Taxonomy
+from workbench.corpora import wordless
+from workbench.schema import Taxonomy, label_matrix
 
 NOT_MAPPED = "not mapped"
 TOLD = b"told"
@@ -103,7 +104,19 @@ def warned(table: pa.Table) -> list[str]:
 def noticed_in(sets: Mapping[str, pa.Table], taxonomy: Taxonomy) -> list[str]:
     """Return what was noticed when the posts of some sets were read, each sentence once, and what they cannot tell."""
     read = (line for table in sets.values() for line in noticed(table))
-    return list(dict.fromkeys([*read, *one_sided(of_labels(sets, taxonomy))]))
+    counts = of_labels(sets, taxonomy)
+    return list(dict.fromkeys([*read, *wordless.lines(sets), *silent(sets, taxonomy), *one_sided(counts)]))
+
+
+def silent(sets: Mapping[str, pa.Table], taxonomy: Taxonomy) -> Iterable[str]:
+    """Yield a sentence on each set in which posts say nothing of any label while others do."""
+    for name, table in sets.items():
+        known = label_matrix(table, taxonomy)[1].any(axis=1)
+        if known.any() and not known.all():
+            yield (
+                f"{name}: {(~known).sum():,} of {len(known):,} posts have no label that is known; nothing is learnt "
+                "from them, and no number counts them"
+            )
 
 
 def one_sided(counts: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> Iterable[str]:

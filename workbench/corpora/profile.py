@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from workbench import fingerprint
+from workbench.corpora import counts
 from workbench.preprocessing.media import clip as decoded_clip
 from workbench.preprocessing.media import content
 from workbench.preprocessing.media import picture as decoded
@@ -50,6 +51,16 @@ def labels(table: pa.Table, taxonomy: Taxonomy) -> pd.DataFrame:
             "at the site": weight[positive].sum() / total if total else np.nan,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def unlabelled(table: pa.Table, taxonomy: Taxonomy) -> pd.DataFrame:
+    """Return posts that do not know a label, per label that some do not know (rows) and reason (columns)."""
+    rows = {}
+    for label, row in counts.of_labels({"": table}, taxonomy)[""].items():
+        told = sum(row["why"].values())
+        if row["unknown"]:
+            rows[label] = row["why"] | ({"no reason given": row["unknown"] - told} if row["unknown"] > told else {})
+    return pd.DataFrame.from_dict(rows, orient="index").fillna(0).astype(int)
 
 
 def harm_by_pattern(table: pa.Table, taxonomy: Taxonomy) -> pd.DataFrame:

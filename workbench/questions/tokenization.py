@@ -38,6 +38,7 @@ SCHEMES: dict[str, dict[str, Any]] = {
     "8-character chunks": {"scheme": "chunks"},
     "words": {"scheme": "words"},
     "2-4 words": {"scheme": "phrases"},
+    "2-4 words, overlapping": {"scheme": "overlapping"},
     "bpe 500": {"scheme": "bpe", "size": 500},
     "bpe 2000": {"scheme": "bpe", "size": 2000},
     "bpe 8000": {"scheme": "bpe", "size": 8000},
@@ -61,16 +62,29 @@ class Measured:
     samples: np.ndarray
 
 
-def available(names: Sequence[str], options: Mapping[str, Any] | None = None) -> tuple[dict[str, dict], dict[str, str]]:
+def asked(names: Sequence[str], encodings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the options of each scheme that is asked for: `names`, or all, and tiktoken's whose files are named.
+
+    encodings: one of tiktoken's -> its file on this machine. Raises WorkbenchError for a name that is not in `SCHEMES`.
+    """
+    if wrong := [name for name in names if name not in SCHEMES]:
+        raise WorkbenchError(unknown("scheme", wrong[0], SCHEMES))
+    files = {
+        f"tiktoken {name}": {"scheme": "tiktoken", "encoding": name, "file": encodings[name]} for name in encodings
+    }
+    return {name: SCHEMES[name] for name in names or SCHEMES} | files
+
+
+def available(
+    names: Sequence[str], options: Mapping[str, Any] | None = None, encodings: Mapping[str, str] | None = None
+) -> tuple[dict[str, dict], dict[str, str]]:
     """Return the options of each scheme that this machine has, and for the others the sentence that says what lacks.
 
-    Without names it is about all of `SCHEMES`. Raises WorkbenchError for a name that is none of `SCHEMES`.
+    Without names it is about all of `SCHEMES`; encodings: see `asked`, which says what raises.
     """
     there, lacking = {}, {}
-    for name in names or SCHEMES:
-        if name not in SCHEMES:
-            raise WorkbenchError(unknown("scheme", name, SCHEMES))
-        chosen = {**(options or {}), **SCHEMES[name]}
+    for name, scheme in asked(names, encodings or {}).items():
+        chosen = {**(options or {}), **scheme}
         models.parse(MODEL, chosen)
         try:
             models.check(MODEL, chosen)
@@ -79,6 +93,11 @@ def available(names: Sequence[str], options: Mapping[str, Any] | None = None) ->
         else:
             there[name] = chosen
     return there, lacking
+
+
+def widths(lengths: Sequence[int], options: Mapping[str, Any] | None = None) -> dict[str, dict]:
+    """Return the options of words as embeddings of several lengths; a linear model has none, so `conv` alone reads."""
+    return {f"words, {length} wide": {**(options or {}), "scheme": "words", "dim": length} for length in lengths}
 
 
 def measure(
@@ -108,7 +127,7 @@ def tokens(train: pa.Table, options: dict[str, Any]) -> dict[str, float]:
 
     vocabulary: ids, that is, rows of the table; published: those of a vocabulary made elsewhere, else NaN; tokens, p95:
     tokens per post, mean and 95th percentile; unknown: share of the tokens without an id; zeros: share of zero entries
-    of the matrix of counts (posts, ids); table MB: of float32 embeddings.
+    of the matrix of counts (posts, ids); width: numbers of an embedding; table MB: of float32 embeddings.
     """
     parsed = models.parse(MODEL, options)
     texts = [clean(text, parsed.text) for text in train["text"].filter(pa.array(declared(train)["text"])).to_pylist()]
@@ -123,6 +142,7 @@ def tokens(train: pa.Table, options: dict[str, Any]) -> dict[str, float]:
         "p95": float(np.quantile(length, 0.95)),
         "unknown": float((np.concatenate(ids) == tokenizers.UNKNOWN).mean()),
         "zeros": 1 - counts.nnz / (counts.shape[0] * counts.shape[1]),
+        "width": parsed.dim,
         "table MB": tokenizer.size * parsed.dim * 4 / 1e6,
     }
 
@@ -198,6 +218,8 @@ def claims(runs: Sequence[Measured]) -> pd.DataFrame:
         _sparse(by),
         _context(by),
         _worth(by),
+        _more(by, "overlapping tokens find more than those side by side", "2-4 words, overlapping", "2-4 words"),
+        _more(by, "wider embeddings find more", *_widest_first(by)),
     ]
     return pd.DataFrame(rows, columns=["claim", "verdict", "numbers"]).set_index("claim")
 
@@ -262,7 +284,26 @@ def _worth(by: By) -> tuple[str, str, str]:
     claim = "context is worth more than the word (AP on the posts)"
     if not {("words", "conv"), ("words", "linear")} <= set(by):
         return claim, NONE, ""
-    network, linear = by["words", "conv"].samples, by["words", "linear"].samples
-    lo, hi = intervals.difference_interval(network, linear)
-    verdict = RIGHT if lo > 0 else WRONG if hi < 0 else BOTH
-    return claim, verdict, f"AP of words by conv less by linear {network[0] - linear[0]:+.3f} [{lo:+.3f}, {hi:+.3f}]"
+    verdict, gain = _gain(by["words", "conv"], by["words", "linear"])
+    return claim, verdict, f"AP of words by conv less by linear {gain}"
+
+
+def _more(by: By, claim: str, a: str = "", b: str = "") -> tuple[str, str, str]:
+    """AP of one scheme less that of another, both read by the network."""
+    if a == b or not {(a, "conv"), (b, "conv")} <= set(by):
+        return claim, NONE, ""
+    verdict, gain = _gain(by[a, "conv"], by[b, "conv"])
+    return claim, verdict, f"AP of {a} less {b} {gain}"
+
+
+def _widest_first(by: By) -> list[str]:
+    """Return the widest and the narrowest of the schemes of `widths`."""
+    lengths = {run.row["width"]: name for (name, _), run in by.items() if name.endswith(" wide")}
+    return [lengths[max(lengths)], lengths[min(lengths)]] if lengths else []
+
+
+def _gain(run: Measured, other: Measured) -> tuple[str, str]:
+    """Return the verdict on more AP, and the difference with its interval over the same resamples."""
+    a, b = run.samples, other.samples
+    lo, hi = intervals.difference_interval(a, b)
+    return RIGHT if lo > 0 else WRONG if hi < 0 else BOTH, f"{a[0] - b[0]:+.3f} [{lo:+.3f}, {hi:+.3f}]"

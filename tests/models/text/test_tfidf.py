@@ -40,6 +40,21 @@ def test_the_features_are_those_of_tfidf_vectorizer(corpus, taxonomy):
     np.testing.assert_allclose(model.logits(train)[:, 0], expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("options", "tells"), [({}, False), ({"lowercase": False}, True)])
+@pytest.mark.parametrize("char_ngrams", [None, (2, 3)])
+def test_case_tells_words_apart_where_it_is_kept(corpus, taxonomy, tmp_path, options, tells, char_ngrams):
+    train = corpus(["GO away now", "go away now"] * 20, "GO")
+    about = {"recipe": "fixed", "char_ngrams": char_ngrams, "variants": False, **options}
+    model = models.create("text-tfidf", about, taxonomy=taxonomy, store=None)
+    model.fit(train, train, seed=0)
+    loud, low = model.logits(train)[:2, 0]
+    assert (loud > low) == tells
+    assert (loud == low) != tells
+    model.save(tmp_path)
+    again = models.load(tmp_path, taxonomy=taxonomy, store=None)
+    np.testing.assert_array_equal(again.logits(train), model.logits(train))
+
+
 def test_ratios_say_how_differently_the_classes_use_an_ngram_and_scale_the_features(corpus, taxonomy):
     x = sparse.csr_array(np.array([[1, 0, 2], [1, 3, 0], [1, 1, 0]]))
     # Positives: the first post, with n-grams 0 and 2; counts plus one are 2, 1, 2 of 5. Negatives: 3, 3, 1 of 7.

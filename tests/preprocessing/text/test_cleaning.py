@@ -141,6 +141,12 @@ def test_misread_bytes_come_out_as_utf8(data):
         "[URL",
         "the ",
         "runing ",
+        "a.",
+        "a.aa/",
+        "a.com",
+        "a@",
+        "a.b@",
+        "r/",
     ],
 )
 def test_half_a_million_characters_take_no_time(unit):

@@ -3,6 +3,8 @@
 import pytest
 
 from workbench.preprocessing.text import normalization
+from workbench.preprocessing.text.cleaning import TextOptions, clean
+from workbench.preprocessing.text.spelling import Lexicon
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,32 @@ def test_stop_words_go_whatever_their_case_and_negations_stay():
     assert normalization.without_stop_words("Du bist nicht la mejor", ("de", "es")).split() == ["nicht", "mejor"]
     for language, negation in (("en", "not no never"), ("es", "no nunca"), ("de", "nicht kein nie")):
         assert normalization.STOP_WORDS[language].isdisjoint(negation.split())
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        "http://a.example/the/of?to=in#theOff",
+        "www.the-of.example/Running",
+        "all.about.it/off",
+        "the.com",
+        "who.is@the.example",
+        "@the_dogs",
+        "/u/the-running",
+        "r/the_doooogs",
+        "[URL]",
+    ],
+)
+def test_steps_leave_links_and_names_whole(link):
+    text = f"see {link} and"
+    everything = TextOptions(stop_words=("en",), stem="en", repeats=2, split_hashtags=True, spelling=True)
+    assert clean(text, everything, Lexicon(["dogs", "thee"])) == f"see {link}"
+
+
+def test_only_words_that_stand_alone_are_stop_words():
+    kept = "#me_too #the over.The to2 _of_"
+    assert normalization.without_stop_words(kept, ("en",)) == "#me_too #the . to2 _of_"  # a full stop ends a word
+    assert normalization.without_stop_words("(the) of- to/from 'it' is.", ("en",)) == "() - / '' ."
 
 
 def test_stems_are_those_of_snowball_and_masks_and_very_long_words_stay():

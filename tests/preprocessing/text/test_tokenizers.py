@@ -29,7 +29,8 @@ def made_once(scheme):
     ("scheme", "length"),
     # "you are kind" has 12 bytes, 11 + 10 runs of 2 and 3 characters, ceil(12 / 8) chunks and 3 words. "you are" is in
     # two training texts, so it is one phrase; "you are kind" is in one.
-    [("bytes", 12), ("characters", 21), ("chunks", 2), ("words", 3), ("phrases", 2)],
+    # Overlapping, "are" begins no known run, "kind" neither.
+    [("bytes", 12), ("characters", 21), ("chunks", 2), ("words", 3), ("phrases", 2), ("overlapping", 3)],
 )
 def test_how_many_tokens_a_sentence_has(scheme, length):
     assert [len(ids) for ids in made(scheme).encode(["you are kind", ""])] == [length, 0]
@@ -113,6 +114,13 @@ def test_a_phrase_is_the_longest_known_run(texts, size):
             assert piece == next((run for run in runs if run in scheme.known), left[0])
             left = left[len(piece.split()) :]
         assert not left
+
+
+def test_overlapping_runs_are_all_that_are_known_at_each_word():
+    scheme = tokenizers.Overlapping(None, 2)
+    scheme.learn(["a b c d e", "a b c d e"])
+    # All runs of 2 to 4 are known; b b is none, so the first b stands alone.
+    assert list(scheme.cut(["a b b c d e"])) == [["a b", "b", "b c", "b c d", "b c d e", "c d", "c d e", "d e", "e"]]
 
 
 def test_counts_add_up():

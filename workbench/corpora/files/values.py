@@ -21,13 +21,13 @@ import pyarrow.compute as pc
 from pydantic import Field, model_validator
 
 from workbench.corpora.reading.columns import EXACT, scalar_text
+from workbench.corpora.wordless import MISSING
 from workbench.errors import WorkbenchError
 from workbench.schema import Options
 
 Value = bool | int | float | str
 YES, NO = ("1", "1.0", "true", "yes", "y", "t"), ("0", "0.0", "false", "no", "n", "f")
 _UNSAID = ("-1", "-1.0")  # beside 0 and 1: nobody said
-MISSING = ("nan", "NA", "n/a", "#N/A", "<NA>", "NaT", "None", "null", "-", "")
 EMPTY = "empty"
 _PLAIN = re.compile(r"[^\W\d_](?:[\w -]*\w)?")  # what YAML reads as text without quotes
 Same = Callable[[str], str]  # gives one text for all spellings of a value

@@ -15,7 +15,7 @@ WORD = r"(?u)\b\w+\b"  # one-letter words too: "u", "I"
 
 
 class Ngrams:
-    """Counts of one kind of n-gram over a fixed vocabulary."""
+    """Counts of one kind of n-gram over a fixed vocabulary, in the case of letters that the texts come in."""
 
     def __init__(self, analyzer: str, span: tuple[int, int], vocabulary: list[str] | None = None) -> None:
         self.analyzer, self.span, self.vocabulary = analyzer, span, vocabulary
@@ -24,7 +24,12 @@ class Ngrams:
     def _counter(self, vocabulary: list[str] | None) -> CountVectorizer:
         pattern = {"token_pattern": WORD} if self.analyzer == "word" else {}
         return CountVectorizer(
-            analyzer=self.analyzer, ngram_range=tuple(self.span), vocabulary=vocabulary, dtype=np.float64, **pattern
+            analyzer=self.analyzer,
+            ngram_range=tuple(self.span),
+            vocabulary=vocabulary,
+            dtype=np.float64,
+            lowercase=False,
+            **pattern,
         )
 
     def learn(self, texts: list[str], min_df: int) -> sparse.csr_array:

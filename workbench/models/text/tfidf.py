@@ -69,6 +69,9 @@ class TfidfOptions(TargetOptions):
         description="The power of log-count ratios, by which n-grams count as the classes use them differently: from 0 "
         "(false, not at all) to 1 (true, as published).",
     )
+    lowercase: bool = Field(
+        True, description="Whether IDIOT and idiot are one word; false: case tells them apart, if `text` leaves it."
+    )
     text: TextOptions = Field(TextOptions(), description="How a text is cleaned before n-grams are counted.")
     variants: bool = VARIANTS
 
@@ -134,6 +137,7 @@ class TfidfClassifier(WordModel):
 
     def _fit(self, train: pa.Table, validation: pa.Table, seed: int) -> None:
         texts, y, known = self._learn_from(train)
+        texts = self._cased(texts)
         self.recipe = self._choose(train, texts, y, known)
         least, self.kinds = self.recipe.vocabulary.min_df, self.recipe.vocabulary.kinds()
         counts = sparse.csr_array(sparse.hstack([kind.learn(texts, least) for kind in self.kinds]))
@@ -175,8 +179,12 @@ class TfidfClassifier(WordModel):
         return x @ (self.ratios * self.weights) / np.where(length > 0, length, 1.0) + self.bias
 
     def _features(self, texts: list[str]) -> sparse.csr_array:
+        texts = self._cased(texts)
         counts = sparse.csr_array(sparse.hstack([kind.count(texts) for kind in self.kinds]))
         return unit_rows(by_idf(counts, self.idf))
+
+    def _cased(self, texts: list[str]) -> list[str]:
+        return [text.lower() for text in texts] if self.options.lowercase else texts
 
     def _state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         spans = {kind.analyzer: kind.span for kind in self.kinds}

@@ -71,7 +71,6 @@ _HUGE_REFERENCE = re.compile(r"&#(?:[0-9]{8,}|[xX][0-9a-fA-F]{7,});?")
 _CONTROLS = dict.fromkeys([*range(9), 0x0E, 0x0F, *range(0x10, 0x1C), 0x7F, *range(0x80, 0x85), *range(0x86, 0xA0)])
 # ASCII never composes with what stands before it, so a text may be cut in front of it.
 _PIECES = re.compile(r"[\x00-\x7f]*[^\x00-\x7f]{1,512}|[\x00-\x7f]+")
-ADDRESS = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
 _HANDLE = re.compile(r"(?<![\w@/.])(?:@\w{1,50}|/?u/[\w-]{3,20})(?![\w@])")
 
 
@@ -105,7 +104,7 @@ def clean(text: str | None, options: TextOptions = DEFAULT, lexicon: Lexicon | N
     if options.lower:
         text = text.lower()
     if options.mask_urls:
-        text = ADDRESS.sub(URL, text)
+        text = normalization.ADDRESS.sub(URL, text)
     if options.mask_handles:
         text = _HANDLE.sub(HANDLE, text)
     return _reworded(text, options, lexicon)

@@ -21,7 +21,8 @@ from typing import Any, Self
 import numpy as np
 
 from workbench import artifacts
-from workbench.preprocessing.text.cleaning import ADDRESS, TextOptions, clean
+from workbench.preprocessing.text.cleaning import TextOptions, clean
+from workbench.preprocessing.text.normalization import ADDRESS
 from workbench.preprocessing.text.variants import variants
 
 ENOUGH = 10  # letters; an ideograph counts as three

@@ -1,17 +1,19 @@
 """Steps that change a text's words: stop words, stems, hashtags, emoji, long runs of a letter.
 
-All are linear in the text's length. Masks such as [URL] stay as they are.
+All are linear in the text's length. Masks such as [URL], addresses, e-mail addresses and names of people and
+communities (@name, u/name, r/name) stay as they are: "the" within https://a.example/the/of is no word of the sentence.
 
 Sources: stems by the Snowball algorithms (`snowballstemmer`), names of emoji by the Unicode CLDR (`emoji`); the stop
 words are articles, pronouns, prepositions, auxiliaries and conjunctions of three languages, written for this module.
 Negations ("not", "no", "nicht") are no stop words here: they turn a sentence's meaning round.
+Open doubt: an address without scheme and path is known by five endings (`the.com`), for "is" and "it" are endings too.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, Literal
 
 StopLanguage = Literal["en", "es", "de"]
@@ -55,7 +57,18 @@ STOP_WORDS: dict[str, frozenset[str]] = {
     "de": frozenset(_DE.split()),
 }
 
-_WORD = re.compile(r"\[(?:URL|USER)\]|[^\W\d_]+(?:['’][^\W\d_]+)*")
+ADDRESS = re.compile(r"(?:https?://|\bwww\.)\S+", re.IGNORECASE)
+# What is no word: masks, addresses (also without a scheme), e-mail addresses, names of people and communities. Each
+# begins where none of its characters stands before, so that long runs of them are looked at once.
+_NO_WORDS = re.compile(
+    rf"(\[(?:URL|USER)\]|{ADDRESS.pattern}|(?<![\w.+-])[\w.+-]++@[\w-]+(?:\.[\w-]+)+"
+    r"|(?<![\w.-])(?:[\w-]+\.)++(?:[^\W\d_]{2,}(?::\d+)?/\S*|(?:com|edu|gov|net|org)(?![\w-]))"
+    r"|(?<![\w@/.])(?:@\w+|/?[ur]/[\w-]+))",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
+# A word that stands alone: neither a hashtag nor a part of one, nor of a name such as to_2.
+_ALONE = re.compile(r"(?<![\w#])[^\W\d_]++(?:['’][^\W\d_]++)*+(?!\w)")
 # One emoji with what may follow it: variation, skin, joined ones, tags; flags; keycaps.
 _ONE = "[\u00a9\u00ae\u203c-\u3299\U0001f000-\U0001f1e5\U0001f200-\U0001faff][\ufe0f\U0001f3fb-\U0001f3ff]{0,2}"
 _EMOJI = re.compile(
@@ -67,22 +80,26 @@ _PARTS = re.compile(r"[A-ZÀ-ÖØ-Þ]+(?![a-zß-öø-ÿ])|[A-ZÀ-ÖØ-Þ]?[^\W\d
 
 
 def each(text: str, change: Callable[[str], str]) -> str:
-    """Return a text with `change` applied to every word that is no mask.
+    """Return a text with `change` applied to every word; what is no word stays.
 
-    >>> each("[URL] Don't!", str.upper)
-    "[URL] DON'T!"
+    >>> each("[URL] Don't! www.so.example", str.upper)
+    "[URL] DON'T! www.so.example"
     """
-    return _WORD.sub(lambda match: match[0] if match[0][0] == "[" else change(match[0]), text)
+    return _in_prose(text, lambda part: _WORD.sub(lambda match: change(match[0]), part))
 
 
 def without_stop_words(text: str, languages: tuple[str, ...]) -> str:
-    """Return a text without the function words of some languages, whatever their case.
+    """Return a text without the function words of some languages, whatever their case; hashtags stay whole.
 
-    >>> without_stop_words("You are not the problem", ("en",))
-    '  not  problem'
+    >>> without_stop_words("You are not the problem, #me_too: https://a.example/the/of", ("en",))
+    '  not  problem, #me_too: https://a.example/the/of'
     """
     dropped = frozenset().union(*(STOP_WORDS[language] for language in languages))
-    return each(text, lambda word: "" if word.lower().replace("’", "'") in dropped else word)
+
+    def word(match: re.Match) -> str:
+        return "" if match[0].lower().replace("’", "'") in dropped else match[0]
+
+    return _in_prose(text, lambda part: _ALONE.sub(word, part))
 
 
 def stems(text: str, language: str) -> str:
@@ -112,7 +129,8 @@ def shorten_runs(text: str, most: int) -> str:
     >>> shorten_runs("sooooo cool 1000", 2)
     'soo cool 1000'
     """
-    return re.sub(rf"([^\W\d_])\1{{{most},}}", lambda run: run[1] * most, text)
+    runs = re.compile(rf"([^\W\d_])\1{{{most},}}")
+    return _in_prose(text, lambda part: runs.sub(lambda run: run[1] * most, part))
 
 
 def split_hashtags(text: str) -> str:
@@ -121,7 +139,23 @@ def split_hashtags(text: str) -> str:
     >>> split_hashtags("#StopTheNoise now, #abc_def1 and #USAToday")
     'Stop The Noise now, abc def 1 and USA Today'
     """
-    return _HASHTAG.sub(lambda tag: " ".join(_PARTS.findall(tag[1]) or [tag[1]]), text)
+    split = partial(_HASHTAG.sub, lambda tag: " ".join(_PARTS.findall(tag[1]) or [tag[1]]))
+    return _in_prose(text, split)
+
+
+def prose(text: str) -> str:
+    """Return a text without what is no word: masks, addresses, names.
+
+    >>> prose("see https://a.example/the, @bob")
+    'see  '
+    """
+    return "".join(_NO_WORDS.split(text)[::2])
+
+
+def _in_prose(text: str, change: Callable[[str], str]) -> str:
+    """Return a text with `change` applied between what is no word."""
+    pieces = _NO_WORDS.split(text)  # every second one is no word
+    return "".join(piece if number % 2 else change(piece) for number, piece in enumerate(pieces))
 
 
 def without_emoji(text: str, named: bool) -> str:

@@ -10,8 +10,8 @@ import re
 from functools import cache
 from urllib.parse import unquote
 
-from workbench.preprocessing.text.cleaning import ADDRESS, compose
-from workbench.preprocessing.text.normalization import STOP_WORDS
+from workbench.preprocessing.text.cleaning import compose
+from workbench.preprocessing.text.normalization import ADDRESS, STOP_WORDS
 
 # ------------------------------------------------------------------------------------------------------------- codes
 

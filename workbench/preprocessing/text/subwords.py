@@ -4,39 +4,25 @@ Special tokens spelled out in a text stay plain characters. CLIP's byte pairs ge
 workbench's own cleaning, in lower case; open_clip's repair of mis-decoded characters (ftfy) is not run again.
 
 Sources: byte pairs after Sennrich et al. 2016, https://aclanthology.org/P16-1162, over bytes as in GPT-2, by Hugging
-Face tokenizers; CLIP's merges from the file that open_clip ships; tiktoken's encodings by tiktoken (addresses and
-digests of its files as in tiktoken 0.14, `tiktoken_ext/openai_public.py`).
+Face tokenizers; CLIP's merges from the file that open_clip ships. tiktoken's encodings are in `ranks`.
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import importlib.util
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from workbench import fingerprint
-from workbench.errors import WorkbenchError, unknown
+from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
 
 SIZE = 4000  # byte pairs that are trained unless more are asked for
 LONGEST = 32  # characters of a trained pair: one letter a thousand times makes no long ones
-PUBLISHED = ("clip", "tiny", "tiktoken")
-TIKTOKEN = {  # encoding: where tiktoken has it from, and its sha256
-    "cl100k_base": (
-        "https://openaipublic.blob.core.windows.net/encodings/cl100k_base.tiktoken",
-        "223921b76ee99bde995b7ff738513eef100fb51d18c93597a113bcffe865b2a7",
-    ),
-    "o200k_base": (
-        "https://openaipublic.blob.core.windows.net/encodings/o200k_base.tiktoken",
-        "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
-    ),
-}
+PUBLISHED = ("clip", "tiny")
 _CLIP_PAIRS = 48_894  # merges that CLIP uses of the file's 262,145 lines: 49,408 ids less 2 * 256 bytes and 2 specials
 _CLIP_SPLIT = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
@@ -86,7 +72,7 @@ class Trained(Scheme):
         self.backend.train_from_iterator(texts, trainer)
 
     def cut(self, texts: Sequence[str]) -> Iterable[Sequence[int]]:
-        return _ids(self.backend, texts)
+        return ids(self.backend, texts)
 
     def state(self) -> dict[str, Any]:
         return {"tokenizer": json.loads(self.backend.to_str())}
@@ -100,15 +86,15 @@ class Trained(Scheme):
 class Published(Scheme):
     """Byte pairs from a file of this machine, known again by its digest; pieces are their ids."""
 
-    def __init__(self, name: str, encoding: str) -> None:
-        path = file(name, encoding)
-        self.name, self.digest = name if name != "tiktoken" else encoding, fingerprint.of_file(path)
-        if name == "tiktoken":
-            self.published, self.cut = _tiktoken(encoding, path, self.digest)
-            return
-        backend = _clip(path) if name == "clip" else _from_file(path)
-        backend.encode_special_tokens = True
-        self.published, self.cut = backend.get_vocab_size(), lambda texts: _ids(backend, texts)
+    def __init__(self, name: str) -> None:
+        path = file(name)
+        self.name, self.digest = name, fingerprint.of_file(path)
+        self.backend = _clip(path) if name == "clip" else _from_file(path)
+        self.backend.encode_special_tokens = True
+        self.published = self.backend.get_vocab_size()
+
+    def cut(self, texts: Sequence[str]) -> Iterable[Sequence[int]]:
+        return ids(self.backend, texts)
 
     def state(self) -> dict[str, Any]:
         return {"file": self.digest}
@@ -118,10 +104,8 @@ class Published(Scheme):
             raise WorkbenchError(f"the vocabulary of {self.name!r} is another than in training; train again")
 
 
-def file(name: str, encoding: str) -> Path:
+def file(name: str) -> Path:
     """Return the file of a published vocabulary; raises WorkbenchError, in one sentence, where it is not here."""
-    if name == "tiktoken":
-        return _tiktoken_file(encoding)
     if name == "tiny":
         path = ROOT / "data" / "weights" / "tiny-clip" / "tokenizer.json"
     else:
@@ -131,32 +115,6 @@ def file(name: str, encoding: str) -> Path:
     if not path.is_file():
         raise WorkbenchError(f"tokens {name!r} need the file {path}, which is not there; install it again")
     return path
-
-
-def _tiktoken_file(encoding: str) -> Path:
-    """Return where tiktoken keeps an encoding's file; the package itself would fetch a missing one."""
-    if encoding not in TIKTOKEN:
-        raise WorkbenchError(unknown("encoding of tiktoken", encoding, TIKTOKEN))
-    if importlib.util.find_spec("tiktoken") is None:
-        raise WorkbenchError("tokens 'tiktoken' need a package; pip install 'moderation-workbench[tiktoken]'")
-    usual = os.path.join(tempfile.gettempdir(), "data-gym-cache")
-    folder = os.environ.get("TIKTOKEN_CACHE_DIR", os.environ.get("DATA_GYM_CACHE_DIR", usual))
-    path = Path(folder) / hashlib.sha1(TIKTOKEN[encoding][0].encode()).hexdigest()
-    if not path.is_file():
-        raise WorkbenchError(
-            f"tokens 'tiktoken' need the file of {encoding!r}, which is not in {folder}; nothing is fetched, so put "
-            f"it there as {path.name}, or name its folder in TIKTOKEN_CACHE_DIR"
-        )
-    return path
-
-
-def _tiktoken(encoding: str, path: Path, digest: str) -> tuple[int, Any]:
-    if digest != TIKTOKEN[encoding][1]:  # tiktoken would delete the file and fetch another
-        raise WorkbenchError(f"{path} is not tiktoken's {encoding!r} (sha256 differs); copy the file again")
-    import tiktoken
-
-    backend = tiktoken.get_encoding(encoding)
-    return backend.n_vocab, lambda texts: map(backend.encode_ordinary, texts)
 
 
 def _from_file(path: Path) -> Any:
@@ -193,5 +151,6 @@ def clip_backend(vocabulary: dict[str, int], merges: list[tuple[str, str]]) -> A
     return backend
 
 
-def _ids(backend: Any, texts: Sequence[str]) -> list[list[int]]:
+def ids(backend: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Return each text's ids by one of Hugging Face's tokenizers, without special tokens."""
     return [encoding.ids for encoding in backend.encode_batch_fast(list(texts), add_special_tokens=False)]

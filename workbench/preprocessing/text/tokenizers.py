@@ -1,4 +1,4 @@
-"""Nine ways to cut a text into tokens, under one interface: learn from training texts, then texts to rows of ids.
+"""Ten ways to cut a text into tokens, under one interface: learn from training texts, then texts to rows of ids.
 
 A scheme cuts a text into pieces; a vocabulary, counted on the training texts, gives the pieces numbers. So that schemes
 can be compared, the vocabulary is made alike for all: pieces of too few training posts share one number, `UNKNOWN`,
@@ -7,8 +7,8 @@ also those of a published vocabulary of 50,000, of which a corpus uses a part. `
 Time is linear in the length of a text, whatever it says (byte pairs: up to a logarithm). How much of a text is read is
 `TextOptions.max_chars`' matter, and that of whoever cuts rows to a length.
 
-Source: byte pairs in `subwords`. Open doubt: `phrases` counts every run of 2 to 4 training words in memory, which a
-million posts would fill.
+Source: byte pairs in `subwords` and `ranks`. Open doubt: `phrases` counts every run of 2 to 4 training words in memory,
+which a million posts would fill.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy import sparse
 
 from workbench.errors import WorkbenchError
-from workbench.preprocessing.text import subwords
+from workbench.preprocessing.text import ranks, subwords
 from workbench.preprocessing.text.cleaning import joined_surrogates
 from workbench.schema import Options
 
@@ -35,7 +35,7 @@ LONGEST = 4  # words of the longest piece of `phrases`
 WORD = re.compile(r"\w+|[^\w\s]")
 
 Piece = int | str
-Name = Literal["bytes", "characters", "chunks", "words", "phrases", "bpe", "clip", "tiny", "tiktoken"]
+Name = Literal["bytes", "characters", "chunks", "words", "phrases", "overlapping", "bpe", "clip", "tiny", "tiktoken"]
 
 
 class TokenOptions(Options):
@@ -44,15 +44,26 @@ class TokenOptions(Options):
     scheme: Name = Field(
         "words",
         description="bytes: of UTF-8; characters: all runs of 2 and 3; chunks: 8 characters, one after the other; "
-        "words: and single marks; phrases: the longest known run of 2 to 4 words, else a word; bpe: byte pairs trained "
-        "on the training texts; clip, tiny: CLIP's published byte pairs, those of the shipped encoder; tiktoken: the "
-        "optional package's, if its file is on this machine.",
+        "words: and single marks; phrases: the longest known run of 2 to 4 words, else a word; overlapping: at each "
+        "word all known runs of 2 to 4 that begin there, else the word; bpe: byte pairs trained on the training texts; "
+        "clip, tiny: CLIP's published byte pairs, those of the shipped encoder; tiktoken: from its `file`.",
     )
     size: int | None = Field(
         None, ge=16, description="Most pieces with a number, the most frequent; null: all (4,000 pairs for bpe)."
     )
     min_count: int = Field(2, ge=1, description="A piece gets a number if so many training posts have it.")
-    encoding: str = Field("cl100k_base", description="Which of tiktoken's vocabularies; only `tiktoken` looks at it.")
+    encoding: str = Field("cl100k_base", description="Which of tiktoken's encodings; only `tiktoken` looks at it.")
+    file: str | None = Field(
+        None,
+        description="That encoding's file on this machine, such as cl100k_base.tiktoken, for `tiktoken` alone; null: "
+        "where the package tiktoken keeps it.",
+    )
+
+    @model_validator(mode="after")
+    def _file_is_tiktokens(self) -> Self:
+        if self.file is not None and self.scheme != "tiktoken":
+            raise ValueError(f"file is read by the scheme tiktoken alone; name it, or leave it out of {self.scheme!r}")
+        return self
 
 
 class Plain(subwords.Scheme):
@@ -107,6 +118,23 @@ class Phrases(subwords.Scheme):
         self.known = frozenset(state["known"])
 
 
+class Overlapping(Phrases):
+    """The same runs, side by side: at each word all known ones that begin there, or the word where none does.
+
+    >>> scheme = Overlapping(None, 2)
+    >>> scheme.learn(["you are rude", "you are rude today", "you are kind"])
+    >>> list(scheme.cut(["you are rude and"]))
+    [['you are', 'you are rude', 'are rude', 'rude', 'and']]
+    """
+
+    def _pieces(self, text: str) -> list[str]:
+        tokens, pieces = words(text), []
+        for i, word in enumerate(tokens):
+            runs = (" ".join(tokens[i : i + n]) for n in range(2, min(LONGEST, len(tokens) - i) + 1))
+            pieces += [run for run in runs if run in self.known] or [word]
+        return pieces
+
+
 def words(text: str) -> list[str]:
     """Return the words of a text, and its marks one by one.
 
@@ -138,16 +166,21 @@ def _scheme(options: TokenOptions) -> subwords.Scheme:
     plain = {"bytes": str.encode, "characters": characters, "chunks": chunks, "words": words}
     if options.scheme in plain:
         return Plain(plain[options.scheme])
-    if options.scheme == "phrases":
-        return Phrases(options.size, options.min_count)
+    if options.scheme in ("phrases", "overlapping"):
+        runs = Phrases if options.scheme == "phrases" else Overlapping
+        return runs(options.size, options.min_count)
     if options.scheme == "bpe":
         return subwords.Trained(options.size or subwords.SIZE)
-    return subwords.Published(options.scheme, options.encoding)
+    if options.scheme == "tiktoken":
+        return ranks.Ranked(options.encoding, options.file)
+    return subwords.Published(options.scheme)
 
 
 def files(options: TokenOptions) -> list[Path]:
     """Return the files that a scheme's pieces depend on; raises WorkbenchError where one is not on this machine."""
-    return [subwords.file(options.scheme, options.encoding)] if options.scheme in subwords.PUBLISHED else []
+    if options.scheme == "tiktoken":
+        return [ranks.file(options.encoding, options.file)]
+    return [subwords.file(options.scheme)] if options.scheme in subwords.PUBLISHED else []
 
 
 class Tokenizer:
