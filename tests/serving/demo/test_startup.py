@@ -170,6 +170,12 @@ def test_a_bundle_with_a_purpose_says_it_instead(tmp_path):
     )
 
 
+def test_what_is_not_installed_is_said_with_the_service_that_lacks_it():
+    assert startup.origin({}, {"image": "the extra is missing (pip install x)"}) == (
+        "Another model would answer for image: the extra is missing (pip install x)."
+    )
+
+
 def test_the_shipped_configuration_can_fall_back_on_a_study_that_ships():
     config = ServingConfig.load(ROOT / "serving.yaml")
     assert (ROOT / "experiments" / f"{config.studies[-1]}.yaml").is_file()
