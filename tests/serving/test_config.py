@@ -64,7 +64,7 @@ def preferred(experiments, tmp_path, monkeypatch):
 
 
 def test_a_preferred_bundle_answers_where_its_extra_is_installed(preferred, tmp_path, monkeypatch):
-    settings, usual = preferred
+    settings, _ = preferred
     assert settings.bundles() == {"image": tmp_path / "open"}
     assert settings.lacking() == {}
     shutil.rmtree(tmp_path / "experiments")

@@ -277,6 +277,7 @@ def _answer(engine: Engine, service: str, post: Post, lacking: Mapping[str, str]
     policy = engine.policy(service)
     rules = {name: policy.rule(name, post.region, post.language, engine.taxonomy)[0] for name in info.labels}
     about = note(engine.bundles[service])
+    other = f"Another model would answer: {lacking[service]}." if service in lacking else ""
     shown = verdict.ShownDecision(
         decision=result.decision,
         taxonomy=engine.taxonomy,
@@ -288,7 +289,7 @@ def _answer(engine: Engine, service: str, post: Post, lacking: Mapping[str, str]
         missing=result.assessment.missing,
         links=result.links,
         policy_date=policy.date.isoformat() if policy.id == result.policy_id else "",
-        note=f"{about} Another model would answer: {lacking[service]}." if service in lacking else about,
+        note=f"{about} {other}".strip(),
         unreal=about == UNREAL,
     )
     media = {name: getattr(post, name).bytes if getattr(post, name) else None for name in ("image", "video")}

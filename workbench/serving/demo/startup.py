@@ -193,7 +193,10 @@ def origin(bundles: Mapping[str, Path], lacking: Mapping[str, str] = MappingProx
     lacking: of services whose preferred bundle cannot answer here, what is not installed.
     """
     own = {service: why for service, folder in bundles.items() if (why := _purpose(folder))}
-    sentences = [f"The model of {' and '.join(own)}: {' '.join(dict.fromkeys(own.values()))}"] if own else []
+    sentences = [
+        f"The model of {' and '.join(service for service in own if own[service] == why)}: {why}"
+        for why in dict.fromkeys(own.values())
+    ]
     records = [_run(folder) for service, folder in bundles.items() if service not in own]
     studies = sorted({record.study for record in records if record.study})
     if studies:
