@@ -29,7 +29,7 @@ def made(tmp_path, monkeypatch):
     """A bundle of the stand-in, measured on four pictures, one of them broken."""
     small_nsfw.install(monkeypatch, tmp_path / "package")
     monkeypatch.setenv("WORKBENCH_DATA", str(tmp_path))
-    for name, data in (("a", red(0)), ("b", red(51)), ("c", red(230)), ("d", b"broken")):
+    for name, data in (("a", red(0)), ("b", red(52)), ("c", red(230)), ("d", b"broken")):
         (tmp_path / f"{name}.png").write_bytes(data)
     lines = [json.dumps({"id": name, "image": f"{name}.png"}) for name in "abcd"]
     (tmp_path / "posts.jsonl").write_text("\n".join(lines))
