@@ -14,7 +14,10 @@ LEARN_NOTHING = {
     "scores": "reads its scores from a file",
     "clip-zeroshot": "compares posts with prompts",
     "vlm-prompt": "asks a model that others have trained",
+    "image-opennsfw": "asks a model that others have trained",
 }
+# Models that need nothing but the installation; those of an extra have tests of their own on a stand-in for it.
+SHIPPED = [name for name in MODELS if models.extra(name) is None]
 UNTRAINED = ("prior", *LEARN_NOTHING)  # nothing of posts and labels, or no more than counts
 LEARNING = [name for name in MODELS if name not in UNTRAINED]
 ON_CHECKPOINTS = ("text-transformer", "vlm-prompt")  # which read a model of the hub, not the fake encoder
@@ -25,6 +28,7 @@ WORDLESS = {
     "author-profile": "reads numbers about the author",
     "image-clip": "reads pictures",
     "image-timm": "reads pictures",
+    "image-opennsfw": "reads pictures",
     "video-clip": "reads clips",
 }
 WITH_TEXT = [name for name in MODELS if name not in WORDLESS]  # models that read the words of a text

@@ -76,6 +76,15 @@ def test_what_a_model_is_and_looks_at():
     assert bare[4].endswith("content that it does not look at is sent to a person.")
 
 
+def test_a_model_of_no_posts_is_neither_calibrated_nor_chosen():
+    said = "\n".join(lines(head(labels=["abuse"], prevalence={"abuse": None}, drawn={}, card={})))
+    assert "It says nothing about violence.\n" in said
+    assert "They are not calibrated" in said
+    assert "calibrated on validation" not in said
+    assert "They were chosen on no posts:" in said
+    assert "on validation flatters it" not in said
+
+
 def test_thresholds_and_overrides():
     there = Override(region="X", labels={"abuse": LabelRule(review_at=0.1, remove_at=None)})
     said = lines(head(), overrides=(there,))

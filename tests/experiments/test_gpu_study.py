@@ -39,9 +39,10 @@ def test_every_model_has_options_and_every_repository_a_commit():
 
 
 def test_every_family_of_models_that_can_use_a_gpu_is_there():
-    """Without those that read no pretrained part, or need what a study of their own gives them."""
+    """Without those that read no pretrained part, or need what a study of their own or an extra gives."""
     left = {"text-tfidf", "text-vectors", "picture-words", "author-profile", "misinformation", "scores"}
     left |= {"ensemble", "per-group"}  # of other models, which are there
+    left |= {name for name in models.MODELS if models.extra(name)}  # which need more than the installation
     assert {entry.name for entry in study("gpu").models} == set(models.MODELS) - left
 
 

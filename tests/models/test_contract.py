@@ -14,6 +14,7 @@ from quick_models import (
     LEARNING,
     PAIRS,
     QUICK,
+    SHIPPED,
     WITH_ENCODER,
     WITH_TEXT,
     WORDLESS,
@@ -33,7 +34,7 @@ from workbench.schema import INPUTS, MODALITIES, label_matrix
 # ------------------------------------------------------------------------------------------------------------ scores
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_logits_are_float32_with_one_finite_column_per_label(world, name):
     model = world.fit(name)
     logits = model.logits(world.test)
@@ -53,7 +54,7 @@ def test_logits_are_float32_with_one_finite_column_per_label(world, name):
     assert model.parameters > 0 or name in ("prior", "scores", "vlm-prompt")  # these learn nothing but the prevalence
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_the_seed_decides_and_nothing_else_does(world, name):
     first = world.fit(name, seed=3).logits(world.test)
     np.random.default_rng().random()
@@ -101,7 +102,7 @@ def test_global_random_state_is_neither_used_nor_touched(world, name):
     assert np.array_equal(first, world.fit(name).logits(world.test), equal_nan=True)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_only_the_declared_inputs_are_looked_at(world, name, table, rows):
     model = world.fit(name)
     expected = model.logits(world.test)
@@ -118,7 +119,7 @@ def test_only_the_declared_inputs_are_looked_at(world, name, table, rows):
     assert set(model.modalities) <= set(model.columns) <= set(INPUTS.names)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_post_scores_the_same_whatever_its_neighbours(world, name):
     model = world.fit(name)
     expected = model.logits(world.test)
@@ -350,14 +351,14 @@ def test_a_label_of_one_class_gets_its_smoothed_prevalence_and_an_unknown_one_no
     assert np.isnan(model.constants).tolist() == [False, True]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("held_out", [0, 3])
 def test_ten_posts_are_enough_to_train(world, name, held_out):
     model = world.make(name).fit(world.train.slice(0, 10), world.validation.slice(0, held_out), seed=0)
     assert np.isfinite(model.logits(world.test)).any()
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_a_fifth_label_needs_configuration_only(store, table, rows, new_taxonomy, tmp_path, name):
     five = new_taxonomy("abuse", "nudity", "violence", "misinformation", "spam")
     world = build(five, store, table, rows, tmp_path)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
+import small_nsfw
 
 from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
 from workbench.serving import config
 from workbench.serving.config import ServingConfig, bundle_of
+from workbench.starter import pictures
+from workbench.starter.pictures import PictureRecipe
 
 
 @pytest.fixture
@@ -46,6 +50,42 @@ def test_the_shipped_file_is_valid_and_has_all_services():
     shipped = ServingConfig.load(ROOT / "serving.yaml")
     assert tuple(shipped.services) == config.SERVICES
     assert shipped.services["misinformation"].labels == ("misinformation",)
+
+
+@pytest.fixture
+def preferred(experiments, tmp_path, monkeypatch):
+    """A bundle that needs the extra, and a configuration in which the image service prefers it to a study's model."""
+    small_nsfw.install(monkeypatch, tmp_path / "package")
+    recipe = {**PictureRecipe.load().model_dump(mode="json"), "sets": {}}
+    (tmp_path / "recipe.yaml").write_text(json.dumps(recipe))
+    pictures.make(tmp_path / "recipe.yaml", tmp_path / "open")
+    run = experiments("s", "words")
+    return parse({"image": {"model": "words", "prefer": "open"}}, studies=["s"]), run / "bundle" / "0"
+
+
+def test_a_preferred_bundle_answers_where_its_extra_is_installed(preferred, tmp_path, monkeypatch):
+    settings, _ = preferred
+    assert settings.bundles() == {"image": tmp_path / "open"}
+    assert settings.lacking() == {}
+    shutil.rmtree(tmp_path / "experiments")
+    assert settings.bundles() == {"image": tmp_path / "open"}  # and no study is needed
+    small_nsfw.remove(monkeypatch)
+    with pytest.raises(WorkbenchError, match="s lacks words"):
+        settings.bundles()
+
+
+def test_without_the_extra_the_usual_model_answers_and_what_is_missing_is_said(preferred, tmp_path, monkeypatch):
+    settings, usual = preferred
+    small_nsfw.remove(monkeypatch)
+    assert settings.bundles() == {"image": usual}
+    assert list(settings.lacking()) == ["image"]
+    assert "pip install 'moderation-workbench[nudity]'" in settings.lacking()["image"]
+    (tmp_path / "open" / "model" / "model.json").write_text("{}")  # damage is no missing extra
+    for call in (settings.lacking, settings.bundles):
+        with pytest.raises(WorkbenchError, match="sha256"):
+            call()
+    with pytest.raises(WorkbenchError, match="there is no bundle in nowhere"):
+        parse({"image": {"model": "words", "prefer": "nowhere"}}, studies=["s"]).bundles()
 
 
 def test_the_newest_finished_run_of_a_model_is_taken(experiments):

@@ -22,6 +22,7 @@ def engine(bundle, tmp_path_factory):
     place = tmp_path_factory.mktemp("served")
     shipped = yaml.safe_load((ROOT / "serving.yaml").read_text(encoding="utf-8"))
     for service in shipped["services"].values():
+        service.pop("prefer", None)  # which needs an extra
         service["bundle"] = str(bundle(service.pop("model", "text-clip")))
     config = ServingConfig.parse({**shipped, "records": str(place / "records")}, "serving")
     with Records(place / "records") as records:

@@ -242,13 +242,16 @@ def serve(
 
 @app.command()
 def starter(
-    recipe: Annotated[Path, typer.Option(help="What it is made of.")] = ROOT / "data" / "starter.yaml",
-    out: Annotated[Path, typer.Option("--out", "-o", help="The bundle's folder.")] = ROOT / "data" / "starter",
+    recipe: Annotated[Path | None, typer.Option(help="What it is made of; default: that of data/.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="The bundle's folder; default: in data/.")] = None,
+    pictures: Annotated[bool, typer.Option("--pictures", help="Make the one for pictures, of an open model.")] = False,
 ) -> None:
     """Make a small model of English words from openly licensed posts, measured on sets that it has not seen."""
     from workbench.starter import build
+    from workbench.starter import pictures as open_model
 
-    build.make(recipe, out, typer.echo)
+    maker, usual = (open_model, open_model.DEFAULT) if pictures else (build, build.DEFAULT)
+    maker.make(recipe or usual, out or maker.FOLDER, typer.echo)
 
 
 @bundles.command()

@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from workbench import artifacts
+from workbench import artifacts, models
+from workbench.errors import WorkbenchError
 from workbench.schema import Taxonomy
 
 HEAD, MODEL, POLICY, README = "moderator.json", "model", "policy.yaml", "README.md"
@@ -25,6 +26,21 @@ BUNDLE = artifacts.ArtifactType(
 def read(folder: Path | str) -> dict[str, Any]:
     """Return the head of a bundle after holding every file against its manifest; raise WorkbenchError otherwise."""
     return artifacts.read(folder, BUNDLE)
+
+
+def missing(folder: Path | str) -> str:
+    """Return in a sentence which extra a bundle's model needs that is not installed; empty where there is none.
+
+    Raises WorkbenchError for a damaged or changed folder.
+    """
+    head = read(folder)
+    if models.extra(head["model"]) is None:
+        return ""
+    try:
+        models.artefacts(head["model"], head["options"])
+    except WorkbenchError as error:
+        return str(error)
+    return ""
 
 
 def model_digest(folder: Path) -> str:

@@ -44,7 +44,9 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
     reactive = [label["name"] for label in head["taxonomy"]["labels"] if label.get("mode") == "reactive"]
     if waiting := [label for label in policy.waiting(reactive) if policy.labels[label].remove_at is not None]:
         yield from ("", f"Of {_listed(waiting)} nothing is removed before a person has looked: it acts on a signal.")
-    yield from ("", "What they were chosen for, and did on the validation posts that they were chosen on:", "")
+    chosen = any(rule.review_for or rule.remove_for for rule in policy.labels.values())
+    did = "What they were chosen for, and did on the validation posts that they were chosen on:"
+    yield from ("", did if chosen else "They were chosen on no posts:", "")
     for label, rule in policy.labels.items():
         yield from (
             f"- {label}, {action}: {' '.join([f'{rule.says(action)}.', *rule.adds(action)])}" for action in _ACTIONS
@@ -59,7 +61,10 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
     for title, section in card.get("sections", {}).items():
         yield from ("", f"## {title}", "", section)
     yield from ("", "## Probabilities", "")
-    yield "They are calibrated on validation and hold where harm is as frequent as it was there."
+    if _of_no_posts(head):
+        yield "They are not calibrated: how many posts with a score have the label is not known."
+    else:
+        yield "They are calibrated on validation and hold where harm is as frequent as it was there."
     drawn = head.get("drawn", {})  # earlier versions did not record it
     otherwise = [label for label in head["labels"] if label in drawn and not drawn[label]["by_label"]]
     if head.get("at_site"):
@@ -72,8 +77,9 @@ def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:
     yield from ("", "## Made from", "")
     yield from table(("what", "value"), _made(head))
     yield from ("", "## Limits", "")
-    yield "- What a threshold did on validation flatters it, as it was chosen there; the test set says more."
-    yield "- What is proven is proven of posts drawn as those of validation were, one of each group of near-duplicates."
+    if chosen:
+        yield "- What a threshold did on validation flatters it, as it was chosen there; the test set says more."
+        yield "- What is proven is proven of posts drawn as those of validation were, one of each near-duplicate group."
     yield "- Intervals take groups of near-duplicates as one piece of evidence; `few` is what rests on few of them."
     yield "- Nothing is known of languages, communities and kinds of content that the training posts lacked."
     yield "- `Moderator.load(folder)` of `workbench.decisions.moderator` loads it; loading runs no code of the bundle."
@@ -89,12 +95,18 @@ def _what(head: dict[str, Any], policy: Policy) -> Iterator[str]:
     yield f"A `{head['model']}` that looks at {_listed(head['modalities']) or 'nothing of a post'} and decides about "
     yield f"{_listed(head['labels']) or 'no label'}, under policy `{policy.id}` of {policy.date.isoformat()}."
     if head["out_of_scope"]:
-        yield f"It says nothing about {_listed(head['out_of_scope'])}: no training post has it."
+        why = "" if _of_no_posts(head) else ": no training post has it"
+        yield f"It says nothing about {_listed(head['out_of_scope'])}{why}."
     if head.get("languages"):
         yield f"It reads {_listed([named(tag) for tag in head['languages']])}: a text that is declared to be in another"
         yield "language, or looks so, is not judged and goes to a person; one that is too short to tell is judged."
     unseen = "let through" if policy.unseen == "allow" else "sent to a person"
     yield f"A post that it cannot read is sent to a person; content that it does not look at is {unseen}."
+
+
+def _of_no_posts(head: dict[str, Any]) -> bool:
+    """Say whether no posts with labels made or calibrated the model, so that nobody knows where its scores hold."""
+    return bool(head["labels"]) and all(head["prevalence"][label] is None for label in head["labels"])
 
 
 _MEASURED = (

@@ -33,7 +33,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -45,11 +45,11 @@ from workbench import artifacts
 from workbench.errors import WorkbenchError, unknown
 from workbench.models.fit.options import MemberOptions, TargetOptions
 from workbench.models.fit.targets import prevalence_logits, resampled, target_matrix, two_classes, without_shares
+from workbench.models.prediction import Prediction
 from workbench.schema import INPUTS, MODALITIES, Options, Taxonomy
 
 if TYPE_CHECKING:
     from workbench.features import FeatureStore
-    from workbench.preprocessing.context import Moved
 
 MODELS: dict[str, str] = {
     "prior": "workbench.models.combine.prior:Prior",
@@ -67,6 +67,7 @@ MODELS: dict[str, str] = {
     "clip-finetune": "workbench.models.heads.finetune:ClipFinetune",
     "clip-retrieval": "workbench.models.heads.retrieval:ClipRetrieval",
     "picture-words": "workbench.models.vision.ocr:PictureWords",
+    "image-opennsfw": "workbench.models.vision.opennsfw:OpenNsfw",
     "scores": "workbench.models.combine.scores:ScoresClassifier",
     "text-tokens": "workbench.models.text.tokens:TokensClassifier",
     "author-profile": "workbench.models.tabular.author:AuthorProfile",
@@ -80,30 +81,6 @@ MODELS: dict[str, str] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What a model says of n posts.
-
-    Attributes:
-        logits (n_posts, n_labels): float32 and NaN where nothing is readable, as `predict` returns it; what `_predict`
-            writes for unreadable posts and labels that are not trained is replaced.
-        readable (n_posts,): whether anything could be read of what the model scores.
-        unread: modality -> per post why it could not be read, wholly or in part (`Truncated`), or None where it was.
-        variants (n_posts, n_labels), or None: what was undone in the text variant that a score is of, in words that
-            complete "scored by its variant with ..."; None for scores of the raw text or of other content.
-        alike (n_posts, n_labels), or None: the ids of the training posts with the label that a score comes from, the
-            most alike first, for models that judge by single training posts; None where there is none.
-        moved: what numbers around the posts do to the scores, of models that read some; None of others.
-    """
-
-    logits: np.ndarray
-    readable: np.ndarray
-    unread: dict[str, list[str | None]] = field(default_factory=dict)
-    variants: np.ndarray | None = None
-    alike: np.ndarray | None = None
-    moved: Moved | None = None
-
-
 class Classifier(ABC):
     """One logit per label for a post; subclasses write `_fit`, `_predict`, and `_state` and `_restore` for the disk.
 
@@ -113,6 +90,7 @@ class Classifier(ABC):
             shrink when fitting.
         seeded: whether learning itself depends on the seed (`varies`: whether anything does).
         learns: whether posts with labels are needed to make it, as they are for nearly all.
+        extra: the optional extra of the installation without which it can neither be fitted nor loaded, or None.
         made_of: the option that holds the `MemberOptions` of the models that it is made of, one or several; or None.
         search: option name -> values worth trying, for `studies.steps.search`; empty where there is nothing to choose.
         record: what fitting found out (chosen strength, best epoch), plain JSON, saved with the model.
@@ -124,6 +102,7 @@ class Classifier(ABC):
     modalities: tuple[str, ...] = ()
     seeded: bool = True
     learns: ClassVar[bool] = True
+    extra: ClassVar[str | None] = None
     made_of: ClassVar[str | None] = None
     encoder_digest: str = ""
     search: ClassVar[dict[str, tuple]] = {}
@@ -396,6 +375,11 @@ def space(name: str) -> dict[str, tuple]:
 def learns(name: str) -> bool:
     """Return whether a model is made of posts with labels; raises WorkbenchError for an unknown model."""
     return _class(name).learns
+
+
+def extra(name: str) -> str | None:
+    """Return the optional extra that a model cannot do without; raises WorkbenchError for an unknown model."""
+    return _class(name).extra
 
 
 def _entry(name: str) -> str:

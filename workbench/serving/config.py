@@ -5,7 +5,7 @@ A bundle is named by its folder, or by a model of a study; `bundle_of` finds the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from workbench.comparison.rows import Comparison
 from workbench.comparison.run_files import RunRecord
+from workbench.decisions import bundle
 from workbench.errors import WorkbenchError, unknown
 from workbench.schema import MODALITIES, ROOT, Options, read_yaml
 from workbench.studies import DONE, find
@@ -44,6 +45,9 @@ class ServiceConfig(Options):
     study: str | None = Field(None, description="The study of `model`; default: the first of `studies` that has all.")
     seed: int | None = Field(None, ge=0, description="Which seed's bundle of the run; default: the first.")
     bundle: Path | None = Field(None, description="A bundle's folder, instead of `model`.")
+    prefer: Path | None = Field(
+        None, description="A bundle's folder that answers in their place where the extra that it needs is installed."
+    )
     labels: tuple[str, ...] = Field((), description="The labels it answers for; none named: all of the bundle.")
     policy: Path | None = Field(
         None, description="A policy file in place of the bundle's own; either is read again on change."
@@ -82,20 +86,32 @@ class ServingConfig(Options):
 
     def bundles(self) -> dict[str, Path]:
         """Return each service's bundle folder; raises WorkbenchError saying what to run where one is missing."""
-        study = self._study()
+        lacking = self.lacking()
+        named = {
+            name: service.bundle if service.prefer is None or name in lacking else service.prefer
+            for name, service in self.services.items()
+        }
+        study = self._study([service for name, service in self.services.items() if named[name] is None])
         folders = {}
         for name, service in self.services.items():
-            if service.bundle is None:
+            if named[name] is None:
                 folders[name] = bundle_of(service.study or study, service.model, service.seed)
             else:
-                folders[name] = ROOT / service.bundle
-                if not folders[name].is_dir():
-                    raise WorkbenchError(f"service {name!r}: there is no bundle in {service.bundle}; check the path")
+                folders[name] = _there(name, named[name])
         return folders
 
-    def _study(self) -> str:
+    def lacking(self) -> dict[str, str]:
+        """Return the services whose preferred bundle cannot answer here, each with what is not installed.
+
+        Raises WorkbenchError for a preferred bundle that is not there or is damaged.
+        """
+        preferred = {name: s.prefer for name, s in self.services.items() if s.prefer is not None}
+        why = {name: bundle.missing(_there(name, folder)) for name, folder in preferred.items()}
+        return {name: sentence for name, sentence in why.items() if sentence}
+
+    def _study(self, services: Sequence[ServiceConfig]) -> str:
         """Return the first study that has a bundle of every model named without a study."""
-        wanted = {(s.model, s.seed) for s in self.services.values() if s.model is not None and s.study is None}
+        wanted = {(s.model, s.seed) for s in services if s.model is not None and s.study is None}
         lacks = {}
         for study in self.studies if wanted else ():
             lacks[study] = sorted({model for model, seed in wanted if not _bundles(study, model, seed)})
@@ -109,6 +125,13 @@ class ServingConfig(Options):
             f"no study has a finished run of every model that is to be served ({listed or 'none is named'}); "
             f"`workbench run {last}` makes them"
         )
+
+
+def _there(service: str, path: Path) -> Path:
+    """Return the folder of a bundle that a service names; raises WorkbenchError where there is none."""
+    if not (ROOT / path).is_dir():
+        raise WorkbenchError(f"service {service!r}: there is no bundle in {path}; check the path")
+    return ROOT / path
 
 
 def bundle_of(study: str, model: str, seed: int | None = None) -> Path:

@@ -170,6 +170,21 @@ def test_a_bundle_with_a_purpose_says_it_instead(tmp_path):
     )
 
 
+def test_each_purpose_is_said_of_its_own_services(tmp_path):
+    services = {}
+    for service, purpose in (("text", "Words."), ("image", "Pictures."), ("post", "Words.")):
+        services[service] = tmp_path / service
+        services[service].mkdir()
+        (services[service] / "moderator.json").write_text(json.dumps({"card": {"purpose": purpose}}))
+    assert startup.origin(services) == "The model of text and post: Words. The model of image: Pictures."
+
+
+def test_what_is_not_installed_is_said_with_the_service_that_lacks_it():
+    assert startup.origin({}, {"image": "the extra is missing (pip install x)"}) == (
+        "Another model would answer for image: the extra is missing (pip install x)."
+    )
+
+
 def test_the_shipped_configuration_can_fall_back_on_a_study_that_ships():
     config = ServingConfig.load(ROOT / "serving.yaml")
     assert (ROOT / "experiments" / f"{config.studies[-1]}.yaml").is_file()

@@ -326,6 +326,8 @@ def serve(host: str, port: int, config: Path, device: str = "auto") -> None:
             try:
                 engine.load()
                 print(f"ready: {', '.join(settings.services)}", flush=True)
+                for name, why in settings.lacking().items():
+                    print(f"another model would answer for {name}: {why}", flush=True)
             except WorkbenchError as error:
                 failed.append(error)
                 server.should_exit = True

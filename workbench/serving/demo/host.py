@@ -69,7 +69,7 @@ def assemble(
 
     async def mounted() -> None:
         needs = Requirements.load().of(engine.taxonomy.names)
-        about = {"needs": needs, "max_bytes": max_bytes}
+        about = {"needs": needs, "lacking": config.lacking(), "max_bytes": max_bytes}
         shown = page.build(engine, tuple(config.services), engine.standing, tries, **about)
         page.mount(app, shown, max_bytes)
 

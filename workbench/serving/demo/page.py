@@ -10,6 +10,7 @@ import logging
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -93,12 +94,14 @@ def build(
     examples: Sequence[Example] = (),
     *,
     needs: Requirements | None = None,
+    lacking: Mapping[str, str] = MappingProxyType({}),
     max_bytes: int = LARGEST,
 ) -> gr.Blocks:
     """Return the page.
 
     services: the names of those that can be asked. standing: how far the start is, asked every few seconds until it is
-    ready. needs: what the site needs of the labels that are served. max_bytes: the size of the largest file taken.
+    ready. needs: what the site needs of the labels that are served. lacking: of services whose preferred model cannot
+    answer here, what is not installed. max_bytes: the size of the largest file taken.
     """
     title = "Try a post · Moderation workbench"
     with gr.Blocks(title=title, analytics_enabled=False, delete_cache=(300, KEPT_HOURS * 3600)) as page:
@@ -112,7 +115,7 @@ def build(
                 results = [gr.Markdown(value, elem_id=name, latex_delimiters=[]) for name, value in _RESULTS.items()]
             with gr.Column(elem_id="tries"):
                 buttons = _examples(examples)
-        asked = {"fn": _answering(engine), "inputs": fields, "outputs": results, "api_visibility": "private"}
+        asked = {"fn": _answering(engine, lacking), "inputs": fields, "outputs": results, "api_visibility": "private"}
         asked |= {
             "concurrency_limit": AT_ONCE,
             "concurrency_id": "check",
@@ -233,7 +236,7 @@ def _looking(standing: Callable[[], Standing], buttons: int) -> Callable[[], lis
 # ----------------------------------------------------------------------------------------------------------- answering
 
 
-def _answering(engine: Engine) -> Callable[..., tuple[str, str, str]]:
+def _answering(engine: Engine, lacking: Mapping[str, str]) -> Callable[..., tuple[str, str, str]]:
     """Return what turns the form's fields into verdict, details and preview, and every fault into one sentence."""
 
     def answer(
@@ -246,7 +249,7 @@ def _answering(engine: Engine) -> Callable[..., tuple[str, str, str]]:
         given = dict(zip((*ABOUT, *AROUND), values, strict=True))
         about, around = ({name: given[name] for name in names} for names in (ABOUT, AROUND))
         try:
-            return _answer(engine, service, _post(text, picture, clip, about, around))
+            return _answer(engine, service, _post(text, picture, clip, about, around), lacking)
         except WorkbenchError as error:
             message = str(error).rstrip(".")
             return verdict.told(f"{message[:1].upper()}{message[1:]}."), "", ""
@@ -299,7 +302,7 @@ def _post(
     return Post(post_id=f"demo-{secrets.token_hex(8)}", text=text or None, **media, **known, **_around(around))
 
 
-def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
+def _answer(engine: Engine, service: str, post: Post, lacking: Mapping[str, str]) -> tuple[str, str, str]:
     given = [name for name in MODALITIES if (visible(post.text) if name == "text" else getattr(post, name) is not None)]
     infos = engine.services()
     service = _fitting(list(infos), given) if service == FITTING else service
@@ -313,6 +316,7 @@ def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
     policy = engine.policy(service)
     rules = {name: policy.rule(name, post.region, post.language, engine.taxonomy)[0] for name in info.labels}
     about = note(engine.bundles[service])
+    other = f"Another model would answer: {lacking[service]}." if service in lacking else ""
     shown = verdict.ShownDecision(
         decision=result.decision,
         taxonomy=engine.taxonomy,
@@ -325,7 +329,7 @@ def _answer(engine: Engine, service: str, post: Post) -> tuple[str, str, str]:
         missing=result.assessment.missing,
         links=result.links,
         policy_date=policy.date.isoformat() if policy.id == result.policy_id else "",
-        note=about,
+        note=f"{about} {other}".strip(),
         unreal=about == UNREAL,
     )
     media = {name: getattr(post, name).bytes if getattr(post, name) else None for name in ("image", "video")}

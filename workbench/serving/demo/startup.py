@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from workbench.artifacts import read_json
@@ -119,7 +120,7 @@ class Startup:
                 return
             self._say("Loading the models.")
             self._engine = self._make()
-            self._standing = Standing(origin(self._engine.bundles), ready=True)
+            self._standing = Standing(origin(self._engine.bundles, self._engine.config.lacking()), ready=True)
         except WorkbenchError as error:
             if not self._closed.is_set():
                 self._fail(str(error))
@@ -186,10 +187,16 @@ def note(folder: Path) -> str:
 UNREAL = "Its model has seen the synthetic world alone: what it says of real posts means nothing."
 
 
-def origin(bundles: Mapping[str, Path]) -> str:
-    """Return in a sentence or two where the models come from, and a warning of those that say little of real posts."""
+def origin(bundles: Mapping[str, Path], lacking: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return in a sentence or two where the models come from, and a warning of those that say little of real posts.
+
+    lacking: of services whose preferred bundle cannot answer here, what is not installed.
+    """
     own = {service: why for service, folder in bundles.items() if (why := _purpose(folder))}
-    sentences = [f"The model of {' and '.join(own)}: {' '.join(dict.fromkeys(own.values()))}"] if own else []
+    sentences = [
+        f"The model of {' and '.join(service for service in own if own[service] == why)}: {why}"
+        for why in dict.fromkeys(own.values())
+    ]
     records = [_run(folder) for service, folder in bundles.items() if service not in own]
     studies = sorted({record.study for record in records if record.study})
     if studies:
@@ -198,6 +205,7 @@ def origin(bundles: Mapping[str, Path]) -> str:
         unreal = all(record.source == "synthetic" for record in records)
         warning = ", trained on the synthetic world alone: what they say of real posts means nothing" if unreal else ""
         sentences.append(f"{sentence}{warning}.")
+    sentences += [f"Another model would answer for {service}: {why}." for service, why in lacking.items()]
     return " ".join(sentences)
 
 
