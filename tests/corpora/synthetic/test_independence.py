@@ -51,7 +51,9 @@ def test_labels_of_posts_are_as_frequent_as_their_truth_says(quick):
                 value, cell = np.unique(np.round(p, 6), return_inverse=True)
                 n, hits = np.bincount(cell), np.bincount(cell, y[rows, k])
                 z = (hits - n * value) / np.sqrt(n * value * (1 - value))
-                assert np.abs(z[n * np.minimum(value, 1 - value) > 20]).max() < 4.2, (information, LABELS[k])
+                enough = n * np.minimum(value, 1 - value) > 20
+                assert np.abs(z[enough]).max(initial=0) < 4.2, (information, LABELS[k])
+                assert enough.any() or rows is last  # where signals are seen too, reposts are too few for any cell
 
 
 def scores_against(residual: np.ndarray, variance: np.ndarray, x: np.ndarray) -> np.ndarray:
