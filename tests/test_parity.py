@@ -126,7 +126,7 @@ class Doors:
             return given[-1]
 
         engine.probe = watched
-        answer = page._answering(engine)
+        answer = page._answering(engine, {})
         for post in inputs(self.posts).to_pylist():
             given: list = []
             media = [(post[name] or {}).get("bytes") for name in ("image", "video")]

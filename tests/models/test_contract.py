@@ -63,7 +63,7 @@ def test_the_seed_decides_and_nothing_else_does(world, name):
     assert other != world.make(name).seeded  # where `seeded` is False one fit stands for all seeds
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", SHIPPED)
 def test_what_a_model_does_not_open_is_scored_from_stored_vectors_alone(world, name):
     """Pictures and clips are named by their ids, and there is no file: the same scores, but of what `opens` tells."""
     model = world.fit(name)

@@ -16,7 +16,7 @@ pytestmark = [
 def test_a_verdict_says_what_is_missing_for_another_model_to_answer(engine):
     answer = page._answering(engine, {"image": "x is not installed"})
     said = {
-        service: answer(*given, None, "", "", "", service)[0]
+        service: answer(*given, None, *[None] * len((*page.ABOUT, *page.AROUND)), service)[0]
         for service, given in {"image": (None, picture()), "text": ("hello", None)}.items()
     }
     assert "<p>Another model would answer: x is not installed.</p>" in said["image"]

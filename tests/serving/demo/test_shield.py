@@ -17,10 +17,11 @@ from workbench.errors import WorkbenchError
 from workbench.schema import ROOT
 from workbench.serving.api.listening import listen
 from workbench.serving.config import ServingConfig
-from workbench.serving.demo import host, shield
+from workbench.serving.demo import host, page, shield
 from workbench.serving.demo.startup import Startup
 
 HERE = "http://127.0.0.1:7860"
+EMPTY = [None] * len((*page.ABOUT, *page.AROUND))  # the form's other fields
 USERS = {"ana": "a long password", "bo": "pass:with:colons"}
 
 
@@ -196,7 +197,7 @@ def test_a_file_over_the_limit_is_refused(site):
 def joined(client, *data):
     """Return the answer to the page's own form, sent by hand."""
     functions = client.get("/config").json()["dependencies"]
-    asked = next(each["id"] for each in functions if len(each["inputs"]) == 7)
+    asked = next(each["id"] for each in functions if len(each["inputs"]) == len(data))
     return client.post("/gradio_api/queue/join", json={"data": data, "fn_index": asked, "session_hash": "abc"})
 
 
@@ -216,7 +217,7 @@ def joined(client, *data):
 def test_a_form_names_uploads_only(site, folder, path):
     path = path.replace("{folder}", str(folder)) if isinstance(path, str) else path
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    answer = joined(site(), "a text", file, None, "", "", "", "post")
+    answer = joined(site(), "a text", file, None, *EMPTY, "post")
     assert answer.status_code == 400
     assert answer.text == "This form is not taken.\n"
 
@@ -225,7 +226,7 @@ def test_a_form_with_an_upload_is_taken(site):
     client = site()
     (path,) = uploads(client).json()
     file = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    assert joined(client, "a text", file, None, "", "", "", "post").status_code == 200
+    assert joined(client, "a text", file, None, *EMPTY, "post").status_code == 200
 
 
 @pytest.mark.parametrize(("body", "status"), [(b"{", 400), (b"[" * 100_000, 400), (b'"' + b"a" * shield.FORM, 413)])

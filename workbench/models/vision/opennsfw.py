@@ -56,6 +56,7 @@ class OpenNsfw(Classifier):
     options_class = NsfwOptions
     options: NsfwOptions
     modalities = ("image",)
+    opens = ("image",)
     seeded = False
     learns = False
     extra = "nudity"
