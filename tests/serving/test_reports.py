@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from threading import Thread
 
 import pytest
 from oracles import history
@@ -84,6 +85,24 @@ def test_reports_that_come_while_an_answer_is_recorded_count(engine, monkeypatch
     monkeypatch.setattr(engine.records, "record", slow)
     answer = engine.moderate("text", post())
     assert (answer.stored, kinds(answer)) == (False, ["reports"])
+
+
+def test_what_two_posts_tell_anew_at_once_is_kept_of_both(engine, monkeypatch):
+    engine.moderate("text", post())
+    redecide, told = engine.records.redecide, []
+
+    def slow(*of):
+        if not told:
+            told.append(Thread(target=engine.moderate, args=("text", post(reports=7))))
+            told[0].start()
+            told[0].join(0.3)  # it would be done by then if it did not wait for this one
+        return redecide(*of)
+
+    monkeypatch.setattr(engine.records, "redecide", slow)
+    engine.moderate("text", post().model_copy(update={"region": "NZ"}))
+    told[0].join(30)
+    found = engine.lookup("text", "p1")
+    assert (found.decision.action, found.assessment.reports, found.assessment.region) == ("review", 7, "NZ")
 
 
 def test_reports_of_before_the_first_scoring_count(engine):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -87,6 +88,7 @@ class Service:
         limits = config.limits
         self._authors = RateLimit(limits.author_per_minute, limits.author_burst)
         self._copies = RateLimit(limits.copies_per_minute, limits.copies_burst)
+        self._judging = [threading.Lock() for _ in range(64)]  # by identity
         self._path = config.policy or folder / POLICY
         self._stamp, self._looked = _stamp(self._path), -LOOK_AGAIN
         self._set(Policy.load(self._path) if config.policy else moderator.policy)
@@ -142,18 +144,19 @@ class Service:
         post: as it came again; what it tells anew is kept with the answer and no model runs. None: an event told of a
         report. Without news and under the same policy it is the answer that was given.
         """
-        full = Assessment.model_validate(entry.assessment)
-        answer = replace(Answer.recorded(entry), assessment=self.assessed(full))
-        policy, policy_id = self.policy()
-        told = {} if post is None else _told(full, post)
-        if policy_id == entry.policy_id and post is not None and not told:
-            return answer
-        known = full.model_copy(update=told)
-        reports = max(known.reports or 0, records.reports(entry.post_id))
-        assessment = self.assessed(known).model_copy(update={"reports": reports} if reports else {})
-        decision = policy.judge(assessment, self.moderator.taxonomy, entry.model_id, now=entry.at)
-        kept = known.model_dump(mode="json") if told else None
-        records.redecide(entry.identity, decision.model_dump(mode="json"), policy_id, kept)
+        answer, policy_id = Answer.recorded(entry), self.policy()[1]
+        if policy_id == entry.policy_id and post is not None and not _told(answer.assessment, post):
+            return replace(answer, assessment=self.assessed(answer.assessment))
+        with self._judging[hash(entry.identity) % len(self._judging)]:  # what others told meanwhile counts too
+            entry = records.by_identity(entry.identity) or entry
+            full = Assessment.model_validate(entry.assessment)
+            told = {} if post is None else _told(full, post)
+            known, (policy, policy_id) = full.model_copy(update=told), self.policy()
+            reports = max(known.reports or 0, records.reports(entry.post_id))
+            assessment = self.assessed(known).model_copy(update={"reports": reports} if reports else {})
+            decision = policy.judge(assessment, self.moderator.taxonomy, entry.model_id, now=entry.at)
+            kept = known.model_dump(mode="json") if told else None
+            records.redecide(entry.identity, decision.model_dump(mode="json"), policy_id, kept)
         return replace(answer, assessment=assessment, decision=decision, policy_id=policy_id)
 
     def identity(self, post: Post, features: dict[str, Any]) -> str:
