@@ -111,6 +111,21 @@ def words(
     measure(WordBench.parse({"sets": named} if named else {}, "bench words"), out)
 
 
+def protocol(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+    config: Annotated[Path | None, typer.Option(help="Which bundle serves what; default: serving.yaml.")] = None,
+    only: Annotated[str, typer.Option(help="Services to measure, by name, as in text,image.")] = "",
+    posts: Annotated[int, typer.Option(min=1, help="Posts of each measurement.")] = 60,
+) -> None:
+    """Measure bytes and seconds of a request to each service, and what PUT spares that POST would not."""
+    from workbench.bench.protocol import ProtocolBench
+    from workbench.bench.protocol import protocol as measure
+
+    named = tuple(name for name in only.split(",") if name)
+    given = {"config": config} if config else {}
+    measure(ProtocolBench(services=named, posts=posts, **given), out)
+
+
 COMMANDS = {
     "features": features,
     "models": models,
@@ -120,4 +135,5 @@ COMMANDS = {
     "report": report,
     "reading": reading,
     "words": words,
+    "protocol": protocol,
 }

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from workbench.bench.apart import Worker
+from workbench.bench.gpu.apart import Worker
 from workbench.errors import WorkbenchError
 
 

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from workbench.bench import console, machine, write
-from workbench.bench.agreement import TOLERANCES, CheckedModel, measure
-from workbench.bench.apart import Worker
+from workbench.bench.gpu.agreement import TOLERANCES, CheckedModel, measure
+from workbench.bench.gpu.apart import Worker
 from workbench.errors import WorkbenchError, unknown
 from workbench.features.encoders import random_models
 from workbench.schema import ROOT, Options

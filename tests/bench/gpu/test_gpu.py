@@ -11,9 +11,9 @@ import torch
 from typer.testing import CliRunner
 
 from workbench import cli, models
-from workbench.bench import agreement as agreeing
 from workbench.bench import gpu as bench
-from workbench.bench.agreement import TOLERANCES, CheckedModel, agreement
+from workbench.bench.gpu import agreement as agreeing
+from workbench.bench.gpu.agreement import TOLERANCES, CheckedModel, agreement
 from workbench.errors import WorkbenchError
 from workbench.features.encoders.forward.towers import Towers
 from workbench.schema import Taxonomy
