@@ -282,7 +282,7 @@ def test_a_policy_may_allow_what_the_model_does_not_look_at():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"action": "ban"}, "'allow', 'review' or 'remove'"),
+        ({"action": "ban"}, "'allow', 'review', 'remove' or 'wait'"),
         ({"scores": {"a": float("nan")}}, "finite"),
         ({"reasons": [{"kind": "mood"}]}, "'label', 'link', 'reports', 'unread', 'rule' or 'sample'"),
         ({"model": "m"}, "did you mean 'model_id'?"),

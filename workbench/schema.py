@@ -233,7 +233,9 @@ class Decision(Options):
     """What happens to a post, and why."""
 
     post_id: str = Field(description="The post.")
-    action: Literal["allow", "review", "remove"] = Field(description="What is done.")
+    action: Literal["allow", "review", "remove", "wait"] = Field(
+        description="What is done; wait: nothing was looked at, since the service acts on a signal and there is none."
+    )
     scores: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(description="Confidence per label, 0 to 1.")
     reasons: tuple[Reason, ...] = Field((), description="What led to the action.")
     unread: tuple[str, ...] = Field((), description="Modalities that are there but could not be decoded.")
@@ -246,6 +248,8 @@ class Decision(Options):
     def _nothing_unread_is_allowed(self) -> Self:
         if self.unread and self.action == "allow":
             raise ValueError(f"content that could not be read ({', '.join(self.unread)}) cannot be allowed")
+        if self.scores and self.action == "wait":
+            raise ValueError("a post that waits for a signal has no scores")
         return self
 
 

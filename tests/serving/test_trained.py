@@ -48,6 +48,7 @@ def posts(material):
         row = table.slice(int(np.flatnonzero((there == kind).all(axis=1))[0]), 1).to_pylist()[0]
         media = {name: base64.b64encode(row[name]["bytes"]).decode() for name in ("image", "video") if row[name]}
         found[service] = {"text": row["text"], "language": row["language"], **media}
+    found["misinformation"]["engagement"] = {"reports": 3}  # without a signal it would wait
     return found
 
 
@@ -125,15 +126,28 @@ def test_a_reported_author_changes_the_score_of_misinformation_and_the_reason_sa
         score, said = {}, {}
         for name, author in authors.items():
             url = f"/v1/moderate/misinformation/{name}-{text[:9]}"
-            score[name] = client.put(url, json={"features": {"text": text, "author": author}}).json()["results"][0][
-                "confidence"
-            ]
+            features = {"text": text, "author": author, "engagement": {"impressions": 20_000}}  # which is a signal
+            score[name] = client.put(url, json={"features": features}).json()["results"][0]["confidence"]
             entry = engine.records.latest("misinformation", f"{name}-{text[:9]}")
             said[name] = entry.assessment["moved"].get("misinformation", [])
         assert score["reported"] > 2 * score["clean"]
         assert score["unknown"] > score["clean"]  # that nothing is known of an author is no good sign
         assert any(word.startswith("the author's prior reports 400 (odds times") for word in said["reported"])
         assert any(word.startswith("the author's prior reports unknown (odds times") for word in said["unknown"])
+
+
+def test_misinformation_is_looked_for_once_a_post_is_reported(client, material):
+    features = {"text": claims(material)[0], "author": {"id": "a", "prior_reports": 400}}
+    url = "/v1/moderate/misinformation/quiet"
+    said = client.put(url, json={"features": features}).json()
+    assert (said["decision"]["action"], said["results"]) == ("wait", [{"label": "misinformation", "confidence": None}])
+    for person in ("a", "b", "c"):
+        assert client.get(url).json()["decision"] == said["decision"]
+        client.post("/v1/posts/quiet/events", json={"kind": "report", "by": person})
+    told = client.get(url).json()
+    assert (told["decision"]["action"], 0 < told["results"][0]["confidence"] < 1) == ("review", True)
+    again = client.put(url, json={"features": features}).json()
+    assert (again["stored"], again["results"], again["decision"]) == (True, told["results"], told["decision"])
 
 
 @pytest.mark.parametrize("service", ["misinformation", "post"])

@@ -170,7 +170,9 @@ def _reading(body: bytes, service: str) -> float:
 
 
 def _alone(config: ServingConfig, service: str) -> ServingConfig:
-    return config.model_copy(update={"services": {service: config.services[service]}})
+    """Return a configuration of one service, which looks at every post as if each had a signal."""
+    asked = config.services[service].model_copy(update={"mode": "proactive"})
+    return config.model_copy(update={"services": {service: asked}})
 
 
 def _put(client: TestClient, service: str, post_id: str, body: bytes) -> Any:

@@ -105,8 +105,16 @@ class Records:
 
     # -------------------------------------------------------------------------------------------------------- entries
 
-    def record(self, entry: Entry, blobs: Mapping[str, bytes] | None = None, elsewhere: Collection[str] = ()) -> bool:
+    def record(
+        self,
+        entry: Entry,
+        blobs: Mapping[str, bytes] | None = None,
+        elsewhere: Collection[str] = (),
+        unless: str | None = None,
+    ) -> bool:
         """Keep an entry for good and say whether its identity is new; the first one recorded stands.
+
+        unless: an identity; where there is an entry of it, this one comes too late and is not kept.
 
         `blobs` {modality: bytes} are kept with it, in one go; those that the features name by id and that are not given
         must be kept already, but for those whose content lies `elsewhere`.
@@ -117,6 +125,8 @@ class Records:
             self._blobs.put(data)
 
         def write(database: sqlite3.Connection) -> bool:
+            if database.execute("SELECT 1 FROM entries WHERE identity = ?", (unless,)).fetchone():
+                return False
             row = (entry.identity, entry.service, entry.post_id, _time(entry.at), _json(entry.features))
             done = database.execute(
                 "INSERT OR IGNORE INTO entries (identity, service, post_id, at, features, assessment, model_id)"

@@ -38,6 +38,24 @@ class Limits(Options):
     waiting: int = Field(2000, ge=1, description="Posts that may wait to be scored; more are asked to come again.")
 
 
+class SignalOptions(Options):
+    """On which signals a reactive service looks at a post; one is enough. docs/api.md says what happens without any."""
+
+    reports: int | None = Field(3, ge=1, description="Reports from which on, in the post or as events; null: never.")
+    impressions: int | None = Field(10_000, ge=1, description="Views from which on; null: however many.")
+    reactions_per_hour: float | None = Field(
+        100, gt=0, description="Reactions an hour since `created_at`, at least one hour, from which on; null: never."
+    )
+    links: bool = Field(True, description="Whether a suspicious link is a signal.")
+    sample: float = Field(0.01, ge=0, le=1, description="Share of all posts that are drawn by their ids.")
+
+    @model_validator(mode="after")
+    def _some_signal(self) -> Self:
+        if not self.links and not self.sample and {self.reports, self.impressions, self.reactions_per_hour} == {None}:
+            raise ValueError("no post would ever be looked at; leave a signal on, or set `mode: proactive`")
+        return self
+
+
 class ServiceConfig(Options):
     """One service: which bundle answers, for which labels, by which policy, how much of it."""
 
@@ -52,6 +70,10 @@ class ServiceConfig(Options):
     policy: Path | None = Field(
         None, description="A policy file in place of the bundle's own; either is read again on change."
     )
+    mode: Literal["proactive", "reactive"] = Field(
+        "proactive", description="Whether it scores every post that it is sent, or those with a signal."
+    )
+    signals: SignalOptions = Field(SignalOptions(), description="With `mode: reactive`: which signals.")
     expected_per_second: float = Field(1, gt=0, description="Posts a second that the platform is expected to send.")
     limits: Limits = Field(Limits(), description="What it takes.")
 
@@ -61,6 +83,8 @@ class ServiceConfig(Options):
             raise ValueError("name either `model` (of a study) or `bundle` (a folder)")
         if self.bundle is not None and (self.study is not None or self.seed is not None):
             raise ValueError("`study` and `seed` go with `model`, not with `bundle`")
+        if self.mode == "proactive" and "signals" in self.model_fields_set:
+            raise ValueError("`signals` go with `mode: reactive`; a proactive service scores every post")
         return self
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from workbench.decisions.moderator import Moderator
     from workbench.features.store import FeatureStore, StoredVectors
     from workbench.features.store.contents import StoredContent
-    from workbench.records import Records
+    from workbench.records import Entry, Records
 
 
 class KeptContents:
@@ -48,6 +48,16 @@ class KeptContents:
         if data is None and noted:
             raise NotStored(f"the model reads the {modality} itself, and only vectors of this one are kept")
         return data
+
+    def post(self, moderator: Moderator, entry: Entry) -> Post:
+        """Return a recorded post as it was sent; raises NotStored where a content of it is kept nowhere."""
+        given: dict[str, Any] = {}
+        for name in (name for name in MODALITIES if name in entry.features):
+            content = self.given(moderator, name, entry.features[name]["id"])
+            if content is None:
+                raise NotStored(f"the {name} of a recorded post is not kept any more")
+            given[name] = Media(bytes=content) if isinstance(content, bytes) else content
+        return Post.model_validate({"post_id": entry.post_id, **entry.features, **given})
 
     def whole(self, post: Post) -> Post | None:
         """Return a post with the files in the place of its references; None where it has none, or one is not kept."""

@@ -16,9 +16,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,12 +29,14 @@ from workbench.features.store import FeatureStore, NotStored
 from workbench.preprocessing.links import extraction
 from workbench.preprocessing.text.cleaning import joined_surrogates
 from workbench.records import Entry, Records, by_value
-from workbench.schema import MODALITIES, ROOT, Media, Post, Taxonomy
+from workbench.schema import ROOT, Media, Post, Taxonomy
+from workbench.serving import signals
 from workbench.serving.batching import BatchingQueue
 from workbench.serving.config import ServingConfig
-from workbench.serving.contents import KeptContents, clean, references
+from workbench.serving.contents import KeptContents, clean
 from workbench.serving.gauges import Gauges
-from workbench.serving.refused import Busy, RateLimited, Refused
+from workbench.serving.jobs import Job
+from workbench.serving.refused import CLOSING, OVER, Busy, RateLimited, Refused
 from workbench.serving.served import Answer, Service, ServiceInfo, context
 
 __all__ = ["Answer", "Busy", "Engine", "RateLimited", "Refused", "ServiceInfo"]
@@ -46,37 +48,6 @@ log = logging.getLogger(__name__)
 MEDIA = ("image", "video")
 MEDIA_BATCH = 8  # posts with media of one call: decoding takes so long that more would only wait for each other
 WRITERS = 8  # they share a commit
-_OVER = {
-    "author": "this author sends more new posts than are scored; wait, then go on",
-    "content": "this content comes in more new posts than are scored; wait, then go on",
-}
-CLOSING = "the service is being closed; send the post again"
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    service: Service
-    post: Post
-    identity: str | None = None  # None: a probe, which is not recorded
-    features: dict[str, Any] = field(default_factory=dict)
-    blobs: Mapping[str, bytes] = field(default_factory=dict)
-    future: Future[Answer] = field(default_factory=Future)
-
-    @property
-    def contents(self) -> dict[str, str]:
-        """Modality -> id of the content that the post brings."""
-        cells = {name: self.features.get(name) or {} for name in MODALITIES}
-        return {name: cell["id"] for name, cell in cells.items() if "id" in cell}
-
-    @property
-    def brings(self) -> tuple[Any, ...]:
-        """What it tells of the post beside what is scored."""
-        return context(self.features)
-
-    @property
-    def flight(self) -> tuple[Any, ...]:
-        """What posts have in common that share an answer while it is under way."""
-        return self.identity, *self.brings
 
 
 class Engine:
@@ -103,14 +74,15 @@ class Engine:
         self.contents = KeptContents(records, self.store)
         self.bundles = config.bundles()
         self._load, self._lists = load, extraction.LinkLists.load()
+        self._signals = signals.Signals(records, self._lists)
         self._taxonomy: Taxonomy | None = None
         self._services: dict[str, Service] = {}
         self._moderators: dict[Path, Moderator] = {}
-        self._batching: dict[tuple[Path, bool], BatchingQueue[_Job]] = {}
+        self._batching: dict[tuple[Path, bool], BatchingQueue[Job]] = {}
         self._flights: dict[tuple, Future[Answer]] = {}
         self._guard, self._loading, self._closed = threading.Lock(), threading.Lock(), False
         waiting = max(service.limits.waiting for service in config.services.values())
-        self._lookup: BatchingQueue[_Job] = BatchingQueue("front", self._look_up, most=256, wait=0, limit=waiting)
+        self._lookup: BatchingQueue[Job] = BatchingQueue("front", self._look_up, most=256, wait=0, limit=waiting)
         self._writers = ThreadPoolExecutor(WRITERS, "writer")
         sweep = self._writers.submit(records.sweep)  # what a killed server kept and never recorded
         sweep.add_done_callback(_say_failure)
@@ -178,7 +150,7 @@ class Engine:
 
     def probe(self, service: str, post: Post) -> Answer:
         """Return the answer that `moderate` would give for a post seen for the first time, and record nothing."""
-        job = _Job(self._service(service), clean(post))
+        job = Job(self._service(service), clean(post))
         self._send(self._queue_of(job), job)
         return self._wait(job.future, service)
 
@@ -186,11 +158,14 @@ class Engine:
         """Return the policy of a service that is in force."""
         return self._service(service).policy()[0]
 
-    def submit(self, service: str, post: Post) -> Future[Answer]:
-        """Return the answer to come; equal posts that are under way share it. Raises Refused."""
+    def submit(self, service: str, post: Post, *, counted: bool = False) -> Future[Answer]:
+        """Return the answer to come; equal posts that are under way share it. Raises Refused.
+
+        counted: whether the post came before, so that rate limits do not count it again.
+        """
         served, post = self._service(service), clean(post)
         features, blobs = by_value(post)
-        job = _Job(served, post, served.identity(post, features), features, blobs)
+        job = Job(served, post, served.identity(post, features), features, blobs, counted)
         with self._guard:
             if (flying := self._flights.get(job.flight)) is not None:
                 self.gauges.shared.labels(service).inc()
@@ -210,12 +185,12 @@ class Engine:
         entry = self.records.latest(service, joined_surrogates(post_id))
         if entry is None or entry.deleted_at is not None:
             return None
-        answer = Answer.recorded(entry)
+        answer = served.recorded(entry)
         text = (
             self.records.blob(answer.contents["text"]).decode(errors="replace") if "text" in answer.contents else None
         )
         links = extraction.shown(text, self._lists)
-        return replace(answer, assessment=served.assessed(answer.assessment), links=links)
+        return replace(answer, links=links)
 
     def delete(self, service: str, post_id: str) -> bool:
         """Remove a post's content and features; what was decided stays on record. False where there is nothing."""
@@ -235,8 +210,18 @@ class Engine:
             for name in self.config.services:
                 entry = self.records.latest(name, post_id)
                 if entry is not None and entry.deleted_at is None:
-                    self._service(name).again(entry, self.records)
+                    self._reported(name, entry)
         return new
+
+    def _reported(self, name: str, entry: Entry) -> None:
+        """Judge a newest answer again, as reports came in; a post that waits is scored if they are a signal."""
+        service = self._service(name)
+        if not signals.waits(entry):
+            service.again(entry, self.records)
+        elif self._signals.of(service, post := self.contents.post(service.moderator, entry)):
+            for _ in range(2):  # the first time it may share the answer of a post that was just put to wait
+                if self._wait(self.submit(name, post, counted=True), name).decision.action != signals.WAIT:
+                    break
 
     def content(self, content: str) -> bytes | None:
         return self.records.blob(content)
@@ -252,7 +237,7 @@ class Engine:
 
     # -------------------------------------------------------------------------------------------------- stages
 
-    def _look_up(self, jobs: list[_Job]) -> None:
+    def _look_up(self, jobs: list[Job]) -> None:
         """Answer what is on record, and pass on the rest, as many as may come of an author and of a content."""
         for job in jobs:
             try:
@@ -262,15 +247,38 @@ class Engine:
                     else:  # a new decision may be recorded too, and others need not wait for the disk
                         self._writers.submit(self._repeat, job, entry)
                     continue
-                seconds, over = job.service.admit(job.post, job.contents)
+                signal = self._signals.of(job.service, job.post)
+                if not signal and (answer := self._signals.held(job)) is not None:
+                    self.gauges.repeated.labels(job.service.name).inc()
+                    self._resolve(job, answer)
+                    continue
+                seconds, over = (0.0, "") if job.counted else job.service.admit(job.post, job.contents)
                 if seconds:
                     self.gauges.rate_limited[over].labels(job.service.name).inc()
-                    raise RateLimited(_OVER[over], seconds)
-                self._send(self._queue_of(job), job)
+                    raise RateLimited(OVER[over], seconds)
+                self._ask(job, signal)
             except Exception as error:
                 self._fail(job, error)
 
-    def _score(self, jobs: list[_Job]) -> None:
+    def _ask(self, job: Job, signal: str) -> None:
+        """Have a post scored that has a signal; of any other it is recorded that the service was not asked."""
+        if job.service.config.mode == "reactive":
+            self.gauges.signals.labels(job.service.name, signal or "none").inc()
+        if signal:
+            self._send(self._queue_of(job), job)
+        else:
+            self._writers.submit(self._hold, job)
+
+    def _hold(self, job: Job) -> None:
+        try:
+            if (answer := self._signals.hold(job)) is not None:
+                self._resolve(job, answer)
+            else:  # meanwhile reports came, which could not find it on record, or another PUT with a signal
+                self._send(self._lookup, replace(job, counted=True))
+        except Exception as error:
+            self._fail(job, error)
+
+    def _score(self, jobs: list[Job]) -> None:
         """Run the model once for several posts, and have the answers recorded."""
         moderator = jobs[0].service.moderator
         try:
@@ -294,7 +302,7 @@ class Engine:
             except RuntimeError:  # it was closed while the model ran
                 self._fail(job, Busy(CLOSING, 1))
 
-    def _finish(self, job: _Job, assessment: Assessment) -> None:
+    def _finish(self, job: Job, assessment: Assessment) -> None:
         try:
             now = datetime.now(UTC)
             policy, policy_id = job.service.policy()
@@ -309,27 +317,18 @@ class Engine:
         except Exception as error:
             self._fail(job, error)
 
-    def _record(self, job: _Job, assessment: Assessment, answer: Answer, now: datetime) -> Answer:
+    def _record(self, job: Job, assessment: Assessment, answer: Answer, now: datetime) -> Answer:
         """Keep an answer, and return it, or the one that another process recorded before."""
-        entry = Entry(
-            identity=job.identity,
-            service=job.service.name,
-            post_id=job.post.post_id,
-            at=now,
-            features=job.features,
-            assessment=assessment.model_dump(mode="json"),
-            decision=answer.decision.model_dump(mode="json"),
-            model_id=answer.model_id,
-            policy_id=answer.policy_id,
-        )
-        elsewhere = {reference.id for reference in references(job.post).values()}
-        if self.records.record(entry, job.blobs, elsewhere):  # who reports from now on finds it; until now nobody did
+        entry = job.entry(assessment, answer, now)
+        if self.records.record(
+            entry, job.blobs, job.elsewhere
+        ):  # who reports from now on finds it; until now nobody did
             late = self.records.reports(entry.post_id) > (answer.assessment.reports or 0)
             return replace(job.service.again(entry, self.records), stored=False) if late else answer
         earlier = self.records.by_identity(job.identity)
         return answer if earlier is None else job.service.again(earlier, self.records, job.post)
 
-    def _repeat(self, job: _Job, entry: Entry) -> None:
+    def _repeat(self, job: Job, entry: Entry) -> None:
         try:
             answer = job.service.again(entry, self.records, job.post)
             self.gauges.repeated.labels(job.service.name).inc()
@@ -339,7 +338,7 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------------- plumbing
 
-    def _all_queues(self) -> list[BatchingQueue[_Job]]:
+    def _all_queues(self) -> list[BatchingQueue[Job]]:
         return [self._lookup, *self._batching.values()]
 
     def _overdue(self) -> dict[str, int]:
@@ -355,11 +354,11 @@ class Engine:
             self.load()
         return self._services[name]
 
-    def _queue_of(self, job: _Job) -> BatchingQueue[_Job]:
+    def _queue_of(self, job: Job) -> BatchingQueue[Job]:
         media = any(getattr(job.post, name) is not None for name in MEDIA)
         return self._batching[self.bundles[job.service.name], media]
 
-    def _send(self, queue: BatchingQueue[_Job], job: _Job) -> None:
+    def _send(self, queue: BatchingQueue[Job], job: Job) -> None:
         if not queue.put(job):
             raise Busy(CLOSING if self._closed else "too many posts wait; send it again in a moment", 1)
 
@@ -369,16 +368,16 @@ class Engine:
         except TimeoutError:
             raise Busy("the post is still being scored; ask again in a moment", 1) from None
 
-    def _resolve(self, job: _Job, answer: Answer) -> None:
+    def _resolve(self, job: Job, answer: Answer) -> None:
         self._land(job)
         job.future.set_result(replace(answer, links=extraction.shown(job.post.text, self._lists)))
 
-    def _fail(self, job: _Job, error: Exception) -> None:
+    def _fail(self, job: Job, error: Exception) -> None:
         self._land(job)
         if not job.future.done():
             job.future.set_exception(error)
 
-    def _land(self, job: _Job) -> None:
+    def _land(self, job: Job) -> None:
         if job.identity is not None:
             with self._guard:
                 self._flights.pop(job.flight, None)

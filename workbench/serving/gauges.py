@@ -38,7 +38,7 @@ class Requests:
 class Gauges:
     """What the engine counts, and what is looked up when somebody asks: feature hits and queues.
 
-    repeated, shared and rate_limited are counters by service.
+    repeated, shared and rate_limited are counters by service, signals by service and signal.
     """
 
     def __init__(self) -> None:
@@ -48,6 +48,8 @@ class Gauges:
         self._posts = Counter("scored_posts", "Posts that a model was run for.", ["model"], **named)
         self.repeated = Counter("stored_answers", "Answers from the records, without a model.", ["service"], **named)
         self.shared = Counter("shared_answers", "Requests that waited for an equal one.", ["service"], **named)
+        asked = "New posts of services that act on a signal, by the signal; none: not asked."
+        self.signals = Counter("signals", asked, ["service", "signal"], **named)
         limited = "New posts refused because of their author's rate limit."
         copied = "New posts refused because of the rate limit of a content that many posts share."
         self.rate_limited = {

@@ -19,3 +19,10 @@ class RateLimited(Refused):
 
 class Busy(Refused):
     """More waits, or takes longer, than the service takes on, or it is not ready yet, or it is being closed."""
+
+
+CLOSING = "the service is being closed; send the post again"
+OVER = {
+    "author": "this author sends more new posts than are scored; wait, then go on",
+    "content": "this content comes in more new posts than are scored; wait, then go on",
+}

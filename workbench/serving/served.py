@@ -21,7 +21,7 @@ from workbench.preprocessing.links.extraction import ShownLink
 from workbench.preprocessing.video.reader import VideoOptions
 from workbench.records import Entry, Records
 from workbench.schema import MODALITIES, Decision, Post
-from workbench.serving.config import MIB, Limits, ServiceConfig, needs
+from workbench.serving.config import MIB, Limits, ServiceConfig, SignalOptions, needs
 from workbench.serving.rate_limit import RateLimit
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class ServiceInfo:
     policy_id: str
     limits: Limits
     expected_per_second: float
+    mode: str  # proactive: it scores what it is sent; reactive: what has a signal
+    signals: SignalOptions | None  # those of a reactive service
     contents: dict[str, ContentLimits]  # modality that its model looks at -> how much of a content is read
 
 
@@ -138,6 +140,11 @@ class Service:
         missing = tuple(label for label in assessment.missing if label in self.labels)
         return assessment.model_copy(update={"scores": scores, "missing": missing})
 
+    def recorded(self, entry: Entry) -> Answer:
+        """Return a recorded answer as it was given."""
+        answer = Answer.recorded(entry)
+        return replace(answer, assessment=self.assessed(answer.assessment))
+
     def again(self, entry: Entry, records: Records, post: Post | None = None) -> Answer:
         """Return a recorded answer under the present policy and what is known by now; another decision is recorded.
 
@@ -170,10 +177,13 @@ class Service:
         model, config = self.moderator, self.config
         modalities = tuple(model.classifier.modalities)
         ids = (model.model_id, self.policy()[1])
+        asked = (config.mode, config.signals if config.mode == "reactive" else None)
         rate, read = config.expected_per_second, stated(_clip_options(model.classifier))
         most = file_bytes(int(config.limits.body_mb * MIB))
         contents = {name: read[name].within(most) for name in modalities}
-        return ServiceInfo(self.name, self.labels, modalities, needs(self.name), *ids, config.limits, rate, contents)
+        return ServiceInfo(
+            self.name, self.labels, modalities, needs(self.name), *ids, config.limits, rate, *asked, contents
+        )
 
 
 def _clip_options(classifier: Classifier) -> list[VideoOptions]:

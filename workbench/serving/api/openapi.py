@@ -26,7 +26,7 @@ from workbench.serving.api.payloads import (
     visible_pattern,
 )
 from workbench.serving.api.samples import EXAMPLES
-from workbench.serving.config import MIB, SERVICES, needs
+from workbench.serving.config import MIB, SERVICES, SignalOptions, needs
 from workbench.serving.served import ServiceInfo
 
 ID = re.compile(r"[0-9a-f]{64}")
@@ -98,6 +98,10 @@ class Described(BaseModel):
     limits: dict[str, float]
     contents: dict[str, ContentLimits] = Field(description="How much is read of what its model looks at, by modality.")
     expected_per_second: float
+    mode: Literal["proactive", "reactive"] = Field(description="Whether every post is scored, or those with a signal.")
+    signals: SignalOptions | None = Field(
+        description="The signals, one of which is enough; null: every post is scored."
+    )
     example: dict[str, Any]
 
 
@@ -146,6 +150,8 @@ def described(info: ServiceInfo) -> dict[str, Any]:
         "limits": limits,
         "contents": {name: read.model_dump(mode="json") for name, read in info.contents.items()},
         "expected_per_second": info.expected_per_second,
+        "mode": info.mode,
+        "signals": info.signals and info.signals.model_dump(mode="json"),
         "example": {"features": EXAMPLES[info.name]},
     }
 
