@@ -71,10 +71,9 @@ def adopt(
 ) -> None:
     """Keep features whose code or libraries changed: 500 of them are made again and must be the same, or none stays."""
     from workbench.device import device as best
-    from workbench.features.encoders import load_encoder
     from workbench.features.store import FOLDER, adoption
     from workbench.studies.steps import leaks
 
     place = best(device)
-    for line in adoption.adopt(FOLDER, old, leaks.tables(corpus), lambda name: load_encoder(name, place)):
+    for line in adoption.adopt(FOLDER, old, leaks.tables(corpus), lambda name: adoption.loaded(name, place)):
         typer.echo(line)

@@ -3,15 +3,17 @@
 import json
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from random_transformer import write_transformer
 from stub_store import Stub, images, make, texts
 
 from workbench.errors import WorkbenchError
-from workbench.features import Blocks
+from workbench.features import Blocks, FeatureStore, picture_words
 from workbench.features.encoders import load_encoder
 from workbench.features.store import adoption, maintenance
 from workbench.features.store.adoption import adopt, compare
+from workbench.preprocessing.image import ocr
 
 POSTS = texts(*(f"text {i}" for i in range(20)), *(f"a long text {i}" for i in range(5)), "bad", None)
 
@@ -192,3 +194,51 @@ def test_the_unit_is_that_of_float16_with_a_floor_for_values_near_zero():
         compare(block(1, 0), block(1 + 3 * 2**-10, 0), "x")
     with pytest.raises(WorkbenchError, match=r"cosine 0\.7"):  # short vectors can turn within two units
         compare(block(2**-19, 0), block(2**-19, 2**-19), "x")
+
+
+WRITTEN = {b"a": "buy now", b"b": "", b"c": "two\nlines", b"bad": None}
+PICTURES = images(*({"bytes": picture} for picture in WRITTEN))
+PICTURES = PICTURES.append_column("text", pa.nulls(len(WRITTEN), pa.string()))
+
+
+@pytest.fixture
+def words(tmp_path, monkeypatch):
+    """A store with the words in pictures, recognised by code that has changed since; the second is what reads now."""
+    reads = dict(WRITTEN)
+    monkeypatch.setattr(ocr, "available", lambda: True)
+    monkeypatch.setattr(ocr, "weights", lambda: "w" * 64)
+    monkeypatch.setattr(ocr, "words", reads.get)
+    then = picture_words.WordReader()
+    monkeypatch.setattr(then, "identity", lambda modality: "a" * 64)
+    FeatureStore(tmp_path, "cpu").image(then, PICTURES)
+    assert names(tmp_path) == ["aaaa"]
+    return tmp_path, reads
+
+
+def test_words_in_pictures_that_come_out_the_same_are_kept(words, monkeypatch):
+    folder, _ = words
+    (line,) = adopt(folder, "aaaa", [PICTURES])
+    assert line.startswith("ocr image: 4 contents agree (at most 0 units in the last place, cosine at least 1.000000)")
+    monkeypatch.setattr(ocr, "words", lambda data: pytest.fail("they are in the store"))
+    reader = picture_words.WordReader()
+    posts, reasons = picture_words.written(FeatureStore(folder, "cpu"), reader, PICTURES)
+    assert posts["text"].to_pylist() == ["buy now", None, "two\nlines", None]
+    assert [reason is None for reason in reasons] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("picture", "now", "said"),
+    [(b"a", "bux now", "moved by up to"), (b"b", "!", "read otherwise"), (b"bad", "legible", "read otherwise")],
+)
+def test_words_that_are_read_otherwise_now_are_refused_for_a_single_letter(words, picture, now, said):
+    folder, reads = words
+    reads[picture] = now
+    with pytest.raises(WorkbenchError, match=said):
+        adopt(folder, "aaaa", [PICTURES])
+    assert names(folder) == ["aaaa"]
+
+
+def test_words_are_not_adopted_where_none_can_be_read(words, monkeypatch):
+    monkeypatch.setattr(ocr, "available", lambda: False)
+    with pytest.raises(WorkbenchError, match="install the extra `ocr`"):
+        adopt(words[0], "aaaa", [PICTURES])

@@ -21,6 +21,7 @@ from workbench.errors import WorkbenchError
 from workbench.features.blocks import Blocks
 from workbench.features.encoders import load_encoder
 from workbench.features.items import ITEMS
+from workbench.features.picture_words import WordReader
 from workbench.features.store.disk import ABOUT, MANIFEST, Shards, clear, describe, held
 from workbench.features.store.maintenance import PATIENCE, Space, dim_of, ls
 
@@ -37,11 +38,19 @@ class Agreement(NamedTuple):
     cosine: float
 
 
+def loaded(name: str, device: Any = "cpu") -> Any:
+    """Return what made features, by its name: an encoder, or the recogniser of words in pictures.
+
+    Raises WorkbenchError where there is none, or where the extra that it needs is not installed.
+    """
+    return WordReader() if name == WordReader.name else load_encoder(name, device)
+
+
 def adopt(
     folder: Path | str,
     old: str,
     tables: Iterable[pa.Table],
-    load: Callable[[str], Any] = lambda name: load_encoder(name, "cpu"),
+    load: Callable[[str], Any] = loaded,
     items: int = SAMPLE,
 ) -> list[str]:
     """Re-key the spaces whose fingerprint begins with `old` and say of each in a line how well it agrees.
@@ -124,7 +133,8 @@ def _encoded(encoder: Any, modality: str, contents: list) -> Blocks:
 def compare(stored: Blocks, fresh: Blocks, name: str) -> Agreement:
     """Return how well two blocks of the same contents agree; raises WorkbenchError where that is not well enough.
 
-    The unit in the last place is that of float16 at the larger of two values, and at `SMALL` for those below.
+    The unit in the last place is that of float16 at the larger of two values, and at `SMALL` for those below. So the
+    bytes of words (`picture_words`), whole numbers up to 255, agree only where they are the same.
     """
     if (stored.counts != fresh.counts).any() or (stored.readable != fresh.readable).any():
         number = int(((stored.counts != fresh.counts) | (stored.readable != fresh.readable)).sum())
@@ -137,7 +147,8 @@ def compare(stored: Blocks, fresh: Blocks, name: str) -> Agreement:
     size = np.maximum(np.maximum(np.abs(then), np.abs(now)), SMALL).astype(np.float16)
     units = float((np.abs(then - now) / np.spacing(size)).max(initial=0.0))
     lengths = np.linalg.norm(then, axis=1) * np.linalg.norm(now, axis=1)
-    cosine = float(((then * now).sum(axis=1) / np.maximum(lengths, 1e-12)).min(initial=1.0))
+    cosines = np.where((then == now).all(axis=1), 1.0, (then * now).sum(axis=1) / np.maximum(lengths, 1e-12))
+    cosine = float(cosines.min(initial=1.0))  # rows of nothing but 0 are alike too: one ends the words of a picture
     if units > UNITS or cosine < COSINE:
         raise WorkbenchError(
             f"{name}: vectors moved by up to {units:.3g} units in the last place of float16 ({UNITS} are allowed), "
