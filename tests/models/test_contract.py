@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from quick_models import (
+    BY_VECTORS,
     LEARN_NOTHING,
     LEARNING,
     PAIRS,
@@ -63,13 +64,21 @@ def test_the_seed_decides_and_nothing_else_does(world, name):
     assert other != world.make(name).seeded  # where `seeded` is False one fit stands for all seeds
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+def by_vectors(model):
+    """The media that a model sees by the store's vectors."""
+    return [kind for kind in MODALITIES[1:] if kind in model.modalities and kind not in model.opens]
+
+
+def test_the_models_that_see_by_stored_vectors_are_those_listed(world):
+    assert {name for name in SHIPPED if by_vectors(world.make(name))} == set(BY_VECTORS)
+
+
+@pytest.mark.parametrize("name", BY_VECTORS)
 def test_what_a_model_does_not_open_is_scored_from_stored_vectors_alone(world, name):
     """Pictures and clips are named by their ids, and there is no file: the same scores, but of what `opens` tells."""
     model = world.fit(name)
-    named = [kind for kind in MODALITIES[1:] if kind in model.modalities and kind not in model.opens]
-    if not named:
-        pytest.skip("it looks at no picture and no clip, or opens them itself")
+    named = by_vectors(model)
+    assert named
     expected = model.predict(world.test)  # which leaves the vectors in memory
     posts, keys = world.test, {}
     for kind in named:
