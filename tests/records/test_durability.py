@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 from oracles import counts, history
+from sqlalchemy import event, insert
 from stand_in import configured
 
 from workbench.errors import WorkbenchError
 from workbench.records import Entry, Records, by_value
+from workbench.records.tables import removals
 from workbench.schema import ROOT, Post
 from workbench.serving.engine import Engine
 
@@ -45,7 +47,7 @@ def work(records, name, pipe):
             os.write(pipe, f"redecided {key}\\n".encode())
         if number % 3 == 2 and records.delete("post", key):
             os.write(pipe, f"deleted {key}\\n".encode())
-        if records.event(key, "report", datetime.now(UTC)):
+        if records.event(key, "report", by="somebody"):
             os.write(pipe, f"reported {key}\\n".encode())
 
 random.seed(5)
@@ -119,26 +121,24 @@ def test_every_acknowledged_entry_survives_kills(tmp_path, rounds):
 
 
 def test_a_commit_is_synced_before_it_is_acknowledged(tmp_path):
-    with Records(tmp_path) as records:
-        pragma = records._database._writer.execute
-        assert pragma("PRAGMA journal_mode").fetchone() == ("wal",)
-        assert pragma("PRAGMA synchronous").fetchone() == (2,)  # FULL: the log is synced at every commit
-        assert pragma("PRAGMA secure_delete").fetchone() == (1,)
+    with Records(tmp_path) as records, records._database._writes.connect() as connection:
+        pragma = lambda name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()  # noqa: E731
+        assert pragma("journal_mode") == "wal"
+        assert pragma("synchronous") == 2  # FULL: the log is synced at every commit
+        assert pragma("secure_delete") == 1
 
 
 def test_threads_that_wait_share_a_commit(tmp_path):
     with Records(tmp_path) as records:
-        statements = []
-        records._database._writer.set_trace_callback(
-            lambda statement: statements.append(statement) or (time.sleep(0.02) if statement == "COMMIT" else None)
-        )
+        commits = []
+        event.listen(records._database._writes, "commit", lambda _: commits.append(time.sleep(0.02)))
         threads = [threading.Thread(target=records.record, args=entry(number)) for number in range(40)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         assert counts(records)["entries"] == 40
-        assert statements.count("COMMIT") < 20  # a slow disk is waited for once for many
+        assert len(commits) < 20  # a slow disk is waited for once for many
 
 
 def test_one_failing_job_does_not_take_the_others_along(tmp_path):
@@ -172,14 +172,14 @@ def test_a_picture_goes_only_once_its_deletion_is_committed(tmp_path):
     with Records(tmp_path) as records:
         records.record(*entry(1, image=b"a picture"))
         picture = records.blob_path(records.by_identity("i1").features["image"]["id"])
-        records._database.write(lambda database: database.execute("INSERT INTO removals VALUES ('left over')"))
+        records._database.write(lambda database, _: [database.execute(insert(removals), {"content": "left over"})])
         lost = []
 
-        def look(statement: str) -> None:
-            if statement == "COMMIT" and records.by_identity("i1") and not picture.exists():
-                lost.append(statement)
+        def look(_: object) -> None:
+            if records.by_identity("i1") and not picture.exists():
+                lost.append(picture)
 
-        records._database._writer.set_trace_callback(look)
+        event.listen(records._database._writes, "commit", look)
         with records._database._turn:  # both wait, so that they could come into one commit
             deletion = threading.Thread(target=records.delete, args=("post", "p1"))
             removal = threading.Thread(target=records._finish_removals)
@@ -307,7 +307,7 @@ def test_a_full_disk_acknowledges_nothing_and_loses_nothing(tmp_path):
 def test_a_read_only_database_can_be_read_and_says_that_it_cannot_be_written(tmp_path):
     with Records(tmp_path) as records:
         records.record(*entry(1))
-        records._database._writer.execute("PRAGMA query_only = ON")
+        event.listen(records._database._writes, "begin", lambda one: one.exec_driver_sql("PRAGMA query_only = ON"))
         with pytest.raises(WorkbenchError, match=r"cannot be written \(read-only\); check its permissions"):
             records.record(*entry(2))
         assert [one.identity for one in records.entries()] == ["i1"]
@@ -326,9 +326,13 @@ def test_another_version_another_program_and_a_damaged_file_are_refused(tmp_path
     Records(tmp_path / "newer").close()
     Records(tmp_path / "torn").close()
     (tmp_path / "other").mkdir()
-    for name, statement in {"newer": "PRAGMA user_version = 7", "other": "CREATE TABLE mine (x)"}.items():
+    for name, statement in {
+        "newer": "UPDATE alembic_version SET version_num = '0007'",
+        "other": "CREATE TABLE mine (x)",
+    }.items():
         database = sqlite3.connect(tmp_path / name / "records.sqlite")
         database.execute(statement)
+        database.commit()
         database.close()
     path = tmp_path / "torn" / "records.sqlite"
     path.write_bytes(b"no database" * 1000)
@@ -337,8 +341,8 @@ def test_another_version_another_program_and_a_damaged_file_are_refused(tmp_path
         with pytest.raises(WorkbenchError) as caught:
             Records(tmp_path / name)
         said[name] = str(caught.value)
-    assert "has records of version 7, and this workbench writes version 1; use the version" in said["newer"]
-    assert "is the database of another program; choose another folder" in said["other"]
+    assert "has records of form 0007, and this workbench writes 0002; use the newer version" in said["newer"]
+    assert "is the database of another program; choose another" in said["other"]
     assert "is damaged (file is not a database); put back a copy, or move it away" in said["torn"]
     assert all("\n" not in one for one in said.values())
 
