@@ -10,8 +10,6 @@ import tempfile
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
-
 PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
 
 
@@ -58,6 +56,8 @@ class Server:
     def database(self) -> str:
         """Make an empty database, and return its address."""
         name = f"db{uuid4().hex[:12]}"
+        import psycopg
+
         with psycopg.connect(host=str(self.folder), user="test", dbname="postgres", autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return f"postgresql://test@/{name}?host={self.folder}"

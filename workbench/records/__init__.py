@@ -237,6 +237,22 @@ class Records:
             self._database.scrub()
         return deleted
 
+    def expired(self, before: datetime) -> list[tuple[str, str]]:
+        """Return (service, post id) of every post whose content is kept and whose newest answer is from before."""
+        post = (entries.c.service, entries.c.post_id)
+        query = (
+            select(*post)
+            .join(decisions, decisions.c.entry == entries.c.seq)
+            .where(entries.c.deleted_at.is_(None))
+            .group_by(*post)
+            .having(func.max(decisions.c.at) < as_time(before))
+        )
+        return [(row.service, row.post_id) for row in self._database.read(query)]
+
+    def knows(self, post_id: str) -> bool:
+        """Return whether some service has answered a post."""
+        return bool(self._database.read(select(entries.c.seq).where(entries.c.post_id == post_id).limit(1)))
+
     def only_of(self, service: str, post_id: str) -> list[str]:
         """Return the ids of the blobs that a post's entries name and no other post's do."""
         used, other = uses.alias(), entries.alias()

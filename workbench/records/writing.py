@@ -36,6 +36,9 @@ _FREE = {"reason"}  # what people write in their own words
 class Deleted(WorkbenchError):
     """A post was deleted while it was under way; nothing of it is kept."""
 
+    def __init__(self) -> None:
+        super().__init__("the post was deleted while it was scored; nothing of it is kept")
+
 
 class NewEntry(NamedTuple):
     """An entry to be kept with its contents: media by id, and the text as UTF-8.
@@ -264,7 +267,7 @@ def _refuse_deleted(connection: Connection, kept: Sequence[NewEntry]) -> None:
     later = select(*post, func.max(deletions.c.seq)).where(deletions.c.seq > min(came.values())).group_by(*post)
     for service, post_id, number in connection.execute(later).all():
         if number > came.get((service, post_id), number):
-            raise Deleted("the post was deleted while it was scored; nothing of it is kept")
+            raise Deleted
 
 
 # ----------------------------------------------------------------------------------------------------------------- rows

@@ -16,9 +16,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,14 +28,17 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.features.store import FeatureStore, NotStored
 from workbench.preprocessing.links import extraction
 from workbench.preprocessing.text.cleaning import joined_surrogates
-from workbench.records import Entry, Records, by_value
-from workbench.schema import MODALITIES, ROOT, Media, Post, Taxonomy
+from workbench.records import Deleted, Entry, Recorded, Records, by_value
+from workbench.schema import ROOT, Media, Post, Taxonomy
 from workbench.serving.batching import BatchingQueue
 from workbench.serving.config import ServingConfig
 from workbench.serving.contents import KeptContents, clean, references
+from workbench.serving.flights import Flights, Job
 from workbench.serving.gauges import Gauges
+from workbench.serving.rate_limit import RateLimit
 from workbench.serving.refused import Busy, RateLimited, Refused
 from workbench.serving.served import Answer, Service, ServiceInfo, context
+from workbench.serving.upkeep import Upkeep
 
 __all__ = ["Answer", "Busy", "Engine", "RateLimited", "Refused", "ServiceInfo"]
 
@@ -51,32 +54,6 @@ _OVER = {
     "content": "this content comes in more new posts than are scored; wait, then go on",
 }
 CLOSING = "the service is being closed; send the post again"
-
-
-@dataclass(frozen=True, eq=False)
-class _Job:
-    service: Service
-    post: Post
-    identity: str | None = None  # None: a probe, which is not recorded
-    features: dict[str, Any] = field(default_factory=dict)
-    blobs: Mapping[str, bytes] = field(default_factory=dict)
-    future: Future[Answer] = field(default_factory=Future)
-
-    @property
-    def contents(self) -> dict[str, str]:
-        """Modality -> id of the content that the post brings."""
-        cells = {name: self.features.get(name) or {} for name in MODALITIES}
-        return {name: cell["id"] for name, cell in cells.items() if "id" in cell}
-
-    @property
-    def brings(self) -> tuple[Any, ...]:
-        """What it tells of the post beside what is scored."""
-        return context(self.features)
-
-    @property
-    def flight(self) -> tuple[Any, ...]:
-        """What posts have in common that share an answer while it is under way."""
-        return self.identity, *self.brings
 
 
 class Engine:
@@ -106,14 +83,14 @@ class Engine:
         self._taxonomy: Taxonomy | None = None
         self._services: dict[str, Service] = {}
         self._moderators: dict[Path, Moderator] = {}
-        self._batching: dict[tuple[Path, bool], BatchingQueue[_Job]] = {}
-        self._flights: dict[tuple, Future[Answer]] = {}
-        self._guard, self._loading, self._closed = threading.Lock(), threading.Lock(), False
+        self._batching: dict[tuple[Path, bool], BatchingQueue[Job]] = {}
+        self._flights = Flights()
+        self._loading, self._closed = threading.Lock(), False
         waiting = max(service.limits.waiting for service in config.services.values())
-        self._lookup: BatchingQueue[_Job] = BatchingQueue("front", self._look_up, most=256, wait=0, limit=waiting)
+        self._lookup: BatchingQueue[Job] = BatchingQueue("front", self._look_up, most=256, wait=0, limit=waiting)
         self._writers = ThreadPoolExecutor(WRITERS, "writer")
-        sweep = self._writers.submit(records.sweep)  # what a killed server kept and never recorded
-        sweep.add_done_callback(_say_failure)
+        self._strangers = RateLimit(config.unknown_per_minute, config.unknown_per_minute)
+        self._upkeep = Upkeep(records, config.keep_days, self._erase)
         queues = lambda: {queue.name: len(queue) for queue in self._all_queues()}  # noqa: E731
         self.gauges.watch(lambda: self.store.hits, queues, self._overdue)
 
@@ -164,6 +141,7 @@ class Engine:
             for job in queue.close(max(0.0, end - time.monotonic())):
                 self._fail(job, Busy(CLOSING, 1))
         self._writers.shutdown(wait=True)
+        self._upkeep.close()
 
     # ------------------------------------------------------------------------------------------------- answers
 
@@ -178,7 +156,7 @@ class Engine:
 
     def probe(self, service: str, post: Post) -> Answer:
         """Return the answer that `moderate` would give for a post seen for the first time, and record nothing."""
-        job = _Job(self._service(service), clean(post))
+        job = Job(self._service(service), clean(post))
         self._send(self._queue_of(job), job)
         return self._wait(job.future, service)
 
@@ -190,13 +168,10 @@ class Engine:
         """Return the answer to come; equal posts that are under way share it. Raises Refused."""
         served, post = self._service(service), clean(post)
         features, blobs = by_value(post)
-        job = _Job(served, post, served.identity(post, features), features, blobs)
-        with self._guard:
-            if (flying := self._flights.get(job.flight)) is not None:
-                self.gauges.shared.labels(service).inc()
-                return flying
-            job.future.set_running_or_notify_cancel()  # one who no longer waits must not cancel it for the others
-            self._flights[job.flight] = job.future
+        job = Job(served, post, served.identity(post, features), features, blobs)
+        if (flying := self._flights.share(job)) is not None:
+            self.gauges.shared.labels(service).inc()
+            return flying
         try:
             self._send(self._lookup, job)
         except Busy as error:
@@ -218,19 +193,35 @@ class Engine:
         return replace(answer, assessment=served.assessed(answer.assessment), links=links)
 
     def delete(self, service: str, post_id: str) -> bool:
-        """Remove a post's content and features; what was decided stays on record. False where there is nothing."""
+        """Remove a post's content and features, also of one under way; what was decided stays on record.
+
+        False where there is nothing. Who waits for the answer to one under way is told that it was deleted.
+        """
         self._known(service)
-        post_id = joined_surrogates(post_id)
+        return self._erase(service, joined_surrogates(post_id))
+
+    def _erase(self, service: str, post_id: str) -> bool:
+        flying = self._flights.delete(service, post_id)
         contents = self.records.only_of(service, post_id)
         self.contents.forget(contents)  # before, so that after a kill the same call finds them again
         deleted = self.records.delete(service, post_id)
         self.contents.forget(contents)  # and what a job made of them meanwhile
-        return deleted
+        return deleted or flying
 
-    def event(self, post_id: str, kind: str, at: datetime, value: dict[str, Any] | None, by: str | None) -> bool:
+    def event(
+        self,
+        post_id: str,
+        kind: str,
+        at: datetime | None,
+        value: dict[str, Any] | None,
+        by: str | None,
+        key: str | None = None,
+    ) -> bool:
         """Keep what happened to a post, and say whether it is new; enough reports send its newest answers to review."""
         post_id = joined_surrogates(post_id)
-        new = self.records.event(post_id, kind, at, value, by)
+        if seconds := self._strangers.admit(None if self.records.knows(post_id) else "")[0]:
+            raise RateLimited("more events on posts that were never scored than are kept; wait, then go on", seconds)
+        new = self.records.event(post_id, kind, at, value, by, key)
         if kind == "report":  # told again too: a server may have died between the event and its decision
             for name in self.config.services:
                 entry = self.records.latest(name, post_id)
@@ -252,25 +243,34 @@ class Engine:
 
     # -------------------------------------------------------------------------------------------------- stages
 
-    def _look_up(self, jobs: list[_Job]) -> None:
+    def _look_up(self, jobs: list[Job]) -> None:
         """Answer what is on record, and pass on the rest, as many as may come of an author and of a content."""
+        try:
+            after, recorded = self.records.deletions(), self.records.find({job.identity for job in jobs})
+        except Exception as error:
+            for job in jobs:
+                self._fail(job, error)
+            return
         for job in jobs:
             try:
-                if (entry := self.records.by_identity(job.identity)) is not None:
-                    if entry.policy_id == job.service.policy()[1] and job.brings == context(entry.features):
-                        self._repeat(job, entry)
-                    else:  # a new decision may be recorded too, and others need not wait for the disk
-                        self._writers.submit(self._repeat, job, entry)
+                if job.deleted.is_set():
+                    raise Deleted
+                if (found := recorded.get(job.identity)) is not None:
+                    known = found.entry.policy_id == job.service.policy()[1]
+                    if found.newest and known and job.brings == context(found.entry.features):
+                        self._repeat(job, found)
+                    else:  # something may be recorded too, and others need not wait for the disk
+                        self._writers.submit(self._repeat, job, found)
                     continue
                 seconds, over = job.service.admit(job.post, job.contents)
                 if seconds:
                     self.gauges.rate_limited[over].labels(job.service.name).inc()
                     raise RateLimited(_OVER[over], seconds)
-                self._send(self._queue_of(job), job)
+                self._send(self._queue_of(job), replace(job, after=after))
             except Exception as error:
                 self._fail(job, error)
 
-    def _score(self, jobs: list[_Job]) -> None:
+    def _score(self, jobs: list[Job]) -> None:
         """Run the model once for several posts, and have the answers recorded."""
         moderator = jobs[0].service.moderator
         try:
@@ -294,7 +294,7 @@ class Engine:
             except RuntimeError:  # it was closed while the model ran
                 self._fail(job, Busy(CLOSING, 1))
 
-    def _finish(self, job: _Job, assessment: Assessment) -> None:
+    def _finish(self, job: Job, assessment: Assessment) -> None:
         try:
             now = datetime.now(UTC)
             policy, policy_id = job.service.policy()
@@ -309,7 +309,7 @@ class Engine:
         except Exception as error:
             self._fail(job, error)
 
-    def _record(self, job: _Job, assessment: Assessment, answer: Answer, now: datetime) -> Answer:
+    def _record(self, job: Job, assessment: Assessment, answer: Answer, now: datetime) -> Answer:
         """Keep an answer, and return it, or the one that another process recorded before."""
         entry = Entry(
             identity=job.identity,
@@ -323,15 +323,22 @@ class Engine:
             policy_id=answer.policy_id,
         )
         elsewhere = {reference.id for reference in references(job.post).values()}
-        if self.records.record(entry, job.blobs, elsewhere):  # who reports from now on finds it; until now nobody did
+        try:
+            new = self.records.record(entry, job.blobs, elsewhere, job.after)
+        except Deleted:
+            self.contents.let_go(job.blobs)
+            raise
+        if new:  # who reports from now on finds it; until now nobody did
             late = self.records.reports(entry.post_id) > (answer.assessment.reports or 0)
             return replace(job.service.again(entry, self.records), stored=False) if late else answer
         earlier = self.records.by_identity(job.identity)
         return answer if earlier is None else job.service.again(earlier, self.records, job.post)
 
-    def _repeat(self, job: _Job, entry: Entry) -> None:
+    def _repeat(self, job: Job, found: Recorded) -> None:
         try:
-            answer = job.service.again(entry, self.records, job.post)
+            if not found.newest:
+                self.records.answer(job.identity)
+            answer = job.service.again(found.entry, self.records, job.post)
             self.gauges.repeated.labels(job.service.name).inc()
             self._resolve(job, answer)
         except Exception as error:
@@ -339,7 +346,7 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------------- plumbing
 
-    def _all_queues(self) -> list[BatchingQueue[_Job]]:
+    def _all_queues(self) -> list[BatchingQueue[Job]]:
         return [self._lookup, *self._batching.values()]
 
     def _overdue(self) -> dict[str, int]:
@@ -355,11 +362,11 @@ class Engine:
             self.load()
         return self._services[name]
 
-    def _queue_of(self, job: _Job) -> BatchingQueue[_Job]:
+    def _queue_of(self, job: Job) -> BatchingQueue[Job]:
         media = any(getattr(job.post, name) is not None for name in MEDIA)
         return self._batching[self.bundles[job.service.name], media]
 
-    def _send(self, queue: BatchingQueue[_Job], job: _Job) -> None:
+    def _send(self, queue: BatchingQueue[Job], job: Job) -> None:
         if not queue.put(job):
             raise Busy(CLOSING if self._closed else "too many posts wait; send it again in a moment", 1)
 
@@ -369,22 +376,11 @@ class Engine:
         except TimeoutError:
             raise Busy("the post is still being scored; ask again in a moment", 1) from None
 
-    def _resolve(self, job: _Job, answer: Answer) -> None:
-        self._land(job)
+    def _resolve(self, job: Job, answer: Answer) -> None:
+        self._flights.land(job)
         job.future.set_result(replace(answer, links=extraction.shown(job.post.text, self._lists)))
 
-    def _fail(self, job: _Job, error: Exception) -> None:
-        self._land(job)
+    def _fail(self, job: Job, error: Exception) -> None:
+        self._flights.land(job)
         if not job.future.done():
             job.future.set_exception(error)
-
-    def _land(self, job: _Job) -> None:
-        if job.identity is not None:
-            with self._guard:
-                self._flights.pop(job.flight, None)
-
-
-def _say_failure(sweep: Future[int]) -> None:
-    """Log why a sweep failed: posts are answered all the same, and the next start sweeps again."""
-    if (error := sweep.exception()) is not None:
-        log.error("what is kept and unused could not be removed: %s", error)
