@@ -1,6 +1,7 @@
-"""Decisions can be searched by action and due time, deletions are kept, and an event is told by its key.
+"""Decisions can be searched by action and due time, deletions are remembered, and an event is told by its key.
 
-An event of before is told by what it was told by then, its time among it.
+An event of before is told by what it was told by then, its time among it. What an earlier version left of deleted
+posts in assessments, decisions and the words of events goes.
 """
 
 from __future__ import annotations
@@ -42,7 +43,29 @@ def upgrade() -> None:
             connection.execute(update(decisions).where(decisions.c.seq == number).values(values))
         last = rows[-1][0]
     op.create_index("decisions_due", "decisions", ["action", "due_at"])
+    _deleted(connection)
     _events(connection)
+
+
+def _deleted(connection: Connection) -> None:
+    entries = table("entries", *map(column, ("seq", "post_id", "assessment", "deleted_at")))
+    decisions = table("decisions", *map(column, ("entry", "decision", "action")))
+    events = table("events", *map(column, ("seq", "post_id", "value")))
+    gone = select(entries.c.seq).where(entries.c.deleted_at.is_not(None))
+    connection.execute(update(entries).where(entries.c.deleted_at.is_not(None)).values(assessment="{}"))
+    for (action,) in connection.execute(select(decisions.c.action).distinct()).all():
+        left = {} if action is None else {"action": action}
+        of_those = decisions.c.entry.in_(gone) & decisions.c.action.is_not_distinct_from(action)
+        text = json.dumps(left, separators=(",", ":"))
+        connection.execute(update(decisions).where(of_those).values(decision=text))
+    live = select(entries.c.post_id).where(entries.c.deleted_at.is_(None))
+    posts = select(entries.c.post_id).where(entries.c.deleted_at.is_not(None), entries.c.post_id.not_in(live))
+    for number, value in connection.execute(
+        select(events.c.seq, events.c.value).where(events.c.post_id.in_(posts))
+    ).all():
+        told = {name: cell for name, cell in json.loads(value).items() if name != "reason"}
+        text = json.dumps(told, sort_keys=True)
+        connection.execute(update(events).where(events.c.seq == number).values(value=text))
 
 
 def _events(connection: Connection) -> None:
