@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from oracles import counts, history
+from oracles import counts
 from sqlalchemy import event, insert
 from stand_in import configured
 
@@ -24,51 +24,6 @@ from workbench.schema import ROOT, Post
 from workbench.serving.engine import Engine
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-# Forks one child a round (so that Python starts only once) and kills it at a random moment. A child's threads write,
-# and name on a pipe what was acknowledged.
-KILLED = """
-import os, random, signal, sys, threading, time
-from datetime import UTC, datetime
-from workbench.records import Entry, Records, by_value
-from workbench.schema import Post
-
-folder, rounds = sys.argv[1], int(sys.argv[2])
-
-def work(records, name, pipe):
-    for number in range(10**9):
-        key = f"{name}-{number}"
-        post = Post(post_id=key, text="words of " + key, image={"bytes": b"picture of " + key.encode()})
-        features, contents = by_value(post)
-        entry = Entry(identity=key, service="post", post_id=key, at=datetime.now(UTC), features=features,
-                      assessment={}, decision={"first": key}, model_id="m", policy_id="one")
-        if records.record(entry, contents):
-            os.write(pipe, f"recorded {key}\\n".encode())
-        if number % 3 == 1 and records.redecide(key, {"second": key}, "two"):
-            os.write(pipe, f"redecided {key}\\n".encode())
-        if number % 3 == 2 and records.delete("post", key):
-            os.write(pipe, f"deleted {key}\\n".encode())
-        if records.event(key, "report", by="somebody"):
-            os.write(pipe, f"reported {key}\\n".encode())
-
-random.seed(5)
-for turn in range(rounds):
-    out, pipe = os.pipe()
-    child = os.fork()
-    if child == 0:
-        records = Records(folder)
-        for thread in range(4):
-            threading.Thread(target=work, args=(records, f"{turn}-{thread}", pipe)).start()
-        signal.pause()
-    os.close(pipe)
-    if turn % 5:  # else it is killed while it opens
-        first = os.read(out, 1)
-        sys.stdout.write(first.decode())
-    time.sleep(random.uniform(0, 0.2))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    while block := os.read(out, 65536):
-        sys.stdout.write(block.decode())
-"""
 
 
 def entry(number: int, text: str | None = None, image: bytes | None = None) -> tuple[Entry, dict[str, bytes]]:
@@ -86,38 +41,15 @@ def run(script: str, *arguments: str, **options) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, **options)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("rounds", [25, pytest.param(300, marks=pytest.mark.campaign)])
-def test_every_acknowledged_entry_survives_kills(tmp_path, rounds):
-    said = run(KILLED, str(tmp_path), str(rounds)).stdout.splitlines()
-    # A line may be torn by the kill; whole ones end in a key.
-    told = [line.split(" ") for line in said]
-    with Records(tmp_path, create=False) as records:
-        kept = {one.post_id: one for one in records.entries()}
-        deleted = {key for what, key in told if what == "deleted"}
-        for what, key in told:
-            if what == "recorded":
-                assert key in kept
-            if what == "recorded" and not kept[key].deleted_at:
-                assert records.blob(kept[key].features["image"]["id"]) == b"picture of " + key.encode()
-                assert records.blob(kept[key].features["text"]["id"]) == b"words of " + key.encode()
-            if what == "redecided":
-                assert kept[key].decision == {"second": key}
-                assert len(history(records, "post", key)) == 2
-            if what == "deleted":
-                assert kept[key].deleted_at
-                assert kept[key].features == {}
-            if what == "reported":
-                assert len(records.events(key)) == 1
-        assert len(told) > 10 * rounds  # there was something to lose
-        assert deleted
-        records.sweep()
-        used = {cell["id"] for one in kept.values() for cell in one.features.values()}
-        files = {path.name for path in (tmp_path / "contents").rglob("*") if path.is_file()}
-        assert files <= used
-    check = sqlite3.connect(tmp_path / "records.sqlite")
-    assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    check.close()
+def test_records_are_their_owner_s_alone(tmp_path, database):
+    (tmp_path / "old").mkdir(mode=0o755)
+    for name in ("new", "old"):
+        with Records(tmp_path / name) as records:
+            records.record(*entry(1, image=b"a picture"))
+        assert (tmp_path / name).stat().st_mode & 0o007 == 0
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    for path in (tmp_path / "new").glob("records.sqlite*"):
+        assert path.stat().st_mode & 0o777 == 0o600
 
 
 def test_a_commit_is_synced_before_it_is_acknowledged(tmp_path):

@@ -94,6 +94,8 @@ class Records:
                 "folder"
             )
         self._database = Database(file, url, create=create, patience=patience)
+        if create:
+            _keep_private(self.folder)
         self._blobs = Blobs(self.folder / "contents")
         self._writing = Writing(self._blobs)
         with contextlib.suppress(WorkbenchError):  # who cannot write now finishes it another time
@@ -356,6 +358,13 @@ class Records:
             Event(post_id=post, kind=kind, at=at, value=json.loads(value), by=by or None)
             for post, kind, at, value, by in rows
         ]
+
+
+def _keep_private(folder: Path) -> None:
+    """Shut others than the owner and the group out of a folder; a new one belongs to its owner alone."""
+    with contextlib.suppress(OSError):  # nobody else's folder
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(folder.stat().st_mode & ~0o007)
 
 
 _NEWEST = _ENTRY.where(decisions.c.seq == newest_of_entry())
