@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sqlite3
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,6 +26,24 @@ from workbench.schema import ROOT, Post
 from workbench.serving.engine import Engine
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+
+
+@contextlib.contextmanager
+def writing_held(records: Records) -> Iterator[None]:
+    """Let nothing be committed for a while, so that what comes meanwhile comes together."""
+    begun, gate = threading.Event(), threading.Event()
+
+    def wait(connection, pieces):
+        begun.set()
+        assert gate.wait(30)
+        return [None]
+
+    thread = threading.Thread(target=records._database.write, args=(wait,))
+    thread.start()
+    assert begun.wait(30)
+    yield
+    gate.set()
+    thread.join()
 
 
 def entry(number: int, text: str | None = None, image: bytes | None = None) -> tuple[Entry, dict[str, bytes]]:
@@ -84,7 +104,7 @@ def test_one_failing_job_does_not_take_the_others_along(tmp_path):
             except WorkbenchError as error:
                 outcome[name] = str(error)
 
-        with records._database._turn:  # both wait, so that they come into one commit
+        with writing_held(records):  # both wait, so that they come into one commit
             threads = [
                 threading.Thread(target=keep, args=("good", *good)),
                 threading.Thread(target=keep, args=("bad", bad)),
@@ -112,7 +132,7 @@ def test_a_picture_goes_only_once_its_deletion_is_committed(tmp_path):
                 lost.append(picture)
 
         event.listen(records._database._writes, "commit", look)
-        with records._database._turn:  # both wait, so that they could come into one commit
+        with writing_held(records):  # both wait, so that they could come into one commit
             deletion = threading.Thread(target=records.delete, args=("post", "p1"))
             removal = threading.Thread(target=records._finish_removals)
             deletion.start()

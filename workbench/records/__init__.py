@@ -216,7 +216,7 @@ class Records:
         assessment: what is known of the post by now, kept in place of what was, whether or not it decides otherwise.
         """
         known = None if assessment is None else as_json(assessment)
-        return self._database.write(self._writing.redecide, NewDecision(identity, as_json(decision), policy_id, known))
+        return self._database.write(self._writing.redecide, NewDecision(identity, decision, policy_id, known))
 
     def answer(self, identity: str) -> bool:
         """Make an entry the newest answer of its post again, after another version was; say whether it was not."""

@@ -11,6 +11,7 @@ https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-
 from __future__ import annotations
 
 import contextlib
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,11 +31,12 @@ Together = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 
 
 class _Write:
-    """A piece of writing, and what came of it."""
+    """A piece of writing, and what came of it; `told` once it is done, or its thread is to commit for those waiting."""
 
-    def __init__(self, together: Together, what: Any) -> None:
-        self.together, self.what = together, what
+    def __init__(self, together: Together | None, what: Any, alone: bool) -> None:
+        self.together, self.what, self.alone = together, what, alone
         self.value, self.error, self.done = None, None, False
+        self.told = threading.Event()
 
 
 class Database:
@@ -49,7 +51,7 @@ class Database:
         self.name = self.url.render_as_string(hide_password=True) if url else str(path)
         self.sqlite, self._path, self._patience = not url, path, patience
         self._jobs: list[_Write] = []
-        self._door, self._turn = threading.Lock(), threading.Lock()
+        self._door, self._busy = threading.Lock(), False
         if self.sqlite:
             _folder_of(path, create)
         self._reads, self._writes = self._engine(pool_size=4, isolation_level="AUTOCOMMIT"), self._engine(pool_size=1)
@@ -152,9 +154,8 @@ class Database:
         return form
 
     def close(self) -> None:
-        with self._turn:
-            self._reads.dispose()
-            self._writes.dispose()
+        self._reads.dispose()
+        self._writes.dispose()
 
     # ----------------------------------------------------------------------------------------------- reading, writing
 
@@ -166,27 +167,42 @@ class Database:
         with self._reads.connect() as connection:
             connection.exec_driver_sql(statement).close()
 
-    def write(self, together: Together, what: Any = None, *, alone: bool = False) -> Any:
+    def write(self, together: Together | None, what: Any = None, *, alone: bool = False) -> Any:
         """Write something, whole or not at all, and return what came of it once it is on disk.
 
         together: writes several of one kind at once and returns a value for each; where that fails each is written by
-        itself, so that one that cannot be written takes no other along. Work that does to the disk what cannot be
+        itself, so that one that cannot be written takes no other along; None stands for SQLite's checkpoint. Work that does to the disk what cannot be
         undone is done `alone`: all that it reads was committed before.
         """
-        job = _Write(together, what)
-        if not alone:
-            with self._door:
-                self._jobs.append(job)
-        with self._turn:
-            if alone:
-                self._commit([job])
-            elif not job.done:  # else whoever had the turn before did this one too
-                with self._door:
-                    jobs, self._jobs = self._jobs, []
-                self._commit(jobs)
+        job = _Write(together, what, alone)
+        with self._door:
+            self._jobs.append(job)
+            first, self._busy = not self._busy, True
+        if not first:
+            job.told.wait()
+        if not job.done:
+            self._lead()
         if job.error is not None:
             raise job.error
         return job.value
+
+    def _lead(self) -> None:
+        """Commit for all that wait by now, and leave what came meanwhile to the first who brought it."""
+        with self._door:
+            alone = self._jobs[0].alone
+            together = list(itertools.takewhile(lambda job: not job.alone, self._jobs))
+            jobs = self._jobs[:1] if alone else together
+            self._jobs = self._jobs[len(jobs) :]
+        try:
+            self._commit(jobs)
+        finally:
+            with self._door:
+                if self._jobs:
+                    self._jobs[0].told.set()
+                else:
+                    self._busy = False
+            for job in jobs:
+                job.told.set()
 
     def _commit(self, jobs: list[_Write]) -> None:
         """Do all jobs in one transaction; one that fails is undone alone, and a failed commit fails them all."""
@@ -194,6 +210,9 @@ class Database:
         for job in jobs:
             kinds.setdefault(job.together, []).append(job)
         try:
+            if jobs[0].together is None:
+                with self._plain():
+                    return self._run("PRAGMA wal_checkpoint(TRUNCATE)")
             with self._plain(), self._writes.begin() as connection:
                 for alike in kinds.values():
                     if not self._done(connection, alike, last=len(alike) == 1):
@@ -225,10 +244,10 @@ class Database:
         return True
 
     def scrub(self) -> None:
-        """Take what was overwritten out of the write-ahead log too, as far as readers let it."""
+        """Take what was overwritten out of SQLite's write-ahead log too, as far as readers let it."""
         if self.sqlite:
-            with self._turn, contextlib.suppress(DBAPIError):
-                self._run("PRAGMA wal_checkpoint(TRUNCATE)")
+            with contextlib.suppress(WorkbenchError):
+                self.write(None, alone=True)
 
     def vacuum(self) -> None:
         """Have PostgreSQL free the room of rows that were changed or deleted; SQLite overwrites them at once."""

@@ -31,6 +31,7 @@ from workbench.schema import MODALITIES
 
 REMEMBERED = timedelta(days=1)  # how long a deletion is remembered for posts that were under way then
 _FREE = {"reason"}  # what people write in their own words
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Deleted(WorkbenchError):
@@ -57,7 +58,7 @@ class NewDecision(NamedTuple):
     """A decision on what is recorded, and what is known of the post by now, if that is to be kept."""
 
     identity: str
-    decision: str
+    decision: dict[str, Any]
     policy_id: str
     assessment: str | None
 
@@ -92,10 +93,7 @@ class Writing:
         if fresh:
             connection.execute(
                 insert(decisions),
-                [
-                    _decision(number, one.entry.at, one.entry.policy_id, as_json(one.entry.decision))
-                    for one, number in fresh
-                ],
+                [_decision(number, one.entry.at, one.entry.policy_id, one.entry.decision) for one, number in fresh],
             )
             self._keep_contents(connection, fresh)
         return [number is not None for number in mine]
@@ -191,7 +189,7 @@ def _redecide(connection: Connection, new: NewDecision) -> bool:
         return False
     if new.assessment is not None:
         connection.execute(update(entries).where(entries.c.seq == row.seq).values(assessment=new.assessment))
-    if row.superseded or (row.policy_id, row.decision) == (new.policy_id, new.decision):
+    if row.superseded or (row.policy_id, row.decision) == (new.policy_id, as_json(new.decision)):
         return False
     connection.execute(insert(decisions), _decision(row.seq, datetime.now(UTC), new.policy_id, new.decision))
     return True
@@ -280,7 +278,7 @@ def named(features: Mapping[str, Any]) -> list[str]:
 
 
 def as_json(value: dict[str, Any]) -> str:
-    return json.dumps(value, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def as_time(at: datetime) -> str:
@@ -296,15 +294,14 @@ def _row(entry: Entry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in names} | documents | {"at": as_time(entry.at)}
 
 
-def _decision(entry: int, at: datetime, policy_id: str, decision: str) -> dict[str, Any]:
-    told = json.loads(decision)
-    due = told.get("due_at")
+def _decision(entry: int, at: datetime, policy_id: str, decision: dict[str, Any]) -> dict[str, Any]:
+    due = decision.get("due_at")
     return {
         "entry": entry,
         "at": as_time(at),
         "policy_id": policy_id,
-        "decision": decision,
-        "action": told.get("action"),
+        "decision": as_json(decision),
+        "action": decision.get("action"),
         "due_at": due and as_time(datetime.fromisoformat(due)),
     }
 
