@@ -171,8 +171,8 @@ class Database:
         """Write something, whole or not at all, and return what came of it once it is on disk.
 
         together: writes several of one kind at once and returns a value for each; where that fails each is written by
-        itself, so that one that cannot be written takes no other along; None stands for SQLite's checkpoint. Work that does to the disk what cannot be
-        undone is done `alone`: all that it reads was committed before.
+        itself, so that one that cannot be written takes no other along; None stands for SQLite's checkpoint. Work that
+        does to the disk what cannot be undone is done `alone`: all that it reads was committed before.
         """
         job = _Write(together, what, alone)
         with self._door:
