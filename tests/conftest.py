@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from postgres import Server, binaries
 from toy_study import place  # noqa: F401, a fixture
 
 # Before anything imports a library that reads them; kernels and subprocesses inherit them.
@@ -71,6 +72,25 @@ def _guarded(method):
         return method(self, *args)
 
     return call
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A PostgreSQL server for the tests of one process."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed here (Debian: apt-get install postgresql)")
+    server = Server("fsync = off", "full_page_writes = off")
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request, monkeypatch):
+    """The kind of database that `Records` opens in this test, empty."""
+    monkeypatch.delenv("WORKBENCH_DATABASE_URL", raising=False)
+    if request.param == "postgresql":
+        monkeypatch.setenv("WORKBENCH_DATABASE_URL", request.getfixturevalue("postgres").database())
+    return request.param
 
 
 @pytest.fixture(scope="session")

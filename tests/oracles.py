@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 from scipy import stats
+from sqlalchemy import text
 
 from workbench.corpora.export import write_media
 from workbench.records import KINDS, Records
@@ -36,20 +37,21 @@ def write_jsonl(table: pa.Table, folder: Path) -> Path:
 
 def counts(records: Records) -> dict[str, int]:
     """Return how many entries there are, how many of them deleted, decisions, and events of each kind."""
-    read = records._database.read
+    read = lambda query: records._database.read(text(query))  # noqa: E731
     ((entries, deleted),) = read("SELECT count(*), count(deleted_at) FROM entries")
     ((decisions,),) = read("SELECT count(*) FROM decisions")
-    kinds = dict(read("SELECT kind, count(*) FROM events GROUP BY kind"))
+    kinds = dict(map(tuple, read("SELECT kind, count(*) FROM events GROUP BY kind")))
     return {"entries": entries, "deleted": deleted, "decisions": decisions} | {k: kinds.get(k, 0) for k in KINDS}
 
 
 def history(records: Records, service: str, post_id: str) -> list[dict[str, Any]]:
     """Return every decision on a post, oldest first: {at, model_id, policy_id, decision}."""
     rows = records._database.read(
-        "SELECT decisions.at, model_id, policy_id, decision FROM entries JOIN decisions ON entry = entries.seq"
-        " WHERE service = ? AND post_id = ? ORDER BY decisions.seq",
-        service,
-        post_id,
+        text(
+            "SELECT decisions.at, model_id, policy_id, decision FROM entries JOIN decisions ON entry = entries.seq"
+            " WHERE service = :service AND post_id = :post_id ORDER BY decisions.seq"
+        ),
+        {"service": service, "post_id": post_id},
     )
     names = ("at", "model_id", "policy_id", "decision")
     found = [dict(zip(names, row, strict=True)) for row in rows]

@@ -178,7 +178,7 @@ def test_the_digest_is_by_content(records, folder, tmp_path):
     options = SourceOptions(folder=str(folder), until=at(10))
     score(records, words("p", "words"), 0)
     digests = [digest(options, TAXONOMY)]
-    records.event("p", "report", at(1))
+    records.event("p", "report", at(1), by="eve")
     records.event("p", "label", at(11), {"abuse": True}, "ann")
     score(records, words("late", "words"), 12)
     score(records, words("p", "words"), 1, service="text", identity="other service")

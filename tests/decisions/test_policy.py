@@ -366,8 +366,10 @@ def test_a_deadline_counts_from_when_the_post_was_made_or_else_from_now():
     assert due(NOON.astimezone(dt.timezone(dt.timedelta(hours=5)))) == NOON + hour
     before = dt.datetime.now(dt.UTC)
     assert before + hour <= due(None) <= dt.datetime.now(dt.UTC) + hour
+    assert due(later, NOON) == NOON + hour  # nobody is in the future: never later than from when it came
     end = dt.datetime.max.replace(tzinfo=dt.UTC)
-    assert due(end) == end  # there is no later time
+    assert due(end, NOON) == NOON + hour
+    assert due(end, end) == end  # there is no later time
     unknown = assessed(scores={"spam": 0.1})
     assert judge(policy(), unknown).due_at == NOON + hour  # the earliest of all where the label has none
     assert judge(policy(), assessed(scores={})).due_at == NOON + hour

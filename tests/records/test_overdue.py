@@ -39,7 +39,7 @@ def test_what_waits_past_its_due_time_is_counted_by_service(records):
 @pytest.mark.parametrize(("kind", "value"), [("label", {"abuse": False}), ("removal", {})])
 def test_a_label_or_a_removal_ends_the_waiting_and_another_event_does_not(records, kind, value):
     record(records, "a")
-    records.event("a", "report", NOON, {})
+    records.event("a", "report", NOON, {}, "ann")
     records.event("a", kind, NOON - timedelta(minutes=1), value)  # of an answer before
     assert records.overdue(LATER) == {"text": 1}
     records.event("a", kind, LATER, value)

@@ -47,7 +47,8 @@ class SourceOptions(Options):
     since: AwareDatetime | None = Field(None, description="Posts scored at this time or later; default: all.")
     until: AwareDatetime | None = Field(None, description="Posts scored, and verdicts given, before this time.")
     versions: Literal["last", "all"] = Field(
-        "last", description="Of a post that was scored several times, the last version or every one, in one group."
+        "last",
+        description="Of a post that was scored several times, the newest answer's version or every one, in one group.",
     )
     labels: dict[str, tuple[str, ...]] = Field(
         {}, description="Label -> what events call it; default: every label of the taxonomy by its name."
@@ -68,9 +69,9 @@ class SourceOptions(Options):
 
 
 class Version(NamedTuple):
-    """A post as it was at one time; `content` tells its text, picture and clip."""
+    """A post as it was from one time on; `content` tells its text, picture and clip."""
 
-    identity: str
+    post_id: str
     at: datetime
     content: str
 
@@ -139,22 +140,28 @@ def families(posts: list[str], keys: list[str | None]) -> list[str]:
 def _rows(records: Records, options: SourceOptions, taxonomy: Taxonomy) -> Iterator[LoggedPost]:
     """Yield the versions that are asked for, in the order of their recording."""
     meanings, until = _meanings(options, taxonomy), options.until or datetime.now(UTC)
-    versions: dict[str, list[Version]] = defaultdict(list)
+    versions: dict[str, dict[str, Version]] = defaultdict(dict)  # post -> identity -> version, in order of recording
     for entry in records.entries(until=until, service=options.service):
         if entry.deleted_at is None:
-            versions[entry.post_id].append(Version(entry.identity, entry.at, _content(entry)))
+            versions[entry.post_id][entry.identity] = Version(entry.post_id, entry.at, _content(entry))
+    by_identity = {identity: version for known in versions.values() for identity, version in known.items()}
+    shown: dict[str, list[Version]] = defaultdict(list)  # what stood there when: an edit back is there once more
+    newest: dict[str, str] = {}
+    for identity, at in records.answers(until, options.service):
+        if (version := by_identity.get(identity)) is not None:
+            shown[version.post_id].append(version._replace(at=at))
+            newest[version.post_id] = identity
     events: dict[str, list[Event]] = defaultdict(list)
     for event in records.events(until=until, kinds=("label", "removal", "appeal")):
         if event.post_id in versions:
             events[event.post_id].append(event)
     for entry in records.entries(options.since, until, options.service):
-        known = versions.get(entry.post_id, [])
-        number = next((n for n, version in enumerate(known, 1) if version.identity == entry.identity), None)
-        last = number == len(known)
-        if number is None or (options.versions == "last" and not last):
-            continue  # deleted, recorded only now, or an earlier version
-        verdicts = _verdicts(known, events[entry.post_id], meanings)
+        known, last = list(versions.get(entry.post_id, ())), newest.get(entry.post_id) == entry.identity
+        if entry.identity not in known or (options.versions == "last" and not last):
+            continue  # deleted, recorded only now, or another version than the newest answer's
+        verdicts = _verdicts(shown[entry.post_id], events[entry.post_id], meanings)
         labels = {**dict.fromkeys(taxonomy.names), **verdicts[_content(entry)]}
+        number = known.index(entry.identity) + 1
         yield LoggedPost(entry, entry.post_id if last else f"{entry.post_id} version {number}", labels)
 
 

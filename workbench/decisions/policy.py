@@ -255,7 +255,7 @@ class Policy(Options):
             reasons=(*reasons, *gaps),
             unread=tuple(assessment.unread),
             unseen=assessment.unseen,
-            due_at=_due(concerned, taxonomy, assessment.created_at or now) if action == "review" else None,
+            due_at=_due(concerned, taxonomy, assessment.created_at, now) if action == "review" else None,
             model_id=model_id,
             policy_id=self.id,
         )
@@ -330,10 +330,15 @@ def _missing(assessment: Assessment, unseen: str) -> list[Reason]:
     return reasons
 
 
-def _due(concerned: set[str], taxonomy: Taxonomy, start: dt.datetime | None) -> dt.datetime | None:
-    """Return the earliest deadline of the labels concerned, or of all labels where none is."""
-    start = dt.datetime.now(dt.UTC) if start is None else start
-    start = start if start.tzinfo else start.replace(tzinfo=dt.UTC)
+def _due(
+    concerned: set[str], taxonomy: Taxonomy, created_at: dt.datetime | None, now: dt.datetime | None
+) -> dt.datetime | None:
+    """Return the earliest deadline of the labels concerned, or of all labels where none is.
+
+    It runs from when the post was made, and at the latest from when it came.
+    """
+    came = dt.datetime.now(dt.UTC) if now is None else now
+    start = min(at if at.tzinfo else at.replace(tzinfo=dt.UTC) for at in (came, created_at or came))
     hours = [label.deadline_hours for label in taxonomy.labels if label.name in concerned]
     hours = hours or [label.deadline_hours for label in taxonomy.labels]
     try:

@@ -1,187 +1,339 @@
-"""One SQLite file that keeps what it acknowledged: write-ahead log, synced at every commit, errors in one sentence.
+"""One database that keeps what it acknowledged, a SQLite file or a PostgreSQL server; errors in one sentence.
 
 Threads that write at the same time share a commit: whoever gets the turn commits for all that wait, so the price of a
-sync is paid once for them. See https://www.sqlite.org/wal.html and https://www.sqlite.org/pragma.html#pragma_synchronous.
+sync is paid once for them, and what they write of one kind goes in as one statement per table. Commits of several
+processes come one after the other, in SQLite by its lock on writing, in PostgreSQL by an advisory lock, so that numbers
+rise in the order in which rows are seen. See https://www.sqlite.org/wal.html,
+https://www.sqlite.org/pragma.html#pragma_synchronous and
+https://www.postgresql.org/docs/current/runtime-config-wal.html#GUC-SYNCHRONOUS-COMMIT.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sqlite3
+import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import WorkbenchError
+from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event, inspect, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
-_APPLICATION = 0x4D6F6457  # "ModW" in the file's header: whose file it is
-_MISUSE = (sqlite3.ProgrammingError, sqlite3.IntegrityError)  # mistakes of the code, not of the disk
+from workbench.errors import WorkbenchError
+from workbench.records.tables import HEAD, metadata
+
+_APPLICATION = 0x4D6F6457  # "ModW" in a SQLite file's header, and the name of the advisory lock: whose it is
+_MISUSE = (ProgrammingError, IntegrityError)  # mistakes of the code, not of the disk
+_OWN = (*_MISUSE, DataError)  # what is the fault of one piece of writing, and not of the database
+Together = Callable[[Connection, Sequence[Any]], Sequence[Any]]
 
 
 class _Write:
-    """A piece of writing, and what came of it."""
+    """A piece of writing, and what came of it; `told` once it is done, or its thread is to commit for those waiting."""
 
-    def __init__(self, work: Callable[[sqlite3.Connection], Any]) -> None:
-        self.work, self.value, self.error, self.done = work, None, None, False
+    def __init__(self, together: Together | None, what: Any, alone: bool) -> None:
+        self.together, self.what, self.alone = together, what, alone
+        self.value, self.error, self.done = None, None, False
+        self.told = threading.Event()
 
 
 class Database:
-    """A database file with one connection to write and one to read, for any number of threads."""
+    """A database with one connection to write and some to read, for any number of threads.
 
-    def __init__(self, path: Path, schema: str, version: int, *, create: bool, patience: float) -> None:
-        self.path, self._patience = path, patience
+    path: the SQLite file. url: a PostgreSQL database instead, as SQLAlchemy writes it. patience: how many seconds are
+    waited for a lock or a connection.
+    """
+
+    def __init__(self, path: Path, url: str | None = None, *, create: bool, patience: float) -> None:
+        self.url = _server(url) if url else URL.create("sqlite", database=str(path))
+        self.name = self.url.render_as_string(hide_password=True) if url else str(path)
+        self.sqlite, self._path, self._patience = not url, path, patience
         self._jobs: list[_Write] = []
-        self._door, self._turn, self._desk = threading.Lock(), threading.Lock(), threading.Lock()
-        if not create and not path.is_file():
-            raise WorkbenchError(f"there are no records in {path.parent}; check the folder")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise WorkbenchError(f"cannot make the folder {path.parent}: {error.strerror}; choose another") from None
-        self._writer = self._opened(schema, version)
-        self._reader = self._connected()
-
-    def _connected(self) -> sqlite3.Connection:
-        """Return a connection in which a commit is on disk when it returns and deleted rows are overwritten."""
-        with self._plain():
-            connection = sqlite3.connect(
-                self.path, timeout=self._patience, isolation_level=None, check_same_thread=False
-            )
-            try:
-                for pragma in ("synchronous = FULL", "secure_delete = ON", "foreign_keys = ON"):
-                    connection.execute(f"PRAGMA {pragma}")
-            except sqlite3.Error:
-                connection.close()
-                raise
-        return connection
-
-    def _opened(self, schema: str, version: int) -> sqlite3.Connection:
-        """Return the writing connection of a file that has the schema, made where the file is new."""
-        connection = self._connected()
+        self._door, self._busy = threading.Lock(), False
+        if self.sqlite:
+            _folder_of(path, create)
+        self._reads, self._writes = self._engine(pool_size=4, isolation_level="AUTOCOMMIT"), self._engine(pool_size=1)
+        event.listen(self._writes, "begin", self._begin)
         try:
             with self._plain():
-                self._in_wal_mode(connection)
-                if not _about(connection)[2]:
-                    connection.execute("BEGIN IMMEDIATE")
-                    if not _about(connection)[2]:  # nobody else made it meanwhile
-                        for statement in filter(str.strip, schema.split(";")):
-                            connection.execute(statement)
-                        connection.execute(f"PRAGMA application_id = {_APPLICATION}")
-                        connection.execute(f"PRAGMA user_version = {version}")
-                    connection.execute("COMMIT")
-                application, stored, _ = _about(connection)
-            if application != _APPLICATION:
-                raise WorkbenchError(f"{self.path} is the database of another program; choose another folder")
-            if stored != version:
-                raise WorkbenchError(
-                    f"{self.path} has records of version {stored}, and this workbench writes version {version}; "
-                    "use the version of the workbench that made them, or start in a new folder"
-                )
+                self._in_wal_mode()
+                self._migrate(create)
         except BaseException:
-            connection.close()
+            self.close()
             raise
-        return connection
 
-    def _in_wal_mode(self, connection: sqlite3.Connection) -> None:
-        """Switch to the write-ahead log; SQLite does not wait for a lock here, so this does."""
+    # ------------------------------------------------------------------------------------------------------ opening
+
+    def _engine(self, **options: Any) -> Engine:
+        wait = max(1, round(self._patience))
+        arguments = (
+            {"timeout": self._patience, "check_same_thread": False} if self.sqlite else {"connect_timeout": wait}
+        )
+        engine = create_engine(
+            self.url,
+            connect_args=arguments,
+            pool_timeout=wait,
+            pool_pre_ping=not self.sqlite,
+            max_overflow=0,
+            **options,
+        )
+        event.listen(engine, "connect", self._connected)
+        return engine
+
+    def _connected(self, connection: Any, _: Any) -> None:
+        """Have a commit on disk when it returns, and in SQLite deleted rows overwritten."""
+        if self.sqlite:
+            connection.isolation_level = None  # transactions begin where they are begun
+            settings = ["PRAGMA synchronous = FULL", "PRAGMA secure_delete = ON", "PRAGMA foreign_keys = ON"]
+        else:
+            settings = ["SET synchronous_commit = on", f"SET lock_timeout = {round(self._patience * 1000)}"]
+        cursor = connection.cursor()
+        for setting in settings:
+            cursor.execute(setting)
+        cursor.close()
+        if not self.sqlite:
+            connection.commit()
+
+    def _begin(self, connection: Connection) -> None:
+        locked = "BEGIN IMMEDIATE" if self.sqlite else f"SELECT pg_advisory_xact_lock({_APPLICATION})"
+        connection.exec_driver_sql(locked)
+
+    def _in_wal_mode(self) -> None:
+        """Switch a file to the write-ahead log; SQLite does not wait for a lock here, so this does."""
         end = time.monotonic() + self._patience
-        while True:
+        while self.sqlite:
             try:
-                connection.execute("PRAGMA journal_mode = WAL")
+                self._run("PRAGMA journal_mode = WAL")
                 return
-            except sqlite3.OperationalError as error:
+            except DBAPIError as error:
                 if "locked" not in str(error) or time.monotonic() > end:
                     raise
                 time.sleep(0.02)
 
+    def _migrate(self, create: bool) -> None:
+        """Bring the tables to the newest form, where they are not; refuse what another program or a later one made."""
+        if self._form() == HEAD:
+            return
+        with self._writes.begin() as connection:  # nobody else does it meanwhile
+            tables = set(inspect(connection).get_table_names())
+            if not tables and not create:
+                raise WorkbenchError(f"there are no records in {self.name}; check the address")
+            found = self._found(connection, tables)
+            if found == HEAD:
+                return
+            _upgrade(connection, found)
+            if self.sqlite:
+                connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION}")
+                connection.exec_driver_sql(f"PRAGMA user_version = {int(HEAD)}")
+
+    def _form(self) -> str | None:
+        """Return which form the tables have, without a lock; None where that is to be looked into."""
+        with self._reads.connect() as connection:
+            if inspect(connection).has_table("alembic_version"):
+                return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        return None
+
+    def _found(self, connection: Connection, tables: set[str]) -> str | None:
+        """Return the form that is there, None in an empty database."""
+        if not tables:
+            return None
+        form = None
+        if "alembic_version" in tables:
+            form = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+        elif self.sqlite and connection.exec_driver_sql("PRAGMA application_id").scalar() == _APPLICATION:
+            form = f"{connection.exec_driver_sql('PRAGMA user_version').scalar():04}"
+        if form is None or "entries" not in tables:
+            raise WorkbenchError(f"{self.name} is the database of another program; choose another")
+        if form > HEAD:
+            raise WorkbenchError(
+                f"{self.name} has records of form {form}, and this workbench writes {HEAD}; use the newer version of "
+                "the workbench that made them"
+            )
+        return form
+
     def close(self) -> None:
-        with self._turn, self._desk:
-            self._reader.close()
-            self._writer.close()
+        self._reads.dispose()
+        self._writes.dispose()
 
-    def read(self, query: str, *values: Any) -> list[tuple]:
-        with self._desk, self._plain():
-            return self._reader.execute(query, values).fetchall()
+    # ----------------------------------------------------------------------------------------------- reading, writing
 
-    def write(self, work: Callable[[sqlite3.Connection], Any], *, alone: bool = False) -> Any:
-        """Do a piece of writing, whole or not at all, and return its value once it is on disk.
+    def read(self, query: Executable, values: dict[str, Any] | None = None) -> Sequence[Row]:
+        with self._plain(), self._reads.connect() as connection:
+            return connection.execute(query, values or {}).all()
 
-        Work that does to the disk what cannot be undone is done `alone`: all that it reads was committed before.
+    def _run(self, statement: str) -> None:
+        with self._reads.connect() as connection:
+            connection.exec_driver_sql(statement).close()
+
+    def write(self, together: Together | None, what: Any = None, *, alone: bool = False) -> Any:
+        """Write something, whole or not at all, and return what came of it once it is on disk.
+
+        together: writes several of one kind at once and returns a value for each; where that fails each is written by
+        itself, so that one that cannot be written takes no other along; None stands for SQLite's checkpoint. Work that
+        does to the disk what cannot be undone is done `alone`: all that it reads was committed before.
         """
-        job = _Write(work)
-        if not alone:
-            with self._door:
-                self._jobs.append(job)
-        with self._turn:
-            if alone:
-                self._commit([job])
-            elif not job.done:  # else whoever had the turn before did this one too
-                with self._door:
-                    jobs, self._jobs = self._jobs, []
-                self._commit(jobs)
+        job = _Write(together, what, alone)
+        with self._door:
+            self._jobs.append(job)
+            first, self._busy = not self._busy, True
+        if not first:
+            job.told.wait()
+        if not job.done:
+            self._lead()
         if job.error is not None:
             raise job.error
         return job.value
 
+    def _lead(self) -> None:
+        """Commit for all that wait by now, and leave what came meanwhile to the first who brought it."""
+        with self._door:
+            alone = self._jobs[0].alone
+            together = list(itertools.takewhile(lambda job: not job.alone, self._jobs))
+            jobs = self._jobs[:1] if alone else together
+            self._jobs = self._jobs[len(jobs) :]
+        try:
+            self._commit(jobs)
+        finally:
+            with self._door:
+                if self._jobs:
+                    self._jobs[0].told.set()
+                else:
+                    self._busy = False
+            for job in jobs:
+                job.told.set()
+
     def _commit(self, jobs: list[_Write]) -> None:
         """Do all jobs in one transaction; one that fails is undone alone, and a failed commit fails them all."""
+        kinds: dict[Together, list[_Write]] = {}
+        for job in jobs:
+            kinds.setdefault(job.together, []).append(job)
         try:
-            with self._plain():
-                self._writer.execute("BEGIN IMMEDIATE")
-                for job in jobs:
-                    self._do(job)
-                self._writer.execute("COMMIT")
+            if jobs[0].together is None:
+                with self._plain():
+                    return self._run("PRAGMA wal_checkpoint(TRUNCATE)")
+            with self._plain(), self._writes.begin() as connection:
+                for alike in kinds.values():
+                    if not self._done(connection, alike, last=len(alike) == 1):
+                        for job in alike:
+                            self._done(connection, [job], last=True)
         except BaseException as error:
             for job in jobs:
-                message = str(error) if isinstance(error, WorkbenchError) else f"{self.path}: writing was interrupted"
+                message = str(error) if isinstance(error, WorkbenchError) else f"{self.name}: writing was interrupted"
                 job.error = job.error or WorkbenchError(message)
-            with contextlib.suppress(sqlite3.Error):
-                self._writer.execute("ROLLBACK")
             if not isinstance(error, WorkbenchError):
                 raise
         finally:
             for job in jobs:
                 job.done = True
 
-    def _do(self, job: _Write) -> None:
-        self._writer.execute("SAVEPOINT job")
+    def _done(self, connection: Connection, jobs: list[_Write], *, last: bool) -> bool:
+        """Do jobs of one kind together, and say whether it went well; the last time it fails they keep the error."""
         try:
-            job.value = job.work(self._writer)
+            with connection.begin_nested():
+                values = jobs[0].together(connection, [job.what for job in jobs])
         except Exception as error:
-            if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, _MISUSE):
+            if isinstance(error, DBAPIError) and not isinstance(error, _OWN):
                 raise  # a full or damaged disk is everybody's; all else is the job's own fault
-            job.error = error
-            self._writer.execute("ROLLBACK TO job")
-        self._writer.execute("RELEASE job")
+            if last:
+                jobs[0].error = self._told(error)
+            return False
+        for job, value in zip(jobs, values, strict=True):
+            job.value = value
+        return True
 
     def scrub(self) -> None:
-        """Take what was overwritten out of the write-ahead log too, as far as readers let it."""
-        with self._turn, contextlib.suppress(sqlite3.OperationalError):
-            self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        """Take what was overwritten out of SQLite's write-ahead log too, as far as readers let it."""
+        if self.sqlite:
+            with contextlib.suppress(WorkbenchError):
+                self.write(None, alone=True)
+
+    def vacuum(self) -> None:
+        """Have PostgreSQL free the room of rows that were changed or deleted; SQLite overwrites them at once."""
+        if not self.sqlite:
+            with self._plain():
+                self._run(f"VACUUM {', '.join(metadata.tables)}")
+
+    # -------------------------------------------------------------------------------------------------------- errors
 
     @contextlib.contextmanager
     def _plain(self) -> Iterator[None]:
-        """Turn SQLite's errors into sentences."""
+        """Turn the database's errors into sentences."""
         try:
             yield
-        except _MISUSE:
-            raise
-        except UnicodeEncodeError as error:
-            raise WorkbenchError(f"{error.object!r:.80} holds half of a surrogate pair; send valid Unicode") from None
-        except sqlite3.DatabaseError as error:
-            raise WorkbenchError(_sentence(str(error), self.path)) from None
+        except (DBAPIError, UnicodeEncodeError) as error:
+            raise self._told(error) from None
+
+    def _told(self, error: Exception) -> Exception:
+        """Return an error as a user reads it; the code's own mistakes as they are."""
+        if isinstance(error, UnicodeEncodeError):
+            return WorkbenchError(f"{error.object!r:.80} holds half of a surrogate pair; send valid Unicode")
+        if isinstance(error, DataError):
+            return WorkbenchError(f"{self.name} cannot hold that: {_first_line(error)}")
+        if not isinstance(error, DBAPIError) or isinstance(error, _MISUSE):
+            return error
+        said = _first_line(error)
+        return WorkbenchError(_of_a_file(said, self._path) if self.sqlite else _of_a_server(said, self.name))
 
 
-def _about(connection: sqlite3.Connection) -> tuple[int, int, int]:
-    """Return whose file it is, its version and how many tables it has."""
-    queries = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
-    application, version, tables = (connection.execute(query).fetchone()[0] for query in queries)
-    return application, version, tables
+def _server(url: str) -> URL:
+    """Return the address of a PostgreSQL database with the driver that is used."""
+    try:
+        address = make_url(url)
+    except ArgumentError:
+        address = None
+    if address is None or address.get_backend_name() not in ("postgresql", "postgres"):
+        raise WorkbenchError(
+            "WORKBENCH_DATABASE_URL names no PostgreSQL database; write postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
+    try:
+        import psycopg  # noqa: F401
+    except ImportError:
+        raise WorkbenchError("PostgreSQL needs the extra `postgres`: pip install '.[postgres]'") from None
+    return address.set(drivername="postgresql+psycopg")
 
 
-def _sentence(error: str, path: Path) -> str:
+def _folder_of(path: Path, create: bool) -> None:
+    """Make the folder and the file, both for their owner alone; refuse where there is none and none is to be made."""
+    if not create and not path.is_file():
+        raise WorkbenchError(f"there are no records in {path.parent}; check the folder")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not path.exists():
+            path.touch(0o600)  # what SQLite lays beside it has the same permissions
+    except OSError as error:
+        raise WorkbenchError(f"cannot make the folder {path.parent}: {error.strerror}; choose another") from None
+
+
+def _upgrade(connection: Connection, found: str | None) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    if found is not None and not inspect(connection).has_table("alembic_version"):
+        command.stamp(config, found)  # of before there were migrations
+    command.upgrade(config, "head")
+
+
+def _first_line(error: DBAPIError) -> str:
+    return (str(error.orig).splitlines() or [type(error.orig).__name__])[0]
+
+
+def _of_a_server(error: str, name: str) -> str:
+    """Return what a user can do about one of PostgreSQL's errors."""
+    if "lock timeout" in error:
+        return f"{name} is locked by another process; wait until that is done, or end it, and try again"
+    if "read-only" in error:
+        return f"{name} cannot be written (read-only); use the primary server"
+    if "No space" in error or "disk full" in error:
+        return f"{name} cannot be written ({error}); make room on its disk and try again"
+    return f"cannot use {name}: {error}; check that the server runs and the address is right"
+
+
+def _of_a_file(error: str, path: Path) -> str:
     """Return what a user can do about one of SQLite's errors."""
     if "locked" in error or "busy" in error:
         return f"{path} is locked by another process; wait until that is done, or end it, and try again"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from datetime import UTC
 from typing import Any, Literal, Self, get_args
 
 from pydantic import AwareDatetime, Field, model_validator
@@ -37,6 +40,8 @@ class Event(Options):
     at: AwareDatetime = Field(description="When.")
     value: dict[str, Any] = Field({}, description="What is known of it, such as {label: true}.")
     by: str | None = Field(None, description="Who did it; None for an automatic act.")
+    key: str | None = Field(None, min_length=1, description="What tells it from every other, where the sender says so.")
+    timed: bool = Field(True, description="Whether the sender said when; else `at` is when it came.")
 
     @model_validator(mode="after")
     def _verdicts_can_be_read(self) -> Self:
@@ -50,6 +55,18 @@ class Event(Options):
         if self.kind == "appeal" and self.value.get("decision") not in ("upheld", "overturned", None):
             raise ValueError("an appeal's `decision` is upheld or overturned, or left out while it is open")
         return self
+
+    @property
+    def told(self) -> str:
+        """The value as text, the same for the same."""
+        return json.dumps(self.value, sort_keys=True)
+
+    @property
+    def once(self) -> str:
+        """What two events have in common that are one: the key; or post, kind, who, value, and the time where told."""
+        at = self.at.astimezone(UTC).isoformat(timespec="microseconds") if self.timed else None
+        parts = [self.key] if self.key else [self.post_id, self.kind, self.by or "", self.value, at]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def by_value(post: Post) -> tuple[dict[str, Any], dict[str, bytes]]:

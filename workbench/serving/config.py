@@ -94,6 +94,12 @@ class ServingConfig(Options):
     studies: tuple[str, ...] = Field(("quickstart", "smoke"), description="Where models come from: the first with all.")
     services: dict[Service, ServiceConfig] = Field(min_length=1, description="What is served.")
     records: Path = Field(Path("data/records"), description="Where decisions and contents are kept.")
+    keep_days: float | None = Field(
+        None, gt=0, description="How long a post's content is kept after its newest answer; null: until it is deleted."
+    )
+    unknown_per_minute: int = Field(
+        600, ge=1, description="Events on posts that no service has scored that are kept in a minute."
+    )
     features: Path | None = Field(
         Path("data/cache/features"),
         description="The feature store's folder, as `workbench features build` fills it; looked into after the memory, "

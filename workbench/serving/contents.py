@@ -8,13 +8,14 @@ itself gets the file, or the request is refused. Nothing is scored without what 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from workbench.errors import WorkbenchError
 from workbench.features.items import key
 from workbench.features.store.contents import NotStored
 from workbench.preprocessing.text.cleaning import joined_surrogates
+from workbench.records.blobs import Blobs
 from workbench.records.references import Reference
 from workbench.schema import MODALITIES, Media, Post
 
@@ -94,6 +95,11 @@ class KeptContents:
             gone += [(content, name, of) for name, of in noted.items()]
         if gone:
             self._store.forget(gone)
+
+    def let_go(self, blobs: Mapping[str, bytes]) -> None:
+        """Let go of the vectors of contents {modality: bytes} that nothing recorded uses."""
+        unused = {name: data for name, data in blobs.items() if not self._records.blob_kinds(Blobs.id_of(data))}
+        self._store.forget([(Blobs.id_of(data), name, key(name, data)) for name, data in unused.items()])
 
     def _noted(self, content: str, modality: str | None = None) -> list[StoredContent]:
         return [] if self._store.contents is None else self._store.contents.find(content, modality)

@@ -28,16 +28,18 @@ from workbench.errors import WorkbenchError, unknown
 from workbench.features.store import FeatureStore, NotStored
 from workbench.preprocessing.links import extraction
 from workbench.preprocessing.text.cleaning import joined_surrogates
-from workbench.records import Entry, Records, by_value
+from workbench.records import Deleted, Entry, Recorded, Records, by_value
 from workbench.schema import ROOT, Media, Post, Taxonomy
 from workbench.serving import signals
 from workbench.serving.batching import BatchingQueue
 from workbench.serving.config import ServingConfig
 from workbench.serving.contents import KeptContents, clean
 from workbench.serving.gauges import Gauges
-from workbench.serving.jobs import Job
+from workbench.serving.jobs import Flights, Job
+from workbench.serving.rate_limit import RateLimit
 from workbench.serving.refused import CLOSING, OVER, Busy, RateLimited, Refused
 from workbench.serving.served import Answer, Service, ServiceInfo, context
+from workbench.serving.upkeep import Upkeep
 
 __all__ = ["Answer", "Busy", "Engine", "RateLimited", "Refused", "ServiceInfo"]
 
@@ -79,13 +81,13 @@ class Engine:
         self._services: dict[str, Service] = {}
         self._moderators: dict[Path, Moderator] = {}
         self._batching: dict[tuple[Path, bool], BatchingQueue[Job]] = {}
-        self._flights: dict[tuple, Future[Answer]] = {}
-        self._guard, self._loading, self._closed = threading.Lock(), threading.Lock(), False
+        self._flights = Flights()
+        self._loading, self._closed = threading.Lock(), False
         waiting = max(service.limits.waiting for service in config.services.values())
         self._lookup: BatchingQueue[Job] = BatchingQueue("front", self._look_up, most=256, wait=0, limit=waiting)
         self._writers = ThreadPoolExecutor(WRITERS, "writer")
-        sweep = self._writers.submit(records.sweep)  # what a killed server kept and never recorded
-        sweep.add_done_callback(_say_failure)
+        self._strangers = RateLimit(config.unknown_per_minute, config.unknown_per_minute)
+        self._upkeep = Upkeep(records, config.keep_days, self._erase)
         queues = lambda: {queue.name: len(queue) for queue in self._all_queues()}  # noqa: E731
         self.gauges.watch(lambda: self.store.hits, queues, self._overdue)
 
@@ -136,6 +138,7 @@ class Engine:
             for job in queue.close(max(0.0, end - time.monotonic())):
                 self._fail(job, Busy(CLOSING, 1))
         self._writers.shutdown(wait=True)
+        self._upkeep.close()
 
     # ------------------------------------------------------------------------------------------------- answers
 
@@ -166,12 +169,9 @@ class Engine:
         served, post = self._service(service), clean(post)
         features, blobs = by_value(post)
         job = Job(served, post, served.identity(post, features), features, blobs, counted)
-        with self._guard:
-            if (flying := self._flights.get(job.flight)) is not None:
-                self.gauges.shared.labels(service).inc()
-                return flying
-            job.future.set_running_or_notify_cancel()  # one who no longer waits must not cancel it for the others
-            self._flights[job.flight] = job.future
+        if (flying := self._flights.share(job)) is not None:
+            self.gauges.shared.labels(service).inc()
+            return flying
         try:
             self._send(self._lookup, job)
         except Busy as error:
@@ -186,26 +186,33 @@ class Engine:
         if entry is None or entry.deleted_at is not None:
             return None
         answer = served.recorded(entry)
-        text = (
-            self.records.blob(answer.contents["text"]).decode(errors="replace") if "text" in answer.contents else None
-        )
-        links = extraction.shown(text, self._lists)
-        return replace(answer, links=links)
+        text = self.records.blob(answer.contents["text"]) if "text" in answer.contents else None
+        return replace(answer, links=extraction.shown(text and text.decode(errors="replace"), self._lists))
 
     def delete(self, service: str, post_id: str) -> bool:
-        """Remove a post's content and features; what was decided stays on record. False where there is nothing."""
+        """Remove a post's content and features, also of one under way; what was decided stays on record.
+
+        False where there is nothing. Who waits for the answer to one under way is told that it was deleted.
+        """
         self._known(service)
-        post_id = joined_surrogates(post_id)
+        return self._erase(service, joined_surrogates(post_id))
+
+    def _erase(self, service: str, post_id: str) -> bool:
+        flying = self._flights.delete(service, post_id)
         contents = self.records.only_of(service, post_id)
         self.contents.forget(contents)  # before, so that after a kill the same call finds them again
         deleted = self.records.delete(service, post_id)
         self.contents.forget(contents)  # and what a job made of them meanwhile
-        return deleted
+        return deleted or flying
 
-    def event(self, post_id: str, kind: str, at: datetime, value: dict[str, Any] | None, by: str | None) -> bool:
+    def event(
+        self, post_id: str, kind: str, at: datetime | None, value: dict | None, by: str | None, key: str | None = None
+    ) -> bool:
         """Keep what happened to a post, and say whether it is new; enough reports send its newest answers to review."""
         post_id = joined_surrogates(post_id)
-        new = self.records.event(post_id, kind, at, value, by)
+        if seconds := self._strangers.admit(None if self.records.knows(post_id) else "")[0]:
+            raise RateLimited("more events on posts that were never scored than are kept; wait, then go on", seconds)
+        new = self.records.event(post_id, kind, at, value, by, key)
         if kind == "report":  # told again too: a server may have died between the event and its decision
             for name in self.config.services:
                 entry = self.records.latest(name, post_id)
@@ -239,13 +246,22 @@ class Engine:
 
     def _look_up(self, jobs: list[Job]) -> None:
         """Answer what is on record, and pass on the rest, as many as may come of an author and of a content."""
+        try:
+            after, recorded = self.records.deletions(), self.records.find({job.identity for job in jobs})
+        except Exception as error:
+            for job in jobs:
+                self._fail(job, error)
+            return
         for job in jobs:
             try:
-                if (entry := self.records.by_identity(job.identity)) is not None:
-                    if entry.policy_id == job.service.policy()[1] and job.brings == context(entry.features):
-                        self._repeat(job, entry)
-                    else:  # a new decision may be recorded too, and others need not wait for the disk
-                        self._writers.submit(self._repeat, job, entry)
+                if job.deleted.is_set():
+                    raise Deleted
+                if (found := recorded.get(job.identity)) is not None:
+                    known = found.entry.policy_id == job.service.policy()[1]
+                    if found.newest and known and job.brings == context(found.entry.features):
+                        self._repeat(job, found)
+                    else:  # something may be recorded too, and others need not wait for the disk
+                        self._writers.submit(self._repeat, job, found)
                     continue
                 signal = self._signals.of(job.service, job.post)
                 if not signal and (answer := self._signals.held(job)) is not None:
@@ -256,7 +272,7 @@ class Engine:
                 if seconds:
                     self.gauges.rate_limited[over].labels(job.service.name).inc()
                     raise RateLimited(OVER[over], seconds)
-                self._ask(job, signal)
+                self._ask(replace(job, after=after), signal)
             except Exception as error:
                 self._fail(job, error)
 
@@ -320,17 +336,22 @@ class Engine:
     def _record(self, job: Job, assessment: Assessment, answer: Answer, now: datetime) -> Answer:
         """Keep an answer, and return it, or the one that another process recorded before."""
         entry = job.entry(assessment, answer, now)
-        if self.records.record(
-            entry, job.blobs, job.elsewhere
-        ):  # who reports from now on finds it; until now nobody did
+        try:
+            new = self.records.record(entry, job.blobs, job.elsewhere, job.after)
+        except Deleted:
+            self.contents.let_go(job.blobs)
+            raise
+        if new:  # who reports from now on finds it; until now nobody did
             late = self.records.reports(entry.post_id) > (answer.assessment.reports or 0)
             return replace(job.service.again(entry, self.records), stored=False) if late else answer
         earlier = self.records.by_identity(job.identity)
         return answer if earlier is None else job.service.again(earlier, self.records, job.post)
 
-    def _repeat(self, job: Job, entry: Entry) -> None:
+    def _repeat(self, job: Job, found: Recorded) -> None:
         try:
-            answer = job.service.again(entry, self.records, job.post)
+            if not found.newest:
+                self.records.answer(job.identity)
+            answer = job.service.again(found.entry, self.records, job.post)
             self.gauges.repeated.labels(job.service.name).inc()
             self._resolve(job, answer)
         except Exception as error:
@@ -369,21 +390,10 @@ class Engine:
             raise Busy("the post is still being scored; ask again in a moment", 1) from None
 
     def _resolve(self, job: Job, answer: Answer) -> None:
-        self._land(job)
+        self._flights.land(job)
         job.future.set_result(replace(answer, links=extraction.shown(job.post.text, self._lists)))
 
     def _fail(self, job: Job, error: Exception) -> None:
-        self._land(job)
+        self._flights.land(job)
         if not job.future.done():
             job.future.set_exception(error)
-
-    def _land(self, job: Job) -> None:
-        if job.identity is not None:
-            with self._guard:
-                self._flights.pop(job.flight, None)
-
-
-def _say_failure(sweep: Future[int]) -> None:
-    """Log why a sweep failed: posts are answered all the same, and the next start sweeps again."""
-    if (error := sweep.exception()) is not None:
-        log.error("what is kept and unused could not be removed: %s", error)

@@ -123,7 +123,7 @@ class Service:
         contents: modality -> id. Short texts are no copies: many people say the same in a few words.
         """
         copied = {name: key for name, key in contents.items() if name != "text" or len(post.text or "") >= COPIED}
-        author = post.author.id if post.author else None
+        author = post.author.id.strip().casefold() if post.author and post.author.id else None  # no two by a capital
         told = [("author", f"author {author!r}", author, self._authors)]
         told += [("content", f"content {key[:12]}", key, self._copies) for key in copied.values()]
         for kind, name, key, limit in told:

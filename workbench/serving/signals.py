@@ -98,8 +98,12 @@ class Signals:
 
     def held(self, job: Job) -> Answer | None:
         """Return the answer of a post that waits already, None where it does not."""
-        entry = self._records.by_identity(_identity(job))
-        return None if entry is None else job.service.recorded(entry)
+        found = self._records.find([identity := _identity(job)]).get(identity)
+        if found is None:
+            return None
+        if not found.newest:
+            self._records.answer(identity)
+        return job.service.recorded(found.entry)
 
     def hold(self, job: Job) -> Answer | None:
         """Keep a post that waits and return its answer; None where it has a signal, or was scored, by now."""
@@ -119,7 +123,7 @@ class Signals:
         narrowed = service.assessed(assessment)
         answer = Answer(service.name, decision, narrowed, model.model_id, policy_id, False, job.contents)
         entry = job.entry(assessment, answer, at).model_copy(update={"identity": _identity(job)})
-        self._records.record(entry, job.blobs, job.elsewhere, unless=job.identity)
+        self._records.record(entry, job.blobs, job.elsewhere, job.after, unless=job.identity)
         late = self.of(service, post) or self._records.by_identity(job.identity)
         return None if late else answer
 

@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from workbench.errors import WorkbenchError
 from workbench.features.store.contents import NotStored
-from workbench.records import Records
+from workbench.records import Deleted, Records
 from workbench.schema import ROOT
 from workbench.serving.api import openapi
 from workbench.serving.api.guard import OWN, BytesHeld, Guard, body_of, failure, post_id_of
@@ -154,8 +154,9 @@ class Api:
         post_id = post_id_of(request)
         async with body_of(request, EVENT_BYTES, EVENT_SECONDS, self.budget) as body:
             event = to_event(parse(body), self.labels)
-        new = await self._ask("event", post_id, *(event[name] for name in ("kind", "at", "value", "by")))
-        return JSONResponse({"post_id": post_id, "kind": event["kind"], "at": _iso(event["at"]), "new": new})
+        new = await self._ask("event", post_id, *(event[name] for name in ("kind", "at", "value", "by", "key")))
+        at = None if event["at"] is None else _iso(event["at"])
+        return JSONResponse({"post_id": post_id, "kind": event["kind"], "at": at, "new": new})
 
     async def feature(self, request: Request) -> Response:
         """Say what is kept under a content's id: its vectors by encoder, and how often each tier was of use."""
@@ -262,6 +263,8 @@ def _refusal(error: WorkbenchError) -> ProblemError:
         return ProblemError(429, str(error), later(error.seconds))
     if isinstance(error, Busy):
         return ProblemError(503, str(error), later(error.seconds))
+    if isinstance(error, Deleted):
+        return ProblemError(410, str(error))
     if isinstance(error, NotStored):
         return ProblemError(404, f"{error}; send it by value, or compute it first with `workbench features build`")
     log.error("not answered: %s", error)

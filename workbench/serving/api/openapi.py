@@ -58,7 +58,7 @@ class Happened(BaseModel):
 
     post_id: str
     kind: str
-    at: str
+    at: str | None = Field(description="When, as it was sent; null: the time of its arrival is kept.")
     new: bool = Field(description="False: the same event was kept before.")
 
 
@@ -205,6 +205,7 @@ _SAID = {
     400: "The body is not JSON.",
     404: "There is no such thing.",
     408: "The body came too slowly.",
+    410: "The post was deleted meanwhile.",
     413: "The body is too large.",
     415: "The body is of another kind.",
     422: "The request does not say what it must.",
@@ -212,7 +213,7 @@ _SAID = {
     500: "The server failed.",
     503: "Not now; come again.",
 }
-_PUT = (400, 404, 408, 413, 415, 422, 429, 500, 503)
+_PUT = (400, 404, 408, 410, 413, 415, 422, 429, 500, 503)
 _EVENT = (400, 408, 413, 415, 422, 503)
 _GET = (404, 422, 503)
 

@@ -13,9 +13,18 @@ import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from workbench.schema import MODALITIES, Media, Post, visible
 from workbench.serving.api.problems import ProblemError, sentence
@@ -206,13 +215,26 @@ class Appealed(Concerned):
 class _Event(Body):
     at: Moment | None = Field(None, description="When; now, if left out.")
     by: Name | None = Field(None, description="Who; left out for an automatic act.")
+    idempotency_key: Name | None = Field(None, description="What tells the event from every other, for retries.")
+
+
+def _said(name: str) -> dict[str, Any]:
+    """Return the schema of an object that has a text of this name."""
+    return {"required": [name], "properties": {name: {"type": "string"}}}
 
 
 class Report(_Event):
     """Somebody reported the post."""
 
+    model_config = ConfigDict(json_schema_extra={"anyOf": [_said("by"), _said("idempotency_key")]})
     kind: Literal["report"]
     value: Because | None = None
+
+    @model_validator(mode="after")
+    def _is_counted_once(self) -> Self:
+        if self.by is None and self.idempotency_key is None:
+            raise ValueError("a report needs by (who) or idempotency_key, so that it is counted once")
+        return self
 
 
 class Reaction(_Event):
@@ -255,7 +277,7 @@ _BY_KIND = {model.model_fields["kind"].annotation.__args__[0]: model for model i
 
 
 def to_event(value: Any, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Return {kind, at, value, by} of an event's body; raises ProblemError 422."""
+    """Return {kind, at, value, by, key} of an event's body, `at` None where it has none; raises ProblemError 422."""
     kind = value.get("kind") if isinstance(value, dict) else None
     model = _BY_KIND.get(kind) if isinstance(kind, str) else None
     if model is None:
@@ -265,7 +287,8 @@ def to_event(value: Any, labels: tuple[str, ...]) -> dict[str, Any]:
     named = given if event.kind == "label" else (given or {}).get("labels", ())
     if not set(named or ()) <= set(labels):
         raise ProblemError(422, f"value: labels must be among: {', '.join(labels)}")
-    return {"kind": event.kind, "at": event.at or datetime.now(UTC), "value": given or {}, "by": event.by}
+    about = {"kind": event.kind, "at": event.at, "value": given or {}}
+    return about | {"by": event.by, "key": event.idempotency_key}
 
 
 # ---------------------------------------------------------------------------------------------------------- the schema
