@@ -65,6 +65,7 @@ test-all: $(STAMP) ## Run every test, long simulations in a short form (up to ha
 campaign-core: $(STAMP) ## Run the full forms of those: hundreds of kills, simulated worlds, broken clips
 	@$(QUIET_CORES) $(PY) -m pytest -m campaign -n "$(JOBS)" --dist load $(ARGS) $(TESTS)
 
+# tests/experiments/test_campaign.py runs a small form of each.
 campaign-mission: $(STAMP) ## Run the studies that docs/mission.md names and no test runs whole (15 minutes on two cores)
 	@set -e; for study in $(CAMPAIGN); do $(VENV)/bin/workbench run $$study --jobs "$(JOBS)" --device "$(DEVICE)" $(ARGS); done
 

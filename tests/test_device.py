@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -156,10 +157,19 @@ def test_peak_memory_is_in_mib_and_never_falls():
     assert devices.peak_memory_mb()["host"] >= before["host"]
 
 
-def test_peak_memory_counts_macs_bytes_and_linuxs_kilobytes(monkeypatch):
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="other systems do not inherit a peak")
+def test_peak_memory_is_not_that_of_whoever_started_the_process():
+    large = np.ones(50_000_000)  # 381 MiB
+    code = "import workbench.device as d; print(d.peak_memory_mb()['host'])"
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert 5 < float(told) < large.nbytes / 2**20
+
+
+def test_peak_memory_counts_macs_bytes_and_other_systems_kilobytes(monkeypatch, tmp_path):
     class Usage:
         ru_maxrss = 3 * 2**20
 
+    monkeypatch.setattr(devices, "Path", lambda name: tmp_path / "none")
     monkeypatch.setattr(devices.resource, "getrusage", lambda who: Usage)
     monkeypatch.setattr(devices.sys, "platform", "linux")
     assert devices.peak_memory_mb()["host"] == 3 * 1024  # 3 * 2**20 KiB

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import platform
 import resource
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -93,13 +94,36 @@ def _refuse() -> None:
 
 def peak_memory_mb(where: torch.device | None = None) -> dict[str, float]:
     """Return peak memory since the process began in MiB: `host` (resident set) and, on CUDA, `cuda` (allocated)."""
-    unit = 1024.0 if sys.platform != "darwin" else 1024.0 * 1024.0
-    peak = {"host": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+    peak = {"host": _peak_resident()}
     if where is not None and where.type == "cuda":
         import torch
 
         peak["cuda"] = torch.cuda.max_memory_allocated(where) / 2**20
     return peak
+
+
+def _peak_resident() -> float:
+    """Return the largest resident set of this process in MiB.
+
+    Linux begins `ru_maxrss` with the peak of whoever started the process, so VmHWM is taken where there is one.
+    """
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    if (own := next((line.split()[1] for line in lines if line.startswith("VmHWM:")), None)) is not None:
+        return int(own) / 1024  # in KiB
+    unit = 1024.0 if sys.platform != "darwin" else 1024.0 * 1024.0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def processor() -> str:
+    """Return the name of this machine's processor, as precisely as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def free_memory(where: torch.device) -> int:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench import device as devices
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,20 +31,12 @@ def machine(device: Any = "cpu") -> dict[str, Any]:
     import torch
 
     return {
-        "processor": _processor(),
+        "processor": devices.processor(),
         "device": str(device),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def turns(ways: Sequence[Callable[[], np.ndarray]], n: int) -> Iterator[tuple[list[float], list[np.ndarray]]]:

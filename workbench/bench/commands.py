@@ -99,6 +99,19 @@ def reading(
     measure(rows, out)
 
 
+def memory(
+    target: Annotated[
+        str, typer.Argument(metavar="STUDY|BUNDLE", help="A study, STUDY:MODEL[:SEED], or a bundle's folder.")
+    ],
+    device: Device = "auto",
+) -> None:
+    """Say what memory serving takes, in a process of its own for each bundle; model cards then state it."""
+    from workbench.serving import memory as serving
+
+    for line in serving.command(target, device):
+        typer.echo(line)
+
+
 def words(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
     sets: Annotated[str, typer.Option(help="Public sets to measure on, by name, as in edos,hatemoji.")] = "",
@@ -136,4 +149,5 @@ COMMANDS = {
     "reading": reading,
     "words": words,
     "protocol": protocol,
+    "memory": memory,
 }

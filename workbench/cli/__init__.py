@@ -19,7 +19,7 @@ app = typer.Typer(cls=OneSentence, add_completion=False, no_args_is_help=True, p
 bundles = typer.Typer(
     cls=OneSentence, no_args_is_help=True, help="Look into a bundle: a trained model with its policy."
 )
-bench = typer.Typer(cls=OneSentence, no_args_is_help=True, help="Measure speed, as ratios within one run.")
+bench = typer.Typer(cls=OneSentence, no_args_is_help=True, help="Measure speed, as ratios within one run, and memory.")
 app.add_typer(bundles, name="bundle")
 app.add_typer(features.app, name="features")
 app.add_typer(bench, name="bench")
@@ -334,11 +334,6 @@ def random_models(
 
 def locate(bundle: str) -> Path:
     """Return a bundle's folder given by path, or as STUDY:MODEL or STUDY:MODEL:SEED."""
-    if Path(bundle).exists() or not 1 <= bundle.count(":") <= 2:
-        return Path(bundle)
-    from workbench.serving.config import bundle_of
+    from workbench.serving import config
 
-    study, model, *seed = bundle.split(":")
-    if seed and not seed[0].isdecimal():
-        raise WorkbenchError(f"{bundle!r} names no seed after its second colon; write STUDY:MODEL or STUDY:MODEL:SEED")
-    return bundle_of(study, model, *map(int, seed))
+    return config.locate(bundle)

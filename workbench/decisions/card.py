@@ -32,7 +32,9 @@ def show(folder: Path | str) -> str:
     policy.check(head["labels"], f"the bundle in {folder}")
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     files = f"{len(head['files'])} files agree with the manifest, {size / 2**20:.1f} MiB in all; {folder}"
-    return "\n".join([*_lines(head, policy), "", "## Files", "", files])
+    measured = [f"- {one.words}" for one in bundle.memory(folder).values()]
+    taken = measured or [f"Not measured; `workbench bench memory {folder}` does it."]
+    return "\n".join([*_lines(head, policy), "", "## Memory in serving", "", *taken, "", "## Files", "", files])
 
 
 def _lines(head: dict[str, Any], policy: Policy) -> Iterator[str]:

@@ -17,11 +17,20 @@ from workbench.artifacts import write_text
 from workbench.comparison.options import MACRO
 from workbench.comparison.predictions import Run
 from workbench.comparison.rows import Comparison, ModelRow, path
+from workbench.comparison.run_files import study_name
+from workbench.decisions import bundle
+from workbench.decisions.bundle import ServingMemory
 from workbench.metrics.table import headline
 from workbench.report import labelled, removals, wording
 
 OPEN = "**not stated: fill in**"
 _TEMPLATES = Path(__file__).parent / "templates"
+_COSTS = {
+    "ms_per_post": "milliseconds per post",
+    "peak_mb": "peak memory in training, MiB",
+    "fit_seconds": "seconds of training",
+    "parameters": "parameters",
+}
 _SOURCE = ("corpus.", "split.")  # the parameters that say where posts come from
 
 
@@ -83,9 +92,17 @@ def model_card(comparison: Comparison, run: Run) -> str:
         removed=removed,
         gone=[[label, name, *cells] for label, table in gone.items() for name, *cells in table.itertuples()],
         gone_columns=next(([*table.columns] for table in gone.values()), []),
-        costs={name: wording.quantity(value) for name, value in run.costs.items() if value is not None},
+        costs={_COSTS[name]: wording.quantity(value) for name, value in run.costs.items() if value is not None},
+        memory=[one.words for one in _memory(run).values()],
+        measure=f"workbench bench memory {study_name(run.folder.parent)}:{run.alias}",
     )
     return f"{card}\n"
+
+
+def _memory(run: Run) -> dict[str, ServingMemory]:
+    """Return device -> what serving takes there, as it was measured last of any seed's bundle."""
+    seeds = sorted((run.folder / "bundle").glob(f"*/{bundle.MEMORY}"), key=lambda path: path.stat().st_mtime)
+    return {device: one for path in seeds for device, one in bundle.memory(path.parent).items()}
 
 
 def _scores(comparison: Comparison, alias: str) -> list[ModelRow]:

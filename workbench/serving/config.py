@@ -164,6 +164,24 @@ def _there(service: str, path: Path) -> Path:
     return ROOT / path
 
 
+def locate(named: str) -> Path:
+    """Return a bundle's folder given by path, or as STUDY:MODEL or STUDY:MODEL:SEED; raises WorkbenchError."""
+    if Path(named).exists() or not 1 <= named.count(":") <= 2:
+        return Path(named)
+    study, model, *seed = named.split(":")
+    if seed and not seed[0].isdecimal():
+        raise WorkbenchError(f"{named!r} names no seed after its second colon; write STUDY:MODEL or STUDY:MODEL:SEED")
+    return bundle_of(study, model, *map(int, seed))
+
+
+def bundles_of(study: str) -> dict[str, Path]:
+    """Return model -> the bundle that `bundle_of` finds, for every model with a finished run; raises WorkbenchError."""
+    names = sorted({record.alias for _, record in _finished(study)})
+    if not names:
+        raise WorkbenchError(f"study {study!r} has no finished run; `workbench run {study}` makes them")
+    return {name: bundle_of(study, name) for name in names if _bundles(study, name, None)}
+
+
 def bundle_of(study: str, model: str, seed: int | None = None) -> Path:
     """Return the bundle folder of a study's model: of its newest finished run, by folds of that of the first.
 
@@ -187,7 +205,7 @@ def _bundles(study: str, model: str, seed: int | None) -> list[Path]:
 
     None: the seed of each run that is best on validation, the first where no comparison says which.
     """
-    bundles, best = [], Comparison.seeds_of(_folder(study))
+    bundles, best = [], Comparison.seeds_of(folder_of(study))
     for folder, record in _finished(study):
         seeds = sorted((path for path in folder.glob("bundle/*") if path.name.isdigit()), key=lambda p: int(p.name))
         wanted = best.get(folder.name) if seed is None else seed
@@ -197,7 +215,7 @@ def _bundles(study: str, model: str, seed: int | None) -> list[Path]:
     return bundles
 
 
-def _folder(study: str) -> Path:
+def folder_of(study: str) -> Path:
     """Return where a study's results are: under experiments/, or beside its YAML file."""
     try:
         return find(study).resolve().with_suffix("")
@@ -207,7 +225,7 @@ def _folder(study: str) -> Path:
 
 def _finished(study: str) -> Iterator[tuple[Path, RunRecord]]:
     """Yield folder and record of a study's finished runs, the newest first."""
-    runs = [(path.parent, RunRecord.read(path.parent)) for path in _folder(study).glob(f"*/{RunRecord.FILE}")]
+    runs = [(path.parent, RunRecord.read(path.parent)) for path in folder_of(study).glob(f"*/{RunRecord.FILE}")]
     done = [(where, record) for where, record in runs if record and record.state == DONE and record.alias]
     yield from sorted(done, key=lambda pair: pair[1].ended or "", reverse=True)
 

@@ -83,8 +83,8 @@ class Material:
 
     def overlaps(self) -> pd.DataFrame:
         """Return a table, one row per relation: how many contents cross the split, of how many, and why they may."""
-        columns = ["overlap", "of", "posts", "allowed"]
-        return pd.DataFrame.from_dict(self.overlap, orient="index").reindex(columns=columns).fillna({"allowed": ""})
+        rows = {relation: {"allowed": "", **found} for relation, found in self.overlap.items()}
+        return pd.DataFrame.from_dict(rows, orient="index").reindex(columns=["overlap", "of", "posts", "allowed"])
 
 
 @dataclass(frozen=True)
