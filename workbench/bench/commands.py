@@ -106,9 +106,9 @@ def memory(
     device: Device = "auto",
 ) -> None:
     """Say what memory serving takes, in a process of its own for each bundle; model cards then state it."""
-    from workbench.serving import memory as serving
+    from workbench.bench import memory as measured
 
-    for line in serving.command(target, device):
+    for line in measured.command(target, device):
         typer.echo(line)
 
 

@@ -9,13 +9,13 @@ import pytest
 from huggingface_hub import ModelCard
 
 from workbench.artifacts import write_json
+from workbench.bench import memory
 from workbench.decisions import bundle as bundles
 from workbench.decisions import card
 from workbench.decisions.moderator import Moderator
 from workbench.errors import WorkbenchError
 from workbench.report import cards
 from workbench.schema import declared, visible
-from workbench.serving import memory
 
 
 @pytest.mark.slow
