@@ -152,6 +152,13 @@ def test_a_blob_that_features_name_must_be_given_or_be_there(records):
     assert records.blob("../../etc/passwd") is None
 
 
+def test_a_content_that_lies_elsewhere_is_used_all_the_same(records):
+    given = entry(features={"image": {"id": "a" * 64, "bytes": 3}})
+    assert records.record(given, elsewhere={"a" * 64})
+    assert records.only_of("post", "p1") == ["a" * 64]
+    assert records.blob_kinds("a" * 64) == ("image",)
+
+
 def test_entries_by_time_and_service_in_the_order_of_recording(records):
     for number in range(1200):  # more than two pages
         service = "text" if number % 2 else "post"

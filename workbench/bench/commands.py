@@ -112,6 +112,16 @@ def memory(
         typer.echo(line)
 
 
+def records(
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
+    posts: Annotated[int, typer.Option(min=100, help="Posts of each turn.")] = 5000,
+) -> None:
+    """Compare recording by 64 threads with raw sqlite3 and a group commit, in processor time."""
+    from workbench.bench.records import records as measure
+
+    measure(posts, out=out)
+
+
 def words(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Where the numbers go, as JSON.")] = None,
     sets: Annotated[str, typer.Option(help="Public sets to measure on, by name, as in edos,hatemoji.")] = "",
@@ -150,4 +160,5 @@ COMMANDS = {
     "words": words,
     "protocol": protocol,
     "memory": memory,
+    "records": records,
 }

@@ -112,18 +112,12 @@ class Writing:
             row = row.on_conflict_do_update(index_elements=[texts.c.content], set_={"at": row.excluded.at})
             values = [{"content": content, "data": data, "at": now} for content, data in sorted(told.items())]
             connection.execute(row, values)
-        used = [
-            (content, number, one)
-            for one, number in fresh
-            for content in dict.fromkeys(named(one.entry.features))
-            if content not in one.elsewhere
-        ]
-        asked = {content for content, _, _ in used} - set(told)
-        there = set(told)
+        used = [(content, number, one) for one, number in fresh for content in dict.fromkeys(named(one.entry.features))]
+        asked = {content for content, _, one in used if content not in one.elsewhere} - set(told)
         if asked:
-            there |= set(connection.execute(select(texts.c.content).where(texts.c.content.in_(asked))).scalars())
+            asked -= set(connection.execute(select(texts.c.content).where(texts.c.content.in_(asked))).scalars())
         for content, _, one in used:
-            if content not in there:
+            if content in asked:
                 self._must_be_there(content, one.media.get(content))
         if used:
             rows = [{"content": content, "entry": number} for content, number, _ in used]

@@ -72,6 +72,7 @@ Moment = Annotated[
     datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"}, mode="validation")
 ]
 Name = Annotated[str, Field(max_length=256)]
+Key = Annotated[str, Field(min_length=1, max_length=256)]
 
 
 class ContentId(Body):
@@ -215,12 +216,12 @@ class Appealed(Concerned):
 class _Event(Body):
     at: Moment | None = Field(None, description="When; now, if left out.")
     by: Name | None = Field(None, description="Who; left out for an automatic act.")
-    idempotency_key: Name | None = Field(None, description="What tells the event from every other, for retries.")
+    idempotency_key: Key | None = Field(None, description="What tells the event from every other, for retries.")
 
 
 def _said(name: str) -> dict[str, Any]:
-    """Return the schema of an object that has a text of this name."""
-    return {"required": [name], "properties": {name: {"type": "string"}}}
+    """Return the schema of an object that has a text of this name, and not an empty one."""
+    return {"required": [name], "properties": {name: {"type": "string", "minLength": 1}}}
 
 
 class Report(_Event):
@@ -232,7 +233,7 @@ class Report(_Event):
 
     @model_validator(mode="after")
     def _is_counted_once(self) -> Self:
-        if self.by is None and self.idempotency_key is None:
+        if not self.by and self.idempotency_key is None:
             raise ValueError("a report needs by (who) or idempotency_key, so that it is counted once")
         return self
 
