@@ -38,6 +38,14 @@ def test_a_saved_model_gives_bit_equal_scores(world, name, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "model"]  # no temporary folder is left
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_options_that_say_little_are_read_too(name):
+    """A member's options are saved as somebody wrote them, which may be none: those of a fusion, for one."""
+    assert models.of_earlier(name, {}) == {}
+    nested = {"members": [{"name": name}], "combine": "mean"}
+    assert models.of_earlier("ensemble", nested)["members"] == [{"name": name, "options": {}}]
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_changed_file_is_refused(world, name, tmp_path):
     folder = tmp_path / "model"

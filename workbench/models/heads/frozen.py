@@ -68,7 +68,7 @@ class ClipClassifier(SidedClassifier):
         known = cls.options_class.model_fields
         kept = {name: value for name, value in options.items() if name in known or name not in ("C", "tower_decay")}
         if isinstance(words := kept.get("text_encoder"), dict):
-            kept["text_encoder"] = {**words, "options": of_earlier(words["name"], words["options"])}
+            kept["text_encoder"] = {**words, "options": of_earlier(words["name"], words.get("options", {}))}
         return {**kept, "head": "linear"} if kept.get("head") == "logistic" and "C" not in known else kept
 
     # ------------------------------------------------------------------------------------------------ fit and score

@@ -60,7 +60,10 @@ class PictureWords(Classifier):
     @classmethod
     def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Return saved options with those of the text model as they are now."""
-        return {**options, "options": of_earlier(options["model"], options["options"])}
+        if "options" not in options:
+            return options
+        model = options.get("model", cls.options_class.model_fields["model"].default)
+        return {**options, "options": of_earlier(model, options["options"])}
 
     def _new_member(self) -> Classifier:
         member = self._new_members()[0]

@@ -101,7 +101,7 @@ class ImageTimm(Classifier):
     @classmethod
     def of_earlier(cls, options: dict[str, Any]) -> dict[str, Any]:
         """Return saved options with those of the head as they are now."""
-        return {**options, "head": of_earlier(HEAD, options["head"])}
+        return {**options, "head": of_earlier(HEAD, options["head"])} if "head" in options else options
 
     def _encoder(self) -> Any:
         return self._store().encoder(self.options.full_name)
