@@ -21,6 +21,7 @@ from oracles import counts
 
 from workbench.preprocessing.video import reader
 from workbench.serving.demo import host
+from workbench.serving.demo.page import AROUND
 from workbench.serving.demo.startup import Startup
 
 pytestmark = [
@@ -102,6 +103,13 @@ def test_a_text(site, records):
     assert check(page, THANKS) == "Allow: every score is below its thresholds."
     assert sum(counts(records).values()) == 0  # nothing of this is on record
     assert site.complaints == []
+
+
+def test_numbers_that_nobody_has_filled_in_are_unknown_and_not_nought(site):
+    page = site.visit()
+    page.get_by_text("More about the post (optional)").click()
+    for label in AROUND.values():
+        assert page.get_by_label(label, exact=True).input_value() == ""
 
 
 def test_a_picture_is_blurred_until_asked(site):

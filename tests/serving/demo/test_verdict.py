@@ -233,8 +233,8 @@ def test_links_are_named_with_what_was_found_of_them():
     links = extraction.shown(text, extraction.LinkLists.load())
     shown = verdict.looked_at(dataclasses.replace(judged({"abuse": 0.1}), links=links))
     assert "<b>youtu.be</b> an embed: the site moderates itself" in shown
-    assert '<li class=""><b>bit.ly</b> seen: shortener</li>' in shown
-    assert '<li class="bad"><b>127.0.0.1</b> suspicious: ip</li>' in shown
+    assert '<li class=""><b>bit.ly</b> seen: hides where it leads</li>' in shown
+    assert '<li class="bad"><b>127.0.0.1</b> suspicious: names a number in place of a site</li>' in shown
     assert '<li class=""><b>a1.example</b> </li><li>and 2 more</li>' in shown
     assert "Links" not in verdict.looked_at(judged({"abuse": 0.1}))
 

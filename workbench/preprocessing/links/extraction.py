@@ -40,7 +40,7 @@ Sign = Literal[
     "moderated", "shortener", "ip", "punycode", "mixed_scripts", "userinfo", "defanged", "port", "subdomains", "long",
     "pattern", "too_many",
 ]  # fmt: skip
-_SAID = {
+SAID = {
     "shortener": "hides where it leads",
     "ip": "names a number in place of a site",
     "punycode": "has a name with letters beyond ASCII",
@@ -51,7 +51,7 @@ _SAID = {
     "subdomains": "has many names before the registered one",
     "long": "is very long",
 }
-_FLAGS = (*_SAID, "moderated", "pattern")
+_FLAGS = (*SAID, "moderated", "pattern")
 FEATURES = ("links", "other", *_FLAGS, "length", "digits", "depth")
 """The columns of `features`: log(1 + links), whether one is to a host of no list, whether one has a sign; then the
 largest log(1 + characters), share of digits in the host, and number of names before the registered one."""
@@ -288,7 +288,7 @@ def findings(text: str | None, lists: LinkLists) -> tuple[str, ...]:
     for link in extracted.links:
         signs = [sign for sign in link.signs if sign in lists.suspicious]
         if signs and len(sentences) < SENTENCES:
-            whys = [why for sign in signs for why in (link.why[:1] if sign == "pattern" else [_SAID.get(sign)]) if why]
+            whys = [why for sign in signs for why in (link.why[:1] if sign == "pattern" else [SAID.get(sign)]) if why]
             sentences.append(f"The link to {link.shown} {' and '.join(whys)}.")
     if extracted.more and "too_many" in lists.suspicious:
         sentences.append("The post has more links, or words like links, than are looked at.")

@@ -7,6 +7,7 @@ content security policy with `unsafe-eval`. Files come through `gr.File`: Gradio
 from __future__ import annotations
 
 import logging
+import math
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -43,7 +44,7 @@ ABOUT = {
     "community": ("Community", "Where it was posted"),
 }
 AROUND = {
-    "author.account_age_days": "Age of the account in days",
+    "author.account_age_days": "Account age in days",
     "author.posts": "The author's posts",
     "author.prior_reports": "Prior reports of the author",
     "author.prior_removals": "Prior removals",
@@ -126,7 +127,7 @@ def build(
         fill = {"outputs": fields, "api_visibility": "private", "show_progress": "hidden"}
         for button, example in zip(buttons, examples, strict=True):
             button.click(_filling(example, services), **fill).then(**asked)
-        blank = [None, None, None, *[""] * len(ABOUT), *[None] * len(AROUND)]
+        blank = [None, None, None, *[""] * (len(ABOUT) + len(AROUND))]
         nothing = [*blank, _first(services), *_RESULTS.values()]
         empty = {"fn": lambda: nothing, "outputs": [*fields, *results]}
         clear.click(**empty, api_visibility="private", show_progress="hidden")
@@ -159,9 +160,8 @@ def _form(services: Sequence[str], max_bytes: int) -> tuple[list[gr.components.C
         )
         with gr.Row():
             around = [
-                gr.Number(label=label, value=None, minimum=0, precision=None, min_width=110)
-                for label in AROUND.values()
-            ]
+                gr.Textbox(label=label, max_lines=1, max_length=20, min_width=110) for label in AROUND.values()
+            ]  # a gr.Number that nobody has filled in becomes 0 once it is shown, and 0 is known
     named = [FITTING, *services] if _first(services) == FITTING else services
     choices = [(SERVICES.get(name, name), name) for name in [*SERVICES, *services] if name in named]
     service = gr.Radio(
@@ -264,11 +264,21 @@ def _answering(engine: Engine, lacking: Mapping[str, str]) -> Callable[..., tupl
     return answer
 
 
-def _around(given: Mapping[str, float | None]) -> dict[str, dict[str, float]]:
+def _number(value: str | float | None) -> float | None:
+    """Return what a field says, None where it is empty, NaN where it says no number."""
+    if value is None or not str(value).strip():
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
+
+
+def _around(given: Mapping[str, str | float | None]) -> dict[str, dict[str, float]]:
     """Return author and engagement as far as they are given; raises WorkbenchError for numbers that cannot be."""
     found: dict[str, dict[str, float]] = {}
-    for name, value in given.items():
-        if value is None:
+    for name, written in given.items():
+        if (value := _number(written)) is None:
             continue
         whole = not name.endswith("_days")
         if not 0 <= value <= context.LARGEST or (whole and value != int(value)):
@@ -286,7 +296,7 @@ def _post(
     picture: bytes | Gone | None,
     clip: bytes | Gone | None,
     about: Mapping[str, str | None],
-    around: Mapping[str, float | None],
+    around: Mapping[str, str | float | None],
 ) -> Post:
     """Return the form as a post; raises WorkbenchError for what staff can mend."""
     for medium, name in ((picture, "picture"), (clip, "clip")):

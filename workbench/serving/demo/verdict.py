@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from workbench.decisions.policy import LabelRule
-from workbench.preprocessing.links.extraction import ShownLink
+from workbench.preprocessing.links.extraction import SAID, ShownLink
 from workbench.schema import MODALITIES, Decision, Reason, Taxonomy
 
 LINKS = 5  # links that are named
@@ -241,7 +241,7 @@ def _links(verdict: ShownDecision) -> str:
     items = []
     for link in verdict.links[:LINKS]:
         about = "an embed: the site moderates itself" if link.embed else "suspicious" if link.suspicious else ""
-        if others := [sign.replace("_", " ") for sign in link.signs if sign != "moderated"]:
+        if others := [SAID.get(sign, sign.replace("_", " ")) for sign in link.signs if sign != "moderated"]:
             about = f"{about or 'seen'}: {', '.join(others)}"
         kind = "bad" if link.suspicious else ""
         items.append(f'<li class="{kind}"><b>{safe(link.host)}</b> {safe(about)}</li>')
