@@ -25,6 +25,7 @@ from workbench.errors import WorkbenchError
 from workbench.records.tables import HEAD, metadata
 
 _APPLICATION = 0x4D6F6457  # "ModW" in a SQLite file's header, and the name of the advisory lock: whose it is
+DELAY = 0.002  # seconds that are waited for more to write, where several write; PostgreSQL's `commit_delay` is the same
 _MISUSE = (ProgrammingError, IntegrityError)  # mistakes of the code, not of the disk
 _OWN = (*_MISUSE, DataError)  # what is the fault of one piece of writing, and not of the database
 Together = Callable[[Connection, Sequence[Any]], Sequence[Any]]
@@ -51,7 +52,7 @@ class Database:
         self.name = self.url.render_as_string(hide_password=True) if url else str(path)
         self.sqlite, self._path, self._patience = not url, path, patience
         self._jobs: list[_Write] = []
-        self._door, self._busy = threading.Lock(), False
+        self._door, self._busy, self._shared = threading.Lock(), False, False
         if self.sqlite:
             _folder_of(path, create)
         self._reads, self._writes = self._engine(pool_size=4, isolation_level="AUTOCOMMIT"), self._engine(pool_size=1)
@@ -187,12 +188,17 @@ class Database:
         return job.value
 
     def _lead(self) -> None:
-        """Commit for all that wait by now, and leave what came meanwhile to the first who brought it."""
+        """Commit for all that wait by now, and leave what came meanwhile to the first who brought it.
+
+        Those of the commit before are just being told, and may bring more at once; they are waited for.
+        """
+        if self._shared:
+            time.sleep(DELAY)
         with self._door:
             alone = self._jobs[0].alone
             together = list(itertools.takewhile(lambda job: not job.alone, self._jobs))
             jobs = self._jobs[:1] if alone else together
-            self._jobs = self._jobs[len(jobs) :]
+            self._jobs, self._shared = self._jobs[len(jobs) :], len(jobs) > 1
         try:
             self._commit(jobs)
         finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, and_, delete, exists, func, insert, select, tuple_, update
@@ -31,6 +32,8 @@ from workbench.schema import MODALITIES
 
 REMEMBERED = timedelta(days=1)  # how long a deletion is remembered for posts that were under way then
 _FREE = {"reason"}  # what people write in their own words
+_INSERT = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+_DECIDE, _USE = insert(decisions), insert(uses)
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -96,10 +99,9 @@ class Writing:
             if number is None and one.unless not in late:
                 _answer(connection, one.entry.identity)
         if fresh:
-            connection.execute(
-                insert(decisions),
-                [_decision(number, one.entry.at, one.entry.policy_id, one.entry.decision) for one, number in fresh],
-            )
+            told = [(number, one.entry) for one, number in fresh]
+            rows = [_decision(number, as_time(new.at), new.policy_id, new.decision) for number, new in told]
+            connection.execute(_DECIDE, rows)
             self._keep_contents(connection, fresh)
         return [number is not None for number in mine]
 
@@ -108,10 +110,8 @@ class Writing:
         now = as_time(datetime.now(UTC))
         told = {Blobs.id_of(one.text): one.text for one, _ in fresh if one.text is not None}
         if told:
-            row = _insert(connection, texts)
-            row = row.on_conflict_do_update(index_elements=[texts.c.content], set_={"at": row.excluded.at})
             values = [{"content": content, "data": data, "at": now} for content, data in sorted(told.items())]
-            connection.execute(row, values)
+            connection.execute(_keeping_text(connection.dialect.name), values)
         used = [(content, number, one) for one, number in fresh for content in dict.fromkeys(named(one.entry.features))]
         asked = {content for content, _, one in used if content not in one.elsewhere} - set(told)
         if asked:
@@ -121,7 +121,7 @@ class Writing:
                 self._must_be_there(content, one.media.get(content))
         if used:
             rows = [{"content": content, "entry": number} for content, number, _ in used]
-            connection.execute(insert(uses), rows)
+            connection.execute(_USE, rows)
 
     def _must_be_there(self, blob: str, data: bytes | None) -> None:
         """Hold an entry's blob to being kept; a deletion or `sweep` may have taken it away since it was put."""
@@ -190,7 +190,7 @@ def _redecide(connection: Connection, new: NewDecision) -> bool:
         connection.execute(update(entries).where(entries.c.seq == row.seq).values(assessment=new.assessment))
     if row.superseded or (row.policy_id, row.decision) == (new.policy_id, as_json(new.decision)):
         return False
-    connection.execute(insert(decisions), _decision(row.seq, datetime.now(UTC), new.policy_id, new.decision))
+    connection.execute(insert(decisions), _decision(row.seq, as_time(datetime.now(UTC)), new.policy_id, new.decision))
     return True
 
 
@@ -240,7 +240,7 @@ def _condemn(connection: Connection, blob: str) -> bool:
     if connection.execute(select(exists().where(uses.c.content == blob))).scalar():
         return False
     connection.execute(delete(texts).where(texts.c.content == blob))
-    connection.execute(_insert(connection, removals).on_conflict_do_nothing(), {"content": blob})
+    connection.execute(_ignoring(connection.dialect.name, removals), {"content": blob})
     return True
 
 
@@ -293,20 +293,26 @@ def as_time(at: datetime) -> str:
     """Return a time as text that sorts by time."""
     if at.tzinfo is None:
         raise WorkbenchError(f"the time {at} has no time zone; give one, such as UTC")
-    return at.astimezone(UTC).isoformat(timespec="microseconds")
+    return (at if at.tzinfo is UTC else at.astimezone(UTC)).isoformat(timespec="microseconds")
 
 
 def _row(entry: Entry) -> dict[str, Any]:
-    names = ("identity", "service", "post_id", "model_id")
-    documents = {name: as_json(getattr(entry, name)) for name in ("features", "assessment")}
-    return {name: getattr(entry, name) for name in names} | documents | {"at": as_time(entry.at)}
+    return {
+        "identity": entry.identity,
+        "service": entry.service,
+        "post_id": entry.post_id,
+        "model_id": entry.model_id,
+        "features": as_json(entry.features),
+        "assessment": as_json(entry.assessment),
+        "at": as_time(entry.at),
+    }
 
 
-def _decision(entry: int, at: datetime, policy_id: str, decision: dict[str, Any]) -> dict[str, Any]:
+def _decision(entry: int, at: str, policy_id: str, decision: dict[str, Any]) -> dict[str, Any]:
     due = decision.get("due_at")
     return {
         "entry": entry,
-        "at": as_time(at),
+        "at": at,
         "policy_id": policy_id,
         "decision": as_json(decision),
         "action": decision.get("action"),
@@ -314,11 +320,20 @@ def _decision(entry: int, at: datetime, policy_id: str, decision: dict[str, Any]
     }
 
 
-def _insert(connection: Connection, table: Table) -> Any:
-    """Return an INSERT that can say what to do with a row that is there already."""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+@cache
+def _ignoring(dialect: str, table: Table, *columns: Any) -> Any:
+    """Return an INSERT that leaves out a row that is there already, and gives columns of the others."""
+    made = _INSERT[dialect](table).on_conflict_do_nothing()
+    return made.returning(*columns) if columns else made
+
+
+@cache
+def _keeping_text(dialect: str) -> Any:
+    """Return an INSERT of a text that, where it is there already, says that it came again."""
+    made = _INSERT[dialect](texts)
+    return made.on_conflict_do_update(index_elements=[texts.c.content], set_={"at": made.excluded.at})
 
 
 def _insert_new(connection: Connection, table: Table, rows: list[dict], *columns: Any) -> Iterable[Any]:
     """Insert the rows that are not there yet, and return columns of those."""
-    return connection.execute(_insert(connection, table).on_conflict_do_nothing().returning(*columns), rows).all()
+    return connection.execute(_ignoring(connection.dialect.name, table, *columns), rows).all()
