@@ -74,6 +74,12 @@ def _guarded(method):
     return call
 
 
+@pytest.fixture(autouse=True)
+def _no_database_of_the_user(monkeypatch):
+    """Let no test write into the database that somebody's shell names."""
+    monkeypatch.delenv("WORKBENCH_DATABASE_URL", raising=False)
+
+
 @pytest.fixture(scope="session")
 def postgres():
     """A PostgreSQL server for the tests of one process."""
@@ -87,7 +93,6 @@ def postgres():
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database(request, monkeypatch):
     """The kind of database that `Records` opens in this test, empty."""
-    monkeypatch.delenv("WORKBENCH_DATABASE_URL", raising=False)
     if request.param == "postgresql":
         monkeypatch.setenv("WORKBENCH_DATABASE_URL", request.getfixturevalue("postgres").database())
     return request.param

@@ -6,7 +6,7 @@ CREATE TABLE decisions (
     policy_id TEXT NOT NULL, decision TEXT NOT NULL);
 INSERT INTO "decisions" VALUES(1,1,'2026-01-02T13:00:00.000000+00:00','p@1','{"action":"review","due_at":"2026-01-02T14:00:00Z"}');
 INSERT INTO "decisions" VALUES(2,2,'2026-01-02T14:00:00.000000+00:00','p@1','{"action":"allow","due_at":null}');
-INSERT INTO "decisions" VALUES(3,3,'2026-01-02T15:00:00.000000+00:00','p@1','{"action":"remove","due_at":null,"reasons":[{"kind":"link","detail":"words of a link"}]}');
+INSERT INTO "decisions" VALUES(3,3,'2026-01-02T15:00:00.000000+00:00','p@1','{"action":"remove","due_at":"2026-01-02T19:19:19Z","reasons":[{"kind":"link","detail":"words of a link"}]}');
 INSERT INTO "decisions" VALUES(4,4,'2026-01-02T16:00:00.000000+00:00','p@1','{"action":"allow","due_at":null}');
 INSERT INTO "decisions" VALUES(5,4,'2026-12-01T16:50:28.880614+00:00','p@2','{"action":"review","due_at":"2026-01-02T18:00:00Z"}');
 CREATE TABLE entries (
@@ -22,6 +22,7 @@ CREATE TABLE events (
 INSERT INTO "events" VALUES(1,'edited','report','2026-01-02T12:00:00.000000+00:00','{"reason": "spam"}','');
 INSERT INTO "events" VALUES(2,'edited','report','2026-01-02T12:01:00.000000+00:00','{"reason": "spam"}','');
 INSERT INTO "events" VALUES(4,'deleted','report','2026-01-02T12:00:00.000000+00:00','{"reason": "words of somebody"}','');
+INSERT INTO "events" VALUES(5,'deleted','report','2026-01-02T12:00:00.000000+00:00','{"reason": "words of another"}','');
 INSERT INTO "events" VALUES(3,'edited','label','2026-01-02T12:00:00.000000+00:00','{"abuse": true, "nudity": null}','ann');
 CREATE TABLE removals (content TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE texts (content TEXT PRIMARY KEY, data BLOB NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
@@ -39,5 +40,5 @@ CREATE INDEX uses_of_an_entry ON uses (entry);
 DELETE FROM "sqlite_sequence";
 INSERT INTO "sqlite_sequence" VALUES('entries',4);
 INSERT INTO "sqlite_sequence" VALUES('decisions',5);
-INSERT INTO "sqlite_sequence" VALUES('events',4);
+INSERT INTO "sqlite_sequence" VALUES('events',5);
 COMMIT;

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sqlite3
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from oracles import history
 from postgres import Server, binaries
-from stand_in import until
+from stand_in import configured, until
 
 from workbench.records import URL, Records
 from workbench.schema import ROOT
+from workbench.serving.engine import Engine
 
 # Forks one child a round (so that Python starts only once) and kills it at a random moment. A child's threads write,
 # and name on a pipe what was acknowledged.
@@ -52,9 +55,10 @@ for turn in range(rounds):
             threading.Thread(target=work, args=(records, f"{turn}-{thread}", pipe)).start()
         signal.pause()
     os.close(pipe)
-    if turn % 5:  # else it is killed while it opens
-        first = os.read(out, 1)
-        sys.stdout.write(first.decode())
+    seen, wanted = b"", b"deleted" if turn % 5 == 1 else b"\\n"
+    while turn % 5 and wanted not in seen:  # else it is killed while it opens
+        seen += os.read(out, 65536)
+    sys.stdout.write(seen.decode())
     time.sleep(random.uniform(0, longest))
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
@@ -162,3 +166,34 @@ def test_a_server_that_crashes_under_load_loses_nothing_and_is_used_again(tmp_pa
         failures = [line for line in said if line.startswith("failed")]
         assert failures  # it was felt
         assert all("check that the server runs" in line for line in failures), failures[:3]
+
+
+KILLED_BETWEEN = """
+import os, signal, sys
+from workbench.records import blobs
+from workbench.records.blobs import Blobs
+from workbench.records import Records
+from pathlib import Path
+
+records = Records(sys.argv[1])
+records._blobs.put(b"a picture that is never recorded")
+put = blobs.write_bytes
+def deadly(path, data):
+    path.with_name(f".{path.name}.1-1.tmp").write_bytes(data[:5])
+    os.kill(os.getpid(), signal.SIGKILL)
+blobs.write_bytes = deadly
+records._blobs.put(b"half a picture")
+"""
+
+
+def kept_files(folder: Path) -> list[Path]:
+    return [path for path in (folder / "contents").rglob("*") if path.is_file()]
+
+
+def test_a_picture_put_before_a_kill_and_never_recorded_goes_at_the_next_start(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED_BETWEEN, str(tmp_path)], cwd=ROOT, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with Records(tmp_path) as records:
+        assert len(kept_files(tmp_path)) == 2
+        Engine(configured(tmp_path), records, device="cpu").close()  # which waits for what the start began
+        assert kept_files(tmp_path) == []

@@ -53,16 +53,16 @@ def test_what_the_first_form_left_of_deleted_posts_goes(folder):
     with Records(folder) as records:
         assert records.latest("text", "deleted").assessment == {}
         assert history(records, "text", "deleted")[0]["decision"] == {"action": "remove"}
-        assert [event.value for event in records.events("deleted")] == [{}]
+        assert [event.value for event in records.events("deleted")] == [{}, {}]
     held = (folder / "records.sqlite").read_bytes()
     assert b"words of" not in held
+    assert b"19:19:19" not in held
     assert b"kept words" in held
 
 
 def test_events_of_the_first_form_are_told_apart_as_before(folder):
     with Records(folder) as records:
         assert not records.event("edited", "label", NOON, {"nudity": None, "abuse": True}, "ann")
-        assert not records.event("edited", "label", None, {"nudity": None, "abuse": True}, "ann")
         assert records.event("edited", "label", NOON, {"nudity": None, "abuse": True}, "bob")
 
 

@@ -126,6 +126,15 @@ def test_a_deletion_takes_what_was_copied_along_too(engine):
     assert (line["decision"], line["model_id"]) == ({"action": "remove"}, "stand-in-000000000000")
 
 
+def test_when_a_deleted_post_was_due_tells_when_it_was_made_and_goes_too(engine):
+    made = datetime(2026, 1, 5, 8, 13, 21, tzinfo=UTC)
+    answer = engine.moderate("text", post("a picture", image={"bytes": b"no picture"}, created_at=made))
+    assert answer.decision.action == "review"
+    assert ":13:21" in everything(engine.records)
+    engine.delete("text", "p1")
+    assert "2026-01-05" not in everything(engine.records)
+
+
 def test_words_about_a_post_stay_while_another_service_has_it(engine):
     for service in ("text", "post"):
         engine.moderate(service, post())
@@ -195,6 +204,20 @@ def test_a_retry_counts_once_and_two_people_count_twice(engine):
     assert tell(by="ann", at=noon + timedelta(seconds=1))
     assert not tell(by="ann")
     assert engine.records.reports("p1") == 5
+
+
+def test_a_verdict_without_a_time_counts_again_for_another_version_and_after_the_contrary(engine):
+    label = lambda value: engine.event("p1", "label", None, {"abuse": value}, "ann")  # noqa: E731
+    engine.moderate("text", post(HARMFUL))
+    assert [label(False), label(False)] == [True, False]
+    engine.moderate("text", post(HARMLESS))
+    assert [label(False), label(False)] == [True, False]  # of what stands there now
+    assert [label(True), label(True), label(False), label(False)] == [True, False, True, False]
+    assert {one["text"]: one["labels"]["abuse"] for one in rows(engine, versions="all")} == {
+        HARMFUL: False,
+        HARMLESS: False,
+    }
+    assert [event.value["abuse"] for event in engine.records.events("p1")] == [False, False, True, False]
 
 
 def test_events_on_posts_that_were_never_scored_are_limited(make_engine):

@@ -28,6 +28,7 @@ from workbench.records.blobs import Blobs
 from workbench.records.database import Database
 from workbench.records.entries import KINDS, Entry, Event, by_value
 from workbench.records.tables import (
+    about,
     decisions,
     deletions,
     entries,
@@ -94,10 +95,14 @@ class Records:
                 "folder"
             )
         self._database = Database(file, url, create=create, patience=patience)
-        if create:
-            _keep_private(self.folder)
         self._blobs = Blobs(self.folder / "contents")
         self._writing = Writing(self._blobs)
+        try:
+            ((named,),) = self._database.read(select(about.c.id))
+            self._blobs.belong(named, used=bool(self._database.read(select(uses.c.entry).limit(1))))
+        except BaseException:
+            self.close()
+            raise
         with contextlib.suppress(WorkbenchError):  # who cannot write now finishes it another time
             self._finish_removals()
 
@@ -236,8 +241,8 @@ class Records:
         meanwhile, in whichever process, is not recorded (see `record`).
         """
         deleted = self._database.write(self._writing.delete, (service, post_id))
+        self._finish_removals()  # also those of an earlier time that failed
         if deleted:
-            self._finish_removals()
             self._database.scrub()
         return deleted
 
@@ -295,7 +300,9 @@ class Records:
         commit could still be undone, with its files gone.
         """
         if self._database.read(select(removals.c.content).limit(1)):
-            self._database.write(self._writing.finish_removals, alone=True)
+            failed = self._database.write(self._writing.finish_removals, alone=True)
+            if failed is not None:
+                raise failed
 
     # --------------------------------------------------------------------------------------------------------- events
 
@@ -360,13 +367,6 @@ class Records:
             Event(post_id=post, kind=kind, at=at, value=json.loads(value), by=by or None)
             for post, kind, at, value, by in rows
         ]
-
-
-def _keep_private(folder: Path) -> None:
-    """Shut others than the owner and the group out of a folder; a new one belongs to its owner alone."""
-    with contextlib.suppress(OSError):  # nobody else's folder
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(folder.stat().st_mode & ~0o007)
 
 
 _NEWEST = _ENTRY.where(decisions.c.seq == newest_of_entry())

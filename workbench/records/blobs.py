@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from workbench import fingerprint
-from workbench.artifacts import sync, write_bytes
+from workbench.artifacts import sync, write_bytes, write_text
 from workbench.errors import WorkbenchError
 from workbench.schema import Post
 
@@ -20,11 +20,42 @@ def blobs_of(post: Post) -> dict[str, bytes]:
     return texts | {name: file.bytes for name, file in media.items() if file is not None and file.bytes is not None}
 
 
+def keep_private(path: Path) -> None:
+    """Shut all but the owner out of a file or folder that is there."""
+    with contextlib.suppress(OSError):  # there is none, or it is another's
+        mode = path.stat().st_mode
+        if mode & 0o077:
+            path.chmod(mode & ~0o077)
+
+
 class Blobs:
     """Files `<folder>/<first two digits>/<sha256>`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def belong(self, records: str, *, used: bool) -> None:
+        """Mark the folder as that of some records, by their id; raises WorkbenchError where it belongs to others.
+
+        used: whether those records name any content. What no records name is removed, so a folder must never stand
+        beside others than its own.
+        """
+        keep_private(self.folder)
+        mark = self.folder.with_name(f"{self.folder.name}.of")
+        advice = f"put back the database that they belong to, or move {self.folder} and {mark.name} away"
+        try:
+            found = mark.read_text(encoding="utf-8").strip()
+        except FileNotFoundError:
+            if not used and next(self.folder.glob("??/*"), None) is not None:
+                raise WorkbenchError(
+                    f"{self.folder} has pictures and clips, and these records name none; {advice}"
+                ) from None
+            with contextlib.suppress(OSError):  # who cannot write here cannot remove anything either
+                self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                write_text(mark, f"{records}\n")
+            return
+        if found != records:
+            raise WorkbenchError(f"{self.folder} has the pictures and clips of other records; {advice}")
 
     @staticmethod
     def id_of(data: bytes) -> str:
@@ -37,7 +68,9 @@ class Blobs:
         try:
             if path.is_file() and path.stat().st_size == len(data):
                 return
-            path.parent.mkdir(parents=True, exist_ok=True)
+            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.folder.mkdir(mode=0o700, exist_ok=True)  # whatever files in it allow, nobody else gets at them
+            path.parent.mkdir(exist_ok=True)
             try:
                 write_bytes(path, data)
             except FileNotFoundError:  # another process started and swept the draft: it sweeps once

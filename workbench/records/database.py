@@ -20,8 +20,10 @@ from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event, inspect, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from workbench.errors import WorkbenchError
+from workbench.records.blobs import keep_private
 from workbench.records.tables import HEAD, metadata
 
 _APPLICATION = 0x4D6F6457  # "ModW" in a SQLite file's header, and the name of the advisory lock: whose it is
@@ -52,7 +54,8 @@ class Database:
         self.name = self.url.render_as_string(hide_password=True) if url else str(path)
         self.sqlite, self._path, self._patience = not url, path, patience
         self._jobs: list[_Write] = []
-        self._door, self._busy, self._shared = threading.Lock(), False, False
+        self._leader: _Write | None = None  # whose thread commits
+        self._door, self._shared = threading.Lock(), False
         if self.sqlite:
             _folder_of(path, create)
         self._reads, self._writes = self._engine(pool_size=4, isolation_level="AUTOCOMMIT"), self._engine(pool_size=1)
@@ -69,11 +72,12 @@ class Database:
 
     def _engine(self, **options: Any) -> Engine:
         wait = max(1, round(self._patience))
-        arguments = (
-            {"timeout": self._patience, "check_same_thread": False} if self.sqlite else {"connect_timeout": wait}
-        )
+        arguments = {"timeout": self._patience, "check_same_thread": False} if self.sqlite else _reached(wait)
+        if not self.sqlite:  # a statement sees what was committed while it waited for the lock
+            options = {"isolation_level": "READ COMMITTED", **options}
         engine = create_engine(
             self.url,
+            hide_parameters=True,
             connect_args=arguments,
             pool_timeout=wait,
             pool_pre_ping=not self.sqlite,
@@ -178,35 +182,41 @@ class Database:
         job = _Write(together, what, alone)
         with self._door:
             self._jobs.append(job)
-            first, self._busy = not self._busy, True
-        if not first:
+            if self._leader is None:
+                self._lead_next()
+        try:
             job.told.wait()
-        if not job.done:
-            self._lead()
+            if not job.done:
+                self._lead()
+        finally:  # also where the thread is interrupted: others must not wait for it
+            with self._door:
+                if job in self._jobs:
+                    self._jobs.remove(job)
+                if self._leader is job:
+                    self._lead_next()
         if job.error is not None:
             raise job.error
         return job.value
 
+    def _lead_next(self) -> None:
+        self._leader = next(iter(self._jobs), None)
+        if self._leader is not None:
+            self._leader.told.set()
+
     def _lead(self) -> None:
-        """Commit for all that wait by now, and leave what came meanwhile to the first who brought it.
+        """Commit for all that wait by now.
 
         Those of the commit before are just being told, and may bring more at once; they are waited for.
         """
         if self._shared:
             time.sleep(DELAY)
         with self._door:
-            alone = self._jobs[0].alone
             together = list(itertools.takewhile(lambda job: not job.alone, self._jobs))
-            jobs = self._jobs[:1] if alone else together
+            jobs = together or self._jobs[:1]
             self._jobs, self._shared = self._jobs[len(jobs) :], len(jobs) > 1
         try:
             self._commit(jobs)
         finally:
-            with self._door:
-                if self._jobs:
-                    self._jobs[0].told.set()
-                else:
-                    self._busy = False
             for job in jobs:
                 job.told.set()
 
@@ -268,19 +278,27 @@ class Database:
         """Turn the database's errors into sentences."""
         try:
             yield
-        except (DBAPIError, UnicodeEncodeError) as error:
+        except (DBAPIError, PoolTimeout, UnicodeEncodeError) as error:
             raise self._told(error) from None
 
     def _told(self, error: Exception) -> Exception:
         """Return an error as a user reads it; the code's own mistakes as they are."""
         if isinstance(error, UnicodeEncodeError):
             return WorkbenchError(f"{error.object!r:.80} holds half of a surrogate pair; send valid Unicode")
+        if isinstance(error, PoolTimeout):
+            return WorkbenchError(f"{self.name} does not answer: all connections are waiting; try again in a moment")
         if isinstance(error, DataError):
             return WorkbenchError(f"{self.name} cannot hold that: {_first_line(error)}")
         if not isinstance(error, DBAPIError) or isinstance(error, _MISUSE):
             return error
         said = _first_line(error)
         return WorkbenchError(_of_a_file(said, self._path) if self.sqlite else _of_a_server(said, self.name))
+
+
+def _reached(seconds: int) -> dict[str, Any]:
+    """Return how long a PostgreSQL server may say nothing before it is given up."""
+    patient = {"connect_timeout": seconds, "keepalives_idle": seconds, "keepalives_interval": 2, "keepalives_count": 3}
+    return patient | {"tcp_user_timeout": seconds * 1000}
 
 
 def _server(url: str) -> URL:
@@ -308,6 +326,9 @@ def _folder_of(path: Path, create: bool) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not path.exists():
             path.touch(0o600)  # what SQLite lays beside it has the same permissions
+        if create:
+            for name in ("", "-wal", "-shm"):  # those of earlier versions could be read by others
+                keep_private(path.with_name(path.name + name))
     except OSError as error:
         raise WorkbenchError(f"cannot make the folder {path.parent}: {error.strerror}; choose another") from None
 

@@ -57,6 +57,11 @@ class Event(Options):
         return self
 
     @property
+    def verdict(self) -> bool:
+        """Whether it says something of what the post was then; another kind only counts."""
+        return self.kind in ("label", "removal", "appeal")
+
+    @property
     def told(self) -> str:
         """The value as text, the same for the same."""
         return json.dumps(self.value, sort_keys=True)

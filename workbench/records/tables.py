@@ -7,6 +7,7 @@ alike, and nobody searches inside. See `migrations/` for how earlier forms becom
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
     Column,
     Exists,
     ForeignKey,
@@ -28,8 +29,11 @@ metadata = MetaData()
 _word = Text().with_variant(Text(collation="C"), "postgresql")  # sorts by its bytes, whatever the server's language
 
 
+_whole = BigInteger().with_variant(Integer(), "sqlite")  # where every whole number has 64 bits, if it may
+
+
 def _number() -> Column:
-    return Column("seq", Integer, primary_key=True)
+    return Column("seq", _whole, primary_key=True)
 
 
 entries = Table(
@@ -52,7 +56,7 @@ decisions = Table(
     "decisions",
     metadata,
     _number(),
-    Column("entry", Integer, ForeignKey("entries.seq"), nullable=False),
+    Column("entry", _whole, ForeignKey("entries.seq"), nullable=False),
     Column("at", _word, nullable=False),
     Column("policy_id", _word, nullable=False),
     Column("decision", _word, nullable=False),
@@ -74,7 +78,7 @@ uses = Table(
     "uses",
     metadata,
     Column("content", _word, primary_key=True),
-    Column("entry", Integer, ForeignKey("entries.seq"), primary_key=True),
+    Column("entry", _whole, ForeignKey("entries.seq"), primary_key=True),
     Index("uses_of_an_entry", "entry"),
     sqlite_with_rowid=False,
 )
@@ -104,6 +108,9 @@ events = Table(
     Index("events_of_a_post", "post_id", "kind"),
     sqlite_autoincrement=True,
 )
+
+# What the records are called: the folder of contents that belongs to them has the same id.
+about = Table("about", metadata, Column("id", _word, primary_key=True))
 
 
 def newest_of_entry() -> ScalarSelect[int]:

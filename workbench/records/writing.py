@@ -5,6 +5,7 @@ A function raises for a piece that cannot be written; then each is written by it
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -131,35 +132,63 @@ class Writing:
             raise WorkbenchError(f"blob {blob} is not kept (or was just deleted); record the post with it")
         self._blobs.put(data)
 
-    def finish_removals(self, connection: Connection, _: Sequence[Any]) -> list[None]:
-        """Remove the files of deleted blobs that nothing uses; the lock on writing keeps others from taking them up."""
+    def finish_removals(self, connection: Connection, _: Sequence[Any]) -> list[WorkbenchError | None]:
+        """Remove the files of deleted blobs that nothing uses, and return why one could not be removed.
+
+        The lock on writing keeps others from taking them up.
+        """
+        failed = None
         for blob in connection.execute(select(removals.c.content)).scalars().all():
-            if not connection.execute(select(exists().where(uses.c.content == blob))).scalar():
-                self._blobs.remove(blob)
-        connection.execute(delete(removals))
-        return [None]
+            try:
+                if not connection.execute(select(exists().where(uses.c.content == blob))).scalar():
+                    self._blobs.remove(blob)
+            except WorkbenchError as error:  # the others go all the same, and this one is tried again
+                failed = error
+            else:
+                connection.execute(delete(removals).where(removals.c.content == blob))
+        return [failed]
 
     @staticmethod
     def happen(connection: Connection, happened: Sequence[Event]) -> list[bool]:
         """Keep events, and say of each whether it is new (see `Event.once`)."""
-        untimed = {(one.post_id, one.kind, one.by or "", one.told) for one in happened if not one.timed and not one.key}
         columns = (events.c.post_id, events.c.kind, events.c.by, events.c.value)
+        told = [(one.post_id, one.kind, one.by or "", one.told) for one in happened]
+        counted = {id(one) for one in happened if not (one.timed or one.key or one.verdict)}
+        untimed = {values for one, values in zip(happened, told, strict=True) if id(one) in counted}
         known = set()
         if untimed:  # one without a time equals any earlier one
             known = set(map(tuple, connection.execute(select(*columns).where(tuple_(*columns).in_(untimed)))))
-        rows = [
-            {
-                "post_id": one.post_id, "kind": one.kind, "at": as_time(one.at), "value": one.told,
-                "by": one.by or "", "once": one.once,
-            }
-            for one in happened
-            if one.timed or one.key or (one.post_id, one.kind, one.by or "", one.told) not in known
-        ]  # fmt: skip
-        new = {once for (once,) in _insert_new(connection, events, rows, events.c.once)} if rows else set()
-        return [new.discard(one.once) is None if one.once in new else False for one in happened]
+        rows: dict[str, dict[str, Any]] = {}  # the first of each
+        onces = []
+        for one, values in zip(happened, told, strict=True):
+            alone = one.verdict and not one.timed and not one.key
+            once = _once_of_verdict(connection, values) if alone else one.once
+            fresh = once not in rows and values not in untimed & known
+            onces.append(once if fresh else None)
+            if fresh:
+                named = dict(zip((column.name for column in columns), values, strict=True))
+                rows[once] = named | {"at": as_time(one.at), "once": once}
+        new = _insert_new(connection, events, list(rows.values()), events.c.once) if rows else ()
+        kept = {once for (once,) in new}
+        return [once in kept for once in onces]
 
 
 # ------------------------------------------------------------------------------------------------------- one at a time
+
+
+def _once_of_verdict(connection: Connection, told: tuple[str, str, str, str]) -> str:
+    """Return what a person's verdict without a time is told by: also what it was said of, and after what.
+
+    The same said again is one; said of another version, or after the contrary, it is another.
+    """
+    post_id, kind, by, value = told
+    answer = select(func.max(decisions.c.seq)).join(entries, entries.c.seq == decisions.c.entry)
+    said = (events.c.post_id == post_id, events.c.kind == kind, events.c.by == by, events.c.value != value)
+    about = [
+        connection.execute(query).scalar()
+        for query in (answer.where(entries.c.post_id == post_id), select(func.max(events.c.seq)).where(*said))
+    ]
+    return hashlib.sha256(json.dumps([*told, *about]).encode()).hexdigest()
 
 
 def _answer(connection: Connection, identity: str) -> bool:
@@ -213,6 +242,7 @@ def _delete(connection: Connection, which: tuple[str, str]) -> bool:
     _strip(
         connection, decisions, decisions.c.decision, decisions.c.entry.in_(numbers), lambda told: _only(told, "action")
     )
+    connection.execute(update(decisions).where(decisions.c.entry.in_(numbers)).values(due_at=None))
     if not connection.execute(select(exists().where(live))).scalar():  # nor by another service
         words = lambda told: {name: value for name, value in told.items() if name not in _FREE}  # noqa: E731
         _strip(connection, events, events.c.value, events.c.post_id == post_id, words)

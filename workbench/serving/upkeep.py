@@ -11,7 +11,7 @@ from workbench.errors import WorkbenchError
 from workbench.records import Records
 
 log = logging.getLogger(__name__)
-EVERY = 3600.0  # seconds
+EVERY, LEAVE = 3600.0, 5.0  # seconds between two looks, and until what is under way is left
 
 
 class Upkeep:
@@ -30,27 +30,36 @@ class Upkeep:
         self._thread.start()
 
     def close(self) -> None:
-        """End after what is under way."""
+        """End after what is under way, or leave it to the next start where that takes long."""
         self._over.set()
-        self._thread.join()
+        self._thread.join(LEAVE)
 
     def _work(self) -> None:
         while True:
-            try:
-                self._once()
-            except WorkbenchError as error:  # posts are answered all the same, and the next time it is tried again
-                log.error("what need not be kept could not be removed: %s", error)
+            for part in (self._expire, self._records.sweep):
+                try:
+                    part()
+                except WorkbenchError as error:  # posts are answered all the same, and the next time it is tried again
+                    log.error("what need not be kept could not be removed: %s", error)
+                except Exception:
+                    log.exception("the upkeep of the records failed")
             if self._over.wait(self._every):
                 return
 
-    def _once(self) -> None:
-        if self._keep_days is not None:
-            before = datetime.now(UTC) - timedelta(days=self._keep_days)
-            expired = self._records.expired(before)
-            for service, post_id in expired:
+    def _expire(self) -> None:
+        """Delete what was kept long enough; one post that cannot be deleted now leaves the others to be."""
+        if self._keep_days is None:
+            return
+        count, failed = 0, None
+        for service, post_id in self._records.expired(datetime.now(UTC) - timedelta(days=self._keep_days)):
+            if self._over.is_set():
+                return
+            try:
                 self._delete(service, post_id)
-                if self._over.is_set():
-                    return
-            if expired:
-                log.info("%d posts were kept for %g days and are deleted", len(expired), self._keep_days)
-        self._records.sweep()
+                count += 1
+            except WorkbenchError as error:
+                failed = error
+        if count:
+            log.info("%d posts were kept for %g days and are deleted", count, self._keep_days)
+        if failed is not None:
+            raise failed

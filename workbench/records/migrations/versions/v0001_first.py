@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import Column, ForeignKey, Integer, LargeBinary, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, LargeBinary, Text, UniqueConstraint
 
 revision, down_revision = "0001", None
 _word = Text().with_variant(Text(collation="C"), "postgresql")
+_whole = BigInteger().with_variant(Integer(), "sqlite")
 
 
 def upgrade() -> None:
@@ -14,7 +15,7 @@ def upgrade() -> None:
     keyed = {"sqlite_with_rowid": False}
     op.create_table(
         "entries",
-        Column("seq", Integer, primary_key=True),
+        Column("seq", _whole, primary_key=True),
         Column("identity", _word, nullable=False, unique=True),
         *(Column(name, _word, nullable=False) for name in ("service", "post_id", "at", "features", "assessment")),
         Column("model_id", _word, nullable=False),
@@ -24,8 +25,8 @@ def upgrade() -> None:
     op.create_index("entries_of_a_post", "entries", ["post_id", "service", "seq"])
     op.create_table(
         "decisions",
-        Column("seq", Integer, primary_key=True),
-        Column("entry", Integer, ForeignKey("entries.seq"), nullable=False),
+        Column("seq", _whole, primary_key=True),
+        Column("entry", _whole, ForeignKey("entries.seq"), nullable=False),
         *(Column(name, _word, nullable=False) for name in ("at", "policy_id", "decision")),
         **number,
     )
@@ -40,7 +41,7 @@ def upgrade() -> None:
     op.create_table(
         "uses",
         Column("content", _word, primary_key=True),
-        Column("entry", Integer, ForeignKey("entries.seq"), primary_key=True),
+        Column("entry", _whole, ForeignKey("entries.seq"), primary_key=True),
         **keyed,
     )
     op.create_index("uses_of_an_entry", "uses", ["entry"])
@@ -48,7 +49,7 @@ def upgrade() -> None:
     columns = ("post_id", "kind", "at", "value", "by")
     op.create_table(
         "events",
-        Column("seq", Integer, primary_key=True),
+        Column("seq", _whole, primary_key=True),
         *(Column(name, _word, nullable=False) for name in columns),
         UniqueConstraint("post_id", "kind", "at", "by", "value"),
         **number,

@@ -9,20 +9,24 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
+from uuid import uuid4
 
 from alembic import op
-from sqlalchemy import Column, Connection, Integer, Text, UniqueConstraint, column, select, table, update
+from sqlalchemy import BigInteger, Column, Connection, Integer, Text, UniqueConstraint, column, select, table, update
 
 revision, down_revision = "0002", "0001"
 _word = Text().with_variant(Text(collation="C"), "postgresql")
+_whole = BigInteger().with_variant(Integer(), "sqlite")
 _MANY = 1000  # rows at a time
 
 
 def upgrade() -> None:
     connection = op.get_bind()
+    about = op.create_table("about", Column("id", _word, primary_key=True))
+    connection.execute(about.insert().values(id=uuid4().hex))
     op.create_table(
         "deletions",
-        Column("seq", Integer, primary_key=True),
+        Column("seq", _whole, primary_key=True),
         *(Column(name, _word, nullable=False) for name in ("service", "post_id", "at")),
         sqlite_autoincrement=True,
     )
@@ -49,35 +53,30 @@ def upgrade() -> None:
 
 def _deleted(connection: Connection) -> None:
     entries = table("entries", *map(column, ("seq", "post_id", "assessment", "deleted_at")))
-    decisions = table("decisions", *map(column, ("entry", "decision", "action")))
-    events = table("events", *map(column, ("seq", "post_id", "value")))
+    decisions = table("decisions", *map(column, ("entry", "decision", "action", "due_at")))
     gone = select(entries.c.seq).where(entries.c.deleted_at.is_not(None))
     connection.execute(update(entries).where(entries.c.deleted_at.is_not(None)).values(assessment="{}"))
     for (action,) in connection.execute(select(decisions.c.action).distinct()).all():
         left = {} if action is None else {"action": action}
         of_those = decisions.c.entry.in_(gone) & decisions.c.action.is_not_distinct_from(action)
         text = json.dumps(left, separators=(",", ":"))
-        connection.execute(update(decisions).where(of_those).values(decision=text))
-    live = select(entries.c.post_id).where(entries.c.deleted_at.is_(None))
-    posts = select(entries.c.post_id).where(entries.c.deleted_at.is_not(None), entries.c.post_id.not_in(live))
-    for number, value in connection.execute(
-        select(events.c.seq, events.c.value).where(events.c.post_id.in_(posts))
-    ).all():
-        told = {name: cell for name, cell in json.loads(value).items() if name != "reason"}
-        text = json.dumps(told, sort_keys=True)
-        connection.execute(update(events).where(events.c.seq == number).values(value=text))
+        connection.execute(update(decisions).where(of_those).values(decision=text, due_at=None))
 
 
 def _events(connection: Connection) -> None:
     names = ("post_id", "kind", "at", "value", "by")
     op.create_table(
         "events_now",
-        Column("seq", Integer, primary_key=True),
+        Column("seq", _whole, primary_key=True),
         *(Column(name, _word, nullable=False) for name in (*names, "once")),
         UniqueConstraint("once", name="events_once"),
         sqlite_autoincrement=True,
     )
     before, now = (table(name, *map(column, ("seq", *names, "once"))) for name in ("events", "events_now"))
+    entries = table("entries", *map(column, ("post_id", "deleted_at")))
+    live = select(entries.c.post_id).where(entries.c.deleted_at.is_(None))
+    deleted = select(entries.c.post_id).where(entries.c.deleted_at.is_not(None), entries.c.post_id.not_in(live))
+    gone = set(connection.execute(deleted).scalars())
     columns, last = [before.c[name] for name in ("seq", *names)], 0
     while rows := connection.execute(
         select(*columns).where(before.c.seq > last).order_by(before.c.seq).limit(_MANY)
@@ -86,6 +85,9 @@ def _events(connection: Connection) -> None:
             given = dict(zip(names, row[1:], strict=True))
             told = [given["post_id"], given["kind"], given["by"], json.loads(given["value"]), given["at"]]
             once = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+            if given["post_id"] in gone:
+                left = {name: cell for name, cell in told[3].items() if name != "reason"}
+                given["value"] = json.dumps(left, sort_keys=True)
             connection.execute(now.insert().values(given | {"once": once}))
         last = rows[-1].seq
     op.drop_table("events")
