@@ -13,7 +13,7 @@ from oracles import counts, history
 from sqlalchemy import select
 
 from workbench.errors import WorkbenchError
-from workbench.records import KINDS, URL, Entry, Records, by_value
+from workbench.records import KINDS, URL, Entry, Event, Records, by_value
 from workbench.records.tables import metadata
 from workbench.schema import Post
 
@@ -292,6 +292,15 @@ def test_events_are_kept_once_and_come_in_order_of_time(records):
     assert (event.at, event.value, event.by) == (later, {"abuse": True, "nudity": None}, "ann")
     assert counts(records)["report"] == 1
     assert set(KINDS) <= set(counts(records))
+
+
+def test_an_event_with_a_key_is_kept_beside_a_repeat_without_one_that_comes_at_once(records):
+    about = {"post_id": "p1", "kind": "report", "value": {}, "by": "ann"}
+    assert records.event(**about)
+    again, keyed = (Event(at=NOON, timed=False, key=key, **about) for key in (None, "k"))
+    with records._database._writes.begin() as connection:
+        assert records._writing.happen(connection, [again, keyed]) == [False, True]
+    assert records.reports("p1") == 2
 
 
 @pytest.mark.parametrize(

@@ -163,7 +163,7 @@ class Writing:
         for one, values in zip(happened, told, strict=True):
             alone = one.verdict and not one.timed and not one.key
             once = _once_of_verdict(connection, values) if alone else one.once
-            fresh = once not in rows and values not in untimed & known
+            fresh = once not in rows and not (id(one) in counted and values in known)
             onces.append(once if fresh else None)
             if fresh:
                 named = dict(zip((column.name for column in columns), values, strict=True))
